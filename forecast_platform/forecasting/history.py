@@ -1,0 +1,112 @@
+"""What a model may know of one series: a gapless grid of calendar days and the exchange's published sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Dates = NDArray[np.datetime64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ONE_DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """One series on a gapless calendar-day grid.
+
+    dates: datetime64[D] [n], ascending, one a calendar day.
+    close: float64 [n], the last known close on each day (forward-filled; may be zero or negative).
+    observed: bool [n], true where the exchange's close of that very day was seen.
+    sessions: datetime64[D], every scheduled exchange session from dates[0] to well past dates[-1].
+        The schedule is published in advance: reading it beyond the last day leaks nothing.
+    covariates: name -> float64 [n], as known at the end of each day; no NaN.
+    rolls: bool [n], days on which the nearby contract changed (kept out of residual pools).
+    """
+
+    series: str
+    dates: Dates
+    close: Floats
+    observed: Bools
+    sessions: Dates
+    covariates: Mapping[str, Floats] = field(default_factory=dict)
+    rolls: Bools | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.dates)
+        if n == 0:
+            raise ValueError(f"History of {self.series}: no days; ingest the series first")
+        if np.any(np.diff(self.dates) != ONE_DAY):
+            raise ValueError(f"History of {self.series}: dates must be consecutive calendar days")
+        columns = {"close": self.close, "observed": self.observed, **self.covariates}
+        for name, column in columns.items():
+            if column.shape != (n,):
+                raise ValueError(f"History of {self.series}: {name} has shape {column.shape}, expected ({n},)")
+            if column.dtype == np.float64 and not np.isfinite(column).all():
+                bad = self.dates[~np.isfinite(column)][0]
+                raise ValueError(f"History of {self.series}: {name} is not finite on {bad}")
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    @cached_property
+    def observed_index(self) -> NDArray[np.intp]:
+        """Positions on the day grid of the observed sessions, [n_observed]."""
+        return np.flatnonzero(self.observed)
+
+    @property
+    def observed_dates(self) -> Dates:
+        """Dates of the observed sessions, [n_observed]."""
+        return self.dates[self.observed_index]
+
+    @property
+    def observed_close(self) -> Floats:
+        """Closes of the observed sessions, [n_observed]."""
+        return self.close[self.observed_index]
+
+    def observed_covariate(self, name: str) -> Floats:
+        """A covariate as known at the end of each observed session, [n_observed]."""
+        return self.covariates[name][self.observed_index]
+
+    def before(self, date: np.datetime64) -> History:
+        """The part strictly before `date`: all that a model fitted for, or a forecast made on, that day may see."""
+        return self._take(slice(0, int(np.searchsorted(self.dates, date))))
+
+    def since(self, date: np.datetime64) -> History:
+        """The part from `date` on."""
+        return self._take(slice(int(np.searchsorted(self.dates, date)), None))
+
+    def _take(self, part: slice) -> History:
+        return replace(
+            self,
+            dates=self.dates[part],
+            close=self.close[part],
+            observed=self.observed[part],
+            covariates={name: column[part] for name, column in self.covariates.items()},
+            rolls=None if self.rolls is None else self.rolls[part],
+        )
+
+    def known_sessions(self, origins: Dates) -> NDArray[np.intp]:
+        """How many observed sessions lie strictly before each origin, [n_origins].
+
+        `k - 1` is the position of the newest one in `observed_close`: the only place where a simulation turns
+        a forecast date into data, so no later value can reach it. Raises ValueError where there is none.
+        """
+        known = np.searchsorted(self.observed_dates, origins, side="left")
+        if np.any(known == 0):
+            first = np.asarray(origins)[known == 0][0]
+            raise ValueError(f"{self.series}: no close was observed before forecast date {first}; data begin later")
+        return known
+
+    def trading(self, origins: Dates, horizon: int) -> Bools:
+        """Whether the exchange is scheduled to trade on origin + h - 1 for h = 1..horizon, [n_origins, horizon]."""
+        targets = np.asarray(origins, "datetime64[D]")[:, None] + np.arange(horizon) * ONE_DAY
+        if len(self.sessions) == 0 or targets.max() > self.sessions[-1] + 14 * ONE_DAY:
+            raise ValueError(f"{self.series}: the exchange calendar ends before {targets.max()}; extend it")
+        position = np.searchsorted(self.sessions, targets)
+        return self.sessions[np.minimum(position, len(self.sessions) - 1)] == targets

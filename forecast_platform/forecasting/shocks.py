@@ -1,0 +1,86 @@
+"""Shared random numbers: every path draws *historical dates*, the same ones for every series, model and version.
+
+The generator is counter-based (numpy's Philox) and keyed by (seed, forecast date). Its raw words become indices
+into the weekdays of the training window, so a draw depends on nothing but (seed, forecast date, path, target day):
+not on the batch, the order, the engine or the number of paths. Because the *date* is drawn, two series that look up
+their own residual of that date keep the dependence that they had on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Dates, Floats
+
+WORDS_PER_PATH = 14
+"""Words that one path owns: one a target day of the table's horizon. Changing it changes every forecast."""
+
+_EPOCH = np.datetime64("1970-01-01", "D")
+
+
+def pool_dates(training_start: np.datetime64, training_end: np.datetime64) -> Dates:
+    """The weekdays from `training_start` up to, not including, `training_end`: what a slot number means."""
+    days = np.arange(training_start, training_end, dtype="datetime64[D]")
+    return days[np.is_busday(days)]
+
+
+@dataclass(frozen=True)
+class Shocks:
+    """Draws of historical dates. `seed` is the platform's; `n_slots` is len(pool_dates(...))."""
+
+    seed: int
+    n_slots: int
+
+    def slots(self, origins: Dates, n_paths: int, horizon: int) -> NDArray[np.uint32]:
+        """Positions in the pool's dates, uint32 [n_origins, horizon, n_paths]; [o, h, p] is the draw for target
+        day origins[o] + h on path p. Target days on which the exchange is shut simply leave theirs unused, so
+        that series with different holidays draw the same date for the same target.
+        """
+        if not 1 <= horizon <= WORDS_PER_PATH:
+            raise ValueError(f"horizon is {horizon}; 1 to {WORDS_PER_PATH} are drawn a path")
+        drawn = np.empty((len(origins), horizon, n_paths), np.uint32)
+        ordinals = (np.asarray(origins, "datetime64[D]") - _EPOCH).astype(np.int64)
+        n_raw = (n_paths * WORDS_PER_PATH + 1) // 2
+        for row, ordinal in enumerate(ordinals):
+            raw = np.random.Philox(key=np.array([self.seed, int(ordinal)], np.uint64)).random_raw(n_raw)
+            words = raw.astype("<u8", copy=False).view("<u4")[: n_paths * WORDS_PER_PATH]
+            # Lemire's multiply-shift maps a word to [0, n_slots) without a division; the bias is n_slots / 2**32.
+            scaled = words.reshape(n_paths, WORDS_PER_PATH)[:, :horizon].T.astype(np.uint64)
+            np.right_shift(scaled * np.uint64(self.n_slots), np.uint64(32), out=scaled)
+            drawn[row] = scaled
+        return drawn
+
+
+def residual_table(pool: Dates, dates: Dates, residuals: Floats) -> Floats:
+    """Residuals by slot, float64 [len(pool)]: slot i holds the residual of pool[i].
+
+    A pool date without a residual (a holiday, a hole, a roll day, a model's warm-up) takes that of another date,
+    chosen by a hash of the missing date, so each such date gets one fixed stand-in, spread evenly over the pool.
+    Raises ValueError where no residual lies in the pool.
+    """
+    if len(pool) == 0:
+        raise ValueError("the residual pool is empty: the training window holds no weekday")
+    position = np.searchsorted(pool, dates)
+    inside = (position < len(pool)) & np.isfinite(residuals)
+    inside[inside] = pool[position[inside]] == dates[inside]
+    if not inside.any():
+        raise ValueError(f"no residual lies between {pool[0]} and {pool[-1]}")
+    table = np.full(len(pool), np.nan)
+    table[position[inside]] = residuals[inside]
+    missing = np.isnan(table)
+    valid = np.flatnonzero(~missing)
+    stand_in = valid[_hash((pool[missing] - _EPOCH).astype(np.uint64)) % np.uint64(len(valid))]
+    table[missing] = table[stand_in]
+    return table
+
+
+def _hash(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's finaliser (Steele, Lea and Flood, 2014): well-mixed 64-bit integers."""
+    with np.errstate(over="ignore"):
+        mixed = keys + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""The forecasting models: one small class a file, found by name through the registry."""

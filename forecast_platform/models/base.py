@@ -1,0 +1,131 @@
+"""The contract of a model: fit once on the data before a window, then simulate any number of dates at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Dates, Floats, History
+from forecast_platform.forecasting.shocks import Shocks, pool_dates
+
+Paths = NDArray[np.float32]
+
+Covariates = Literal["none", "weather_or_series", "series"]
+"""Which covariates a model reads: none, the series' weather (its configured ones where it has no weather),
+or all that are configured for the series."""
+
+
+@dataclass(frozen=True)
+class TrainingWindow:
+    """The span a model is fitted on. `end` is the first day of use: data strictly before it are read."""
+
+    start: np.datetime64
+    end: np.datetime64
+
+    @property
+    def pool(self) -> Dates:
+        """The dates whose residuals the paths draw from: the same for every series and model of the window."""
+        return pool_dates(self.start, self.end)
+
+
+@dataclass(frozen=True)
+class FittedModel(ABC):
+    """A model with frozen parameters. Holds nothing but `window` and `state`: what is stored is what simulates."""
+
+    window: TrainingWindow
+    state: Mapping[str, Any]
+    """Parameters and state arrays (numpy arrays, numbers, strings, lists, dicts of these): JSON in the table."""
+
+    @abstractmethod
+    def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
+        """Simulated closes, float32 [n_origins, n_paths, horizon].
+
+        `[o, p, h]` is path p's close on origins[o] + h days (h from 0: the forecast date itself). `history` starts
+        at window.start and may reach beyond an origin: an implementation reads only what
+        `history.known_sessions(origins)` allows, and filters the whole history once with frozen parameters.
+        Days on which the exchange is shut repeat the close before them. The result for one origin must not
+        depend on the other origins in the call.
+        """
+
+    @abstractmethod
+    def training_metrics(self) -> dict[str, float]:
+        """In-sample figures worth tracking (sigma, AIC, orders ...), for MLflow and trained_models.parameters."""
+
+    def to_json(self) -> str:
+        """The fitted model as JSON text, the same text for the same model."""
+        return json.dumps(_encode(dict(self.state)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def n_slots(self) -> int:
+        """How many dates the residual pool has: what `Shocks` must be made with."""
+        return len(self.window.pool)
+
+
+class Model(ABC):
+    """One forecasting method. A subclass is a file; registering it makes its assets, checks and tests exist."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    algorithm_version: ClassVar[int] = 1
+    """Raised by hand whenever the same data would give other paths: stored keys of another version are refused."""
+    covariates: ClassVar[Covariates] = "none"
+    slow_fit: ClassVar[bool] = False
+    """True where one fit takes over a second: such fits run two at a time in processes of their own."""
+    fitted_type: ClassVar[type[FittedModel]]
+
+    @abstractmethod
+    def fit(self, history: History, window: TrainingWindow) -> FittedModel:
+        """Fit on `history`, which starts no earlier than window.start and ends before window.end.
+
+        Raises ValueError, naming the series and what is missing, where the history cannot carry a fit.
+        """
+
+    def load(self, text: str, window: TrainingWindow) -> FittedModel:
+        """The fitted model that `FittedModel.to_json` wrote."""
+        return self.fitted_type(window=window, state=_decode(json.loads(text)))
+
+
+def model_id(series: str, model: str, version: str, algorithm_version: int, window_start: str, text: str) -> str:
+    """A content address: two fits with the same bits have the same id, 16 hex digits."""
+    key = "\x1f".join([series, model, version, str(algorithm_version), window_start, text])
+    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def require_sessions(history: History, minimum: int, model: str) -> Floats:
+    """The observed closes, or a ValueError that says how many there are and how many the model needs."""
+    closes = history.observed_close
+    if len(closes) < minimum:
+        raise ValueError(
+            f"{model} for {history.series}: {len(closes)} observed sessions from {history.dates[0]} to "
+            f"{history.dates[-1]}, at least {minimum} are needed; ingest an earlier history or start later"
+        )
+    return closes
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"__array__": value.tolist(), "dtype": str(value.dtype)}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if "__array__" in value:
+            return np.array(value["__array__"], dtype=value["dtype"])
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value

@@ -1,0 +1,318 @@
+"""Everything an operator can set: typed, documented, checked at load; from the environment or one YAML file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
+from forecast_platform.models import registry
+
+PREFIX = "FORECAST_PLATFORM_"
+HORIZON = 14
+"""Days a forecast covers. A constant of the tables' schema (day_1 to day_14), not a choice."""
+
+MAX_PARTITIONS = 25_000
+"""Partitions an asset may have before Dagster documents trouble."""
+
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it, its value and what is allowed."""
+
+
+def default_home() -> Path:
+    """Where everything is kept unless set: beside the checkout's workspace.yaml, or in the user's home folder."""
+    checkout = Path(__file__).resolve().parent.parent
+    root = checkout if (checkout / "workspace.yaml").is_file() else Path.home()
+    return root / ".forecast_platform"
+
+
+class SeriesSettings(BaseModel):
+    """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
+    source: str | None = Field(
+        default=None, description="File stem under market/ of the landing folder; the lower-case name where unset."
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="Columns of macro.csv (or declared by the source) that models may read."
+    )
+    regions: tuple[str, ...] | None = Field(
+        default=None, description="Weather regions averaged for this series; all where unset, none where empty."
+    )
+    exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
+    roll_dates: tuple[dt.date, ...] = Field(
+        default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("letters, digits and underscores only, beginning with a letter")
+        if value.lower() == "actuals":
+            raise ValueError("'actuals' is reserved")
+        return value
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending under market/."""
+        return self.source or self.name.lower()
+
+
+class PublicationLag(BaseModel):
+    """Days between a measurement and its being known, applied alike in backtest and live."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
+    macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
+    weather: int = Field(default=0, ge=0, le=30, description="Weather; reanalysis such as ERA5 is 5.")
+
+
+class Settings(BaseSettings):
+    """The platform's settings. Environment variables (FORECAST_PLATFORM_<NAME>) override the YAML file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    config: Path | None = Field(default=None, description="YAML file with any of these settings.")
+    warehouse: Path = Field(
+        default_factory=lambda: default_home() / "warehouse",
+        description="Root folder of the tables, laid out catalog/schema/table; models, reports and tracking beside.",
+    )
+    source: Literal["sample", "landing"] = Field(
+        default="sample", description="Where raw prices come from: the packaged WTI sample or landing files."
+    )
+    landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
+    series: tuple[SeriesSettings, ...] = Field(
+        default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
+    )
+    models: tuple[str, ...] = Field(
+        default_factory=lambda: tuple(registry.names()), description="Models to train and forecast with."
+    )
+    train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
+    lookback_years: int = Field(default=5, ge=1, le=30, description="Years of history a model is fitted on.")
+    horizon: int = Field(default=HORIZON, description="Days forecast; the tables' schema fixes it at 14.")
+    n_paths: int = Field(default=2000, ge=100, le=2000, description="Simulated paths a forecast.")
+    seed: int = Field(default=20180101, ge=0, lt=2**63, description="Seed of the shared random numbers.")
+    model_version: str = Field(default="v1.0", description="Version tag that new models and forecasts carry.")
+    active_versions: tuple[str, ...] = Field(
+        default=(), description="Further version tags the daily run covers beside model_version."
+    )
+    start_date: dt.date = Field(
+        default=dt.date(2018, 1, 1), description="First forecast date; must be the first day of a window."
+    )
+    end_date: dt.date | None = Field(
+        default=None, description="Last forecast date of a source that has ended (the sample: 2019-01-04)."
+    )
+    max_staleness_days: int = Field(
+        default=5, ge=0, le=30, description="Calendar days the newest close may lag before no forecast is made."
+    )
+    publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
+    timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
+    compute: Literal["local"] = Field(default="local", description="Where heavy steps run.")
+    workers: int = Field(
+        default_factory=lambda: max(1, min(2, os.cpu_count() or 1)),
+        ge=1,
+        le=64,
+        description="Processes for slow fits, and threads for simulation, on this machine.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None, description="MLflow server; an SQLite file in the warehouse where unset."
+    )
+    mlflow_ui_url: str = Field(
+        default="http://127.0.0.1:5000", description="Where `mlflow ui` is reached; links in the UI point there."
+    )
+    reports_url: str = Field(
+        default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
+    )
+    min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments, then environment, then the YAML file that FORECAST_PLATFORM_CONFIG names."""
+        chosen = init_settings.init_kwargs.get("config") if hasattr(init_settings, "init_kwargs") else None
+        path = chosen or os.environ.get(f"{PREFIX}CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=path)) if path else sources
+
+    @field_validator("warehouse", "landing", "config")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("models")
+    @classmethod
+    def _registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in registry.names()]
+        if unknown or not value or len(set(value)) < len(value):
+            raise ValueError(f"each of {', '.join(registry.names())} at most once, at least one; not {unknown}")
+        return value
+
+    @field_validator("horizon")
+    @classmethod
+    def _fixed_horizon(cls, value: int) -> int:
+        if value != HORIZON:
+            raise ValueError(f"only {HORIZON}: the tables have the columns day_1 to day_{HORIZON}")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("an IANA zone such as America/Los_Angeles or UTC") from error
+        return value
+
+    @field_validator("model_version", "active_versions")
+    @classmethod
+    def _plain_version(cls, value: Any) -> Any:
+        for tag in (value,) if isinstance(value, str) else value:
+            if not re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", tag):
+                raise ValueError("letters, digits, dots, dashes and underscores, at most 32, such as v1.0")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_defaults(cls, data: Any) -> Any:
+        """What a source implies where nothing is said: its series, and for the sample its end."""
+        if not isinstance(data, dict):
+            return data
+        source = data.get("source", "sample")
+        data = dict(data)
+        if source == "sample":
+            data.setdefault("end_date", dt.date(2019, 1, 4))
+            if not data.get("series"):
+                data["series"] = [{"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}]
+        elif source == "landing" and not data.get("series"):
+            data["series"] = _landing_series(data.get("landing"))
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.source == "landing" and self.landing is None:
+            raise ValueError(f"source is landing, but {PREFIX}LANDING is not set: name the landing folder")
+        names = [series.name for series in self.series]
+        if len({name.lower() for name in names}) < len(names):
+            raise ValueError(f"series: names must differ by more than case, got {names}")
+        if not FREQUENCIES[self.train_frequency].is_start(self.start_date):
+            near = FREQUENCIES[self.train_frequency].start_of(self.start_date)
+            raise ValueError(
+                f"start_date: {self.start_date} is not the first day of a {self.train_frequency} window; "
+                f"the one that contains it begins on {near}"
+            )
+        if self.end_date is not None and self.end_date < self.start_date:
+            raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
+        days = ((self.end_date or dt.date.today()) - self.history_start).days + 1
+        if days * len(self.series) > MAX_PARTITIONS:
+            raise ValueError(
+                f"series: {len(self.series)} series over {days} days are {days * len(self.series):,} partitions; "
+                f"Dagster documents {MAX_PARTITIONS:,} an asset: split the series over several code locations"
+            )
+        return self
+
+    @property
+    def history_start(self) -> dt.date:
+        """First history day: the first window's start less the lookback, in whole windows."""
+        return FREQUENCIES[self.train_frequency].back(self.start_date, self.lookback_windows)
+
+    @property
+    def lookback_windows(self) -> int:
+        """The lookback in training windows, the unit that partition mappings count in."""
+        return FREQUENCIES[self.train_frequency].windows_in_years(self.lookback_years)
+
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        """Names of all series, in configured order."""
+        return tuple(series.name for series in self.series)
+
+    def series_named(self, name: str) -> SeriesSettings:
+        """The series called `name` (case-insensitive); SettingsError with the known names otherwise."""
+        for series in self.series:
+            if series.name.lower() == name.lower():
+                return series
+        raise SettingsError(f"series {name!r} is not configured; known: {', '.join(self.series_names)}")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking store."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.warehouse / '_mlflow' / 'mlflow.db'}"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of fan charts and reports."""
+        return self.warehouse / "_reports"
+
+    def today(self) -> dt.date:
+        """The date in the platform's zone."""
+        return dt.datetime.now(ZoneInfo(self.timezone)).date()
+
+
+def _landing_series(landing: Any) -> list[dict[str, Any]]:
+    if landing is None:
+        raise ValueError(f"source is landing, but {PREFIX}LANDING is not set: name the landing folder")
+    market = Path(landing).expanduser() / "market"
+    files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
+    if not files:
+        raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
+    names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
+    return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
+
+
+def describe(error: ValidationError) -> str:
+    """One line a wrong setting: its name, its value, what is allowed."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        value = item.get("input")
+        allowed = item["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.append(allowed)
+            continue
+        lines.append(f"{name} ({PREFIX}{name.split('.')[0].upper()}) = {value!r}: {allowed}")
+    return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+@cache
+def load() -> Settings:
+    """The settings of this process, read once. Raises SettingsError."""
+    return build()
+
+
+def build(**values: Any) -> Settings:
+    """Settings from `values`, the environment and the YAML file. Raises SettingsError."""
+    try:
+        _refuse_unknown_variables()
+        path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+        if path and not Path(path).is_file():
+            raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: no such file")
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(describe(error)) from error
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.split("__")[0] not in known:
+            raise SettingsError(f"{variable} = {os.environ[variable]!r}: no such setting; known: {sorted(known)}")
