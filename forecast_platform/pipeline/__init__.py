@@ -1,0 +1,1 @@
+"""What the assets do, without Dagster: ingest, train, forecast, score, each resumable and honest about its keys."""

@@ -1,0 +1,1 @@
+"""Pages for people: fan charts, leaderboards and their index, as files that need no network."""

@@ -1,0 +1,1 @@
+"""Where raw prices, macro series and weather come from, and how they become the rows of unified_data."""

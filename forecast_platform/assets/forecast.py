@@ -1,0 +1,149 @@
+"""distributions/<model> and point_forecasts/<model>, out of one step; and distributions/actuals."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import (
+    AssetDep,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+    multi_asset,
+)
+
+from forecast_platform.assets import OWNERS, ingest, train
+from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.models import registry
+from forecast_platform.partitions import Partitions, backfill_policy
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.results import Outcome
+from forecast_platform.progress import reporter
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
+
+
+def paths_key(model: str) -> AssetKey:
+    """The asset of one model's simulated paths."""
+    return AssetKey(["distributions", model])
+
+
+def points_key(model: str) -> AssetKey:
+    """The asset of one model's point forecasts."""
+    return AssetKey(["point_forecasts", model])
+
+
+ACTUALS_KEY = paths_key(ACTUALS)
+
+
+def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The step of one model over forecast dates and series: the paths are in memory, so their statistics are too."""
+    entry = registry.entry(model)
+    kinds = {entry.kind, "deltalake"}
+
+    def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
+        return AssetSpec(
+            key=key,
+            deps=deps,
+            skippable=True,
+            partitions_def=partitions.days,
+            group_name="forecasts",
+            owners=OWNERS,
+            kinds=kinds,
+            metadata=metadata,
+            description=description,
+        )
+
+    @multi_asset(
+        name=f"forecasts_{model}",
+        specs=[
+            spec(
+                paths_key(model),
+                [
+                    AssetDep(train.key(model), partition_mapping=partitions.containing),
+                    AssetDep(ingest.KEY, partition_mapping=partitions.day_before),
+                ],
+                definition_metadata(DISTRIBUTIONS),
+                f"{entry.description} Simulated price paths for the 14 days from each forecast date, from the "
+                "window's fitted model and the data to the day before. Unchanged dates are skipped.",
+            ),
+            spec(
+                points_key(model),
+                [AssetDep(paths_key(model))],
+                definition_metadata(POINT_FORECASTS),
+                "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
+            ),
+        ],
+        backfill_policy=backfill_policy(),
+        can_subset=True,
+        required_resource_keys={"platform"},
+    )
+    def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.display import fan_chart
+        from forecast_platform.pipeline.inference import forecast
+        from forecast_platform.pipeline.publish import forecast_runs
+
+        platform: Platform = context.resources.platform
+        options = platform.options(context.run_tags)
+        outcomes: list[Outcome] = []
+        for series, dates in requested(context, platform.settings.series_names).items():
+            outcome = forecast(
+                platform,
+                series,
+                model,
+                dates,
+                version=options.version,
+                overwrite=options.overwrite,
+                progress=reporter(context.log.info),
+            )
+            outcomes.append(outcome)
+        changed = {day for outcome in outcomes for day in outcome.written}
+        forecast_runs(platform, sorted(changed))
+        links = {}
+        for outcome in outcomes:
+            chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
+            if chart:
+                links[f"fan_chart_{outcome.series}"] = MetadataValue.url(chart)
+        metadata = outcome_metadata(outcomes, links)
+        counts = {
+            paths_key(model): platform.warehouse.rows(DISTRIBUTIONS),
+            points_key(model): platform.warehouse.rows(POINT_FORECASTS),
+        }
+        chosen = {key: metadata for key in counts if key in context.selected_asset_keys}
+        yield from conclude(context, chosen, outcomes, row_counts=counts)
+
+    return forecasts
+
+
+def actuals_asset(partitions: Partitions) -> AssetsDefinition:
+    """The asset of realised closes over forecast dates and series."""
+
+    @asset(
+        key=ACTUALS_KEY,
+        partitions_def=partitions.days,
+        backfill_policy=backfill_policy(),
+        group_name="scores",
+        owners=OWNERS,
+        kinds={"python", "deltalake"},
+        metadata=definition_metadata(DISTRIBUTIONS),
+        description=(
+            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown. "
+            "Reads unified_data outside the lineage, because it looks ahead of the forecast date."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.scoring import write_actuals
+
+        platform: Platform = context.resources.platform
+        keys = requested(context, platform.settings.series_names)
+        outcomes = [write_actuals(platform, series, dates) for series, dates in keys.items()]
+        rows = platform.warehouse.rows(DISTRIBUTIONS)
+        yield from conclude(
+            context, {ACTUALS_KEY: outcome_metadata(outcomes, {})}, outcomes, row_counts={ACTUALS_KEY: rows}
+        )
+
+    return actuals

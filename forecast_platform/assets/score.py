@@ -1,0 +1,63 @@
+"""forecast_metadata/<model>: how good every forecast of a window was, on the trading targets known so far."""
+
+from collections.abc import Iterator
+
+from dagster import AssetDep, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+
+from forecast_platform.assets import OWNERS, forecast
+from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.models import registry
+from forecast_platform.partitions import Partitions, backfill_policy
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.progress import reporter
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+
+
+def key(model: str) -> AssetKey:
+    """The asset of one model's scores."""
+    return AssetKey(["forecast_metadata", model])
+
+
+def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The asset of one model's scores over windows and series."""
+
+    @asset(
+        key=key(model),
+        deps=[
+            AssetDep(forecast.paths_key(model), partition_mapping=partitions.containing),
+            AssetDep(forecast.points_key(model), partition_mapping=partitions.containing),
+        ],
+        partitions_def=partitions.windows,
+        backfill_policy=backfill_policy(),
+        group_name="scores",
+        owners=OWNERS,
+        kinds={registry.entry(model).kind, "deltalake"},
+        metadata=definition_metadata(FORECAST_METADATA),
+        description=(
+            "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
+            "targets known so far; only forecasts whose paths or actuals changed are scored again. Links the report."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.display import report
+        from forecast_platform.pipeline.scoring import score
+
+        platform: Platform = context.resources.platform
+        options = platform.options(context.run_tags)
+        outcomes = [
+            score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
+            for series, windows in requested(context, platform.settings.series_names).items()
+        ]
+        links = {}
+        for outcome in outcomes:
+            address = report(platform, outcome.series)
+            if address:
+                links[f"report_{outcome.series}"] = MetadataValue.url(address)
+        rows = platform.warehouse.rows(FORECAST_METADATA)
+        yield from conclude(
+            context, {key(model): outcome_metadata(outcomes, links)}, outcomes, row_counts={key(model): rows}
+        )
+
+    return forecast_metadata

@@ -1,0 +1,77 @@
+"""trained_models/<model>: fitted once a window on the days before it, kept, and tracked in MLflow."""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetDep,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+
+from forecast_platform.assets import OWNERS, ingest
+from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.models import registry
+from forecast_platform.partitions import Partitions, backfill_policy
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.progress import reporter
+from forecast_platform.warehouse.schemas import TRAINED_MODELS
+
+
+def key(model: str) -> AssetKey:
+    """The asset of one model's fits."""
+    return AssetKey(["trained_models", model])
+
+
+def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The asset of one model over training windows and series."""
+    entry = registry.entry(model)
+
+    @asset(
+        key=key(model),
+        deps=[AssetDep(ingest.KEY, partition_mapping=partitions.lookback)],
+        partitions_def=partitions.windows,
+        backfill_policy=backfill_policy(),
+        group_name="training",
+        owners=OWNERS,
+        kinds={entry.kind, "deltalake", "mlflow"},
+        metadata=definition_metadata(TRAINED_MODELS),
+        description=(
+            f"{entry.description} Fitted once a window, on the lookback's days strictly before the window's first "
+            "day. A window whose training data and algorithm are unchanged is skipped."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def trained_models(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.training import latest_run_id, train
+        from forecast_platform.tracking import Tracker
+
+        platform: Platform = context.resources.platform
+        options = platform.options(context.run_tags)
+        outcomes = [
+            train(
+                platform,
+                series,
+                model,
+                windows,
+                version=options.version,
+                overwrite=options.overwrite,
+                progress=reporter(context.log.info),
+            )
+            for series, windows in requested(context, platform.settings.series_names).items()
+        ]
+        links = {}
+        for outcome in outcomes:
+            run_id = latest_run_id(platform, outcome.series, model, options.version)
+            if run_id:
+                address = Tracker(platform.settings).run_url(run_id)
+                links[f"mlflow_{outcome.series}"] = MetadataValue.url(address)
+        metadata = outcome_metadata(outcomes, links)
+        rows = platform.warehouse.rows(TRAINED_MODELS)
+        yield from conclude(context, {key(model): metadata}, outcomes, row_counts={key(model): rows})
+
+    return trained_models

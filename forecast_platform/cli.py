@@ -1,0 +1,160 @@
+"""The command line: the same operations as the UI, recorded by the same Dagster instance."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+
+from forecast_platform import __version__
+from forecast_platform.settings import Settings, SettingsError, load
+
+OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
+    from forecast_platform.operations import UsageError
+    from forecast_platform.pipeline.platform import NoDataError
+    from forecast_platform.read import NoForecastError
+    from forecast_platform.sources.base import SourceError
+    from forecast_platform.warehouse.base import WarehouseError
+
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options, load()))
+    except (SettingsError, UsageError) as error:
+        _say_error(error)
+        return WRONG
+    except (NoDataError, NoForecastError, SourceError, WarehouseError) as error:
+        _say_error(error)
+        return FAILED
+    except KeyboardInterrupt:
+        _say_error("interrupted: what was written is kept; run the command again to complete it")
+        return INTERRUPTED
+
+
+def _say_error(error: object) -> None:
+    print(f"forecast-platform: {error}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="forecast-platform", description="Probabilistic commodity forecasts: train once, infer many."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    quickstart = commands.add_parser("quickstart", help="ingest, train, forecast a recent year, evaluate, report")
+    quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: five quick ones)")
+    quickstart.set_defaults(command=_quickstart)
+
+    train = commands.add_parser("train", help="fit models on training windows")
+    _selection(train)
+    _span(train)
+    train.add_argument("--train-frequency", help="must be the configured one, which the partitions are made of")
+    train.add_argument("--overwrite", action="store_true", help="fit again what is there and unchanged")
+    train.set_defaults(command=_train)
+
+    backfill = commands.add_parser("backfill", help="forecast a range of dates with trained models, then score them")
+    _selection(backfill)
+    _span(backfill)
+    backfill.add_argument("--train", action="store_true", help="train the windows that have no model first")
+    backfill.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
+    backfill.add_argument("--no-score", action="store_true", help="leave scoring to a later run")
+    backfill.set_defaults(command=_backfill)
+
+    infer = commands.add_parser("infer", help="forecast one date with all series and models in one run")
+    _selection(infer)
+    infer.add_argument("--date", type=_day, help="forecast date (default: today)")
+    infer.add_argument("--train", action="store_true", help="train the windows that have no model first")
+    infer.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
+    infer.set_defaults(command=_infer)
+
+    coverage = commands.add_parser("coverage", help="dates covered by model, and the gaps; exit code 1 with gaps")
+    _selection(coverage)
+    coverage.set_defaults(command=_coverage)
+
+    evaluate = commands.add_parser("evaluate", help="metrics by model and horizon, skill against naive")
+    _selection(evaluate)
+    evaluate.set_defaults(command=_evaluate)
+
+    up = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
+    up.add_argument("--host", default="127.0.0.1", help="address to bind; the UI has no login, keep it on loopback")
+    up.add_argument("--port", type=int, default=3000, help="port of the UI")
+    up.set_defaults(command=_up)
+
+    doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured)")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured)")
+    parser.add_argument("--model-version-tag", metavar="TAG", help="version tag (default: the configured one)")
+
+
+def _span(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start-date", type=_day, help="first forecast date (default: the configured start)")
+    parser.add_argument("--end-date", type=_day, help="last forecast date (default: the day after the last data)")
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2022-12-30") from error
+
+
+def _quickstart(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import quickstart
+
+    return OK if quickstart(settings, options.models) else FAILED
+
+
+def _train(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import train
+
+    return OK if train(settings, options) else FAILED
+
+
+def _backfill(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import backfill
+
+    return OK if backfill(settings, options) else FAILED
+
+
+def _infer(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import infer
+
+    return OK if infer(settings, options) else FAILED
+
+
+def _coverage(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import show_coverage
+
+    return OK if show_coverage(settings, options) else FAILED
+
+
+def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands import evaluate
+
+    return OK if evaluate(settings, options) else FAILED
+
+
+def _up(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.up import up
+
+    return up(settings, options.host, options.port)
+
+
+def _doctor(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.doctor import examine
+
+    return OK if examine(settings) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

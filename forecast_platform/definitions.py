@@ -1,0 +1,40 @@
+"""The one Definitions object. Loading it does no work: no table is opened, no model library imported."""
+
+from __future__ import annotations
+
+import warnings
+
+from dagster import BetaWarning, Definitions, ResourceDefinition, in_process_executor
+
+from forecast_platform.assets.forecast import actuals_asset, forecasts_asset
+from forecast_platform.assets.ingest import unified_data_asset
+from forecast_platform.assets.score import forecast_metadata_asset
+from forecast_platform.assets.train import trained_models_asset
+from forecast_platform.jobs import platform_jobs
+from forecast_platform.partitions import Partitions
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.settings import Settings, load
+
+
+def build_definitions(settings: Settings) -> Definitions:
+    """The asset graph of these settings."""
+    # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
+    warnings.filterwarnings("ignore", category=BetaWarning)
+    partitions = Partitions(settings)
+    assets = [unified_data_asset(partitions), actuals_asset(partitions)]
+    for model in settings.models:
+        assets += [
+            trained_models_asset(model, partitions),
+            forecasts_asset(model, partitions),
+            forecast_metadata_asset(model, partitions),
+        ]
+    return Definitions(
+        assets=assets,
+        jobs=platform_jobs(settings.models),
+        resources={"platform": ResourceDefinition(lambda _: Platform.from_settings(settings))},
+        # Steps of one run share imports and the histories they read: a process each costs five times as much.
+        executor=in_process_executor,
+    )
+
+
+defs = build_definitions(load())

@@ -1,0 +1,302 @@
+"""Scores of probabilistic and point forecasts: plain functions of arrays. NaN is an unknown value and is left out."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Bools, Dates, Floats
+from forecast_platform.forecasting.summary import Paths, blocks, sorted_paths, summarise_sorted
+
+Samples = NDArray[np.floating]
+
+HORIZONS: dict[str, int] = {"1d": 1, "7d": 7, "14d": 14}
+"""Column suffix to the last target day that it covers."""
+
+MEASURES = ("mae", "rmse", "mape", "crps", "coverage_80", "coverage_95", "sharpness_80", "sharpness_95")
+"""Measures that forecast_metadata holds for each of HORIZONS, as `crps_7d`."""
+
+SCORE_COLUMNS: tuple[str, ...] = (
+    *(f"{measure}_{suffix}" for suffix in HORIZONS for measure in MEASURES),
+    "dir_day0",
+    "pit",
+    "actuals_available",
+)
+"""Columns that `score_dates` returns."""
+
+_PIT_STREAM = 0x504954
+"""First key word of the generator that breaks PIT ties: a stream of its own beside the paths' shocks."""
+
+
+class Comparison(NamedTuple):
+    """A test of equal accuracy; a negative statistic means that the first forecast has the lower loss."""
+
+    statistic: float
+    p_value: float
+
+
+def crps(ordered: Samples, observation: Floats) -> Floats:
+    """Continuous ranked probability score, E|X - y| - 1/2 E|X - X'|, of samples sorted along the last axis.
+
+    ordered [..., n], observation [...] to float64 [...], in the unit of the observation; less is better. Both
+    expectations run over the samples as they are, with 1/n and 1/n**2: the ensemble's own CRPS (Gneiting and
+    Raftery, 2007, eq. 21), not the unbiased estimate with 1/(n(n-1)). With x sorted, the second one is
+    sum((2i - n - 1) x_i) / n**2.
+    """
+    observation = np.asarray(observation, np.float64)
+    if ordered.shape[:-1] != observation.shape:
+        raise ValueError(f"samples {ordered.shape} do not fit observations {observation.shape}: [..., n] and [...]")
+    n = ordered.shape[-1]
+    rank_weight = (2 * np.arange(1, n + 1) - n - 1) / n**2
+    rows, targets = ordered.reshape(-1, n), observation.reshape(-1)
+    score = np.empty(len(rows))
+    for part in blocks(len(rows), n):
+        # The rank weights sum to zero: shifting by the observation keeps digits that large prices would cost.
+        error = rows[part] - targets[part, None]
+        spread = (error * rank_weight).sum(axis=-1)
+        score[part] = np.abs(error, out=error).mean(axis=-1) - spread
+    return score.reshape(observation.shape)
+
+
+def pit(ordered: Samples, observation: Floats, uniform: Floats) -> Floats:
+    """Probability integral transform of each observation, in (0, 1): uniform where forecasts are calibrated.
+
+    ordered [..., n], observation [...], uniform [...] in [0, 1) to float64 [...]. The observation's rank among the
+    n samples, spread evenly by `uniform` over the samples that tie with it (Czado, Gneiting and Held, 2009):
+    (below + uniform * (ties + 1)) / (n + 1), exactly uniform where samples and observation are exchangeable.
+    Ties are found in the samples' precision. NaN where the observation is.
+    """
+    observation = np.asarray(observation)
+    n = ordered.shape[-1]
+    rows = ordered.reshape(-1, n)
+    targets = observation.astype(ordered.dtype).reshape(-1)
+    below, ties = np.empty(len(rows)), np.empty(len(rows))
+    for row, (samples, target) in enumerate(zip(rows, targets, strict=True)):
+        first = np.searchsorted(samples, target, side="left")
+        below[row], ties[row] = first, np.searchsorted(samples, target, side="right") - first
+    rank = (below.reshape(observation.shape) + uniform * (ties.reshape(observation.shape) + 1)) / (n + 1)
+    return np.asarray(np.where(np.isnan(observation), np.nan, rank))
+
+
+def pit_uniforms(origins: Dates) -> Floats:
+    """The number in [0, 1) that breaks PIT ties on each forecast date: a function of the date alone, [n]."""
+    days = np.asarray(origins, "datetime64[D]").astype(np.int64)
+    words = [np.random.Philox(key=np.array([_PIT_STREAM, day], np.uint64)).random_raw() for day in days]
+    return (np.array(words, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def mae(actual: Floats, forecast: Floats) -> Floats:
+    """Mean absolute error along the last axis."""
+    return _mean(np.abs(actual - forecast))
+
+
+def rmse(actual: Floats, forecast: Floats) -> Floats:
+    """Root mean square error along the last axis."""
+    return np.sqrt(_mean((actual - forecast) ** 2))
+
+
+def mape(actual: Floats, forecast: Floats) -> Floats:
+    """Mean absolute percentage error along the last axis, in per cent of |actual|; zero actuals are left out."""
+    return _mean(100 * _ratio(np.abs(actual - forecast), np.abs(actual)))
+
+
+def smape(actual: Floats, forecast: Floats) -> Floats:
+    """Symmetric MAPE along the last axis, 0 to 200 per cent: 200 |y - f| / (|y| + |f|), 0 where both are zero."""
+    error, scale = np.abs(actual - forecast), np.abs(actual) + np.abs(forecast)
+    return _mean(200 * np.where(scale == 0, 0.0, _ratio(error, scale)))
+
+
+def mase(actual: Floats, forecast: Floats, training: Floats, season: int = 1) -> Floats:
+    """Mean absolute scaled error along the last axis (Hyndman and Koehler, 2006).
+
+    The scale is the mean absolute change over `season` steps of `training` [n]. Raises ValueError where the training
+    series is too short or never changes.
+    """
+    if len(training) <= season:
+        raise ValueError(f"mase: training has {len(training)} values, more than season = {season} are needed")
+    scale = float(np.nanmean(np.abs(training[season:] - training[:-season])))
+    if not scale > 0:
+        raise ValueError(f"mase: the training series never changes over {season} steps, so it gives no scale")
+    return mae(actual, forecast) / scale
+
+
+def pinball(actual: Floats, quantile: Floats, level: float) -> Floats:
+    """Mean pinball (quantile) loss along the last axis of a forecast of the quantile `level` in 0..1."""
+    error = actual - quantile
+    return _mean(np.maximum(level * error, (level - 1) * error))
+
+
+def coverage(actual: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Share of known actuals in lower..upper, bounds included, along the last axis."""
+    return _mean(_inside(actual, lower, upper))
+
+
+def sharpness(lower: Floats, upper: Floats) -> Floats:
+    """Mean width of the band along the last axis, in the price's unit."""
+    return _mean(upper - lower)
+
+
+def direction(last_close: Floats, forecast: Floats, actual: Floats) -> Floats:
+    """1 where forecast and actual lie on the same side of the last known close, 0 where not, elementwise.
+
+    0.5 where the forecast does not move (no side was named, so it is a coin's toss); NaN where the actual does not
+    move or anything is unknown. Their mean is the direction accuracy.
+    """
+    called, moved = np.sign(forecast - last_close), np.sign(actual - last_close)
+    hit = np.where(called == 0, 0.5, called == moved)
+    return np.where(np.isfinite(called) & np.isfinite(moved) & (moved != 0), hit, np.nan)
+
+
+def skill(score: Floats | float, reference: Floats | float) -> Floats:
+    """1 - score / reference: the share of the reference's loss that is saved; NaN where the reference is zero."""
+    return np.asarray(1 - _ratio(np.asarray(score, np.float64), np.asarray(reference, np.float64)))
+
+
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
+    """Test of equal mean loss (Diebold and Mariano, 1995) with the small-sample correction of Harvey, Leybourne
+    and Newbold (1997), two-sided against Student's t with n - 1 degrees of freedom.
+
+    loss_a, loss_b [n] in time order, one an origin; pairs with an unknown loss are left out. The variance of the
+    mean difference holds autocovariances to lag horizon - 1, as forecasts that overlap by that much imply; where
+    their plain sum is not positive, Bartlett weights (Newey and West, 1987) take its place. The same losses give
+    (0, 1); NaN where n is not above the horizon, or where the difference never varies.
+    """
+    if horizon < 1:
+        raise ValueError(f"diebold_mariano: horizon is {horizon}, at least 1")
+    difference = np.asarray(loss_a, np.float64) - np.asarray(loss_b, np.float64)
+    difference = difference[np.isfinite(difference)]
+    n = len(difference)
+    if n <= horizon:
+        return Comparison(np.nan, np.nan)
+    if not difference.any():
+        return Comparison(0.0, 1.0)
+    from scipy.stats import t
+
+    mean = float(difference.mean())
+    centred = difference - mean
+    covariance = np.array([centred[lag:] @ centred[: n - lag] for lag in range(horizon)]) / n
+    if covariance[0] <= (1e-12 * np.abs(difference).max()) ** 2:
+        return Comparison(np.nan, np.nan)
+    variance = covariance[0] + 2 * covariance[1:].sum()
+    if variance <= 0:
+        bartlett = 1 - np.arange(1, horizon) / horizon
+        variance = covariance[0] + 2 * bartlett @ covariance[1:]
+    if variance <= 0:
+        return Comparison(np.nan, np.nan)
+    correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
+    statistic = float(mean / np.sqrt(variance / n) * np.sqrt(correction))
+    return Comparison(statistic, float(2 * t.sf(abs(statistic), n - 1)))
+
+
+def score_dates(
+    paths: Paths,
+    last_close: Floats,
+    targets: Floats,
+    is_trading: Bools,
+    origins: Dates,
+    *,
+    ordered: Paths | None = None,
+) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
+    """The score columns of forecast_metadata for each forecast date: SCORE_COLUMNS to [n_origins].
+
+    paths: float32 [n_origins, n_paths, horizon]; `ordered` is `sorted_paths(paths)` where the caller has it already.
+    last_close: float64 [n_origins], the last close known on each date. targets: float64 [n_origins, horizon], actual
+    closes, NaN while unknown. is_trading: bool [n_origins, horizon], whether the exchange trades on the target day.
+    origins: datetime64[D] [n_origins].
+
+    `<measure>_<k>d` runs over the known *trading* targets in day_1..day_k, NaN where there is none: on a held day the
+    forecast may be a point mass at the truth, which would flatter everyone. mae and mape score the median, rmse the
+    mean of the paths (the forecasts that minimise them); mape in per cent, coverage as a share in 0..1, the others
+    in the price's unit. dir_day0: see `direction`, of the median of day_1 where it trades. pit: of the last trading
+    day in the horizon, NaN while its close is unknown. actuals_available: known days, int64.
+    """
+    n_origins, n_paths, horizon = paths.shape
+    for name, array, shape in (
+        ("last_close", last_close, (n_origins,)),
+        ("targets", targets, (n_origins, horizon)),
+        ("is_trading", is_trading, (n_origins, horizon)),
+        ("origins", origins, (n_origins,)),
+    ):
+        if array.shape != shape:
+            raise ValueError(f"score_dates: {name} has shape {array.shape}, expected {shape} for paths {paths.shape}")
+    targets = np.asarray(targets, np.float64)
+    use = is_trading & np.isfinite(targets)
+    cells = {measure: np.full((n_origins, horizon), np.nan) for measure in MEASURES}
+    median_day_1, pits = np.full(n_origins, np.nan), np.full(n_origins, np.nan)
+    uniforms = pit_uniforms(origins)
+    final = horizon - 1 - np.argmax(is_trading[:, ::-1], axis=1)
+    for part in blocks(n_origins, n_paths * horizon):
+        known = use[part]
+        if not known.any():
+            continue
+        rows = sorted_paths(paths[part]) if ordered is None else ordered[part]
+        actual = np.where(known, targets[part], np.nan)
+        summary = summarise_sorted(rows)
+        median_day_1[part] = summary.median[:, 0]
+        block = {measure: column[part] for measure, column in cells.items()}
+        block["mae"][:] = np.abs(actual - summary.median)
+        block["rmse"][:] = (actual - summary.mean) ** 2
+        block["mape"][:] = 100 * _ratio(block["mae"], np.abs(actual))
+        block["crps"][known] = crps(rows[known], actual[known])
+        for level in (80, 95):
+            lower, upper = summary.band(level)
+            block[f"coverage_{level}"][:] = _inside(actual, lower, upper)
+            block[f"sharpness_{level}"][:] = np.where(known, upper - lower, np.nan)
+        each, last = np.arange(len(rows)), final[part]
+        pits[part] = pit(rows[each, last], actual[each, last], uniforms[part])
+
+    columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {}
+    for suffix, days in HORIZONS.items():
+        for measure in MEASURES:
+            mean = _mean(cells[measure][:, :days])
+            columns[f"{measure}_{suffix}"] = np.sqrt(mean) if measure == "rmse" else mean
+    # Paths are float32, and so may actuals be: only in that precision is "no move" exactly zero.
+    reference, moved = (np.asarray(close, np.float32).astype(np.float64) for close in (last_close, targets[:, 0]))
+    columns["dir_day0"] = direction(reference, median_day_1, np.where(use[:, 0], moved, np.nan))
+    columns["pit"] = pits
+    columns["actuals_available"] = np.isfinite(targets).sum(axis=1)
+    return {name: columns[name] for name in SCORE_COLUMNS}
+
+
+def unique_origins(last_observed: Dates, forecast_dates: Dates | None = None) -> Bools:
+    """True for the latest forecast date of each last observed session, [n]: what pooled figures count.
+
+    Forecasts of Saturday, Sunday and Monday rest on Friday's close and share their targets; only Monday's, the
+    nearest, counts. Rows are in the order of forecast dates where `forecast_dates` is not given. A row whose last
+    observed date is NaT does not count.
+    """
+    n = len(last_observed)
+    order = np.arange(n) if forecast_dates is None else np.argsort(np.asarray(forecast_dates), kind="stable")
+    newest_first = np.asarray(last_observed, "datetime64[D]")[order][::-1]
+    values, first = np.unique(newest_first, return_index=True)
+    keep = np.zeros(n, np.bool_)
+    keep[order[n - 1 - first[~np.isnat(values)]]] = True
+    return keep
+
+
+def pooled(values: Floats, keep: Bools, how: Literal["mean", "root_mean_square"] = "mean") -> float:
+    """One figure from per-date ones [n]: over the dates that `keep` (from `unique_origins`) marks and that are known.
+
+    `root_mean_square` is for rmse columns. NaN where no date is left.
+    """
+    chosen = np.asarray(values, np.float64)[keep]
+    return float(np.sqrt(_mean(chosen**2))) if how == "root_mean_square" else float(_mean(chosen))
+
+
+def _inside(actual: Floats, lower: Floats, upper: Floats) -> Floats:
+    return np.where(np.isnan(actual), np.nan, (lower <= actual) & (actual <= upper))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    quotient = np.full(np.broadcast(above, below).shape, np.nan)
+    np.divide(above, below, out=quotient, where=below != 0)
+    return quotient
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean of the known values along the last axis; NaN where none is known."""
+    values = np.asarray(values, np.float64)
+    known = ~np.isnan(values)
+    return np.asarray(_ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64)))

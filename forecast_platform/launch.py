@@ -1,0 +1,226 @@
+"""Runs jobs from a shell through the same Dagster instance as the UI: same runs, partitions, events and logs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform as machine
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from forecast_platform import progress
+from forecast_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
+    from tqdm import tqdm
+
+SHELL_TAG = "forecast_platform/shell"
+"""host:pid:start of the process that runs a job from a shell, so that a killed one can be told from a live one."""
+
+_HERE = Path(__file__).resolve().parent
+
+
+def shipped(name: str) -> Path:
+    """A configuration file of the project: beside the package in a checkout, inside it once installed."""
+    for folder in (_HERE.parent, _HERE):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{name} is neither in {_HERE.parent} nor in {_HERE}: install the package again")
+
+
+def dagster_home(settings: Settings) -> Path:
+    """DAGSTER_HOME, or a folder in the warehouse where it is unset."""
+    chosen = os.environ.get("DAGSTER_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else settings.warehouse / "_dagster"
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Create the instance's folder with our dagster.yaml where it has none, and point this process at it."""
+    home = dagster_home(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / "dagster.yaml"
+    if not target.exists():
+        shutil.copyfile(shipped("dagster.yaml"), target)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    return home
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run came to."""
+
+    run_id: str
+    status: str
+    messages: list[str] = field(default_factory=list)
+    """Why steps failed, one text a failed step."""
+    totals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By asset: what its materialization said of keys, rows and seconds."""
+
+    @property
+    def success(self) -> bool:
+        """Whether every step succeeded."""
+        return self.status == "SUCCESS"
+
+
+class Launcher:
+    """Runs jobs of this platform in this process, recorded by the instance and linked to the code location."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = prepare_home(settings)
+
+    @cached_property
+    def instance(self) -> DagsterInstance:
+        """The Dagster instance in DAGSTER_HOME."""
+        from dagster import DagsterInstance
+
+        return DagsterInstance.get()
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The platform's definitions."""
+        from forecast_platform.definitions import build_definitions
+
+        return build_definitions(self.settings)
+
+    def close_orphans(self) -> list[str]:
+        """End runs that a killed shell left as started; returns their ids. Their rows are kept, a rerun goes on."""
+        from dagster import DagsterRunStatus, RunsFilter
+
+        open_states = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+        closed = []
+        for run in self.instance.get_runs(RunsFilter(statuses=[*open_states, DagsterRunStatus.CANCELING])):
+            owner = run.tags.get(SHELL_TAG)
+            if owner and not _alive(owner):
+                self.instance.report_run_failed(
+                    run, f"The shell that ran this ({owner}) is gone. What it wrote is kept; run the command again."
+                )
+                closed.append(run.run_id)
+        return closed
+
+    def run(
+        self,
+        job: str,
+        assets: Sequence[AssetKey],
+        first: dt.date,
+        last: dt.date,
+        series: Sequence[str],
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order)."""
+        from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.execution.api import execute_run
+        from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+        from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+        from forecast_platform.partitions import range_tags
+
+        definition = self.definitions.resolve_job_def(job)
+        # The origin is what links the run to the code location in the UI (its re-execute button among others).
+        [location] = WorkspaceFileTarget([str(shipped("workspace.yaml"))]).create_origins()
+        run = self.instance.create_run_for_job(
+            definition,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**range_tags(first, last, series), SHELL_TAG: _this_process(), **(tags or {})},
+            asset_selection=frozenset(assets),
+            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
+        )
+        with self._canceled_when_interrupted(run):
+            result = execute_run(InMemoryJob(definition), run, self.instance, raise_on_error=False)
+        recorded = self.instance.get_run_by_id(run.run_id)
+        status = recorded.status.value if recorded else "FAILURE"
+        return Finished(run.run_id, status, *_tell(result.all_events))
+
+    @contextmanager
+    def _canceled_when_interrupted(self, run: DagsterRun) -> Iterator[None]:
+        """An interrupt ends a run as failed unless it was being canceled: say so as soon as the step is stopped."""
+        from dagster import DagsterEventType
+        from dagster._core.events.log import EventLogEntry
+
+        def on_event(entry: EventLogEntry, _cursor: str = "") -> None:
+            event = entry.dagster_event
+            if event is None or event.event_type != DagsterEventType.STEP_FAILURE:
+                return
+            error = event.step_failure_data.error
+            if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+                current = self.instance.get_run_by_id(run.run_id)
+                if current is not None:
+                    self.instance.report_run_canceling(current, "Interrupted from the shell.")
+
+        self.instance.add_event_listener(run.run_id, on_event)
+        yield
+
+
+def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    messages: list[str] = []
+    totals: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            described = data.user_failure_data.description if data.user_failure_data else None
+            error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+            messages.append(f"{event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+        elif event.is_step_materialization:
+            name = event.asset_key.to_user_string()
+            if name not in totals:
+                found = event.step_materialization_data.materialization.metadata
+                totals[name] = {key: value.value for key, value in found.items()}
+    return messages, totals
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[None]:
+    """Show the steps' progress on the terminal while a run lasts.
+
+    The bar writes to a copy of the terminal's file: during a step, Dagster sends stderr to the step's log.
+    """
+    from tqdm import tqdm
+
+    bar: tqdm[Any] | None = None
+    stream: TextIO = os.fdopen(os.dup(sys.stderr.fileno()), "w")
+
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal bar
+        if bar is None or bar.total != total or done < bar.n:
+            if bar is not None:
+                bar.close()
+            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=False, mininterval=0.2)
+        bar.set_postfix_str(what, refresh=False)
+        bar.update(done - bar.n)
+
+    progress.listeners.append(show)
+    try:
+        yield
+    finally:
+        progress.listeners.remove(show)
+        if bar is not None:
+            bar.close()
+        stream.close()
+
+
+def _this_process() -> str:
+    import psutil
+
+    return f"{machine.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def _alive(owner: str) -> bool:
+    """Whether the process that `owner` names runs still; one on another host cannot be known, so it counts as alive."""
+    import psutil
+
+    host, pid, started = owner.rsplit(":", 2)
+    if host != machine.node():
+        return True
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,319 @@
+"""Boosted trees on the recent standardised returns, the calendar and the covariates; paths simulated recursively."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats, History
+from forecast_platform.forecasting.volatility import ConditionalVariance
+from forecast_platform.models.base import Covariates, FittedModel, Model, TrainingWindow, require_sessions
+from forecast_platform.models.innovations import (
+    BURN_IN,
+    Filtered,
+    InnovationsFitted,
+    State,
+    Steps,
+    fitted_transform,
+    fitted_variance,
+    without_rolls,
+)
+
+if TYPE_CHECKING:
+    from xgboost import Booster
+
+MINIMUM_SESSIONS = 250
+LAGS = 5
+SPANS = (5.0, 20.0)
+"""Spans, in sessions, of the exponentially weighted mean and root mean square of the standardised returns."""
+
+COVARIATE_SPAN = 20.0
+TARGET_LIMIT = 4.0
+"""Standardised returns are cut here as training targets and features (not in the residual pool): a price that passes
+through zero must not become the one thing that the trees learn."""
+
+ROUNDS = 40
+PARAMETERS: dict[str, Any] = {
+    "objective": "reg:squarederror",
+    "base_score": 0.0,
+    "eta": 0.05,
+    "max_depth": 2,
+    "min_child_weight": 40,
+    "lambda": 20.0,
+    "tree_method": "hist",
+    "max_bin": 64,
+    "seed": 0,
+    "nthread": 1,
+}
+FOLDS = 4
+FIRST_FOLD = 0.4
+PREDICT_THREADS = 2
+
+
+class Recent(NamedTuple):
+    """What the trees see of the past: arrays [n + 1] over history, [rows, n_paths] along paths."""
+
+    y: Floats
+    variance: Floats
+    lags: tuple[Floats, ...]
+    means: tuple[Floats, ...]
+    squares: tuple[Floats, ...]
+
+    def flat(self) -> State:
+        """As the flat tuple of a state."""
+        return (self.y, self.variance, *self.lags, *self.means, *self.squares)
+
+    @classmethod
+    def of(cls, state: State) -> Recent:
+        """From the beginning of a state."""
+        first, second = 2 + LAGS, 2 + LAGS + len(SPANS)
+        return cls(state[0], state[1], state[2:first], state[first:second], state[second : second + len(SPANS)])
+
+    def columns(self, level: float) -> list[Floats]:
+        """The features that differ between paths."""
+        return [*self.lags, *self.means, *self.squares, self.variance / level]
+
+
+N_RECENT = LAGS + 2 * len(SPANS) + 1
+N_STATE = 2 + LAGS + 2 * len(SPANS)
+
+
+class GradientBoostingFitted(InnovationsFitted):
+    """State: y, the returns' variance, lagged standardised returns and their weighted moments; covariates, calendar."""
+
+    @property
+    def shrinkage(self) -> float:
+        """The factor on the learned mean."""
+        return float(self.state["shrinkage"])
+
+    @cached_property
+    def booster(self) -> Booster:
+        """The trees, from the library's own JSON."""
+        import xgboost
+
+        booster = xgboost.Booster({"nthread": PREDICT_THREADS})
+        booster.load_model(bytearray(self.state["booster"], "utf8"))
+        return booster
+
+    @cached_property
+    def return_variance(self) -> ConditionalVariance:
+        """The variance that standardises returns as features: that of the returns, not of the innovations."""
+        return ConditionalVariance.from_state(self.state["return_variance"])
+
+    def filter(self, history: History) -> Filtered:
+        """See `InnovationsFitted`."""
+        recent, returns = self.recent(history)
+        states = recent.flat()
+        if self.shrinkage == 0.0:
+            return Filtered(returns, states)
+        covariates = self.covariate_features(history)[:-1]
+        features = self.matrix(
+            [column[:-1] for column in recent.columns(self.return_variance.level)],
+            [*calendar(history.observed_dates).T, *covariates.T],
+        )
+        return Filtered(returns - self.scaled_mean(features, recent.variance[:-1]), states)
+
+    def start(
+        self, filtered: Filtered, known: NDArray[np.intp], history: History, origins: Dates, steps: Steps
+    ) -> State:
+        """See `InnovationsFitted`; adds the covariates as known and the calendar of the days ahead."""
+        state = super().start(filtered, known, history, origins, steps)
+        if self.shrinkage == 0.0:
+            return state[:1]
+        ahead = calendar(origins[:, None] + steps.column * ONE_DAY)
+        return (*state, self.covariate_features(history)[known], ahead)
+
+    def mean(self, state: State, step: int) -> Floats:
+        """See `InnovationsFitted`."""
+        if self.shrinkage == 0.0:
+            return state[0]
+        recent = Recent.of(state)
+        covariates, ahead = state[N_STATE:]
+        fixed = [column[:, None] for column in (*ahead[:, step].T, *covariates.T)]
+        features = self.matrix(recent.columns(self.return_variance.level), fixed)
+        mean: Floats = recent.y + self.scaled_mean(features, recent.variance)
+        return mean
+
+    def advance(self, state: State, y: Floats, innovation: Floats) -> State:
+        """See `InnovationsFitted`."""
+        if self.shrinkage == 0.0:
+            return (y,)
+        recent = Recent.of(state)
+        change = y - recent.y
+        z = limited(change / np.sqrt(recent.variance))
+        following = Recent(
+            y,
+            self.return_variance.step(recent.variance, change),
+            (z, *recent.lags[:-1]),
+            tuple(mean + gain(span) * (z - mean) for mean, span in zip(recent.means, SPANS, strict=True)),
+            tuple(square + gain(span) * (z * z - square) for square, span in zip(recent.squares, SPANS, strict=True)),
+        )
+        return (*following.flat(), *state[N_STATE:])
+
+    def recent(self, history: History) -> tuple[Recent, Floats]:
+        """The path features at every observed session, and the returns [n] (nan on roll days and the first)."""
+        y = self.transform.forward(history.observed_close)
+        returns = without_rolls(history, np.diff(y, prepend=np.nan))
+        variance = self.return_variance.filter(returns)
+        z = limited(np.nan_to_num(returns / np.sqrt(variance[:-1])))
+        padded = np.concatenate([np.zeros(LAGS), z])
+        lags = tuple(padded[LAGS - lag : len(padded) - lag] for lag in range(LAGS))
+        recent = Recent(
+            np.concatenate([y[:1], y]),
+            variance,
+            tuple(np.concatenate([[0.0], lag]) for lag in lags),
+            tuple(weighted(z, span, 0.0) for span in SPANS),
+            tuple(weighted(z * z, span, 1.0) for span in SPANS),
+        )
+        return recent, returns
+
+    def covariate_features(self, history: History) -> Floats:
+        """Deviations of the covariates from their weighted means, in training standard deviations, [n + 1, n_cov]."""
+        scales = self.state["covariate_scales"]
+        missing = [name for name in scales if name not in history.covariates]
+        if missing:
+            raise ValueError(f"{history.series}: the model was fitted with {missing}, which the history lacks")
+        known = np.zeros((len(history.observed_index) + 1, len(scales)))
+        for column, (name, scale) in enumerate(sorted(scales.items())):
+            known[1:, column] = deviations(history.observed_covariate(name)) / scale
+        return known
+
+    def matrix(self, varying: list[Floats], fixed: list[Floats]) -> NDArray[np.float32]:
+        """Features in the trees' order, float32 [..., n_features]; `fixed` broadcasts over paths."""
+        shape = np.broadcast_shapes(*(column.shape for column in varying), fixed[0].shape)
+        features = np.empty((*shape, len(varying) + len(fixed)), np.float32)
+        for position, column in enumerate([*varying, *fixed]):
+            features[..., position] = column
+        return features
+
+    def scaled_mean(self, features: NDArray[np.float32], variance: Floats) -> Floats:
+        """The mean return, of the shape of features less its last axis: one call for all rows."""
+        flat = self.booster.inplace_predict(features.reshape(-1, features.shape[-1]))
+        predicted: Floats = flat.reshape(features.shape[:-1]) * np.float64(self.shrinkage)
+        return predicted * np.sqrt(variance)
+
+    def training_metrics(self) -> dict[str, float]:
+        """Shrinkage, out-of-sample gain, rows dropped, and the variance's parameters."""
+        figures = {name: float(self.state[name]) for name in ("shrinkage", "holdout_gain", "rows_dropped")}
+        return {**figures, **self.variance.to_state()}
+
+
+class GradientBoosting(Model):
+    """Shallow trees (Chen and Guestrin, 2016) for the mean of the next session's standardised return.
+
+    Features: the last five standardised returns, exponentially weighted means and mean squares of them, the variance
+    against its level, month and weekday of the target session on the circle, and each covariate's deviation from its
+    weighted mean as known at the last observed session, held over the horizon. The learned mean is multiplied by a
+    factor in [0, 1] from expanding folds of the training window: the least-squares slope of realised on predicted
+    less its standard error, so that a mean with no evidence behind it is none at all.
+    """
+
+    name: ClassVar[str] = "xgboost"
+    description: ClassVar[str] = "Boosted trees on lags, rolling statistics, calendar and covariates."
+    covariates: ClassVar[Covariates] = "series"
+    fitted_type: ClassVar[type[FittedModel]] = GradientBoostingFitted
+
+    def fit(self, history: History, window: TrainingWindow) -> GradientBoostingFitted:
+        """See `Model.fit`; at least 250 observed sessions. Days before the covariates begin are no rows."""
+        closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
+        transform = fitted_transform(history)
+        returns = without_rolls(history, np.diff(transform.forward(closes), prepend=np.nan))
+        scales = {}
+        for name in sorted(history.covariates):
+            spread = float(np.std(deviations(history.observed_covariate(name))[BURN_IN:]))
+            if spread > 0.0:
+                scales[name] = spread
+        draft = GradientBoostingFitted(
+            window,
+            {
+                "scale": transform.scale,
+                "return_variance": fitted_variance(history, returns).to_state(),
+                "covariate_scales": scales,
+                "rows_dropped": float(np.busday_count(window.start, history.dates[0])),
+            },
+        )
+        features, target = training_rows(draft, history)
+        shrinkage, gain_found = shrinkage_of(features, target)
+        learned = {"booster": boost(features, target), "shrinkage": shrinkage, "holdout_gain": gain_found}
+        return GradientBoostingFitted(window, {**draft.state, **learned}).calibrated(history)
+
+
+def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDArray[np.float32], Floats]:
+    """Features [rows, n_features] and standardised returns [rows], after the burn-in and without roll days."""
+    recent, returns = draft.recent(history)
+    columns = [column[:-1] for column in recent.columns(draft.return_variance.level)]
+    fixed = [*calendar(history.observed_dates).T, *draft.covariate_features(history)[:-1].T]
+    target = returns / np.sqrt(recent.variance[:-1])
+    keep = np.isfinite(target)
+    keep[:BURN_IN] = False
+    return draft.matrix(columns, fixed)[keep], limited(target[keep])
+
+
+def shrinkage_of(features: NDArray[np.float32], target: Floats) -> tuple[float, float]:
+    """The factor on the learned mean, and the share of squared error it saved, from expanding folds."""
+    edges = np.linspace(FIRST_FOLD, 1.0, FOLDS + 1) * len(target)
+    predicted, realised = [], []
+    for begin, end in zip(edges[:-1].astype(int), edges[1:].astype(int), strict=True):
+        trees = boost(features[:begin], target[:begin])
+        predicted.append(_predict(trees, features[begin:end]))
+        realised.append(target[begin:end])
+    x, t = np.concatenate(predicted), np.concatenate(realised)
+    energy = float(np.sum(x * x))
+    if energy == 0.0:
+        return 0.0, 0.0
+    slope = float(np.sum(x * t)) / energy
+    error = float(np.sqrt(np.mean((t - slope * x) ** 2) / energy))
+    factor = min(1.0, max(0.0, slope - error))
+    return factor, 1.0 - float(np.sum((t - factor * x) ** 2) / np.sum(t * t))
+
+
+def boost(features: NDArray[np.float32], target: Floats) -> str:
+    """Trees for the target's deviation from its mean, as the library's JSON: a drift is not learned."""
+    import xgboost
+
+    rows = xgboost.DMatrix(features, label=target - target.mean(), nthread=1)
+    return bytes(xgboost.train(PARAMETERS, rows, num_boost_round=ROUNDS).save_raw("json")).decode("utf8")
+
+
+def _predict(trees: str, features: NDArray[np.float32]) -> Floats:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(bytearray(trees, "utf8"))
+    predicted: Floats = booster.inplace_predict(features).astype(np.float64)
+    return predicted
+
+
+def calendar(dates: Dates) -> Floats:
+    """Month and weekday of dates [...] as points on the circle, [..., 4]."""
+    days = dates.astype("datetime64[D]")
+    month = (days.astype("datetime64[M]").astype(np.int64) % 12) * (2 * np.pi / 12)
+    weekday = ((days.astype(np.int64) - 4) % 7) * (2 * np.pi / 7)
+    return np.stack([np.sin(month), np.cos(month), np.sin(weekday), np.cos(weekday)], axis=-1)
+
+
+def deviations(values: Floats) -> Floats:
+    """A covariate [n] less its exponentially weighted mean, which starts at the first value."""
+    return values - weighted(values, COVARIATE_SPAN, float(values[0]))[1:]
+
+
+def weighted(values: Floats, span: float, initial: float) -> Floats:
+    """Exponentially weighted means, [n + 1]: element k is of the first k values, starting from `initial`."""
+    from scipy.signal import lfilter
+
+    a = gain(span)
+    means: Floats = lfilter([1.0], [1.0, a - 1.0], np.concatenate([[initial], a * values]))
+    return means
+
+
+def gain(span: float) -> float:
+    """The weight of the newest value."""
+    return 2.0 / (span + 1.0)
+
+
+def limited(z: Floats) -> Floats:
+    """Standardised returns cut at the limit."""
+    return np.clip(z, -TARGET_LIMIT, TARGET_LIMIT)

@@ -1,0 +1,224 @@
+"""What all stochastic models share: a mean recursion, a conditional variance, and residuals drawn by date.
+
+A model works on y = asinh(close / scale) (`AsinhTransform`), one step an exchange session:
+
+    y[k] = mean(state[k]) + offset + e[k],   e[k] = sqrt(v[k]) * z,   z drawn from the training window's residuals
+
+and v follows `ConditionalVariance`. This is filtered historical simulation (Barone-Adesi, Giannopoulos and Vosper,
+1999) around any mean. A subclass of `InnovationsFitted` says only what its mean is:
+
+    filter(history) -> Filtered      innovations [n] and states, arrays [n + 1], for the n observed sessions
+    mean(state, step) -> array       the mean of the next y, from the state arrays [rows, n_paths]
+    advance(state, y, innovation)    the state after y was seen (a new tuple, the arrays given are not written to)
+    offset(history, origins, horizon) -> [n_origins, horizon] or None   a known addition to the mean (covariates)
+
+and its model's `fit` ends in `Fitted(window, {"scale": ..., <coefficients>}).calibrated(history)`, which adds the
+variance's parameters and the residual pool. Rules for a subclass:
+
+- `filter` is causal: innovation k and state k read only the first k (for the innovation: k + 1) observed sessions,
+  and the same bits come out however long the history is (no sums over the whole array, no BLAS on it). Innovations
+  without meaning (the first ones of a warm-up) are nan. y is `self.transform.forward(history.observed_close)`.
+- `mean` and `advance` are elementwise over [rows, n_paths] (arrays may be [rows, 1] on the first step): what one row
+  gives must not depend on the others, nor on how many there are. `step` counts trading days from 0.
+- `innovation` is y less (mean + offset); in `filter`, subtract the same offset that was known then.
+- `offset` is by calendar day, `[o, h]` for the session on origins[o] + h days; it may read history before each
+  origin only.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Bools, Dates, Floats, History
+from forecast_platform.forecasting.shocks import Shocks, residual_table
+from forecast_platform.forecasting.transform import AsinhTransform
+from forecast_platform.forecasting.volatility import ConditionalVariance
+from forecast_platform.models.base import FittedModel, Paths
+
+State = tuple[Floats, ...]
+
+BLOCK_ORIGINS = 32
+"""Origins simulated at once: their work arrays fit a processor's cache. The result does not depend on it."""
+
+BURN_IN = 20
+"""Innovations at the start of a window that stay out of the pool: their variance is still the starting value."""
+
+_Fitted = TypeVar("_Fitted", bound="InnovationsFitted")
+
+
+class Filtered(NamedTuple):
+    """A history seen through frozen parameters: `states[i][k]` is state i after the first k observed sessions."""
+
+    innovations: Floats
+    states: State
+
+
+class Steps(NamedTuple):
+    """Which calendar day of each origin is its n-th trading day."""
+
+    column: NDArray[np.intp]
+    """[n_origins, n_steps]: position in the horizon of each origin's trading days; 0 past its last one."""
+    reached: NDArray[np.intp]
+    """[n_origins, horizon]: how many trading days have passed by the end of each calendar day."""
+
+
+class InnovationsFitted(FittedModel):
+    """A fitted model of the form above. `state` holds scale, variance, residuals and the subclass's coefficients."""
+
+    @abstractmethod
+    def filter(self, history: History) -> Filtered:
+        """Innovations and states over the observed sessions of `history`; see the module's rules."""
+
+    @abstractmethod
+    def mean(self, state: State, step: int) -> Floats:
+        """The mean of the next session's y, [rows, n_paths] or broadcastable to it."""
+
+    @abstractmethod
+    def advance(self, state: State, y: Floats, innovation: Floats) -> State:
+        """The state after y, [rows, n_paths] each."""
+
+    def offset(self, history: History, origins: Dates, horizon: int) -> Floats | None:
+        """A known addition to the mean by calendar day, [n_origins, horizon]; None where there is none."""
+        return None
+
+    def start(
+        self, filtered: Filtered, known: NDArray[np.intp], history: History, origins: Dates, steps: Steps
+    ) -> State:
+        """The state at each origin, arrays [n_origins, 1]; what else is known of the days ahead (a calendar feature)
+        may be added as further arrays [n_origins, ...] that `advance` hands on."""
+        return tuple(state[known][:, None] for state in filtered.states)
+
+    @property
+    def transform(self) -> AsinhTransform:
+        """Between closes and the model's scale."""
+        return AsinhTransform(float(self.state["scale"]))
+
+    @property
+    def variance(self) -> ConditionalVariance:
+        """The innovations' conditional variance."""
+        return ConditionalVariance.from_state(self.state["variance"])
+
+    def calibrated(self: _Fitted, history: History) -> _Fitted:
+        """This model with the variance's parameters and the residual pool of the training `history`.
+
+        Raises ValueError, naming the series, where the innovations do not vary.
+        """
+        innovations = without_rolls(history, self.filter(history).innovations)
+        variance = fitted_variance(history, innovations)
+        residuals = innovations / np.sqrt(variance.filter(innovations)[:-1])
+        residuals[:BURN_IN] = np.nan
+        table = residual_table(self.window.pool, history.observed_dates, residuals)
+        # Not scaled to unit variance: bounded news lets v settle below the innovations' variance, and the residuals'
+        # own size makes up for it.
+        table -= table.mean()
+        return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table})
+
+    def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
+        """See `FittedModel.simulate`."""
+        check_inputs(self, history, shocks)
+        origins = np.asarray(origins, "datetime64[D]")
+        known = history.known_sessions(origins)
+        steps = trading_steps(history.trading(origins, horizon))
+        filtered = self.filter(history)
+        variances = self.variance.filter(without_rolls(history, filtered.innovations))
+        offsets = self.offset(history, origins, horizon)
+        state_at = self.start(filtered, known, history, origins, steps)
+        closes = np.empty((horizon, len(origins), n_paths), np.float32)
+        for start in range(0, len(origins), BLOCK_ORIGINS):
+            block = slice(start, min(start + BLOCK_ORIGINS, len(origins)))
+            at = known[block]
+            hold(closes[:, block], steps.reached[block], 0, history.observed_close[at - 1][:, None])
+            self._simulate_block(
+                closes[:, block],
+                Steps(steps.column[block], steps.reached[block]),
+                tuple(state[block] for state in state_at),
+                variances[at][:, None],
+                None if offsets is None else offsets[block],
+                shocks.slots(origins[block], n_paths, horizon),
+            )
+        return np.moveaxis(closes, 0, 2)
+
+    def _simulate_block(
+        self,
+        closes: NDArray[np.float32],
+        steps: Steps,
+        state: State,
+        variance: Floats,
+        offsets: Floats | None,
+        slots: NDArray[np.uint32],
+    ) -> None:
+        rows = np.arange(len(slots))
+        transform, dynamics, residuals = self.transform, self.variance, self.state["residuals"]
+        for step in range(steps.column.shape[1]):
+            column = steps.column[:, step]
+            innovation = residuals.take(slots[rows, column])
+            innovation *= np.sqrt(variance)
+            y = innovation + self.mean(state, step)
+            if offsets is not None:
+                y += offsets[rows, column][:, None]
+            hold(closes, steps.reached, step + 1, transform.inverse(y))
+            if step + 1 < steps.column.shape[1]:
+                state = self.advance(state, y, innovation)
+                variance = dynamics.step(variance, innovation)
+
+
+def fitted_transform(history: History) -> AsinhTransform:
+    """`AsinhTransform.fit` on the observed closes, its error naming the series."""
+    try:
+        return AsinhTransform.fit(history.observed_close)
+    except ValueError as error:
+        raise ValueError(f"{history.series}, {history.dates[0]} to {history.dates[-1]}: {error}") from error
+
+
+def fitted_variance(history: History, innovations: Floats) -> ConditionalVariance:
+    """`ConditionalVariance.fit`, its error naming the series."""
+    try:
+        return ConditionalVariance.fit(innovations)
+    except ValueError as error:
+        raise ValueError(f"{history.series}, {history.dates[0]} to {history.dates[-1]}: {error}") from error
+
+
+def check_inputs(fitted: FittedModel, history: History, shocks: Shocks) -> None:
+    """Raises ValueError where the history or the shocks are not those the model was fitted for."""
+    if history.dates[0] < fitted.window.start:
+        raise ValueError(
+            f"{history.series}: history starts on {history.dates[0]}, before the training window's "
+            f"{fitted.window.start}: pass history.since(window.start)"
+        )
+    if shocks.n_slots != fitted.n_slots:
+        raise ValueError(
+            f"{history.series}: shocks draw from {shocks.n_slots} dates, the model's pool has {fitted.n_slots}: "
+            "make them with fitted.n_slots"
+        )
+
+
+def without_rolls(history: History, innovations: Floats) -> Floats:
+    """Innovations [n_observed] with nan on the days on which the nearby contract changed."""
+    if history.rolls is None:
+        return innovations
+    return np.where(history.rolls[history.observed_index], np.nan, innovations)
+
+
+def trading_steps(trading: Bools) -> Steps:
+    """The trading days of each origin, from `History.trading` [n_origins, horizon]."""
+    reached = np.cumsum(trading, axis=1, dtype=np.intp)
+    column = np.argmax(reached[:, None, :] > np.arange(reached.max(initial=0))[:, None], axis=2)
+    return Steps(column, reached)
+
+
+def hold(closes: NDArray[np.float32], reached: NDArray[np.intp], step: int, values: Floats) -> None:
+    """Write each origin's close after `step` trading days, [n_origins, n_paths or 1], to the calendar days of it.
+
+    closes: float32 [horizon, n_origins, n_paths], written to.
+    """
+    for day in range(len(closes)):
+        rows = np.flatnonzero(reached[:, day] == step)
+        if len(rows) == len(reached):
+            closes[day] = values
+        elif len(rows):
+            closes[day, rows] = values[rows]

@@ -1,0 +1,82 @@
+"""Reports for people: gathers what a page shows from the tables, writes it, and gives its address."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.coverage import expected_dates
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.read import NoForecastError, Reader
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HISTORY_DAYS = 90
+
+
+def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt.date | None) -> str | None:
+    """Write the fan chart of one forecast; returns its address, None where there is no forecast."""
+    from forecast_platform.reports.fan_chart import write_fan_chart
+    from forecast_platform.reports.index import write_index
+
+    if day is None:
+        return None
+    reader = Reader(platform.settings, platform.warehouse)
+    try:
+        forecast = reader.latest(series, model, on=day, version=version)
+    except NoForecastError:
+        return None
+    origin = np.datetime64(forecast.forecast_date, "D")
+    table = platform.series_table(series)
+    shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    actual, _ = publish.targets(platform, series, np.array([origin]))
+    path = write_fan_chart(
+        platform.settings.reports,
+        series=series,
+        model=model,
+        version=version,
+        forecast_date=forecast.forecast_date,
+        paths=forecast.paths,
+        history_dates=table.dates[shown],
+        history_close=table.columns["close"][shown],
+        actuals=actual[0],
+        data_cutoff=forecast.data_cutoff_date,
+        training_cutoff=forecast.training_cutoff_date,
+        last_observed=forecast.last_observed_date,
+        staleness_days=forecast.staleness_days,
+    )
+    write_index(platform.settings.reports)
+    return f"{platform.settings.reports_url}/{path.name}"
+
+
+def metadata_frame(platform: Platform, series: str) -> pd.DataFrame:
+    """All forecast_metadata rows of a series, sorted."""
+    rows = platform.warehouse.read(FORECAST_METADATA, where={"commodity": series})
+    return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
+
+
+def report(platform: Platform, series: str) -> str | None:
+    """Write a series' report over all models; returns its address, None where nothing was forecast yet."""
+    from forecast_platform.reports.index import write_index
+    from forecast_platform.reports.leaderboard import write_report
+
+    metadata = metadata_frame(platform, series)
+    if metadata.empty:
+        return None
+    expected = expected_dates(platform, series)
+    known = {(name, version) for name, version in zip(metadata.model_name, metadata.model_version, strict=True)}
+    path = write_report(
+        platform.settings.reports,
+        series=series,
+        metadata=metadata,
+        expected_dates=expected,
+        models=sorted(known),
+    )
+    write_index(platform.settings.reports)
+    return f"{platform.settings.reports_url}/{path.name}"

@@ -1,0 +1,163 @@
+"""From the source to unified_data: the source is read and checked once, then each series' days are replaced."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.results import Outcome
+from forecast_platform.warehouse.base import Between
+from forecast_platform.warehouse.schemas import UNIFIED_DATA
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from forecast_platform.sources.unify import UnifiedFrame
+
+
+@dataclass
+class IngestReport:
+    """What an ingest did, by series, and what it has to say of the source."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    available: dict[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
+    """First and last day that the source can fill, by series."""
+    rejections: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, UnifiedFrame], IngestReport]:
+    """Every series' unified frame from the first history day to the last complete day. Nothing is written."""
+    from forecast_platform.sources.base import SourceError, source_for
+    from forecast_platform.sources.calendars import sessions
+    from forecast_platform.sources.unify import last_complete_day, last_observed_close, unify
+
+    settings = platform.settings
+    today = settings.today()
+    chosen = [settings.series_named(name) for name in series_names]
+    raw = source_for(settings).read(chosen)
+    report = IngestReport(rejections=[str(item) for item in raw.rejections], warnings=list(raw.warnings))
+    frames: dict[str, UnifiedFrame] = {}
+    for series in chosen:
+        if series.name not in raw.market:
+            continue
+        newest = last_observed_close(raw, series.name)
+        calendar = sessions(series.exchange, newest, max(newest, today) + dt.timedelta(days=30))
+        end = last_complete_day(newest, calendar, today, settings.publication_lag_days.market)
+        try:
+            frames[series.name] = unify(
+                raw, series, start=settings.history_start, end=end, lags=settings.publication_lag_days
+            )
+        except SourceError as error:
+            report.rejections.append(f"{series.name}: {error}")
+    return frames, report
+
+
+def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:
+    """Write the days first..last of each series. Days whose rows are unchanged are left alone; days that the source
+    cannot fill are failed keys that say why; a rejected file fails its series and no other."""
+    frames, report = read_source(platform, series_names)
+    wanted = [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
+    for name in series_names:
+        started = time.perf_counter()
+        outcome = report.outcomes.setdefault(name, Outcome(name, ""))
+        unified = frames.get(name)
+        if unified is None:
+            reason = "; ".join(report.rejections) or "the source has no such series"
+            outcome.failed = dict.fromkeys(wanted, reason)
+            continue
+        rows = _rows(unified, first, last)
+        days = rows["date"].to_pylist()
+        everything = unified.frame["date"]
+        begins, ends = _date(everything.iloc[0]), _date(everything.iloc[-1])
+        report.available[name] = (begins, ends)
+        for day in set(wanted) - set(days):
+            outcome.failed[day] = (
+                f"data of {name} begin on {begins}"
+                if day < begins
+                else f"data of {name} end on {ends}: the close of the session after is not in the source yet"
+            )
+        unchanged = _unchanged(platform, name, rows)
+        changed = [day for day in days if day not in unchanged]
+        outcome.skipped = unchanged
+        if changed:
+            where = {"commodity": name, "date": Between(days[0], days[-1])}
+            platform.warehouse.replace(UNIFIED_DATA, rows, where)
+            outcome.written = set(changed)
+            outcome.rows = len(changed)
+        if unified.filled_closes:
+            outcome.notes.append(f"{unified.filled_closes} exchange sessions have no close; filled forward")
+        outcome.notes.extend(unified.notes)
+        outcome.seconds = time.perf_counter() - started
+    return report
+
+
+def catch_up(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, tuple[dt.date, dt.date]], list[str]]:
+    """The days of each series that an ingest would change, from the first new or revised day to the last one (none
+    where unified_data is up to date), and what the source refused."""
+    frames, report = read_source(platform, series_names)
+    stale: dict[str, tuple[dt.date, dt.date]] = {}
+    for name, unified in frames.items():
+        days = unified.frame["date"]
+        rows = _rows(unified, _date(days.iloc[0]), _date(days.iloc[-1]))
+        unchanged = _unchanged(platform, name, rows)
+        changed = [day for day in rows["date"].to_pylist() if day not in unchanged]
+        if changed:
+            stale[name] = (min(changed), max(changed))
+    return stale, report.rejections
+
+
+def _rows(unified: UnifiedFrame, first: dt.date, last: dt.date) -> pa.Table:
+    """The frame's rows first..last as an Arrow table of the schema; columns that the source lacks are null."""
+    import pandas as pd
+    import pyarrow as pa
+
+    frame = unified.frame
+    frame = frame[(frame["date"] >= pd.Timestamp(first)) & (frame["date"] <= pd.Timestamp(last))]
+    known = {column.name for column in UNIFIED_DATA.columns}
+    extra = tuple(name for name in frame.columns if name not in known)
+    schema = UNIFIED_DATA.arrow_schema(extra)
+    arrays = [
+        pa.Array.from_pandas(frame[field.name], type=field.type)
+        if field.name in frame.columns
+        else pa.nulls(len(frame), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays([_single(array) for array in arrays], schema=schema).sort_by("date")
+
+
+def _single(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return array.combine_chunks() if hasattr(array, "combine_chunks") else array
+
+
+def _unchanged(platform: Platform, series: str, rows: pa.Table) -> set[dt.date]:
+    """Days whose stored row equals the new one in every column."""
+    if rows.num_rows == 0:
+        return set()
+    days = rows["date"].to_pylist()
+    stored = platform.warehouse.read(UNIFIED_DATA, where={"commodity": series, "date": Between(days[0], days[-1])})
+    if stored.num_rows == 0 or not set(rows.column_names) <= set(stored.column_names):
+        return set()
+    stored = stored.sort_by("date")
+    old_days = stored["date"].to_numpy()
+    new_days = rows["date"].to_numpy()
+    position = np.minimum(np.searchsorted(old_days, new_days), len(old_days) - 1)
+    same = old_days[position] == new_days
+    for name in rows.column_names:
+        new = rows[name].to_numpy(zero_copy_only=False)
+        old = stored[name].to_numpy(zero_copy_only=False)[position]
+        equal = new == old
+        if new.dtype == np.float64:
+            equal |= np.isnan(new) & np.isnan(old.astype(np.float64))
+        same &= equal.astype(bool)
+    return {day for day, unchanged in zip(days, same, strict=True) if unchanged}
+
+
+def _date(day: object) -> dt.date:
+    return day.date() if hasattr(day, "date") else day  # type: ignore[return-value]

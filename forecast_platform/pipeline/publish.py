@@ -1,0 +1,211 @@
+"""Writing what belongs to a forecast beside its paths: point forecasts, metadata, the archive, the ready signal."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.summary import Summary
+from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.pipeline.tables import points_table
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import Between, keys_of
+from forecast_platform.warehouse.schemas import (
+    DISTRIBUTIONS,
+    DISTRIBUTIONS_ARCHIVE,
+    FORECAST_METADATA,
+    FORECAST_RUNS,
+    HORIZON,
+    POINT_FORECASTS,
+)
+
+
+def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.datetime) -> bool:
+    """Whether a forecast made at `generated` was no longer live: its day had passed in the platform's zone."""
+    return generated.astimezone(ZoneInfo(settings.timezone)).date() > forecast_date
+
+
+def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each was a real session.
+
+    An explicit input outside the lineage: scoring and display only, never a forecast.
+    """
+    table = platform.series_table(series)
+    position = (origins[:, None] + np.arange(HORIZON) * ONE_DAY - table.dates[0]).astype(int)
+    inside = (position >= 0) & (position < len(table.dates))
+    clipped = np.clip(position, 0, len(table.dates) - 1)
+    # A hole in unified_data shifts positions: look days up by value there.
+    if len(table.dates) != int((table.dates[-1] - table.dates[0]).astype(int)) + 1:
+        wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
+        clipped = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
+        inside = table.dates[clipped] == wanted
+    close = np.where(inside, table.columns["close"][clipped], np.nan)
+    return close, inside & table.columns["is_observed"][clipped]
+
+
+def points(
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    origins: Dates,
+    summary: Summary,
+    generated: Sequence[dt.datetime],
+    training_cutoff: dt.date,
+) -> None:
+    """Replace the point forecasts of these dates by statistics of their stored paths."""
+    days = [day.astype(dt.date) for day in origins]
+    actual, _ = targets(platform, series, origins)
+    rows = points_table(
+        summary,
+        origins,
+        actual,
+        {"generation_timestamp": list(generated)},
+        commodity=series,
+        model_name=model,
+        model_version=version,
+        training_cutoff_date=training_cutoff,
+        model_success=True,
+        has_data_leakage=False,
+    )
+    platform.warehouse.replace(POINT_FORECASTS, rows, keys_of(series, model, version, days, by_month=False))
+
+
+def archive(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
+    """Copy paths that were published live to the archive, before they are replaced."""
+    if not dates:
+        return
+    import pyarrow as pa
+
+    rows = platform.warehouse.read(DISTRIBUTIONS, where=keys_of(series, model, version, dates, by_month=True))
+    now = pa.scalar(dt.datetime.now(dt.timezone.utc), pa.timestamp("us", tz="UTC"))
+    rows = rows.append_column("archived_at", pa.repeat(now, rows.num_rows))
+    where = {**keys_of(series, model, version, dates, by_month=True), "archived_at": now.as_py()}
+    platform.warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows, where)
+
+
+def successes(
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    origins: Dates,
+    *,
+    model_id: str,
+    hashes: Sequence[str],
+    last_observed: Sequence[dt.date],
+    generated: dt.datetime,
+    training_seconds: float,
+    inference_seconds: float,
+) -> None:
+    """Metadata of new forecasts; their scores are null until the score step."""
+    rows = [
+        {
+            "forecast_date": day.astype(dt.date),
+            "model_success": True,
+            "model_id": model_id,
+            "input_hash": digest,
+            "last_observed_date": newest,
+            "generation_timestamp": generated,
+            "training_seconds": training_seconds,
+            "inference_seconds": inference_seconds,
+        }
+        for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
+    ]
+    _metadata(platform, series, model, version, rows)
+
+
+def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
+    """Metadata of dates without a forecast: why there is none. A stored earlier forecast keeps its own row."""
+    if not failed:
+        return
+    where = keys_of(series, model, version, list(failed), by_month=False)
+    there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
+    kept = set(there["forecast_date"].to_pylist())
+    rows = [
+        {"forecast_date": day, "model_success": False, "error": reason}
+        for day, reason in sorted(failed.items())
+        if day not in kept
+    ]
+    _metadata(platform, series, model, version, rows)
+
+
+def _metadata(platform: Platform, series: str, model: str, version: str, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    if not rows:
+        return
+    constant = {
+        "commodity": series,
+        "model_name": model,
+        "model_version": version,
+        "has_data_leakage": False,
+        "actuals_available": 0,
+    }
+    table = pa.Table.from_pylist([{**constant, **row} for row in rows], schema=FORECAST_METADATA.arrow_schema())
+    where = keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
+    platform.warehouse.replace(FORECAST_METADATA, table, where)
+
+
+def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, str]:
+    """Write the ready signal of these dates from what the tables hold now; returns the status by date.
+
+    complete: every configured model, version and series is there; partial: some are missing; late: all are there,
+    some from stale data. Dates without any forecast get no row.
+    """
+    import pyarrow as pa
+
+    if not dates:
+        return {}
+    settings = platform.settings
+    first, last = min(dates), max(dates)
+    versions = (settings.model_version, *settings.active_versions)
+    expected = [(model, version) for model in settings.models for version in versions]
+    there: dict[dt.date, dict[tuple[str, str, str], tuple[int, bool]]] = {day: {} for day in dates}
+    for series in settings.series_names:
+        for model, version in expected:
+            where = {**keys_of(series, model, version, [first, last], by_month=False), "day_ahead": HORIZON}
+            where["forecast_date"] = Between(first, last)
+            points_there = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)
+            made = set(points_there["forecast_date"].to_pylist()) & there.keys()
+            if not made:
+                continue
+            where = {**keys_of(series, model, version, sorted(made), by_month=True), "path_id": 0}
+            columns = ["forecast_date", "staleness_days", "is_backfill"]
+            for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
+                if row["forecast_date"] in there:
+                    there[row["forecast_date"]][series, model, version] = (row["staleness_days"], row["is_backfill"])
+    now = dt.datetime.now(dt.timezone.utc)
+    rows = []
+    for day, found in there.items():
+        if not found:
+            continue
+        wanted = {(series, model, version) for series in settings.series_names for model, version in expected}
+        missing = sorted(wanted - found.keys())
+        stale = max(days for days, _ in found.values())
+        whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in settings.series_names)]
+        rows.append(
+            {
+                "forecast_date": day,
+                "status": "partial" if missing else "late" if stale else "complete",
+                "models": ",".join(whole),
+                "missing": ",".join(f"{series}/{model}:{version}" for series, model, version in missing),
+                "n_series": len(settings.series_names),
+                "staleness_days": stale,
+                "is_backfill": any(late for _, late in found.values()),
+                "updated_at": now,
+            }
+        )
+    if rows:
+        days = sorted(row["forecast_date"] for row in rows)
+        contiguous = (days[-1] - days[0]).days + 1 == len(days)
+        where = {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
+        table = pa.Table.from_pylist(rows, schema=FORECAST_RUNS.arrow_schema())
+        platform.warehouse.replace(FORECAST_RUNS, table, where)
+    return {row["forecast_date"]: row["status"] for row in rows}

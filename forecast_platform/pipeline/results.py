@@ -1,0 +1,62 @@
+"""What a step reports: which keys were done, skipped or failed, and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+Progress = Callable[[int, int, str], None]
+"""Called with (keys finished, keys in all, what was just finished)."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """A Progress that says nothing."""
+
+
+@dataclass
+class Outcome:
+    """Keys (dates, or windows) of one series and model."""
+
+    series: str
+    model: str
+    written: set[dt.date] = field(default_factory=set)
+    skipped: set[dt.date] = field(default_factory=set)
+    failed: dict[dt.date, str] = field(default_factory=dict)
+    rows: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> set[dt.date]:
+        """Keys whose rows are in the table now."""
+        return self.written | self.skipped
+
+
+def ranges(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    """The days as closed ranges of consecutive days, ascending."""
+    found: list[tuple[dt.date, dt.date]] = []
+    for day in sorted(days):
+        if found and day - found[-1][1] == dt.timedelta(days=1):
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
+
+
+def ranges_text(days: Iterable[dt.date], most: int = 6) -> str:
+    """The days as text: `2018-01-01 to 2018-01-05, 2018-02-03 and 3 more ranges`."""
+    found = ranges(days)
+    text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in found[:most])
+    return text + (f" and {len(found) - most} more ranges" if len(found) > most else "")
+
+
+def failures_text(failed: dict[dt.date, str], most: int = 4) -> str:
+    """Failed keys grouped by their reason."""
+    by_reason: dict[str, list[dt.date]] = {}
+    for day, reason in failed.items():
+        by_reason.setdefault(reason, []).append(day)
+    lines = [f"{ranges_text(days)}: {reason}" for reason, days in list(by_reason.items())[:most]]
+    if len(by_reason) > most:
+        lines.append(f"and {len(by_reason) - most} more reasons (see forecast_metadata.error)")
+    return "\n".join(lines)

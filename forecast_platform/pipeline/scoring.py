@@ -1,0 +1,221 @@
+"""Scoring: actuals as days become known, actual_close of point forecasts, and metrics of each forecast."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.metrics import score_dates
+from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.pipeline.results import Outcome, Progress, silent
+from forecast_platform.pipeline.tables import actuals_table, paths_of
+from forecast_platform.warehouse.base import Between, keys_of, months_between
+from forecast_platform.warehouse.schemas import (
+    ACTUALS,
+    DAY_COLUMNS,
+    DISTRIBUTIONS,
+    FORECAST_METADATA,
+    POINT_FORECASTS,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
+    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
+    started = time.perf_counter()
+    outcome = Outcome(series, ACTUALS)
+    origins = np.array(sorted(set(dates)), "datetime64[D]")
+    try:
+        closes, _ = publish.targets(platform, series, origins)
+    except NoDataError as error:
+        outcome.failed = dict.fromkeys(dates, str(error))
+        return outcome
+    begins = platform.series_table(series).dates[0]
+    for day in origins[origins < begins].astype(dt.date):
+        outcome.failed[day] = f"data of {series} begin on {begins}"
+    keep = origins >= begins
+    origins, closes = origins[keep], closes[keep]
+    hashes = _row_digests(closes)
+    where = keys_of(series, ACTUALS, ACTUALS, dates, by_month=True)
+    stored_rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
+    stored = dict(zip(stored_rows["forecast_date"].to_pylist(), stored_rows["input_hash"].to_pylist(), strict=True))
+    days = list(origins.astype(dt.date))
+    new = np.array([stored.get(day) != digest for day, digest in zip(days, hashes, strict=True)], bool)
+    outcome.skipped = {day for day, changed in zip(days, new, strict=True) if not changed}
+    if new.any():
+        chosen = origins[new]
+        table = actuals_table(
+            series,
+            chosen,
+            closes[new],
+            generation_timestamp=[dt.datetime.now(dt.timezone.utc)] * len(chosen),
+            input_hash=[digest for digest, changed in zip(hashes, new, strict=True) if changed],
+            last_observed_date=list((chosen - ONE_DAY).astype(dt.date)),
+        )
+        written = list(chosen.astype(dt.date))
+        platform.warehouse.replace(DISTRIBUTIONS, table, keys_of(series, ACTUALS, ACTUALS, written, by_month=True))
+        outcome.written = set(written)
+        outcome.rows = len(written)
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def score(
+    platform: Platform,
+    series: str,
+    model: str,
+    windows: Sequence[dt.date],
+    *,
+    version: str | None = None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Metrics of every stored forecast of these windows whose actuals or paths have changed since it was scored."""
+    version = version or platform.settings.model_version
+    started = time.perf_counter()
+    outcome = Outcome(series, model)
+    for number, start in enumerate(sorted(windows), 1):
+        last = platform.frequency.next_start(start) - dt.timedelta(days=1)
+        try:
+            scored = _score_span(platform, series, model, version, start, last)
+        except NoDataError as error:
+            outcome.failed[start] = str(error)
+        else:
+            (outcome.written if scored else outcome.skipped).add(start)
+            outcome.rows += scored
+        progress(number, len(windows), f"{series} {model} scored {start}")
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def _score_span(platform: Platform, series: str, model: str, version: str, first: dt.date, last: dt.date) -> int:
+    """Score the forecasts of first..last that need it, a chunk in memory at a time; returns how many."""
+    where = {"commodity": series, "model_name": model, "model_version": version, "forecast_date": Between(first, last)}
+    rows = platform.warehouse.read(FORECAST_METADATA, where=where)
+    known = {row["forecast_date"]: row for row in rows.to_pylist()}
+    months = keys_of(series, model, version, [first, last], by_month=True)
+    months["forecast_month"] = months_between(first, last)
+    months["forecast_date"] = Between(first, last)
+    columns = ["forecast_date", "generation_timestamp", "model_id", "input_hash", "last_observed_date"]
+    stored = platform.warehouse.read(DISTRIBUTIONS, columns, {**months, "path_id": 0}).to_pylist()
+    if not stored:
+        return 0
+    stored.sort(key=lambda row: row["forecast_date"])
+    origins = np.array([row["forecast_date"] for row in stored], "datetime64[D]")
+    closes, observed = publish.targets(platform, series, origins)
+    digests = _row_digests(np.concatenate([closes, observed], axis=1))
+    todo = [
+        (row, digest)
+        for row, digest in zip(stored, digests, strict=True)
+        if _stale(known.get(row["forecast_date"]), row, digest)
+    ]
+    if not todo:
+        return 0
+    pick = np.isin(origins, np.array([row["forecast_date"] for row, _ in todo], "datetime64[D]"))
+    days = [row["forecast_date"] for row, _ in todo]
+    paths_rows = platform.warehouse.read(
+        DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], keys_of(series, model, version, days, by_month=True)
+    )
+    dates, paths = paths_of(paths_rows)
+    metrics = score_dates(paths, _last_closes(platform, series, todo), closes[pick], observed[pick], dates)
+    _write_metadata(platform, (series, model, version), todo, known, metrics)
+    _fill_actual_close(platform, (series, model, version), dates, closes[pick])
+    return len(todo)
+
+
+def _stale(known: dict[str, Any] | None, stored: dict[str, Any], digest: str) -> bool:
+    return (
+        known is None
+        or known["actuals_hash"] != digest
+        or known["generation_timestamp"] != stored["generation_timestamp"]
+    )
+
+
+def _last_closes(platform: Platform, series: str, todo: list[tuple[dict[str, Any], str]]) -> NDArray[np.float64]:
+    table = platform.series_table(series)
+    newest = np.array([row["last_observed_date"] for row, _ in todo], "datetime64[D]")
+    return table.columns["close"][np.searchsorted(table.dates, newest)]
+
+
+def _write_metadata(
+    platform: Platform,
+    key: tuple[str, str, str],
+    todo: list[tuple[dict[str, Any], str]],
+    known: dict[dt.date, dict[str, Any]],
+    metrics: dict[str, NDArray[Any]],
+) -> None:
+    import pyarrow as pa
+
+    series, model, version = key
+    now = dt.datetime.now(dt.timezone.utc)
+    rows = []
+    for position, (stored, digest) in enumerate(todo):
+        earlier = known.get(stored["forecast_date"], {})
+        row = {name: _null_if_nan(values[position]) for name, values in metrics.items()}
+        row["actuals_available"] = int(metrics["actuals_available"][position])
+        rows.append(
+            {
+                "commodity": series,
+                "model_name": model,
+                "model_version": version,
+                "forecast_date": stored["forecast_date"],
+                **row,
+                "training_seconds": earlier.get("training_seconds"),
+                "inference_seconds": earlier.get("inference_seconds"),
+                "has_data_leakage": False,
+                "model_success": True,
+                "error": None,
+                "model_id": stored["model_id"],
+                "input_hash": stored["input_hash"],
+                "last_observed_date": stored["last_observed_date"],
+                "actuals_hash": digest,
+                "generation_timestamp": stored["generation_timestamp"],
+                "scored_at": now,
+            }
+        )
+    table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+    days = [row["forecast_date"] for row in rows]
+    platform.warehouse.replace(FORECAST_METADATA, table, keys_of(series, model, version, days, by_month=False))
+
+
+def _fill_actual_close(
+    platform: Platform, key: tuple[str, str, str], origins: Dates, closes: NDArray[np.float64]
+) -> None:
+    """Bring actual_close of these dates' point forecasts up to date; nothing is written where nothing changed."""
+    import pyarrow as pa
+
+    series, model, version = key
+    days = list(origins.astype(dt.date))
+    where = keys_of(series, model, version, days, by_month=False)
+    rows = platform.warehouse.read(POINT_FORECASTS, where=where)
+    if rows.num_rows == 0:
+        return
+    row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
+    values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
+    if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
+        return
+    position = rows.schema.get_field_index("actual_close")
+    column = pa.array(values, pa.float64(), mask=np.isnan(values))
+    platform.warehouse.replace(POINT_FORECASTS, rows.set_column(position, "actual_close", column), where)
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return column.cast("float64").to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _row_digests(values: NDArray[np.float64]) -> list[str]:
+    """A hash of each row, [n, k] to n hex digests."""
+    return [hashlib.blake2b(row.data, digest_size=8).hexdigest() for row in np.ascontiguousarray(values, np.float64)]
+
+
+def _null_if_nan(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,145 @@
+"""From arrays to rows of the tables, and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.summary import Summary
+from forecast_platform.models.base import Paths
+from forecast_platform.warehouse.schemas import (
+    ACTUALS,
+    DAY_COLUMNS,
+    DISTRIBUTIONS,
+    HORIZON,
+    POINT_FORECASTS,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def distributions_table(
+    paths: Paths, origins: Dates, per_date: Mapping[str, Sequence[Any]], **constant: Any
+) -> pa.Table:
+    """Rows of `distributions`, one a path: columns of `per_date` [n_origins] repeated, `constant` the same in all."""
+    import pyarrow as pa
+
+    n_origins, n_paths, _ = paths.shape
+    row = pa.array(np.repeat(np.arange(n_origins, dtype=np.int32), n_paths))
+    schema = DISTRIBUTIONS.arrow_schema()
+    by_day = np.moveaxis(paths, 2, 0)
+    columns: dict[str, Any] = {name: np.ascontiguousarray(by_day[h]).ravel() for h, name in enumerate(DAY_COLUMNS)}
+    columns["path_id"] = np.tile(np.arange(n_paths, dtype=np.int32), n_origins)
+    dates = origins.astype("datetime64[D]").astype(dt.date)
+    repeated = {
+        "forecast_date": list(dates),
+        "data_cutoff_date": [day - dt.timedelta(days=1) for day in dates],
+        "forecast_month": [f"{day:%Y-%m}" for day in dates],
+        **per_date,
+        **{name: [value] * n_origins for name, value in constant.items()},
+        "is_actuals": [False] * n_origins,
+    }
+    arrays = []
+    for field in schema:
+        if field.name in columns:
+            arrays.append(pa.array(columns[field.name], field.type))
+        else:
+            arrays.append(pa.array(repeated[field.name], field.type).take(row))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:
+    """Forecast dates ascending, and paths float32 [n_dates, n_paths, 14], of `distributions` rows in any order.
+
+    Raises ValueError where the dates do not hold the same number of paths.
+    """
+    days = rows["forecast_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    path = rows["path_id"].to_numpy().astype(np.int64)
+    position = days * 1_000_000 + path
+    order = None if np.all(np.diff(position) > 0) else np.argsort(position)
+    if order is not None:
+        days, path = days[order], path[order]
+    unique, counts = np.unique(days, return_counts=True)
+    if len(unique) == 0:
+        return np.empty(0, "datetime64[D]"), np.empty((0, 0, HORIZON), np.float32)
+    if counts.min() != counts.max():
+        raise ValueError(f"forecast dates hold {counts.min()} to {counts.max()} paths; read them apart")
+    columns = np.empty((HORIZON, len(days)), np.float32)
+    for h, name in enumerate(DAY_COLUMNS):
+        values = rows[name].to_numpy()
+        columns[h] = values if order is None else values[order]
+    shaped = columns.reshape(HORIZON, len(unique), int(counts[0]))
+    return unique.astype("datetime64[D]"), np.moveaxis(shaped, 0, 2)
+
+
+def points_table(
+    summary: Summary,
+    origins: Dates,
+    actual: NDArray[np.float64],
+    per_date: Mapping[str, Sequence[Any]],
+    **constant: Any,
+) -> pa.Table:
+    """Rows of `point_forecasts`, 14 a forecast date; `actual` float64 [n, 14] with NaN while unknown."""
+    import pyarrow as pa
+
+    n = len(origins)
+    row = np.repeat(np.arange(n), HORIZON)
+    ahead = np.tile(np.arange(HORIZON), n)
+    statistics = {
+        "forecast_mean": summary.mean,
+        "forecast_median": summary.median,
+        "forecast_std": summary.std,
+        "lower_80": summary.lower_80,
+        "upper_80": summary.upper_80,
+        "lower_95": summary.lower_95,
+        "upper_95": summary.upper_95,
+    }
+    columns: dict[str, Any] = {name: values.ravel() for name, values in statistics.items()}
+    columns["actual_close"] = pa.array(actual.ravel(), pa.float64(), mask=np.isnan(actual.ravel()))
+    columns["forecast_date"] = origins[row].astype("datetime64[D]")
+    columns["target_date"] = (origins[row] + ahead * ONE_DAY).astype("datetime64[D]")
+    columns["data_cutoff_date"] = (origins[row] - ONE_DAY).astype("datetime64[D]")
+    columns["day_ahead"] = (ahead + 1).astype(np.int32)
+    take = pa.array(row)
+    schema = POINT_FORECASTS.arrow_schema()
+    arrays = []
+    for field in schema:
+        if field.name in columns:
+            arrays.append(pa.array(columns[field.name], field.type))
+        elif field.name in per_date:
+            arrays.append(pa.array(per_date[field.name], field.type).take(take))
+        else:
+            arrays.append(pa.array([constant[field.name]] * len(row), field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def actuals_table(series: str, origins: Dates, actual: NDArray[np.float64], **per_date: Sequence[Any]) -> pa.Table:
+    """Rows of `distributions` that hold what prices really did: one a forecast date, null while unknown."""
+    import pyarrow as pa
+
+    values = actual.astype(np.float32)[:, None, :]
+    n = len(origins)
+    table = distributions_table(
+        values,
+        origins,
+        {**per_date, "training_cutoff_date": [None] * n, "model_id": [None] * n, "algorithm_version": [None] * n},
+        commodity=series,
+        model_name=ACTUALS,
+        model_version=ACTUALS,
+        has_data_leakage=False,
+        staleness_days=0,
+        is_backfill=True,
+    )
+    unknown = np.isnan(actual)
+    for h, name in enumerate(DAY_COLUMNS):
+        position = table.schema.get_field_index(name)
+        column = pa.array(values[:, 0, h], pa.float32(), mask=unknown[:, h])
+        table = table.set_column(position, table.schema.field(position), column)
+    position = table.schema.get_field_index("is_actuals")
+    return table.set_column(position, table.schema.field(position), pa.array([True] * n))

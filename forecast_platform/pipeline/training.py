@@ -1,0 +1,317 @@
+"""Fitting: one model of one series on one window, kept in trained_models and tracked; a rerun fits nothing again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecast_platform import __version__
+from forecast_platform.models import registry
+from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.pipeline.holdout import holdout_metrics
+from forecast_platform.pipeline.platform import Platform, row_hashes
+from forecast_platform.pipeline.results import Outcome, Progress, silent
+from forecast_platform.warehouse.schemas import TRAINED_MODELS
+
+INLINE_LIMIT = 1_000_000
+"""Bytes from which a fitted model goes to a file instead of the table."""
+
+
+class MissingModelError(LookupError):
+    """No fitted model for a window; the message says which and how to train it."""
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """One fit, self-contained so that another process can do it."""
+
+    series: str
+    model: str
+    window_start: dt.date
+    window: TrainingWindow
+    history: Any
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit gave: the stored text, figures for tracking, seconds; or the error."""
+
+    task: FitTask
+    text: str = ""
+    samples: int = 0
+    metrics: dict[str, float] | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a later simulation must read: the covariates, and the day the history starts."""
+        history = self.task.history
+        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A fitted model read back from the table."""
+
+    fitted: FittedModel
+    model_id: str
+    algorithm_version: int
+    window_start: dt.date
+    history_start: np.datetime64
+    covariates: tuple[str, ...]
+    training_seconds: float
+
+
+def fit(task: FitTask) -> Fit:
+    """Fit one model and measure it in sample and on a holdout. An unfit history is an error of the key, kept."""
+    from threadpoolctl import threadpool_limits
+
+    model = registry.get(task.model)
+    started = time.perf_counter()
+    try:
+        # One BLAS thread: the bits must not depend on the machine's cores, and small matrices gain nothing.
+        with threadpool_limits(limits=1):
+            fitted = model.fit(task.history, task.window)
+            seconds = time.perf_counter() - started
+            metrics = {
+                **fitted.training_metrics(),
+                **holdout_metrics(model, fitted, task.history, task.window, task.seed),
+            }
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
+    finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+    return Fit(task, fitted.to_json(), len(task.history.observed_close), finite, seconds)
+
+
+def train(
+    platform: Platform,
+    series: str,
+    model: str,
+    windows: Sequence[dt.date],
+    *,
+    version: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there."""
+    from forecast_platform import tracking
+
+    version = version or platform.settings.model_version
+    outcome = Outcome(series, model)
+    started = time.perf_counter()
+    algorithm = registry.get(model).algorithm_version
+    active = _active_rows(platform, series, model, version)
+    tasks: list[FitTask] = []
+    hashes: dict[dt.date, str] = {}
+    for start in sorted(windows):
+        try:
+            task, data_version = _task(platform, series, model, start)
+        except ValueError as error:
+            outcome.failed[start] = str(error)
+            continue
+        current = active.get(start)
+        if current and current["data_version"] == data_version and not overwrite:
+            if current["algorithm_version"] == algorithm:
+                outcome.skipped.add(start)
+                continue
+            outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
+            continue
+        tasks.append(task)
+        hashes[start] = data_version
+    total = len(windows)
+    tracker = tracking.Tracker(platform.settings) if tasks else None
+    for done in _fits(tasks, platform.settings.workers):
+        start = done.task.window_start
+        if done.error:
+            outcome.failed[start] = done.error
+        else:
+            assert tracker is not None  # noqa: S101 - there are tasks
+            try:
+                run_id = tracker.log_fit(done, version, hashes[start])
+            except tracking.TrackingError as error:
+                # The fit is worth more than its record: keep it, and say that MLflow lacks it.
+                run_id = None
+                outcome.notes.append(f"window {start}: {error}")
+            _store(platform, done, version, algorithm, hashes[start], run_id)
+            outcome.written.add(start)
+            outcome.rows += 1
+            dropped = np.datetime64(done.task.history.dates[0]) - done.task.window.start
+            if dropped > np.timedelta64(7, "D"):
+                outcome.notes.append(
+                    f"window {start}: training begins on {done.task.history.dates[0]}, not {done.task.window.start}: "
+                    "earlier days have no data or not all covariates"
+                )
+        progress(len(outcome.good) + len(outcome.failed), total, f"{series} {model} {start}")
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def load_model(platform: Platform, series: str, model: str, version: str, window_start: dt.date) -> StoredModel:
+    """The current fit of a window. Raises MissingModelError."""
+    row = _active_rows(platform, series, model, version, window_start).get(window_start)
+    if row is None:
+        raise MissingModelError(missing_model_text(platform, series, model, version, [window_start]))
+    text = row["fitted_model_json"]
+    if text is None:
+        path = Path(row["fitted_model_s3_path"])
+        if not path.is_file():
+            raise MissingModelError(
+                f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
+                f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
+            )
+        text = path.read_text()
+    parameters = json.loads(row["parameters"])
+    return StoredModel(
+        fitted=registry.get(model).load(text, platform.training_window(window_start)),
+        model_id=row["model_id"],
+        algorithm_version=row["algorithm_version"],
+        window_start=window_start,
+        history_start=np.datetime64(parameters["history_start"], "D"),
+        covariates=tuple(parameters["covariates"]),
+        training_seconds=row["training_seconds"],
+    )
+
+
+def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
+    """Starts of the windows that have a current fit."""
+    return set(_active_rows(platform, series, model, version))
+
+
+def latest_run_id(platform: Platform, series: str, model: str, version: str) -> str | None:
+    """The MLflow run of the newest window's current fit."""
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    rows = platform.warehouse.read(TRAINED_MODELS, ["training_cutoff_date", "mlflow_run_id"], where).to_pylist()
+    return max(rows, key=lambda row: row["training_cutoff_date"])["mlflow_run_id"] if rows else None
+
+
+def missing_model_text(platform: Platform, series: str, model: str, version: str, windows: Iterable[dt.date]) -> str:
+    """Which windows have no model, and the command that trains them."""
+    starts = sorted(windows)
+    last = platform.frequency.next_start(starts[-1]) - dt.timedelta(days=1)
+    tag = "" if version == platform.settings.model_version else f" --model-version-tag {version}"
+    return (
+        f"no trained_models/{model} {version} for {series}, window{'s' if len(starts) > 1 else ''} "
+        f"{', '.join(map(str, starts))}: materialize them, run `forecast-platform train --commodity {series} "
+        f"--models {model} --start-date {starts[0]} --end-date {last}{tag}`, or launch the backfill with --train"
+    )
+
+
+def other_algorithm_text(version: str, stored: int, current: int) -> str:
+    """Why a key of another algorithm version is refused, and the mend."""
+    return (
+        f"{version} was made with algorithm version {stored}, the code is at {current}: raise the version tag "
+        "(--model-version-tag), or replace it with --overwrite"
+    )
+
+
+def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[FitTask, str]:
+    window = platform.training_window(start)
+    table = platform.series_table(series)
+    if start > platform.settings.today():
+        raise ValueError(f"window {start} has not begun; it can be trained from that day on")
+    sessions = table.sessions
+    due = sessions[sessions < window.end]
+    missing = int((due > np.datetime64(table.last_observed, "D")).sum())
+    if missing:
+        raise ValueError(
+            f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
+            "ingest newer data first"
+        )
+    covariates = table.covariate_names(registry.get(model).covariates, window)
+    history = table.history(window.start, window.end, covariates)
+    return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
+
+
+def _fits(tasks: list[FitTask], workers: int) -> Iterator[Fit]:
+    """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
+    if workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
+        from concurrent.futures import ProcessPoolExecutor, as_completed
+        from multiprocessing import get_context
+
+        # Spawn: delta-rs does not survive a fork.
+        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(fit, task) for task in tasks]):
+                yield future.result()
+    else:
+        yield from map(fit, tasks)
+
+
+def _active_rows(
+    platform: Platform, series: str, model: str, version: str, window_start: dt.date | None = None
+) -> dict[dt.date, dict[str, Any]]:
+    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    if window_start is not None:
+        where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
+    light = ["training_cutoff_date", "data_version", "algorithm_version"]
+    rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
+    return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
+
+
+def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_version: str, run_id: str | None) -> None:
+    import pyarrow as pa
+
+    task = done.task
+    identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
+    parameters = {**done.parameters, "metrics": done.metrics}
+    size = len(done.text.encode())
+    path = None
+    if size >= INLINE_LIMIT:
+        folder = platform.settings.warehouse / "_artifacts" / "models" / task.series / task.model / version
+        path = _write_file(folder / str(task.window_start) / f"{identity}.json", done.text)
+    cutoff = task.window_start - dt.timedelta(days=1)
+    where = {
+        "commodity": task.series,
+        "model_name": task.model,
+        "model_version": version,
+        "training_cutoff_date": cutoff,
+    }
+    row = {
+        **where,
+        "training_start_date": task.history.dates[0].astype(dt.date),
+        "fitted_model_json": done.text if path is None else None,
+        "fitted_model_s3_path": None if path is None else str(path),
+        "created_at": dt.datetime.now(dt.timezone.utc),
+        "created_by": _account(),
+        "year": task.window_start.year,
+        "month": task.window_start.month,
+        "model_id": identity,
+        "parameters": json.dumps(parameters, sort_keys=True),
+        "training_samples": done.samples,
+        "model_size_bytes": size,
+        "training_seconds": done.seconds,
+        "mlflow_run_id": run_id,
+        "data_version": data_version,
+        "code_version": __version__,
+        "algorithm_version": algorithm,
+        "is_active": True,
+    }
+    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
+    kept = [{**old, "is_active": False} for old in earlier]
+    schema = TRAINED_MODELS.arrow_schema()
+    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+
+def _write_file(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+    return path
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a passwd entry
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"

@@ -1,0 +1,53 @@
+"""The entry page of the reports folder: each series' leaderboard and the newest fan chart of each model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from forecast_platform.reports import page
+
+EARLIER = 14
+"""Earlier fan charts of a model that are listed beside the newest."""
+
+
+def write_index(folder: Path) -> Path:
+    """Write index.html over the pages in `folder`; call it after pages were written. Returns its path."""
+    boards: dict[str, str] = {}
+    charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(folder.glob("*.html")):
+        about = page.read_about(path)
+        if about is None:
+            continue
+        if about["kind"] == "leaderboard":
+            boards[about["series"]] = path.name
+        elif about["kind"] == "fan_chart":
+            charts[about["series"]][about["model"], about["version"]].append((about["date"], path.name))
+    content = [_series(series, boards.get(series), charts[series]) for series in sorted({*boards, *charts})]
+    if not content:
+        content = [page.section("No reports yet", note="The daily forecast and score runs write them.")]
+    return page.write_page(
+        folder,
+        "index.html",
+        title="Forecast reports",
+        subtitle=f"{len(content) if boards or charts else 0} series",
+        content=content,
+        about={"kind": "index"},
+    )
+
+
+def _series(series: str, board: str | None, charts: dict[tuple[str, str], list[tuple[str, str]]]) -> str:
+    rows = []
+    for (model, version), files in charts.items():
+        dated = [_link(name, date) for date, name in sorted(files, reverse=True)]
+        earlier = page.Html(", ".join(dated[1 : EARLIER + 1]))
+        rows.append((sorted(files)[-1][0], [model, version, dated[0], earlier]))
+    parts = [page.Html(f"<p>{_link(board, 'Leaderboard, calibration and what is missing')}</p>")] if board else []
+    if rows:
+        ordered = [row for _, row in sorted(rows, key=lambda item: item[0], reverse=True)]
+        parts.append(page.table({"Model": "", "Version": "", "Newest fan chart": "", "Earlier": "text"}, ordered))
+    return page.section(series, *parts)
+
+
+def _link(target: str, label: str) -> page.Html:
+    return page.Html(f'<a href="{page.escape(target)}">{page.escape(label)}</a>')

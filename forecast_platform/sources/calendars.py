@@ -1,0 +1,106 @@
+"""Exchange sessions, from the exchange-calendars package."""
+
+from __future__ import annotations
+
+import datetime as dt
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.sources.base import SourceError
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+    from forecast_platform.forecasting.history import Dates
+
+Day = dt.date | np.datetime64
+
+
+def as_day(day: Day) -> np.datetime64:
+    """`day` as datetime64[D]."""
+    found: np.datetime64 = np.datetime64(str(day)[:10], "D")
+    return found
+
+
+def sessions(exchange: str, start: Day, end: Day) -> Dates:
+    """Scheduled sessions of `exchange` from `start` to `end`, both included, datetime64[D], ascending.
+
+    Some exchanges publish only so far (XBOM, XSES and XSHG one year ahead) or are recorded only since some year.
+    Outside those bounds every day of the exchange's week counts as a session: a day wrongly held open costs less
+    than a year in which prices never move. Raises SourceError for an unknown exchange.
+    """
+    first, last = as_day(start), as_day(end)
+    if last < first:
+        return np.empty(0, "datetime64[D]")
+    decades = range(int(str(first)[:3]), int(str(last)[:3]) + 1)
+    found = np.concatenate([_decade(exchange, decade) for decade in decades])
+    return found[(found >= first) & (found <= last)]
+
+
+def last_session_on_or_before(sessions: Dates, day: Day) -> dt.date:
+    """The newest of `sessions` that is not after `day`. Raises SourceError where there is none."""
+    position = int(sessions.searchsorted(as_day(day), side="right"))
+    if position == 0:
+        raise SourceError(f"no session on or before {day}: ask for sessions from an earlier start")
+    found: dt.date = sessions[position - 1].item()
+    return found
+
+
+def next_session_after(sessions: Dates, day: Day) -> dt.date:
+    """The first of `sessions` after `day`. Raises SourceError where there is none."""
+    position = int(sessions.searchsorted(as_day(day), side="right"))
+    if position == len(sessions):
+        raise SourceError(f"no session after {day}: ask for sessions to a later end")
+    found: dt.date = sessions[position].item()
+    return found
+
+
+# Building a calendar costs about 10 ms a year and more, so whole decades are built once and requests are slices.
+@lru_cache(maxsize=256)
+def _decade(exchange: str, decade: int) -> Dates:
+    start, end = np.datetime64(f"{decade}0-01-01"), np.datetime64(f"{decade}9-12-31")
+    low, high = _bounds(exchange)
+    inner_start, inner_end = max(start, low), min(end, high)
+    if inner_end < inner_start:
+        inner_start, inner_end = (low, low + 366) if end < low else (high - 366, high)
+    calendar = _calendar(exchange, start=str(inner_start), end=str(inner_end))
+    inside = calendar.sessions.to_numpy().astype("datetime64[D]")
+    before = np.arange(start, min(inner_start, end + 1), dtype="datetime64[D]")
+    after = np.arange(max(inner_end + 1, start), end + 1, dtype="datetime64[D]")
+    week = calendar.weekmask
+    found = np.concatenate(
+        [
+            before[np.is_busday(before, weekmask=week)],
+            inside[(inside >= start) & (inside <= end)],
+            after[np.is_busday(after, weekmask=week)],
+        ]
+    )
+    found.setflags(write=False)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _bounds(exchange: str) -> tuple[np.datetime64, np.datetime64]:
+    """First and last day that the exchange's calendar covers."""
+    calendar = _calendar(exchange, start="2024-01-01", end="2024-03-31")
+    low, high = calendar.bound_min(), calendar.bound_max()
+    return (
+        np.datetime64("1900-01-01") if low is None else np.datetime64(low.to_datetime64(), "D"),
+        np.datetime64("2200-12-31") if high is None else np.datetime64(high.to_datetime64(), "D"),
+    )
+
+
+def _calendar(exchange: str, start: str, end: str) -> ExchangeCalendar:
+    from exchange_calendars import get_calendar, get_calendar_names
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        return get_calendar(exchange, start=start, end=end)
+    except InvalidCalendarName as error:
+        known = get_calendar_names(include_aliases=True)
+        near = get_close_matches(exchange.upper(), known, n=4, cutoff=0.5)
+        hint = f"close matches: {', '.join(near)}" if near else "for example XNYS, CMES, XLON or 24/7"
+        raise SourceError(f"exchange {exchange!r} is no calendar of exchange-calendars; {hint}") from error

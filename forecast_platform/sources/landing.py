@@ -1,0 +1,109 @@
+"""Landing files: a folder with market/<series>, macro and weather, each CSV or Parquet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecast_platform.sources import validate
+from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, requirements
+from forecast_platform.sources.files import SUFFIXES, FileProblem, RawTable, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_platform.settings import SeriesSettings
+
+MACRO, WEATHER = "macro", "weather"
+Checked = tuple["pd.DataFrame | None", list[Rejection]]
+
+
+@dataclass(frozen=True)
+class LandingSource:
+    """Reads and checks the landing folder; each file is accepted or refused as a whole.
+
+    today: the newest date that a row may have, asked at each read.
+    declared: macro columns beyond vix and usd_* that any configured series names as a covariate.
+    """
+
+    folder: Path
+    today: Callable[[], dt.date]
+    declared: Collection[str] = ()
+
+    def read(self, series: Sequence[SeriesSettings]) -> RawData:
+        """The files of `series`, macro and weather. A rejection names the series that it keeps out."""
+        raw = RawData(market={})
+        today = self.today()
+        for one in series:
+            frame = self._load(
+                raw, f"market/{one.stem}", (one.name,), True, lambda table: validate.check_market(table, today)
+            )
+            if frame is not None:
+                raw.market[one.name] = frame
+                raw.warnings += validate.glitches(self._name(f"market/{one.stem}"), frame, ["close"])
+        macro_users = tuple(one.name for one in series if set(one.covariates) - set(WEATHER_COLUMNS))
+        declared = {*self.declared, *(name for one in series for name in one.covariates)} - set(WEATHER_COLUMNS)
+        raw.macro = self._load(
+            raw, MACRO, macro_users, False, lambda table: validate.check_macro(table, today, declared)
+        )
+        if raw.macro is not None:
+            # A volatility index does jump and return; its moves are no glitches.
+            levels = [name for name in raw.macro.columns if name not in ("date", "vix")]
+            raw.warnings += validate.glitches(self._name(MACRO), raw.macro, levels)
+        weather_users = tuple(one.name for one in series if one.regions != ())
+        raw.weather = self._load(raw, WEATHER, weather_users, False, lambda table: validate.check_weather(table, today))
+        refused = {name for rejection in raw.rejections for name in rejection.series}
+        raw.market = {name: frame for name, frame in raw.market.items() if name not in refused}
+        requirements(series, raw, self._name(MACRO), self._name(WEATHER))
+        return raw
+
+    def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:
+        """blake2b of each file's bytes, 32 hex digits; a file that is not there is left out."""
+        found = {}
+        for name in (*(f"market/{one.stem}" for one in series), MACRO, WEATHER):
+            for path in self._paths(name):
+                try:
+                    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+                except OSError as error:
+                    digest = f"unreadable: {error.strerror}"
+                found[f"{name}{path.suffix}"] = digest
+        return found
+
+    def _paths(self, name: str) -> list[Path]:
+        candidates = (self.folder / f"{name}{suffix}" for suffix in SUFFIXES)
+        return [path for path in candidates if path.exists()]
+
+    def _name(self, name: str) -> str:
+        """The file's name inside the folder; with .csv where there is no such file."""
+        paths = self._paths(name)
+        return f"{name}{paths[0].suffix if paths else SUFFIXES[0]}"
+
+    def _load(
+        self,
+        raw: RawData,
+        name: str,
+        users: tuple[str, ...],
+        required: bool,
+        check: Callable[[RawTable], Checked],
+    ) -> pd.DataFrame | None:
+        """The checked file, or None with its rejections, which name `users`, added to `raw`."""
+        paths, file = self._paths(name), self._name(name)
+        if len(paths) > 1:
+            reason = f"there is {name}.csv and {name}.parquet: ambiguous, remove one"
+            raw.rejections.append(Rejection(file, None, reason, users))
+            return None
+        if not paths:
+            if required:
+                reason = f"no such file in {self.folder}: add it as .csv or .parquet"
+                raw.rejections.append(Rejection(file, None, reason, users))
+            return None
+        try:
+            frame, rejections = check(read_table(paths[0], file))
+        except FileProblem as problem:
+            frame, rejections = None, [Rejection(file, problem.row, str(problem))]
+        raw.rejections.extend(replace(rejection, series=users) for rejection in rejections)
+        return frame

@@ -1,0 +1,245 @@
+"""Refuse what is wrong in a raw file, naming file, row and reason; point out what looks wrong but may be real."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Dates, Floats
+from forecast_platform.sources.base import MARKET_COLUMNS, WEATHER_COLUMNS, Rejection
+from forecast_platform.sources.files import RawTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LISTED = 20
+"""Problems of one file that are listed; the rest are counted."""
+
+EARLIEST = dt.date(1900, 1, 1)
+GLITCH_MOVE = 0.20
+GLITCH_REVERT = 0.05
+
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
+_STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
+
+Problems = list[tuple[int | None, str]]
+
+
+def is_macro_column(name: str) -> bool:
+    """Whether `name` is a macro column without being declared: vix or a usd_* exchange rate."""
+    return name == "vix" or re.fullmatch(r"usd_\w+", name) is not None
+
+
+def check_market(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
+    """A market file's date and OHLCV columns, or why it is refused. A missing cell is legal, no close at all is not."""
+    return _check(table, ("date", "close"), MARKET_COLUMNS.__contains__, MARKET_COLUMNS, today)
+
+
+def check_macro(
+    table: RawTable, today: dt.date, declared: Collection[str]
+) -> tuple[pd.DataFrame | None, list[Rejection]]:
+    """A macro file's date and numeric columns (vix, usd_*, and the `declared` ones), or why it is refused."""
+    names = ("vix", "usd_<currency>", *sorted(declared))
+    return _check(table, ("date",), lambda name: is_macro_column(name) or name in declared, names, today)
+
+
+def check_weather(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
+    """A weather file's date, region and numeric columns, or why it is refused. One row a date and region."""
+    known = ("region", *WEATHER_COLUMNS)
+    return _check(table, ("date", "region"), known.__contains__, known, today)
+
+
+def _check(
+    table: RawTable,
+    required: Sequence[str],
+    is_known: Callable[[str], bool],
+    known: Sequence[str],
+    today: dt.date,
+) -> tuple[pd.DataFrame | None, list[Rejection]]:
+    import pandas as pd
+
+    problems: Problems = list(table.problems)
+    _check_names(table, required, is_known, known, problems)
+    cells: dict[str, NDArray[Any]] = {}
+    if "date" in table.columns:
+        cells["date"] = _dates(table.columns["date"], table.rows, problems)
+    if "region" in required and "region" in table.columns:
+        cells["region"] = _regions(table.columns["region"], table.rows, problems)
+    for name, values in table.columns.items():
+        if name not in cells and is_known(name):
+            cells[name] = _numbers(name, values, table.rows, problems)
+    if "date" in cells:
+        _check_order(cells["date"], cells.get("region"), table.rows, today, problems)
+    if "close" in required and "close" in cells and not problems and np.isnan(cells["close"]).all():
+        problems.append((None, "close has no value in any row"))
+    if problems:
+        return None, _listed(table.file, problems)
+    return pd.DataFrame(cells).astype({"date": "datetime64[ns]"}), []
+
+
+def _listed(file: str, problems: Problems) -> list[Rejection]:
+    ordered = sorted(problems, key=lambda problem: problem[0] or 0)
+    rejections = [Rejection(file, row, reason) for row, reason in ordered[:LISTED]]
+    if len(ordered) > LISTED:
+        reason = f"and {len(ordered) - LISTED:,} more problems ({len(ordered):,} in all)"
+        rejections.append(Rejection(file, None, reason))
+    return rejections
+
+
+def _check_names(
+    table: RawTable,
+    required: Sequence[str],
+    is_known: Callable[[str], bool],
+    known: Sequence[str],
+    problems: Problems,
+) -> None:
+    allowed = ["date", *(name for name in known if name != "date")]
+    for name in table.columns:
+        if name not in required and not is_known(name):
+            near = get_close_matches(name.lower(), allowed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"
+            problems.append((1, f"unknown column {name!r}; {hint}"))
+    for name in required:
+        if name not in table.columns:
+            problems.append((1, f"the column {name!r} is missing; the header is {', '.join(table.columns)}"))
+
+
+def _dates(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Dates:
+    if values.dtype != object:
+        problems.extend((int(row), "the date is blank") for row in rows[np.isnat(values)])
+        return values
+    days: list[str] = []
+    zones: dict[str, int] = {}
+    for row, value in zip(rows.tolist(), values.tolist(), strict=True):
+        match = _DAY.fullmatch(value)
+        if match is None:
+            days.append("NaT")
+            problems.append((row, _date_reason(value)))
+            continue
+        days.append(match[1])
+        zones.setdefault(_offset(match[2]), row)
+    if len(zones) > 1:
+        (first, _), (other, row) = list(zones.items())[:2]
+        problems.append((row, f"time zones are mixed: {other} here, {first} above; write dates as YYYY-MM-DD"))
+    try:
+        return np.array(days, "datetime64[D]")
+    except ValueError:
+        return _existing(days, rows, problems)
+
+
+def _date_reason(value: str) -> str:
+    if value == "":
+        return "the date is blank"
+    if _STAMP.fullmatch(value):
+        return f"date {value!r} is not a plain midnight: daily rows are dated YYYY-MM-DD"
+    return f"date {value!r} cannot be read unambiguously: write it as YYYY-MM-DD"
+
+
+def _offset(zone: str | None) -> str:
+    if zone is None:
+        return "no zone"
+    digits = zone.replace(":", "")
+    return "+0000" if digits in ("Z", "-0000") else digits
+
+
+def _existing(days: list[str], rows: NDArray[np.int64], problems: Problems) -> Dates:
+    found = np.full(len(days), "NaT", "datetime64[D]")
+    for position, day in enumerate(days):
+        try:
+            found[position] = np.datetime64(day, "D")
+        except ValueError:
+            problems.append((int(rows[position]), f"date {day!r} does not exist"))
+    return found
+
+
+def _regions(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> NDArray[Any]:
+    names = values if values.dtype == object else values.astype(str).astype(object)
+    problems.extend((int(row), "the region is blank") for row in rows[names == ""])
+    return names
+
+
+def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    if values.dtype != object:
+        found: Floats = values.astype("float64")
+    else:
+        # float() also reads 1_000 and digits of other scripts, which in a price file are slips.
+        plain = all(value.isascii() and "_" not in value for value in values)
+        try:
+            if not plain:
+                raise ValueError
+            found = np.where(values == "", "nan", values).astype("float64")
+        except ValueError:
+            found = _readable(name, values, rows, problems)
+    for position in np.flatnonzero(np.isinf(found)):
+        problems.append((int(rows[position]), f"{name} is infinite ({values[position]})"))
+    return found
+
+
+def _readable(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    found = np.full(len(values), np.nan)
+    for position, value in enumerate(values.tolist()):
+        if value == "":
+            continue
+        try:
+            if not value.isascii() or "_" in value:
+                raise ValueError
+            found[position] = float(value)
+        except ValueError:
+            problems.append((int(rows[position]), f"{name} is not a number: {value!r}"))
+    return found
+
+
+def _check_order(
+    dates: Dates, regions: NDArray[Any] | None, rows: NDArray[np.int64], today: dt.date, problems: Problems
+) -> None:
+    """Future, implausibly early, duplicate and descending dates; the last two within a region where there are any."""
+    import pandas as pd
+
+    future = dates > np.datetime64(today, "D")
+    problems.extend((int(rows[i]), f"date {dates[i]} lies after today, {today}") for i in np.flatnonzero(future))
+    early = dates < np.datetime64(EARLIEST, "D")
+    problems.extend((int(rows[i]), f"date {dates[i]} lies before {EARLIEST}") for i in np.flatnonzero(early))
+    group = np.zeros(len(dates), np.int64) if regions is None else pd.factorize(regions)[0]
+    kept = np.flatnonzero(~np.isnat(dates))
+    order = kept[np.argsort(group[kept], kind="stable")]
+    same = group[order[1:]] == group[order[:-1]]
+    falls = np.flatnonzero(same & (dates[order[1:]] < dates[order[:-1]]))
+    for i in falls:
+        row, before, after = int(rows[order[i + 1]]), dates[order[i]], dates[order[i + 1]]
+        problems.append((row, f"dates are not sorted: {after} comes after {before}"))
+    order = kept[np.lexsort((dates[kept], group[kept]))]
+    equal = (group[order[1:]] == group[order[:-1]]) & (dates[order[1:]] == dates[order[:-1]])
+    for i in np.flatnonzero(equal):
+        place = "" if regions is None else f" of region {regions[order[i]]!r}"
+        reason = f"date {dates[order[i]]}{place} is there twice, before in row {rows[order[i]]}"
+        problems.append((int(rows[order[i + 1]]), reason))
+
+
+def glitches(file: str, frame: pd.DataFrame, columns: Collection[str]) -> list[str]:
+    """Values that jump by a fifth or more for one observation and then return to within 5 % of the level before.
+
+    Levels below a twentieth of the column's median size are left out: near zero a percentage means nothing.
+    """
+    found = []
+    for name in columns:
+        values = frame[name].to_numpy("float64")
+        at = np.flatnonzero(np.isfinite(values))
+        if len(at) < 3:
+            continue
+        before, value, after = values[at[:-2]], values[at[1:-1]], values[at[2:]]
+        floor = 0.05 * float(np.median(np.abs(values[at])))
+        jumps = (before > floor) & (np.abs(value - before) >= GLITCH_MOVE * np.abs(before))
+        back = np.abs(after - before) <= GLITCH_REVERT * np.abs(before)
+        for i in np.flatnonzero(jumps & back):
+            day = frame["date"].iloc[at[i + 1]].date()
+            found.append(
+                f"{file}: {name} on {day} looks like a vendor glitch: {before[i]:g}, then {value[i]:g}, "
+                f"then {after[i]:g}; kept as it is"
+            )
+    return found

@@ -1,0 +1,76 @@
+"""The warehouse interface: explicit reads, and writes that replace exactly the keys they name."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from forecast_platform.warehouse.schemas import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Between:
+    """A closed range in a predicate."""
+
+    low: Any
+    high: Any
+
+
+Where = Mapping[str, Any]
+"""A key predicate: column -> value, collection of values, or Between. All must hold."""
+
+
+class WarehouseError(RuntimeError):
+    """A table could not be read or written; nothing of the write was kept."""
+
+
+class DiskFullError(WarehouseError):
+    """Writing would leave less free space than the settings ask for."""
+
+
+class Warehouse(Protocol):
+    """Tables by key. Implementations: delta (embedded), and Unity Catalog through Spark."""
+
+    def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
+        """The rows that match `where`, in no promised order; no rows where the table does not exist yet."""
+        ...
+
+    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the table's new version.
+
+        Every row of `data` must match `where`; the schema must be the table's. Raises WarehouseError, having
+        written nothing, where that is not so or another writer kept winning.
+        """
+        ...
+
+    def version(self, table: Table) -> int | None:
+        """The table's current version; None where it does not exist yet."""
+        ...
+
+    def rows(self, table: Table) -> int:
+        """The number of rows of the table."""
+        ...
+
+
+def months_between(first: dt.date, last: dt.date) -> list[str]:
+    """The months YYYY-MM that first..last touches."""
+    count = (last.year - first.year) * 12 + last.month - first.month + 1
+    return [
+        f"{first.year + (first.month - 1 + i) // 12:04d}-{(first.month - 1 + i) % 12 + 1:02d}" for i in range(count)
+    ]
+
+
+def keys_of(series: str, model: str, version: str, dates: Sequence[dt.date], *, by_month: bool) -> dict[str, Any]:
+    """The predicate of one model's forecast dates: a range where they are contiguous, else the dates one by one."""
+    first, last = min(dates), max(dates)
+    contiguous = (last - first).days + 1 == len(set(dates))
+    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version}
+    if by_month:
+        where["forecast_month"] = sorted({f"{day:%Y-%m}" for day in dates})
+    where["forecast_date"] = Between(first, last) if contiguous else sorted(dates)
+    return where

@@ -1,0 +1,274 @@
+"""The embedded warehouse: Delta Lake tables in a local folder, through delta-rs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.warehouse.base import Between, DiskFullError, Where, WarehouseError
+from forecast_platform.warehouse.schemas import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable, WriterProperties
+    from pyarrow.compute import Expression
+
+_ATTEMPTS = 60
+"""Tries of a write that conflicts with another writer's: two minutes of them before it is given up."""
+
+_SMALL = 200_000
+"""Rows up to which a write is checked for duplicate keys; larger ones are unique by construction (path_id)."""
+
+
+class DeltaWarehouse:
+    """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork."""
+
+    def __init__(self, root: Path, *, min_free_gb: float = 0.0) -> None:
+        self.root = root
+        self.min_free_gb = min_free_gb
+        self._open: dict[str, DeltaTable] = {}
+
+    def path(self, table: Table) -> Path:
+        """The table's folder."""
+        return self.root.joinpath(*table.name.split("."))
+
+    def version(self, table: Table) -> int | None:
+        """The table's current version; None where it does not exist yet."""
+        found = self._table(table)
+        return None if found is None else found.version()
+
+    def rows(self, table: Table) -> int:
+        """The number of rows, from the table's own statistics."""
+        import pyarrow as pa
+
+        found = self._table(table)
+        if found is None:
+            return 0
+        counts = pa.table(found.get_add_actions(flatten=True))["num_records"]
+        return int(sum(count or 0 for count in counts.to_pylist()))
+
+    def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
+        """The rows that match `where`; files outside its partitions are not opened."""
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        found = self._table(table)
+        if found is None:
+            schema = table.arrow_schema()
+            return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
+        where = where or {}
+        schema = pa.schema(found.schema().to_arrow())
+        unknown = [name for name in [*(columns or ()), *where] if name not in schema.names]
+        if unknown:
+            raise WarehouseError(f"{table.name} has no column {', '.join(unknown)}; it has {', '.join(schema.names)}")
+        partition_filters = [
+            found_filter
+            for name in table.partition_by
+            if name in where
+            for found_filter in _file_filter(name, where[name])
+        ]
+        # pyarrow.dataset over the file list: DeltaTable.to_pyarrow_table aborts the process at exit now and then
+        # (deltalake 1.6.6 with pyarrow 25), this does not.
+        files = found.file_uris(partition_filters or None)
+        if not files:
+            empty = schema.empty_table()
+            return empty if columns is None else empty.select(list(columns))
+        partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
+        dataset = ds.dataset(
+            sorted(files),
+            schema=schema,
+            format="parquet",
+            partitioning=partitioning,
+            partition_base_dir=str(self.path(table)),
+        )
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=_expression(where))
+
+    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
+        from deltalake import write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        if not where and table.partition_by:
+            raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
+        prepared = self._checked(table, data, where)
+        self._check_disk(prepared.nbytes)
+        self._create(table, prepared.schema)
+        for attempt in range(_ATTEMPTS):
+            target = self._table(table)
+            assert target is not None  # noqa: S101 - created above
+            try:
+                if prepared.num_rows == 0:
+                    target.delete(_sql(where) or None)
+                else:
+                    write_deltalake(
+                        target,
+                        prepared,
+                        mode="overwrite",
+                        predicate=_sql(where) or None,
+                        writer_properties=self._writer_properties,
+                        schema_mode="merge" if table.open_columns else None,
+                    )
+                self._open.pop(table.name, None)
+                refreshed = self.version(table)
+                return -1 if refreshed is None else refreshed
+            except CommitFailedError as conflict:
+                self._open.pop(table.name, None)
+                if attempt == _ATTEMPTS - 1:
+                    raise WarehouseError(
+                        f"{table.name}: another process kept writing the same keys ({_sql(where)}); run it again"
+                    ) from conflict
+                time.sleep(random.uniform(0.05, min(0.2 * (attempt + 1), 4.0)))  # noqa: S311 - jitter
+            except OSError as error:
+                self._open.pop(table.name, None)
+                raise self._disk_error(table, error) from error
+            except DeltaError as error:
+                self._open.pop(table.name, None)
+                if "No space left" in str(error) or "os error 28" in str(error):
+                    raise self._disk_error(table, error) from error
+                raise WarehouseError(f"{table.name}: the write failed, nothing of it was kept: {error}") from error
+        raise WarehouseError(f"{table.name}: unreachable")
+
+    def _table(self, table: Table) -> DeltaTable | None:
+        """The table at its newest version, opened once and then only brought up to date."""
+        from deltalake import DeltaTable
+
+        known = self._open.get(table.name)
+        if known is not None:
+            known.update_incremental()
+            return known
+        path = self.path(table)
+        if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+            return None
+        self._open[table.name] = DeltaTable(str(path))
+        return self._open[table.name]
+
+    def _create(self, table: Table, schema: pa.Schema) -> None:
+        from deltalake import DeltaTable
+        from filelock import FileLock
+
+        if self._table(table) is not None:
+            return
+        path = self.path(table)
+        path.mkdir(parents=True, exist_ok=True)
+        # Two processes that create one table at once would each write version 0.
+        with FileLock(str(path.parent / f".{path.name}.lock")):
+            if self._table(table) is None:
+                DeltaTable.create(
+                    str(path),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=list(table.partition_by) or None,
+                    name=table.name,
+                    description=table.description,
+                    configuration={"delta.checkpointInterval": "20"},
+                )
+
+    def _checked(self, table: Table, data: pa.Table, where: Where) -> pa.Table:
+        """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
+        import pyarrow as pa
+
+        known = {column.name for column in table.columns}
+        extra = tuple(name for name in data.column_names if name not in known)
+        missing = known - set(data.column_names)
+        if missing or (extra and not table.open_columns):
+            raise WarehouseError(
+                f"{table.name}: columns do not match the schema (missing {sorted(missing)}, unknown {sorted(extra)})"
+            )
+        schema = table.arrow_schema(extra)
+        try:
+            prepared = data.select(schema.names).cast(schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+            raise WarehouseError(f"{table.name}: {error}") from error
+        for field in schema:
+            if not field.nullable and prepared[field.name].null_count:
+                raise WarehouseError(f"{table.name}: column {field.name} must not be null")
+        if where and prepared.num_rows:
+            outside = prepared.num_rows - prepared.filter(_expression(where)).num_rows
+            if outside:
+                raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({_sql(where)})")
+        if prepared.num_rows <= _SMALL and table.key:
+            unique = prepared.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows
+            if unique < prepared.num_rows:
+                raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
+        return prepared
+
+    def _check_disk(self, size: int) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.root).free
+        if free - size < self.min_free_gb * 1e9:
+            raise DiskFullError(
+                f"{self.root}: {free / 1e9:.2f} GB free, a write of {size / 1e9:.2f} GB would leave less than "
+                f"{self.min_free_gb} GB (min_free_gb); free some space or vacuum, then run it again"
+            )
+
+    def _disk_error(self, table: Table, error: Exception) -> WarehouseError:
+        free = shutil.disk_usage(self.root).free / 1e9
+        return DiskFullError(f"{table.name}: the write failed with {free:.2f} GB free, nothing was kept: {error}")
+
+    @cached_property
+    def _writer_properties(self) -> WriterProperties:
+        from deltalake import ColumnProperties, WriterProperties
+
+        from forecast_platform.warehouse.schemas import DAY_COLUMNS
+
+        # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
+        plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(DAY_COLUMNS, plain))
+
+
+def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:
+    if isinstance(value, Between):
+        return [(name, ">=", _text(value.low)), (name, "<=", _text(value.high))]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [(name, "in", [_text(item) for item in value])]
+    return [(name, "=", _text(value))]
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, dt.date | dt.datetime) else str(value)
+
+
+def _expression(where: Where) -> Expression | None:
+    import pyarrow.compute as pc
+
+    combined = None
+    for name, value in where.items():
+        field = pc.field(name)
+        if isinstance(value, Between):
+            condition = (field >= value.low) & (field <= value.high)
+        elif isinstance(value, list | tuple | set | frozenset):
+            condition = field.isin(list(value))
+        else:
+            condition = field == value
+        combined = condition if combined is None else combined & condition
+    return combined
+
+
+def _sql(where: Where) -> str:
+    parts = []
+    for name, value in where.items():
+        if isinstance(value, Between):
+            parts.append(f"{name} >= {_literal(value.low)} AND {name} <= {_literal(value.high)}")
+        elif isinstance(value, list | tuple | set | frozenset):
+            parts.append(f"{name} IN ({', '.join(_literal(item) for item in value)})" if value else "FALSE")
+        else:
+            parts.append(f"{name} = {_literal(value)}")
+    return " AND ".join(parts)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, dt.datetime):
+        return f"arrow_cast('{value.isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    if isinstance(value, dt.date):
+        return f"DATE '{value.isoformat()}'"
+    return "'" + str(value).replace("'", "''") + "'"

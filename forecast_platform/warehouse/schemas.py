@@ -1,0 +1,300 @@
+"""Every table's schema: the one source for readers, writers, documentation and the UI's column metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HORIZON = 14
+DAY_COLUMNS = tuple(f"day_{h}" for h in range(1, HORIZON + 1))
+ACTUALS = "actuals"
+"""Reserved model_name and model_version of the rows that hold what prices really did."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type ("string", "date", "timestamp", "bool", "int", "float", "float32") and meaning."""
+
+    name: str
+    type: str
+    description: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: three-level name, columns, the columns files are partitioned by, and those that identify a row."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...]
+    key: tuple[str, ...]
+    open_columns: bool = False
+    """True where further float columns may be added (declared covariates of unified_data)."""
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the name."""
+        return self.name.rsplit(".", 1)[-1]
+
+    def arrow_schema(self, extra: tuple[str, ...] = ()) -> pa.Schema:
+        """The Arrow schema, with further float64 columns where the table is open to them."""
+        import pyarrow as pa
+
+        types = {
+            "string": pa.string(),
+            "date": pa.date32(),
+            "timestamp": pa.timestamp("us", tz="UTC"),
+            "bool": pa.bool_(),
+            "int": pa.int32(),
+            "float": pa.float64(),
+            "float32": pa.float32(),
+        }
+        if extra and not self.open_columns:
+            raise ValueError(f"{self.name} has a fixed schema; it cannot take the columns {list(extra)}")
+        fields = [pa.field(column.name, types[column.type], column.nullable) for column in self.columns]
+        return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
+
+
+def _col(name: str, type_: str, description: str) -> Column:
+    return Column(name, type_, description, nullable=False)
+
+
+def _opt(name: str, type_: str, description: str) -> Column:
+    return Column(name, type_, description)
+
+
+_SERIES = _col("commodity", "string", "Series name, for example Coffee.")
+_MODEL = _col("model_name", "string", "Model, as in the registry.")
+_VERSION = _col("model_version", "string", "Version tag, for example v1.0.")
+_ORIGIN = _col("forecast_date", "date", "Day the forecast is for and made on; data before it only.")
+_DATA_CUTOFF = _col("data_cutoff_date", "date", "Last day whose data could be known: forecast_date - 1.")
+_TRAINING_CUTOFF = _opt("training_cutoff_date", "date", "Last day of training data: the window's start - 1.")
+_GENERATED = _col("generation_timestamp", "timestamp", "When the forecast was made, UTC.")
+_LEAK = _col("has_data_leakage", "bool", "True where data on or after forecast_date were used; never read.")
+_MODEL_ID = _opt("model_id", "string", "Content address of the fitted model.")
+_INPUT_HASH = _opt("input_hash", "string", "Hash of the rows that were read to make this forecast.")
+_ALGORITHM = _opt("algorithm_version", "int", "The model's algorithm version, raised by hand.")
+_LAST_OBSERVED = _opt("last_observed_date", "date", "Last exchange session whose close was really seen.")
+
+WEATHER = (
+    "temp_max_c",
+    "temp_min_c",
+    "temp_mean_c",
+    "precipitation_mm",
+    "humidity_mean_pct",
+    "wind_speed_max_kmh",
+)
+
+UNIFIED_DATA = Table(
+    "commodity.silver.unified_data",
+    "One row a calendar day and series: prices, FX, VIX and weather as known at the end of that day.",
+    (
+        _col("date", "date", "Calendar day."),
+        _SERIES,
+        _col("is_trading_day", "bool", "The exchange was scheduled to trade."),
+        _col("is_observed", "bool", "A close of this very day is in the source."),
+        _col("is_roll_day", "bool", "The nearby contract changed; the move is kept out of residual pools."),
+        _opt("open", "float", "Open, in the series' quote unit; filled forward."),
+        _opt("high", "float", "High, filled forward."),
+        _opt("low", "float", "Low, filled forward."),
+        _col("close", "float", "Close, filled forward over closed days and gaps."),
+        _opt("volume", "float", "Contracts traded, filled forward."),
+        _opt("vix", "float", "CBOE volatility index, as known on the day."),
+        *(_opt(name, "float", f"Weather over the series' regions: {name}.") for name in WEATHER),
+        _col("filled_columns", "string", "Comma-separated columns of this row carried over from an earlier day."),
+    ),
+    partition_by=("commodity",),
+    key=("commodity", "date"),
+    open_columns=True,
+)
+
+TRAINED_MODELS = Table(
+    "commodity.forecast.trained_models",
+    "One row a fitted model: series, model, version and training window; refits keep the rows they replace.",
+    (
+        _SERIES,
+        _MODEL,
+        _VERSION,
+        _col("training_start_date", "date", "First day of training data."),
+        _col("training_cutoff_date", "date", "Last day of training data: the window's start - 1."),
+        _opt("fitted_model_json", "string", "The fitted model, where below 1 MB."),
+        _opt("fitted_model_s3_path", "string", "Path of the fitted model's file, where 1 MB or more."),
+        _col("created_at", "timestamp", "When it was fitted, UTC."),
+        _col("created_by", "string", "Account that fitted it."),
+        _col("year", "int", "Year of the window's start."),
+        _col("month", "int", "Month of the window's start."),
+        _col("model_id", "string", "Content address of the fitted model."),
+        _col("parameters", "string", "What was estimated, and in-sample and holdout figures, as JSON."),
+        _col("training_samples", "int", "Observed sessions fitted on."),
+        _col("model_size_bytes", "int", "Size of the fitted model's text."),
+        _col("training_seconds", "float", "Seconds the fit took."),
+        _opt("mlflow_run_id", "string", "MLflow run of this fit."),
+        _col("data_version", "string", "Hash of the training rows."),
+        _col("code_version", "string", "Version of this package."),
+        _col("algorithm_version", "int", "The model's algorithm version, raised by hand."),
+        _col("is_active", "bool", "The newest fit of its series, model, version and window."),
+    ),
+    partition_by=("commodity", "model_name"),
+    key=("commodity", "model_name", "model_version", "training_cutoff_date", "model_id", "created_at"),
+)
+
+_DISTRIBUTION_COLUMNS = (
+    _SERIES,
+    _MODEL,
+    _VERSION,
+    _col("forecast_month", "string", "Month of forecast_date, YYYY-MM (file partition)."),
+    _ORIGIN,
+    _DATA_CUTOFF,
+    _TRAINING_CUTOFF,
+    _GENERATED,
+    _col("path_id", "int", "Path, 0 to n_paths - 1."),
+    *(_opt(name, "float32", f"Close on forecast_date + {h} days.") for h, name in enumerate(DAY_COLUMNS)),
+    _col("is_actuals", "bool", "True for the row of realised closes (null while unknown)."),
+    _LEAK,
+    _MODEL_ID,
+    _INPUT_HASH,
+    _ALGORITHM,
+    _LAST_OBSERVED,
+    _col("staleness_days", "int", "Days from last_observed_date to the last scheduled session before forecast_date."),
+    _col("is_backfill", "bool", "Made after forecast_date, not live."),
+)
+
+DISTRIBUTIONS = Table(
+    "commodity.forecast.distributions",
+    "Simulated price paths: one row a path, day_1 (forecast_date) to day_14; and one row of actuals a date.",
+    _DISTRIBUTION_COLUMNS,
+    partition_by=("commodity", "model_name", "model_version", "forecast_month"),
+    key=("commodity", "model_name", "model_version", "forecast_date", "path_id"),
+)
+
+DISTRIBUTIONS_ARCHIVE = Table(
+    "commodity.forecast.distributions_archive",
+    "Paths that were published live and later replaced.",
+    (*_DISTRIBUTION_COLUMNS, _col("archived_at", "timestamp", "When they were replaced, UTC.")),
+    partition_by=("commodity", "model_name", "model_version", "forecast_month"),
+    key=("commodity", "model_name", "model_version", "forecast_date", "path_id", "archived_at"),
+)
+
+POINT_FORECASTS = Table(
+    "commodity.forecast.point_forecasts",
+    "Statistics of the stored paths: one row a forecast date and target date.",
+    (
+        _SERIES,
+        _MODEL,
+        _VERSION,
+        _ORIGIN,
+        _col("target_date", "date", "Day forecast: forecast_date + day_ahead - 1."),
+        _col("day_ahead", "int", "1 to 14; 1 is forecast_date itself."),
+        _col("forecast_mean", "float", "Mean of the paths."),
+        _col("forecast_median", "float", "Median of the paths."),
+        _col("forecast_std", "float", "Standard deviation of the paths."),
+        _col("lower_80", "float", "10th percentile."),
+        _col("upper_80", "float", "90th percentile."),
+        _col("lower_95", "float", "2.5th percentile."),
+        _col("upper_95", "float", "97.5th percentile."),
+        _opt("actual_close", "float", "Close of target_date, null while unknown."),
+        _DATA_CUTOFF,
+        _TRAINING_CUTOFF,
+        _GENERATED,
+        _col("model_success", "bool", "The forecast passed validation."),
+        _LEAK,
+    ),
+    partition_by=("commodity", "model_name"),
+    key=("commodity", "model_name", "model_version", "forecast_date", "day_ahead"),
+)
+
+_METRICS = {
+    "mae": "Mean absolute error of the median",
+    "rmse": "Root mean squared error of the mean",
+    "mape": "Mean absolute percentage error of the median, percent",
+    "crps": "Continuous ranked probability score",
+    "coverage_80": "Share of targets inside the 80 % band",
+    "coverage_95": "Share of targets inside the 95 % band",
+    "sharpness_80": "Width of the 80 % band",
+    "sharpness_95": "Width of the 95 % band",
+}
+SPANS = (1, 7, 14)
+
+FORECAST_METADATA = Table(
+    "commodity.forecast.forecast_metadata",
+    "One row a forecast: did it succeed, how long it took, and how good it was on the trading targets known so far.",
+    (
+        _SERIES,
+        _MODEL,
+        _VERSION,
+        _ORIGIN,
+        *(
+            _opt(f"{metric}_{span}d", "float", f"{text}, over trading targets in day_1 to day_{span}.")
+            for span in SPANS
+            for metric, text in _METRICS.items()
+        ),
+        _opt("dir_day0", "float", "1 where the median's direction on forecast_date was right, 0 where wrong."),
+        _opt("pit", "float", "Probability integral transform of the last trading target in day_14's span."),
+        _col("actuals_available", "int", "Days of the horizon whose close is known, 0 to 14."),
+        _opt("training_seconds", "float", "Seconds the model's fit took."),
+        _opt("inference_seconds", "float", "Seconds this forecast took: its share of its chunk."),
+        _LEAK,
+        _col("model_success", "bool", "A forecast was written."),
+        _opt("error", "string", "Why not."),
+        _MODEL_ID,
+        _INPUT_HASH,
+        _LAST_OBSERVED,
+        _opt("actuals_hash", "string", "Hash of the actuals that were scored against."),
+        _opt("generation_timestamp", "timestamp", "When the scored forecast was made, UTC."),
+        _opt("scored_at", "timestamp", "When it was scored, UTC."),
+    ),
+    partition_by=("commodity", "model_name"),
+    key=("commodity", "model_name", "model_version", "forecast_date"),
+)
+
+FORECAST_RUNS = Table(
+    "commodity.forecast.forecast_runs",
+    "The ready signal: one row a forecast date, written last, saying what is there.",
+    (
+        _ORIGIN,
+        _col(
+            "status",
+            "string",
+            "complete: every configured model and series; partial: some are missing; late: stale data.",
+        ),
+        _col("models", "string", "Comma-separated model:version present for every series."),
+        _col("missing", "string", "Comma-separated series/model:version that are missing, empty where none."),
+        _col("n_series", "int", "Configured series."),
+        _col("staleness_days", "int", "Largest staleness among the forecasts."),
+        _col("is_backfill", "bool", "Made after forecast_date, not live."),
+        _col("updated_at", "timestamp", "When the row was written, UTC."),
+    ),
+    partition_by=(),
+    key=("forecast_date",),
+)
+
+CHAMPIONS = Table(
+    "commodity.forecast.champions",
+    "Which model the reader follows: one row a promotion or rollback; the newest valid_from counts.",
+    (
+        _SERIES,
+        _MODEL,
+        _VERSION,
+        _col("valid_from", "timestamp", "From when it counts, UTC."),
+        _col("by", "string", "Account that decided."),
+        _col("why", "string", "The reason given."),
+    ),
+    partition_by=("commodity",),
+    key=("commodity", "valid_from"),
+)
+
+TABLES = (
+    UNIFIED_DATA,
+    TRAINED_MODELS,
+    DISTRIBUTIONS,
+    DISTRIBUTIONS_ARCHIVE,
+    POINT_FORECASTS,
+    FORECAST_METADATA,
+    FORECAST_RUNS,
+    CHAMPIONS,
+)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast_platform.forecasting.shocks import Shocks
+from forecast_platform.models import gradient_boosting
+from forecast_platform.models.base import TrainingWindow
+from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, shrinkage_of
+from forecast_platform_tests.histories import random_history
+
+WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
+TRENDING = random_history(seed=3, momentum=0.4, covariates=True)
+NOISE = random_history(seed=4, covariates=True)
+
+
+def fit(history: object) -> GradientBoostingFitted:
+    return GradientBoosting().fit(history.before(WINDOW.end), WINDOW)  # type: ignore[attr-defined]
+
+
+def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
+    model = fit(TRENDING)
+    assert model.shrinkage > 0.5
+    assert model.training_metrics()["holdout_gain"] > 0.05
+    weekdays = np.arange(np.datetime64("2018-01-02"), np.datetime64("2018-06-01"))
+    weekdays = weekdays[np.is_busday(weekdays)]
+    paths = model.simulate(TRENDING, weekdays, 1, 500, Shocks(3, model.n_slots)).astype(np.float64)
+    known = TRENDING.known_sessions(weekdays)
+    closes = TRENDING.observed_close
+    expected = 0.4 * np.log(closes[known - 1] / closes[known - 2])
+    assert np.corrcoef(np.log(paths[:, :, 0].mean(axis=1) / closes[known - 1]), expected)[0, 1] > 0.8
+
+
+def test_noise_teaches_no_mean() -> None:
+    generator = np.random.default_rng(0)
+    factors = [
+        shrinkage_of(generator.normal(size=(800, 6)).astype(np.float32), generator.normal(size=800))[0]
+        for _ in range(10)
+    ]
+    assert np.median(factors) == 0.0
+    assert max(factors) < 0.4
+
+
+def test_a_path_s_features_are_those_the_filter_sees_on_the_same_data() -> None:
+    """Advancing the state over realised closes must give the states that filtering them gives."""
+    model = fit(TRENDING)
+    recent, _ = model.recent(TRENDING)
+    flat = recent.flat()
+    state = tuple(column[500:501, None] for column in flat)
+    y = model.transform.forward(TRENDING.observed_close)
+    for session in range(500, 520):
+        state = model.advance(state, y[session : session + 1, None], np.zeros((1, 1)))
+    for column, advanced in zip(flat, state, strict=True):
+        assert advanced[0, 0] == pytest.approx(column[520], rel=1e-9, abs=1e-12)
+
+
+def test_bits_do_not_depend_on_the_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fit(TRENDING)
+    origins = np.arange(np.datetime64("2018-02-01"), np.datetime64("2018-02-15"))
+    two = model.simulate(TRENDING, origins, 14, 300, Shocks(3, model.n_slots))
+    monkeypatch.setattr(gradient_boosting, "PREDICT_THREADS", 1)
+    monkeypatch.setitem(gradient_boosting.PARAMETERS, "nthread", 2)
+    again = fit(TRENDING)
+    assert again.to_json() == model.to_json()
+    assert np.array_equal(again.simulate(TRENDING, origins, 14, 300, Shocks(3, model.n_slots)), two)
+
+
+def test_covariates_are_those_of_the_last_session_held_over_the_horizon() -> None:
+    model = fit(TRENDING)
+    day = np.datetime64("2018-02-08")
+    later = TRENDING.dates >= day
+    changed = {name: np.where(later, values + 50.0, values) for name, values in TRENDING.covariates.items()}
+    origins = np.array([day, day + 1])
+    before = model.simulate(TRENDING, origins, 14, 50, Shocks(3, model.n_slots))
+    after = model.simulate(replace(TRENDING, covariates=changed), origins, 14, 50, Shocks(3, model.n_slots))
+    assert np.array_equal(before[0], after[0])
+
+
+def test_a_missing_covariate_is_named() -> None:
+    model = fit(TRENDING)
+    lacking = replace(TRENDING, covariates={"temp_mean_c": TRENDING.covariates["temp_mean_c"]})
+    with pytest.raises(ValueError, match=r"Random.*'precipitation_mm', 'vix'"):
+        model.simulate(lacking, np.array(["2018-02-08"], "datetime64[D]"), 14, 50, Shocks(3, model.n_slots))
+
+
+def test_rows_without_covariates_are_counted() -> None:
+    late = TRENDING.since(np.datetime64("2015-06-01"))
+    assert fit(late).training_metrics()["rows_dropped"] == np.busday_count("2015-01-01", "2015-06-01")
+
+
+def test_model_is_stored_as_the_library_s_json_well_below_a_megabyte() -> None:
+    text = fit(TRENDING).to_json()
+    assert "gbtree" in text
+    assert len(text) < 200_000
+
+
+def test_calendar_is_continuous_over_the_new_year_and_tells_weekdays_apart() -> None:
+    days = np.array(["2017-12-29", "2018-01-01", "2018-01-02", "2018-01-08"], "datetime64[D]")
+    points = calendar(days)
+    assert points.shape == (4, 4)
+    assert points[1, 2:] == pytest.approx(points[3, 2:])
+    assert np.abs(points[1, 2:] - points[2, 2:]).max() > 0.3
+    assert np.hypot(*(points[0, :2] - points[1, :2])) == pytest.approx(2 * np.sin(np.pi / 12))
