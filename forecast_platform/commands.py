@@ -114,7 +114,8 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps."""
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
-    return all([_print_coverage(operations, name, models) for name in series])
+    covered = [_print_coverage(operations, name, models) for name in series]
+    return all(covered)
 
 
 def _print_coverage(operations: Operations, series: str, models: Sequence[str]) -> bool:
@@ -166,7 +167,8 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
     chosen = operations.chosen_models(models or [name for name in QUICK_MODELS if name in settings.models])
     series = list(settings.series_names)
     _say(
-        f"source {settings.source}, series {', '.join(series)}, models {', '.join(chosen)}\ntables in {settings.warehouse}"
+        f"source {settings.source}, series {', '.join(series)}, models {', '.join(chosen)}\n"
+        f"tables in {settings.warehouse}"
     )
     good = operations.ingest(series)
     last = _last_forecastable(operations, series)

@@ -142,7 +142,8 @@ class Operations:
         unknown = [name for name in names or () if name not in self.settings.models]
         if unknown:
             raise UsageError(
-                f"model {', '.join(map(repr, unknown))} is not configured; configured: {', '.join(self.settings.models)}"
+                f"model {', '.join(map(repr, unknown))} is not configured; configured: "
+                f"{', '.join(self.settings.models)}"
             )
         return list(dict.fromkeys(names)) if names else list(self.settings.models)
 

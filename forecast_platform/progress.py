@@ -1,4 +1,4 @@
-"""Progress of long work, from inside a step to whoever listens in this process: the log always, a bar if there is one."""
+"""Progress of long work, from inside a step to the log and to whoever listens in this process."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Reader:
         if require_complete and days:
             days &= self._complete(min(days), max(days))
         for day in sorted(days, reverse=True):
-            rows = self._rows(series, model, version, day, day, _IDENTITY + ["path_id", *DAY_COLUMNS], as_of)
+            rows = self._rows(series, model, version, day, day, [*_IDENTITY, "path_id", *DAY_COLUMNS], as_of)
             if rows.num_rows:
                 return _forecast(series, model, version, rows)
         raise NoForecastError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def _load_pyfunc(path: str) -> LoadedModel:
 
     file = Path(path)
     described = Model.load(str(file.parent / "MLmodel")).metadata
-    import datetime as dt
-
+    if described is None:
+        raise ValueError(f"{file.parent / 'MLmodel'} names neither model nor window: it was not logged by this package")
     window = Platform.from_settings().training_window(dt.date.fromisoformat(described["window"]))
     return LoadedModel(file.read_text(), described["model"], window)

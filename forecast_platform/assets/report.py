@@ -1,4 +1,4 @@
-"""How a step tells Dagster what became of its keys: whole ranges in a batch, partial ones key by key, then a failure."""
+"""How a step tells Dagster what became of its keys: whole ranges in a batch, partial ones key by key."""
 
 from __future__ import annotations
 

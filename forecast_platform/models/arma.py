@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State
+from forecast_platform.forecasting.transform import AsinhTransform
+from forecast_platform.models.base import require_sessions
+from forecast_platform.models.innovations import Filtered, InnovationsFitted, State, fitted_transform
 
 LARGEST_ROOT = 0.99
 """Modulus of an inverse root from which on a polynomial is refused: the shock of a day would live for months."""
@@ -153,6 +155,22 @@ def without_roll_moves(history: History, y: Floats) -> tuple[Floats, Floats]:
     moves = np.where(history.rolls[history.observed_index], np.diff(y, prepend=y[:1]), 0.0)
     shift = np.cumsum(moves)
     return y - shift, shift
+
+
+def training_series(history: History, minimum: int, model: str) -> tuple[AsinhTransform, Floats]:
+    """The transform of a training history and its y [n_observed] without the moves of roll days.
+
+    Raises ValueError, naming the series, where there are fewer than `minimum` sessions or the close never moves.
+    """
+    closes = require_sessions(history, minimum, model)
+    transform = fitted_transform(history)
+    y, _ = without_roll_moves(history, transform.forward(closes))
+    if not np.ptp(y) > 0.0:
+        raise ValueError(
+            f"{model} for {history.series}: the close is {closes[0]} from {history.dates[0]} to {history.dates[-1]} "
+            "(roll days aside) and never moves: nothing can be fitted"
+        )
+    return transform, y
 
 
 def after_each(values: Floats, initial: float) -> Floats:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from forecast_platform.forecasting.history import History
-from forecast_platform.models.arma import Arma, ArmaFitted, without_roll_moves
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow, require_sessions
-from forecast_platform.models.innovations import fitted_transform
+from forecast_platform.models.arma import Arma, ArmaFitted, training_series
+from forecast_platform.models.base import FittedModel, Model, TrainingWindow
 
 MINIMUM_SESSIONS = 120
 LARGEST_ORDER = 3
@@ -33,10 +32,10 @@ class AutoArima(Model):
         """See `Model.fit`."""
         from statsforecast.models import AutoARIMA
 
-        closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
-        transform = fitted_transform(history)
-        y, _ = without_roll_moves(history, transform.forward(closes))
-        search = AutoARIMA(max_d=1, max_p=LARGEST_ORDER, max_q=LARGEST_ORDER, seasonal=False, allowdrift=False)
+        transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
+        search = AutoARIMA(
+            max_d=1, max_p=LARGEST_ORDER, max_q=LARGEST_ORDER, seasonal=False, allowdrift=False, ic="bic"
+        )
         arma, kept = coefficients(search.fit(y).model_).or_simpler()
         state = {"scale": transform.scale, "arma": arma.to_state(), "fell_back": not kept}
         return AutoArimaFitted(window, state).calibrated(history)

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
-from forecast_platform.models.arma import after_each, without_roll_moves
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow, require_sessions
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State, fitted_transform
+from forecast_platform.models.arma import after_each, training_series, without_roll_moves
+from forecast_platform.models.base import FittedModel, Model, TrainingWindow
+from forecast_platform.models.innovations import Filtered, InnovationsFitted, State
 
 MINIMUM_SESSIONS = 120
 
@@ -64,9 +64,7 @@ class AutoEts(Model):
         """See `Model.fit`."""
         from statsforecast.models import AutoETS
 
-        closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
-        transform = fitted_transform(history)
-        y, _ = without_roll_moves(history, transform.forward(closes))
+        transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
         model = AutoETS(season_length=1, model="AZN").fit(y).model_
         _, trend, _, damped = model["components"]
         alpha, beta, _, phi, level, *rest = (float(value) for value in model["par"])

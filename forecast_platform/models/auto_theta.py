@@ -7,9 +7,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
-from forecast_platform.models.arma import after_each, without_roll_moves
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow, require_sessions
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State, fitted_transform
+from forecast_platform.models.arma import after_each, training_series, without_roll_moves
+from forecast_platform.models.base import FittedModel, Model, TrainingWindow
+from forecast_platform.models.innovations import Filtered, InnovationsFitted, State
 
 MINIMUM_SESSIONS = 120
 
@@ -95,9 +95,7 @@ class AutoTheta(Model):
         """See `Model.fit`."""
         from statsforecast.models import AutoTheta as Search
 
-        closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
-        transform = fitted_transform(history)
-        y, _ = without_roll_moves(history, transform.forward(closes))
+        transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
         model = Search(season_length=1).fit(y).model_
         _, _, intercept, slope, _ = (float(value) for value in model["states"][-1])
         state = {

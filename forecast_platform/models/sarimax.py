@@ -26,9 +26,9 @@ import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats, History
 from forecast_platform.forecasting.volatility import ConditionalVariance
-from forecast_platform.models.arma import Arma, ArmaFitted, without_roll_moves
-from forecast_platform.models.base import Covariates, FittedModel, Model, TrainingWindow, require_sessions
-from forecast_platform.models.innovations import fitted_transform, trading_steps
+from forecast_platform.models.arma import Arma, ArmaFitted, training_series
+from forecast_platform.models.base import Covariates, FittedModel, Model, TrainingWindow
+from forecast_platform.models.innovations import trading_steps
 
 MINIMUM_SESSIONS = 250
 LARGEST_ORDER = 3
@@ -37,6 +37,16 @@ PARTS = 4
 
 STANDARD_ERRORS = 1.645
 """Taken off an effect's worth before it is believed: what pure noise exceeds once in twenty windows."""
+
+PRIOR_CORRELATION = 0.05
+"""Correlation with the next session's move that the ridge penalty expects of a covariate: a priori very little."""
+
+LARGEST_PERSISTENCE = 0.98
+LARGEST_DEVIATION = 4.0
+"""Standard deviations at which an input is cut off: vendor glitches must not move a forecast."""
+
+WEATHER = ("temp_", "precipitation", "humidity", "wind")
+"""Prefixes of the columns that have a climate: a normal for each day of the year."""
 
 HARMONICS = 2
 YEAR_DAYS = 365.2425
@@ -91,12 +101,8 @@ class SarimaxAutoWeather(Model):
 
     def fit(self, history: History, window: TrainingWindow) -> SarimaxFitted:
         """See `Model.fit`. Days before the first one with all covariates are not in `history`; they are counted."""
-        closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
-        transform = fitted_transform(history)
-        y, _ = without_roll_moves(history, transform.forward(closes))
+        transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
         moves = np.diff(y)
-        if not moves.any():
-            raise ValueError(f"{self.name} for {history.series}: the close never moves until {history.dates[-1]}")
         offered = [describe(history, name) for name in covariate_names(history)]
         moving = [covariate for covariate in offered if covariate["scale"] > 0.0]
         known = [known_before(history, covariate, history.observed_dates)[1:] for covariate in moving]

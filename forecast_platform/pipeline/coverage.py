@@ -41,6 +41,6 @@ def coverage(platform: Platform, series: str, models: Sequence[str], version: st
         where["model_success"] = True
         days = sorted(platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)["forecast_date"].to_pylist())
         gaps = ranges(set(expected) - set(days))
-        ends = (days[0], days[-1]) if days else (None, None)
-        found.append(Coverage(series, model, version, len(days), *ends, gaps))
+        first, last = (days[0], days[-1]) if days else (None, None)
+        found.append(Coverage(series, model, version, len(days), first, last, gaps))
     return found

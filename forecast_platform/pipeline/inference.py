@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import ONE_DAY, Dates, History
+from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.forecasting.validation import invalid_paths

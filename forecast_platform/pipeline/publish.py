@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
-from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Between, keys_of
@@ -182,7 +182,7 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
                 if row["forecast_date"] in there:
                     there[row["forecast_date"]][series, model, version] = (row["staleness_days"], row["is_backfill"])
     now = dt.datetime.now(dt.timezone.utc)
-    rows = []
+    rows: dict[dt.date, dict[str, Any]] = {}
     for day, found in there.items():
         if not found:
             continue
@@ -190,22 +190,20 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
         missing = sorted(wanted - found.keys())
         stale = max(days for days, _ in found.values())
         whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in settings.series_names)]
-        rows.append(
-            {
-                "forecast_date": day,
-                "status": "partial" if missing else "late" if stale else "complete",
-                "models": ",".join(whole),
-                "missing": ",".join(f"{series}/{model}:{version}" for series, model, version in missing),
-                "n_series": len(settings.series_names),
-                "staleness_days": stale,
-                "is_backfill": any(late for _, late in found.values()),
-                "updated_at": now,
-            }
-        )
+        rows[day] = {
+            "forecast_date": day,
+            "status": "partial" if missing else "late" if stale else "complete",
+            "models": ",".join(whole),
+            "missing": ",".join(f"{series}/{model}:{version}" for series, model, version in missing),
+            "n_series": len(settings.series_names),
+            "staleness_days": stale,
+            "is_backfill": any(late for _, late in found.values()),
+            "updated_at": now,
+        }
     if rows:
-        days = sorted(row["forecast_date"] for row in rows)
+        days = sorted(rows)
         contiguous = (days[-1] - days[0]).days + 1 == len(days)
         where = {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
-        table = pa.Table.from_pylist(rows, schema=FORECAST_RUNS.arrow_schema())
+        table = pa.Table.from_pylist(list(rows.values()), schema=FORECAST_RUNS.arrow_schema())
         platform.warehouse.replace(FORECAST_RUNS, table, where)
-    return {row["forecast_date"]: row["status"] for row in rows}
+    return {day: row["status"] for day, row in rows.items()}

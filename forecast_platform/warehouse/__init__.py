@@ -1,0 +1,1 @@
+"""The tables: their schemas, and where they are kept."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.warehouse.base import Between, DiskFullError, Where, WarehouseError
+from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
