@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,30 @@ def landing() -> Path:
 def eia() -> Path:
     """Real EIA spot prices, with WTI's negative close of 2020-04-20."""
     return _folder("eia")
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on what the caller's shell has set."""
+    for name in list(os.environ):
+        if name.startswith("FORECAST_PLATFORM_") or name == "DAGSTER_HOME":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def trained_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained small platform, made once; tests that write take a copy (`small`)."""
+    from forecast_platform_tests.worlds import trained, write_landing
+
+    root = tmp_path_factory.mktemp("template")
+    write_landing(root / "landing")
+    trained(root)
+    return root
+
+
+@pytest.fixture
+def small(trained_template: Path, tmp_path: Path) -> Path:
+    """The root of a trained small platform of this test's own."""
+    root = tmp_path / "platform"
+    shutil.copytree(trained_template, root)
+    return root

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,18 +67,21 @@ class AutoEts(Model):
 
         transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
         model = AutoETS(season_length=1, model="AZN").fit(y).model_
-        _, trend, _, damped = model["components"]
-        alpha, beta, _, phi, level, *rest = (float(value) for value in model["par"])
-        state = {
-            "scale": transform.scale,
-            "trend": trend == "A",
-            "alpha": alpha,
-            "beta": beta if trend == "A" else 0.0,
-            "phi": phi if damped == "D" else 1.0,
-            "level": level,
-            "slope": rest[0] if trend == "A" else 0.0,
-        }
-        return AutoEtsFitted(window, state).calibrated(history)
+        return AutoEtsFitted(window, {"scale": transform.scale, **parameters(model)}).calibrated(history)
+
+
+def parameters(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of statsforecast's `model_` the recursion needs: smoothing parameters and the initial states."""
+    _, trend, _, damped = model["components"]
+    alpha, beta, _, phi, level, *slope = (float(value) for value in model["par"])
+    return {
+        "trend": trend == "A",
+        "alpha": alpha,
+        "beta": beta if trend == "A" else 0.0,
+        "phi": phi if damped == "D" else 1.0,
+        "level": level,
+        "slope": slope[0] if trend == "A" else 0.0,
+    }
 
 
 def _smoothed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -97,17 +98,20 @@ class AutoTheta(Model):
 
         transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
         model = Search(season_length=1).fit(y).model_
-        _, _, intercept, slope, _ = (float(value) for value in model["states"][-1])
-        state = {
-            "scale": transform.scale,
-            "variant": str(model["modeltype"]),
-            "alpha": float(model["par"]["alpha"]),
-            "theta": float(model["par"]["theta"]),
-            "initial": float(model["par"]["initial_smoothed"]),
-            "intercept": intercept,
-            "slope": slope,
-        }
-        return AutoThetaFitted(window, state).calibrated(history)
+        return AutoThetaFitted(window, {"scale": transform.scale, **parameters(model)}).calibrated(history)
+
+
+def parameters(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of statsforecast's `model_` the recursion needs; its states are level, mean, A, B and fitted value."""
+    _, _, intercept, slope, _ = (float(value) for value in model["states"][-1])
+    return {
+        "variant": str(model["modeltype"]),
+        "alpha": float(model["par"]["alpha"]),
+        "theta": float(model["par"]["theta"]),
+        "initial": float(model["par"]["initial_smoothed"]),
+        "intercept": intercept,
+        "slope": slope,
+    }
 
 
 def _next_line(average: _Number, slope: _Number, y: _Number, count: Any) -> tuple[_Number, _Number]:

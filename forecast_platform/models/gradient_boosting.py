@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -35,10 +36,13 @@ TARGET_LIMIT = 4.0
 """Standardised returns are cut here as training targets and features (not in the residual pool): a price that passes
 through zero must not become the one thing that the trees learn."""
 
+SQUARE_LIMIT = 9.0
+"""Squared standardised returns are cut here as targets of the variance's trees, like the variance's own news."""
+
+TINY = 1e-6
+OBJECTIVES = {"mean": "reg:squarederror", "log_variance": "reg:gamma"}
 ROUNDS = 40
 PARAMETERS: dict[str, Any] = {
-    "objective": "reg:squarederror",
-    "base_score": 0.0,
     "eta": 0.05,
     "max_depth": 2,
     "min_child_weight": 40,
@@ -78,25 +82,20 @@ class Recent(NamedTuple):
 
 
 N_RECENT = LAGS + 2 * len(SPANS) + 1
+N_TIMING = N_RECENT + 4
+"""Features that come before the covariates: the recent past and the calendar."""
+
 N_STATE = 2 + LAGS + 2 * len(SPANS)
 
 
 class GradientBoostingFitted(InnovationsFitted):
     """State: y, the returns' variance, lagged standardised returns and their weighted moments; covariates, calendar."""
 
-    @property
-    def shrinkage(self) -> float:
-        """The factor on the learned mean."""
-        return float(self.state["shrinkage"])
-
     @cached_property
-    def booster(self) -> Booster:
-        """The trees, from the library's own JSON."""
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": PREDICT_THREADS})
-        booster.load_model(bytearray(self.state["booster"], "utf8"))
-        return booster
+    def boosters(self) -> dict[str, Booster]:
+        """The trees that have a say, by head, from the library's own JSON."""
+        heads = {name: head for name, head in self.state["heads"].items() if head["weight"] > 0.0}
+        return {name: loaded(head["trees"], PREDICT_THREADS) for name, head in heads.items()}
 
     @cached_property
     def return_variance(self) -> ConditionalVariance:
@@ -106,40 +105,41 @@ class GradientBoostingFitted(InnovationsFitted):
     def filter(self, history: History) -> Filtered:
         """See `InnovationsFitted`."""
         recent, returns = self.recent(history)
-        states = recent.flat()
-        if self.shrinkage == 0.0:
-            return Filtered(returns, states)
+        if not self.boosters:
+            return Filtered(returns, recent.flat())
         covariates = self.covariate_features(history)[:-1]
-        features = self.matrix(
-            [column[:-1] for column in recent.columns(self.return_variance.level)],
-            [*calendar(history.observed_dates).T, *covariates.T],
-        )
-        return Filtered(returns - self.scaled_mean(features, recent.variance[:-1]), states)
+        varying = [column[:-1] for column in recent.columns(self.return_variance.level)]
+        features = self.matrix(varying, [*calendar(history.observed_dates).T, *covariates.T])
+        change, spread = self.learned(features, recent.variance[:-1])
+        return Filtered(returns - change, recent.flat(), spread)
 
     def start(
         self, filtered: Filtered, known: NDArray[np.intp], history: History, origins: Dates, steps: Steps
     ) -> State:
         """See `InnovationsFitted`; adds the covariates as known and the calendar of the days ahead."""
         state = super().start(filtered, known, history, origins, steps)
-        if self.shrinkage == 0.0:
+        if not self.boosters:
             return state[:1]
         ahead = calendar(origins[:, None] + steps.column * ONE_DAY)
         return (*state, self.covariate_features(history)[known], ahead)
 
     def mean(self, state: State, step: int) -> Floats:
         """See `InnovationsFitted`."""
-        if self.shrinkage == 0.0:
-            return state[0]
+        return self.moments(state, step)[0]
+
+    def moments(self, state: State, step: int) -> tuple[Floats, Floats | None]:
+        """See `InnovationsFitted`."""
+        if not self.boosters:
+            return state[0], None
         recent = Recent.of(state)
         covariates, ahead = state[N_STATE:]
         fixed = [column[:, None] for column in (*ahead[:, step].T, *covariates.T)]
-        features = self.matrix(recent.columns(self.return_variance.level), fixed)
-        mean: Floats = recent.y + self.scaled_mean(features, recent.variance)
-        return mean
+        change, spread = self.learned(self.matrix(recent.columns(self.return_variance.level), fixed), recent.variance)
+        return recent.y + change, spread
 
     def advance(self, state: State, y: Floats, innovation: Floats) -> State:
         """See `InnovationsFitted`."""
-        if self.shrinkage == 0.0:
+        if not self.boosters:
             return (y,)
         recent = Recent.of(state)
         change = y - recent.y
@@ -189,26 +189,31 @@ class GradientBoostingFitted(InnovationsFitted):
             features[..., position] = column
         return features
 
-    def scaled_mean(self, features: NDArray[np.float32], variance: Floats) -> Floats:
-        """The mean return, of the shape of features less its last axis: one call for all rows."""
-        flat = self.booster.inplace_predict(features.reshape(-1, features.shape[-1]))
-        predicted: Floats = flat.reshape(features.shape[:-1]) * np.float64(self.shrinkage)
-        return predicted * np.sqrt(variance)
+    def learned(self, features: NDArray[np.float32], variance: Floats) -> tuple[Floats, Floats | None]:
+        """The mean return and the factor on its standard deviation, [...] for features [..., n_features]."""
+        predicted = {
+            name: self.state["heads"][name]["weight"] * margin(booster, features)
+            for name, booster in self.boosters.items()
+        }
+        change = predicted["mean"] * np.sqrt(variance) if "mean" in predicted else np.zeros(features.shape[:-1])
+        return change, np.exp(0.5 * predicted["log_variance"]) if "log_variance" in predicted else None
 
     def training_metrics(self) -> dict[str, float]:
-        """Shrinkage, out-of-sample gain, rows dropped, and the variance's parameters."""
-        figures = {name: float(self.state[name]) for name in ("shrinkage", "holdout_gain", "rows_dropped")}
-        return {**figures, **self.variance.to_state()}
+        """Each head's weight and out-of-sample gain, rows dropped, and the variance's parameters."""
+        heads = self.state["heads"].items()
+        figures = {f"{name}_{key}": float(head[key]) for name, head in heads for key in ("weight", "gain")}
+        return {**figures, "rows_dropped": float(self.state["rows_dropped"]), **self.variance.to_state()}
 
 
 class GradientBoosting(Model):
-    """Shallow trees (Chen and Guestrin, 2016) for the mean of the next session's standardised return.
+    """Shallow trees (Chen and Guestrin, 2016) for the mean and the log variance of the next standardised return.
 
     Features: the last five standardised returns, exponentially weighted means and mean squares of them, the variance
     against its level, month and weekday of the target session on the circle, and each covariate's deviation from its
-    weighted mean as known at the last observed session, held over the horizon. The learned mean is multiplied by a
-    factor in [0, 1] from expanding folds of the training window: the least-squares slope of realised on predicted
-    less its standard error, so that a mean with no evidence behind it is none at all.
+    weighted mean as known at the last observed session, held over the horizon. The log variance is learned from the
+    first three kinds alone, by gamma deviance, as a correction to `ConditionalVariance`. What a head says is
+    multiplied by a weight in [0, 1] from expanding folds of the training window, chosen with a standard error of
+    caution: a head with no evidence behind it says nothing, and with neither the model is the random walk.
     """
 
     name: ClassVar[str] = "xgboost"
@@ -236,9 +241,11 @@ class GradientBoosting(Model):
             },
         )
         features, target = training_rows(draft, history)
-        shrinkage, gain_found = shrinkage_of(features, target)
-        learned = {"booster": boost(features, target), "shrinkage": shrinkage, "holdout_gain": gain_found}
-        return GradientBoostingFitted(window, {**draft.state, **learned}).calibrated(history)
+        heads = {
+            name: {"weight": weight, "gain": gain_found, "trees": boost(name, features, target)}
+            for name, (weight, gain_found) in weights(features, target).items()
+        }
+        return GradientBoostingFitted(window, {**draft.state, "heads": heads}).calibrated(history)
 
 
 def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDArray[np.float32], Floats]:
@@ -252,39 +259,78 @@ def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDAr
     return draft.matrix(columns, fixed)[keep], limited(target[keep])
 
 
-def shrinkage_of(features: NDArray[np.float32], target: Floats) -> tuple[float, float]:
-    """The factor on the learned mean, and the share of squared error it saved, from expanding folds."""
-    edges = np.linspace(FIRST_FOLD, 1.0, FOLDS + 1) * len(target)
-    predicted, realised = [], []
-    for begin, end in zip(edges[:-1].astype(int), edges[1:].astype(int), strict=True):
-        trees = boost(features[:begin], target[:begin])
-        predicted.append(_predict(trees, features[begin:end]))
-        realised.append(target[begin:end])
-    x, t = np.concatenate(predicted), np.concatenate(realised)
-    energy = float(np.sum(x * x))
+def weights(features: NDArray[np.float32], target: Floats) -> dict[str, tuple[float, float]]:
+    """Each head's weight, and the loss it saved (share of squared error; nats of gamma deviance), on later folds."""
+    edges = (np.linspace(FIRST_FOLD, 1.0, FOLDS + 1) * len(target)).astype(int)
+    margins: dict[str, list[Floats]] = {name: [] for name in OBJECTIVES}
+    scale = []
+    for begin, end in pairwise(edges.tolist()):
+        for name, found in margins.items():
+            trees = loaded(boost(name, features[:begin], target[:begin]), 1)
+            found.append(margin(trees, features[begin:end]))
+        scale.append(np.full(end - begin, mean_square(target[:begin])))
+    later = target[edges[0] :]
+    return {
+        "mean": mean_weight(np.concatenate(margins["mean"]), later),
+        "log_variance": variance_weight(np.concatenate(margins["log_variance"]), later, np.concatenate(scale)),
+    }
+
+
+def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
+    """The least-squares slope of realised on predicted less its standard error, within [0, 1], and its gain."""
+    energy = float(np.sum(predicted**2))
     if energy == 0.0:
         return 0.0, 0.0
-    slope = float(np.sum(x * t)) / energy
-    error = float(np.sqrt(np.mean((t - slope * x) ** 2) / energy))
-    factor = min(1.0, max(0.0, slope - error))
-    return factor, 1.0 - float(np.sum((t - factor * x) ** 2) / np.sum(t * t))
+    slope = float(np.sum(predicted * target)) / energy
+    error = float(np.sqrt(np.mean((target - slope * predicted) ** 2) / energy))
+    weight = min(1.0, max(0.0, slope - error))
+    return weight, 1.0 - float(np.sum((target - weight * predicted) ** 2) / np.sum(target**2))
 
 
-def boost(features: NDArray[np.float32], target: Floats) -> str:
-    """Trees for the target's deviation from its mean, as the library's JSON: a drift is not learned."""
+def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> tuple[float, float]:
+    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none, and its gain."""
+    squares = np.minimum(target**2, SQUARE_LIMIT) / mean_squares
+    best = (0.0, 0.0, 0.0)
+    for weight in (0.25, 0.5, 0.75, 1.0):
+        lost = weight * predicted + squares * np.expm1(-weight * predicted)
+        bound = float(lost.mean() + lost.std() / np.sqrt(len(lost)))
+        best = min(best, (bound, weight, -float(lost.mean())))
+    return best[1], best[2]
+
+
+def boost(head: str, features: NDArray[np.float32], target: Floats) -> str:
+    """Trees of a head as the library's JSON. The mean's learn deviations from the target's mean: no drift."""
     import xgboost
 
-    rows = xgboost.DMatrix(features, label=target - target.mean(), nthread=1)
-    return bytes(xgboost.train(PARAMETERS, rows, num_boost_round=ROUNDS).save_raw("json")).decode("utf8")
+    if head == "mean":
+        label, base = target - target.mean(), 0.0
+    else:
+        label, base = (np.minimum(target**2, SQUARE_LIMIT) + TINY) / mean_square(target), 1.0
+        features = np.where(np.arange(features.shape[1]) < N_TIMING, features, np.float32(0))
+    rows = xgboost.DMatrix(features, label=label, nthread=1)
+    options = {**PARAMETERS, "objective": OBJECTIVES[head], "base_score": base}
+    return bytes(xgboost.train(options, rows, num_boost_round=ROUNDS).save_raw("json")).decode("utf8")
 
 
-def _predict(trees: str, features: NDArray[np.float32]) -> Floats:
+def mean_square(target: Floats) -> float:
+    """Mean of the squared targets as the variance's trees see them."""
+    return float(np.mean(np.minimum(target**2, SQUARE_LIMIT))) + TINY
+
+
+def loaded(trees: str, threads: int) -> Booster:
+    """A booster from its JSON."""
     import xgboost
 
-    booster = xgboost.Booster({"nthread": 1})
+    booster = xgboost.Booster({"nthread": threads})
     booster.load_model(bytearray(trees, "utf8"))
-    predicted: Floats = booster.inplace_predict(features).astype(np.float64)
-    return predicted
+    return booster
+
+
+def margin(booster: Booster, features: NDArray[np.float32]) -> Floats:
+    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing."""
+    flat = features.reshape(-1, features.shape[-1])
+    total: Floats = booster.inplace_predict(flat, predict_type="margin").astype(np.float64)
+    return total.reshape(features.shape[:-1])
 
 
 def calendar(dates: Dates) -> Floats:

@@ -11,6 +11,7 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
     mean(state, step) -> array       the mean of the next y, from the state arrays [rows, n_paths]
     advance(state, y, innovation)    the state after y was seen (a new tuple, the arrays given are not written to)
     offset(history, origins, horizon) -> [n_origins, horizon] or None   a known addition to the mean (covariates)
+    start, moments                   only for a model that also reads the days ahead or scales the innovations
 
 and its model's `fit` ends in `Fitted(window, {"scale": ..., <coefficients>}).calibrated(history)`, which adds the
 variance's parameters and the residual pool. Rules for a subclass:
@@ -56,6 +57,8 @@ class Filtered(NamedTuple):
 
     innovations: Floats
     states: State
+    spreads: Floats | None = None
+    """[n]: the factor on sqrt(v[k]) that the model saw beforehand; None is 1."""
 
 
 class Steps(NamedTuple):
@@ -81,6 +84,10 @@ class InnovationsFitted(FittedModel):
     @abstractmethod
     def advance(self, state: State, y: Floats, innovation: Floats) -> State:
         """The state after y, [rows, n_paths] each."""
+
+    def moments(self, state: State, step: int) -> tuple[Floats, Floats | None]:
+        """`mean`, and a factor on the innovation's standard deviation (None is 1): for a model that has one."""
+        return self.mean(state, step), None
 
     def offset(self, history: History, origins: Dates, horizon: int) -> Floats | None:
         """A known addition to the mean by calendar day, [n_origins, horizon]; None where there is none."""
@@ -108,9 +115,12 @@ class InnovationsFitted(FittedModel):
 
         Raises ValueError, naming the series, where the innovations do not vary.
         """
-        innovations = without_rolls(history, self.filter(history).innovations)
+        filtered = self.filter(history)
+        innovations = without_rolls(history, filtered.innovations)
         variance = fitted_variance(history, innovations)
         residuals = innovations / np.sqrt(variance.filter(innovations)[:-1])
+        if filtered.spreads is not None:
+            residuals /= filtered.spreads
         residuals[:BURN_IN] = np.nan
         table = residual_table(self.window.pool, history.observed_dates, residuals)
         # Not scaled to unit variance: bounded news lets v settle below the innovations' variance, and the residuals'
@@ -158,7 +168,10 @@ class InnovationsFitted(FittedModel):
             column = steps.column[:, step]
             innovation = residuals.take(slots[rows, column])
             innovation *= np.sqrt(variance)
-            y = innovation + self.mean(state, step)
+            mean, spread = self.moments(state, step)
+            if spread is not None:
+                innovation *= spread
+            y = innovation + mean
             if offsets is not None:
                 y += offsets[rows, column][:, None]
             hold(closes, steps.reached, step + 1, transform.inverse(y))

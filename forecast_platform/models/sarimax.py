@@ -12,7 +12,8 @@ Future covariates are projected, never read: a deviation decays towards zero by 
 a session, so weather returns to its normal within a week or two, and a change is soon followed by no change.
 
 An effect has to earn its place: each quarter of the window but the first is predicted by ridge regression on those
-before it, and the effect is scaled to what these predictions were worth less their uncertainty, or dropped. Orders are chosen by BIC, for the same reason.
+before it, and the effect is scaled to what these predictions were worth less their uncertainty, or dropped. Orders
+are chosen by BIC, for the same reason.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -88,7 +90,7 @@ class SarimaxFitted(ArmaFitted):
 
 
 class SarimaxAutoWeather(Model):
-    """Box and Jenkins's transfer-function form; p and q by Hyndman and Khandakar's stepwise search (2008), d fixed at 1.
+    """ARMA errors around lagged covariates; p and q by Hyndman and Khandakar's stepwise search (2008), d is 1.
 
     A close is a price: it has no level to return to and, out of sample, no drift worth having (DESIGN.md).
     """
@@ -179,13 +181,13 @@ def worthwhile_effect(moves: Floats, x: Floats) -> tuple[Floats, float]:
     """Coefficients [n_covariates] for x [n, n_covariates], and the share of their estimate that was kept, 0 to 1.
 
     Each of the window's parts but the first is predicted from those before it. The share is the best multiple of
-    the predicted effects, less STANDARD_ERRORS of that multiple. All sums weigh a session by 1 / variance, so that
-    a crisis does not decide.
+    the predicted effects under a standard normal prior, less STANDARD_ERRORS of that multiple. All sums weigh a
+    session by 1 / variance, so that a crisis does not decide.
     """
     weight = one_over_deviation(moves)
     edges = np.linspace(0, len(moves), PARTS + 1).astype(int)
     effect = np.zeros(len(moves))
-    for start, end in zip(edges[1:-1], edges[2:], strict=True):
+    for start, end in pairwise(edges[1:]):
         effect[start:end] = x[start:end] @ ridge(x[:start], moves[:start], weight[:start])
     effect, target = (effect * weight)[edges[1] :], (moves * weight)[edges[1] :]
     power = float(effect @ effect)
@@ -193,7 +195,9 @@ def worthwhile_effect(moves: Floats, x: Floats) -> tuple[Floats, float]:
         return np.zeros(x.shape[1]), 0.0
     best = float(effect @ target) / power
     error = float(np.std(target - best * effect)) / np.sqrt(power)
-    kept = float(np.clip(best - STANDARD_ERRORS * error, 0.0, 1.0))
+    # The posterior of the multiple under a prior N(0, 1): where the predictions say little, so does their worth.
+    shrink = 1.0 / (1.0 + error**2)
+    kept = float(np.clip(shrink * best - STANDARD_ERRORS * error * np.sqrt(shrink), 0.0, 1.0))
     return (kept * ridge(x, moves, weight) if kept else np.zeros(x.shape[1])), kept
 
 

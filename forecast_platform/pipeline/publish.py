@@ -32,21 +32,17 @@ def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.dateti
 
 
 def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each was a real session.
+    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each is a trading target: a session
+    whose close was seen, or, while unknown, one that is scheduled.
 
     An explicit input outside the lineage: scoring and display only, never a forecast.
     """
     table = platform.series_table(series)
-    position = (origins[:, None] + np.arange(HORIZON) * ONE_DAY - table.dates[0]).astype(int)
-    inside = (position >= 0) & (position < len(table.dates))
-    clipped = np.clip(position, 0, len(table.dates) - 1)
-    # A hole in unified_data shifts positions: look days up by value there.
-    if len(table.dates) != int((table.dates[-1] - table.dates[0]).astype(int)) + 1:
-        wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
-        clipped = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
-        inside = table.dates[clipped] == wanted
-    close = np.where(inside, table.columns["close"][clipped], np.nan)
-    return close, inside & table.columns["is_observed"][clipped]
+    wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
+    position = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
+    known = table.dates[position] == wanted
+    close = np.where(known, table.columns["close"][position], np.nan)
+    return close, np.where(known, table.columns["is_observed"][position], np.isin(wanted, table.sessions))
 
 
 def points(

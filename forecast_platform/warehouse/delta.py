@@ -181,13 +181,13 @@ class DeltaWarehouse:
                 f"{table.name}: columns do not match the schema (missing {sorted(missing)}, unknown {sorted(extra)})"
             )
         schema = table.arrow_schema(extra)
+        for field in schema:
+            if not field.nullable and data[field.name].null_count:
+                raise WarehouseError(f"{table.name}: column {field.name} must not be null")
         try:
             prepared = data.select(schema.names).cast(schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
             raise WarehouseError(f"{table.name}: {error}") from error
-        for field in schema:
-            if not field.nullable and prepared[field.name].null_count:
-                raise WarehouseError(f"{table.name}: column {field.name} must not be null")
         if where and prepared.num_rows:
             outside = prepared.num_rows - prepared.filter(_expression(where)).num_rows
             if outside:

@@ -8,7 +8,8 @@ import pytest
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import gradient_boosting
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, shrinkage_of
+from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, weights
+from forecast_platform.models.random_walk import RandomWalk
 from forecast_platform_tests.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
@@ -22,8 +23,8 @@ def fit(history: object) -> GradientBoostingFitted:
 
 def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
     model = fit(TRENDING)
-    assert model.shrinkage > 0.5
-    assert model.training_metrics()["holdout_gain"] > 0.05
+    assert model.training_metrics()["mean_weight"] > 0.5
+    assert model.training_metrics()["mean_gain"] > 0.05
     weekdays = np.arange(np.datetime64("2018-01-02"), np.datetime64("2018-06-01"))
     weekdays = weekdays[np.is_busday(weekdays)]
     paths = model.simulate(TRENDING, weekdays, 1, 500, Shocks(3, model.n_slots)).astype(np.float64)
@@ -33,14 +34,39 @@ def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
     assert np.corrcoef(np.log(paths[:, :, 0].mean(axis=1) / closes[known - 1]), expected)[0, 1] > 0.8
 
 
-def test_noise_teaches_no_mean() -> None:
+def test_noise_teaches_neither_head() -> None:
     generator = np.random.default_rng(0)
-    factors = [
-        shrinkage_of(generator.normal(size=(800, 6)).astype(np.float32), generator.normal(size=800))[0]
-        for _ in range(10)
+    found = [
+        weights(generator.normal(size=(800, 15)).astype(np.float32), generator.normal(size=800)) for _ in range(10)
     ]
-    assert np.median(factors) == 0.0
-    assert max(factors) < 0.4
+    for head in ("mean", "log_variance"):
+        assert np.median([of[head][0] for of in found]) == 0.0
+        assert max(of[head][0] for of in found) < 0.5
+
+
+def test_a_weekday_s_variance_is_learned_and_widens_that_day() -> None:
+    calm = random_history(seed=5, sigma=1.0)
+    steps = np.diff(np.log(calm.close), prepend=np.log(100.0))
+    wednesday = np.is_busday(calm.dates, "0010000")
+    loud = replace(calm, close=100.0 * np.exp(np.cumsum(0.01 * steps * np.where(wednesday, 3.0, 1.0))))
+    model = fit(loud)
+    assert model.training_metrics()["log_variance_weight"] >= 0.5
+    monday = np.array(["2018-02-05"], "datetime64[D]")
+    closes = model.simulate(loud, monday, 5, 2000, Shocks(3, model.n_slots))[0].astype(np.float64)
+    daily = np.diff(np.log(closes), axis=1).std(axis=0)
+    assert daily[1] > 1.5 * max(daily[0], daily[2], daily[3])
+
+
+def test_without_evidence_the_model_is_the_random_walk() -> None:
+    model = fit(NOISE)
+    heads = {name: {**head, "weight": 0.0} for name, head in model.state["heads"].items()}
+    silent = replace(model, state={**model.state, "heads": heads}).calibrated(NOISE.before(WINDOW.end))
+    walk = RandomWalk().fit(NOISE.before(WINDOW.end), WINDOW)
+    origins = np.array(["2018-02-08", "2018-02-10"], "datetime64[D]")
+    shocks = Shocks(3, model.n_slots)
+    assert np.array_equal(
+        silent.simulate(NOISE, origins, 14, 50, shocks), walk.simulate(NOISE, origins, 14, 50, shocks)
+    )
 
 
 def test_a_path_s_features_are_those_the_filter_sees_on_the_same_data() -> None:

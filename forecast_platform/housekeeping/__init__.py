@@ -1,0 +1,38 @@
+"""Keeping a year-old installation well: health, backup and restore, migration, maintenance. No forecasting here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forecast_platform.settings import Settings
+
+
+class HousekeepingError(RuntimeError):
+    """The request was refused or failed; the message says why and what to do. Nothing is half done."""
+
+
+@contextmanager
+def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the lock that backup, restore and maintenance share: each assumes that none of the others runs.
+
+    The lock lies beside the warehouse, so that it survives a restore that swaps the folder. A killed process lets it
+    go. Raises HousekeepingError where it is still held after `timeout` seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    path = lock_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(str(path), timeout=timeout):
+            yield
+    except Timeout as error:
+        raise HousekeepingError(
+            f"{what}: a backup, restore or maintenance is at work on {settings.warehouse}; wait until it has ended"
+        ) from error
+
+
+def lock_file(settings: Settings) -> Path:
+    """The lock of this warehouse's house-keeping."""
+    return settings.warehouse.parent / f".{settings.warehouse.name}.housekeeping.lock"

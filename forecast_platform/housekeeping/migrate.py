@@ -1,0 +1,143 @@
+"""Schema migration: existing tables get the columns that this version has and they lack; anything else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.housekeeping import HousekeepingError
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import TABLES, Column, Table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+DEFAULTS: Mapping[tuple[str, str], str] = {}
+"""(short table name, column) -> SQL literal that existing rows get in a new column that must not be null."""
+
+_DELTA_TYPES = {
+    "string": "string",
+    "date": "date",
+    "timestamp": "timestamp",
+    "bool": "boolean",
+    "int": "integer",
+    "float": "double",
+    "float32": "float",
+}
+
+
+@dataclass
+class Migration:
+    """What one table needs, and why it cannot be had."""
+
+    table: Table
+    add: list[Column] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def plan(
+    warehouse: DeltaWarehouse,
+    tables: Sequence[Table] = TABLES,
+    defaults: Mapping[tuple[str, str], str] = DEFAULTS,
+) -> list[Migration]:
+    """What each existing table needs; tables that fit, or are not there yet, are left out. Nothing is written."""
+    found = []
+    for table in tables:
+        opened = _open(warehouse, table)
+        if opened is None:
+            continue
+        one = _compare(table, opened, defaults)
+        if one.add or one.refused:
+            found.append(one)
+    return found
+
+
+def migrate(
+    warehouse: DeltaWarehouse,
+    tables: Sequence[Table] = TABLES,
+    defaults: Mapping[tuple[str, str], str] = DEFAULTS,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Add the missing columns; returns how many. A second call adds none, and so does one after a kill in between.
+
+    Raises HousekeepingError, before any table is touched, where a table differs in a way that cannot be mended here.
+    """
+    todo = plan(warehouse, tables, defaults)
+    refused = [f"{one.table.name}: {text}" for one in todo for text in one.refused]
+    if refused:
+        raise HousekeepingError("cannot migrate; no table was touched:\n  " + "\n  ".join(refused))
+    added = 0
+    for one in todo:
+        opened = _open(warehouse, one.table)
+        if opened is not None:
+            for column in one.add:
+                _add(opened, one.table, column, defaults)
+                say(f"{one.table.name}: added {column.name} ({column.type})")
+                added += 1
+    return added
+
+
+def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str], str]) -> Migration:
+    one = Migration(table)
+    there = {item.name: item for item in opened.schema().fields}
+    partitioned = opened.metadata().partition_columns
+    if list(partitioned) != list(table.partition_by):
+        one.refused.append(
+            f"its files are partitioned by {', '.join(partitioned) or 'nothing'}, this version wants "
+            f"{', '.join(table.partition_by) or 'nothing'}: move the table aside and make it anew (backfill)"
+        )
+    for column in table.columns:
+        default = defaults.get((table.short_name, column.name))
+        if column.name not in there:
+            if column.nullable or default is not None:
+                one.add.append(column)
+            else:
+                one.refused.append(
+                    f"column {column.name} must not be null and has no default for the rows that are there: move the "
+                    "table aside and make it anew (backfill), or declare a default in housekeeping/migrate.py"
+                )
+            continue
+        stored, wanted = _type_name(there[column.name].type), _DELTA_TYPES[column.type]
+        if stored != wanted:
+            one.refused.append(f"column {column.name} is {stored}, this version wants {wanted}: a type is not changed")
+    known = {column.name for column in table.columns}
+    extra = [name for name in there if name not in known]
+    if extra and not table.open_columns:
+        one.refused.append(
+            f"it has the columns {', '.join(extra)}, which this version does not know: it was written by a newer "
+            "version of this package; upgrade to that one"
+        )
+    return one
+
+
+def _add(opened: DeltaTable, table: Table, column: Column, defaults: Mapping[tuple[str, str], str]) -> None:
+    from deltalake.schema import Field, PrimitiveType
+
+    default = defaults.get((table.short_name, column.name))
+    if default is not None:
+        # Written in the order in which a kill in between leaves a column that is still seen as missing.
+        _add_filled(opened, column, default)
+        return
+    opened.alter.add_columns([Field(column.name, PrimitiveType(_DELTA_TYPES[column.type]), nullable=True)])
+
+
+def _add_filled(opened: DeltaTable, column: Column, default: str) -> None:
+    """One commit: every row rewritten with the new column at its default."""
+    from deltalake import QueryBuilder, write_deltalake
+
+    name = _DELTA_TYPES[column.type]
+    sql_type = {"integer": "int", "string": "string"}.get(name, name)
+    rows = QueryBuilder().register("t", opened).execute(f"SELECT *, CAST({default} AS {sql_type}) AS {column.name} FROM t")  # noqa: E501, S608
+    write_deltalake(opened, rows, mode="overwrite", schema_mode="overwrite", partition_by=opened.metadata().partition_columns)
+
+
+def _type_name(found: Any) -> str:
+    return str(getattr(found, "type", found))
+
+
+def _open(warehouse: DeltaWarehouse, table: Table) -> DeltaTable | None:
+    from deltalake import DeltaTable
+
+    path = str(warehouse.path(table))
+    return DeltaTable(path) if DeltaTable.is_deltatable(path) else None

@@ -1,0 +1,90 @@
+"""A wrong setting fails at load, with its name, its value and what is allowed; a commodity is a few lines of YAML."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.settings import SettingsError, build
+from forecast_platform_tests.worlds import write_landing
+
+
+def test_the_default_is_the_wti_sample_with_its_end() -> None:
+    settings = build()
+    assert settings.series_names == ("WTI",)
+    assert settings.end_date == dt.date(2019, 1, 4)
+    assert (settings.horizon, settings.n_paths, settings.model_version) == (14, 2000, "v1.0")
+    assert settings.history_start == dt.date(2013, 1, 1)
+    assert settings.tracking_uri.startswith("sqlite:///")
+
+
+def test_landing_without_yaml_makes_a_series_of_every_market_file(tmp_path: Path) -> None:
+    settings = build(source="landing", landing=write_landing(tmp_path))
+    assert settings.series_names == ("Alpha", "Beta")
+    assert settings.series[0].regions is None
+    assert settings.end_date is None
+
+
+def test_a_commodity_is_a_few_lines_of_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(
+        f"source: landing\nlanding: {write_landing(tmp_path / 'landing')}\nmodels: [naive]\n"
+        "series:\n  - name: Arabica\n    source: alpha\n    covariates: [vix]\n    regions: [North]\n"
+    )
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    settings = build()
+    assert settings.series_names == ("Arabica",)
+    assert settings.series[0].stem == "alpha"
+    assert settings.models == ("naive",)
+
+
+def test_the_environment_overrides_the_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text("n_paths: 500\nseed: 3\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    monkeypatch.setenv("FORECAST_PLATFORM_N_PATHS", "300")
+    settings = build()
+    assert (settings.n_paths, settings.seed) == (300, 3)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("N_PATHS", "5", ["n_paths", "'5'", "greater than or equal to 100"]),
+        ("TRAIN_FREQUENCY", "biweekly", ["train_frequency", "'biweekly'", "'semiannually'"]),
+        ("MODELS", '["prophecy"]', ["models", "prophecy", "naive"]),
+        ("START_DATE", "2018-02-01", ["2018-02-01", "not the first day", "2018-01-01"]),
+        ("CONFIG", "/nowhere/x.yaml", ["/nowhere/x.yaml", "no such file"]),
+        ("NONSENSE", "1", ["FORECAST_PLATFORM_NONSENSE", "no such setting", "FORECAST_PLATFORM_SOURCE"]),
+        ("HORIZON", "7", ["horizon", "'7'", "14"]),
+        ("TIMEZONE", "Mars/Olympus", ["timezone", "Mars/Olympus", "IANA"]),
+        ("SOURCE", "oracle", ["source", "'oracle'", "'landing'"]),
+        ("SOURCE", "landing", ["FORECAST_PLATFORM_LANDING is not set"]),
+        ("MODEL_VERSION", "v 1", ["model_version", "'v 1'", "letters"]),
+        ("COMPUTE", "abacus", ["compute", "'abacus'", "'local'"]),
+        ("SERIES", '[{"name": "Cof fee"}]', ["series", "Cof fee", "letters"]),
+        ("SERIES", '[{"name": "Coffee", "colour": "brown"}]', ["series.0.colour", "brown"]),
+        ("SERIES", '[{"name": "Coffee"}, {"name": "coffee"}]', ["differ by more than case"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: list[str]
+) -> None:
+    monkeypatch.setenv(f"FORECAST_PLATFORM_{variable}", value)
+    with pytest.raises(SettingsError) as caught:
+        build()
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_a_landing_folder_without_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no \.csv or \.parquet file in .*market"):
+        build(source="landing", landing=tmp_path)
+
+
+def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> None:
+    series = [{"name": f"S{number}"} for number in range(9)]
+    with pytest.raises(SettingsError, match="split the series over several code locations"):
+        build(series=series, end_date=None)

@@ -1,0 +1,261 @@
+"""The everyday tasks, with nothing but Python 3.10 to 3.13: `python3 tasks.py quickstart`, `python3 tasks.py test`.
+
+Each task makes the environment in .venv from requirements.lock first, unless it is there and up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+MARKER = VENV / ".installed"
+OLDEST, NEWEST = (3, 10), (3, 13)
+NO_TESTS = 5
+"""pytest's exit code where a selection holds no test."""
+
+DOCS = {"docs/tables.md": "forecast_platform.warehouse.reference", "docs/configuration.md": "forecast_platform.options"}
+"""Pages written from the code, and the modules that write them."""
+
+
+class TaskError(Exception):
+    """A task cannot be done; the message says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one task; returns its exit code."""
+    names = "\n".join(f"  {name:<12}{task.__doc__}" for name, task in TASKS.items())
+    parser = argparse.ArgumentParser(
+        prog="tasks.py",
+        description=f"tasks:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="What follows the task's name is handed on: python3 tasks.py test -k calendar",
+    )
+    parser.add_argument("task", choices=TASKS, metavar="TASK")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
+    options = parser.parse_args(arguments)
+    try:
+        install()
+        return TASKS[options.task](options.rest)
+    except TaskError as error:
+        sys.stderr.write(f"tasks.py: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def quickstart(rest: Sequence[str]) -> int:
+    """ingest, train, forecast and evaluate the sample; then says how to open the UI"""
+    code = command("quickstart", rest)
+    if code == 0:
+        say("next: `python3 tasks.py up`, then open http://127.0.0.1:3000")
+    return code
+
+
+def up(rest: Sequence[str]) -> int:
+    """the UI with its daemon, and the reports; Ctrl-C stops them"""
+    return command("up", rest)
+
+
+def doctor(rest: Sequence[str]) -> int:
+    """check installation, settings, warehouse, tracking, disk"""
+    return command("doctor", rest)
+
+
+def test(rest: Sequence[str]) -> int:
+    """the quick tests, two at a time"""
+    return run([str(PYTHON), "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *rest], threads=1)
+
+
+def slow(rest: Sequence[str]) -> int:
+    """the slow tests, one at a time: they start servers and measure"""
+    code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow", *rest], threads=1)
+    if code == NO_TESTS:
+        say("no test is marked slow in this selection")
+        return 0
+    return code
+
+
+def check(rest: Sequence[str]) -> int:
+    """ruff (lint and format) and mypy"""
+    chosen = list(rest) or ["."]
+    checks = [["ruff", "check", "-q", *chosen], ["ruff", "format", "--check", "-q", *chosen], ["mypy"]]
+    failed = []
+    for one in checks:
+        if run([str(PYTHON), "-m", *one]) != 0:
+            failed.append(" ".join(one[:2]).strip())
+    if failed:
+        raise TaskError(f"{', '.join(failed)} failed; `python3 tasks.py format` mends what can be mended")
+    return 0
+
+
+def format_(rest: Sequence[str]) -> int:
+    """format and mend what ruff can mend"""
+    chosen = list(rest) or ["."]
+    fixed = run([str(PYTHON), "-m", "ruff", "check", "-q", "--fix", *chosen])
+    return run([str(PYTHON), "-m", "ruff", "format", "-q", *chosen]) or fixed
+
+
+def bench(rest: Sequence[str]) -> int:
+    """the benchmarks, or the one named: python3 tasks.py bench bookkeeping"""
+    known = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("*.py")) if not path.stem.startswith("_")}
+    chosen = [rest[0]] if rest else list(known)
+    for name in chosen:
+        if name not in known:
+            raise TaskError(f"no benchmark {name!r}; there are {', '.join(known)}")
+        say(f"== {name}")
+        if code := run([str(PYTHON), str(known[name]), *rest[1:]]):
+            return code
+    return 0
+
+
+def docs(rest: Sequence[str]) -> int:
+    """write the pages that come from the code: tables and configuration"""
+    for page, module in DOCS.items():
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FORECAST_PLATFORM_")}
+        done = subprocess.run([str(PYTHON), "-m", module], cwd=ROOT, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise TaskError(f"{page}: {module} failed:\n{done.stderr}")
+        (ROOT / page).write_text(done.stdout, encoding="utf-8")
+        say(f"wrote {page}")
+    return 0
+
+
+def lock(rest: Sequence[str]) -> int:
+    """resolve pyproject.toml into requirements.lock anew (needs uv)"""
+    tool = uv()
+    if tool is None:
+        raise TaskError("uv is not installed: `pip install uv`, then again")
+    resolve = [
+        *("pip", "compile", "--universal", "--python-version", "3.10", "pyproject.toml", "--extra", "dev"),
+        *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "python3 tasks.py lock", "-q"),
+    ]
+    return run([tool, *resolve, "-o", "requirements.lock", *rest])
+
+
+TASKS: dict[str, Callable[[Sequence[str]], int]] = {
+    "quickstart": quickstart,
+    "up": up,
+    "doctor": doctor,
+    "test": test,
+    "slow": slow,
+    "check": check,
+    "format": format_,
+    "bench": bench,
+    "docs": docs,
+    "lock": lock,
+}
+
+
+def install() -> None:
+    """Make .venv hold what requirements.lock says, and this checkout; nothing to do where it does."""
+    if MARKER.is_file() and PYTHON.exists() and MARKER.read_text() == fingerprint():
+        return
+    started = time.perf_counter()
+    tool = uv()
+    if not PYTHON.exists():
+        create(tool)
+    say(f"installing from requirements.lock into {VENV.name} with {'uv' if tool else 'pip'} (about 1.7 GB, once)")
+    installer = [tool, "pip", "install", "-q", "--python", str(PYTHON)] if tool else pip()
+    for what in (["-r", "requirements.lock"], ["--no-deps", "-e", "."]):
+        if run([*installer, *what]):
+            raise TaskError(
+                f"installing {' '.join(what)} failed (see above): look at the network and the disk "
+                f"({shutil.disk_usage(ROOT).free / 1e9:.1f} GB free), then run it again"
+            )
+    MARKER.write_text(fingerprint())
+    say(f"installed in {time.perf_counter() - started:.0f} s")
+
+
+def create(tool: str | None) -> None:
+    """Make the virtual environment with a supported Python."""
+    interpreter = supported_python()
+    made = run(
+        [tool, "venv", "-q", "--python", interpreter, str(VENV)] if tool else [interpreter, "-m", "venv", str(VENV)]
+    )
+    if made or not PYTHON.exists():
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise TaskError(
+            f"{interpreter} could not make {VENV}: install Python's venv module (Debian and Ubuntu: "
+            "`apt install python3-venv`) or uv"
+        )
+
+
+def supported_python() -> str:
+    """This Python where it is supported, else one of the right version on PATH."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return sys.executable
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        # A version manager's shim is on PATH for versions that it does not have.
+        if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
+            return found
+    raise TaskError(
+        f"Python {sys.version.split()[0]} is not supported: 3.{OLDEST[1]} to 3.{NEWEST[1]} are, and none is on PATH. "
+        f"Install one, then run it with that: `python3.{NEWEST[1]} tasks.py ...`"
+    )
+
+
+def pip() -> list[str]:
+    """The environment's pip, for where uv is not installed."""
+    return [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+
+
+def uv() -> str | None:
+    """uv, which installs several times faster than pip, where it is there and works."""
+    found = shutil.which("uv")
+    if found and subprocess.run([found, "--version"], capture_output=True, cwd=ROOT).returncode == 0:
+        return found
+    return None
+
+
+def fingerprint() -> str:
+    """What the installation depends on."""
+    digest = hashlib.sha256()
+    for name in ("requirements.lock", "pyproject.toml"):
+        path = ROOT / name
+        if not path.is_file():
+            raise TaskError(f"{path} is missing: this is not a whole checkout")
+        digest.update(path.read_bytes())
+    return f"{digest.hexdigest()} {ROOT}"
+
+
+def command(name: str, rest: Sequence[str]) -> int:
+    """A command of forecast-platform."""
+    return run([str(PYTHON), "-m", "forecast_platform.cli", name, *rest])
+
+
+def run(arguments: Sequence[str], *, threads: int | None = None) -> int:
+    """Run a program in the checkout; `threads` bounds what numerical libraries start in each process."""
+    environment = dict(os.environ)
+    # A virtual environment that happens to be active must not be taken for ours.
+    environment.pop("VIRTUAL_ENV", None)
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment.setdefault(name, str(threads))
+    process = subprocess.Popen(list(arguments), cwd=ROOT, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The program got the interrupt too, and ends in its own way.
+            continue
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
