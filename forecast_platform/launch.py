@@ -181,19 +181,21 @@ def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
 def progress_bar(title: str) -> Iterator[None]:
     """Show the steps' progress on the terminal while a run lasts.
 
-    The bar writes to a copy of the terminal's file: during a step, Dagster sends stderr to the step's log.
+    The bar writes to a copy of the terminal's file: during a step, Dagster sends stderr to the step's log. Where
+    stderr is no terminal (cron, a pipe) it says so every few seconds only.
     """
     from tqdm import tqdm
 
     bar: tqdm[Any] | None = None
-    stream: TextIO = os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    pause = 0.2 if sys.stderr.isatty() else 5.0
+    stream = _copy_of_stderr()
 
     def show(done: int, total: int, what: str) -> None:
         nonlocal bar
         if bar is None or bar.total != total or done < bar.n:
             if bar is not None:
                 bar.close()
-            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=False, mininterval=0.2)
+            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=False, mininterval=pause)
         bar.set_postfix_str(what, refresh=False)
         bar.update(done - bar.n)
 
@@ -204,7 +206,15 @@ def progress_bar(title: str) -> Iterator[None]:
         progress.listeners.remove(show)
         if bar is not None:
             bar.close()
-        stream.close()
+        if stream is not sys.stderr:
+            stream.close()
+
+
+def _copy_of_stderr() -> TextIO:
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, AttributeError):  # embedded, with a stderr that is no file: nothing redirects it either
+        return sys.stderr
 
 
 def _this_process() -> str:
