@@ -195,7 +195,7 @@ def progress_bar(title: str) -> Iterator[None]:
         if bar is None or bar.total != total or done < bar.n:
             if bar is not None:
                 bar.close()
-            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=False, mininterval=pause)
+            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=pause > 1, mininterval=pause)
         bar.set_postfix_str(what, refresh=False)
         bar.update(done - bar.n)
 

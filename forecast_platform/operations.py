@@ -162,6 +162,9 @@ class Operations:
                     f"  {asset}: {totals['keys_written']} written, {totals['keys_skipped']} unchanged, "
                     f"{totals['keys_failed']} failed, {totals['rows_written']:,} rows, {totals['seconds']:.1f} s"
                 )
+            for remark in ("notes", "source_warnings"):
+                for line in str(totals.get(remark, "")).splitlines():
+                    self.say(f"    {line}")
         for message in done.messages:
             self.say(f"  FAILED {message}")
         if done.status == "CANCELED":

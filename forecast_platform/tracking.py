@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -41,6 +42,9 @@ class Tracker:
         """The client; creates the local database on first use, one process at a time."""
         from filelock import FileLock
         from mlflow import MlflowClient
+
+        # MLflow announces each migration of a new database: nothing an operator could act on.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
         uri = self.settings.tracking_uri
         self.folder.mkdir(parents=True, exist_ok=True)

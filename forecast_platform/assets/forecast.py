@@ -22,7 +22,7 @@ from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome
 from forecast_platform.progress import reporter
-from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
 
 
 def paths_key(model: str) -> AssetKey:
@@ -111,7 +111,9 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             paths_key(model): platform.warehouse.rows(DISTRIBUTIONS),
             points_key(model): platform.warehouse.rows(POINT_FORECASTS),
         }
-        chosen = {key: metadata for key in counts if key in context.selected_asset_keys}
+        points = {**metadata, "rows_written": HORIZON * metadata["keys_written"]}
+        both = {paths_key(model): metadata, points_key(model): points}
+        chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
         yield from conclude(context, chosen, outcomes, row_counts=counts)
 
     return forecasts
