@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from platform import python_version
 from typing import TYPE_CHECKING
 
 from forecast_platform import __version__
@@ -90,7 +91,7 @@ class Tracker:
                 metrics=[Metric(name, value, now, 0) for name, value in (fit.metrics or {}).items()],
                 params=[Param(name, str(value)[:500]) for name, value in fit.parameters.items()],
             )
-            self._log_artifact(run_id, fit.text, series=series, model=model, window=window)
+            self._log_artifact(run_id, fit)
             self._register(run_id, series, model, tags)
             self.client.set_terminated(run_id)
         except (MlflowException, OSError) as error:
@@ -101,16 +102,23 @@ class Tracker:
         """Address of a run in the MLflow UI."""
         return f"{self.settings.mlflow_ui_url}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def _log_artifact(self, run_id: str, text: str, *, series: str, model: str, window: dt.date) -> None:
+    def _log_artifact(self, run_id: str, fit: Fit) -> None:
         from mlflow.models import Model
+
+        window = fit.task.window
+        about = {"series": fit.task.series, "model": fit.task.model}
+        about |= {"window_start": str(window.start), "window_end": str(window.end)}
 
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder)
-            (target / "fitted_model.json").write_text(text)
-            described = Model(run_id=run_id, metadata={"series": series, "model": model, "window": str(window)})
+            (target / "fitted_model.json").write_text(fit.text)
+            described = Model(run_id=run_id, metadata=about)
             # Loaded by our own code from JSON: no pickled object is ever stored.
             described.add_flavor(
-                "python_function", loader_module="forecast_platform.tracking_flavor", data="fitted_model.json"
+                "python_function",
+                loader_module="forecast_platform.tracking_flavor",
+                data="fitted_model.json",
+                python_version=python_version(),
             )
             described.save(str(target / "MLmodel"))
             self.client.log_artifacts(run_id, str(target), "model")

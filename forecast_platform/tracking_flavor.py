@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
@@ -28,11 +29,9 @@ class LoadedModel:
 def _load_pyfunc(path: str) -> LoadedModel:
     from mlflow.models import Model
 
-    from forecast_platform.pipeline.platform import Platform
-
     file = Path(path)
-    described = Model.load(str(file.parent / "MLmodel")).metadata
-    if described is None:
+    about = Model.load(str(file.parent / "MLmodel")).metadata
+    if about is None:
         raise ValueError(f"{file.parent / 'MLmodel'} names neither model nor window: it was not logged by this package")
-    window = Platform.from_settings().training_window(dt.date.fromisoformat(described["window"]))
-    return LoadedModel(file.read_text(), described["model"], window)
+    window = TrainingWindow(np.datetime64(about["window_start"], "D"), np.datetime64(about["window_end"], "D"))
+    return LoadedModel(file.read_text(), about["model"], window)

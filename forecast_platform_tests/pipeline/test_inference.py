@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_consecutive_dates_with_different_data_get_different_forecasts(small: Pa
     platform = _platform(small)
     forecast(platform, "Alpha", "random_walk", days("2018-01-08", "2018-01-12"))
     found = list(_paths(platform).values())
-    assert all(not np.array_equal(a[:, 5], b[:, 5]) for a, b in zip(found, found[1:], strict=False))
+    assert all(not np.array_equal(a[:, 5], b[:, 5]) for a, b in pairwise(found))
 
 
 def test_weekends_hold_the_close_and_spread_grows_with_trading_days_only(small: Path) -> None:

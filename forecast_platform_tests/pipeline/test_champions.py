@@ -1,0 +1,251 @@
+"""Promotion and rollback write what the reader follows, and refuse what would leave it empty."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_platform import cli
+from forecast_platform.pipeline import champions
+from forecast_platform.pipeline.champions import ChampionError, Duel
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import train
+from forecast_platform.read import Reader
+from forecast_platform.settings import load
+from forecast_platform_tests.worlds import MODELS, settings_for
+
+NEWEST = dt.date(2018, 3, 30)
+"""The day after the newest close."""
+
+
+def _platform(root: Path, **changes: object) -> Platform:
+    return Platform.from_settings(settings_for(root, **changes))
+
+
+@pytest.fixture
+def ready(small: Path) -> Platform:
+    """Both models have the newest date in v1.0, random_walk also in v1.1."""
+    platform = _platform(small)
+    for model in MODELS:
+        assert forecast(platform, "Alpha", model, [NEWEST]).written
+    train(platform, "Alpha", "random_walk", [dt.date(2018, 1, 1)], version="v1.1")
+    assert forecast(platform, "Alpha", "random_walk", [NEWEST], version="v1.1").written
+    return platform
+
+
+def _followed(platform: Platform) -> tuple[str, str]:
+    return Reader(platform.settings, platform.warehouse).champion("Alpha")
+
+
+def test_the_reader_follows_promotions_and_rollbacks_one_back_each(ready: Platform) -> None:
+    assert _followed(ready) == champions.champion(ready, "Alpha") == ("naive", "v1.0")
+    first = champions.promote(ready, "Alpha", "random_walk", "v1.0", "lower CRPS", by="ann")
+    assert (first.by, first.why) == ("ann", "lower CRPS")
+    champions.promote(ready, "Alpha", "random_walk", "v1.1", "lower still")
+    champions.promote(ready, "Alpha", "naive", "v1.0", "a mistake")
+    assert _followed(ready) == ("naive", "v1.0")
+    back = champions.rollback(ready, "Alpha", "it was one")
+    assert back.why == "rollback from naive v1.0: it was one"
+    assert _followed(ready) == ("random_walk", "v1.1")
+    champions.rollback(ready, "Alpha")
+    assert _followed(ready) == champions.champion(ready, "Alpha") == ("random_walk", "v1.0")
+    with pytest.raises(ChampionError, match=r"has no champion before .*the first ever promoted.*forecast-platform"):
+        champions.rollback(ready, "Alpha")
+    # A promotion after rollbacks goes on from where they led.
+    champions.promote(ready, "Alpha", "naive", "v1.0", "again")
+    champions.rollback(ready, "Alpha")
+    assert _followed(ready) == ("random_walk", "v1.0")
+    assert len(champions.decisions(ready, "Alpha")) == 7
+    assert champions.decisions(ready, "Beta") == []
+    assert Reader(ready.settings, ready.warehouse).latest("Alpha", on=NEWEST).model == "random_walk"
+
+
+def test_a_promotion_that_would_leave_the_reader_empty_is_refused(ready: Platform) -> None:
+    with pytest.raises(ChampionError, match=r"naive v1.1 has no forecast of Alpha for 2018-03-30.*infer .*--date"):
+        champions.promote(ready, "Alpha", "naive", "v1.1", "hope")
+    with pytest.raises(ChampionError, match="model 'xgboost' is not configured"):
+        champions.promote(ready, "Alpha", "xgboost", "v1.0", "hope")
+    with pytest.raises(ChampionError, match="needs a reason"):
+        champions.promote(ready, "Alpha", "naive", "v1.0", " ")
+    with pytest.raises(ChampionError, match="how rollbacks are told"):
+        champions.promote(ready, "Alpha", "naive", "v1.0", "rollback from somewhere")
+    assert champions.decisions(ready, "Alpha") == []
+    champions.promote(ready, "Alpha", "naive", "v1.1", "forced", force=True)
+    with pytest.raises(ChampionError, match="is the champion of Alpha already"):
+        champions.promote(ready, "Alpha", "naive", "v1.1", "again", force=True)
+
+
+def test_a_rollback_to_a_champion_without_todays_forecast_is_refused(ready: Platform) -> None:
+    champions.promote(ready, "Alpha", "naive", "v0.9", "long ago", force=True)
+    champions.promote(ready, "Alpha", "random_walk", "v1.0", "better")
+    with pytest.raises(ChampionError, match=r"naive v0.9 has no forecast"):
+        champions.rollback(ready, "Alpha")
+    assert champions.rollback(ready, "Alpha", force=True).version == "v0.9"
+
+
+def test_the_daily_run_covers_configured_active_champion_and_what_a_rollback_needs(ready: Platform) -> None:
+    assert champions.covered(ready) == [("naive", "v1.0"), ("random_walk", "v1.0")]
+    champions.promote(ready, "Alpha", "naive", "v0.8", "one", force=True)
+    champions.promote(ready, "Alpha", "naive", "v0.9", "two", force=True)
+    champions.promote(ready, "Alpha", "random_walk", "v1.1", "three")
+    assert champions.covered(ready)[2:] == [("naive", "v0.9"), ("random_walk", "v1.1")]
+    assert champions.covered(ready, ["Beta"]) == [("naive", "v1.0"), ("random_walk", "v1.0")]
+    champions.rollback(ready, "Alpha", force=True)
+    assert champions.covered(ready)[2:] == [("naive", "v0.8"), ("naive", "v0.9")]
+    active = _platform(ready.settings.warehouse.parent, active_versions=("v2.0",))
+    assert ("random_walk", "v2.0") in champions.covered(active)
+
+
+def test_the_mlflow_alias_follows_and_its_failure_is_a_note(ready: Platform) -> None:
+    from forecast_platform.tracking import Tracker
+
+    client = Tracker(ready.settings).client
+    assert champions.mirror(ready, champions.promote(ready, "Alpha", "random_walk", "v1.0", "better")) is None
+    held = client.get_model_version_by_alias("Alpha-random_walk", "champion")
+    assert (held.tags["model_version"], held.tags["window"]) == ("v1.0", "2018-01-01")
+    assert champions.mirror(ready, champions.promote(ready, "Alpha", "naive", "v1.0", "back")) is None
+    assert client.get_model_version_by_alias("Alpha-naive", "champion").tags["window"] == "2018-01-01"
+    assert "champion" not in client.get_registered_model("Alpha-random_walk").aliases
+    untracked = champions.promote(ready, "Alpha", "naive", "v3.0", "no fit", force=True)
+    assert "no tracked fit of naive v3.0" in (champions.mirror(ready, untracked) or "")
+    unreachable = _platform(ready.settings.warehouse.parent, mlflow_tracking_uri="sqlite:////proc/none/mlflow.db")
+    note = champions.mirror(unreachable, champions.decisions(ready, "Alpha")[0])
+    assert note is not None
+    assert "was not moved" in note
+
+
+def _scores(gain: float, n: int = 400) -> pd.DataFrame:
+    days = pd.bdate_range("2018-01-01", periods=n)
+    rng = np.random.default_rng(4)
+    base = 2 + rng.random(n)
+    frames = []
+    for version, loss in (("v1.0", base), ("v1.1", base * (1 - gain) + rng.normal(0, 0.02, n))):
+        frames.append(
+            pd.DataFrame(
+                {
+                    "commodity": "Alpha",
+                    "model_name": "random_walk",
+                    "model_version": version,
+                    "forecast_date": days,
+                    "last_observed_date": days - pd.offsets.BDay(1),
+                    "crps_14d": loss,
+                    "coverage_80_14d": 0.8,
+                    "actuals_available": 14,
+                    "model_success": True,
+                    "has_data_leakage": False,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_duel_says_which_is_better_by_how_much_and_how_sure() -> None:
+    a, b = ("random_walk", "v1.0"), ("random_walk", "v1.1")
+    won = champions.duel(_scores(0.05), a, b)
+    assert won.n_dates == 400
+    assert won.gain == pytest.approx(0.05, abs=0.005)
+    assert champions.decisive(won)
+    assert won.verdict("A", "B").startswith("B is better than A by")
+    assert "a clear difference" in won.verdict("A", "B")
+    lost = champions.duel(_scores(0.05), b, a)
+    assert lost.verdict("B", "A").startswith("B is better than A")
+    assert not champions.decisive(lost)
+    close = champions.duel(_scores(0.0), a, b)
+    assert "not enough to tell them apart" in close.verdict("A", "B")
+    assert not champions.decisive(close)
+    assert not champions.decisive(champions.duel(_scores(0.05, 40), a, b))
+    # Only dates that both have count, and a Saturday's forecast rests on the same close as Monday's.
+    fewer = _scores(0.05)
+    fewer = fewer.drop(fewer.index[-100:])
+    assert champions.duel(fewer, a, b).n_dates == 300
+    same_close = _scores(0.05)
+    same_close["last_observed_date"] = same_close["last_observed_date"].where(
+        same_close["forecast_date"].dt.dayofweek != 1, same_close["forecast_date"] - pd.Timedelta(days=4)
+    )
+    assert champions.duel(same_close, a, b).n_dates == 320
+    assert champions.duel(fewer, a, ("naive", "v1.0")).n_dates == 0
+
+
+def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platform) -> None:
+    from forecast_platform.warehouse.schemas import FORECAST_METADATA
+
+    rows = _scores(0.05).assign(commodity="Alpha", model_id="x")
+    import pyarrow as pa
+
+    schema = FORECAST_METADATA.arrow_schema()
+    for name in schema.names:
+        if name not in rows:
+            rows[name] = None
+    table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+    where = {"commodity": "Alpha", "model_name": "random_walk", "model_version": ["v1.0", "v1.1"]}
+    ready.warehouse.replace(FORECAST_METADATA, table, where)
+    champions.promote(ready, "Alpha", "random_walk", "v1.0", "start")
+    assert champions.auto_promote(ready, "Alpha") is None
+    willing = _platform(ready.settings.warehouse.parent, auto_promote=True, active_versions=("v1.1",))
+    chosen = champions.auto_promote(willing, "Alpha")
+    assert chosen is not None
+    assert (chosen.model, chosen.version) == ("random_walk", "v1.1")
+    assert chosen.why.startswith("auto_promote: random_walk v1.1 is better than random_walk v1.0 by")
+    assert champions.auto_promote(willing, "Alpha") is None
+
+
+def test_the_same_forecasts_are_told_to_be_the_same() -> None:
+    assert Duel(100, 2.0, 2.0, 1.0, 0.8, 0.8).verdict("A", "B") == "A and B are the same"
+
+
+@pytest.fixture
+def shell(ready: Platform, monkeypatch: pytest.MonkeyPatch):
+    """Runs a command as a shell would, over the same platform."""
+    settings = ready.settings
+    values = {
+        "SOURCE": "landing",
+        "LANDING": str(settings.landing),
+        "WAREHOUSE": str(settings.warehouse),
+        "MODELS": '["naive", "random_walk"]',
+        "LOOKBACK_YEARS": "3",
+        "START_DATE": "2017-07-01",
+        "N_PATHS": "200",
+        "MIN_FREE_GB": "0",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"FORECAST_PLATFORM_{name}", value)
+    load.cache_clear()
+    yield lambda *arguments: cli.main(list(arguments))
+    load.cache_clear()
+
+
+def test_promote_and_rollback_from_a_shell(shell, ready: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell("promote", "--commodity", "alpha", "--model", "random_walk", "--why", "lower CRPS") == cli.OK
+    shown = capsys.readouterr().out
+    assert "Alpha: the champion is random_walk v1.0 (before: naive v1.0)" in shown
+    assert "lower CRPS" in shown
+    assert "MLflow's alias champion of Alpha-random_walk follows" in shown
+    assert shell("rollback", "--commodity", "Alpha") == cli.WRONG
+    assert "nothing to roll back to" in capsys.readouterr().err
+    arguments = ("--commodity", "Alpha", "--model", "random_walk", "--model-version-tag", "v1.1", "--why", "newer")
+    assert shell("promote", *arguments) == cli.OK
+    assert shell("rollback", "--commodity", "Alpha", "--why", "worse") == cli.OK
+    assert "rollback from random_walk v1.1: worse" in capsys.readouterr().out
+    assert _followed(ready) == ("random_walk", "v1.0")
+    assert shell("promote", "--commodity", "Gamma", "--model", "naive", "--why", "x") == cli.WRONG
+    assert "series 'Gamma' is not configured" in capsys.readouterr().err
+
+
+def test_compare_from_a_shell(shell, ready: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    from forecast_platform.pipeline.scoring import score
+
+    assert shell("compare", "v1.0", "v1.1", "--commodity", "Alpha") == cli.FAILED
+    assert "nothing to compare" in capsys.readouterr().out
+    days = [dt.date(2018, 1, 2) + dt.timedelta(days=n) for n in range(60)]
+    for version in ("v1.0", "v1.1"):
+        forecast(ready, "Alpha", "random_walk", days, version=version)
+        score(ready, "Alpha", "random_walk", [dt.date(2018, 1, 1)], version=version)
+    assert shell("compare", "v1.0", "v1.1", "--commodity", "Alpha", "--models", "random_walk") == cli.OK
+    assert "random_walk v1.0 and random_walk v1.1 are the same" in capsys.readouterr().out
+    assert shell("compare", "v1.0", "v1.0") == cli.WRONG
+    assert shell("compare", "v1.0", "v1.1", "--models", "oracle") == cli.WRONG

@@ -1,0 +1,114 @@
+"""unified_data: what the source holds, once, as known on each day; a refused file keeps back its series only."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from forecast_platform.pipeline.ingest import catch_up, ingest
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.warehouse.schemas import UNIFIED_DATA
+from forecast_platform_tests.worlds import FIRST, LAST, SERIES, settings_for, write_landing
+
+
+def _platform(root: Path, **changes: object) -> Platform:
+    return Platform.from_settings(settings_for(root, **changes))
+
+
+def _frame(platform: Platform, series: str) -> pd.DataFrame:
+    rows = platform.warehouse.read(UNIFIED_DATA, where={"commodity": series})
+    return rows.to_pandas().sort_values("date", ignore_index=True)
+
+
+def test_every_calendar_day_is_there_once_and_closed_days_repeat_the_close(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    frame = _frame(platform, "Alpha")
+    start = platform.settings.history_start
+    assert frame.date.tolist() == [start + dt.timedelta(days=n) for n in range((LAST - start).days + 1)]
+    closed = ~frame.is_observed
+    assert (frame.close[closed].to_numpy() == frame.close.shift(1)[closed].to_numpy())[1:].all()
+    assert frame.filled_columns[closed].str.contains("close").all()
+    assert not frame.filled_columns[frame.is_observed].str.contains("close").any()
+
+
+def test_days_that_the_source_cannot_fill_fail_with_the_reason_and_the_others_are_written(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path, start_date=dt.date(2017, 1, 1), lookback_years=3)
+    report = ingest(platform, ["Alpha"], dt.date(2014, 1, 1), dt.date(2018, 4, 5))
+    outcome = report.outcomes["Alpha"]
+    assert outcome.failed[dt.date(2014, 1, 1)] == f"data of Alpha begin on {FIRST}"
+    # Good Friday and the weekend after the last close are closed days, known not to bring one.
+    assert set(outcome.failed) == {dt.date(2014, 1, 1), *(dt.date(2018, 4, day) for day in (2, 3, 4, 5))}
+    assert "data of Alpha end on 2018-04-01" in outcome.failed[dt.date(2018, 4, 2)]
+    assert len(outcome.written) == (dt.date(2018, 4, 1) - FIRST).days + 1
+
+
+def test_ingesting_again_writes_nothing(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    version = platform.warehouse.version(UNIFIED_DATA)
+    report = ingest(platform, SERIES, platform.settings.history_start, LAST)
+    assert all(not outcome.written and outcome.skipped for outcome in report.outcomes.values())
+    assert platform.warehouse.version(UNIFIED_DATA) == version
+    changed, refused = catch_up(platform, SERIES)
+    assert {first for first, _ in changed.values()} == {dt.date(2018, 3, 30)}, "only the closed days after LAST"
+    assert refused == []
+
+
+def test_a_revised_price_changes_its_row_and_the_closed_days_that_repeat_it(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    file = tmp_path / "landing" / "market" / "alpha.csv"
+    frame = pd.read_csv(file)
+    frame.loc[frame.date == "2018-01-05", "close"] += 1.0  # a Friday
+    frame.to_csv(file, index=False)
+    report = ingest(platform, SERIES, platform.settings.history_start, LAST)
+    assert sorted(report.outcomes["Alpha"].written) == [dt.date(2018, 1, day) for day in (5, 6, 7)]
+    assert not report.outcomes["Beta"].written
+
+
+def test_a_refused_file_keeps_back_its_series_and_no_other(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    file = tmp_path / "landing" / "market" / "beta.csv"
+    lines = file.read_text().splitlines()
+    lines.insert(5, lines[5])
+    file.write_text("\n".join(lines) + "\n")
+    platform = _platform(tmp_path)
+    report = ingest(platform, SERIES, platform.settings.history_start, LAST)
+    assert report.outcomes["Alpha"].written
+    assert not report.outcomes["Beta"].written
+    [reason] = set(report.outcomes["Beta"].failed.values())
+    assert "market/beta.csv, row 7" in reason
+    assert "is there twice" in reason
+    assert _frame(platform, "Beta").empty
+
+
+def test_a_missing_close_is_filled_forward_and_counted(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    file = tmp_path / "landing" / "market" / "alpha.csv"
+    frame = pd.read_csv(file)
+    frame.loc[frame.date == "2018-01-05", "close"] = np.nan
+    frame.to_csv(file, index=False)
+    platform = _platform(tmp_path)
+    report = ingest(platform, ["Alpha"], platform.settings.history_start, LAST)
+    assert any("1 exchange sessions have no close" in note for note in report.outcomes["Alpha"].notes)
+    row = _frame(platform, "Alpha").set_index("date").loc[dt.date(2018, 1, 5)]
+    assert row.is_trading_day
+    assert not row.is_observed
+    assert row.close == frame.close[frame.date == "2018-01-04"].item()
+
+
+def test_roll_days_are_flagged_from_the_settings(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    series = [{"name": "Alpha", "roll_dates": ["2018-02-20"]}]
+    platform = _platform(tmp_path, series=series)
+    ingest(platform, ["Alpha"], platform.settings.history_start, LAST)
+    frame = _frame(platform, "Alpha")
+    assert frame.date[frame.is_roll_day].tolist() == [dt.date(2018, 2, 20)]
