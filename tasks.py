@@ -23,7 +23,10 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 NO_TESTS = 5
 """pytest's exit code where a selection holds no test."""
 
-DOCS = {"docs/tables.md": "forecast_platform.warehouse.reference", "docs/configuration.md": "forecast_platform.options"}
+DOCS = {
+    "docs/tables.md": "forecast_platform.warehouse.reference",
+    "docs/configuration.md": "forecast_platform.settings_reference",
+}
 """Pages written from the code, and the modules that write them."""
 
 
@@ -207,7 +210,7 @@ def supported_python() -> str:
 
 def pip() -> list[str]:
     """The environment's pip, for where uv is not installed."""
-    return [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    return [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--use-pep517"]
 
 
 def uv() -> str | None:

@@ -37,8 +37,12 @@ def main() -> None:
     from forecast_platform.pipeline.platform import Platform
 
     platform = Platform.from_settings()
-    print(f"{options.series}, {options.start_date} to {options.end_date}, 2,000 paths x 14 days, {os.cpu_count()} cores")
-    print(f"{'model':<22}{'engine s':>9}{'command s':>11}{'scoring s':>11}{'peak MB':>9}{'usual ms/date':>15}{'ratio':>8}")
+    print(
+        f"{options.series}, {options.start_date} to {options.end_date}, 2,000 paths x 14 days, {os.cpu_count()} cores"
+    )
+    print(
+        f"{'model':<22}{'engine s':>9}{'command s':>11}{'scoring s':>11}{'peak MB':>9}{'usual ms/date':>15}{'ratio':>8}"
+    )
     for model in options.models:
         forget(root)
         engine, dates = run_engine(platform, options, model)

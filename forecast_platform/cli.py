@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from forecast_platform import __version__
+from forecast_platform import __version__, commands_ops
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -15,6 +15,7 @@ OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
+    from forecast_platform.housekeeping import HousekeepingError
     from forecast_platform.operations import UsageError
     from forecast_platform.pipeline.platform import NoDataError
     from forecast_platform.read import NoForecastError
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, UsageError) as error:
         _say_error(error)
         return WRONG
-    except (NoDataError, NoForecastError, SourceError, WarehouseError) as error:
+    except (HousekeepingError, NoDataError, NoForecastError, SourceError, WarehouseError) as error:
         _say_error(error)
         return FAILED
     except KeyboardInterrupt:
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     _selection(evaluate)
     evaluate.set_defaults(command=_evaluate)
 
+    _judging(commands)
+
     up = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
     up.add_argument("--host", default="127.0.0.1", help="address to bind; the UI has no login, keep it on loopback")
     up.add_argument("--port", type=int, default=3000, help="port of the UI")
@@ -87,7 +90,38 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
     doctor.set_defaults(command=_doctor)
+
+    commands_ops.register(commands)
     return parser
+
+
+def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What only looks, and what decides which model is followed."""
+    plan = commands.add_parser("plan", help="what a backfill would do: runs, dates, missing models, time, disk")
+    _selection(plan)
+    _span(plan)
+    plan.add_argument("--overwrite", action="store_true", help="as if the backfill were to replace what is there")
+    plan.set_defaults(command=_plan)
+
+    compare = commands.add_parser("compare", help="which of two versions is better, by how much, how sure")
+    compare.add_argument("versions", nargs=2, metavar="VERSION", help="the version in place, and its rival")
+    compare.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured)")
+    compare.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured)")
+    compare.set_defaults(command=_compare)
+
+    promote = commands.add_parser("promote", help="make a model and version the one that readers follow")
+    promote.add_argument("--commodity", required=True, metavar="SERIES", help="series")
+    promote.add_argument("--model", required=True, help="model")
+    promote.add_argument("--model-version-tag", metavar="TAG", help="version tag (default: the configured one)")
+    promote.add_argument("--why", required=True, help="what speaks for it; kept in the champions table")
+    promote.add_argument("--force", action="store_true", help="also where the newest date has no forecast of it")
+    promote.set_defaults(command=_promote)
+
+    rollback = commands.add_parser("rollback", help="go back to the champion before")
+    rollback.add_argument("--commodity", required=True, metavar="SERIES", help="series")
+    rollback.add_argument("--why", default="", help="the reason; kept in the champions table")
+    rollback.add_argument("--force", action="store_true", help="also where the newest date has no forecast of it")
+    rollback.set_defaults(command=_rollback)
 
 
 def _selection(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +176,30 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.commands import evaluate
 
     return OK if evaluate(settings, options) else FAILED
+
+
+def _plan(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands_models import plan
+
+    return OK if plan(settings, options) else FAILED
+
+
+def _compare(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands_models import compare
+
+    return OK if compare(settings, options) else FAILED
+
+
+def _promote(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands_models import promote
+
+    return OK if promote(settings, options) else FAILED
+
+
+def _rollback(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.commands_models import rollback
+
+    return OK if rollback(settings, options) else FAILED
 
 
 def _up(options: argparse.Namespace, settings: Settings) -> int:

@@ -20,25 +20,26 @@ QUICK_MODELS = ("naive", "random_walk", "xgboost", "auto_arima", "auto_ets")
 """Models of the quickstart: no search that takes long, and one of each kind."""
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once."""
     print(text, flush=True)
 
 
 def _operations(settings: Settings, options: argparse.Namespace) -> Operations:
     version = options.model_version_tag or settings.model_version
-    operations = Operations(settings, _say, version, overwrite=getattr(options, "overwrite", False))
+    operations = Operations(settings, say, version, overwrite=getattr(options, "overwrite", False))
     operations.begin()
     return operations
 
 
-def _last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
+def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
     """The day after the last observed close of the series that has the newest."""
     newest = []
     for name in series:
         try:
             newest.append(operations.platform.series_table(name).last_observed)
         except NoDataError as error:
-            _say(str(error))
+            say(str(error))
     if not newest:
         raise NoDataError("no series has data: look at the source (setting FORECAST_PLATFORM_SOURCE)")
     settings = operations.settings
@@ -48,7 +49,7 @@ def _last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date
 def _summary(operations: Operations, started: float, good: bool) -> bool:
     failed = [title for title, done, _ in operations.finished if not done.success]
     runs = len(operations.finished)
-    _say(
+    say(
         f"\n{runs} run{'' if runs == 1 else 's'} in {time.perf_counter() - started:.1f} s: "
         + (f"FAILED: {', '.join(failed)}" if failed else "all succeeded" if good else "not everything is there")
     )
@@ -66,9 +67,9 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     _check_span(operations, options)
-    good = operations.ingest(series)
+    series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
-    last = options.end_date or _last_forecastable(operations, series)
+    last = options.end_date or last_forecastable(operations, series)
     good &= operations.train(series, models, operations.windows(first, last))
     return _summary(operations, started, good)
 
@@ -79,9 +80,9 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     _check_span(operations, options)
-    good = operations.ingest(series)
+    series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
-    last = options.end_date or _last_forecastable(operations, series)
+    last = options.end_date or last_forecastable(operations, series)
     operations.check_span(first, last)
     windows = operations.windows(first, last)
     if not _models_there(operations, series, models, windows, options.train):
@@ -101,7 +102,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     day = options.date or settings.today()
     operations.check_span(day, day)
-    good = operations.ingest(series)
+    series, good = operations.ingest(series)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
     # One run for all series needs them side by side in the partitions' order.
@@ -122,11 +123,11 @@ def _print_coverage(operations: Operations, series: str, models: Sequence[str]) 
     from forecast_platform.pipeline.coverage import coverage
 
     whole = True
-    _say(f"\n{series}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
+    say(f"\n{series}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
     for found in coverage(operations.platform, series, models, operations.version):
         missing = [first + dt.timedelta(days=n) for first, last in found.gaps for n in range((last - first).days + 1)]
         gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
-        _say(f"{found.model:<22}{found.dates:>7}  {found.first or '-'!s:<11} {found.last or '-'!s:<11} {gaps}")
+        say(f"{found.model:<22}{found.dates:>7}  {found.first or '-'!s:<11} {found.last or '-'!s:<11} {gaps}")
         whole &= not missing
     return whole
 
@@ -143,15 +144,15 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
         if chosen.empty or chosen["crps_14d"].isna().all():
-            _say(f"{name}: nothing is scored yet; run `forecast-platform backfill --commodity {name}`")
+            say(f"{name}: nothing is scored yet; run `forecast-platform backfill --commodity {name}`")
             found = False
             continue
-        _say(f"\n{name}, {operations.version}: leaderboard by CRPS (14 days, each last close and target once)")
-        _say(_table(leaderboard(chosen)))
-        _say("\nby horizon")
-        _say(_table(by_horizon(chosen)))
-        _say(f"\nreport: {report(operations.platform, name)}")
-        _say(f"file:   {settings.reports}")
+        say(f"\n{name}, {operations.version}: leaderboard by CRPS (14 days, each last close and target once)")
+        say(_table(leaderboard(chosen)))
+        say("\nby horizon")
+        say(_table(by_horizon(chosen)))
+        say(f"\nreport: {report(operations.platform, name)}")
+        say(f"file:   {settings.reports}")
     return found
 
 
@@ -162,16 +163,16 @@ def _table(frame: pd.DataFrame) -> str:
 def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
     """Ingest, train, forecast a recent year, evaluate, report; says where to look."""
     started = time.perf_counter()
-    operations = Operations(settings, _say, settings.model_version)
+    operations = Operations(settings, say, settings.model_version)
     operations.begin()
     chosen = operations.chosen_models(models or [name for name in QUICK_MODELS if name in settings.models])
     series = list(settings.series_names)
-    _say(
+    say(
         f"source {settings.source}, series {', '.join(series)}, models {', '.join(chosen)}\n"
         f"tables in {settings.warehouse}"
     )
-    good = operations.ingest(series)
-    last = _last_forecastable(operations, series)
+    series, good = operations.ingest(series)
+    last = last_forecastable(operations, series)
     first = max(settings.start_date, last - dt.timedelta(days=365))
     windows = operations.windows(first, last)
     lacking = operations.missing(series, chosen, windows)
@@ -191,12 +192,12 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
     for name in series:
         frame = metadata_frame(operations.platform, name)
         if not frame.empty and frame["crps_14d"].notna().any():
-            _say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
+            say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)
-    _say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
-    _say("the UI:                forecast-platform up, then http://127.0.0.1:3000")
-    _say(f"fits:                  mlflow ui --backend-store-uri {settings.tracking_uri}")
+    say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
+    say("the UI:                forecast-platform up, then http://127.0.0.1:3000")
+    say(f"fits:                  mlflow ui --backend-store-uri {settings.tracking_uri}")
 
 
 def _check_span(operations: Operations, options: argparse.Namespace) -> None:
@@ -212,7 +213,7 @@ def _models_there(
     if not lacking:
         return True
     if not train_them:
-        _say(missing_text(lacking, operations.settings, operations.version))
+        say(missing_text(lacking, operations.settings, operations.version))
         return False
     for name in dict.fromkeys(name for name, _ in lacking):
         wanted = [model for owner, model in lacking if owner == name]

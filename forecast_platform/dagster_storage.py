@@ -16,10 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagster import DagsterEventType, DagsterInvariantViolationError
+from dagster import DagsterEventType, DagsterInvariantViolationError, Field, StringSource
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
+
+from forecast_platform.dagster_home import instance_home
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
@@ -39,8 +41,8 @@ _MIRRORED = frozenset({*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELI
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     """SQLite event log storage, sharded by run, with batched writes.
 
-    `base_dir` is the instance's root folder (DAGSTER_HOME); the databases lie in `<base_dir>/history/runs`, where the
-    default storage keeps them, so an existing instance's history is found.
+    `base_dir` is the instance's root folder, `instance_home()` where unset; the databases lie in
+    `<base_dir>/history/runs`, where the default storage keeps them, so an existing instance's history is found.
 
     A batch is one transaction in each run's shard and one in the index shard. Rows are written to all of them before
     any is committed, so an error leaves nothing behind. Commits follow Dagster's order, run shard first: a process
@@ -54,11 +56,16 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self._db_lock = threading.RLock()  # type: ignore[assignment]
 
     @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """`base_dir`, optional."""
+        return {"base_dir": Field(StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteEventLogStorage:
         """This class from dagster.yaml's `config` block (the parent's method returns the parent's class)."""
-        return cls(inst_data=inst_data, **config_value)
+        return cls(str(config_value.get("base_dir") or instance_home()), inst_data=inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event: a batch of one."""

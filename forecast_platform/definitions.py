@@ -6,11 +6,15 @@ import warnings
 
 from dagster import BetaWarning, Definitions, ResourceDefinition, in_process_executor
 
+from forecast_platform.assets.daily_page import daily_page_asset, daily_page_job, daily_page_sensor
 from forecast_platform.assets.forecast import actuals_asset, forecasts_asset
 from forecast_platform.assets.ingest import unified_data_asset
+from forecast_platform.assets.maintenance import maintenance_job, maintenance_schedule
 from forecast_platform.assets.score import forecast_metadata_asset
 from forecast_platform.assets.train import trained_models_asset
-from forecast_platform.jobs import platform_jobs
+from forecast_platform.automation import build_automation
+from forecast_platform.checks.catalog import platform_checks
+from forecast_platform.jobs import SCORE, platform_jobs
 from forecast_platform.partitions import Partitions
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings, load
@@ -21,16 +25,22 @@ def build_definitions(settings: Settings) -> Definitions:
     # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
     warnings.filterwarnings("ignore", category=BetaWarning)
     partitions = Partitions(settings)
-    assets = [unified_data_asset(partitions), actuals_asset(partitions)]
+    assets = [unified_data_asset(partitions), actuals_asset(partitions), daily_page_asset()]
     for model in settings.models:
         assets += [
             trained_models_asset(model, partitions),
             forecasts_asset(model, partitions),
             forecast_metadata_asset(model, partitions),
         ]
+    jobs = platform_jobs(settings.models)
+    schedules, sensors = build_automation(settings, jobs)
+    page, maintenance = daily_page_job(), maintenance_job()
     return Definitions(
         assets=assets,
-        jobs=platform_jobs(settings.models),
+        asset_checks=platform_checks(settings.models),
+        jobs=[*jobs, page, maintenance],
+        schedules=[*schedules, maintenance_schedule(settings, maintenance)],
+        sensors=[*sensors, daily_page_sensor(settings, page, [job for job in jobs if job.name == SCORE])],
         resources={"platform": ResourceDefinition(lambda _: Platform.from_settings(settings))},
         # Steps of one run share imports and the histories they read: a process each costs five times as much.
         executor=in_process_executor,

@@ -35,15 +35,11 @@ def shipped(name: str) -> Path:
     raise FileNotFoundError(f"{name} is neither in {_HERE.parent} nor in {_HERE}: install the package again")
 
 
-def dagster_home(settings: Settings) -> Path:
-    """DAGSTER_HOME, or a folder in the warehouse where it is unset."""
-    chosen = os.environ.get("DAGSTER_HOME")
-    return Path(chosen).expanduser().absolute() if chosen else settings.warehouse / "_dagster"
-
-
 def prepare_home(settings: Settings) -> Path:
     """Create the instance's folder with our dagster.yaml where it has none, and point this process at it."""
-    home = dagster_home(settings)
+    from forecast_platform.dagster_home import instance_home
+
+    home = instance_home(settings)
     home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"
     if not target.exists():
@@ -162,18 +158,28 @@ class Launcher:
 
 def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     messages: list[str] = []
+    warnings: list[str] = []
     totals: dict[str, dict[str, Any]] = {}
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data
             described = data.user_failure_data.description if data.user_failure_data else None
             error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-            messages.append(f"{event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+            messages.append(f"FAILED {event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
+            found = event.asset_check_evaluation_data
+            name = f"{found.check_name} of {found.asset_key.to_user_string()}"
+            if found.severity.value == "ERROR":
+                messages.append(f"FAILED check {name}: {found.description}")
+            else:
+                warnings.append(name)
         elif event.is_step_materialization:
             name = event.asset_key.to_user_string()
             if name not in totals:
                 found = event.step_materialization_data.materialization.metadata
                 totals[name] = {key: value.value for key, value in found.items()}
+    if warnings:
+        messages.append(f"{len(warnings)} checks warn: {', '.join(warnings)} (see them in the UI)")
     return messages, totals
 
 

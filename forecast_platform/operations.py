@@ -45,20 +45,27 @@ class Operations:
         for run_id in self.launcher.close_orphans():
             self.say(f"closed run {run_id[:8]}: the command that ran it was killed; what it wrote is kept")
 
-    def ingest(self, series: Sequence[str]) -> bool:
-        """Bring unified_data up to date where the source has newer or revised days."""
+    def ingest(self, series: Sequence[str]) -> tuple[list[str], bool]:
+        """Bring unified_data up to date where the source has newer or revised days.
+
+        Returns the series to go on with, and whether all is well. A refused file leaves its series with the data it
+        had; a series whose ingest failed, or whose data did not pass a blocking check, is left out.
+        """
         from forecast_platform.assets import ingest as asset
         from forecast_platform.jobs import INGEST
         from forecast_platform.pipeline.ingest import catch_up
 
         stale, rejected = catch_up(self.platform, series)
-        good = True
         for text in rejected:
-            good = False
             self.say(f"refused by the source: {text}")
-        for name, (first, last) in stale.items():
-            good &= self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
-        return good
+        failed = [
+            name
+            for name, (first, last) in stale.items()
+            if not self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
+        ]
+        for name in failed:
+            self.say(f"{name} is left out of what follows: its data are not sound")
+        return [name for name in series if name not in failed], not failed and not rejected
 
     def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Fit the models on these windows."""
@@ -166,7 +173,7 @@ class Operations:
                 for line in str(totals.get(remark, "")).splitlines():
                     self.say(f"    {line}")
         for message in done.messages:
-            self.say(f"  FAILED {message}")
+            self.say(f"  {message}")
         if done.status == "CANCELED":
             raise KeyboardInterrupt
         self.say(f"  run {done.run_id[:8]} {done.status.lower()} in {seconds:.1f} s")

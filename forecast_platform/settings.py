@@ -5,16 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
+from forecast_platform.settings_parts import EmailSettings, PublicationLag, SeriesSettings
+from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
 HORIZON = 14
@@ -23,7 +33,8 @@ HORIZON = 14
 MAX_PARTITIONS = 25_000
 """Partitions an asset may have before Dagster documents trouble."""
 
-_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+
+_SECRETS = ("webhook_url", "slack_webhook_url", "email.password")
 
 
 class SettingsError(ValueError):
@@ -37,49 +48,8 @@ def default_home() -> Path:
     return root / ".forecast_platform"
 
 
-class SeriesSettings(BaseModel):
-    """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
-    source: str | None = Field(
-        default=None, description="File stem under market/ of the landing folder; the lower-case name where unset."
-    )
-    covariates: tuple[str, ...] = Field(
-        default=(), description="Columns of macro.csv (or declared by the source) that models may read."
-    )
-    regions: tuple[str, ...] | None = Field(
-        default=None, description="Weather regions averaged for this series; all where unset, none where empty."
-    )
-    exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
-    roll_dates: tuple[dt.date, ...] = Field(
-        default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, value: str) -> str:
-        if not _NAME.match(value):
-            raise ValueError("letters, digits and underscores only, beginning with a letter")
-        if value.lower() == "actuals":
-            raise ValueError("'actuals' is reserved")
-        return value
-
-    @property
-    def stem(self) -> str:
-        """File name without its ending under market/."""
-        return self.source or self.name.lower()
-
-
-class PublicationLag(BaseModel):
-    """Days between a measurement and its being known, applied alike in backtest and live."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
-    macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
-    weather: int = Field(default=0, ge=0, le=30, description="Weather; reanalysis such as ERA5 is 5.")
+def _system_clock() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
 
 
 class Settings(BaseSettings):
@@ -92,8 +62,9 @@ class Settings(BaseSettings):
         default_factory=lambda: default_home() / "warehouse",
         description="Root folder of the tables, laid out catalog/schema/table; models, reports and tracking beside.",
     )
-    source: Literal["sample", "landing"] = Field(
-        default="sample", description="Where raw prices come from: the packaged WTI sample or landing files."
+    source: Literal["sample", "landing", "feeds"] = Field(
+        default="sample",
+        description="Where raw prices come from: the packaged WTI sample, landing files, or public feeds (network).",
     )
     landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
     series: tuple[SeriesSettings, ...] = Field(
@@ -139,6 +110,55 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
     )
     min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
+    automation: bool = Field(
+        default=True, description="Schedules and sensors start switched on (never for a source that has ended)."
+    )
+    training_time: dt.time = Field(
+        default=dt.time(0), description="Time of day, in timezone, at which a window that begins is trained."
+    )
+    daily_time: dt.time = Field(default=dt.time(8), description="Time of day, in timezone, at which the day is run.")
+    data_deadline_hours: float = Field(
+        default=3.0, gt=0, le=12, description="Hours after daily_time for which late data are waited for."
+    )
+    catch_up_days: int = Field(
+        default=14, ge=1, le=184, description="Forecast dates up to today that the daily run fills where missing."
+    )
+    catch_up_windows: int = Field(
+        default=2, ge=1, le=20, description="Newest training windows that are trained by themselves where missing."
+    )
+    run_attempts: int = Field(
+        default=3, ge=1, le=10, description="Runs of one request over the same data before automation gives it up."
+    )
+    retry_minutes: float = Field(
+        default=10.0, ge=0, le=240, description="Minutes before a failed request is tried again; doubled each time."
+    )
+    file_settle_seconds: float = Field(
+        default=20.0, ge=0, le=3600, description="Seconds for which a landing file must be unchanged to be read."
+    )
+    notifiers: tuple[str, ...] = Field(
+        default=("log",), description="Who is told of problems: log, webhook, slack, email, or a registered name."
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, description="Address that the notifier webhook posts JSON to; set it in the environment."
+    )
+    slack_webhook_url: SecretStr | None = Field(
+        default=None, description="Incoming-webhook address of the notifier slack; set it in the environment."
+    )
+    email: EmailSettings | None = Field(default=None, description="See EmailSettings; for the notifier email.")
+    ui_url: str = Field(default="http://127.0.0.1:3000", description="Where the UI is reached; alerts link there.")
+
+    feeds: FeedSettings = Field(default_factory=FeedSettings, description="See FeedSettings; for the source feeds.")
+    keep_runs_days: int = Field(
+        default=180, ge=7, le=3650, description="Days for which Dagster's record of every run is kept."
+    )
+    vacuum_hours: int = Field(
+        default=168, ge=24, le=8760, description="Hours for which replaced files of the tables are kept for readers."
+    )
+    auto_promote: bool = Field(
+        default=False, description="Promote a challenger that is decisively better by itself; never where unset."
+    )
+
+    _clock: Callable[[], dt.datetime] = PrivateAttr(default_factory=lambda: _system_clock)
 
     @classmethod
     def settings_customise_sources(
@@ -206,12 +226,18 @@ class Settings(BaseSettings):
                 data["series"] = [{"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}]
         elif source == "landing" and not data.get("series"):
             data["series"] = _landing_series(data.get("landing"))
+        elif source == "feeds":
+            data.setdefault("landing", Path(data.get("warehouse") or default_home() / "warehouse") / "_landing")
         return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.source == "landing" and self.landing is None:
             raise ValueError(f"source is landing, but {PREFIX}LANDING is not set: name the landing folder")
+        without = [series.name for series in self.series if series.ticker is None]
+        if self.source == "feeds" and (without or not self.series):
+            what = f"series {', '.join(without)} have no ticker" if without else "no series is configured"
+            raise ValueError(f"source is feeds, but {what}: name each series' symbol, such as ticker: KC=F for Coffee")
         names = [series.name for series in self.series]
         if len({name.lower() for name in names}) < len(names):
             raise ValueError(f"series: names must differ by more than case, got {names}")
@@ -263,9 +289,24 @@ class Settings(BaseSettings):
         """Folder of fan charts and reports."""
         return self.warehouse / "_reports"
 
+    def now(self) -> dt.datetime:
+        """The time, in UTC: the system's, or that of the clock given to `with_clock`."""
+        return self._clock()
+
     def today(self) -> dt.date:
         """The date in the platform's zone."""
-        return dt.datetime.now(ZoneInfo(self.timezone)).date()
+        return self.now().astimezone(ZoneInfo(self.timezone)).date()
+
+    def with_clock(self, clock: Callable[[], dt.datetime]) -> Settings:
+        """These settings under another clock, which returns aware times: what a simulated year runs on."""
+        copy = self.model_copy()
+        copy._clock = clock
+        return copy
+
+    @property
+    def automated(self) -> bool:
+        """Whether schedules and sensors are on from the start: a source that has ended needs none."""
+        return self.automation and self.end_date is None
 
 
 def _landing_series(landing: Any) -> list[dict[str, Any]]:
@@ -284,7 +325,9 @@ def describe(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
-        value = item.get("input")
+        # What was given as a secret, or with one beside it, is not repeated.
+        hidden = name in _SECRETS or isinstance(item.get("input"), dict)
+        value = "..." if hidden else item.get("input")
         allowed = item["msg"].removeprefix("Value error, ")
         if not name:
             lines.append(allowed)

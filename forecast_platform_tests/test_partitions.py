@@ -11,7 +11,7 @@ from dagster._core.test_utils import freeze_time
 
 from forecast_platform.definitions import build_definitions
 from forecast_platform.partitions import Partitions, by_series, key, range_tags
-from forecast_platform.settings import Settings, SeriesSettings, build
+from forecast_platform.settings import SeriesSettings, Settings, build
 
 NOW = dt.datetime(2025, 11, 17, 20, 0, tzinfo=dt.timezone.utc)
 
@@ -23,7 +23,7 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def _frozen() -> Iterator[None]:
+def frozen() -> Iterator[None]:
     with freeze_time(NOW):
         yield
 
@@ -44,7 +44,8 @@ def dates_of(definition: object) -> list[str]:
     return sorted({item.keys_by_dimension["date"] for item in definition.get_partition_keys(NOW)})  # type: ignore
 
 
-def test_windows_and_days_of_2018_to_2025_are_16_and_2878(settings: Settings, _frozen: None) -> None:
+@pytest.mark.usefixtures("frozen")
+def test_windows_and_days_of_2018_to_2025_are_16_and_2878(settings: Settings) -> None:
     partitions = Partitions(settings)
     windows, days = dates_of(partitions.windows), dates_of(partitions.days)
     assert (len(windows), windows[0], windows[-1]) == (16, "2018-01-01", "2025-07-01")
@@ -62,8 +63,9 @@ def test_windows_and_days_of_2018_to_2025_are_16_and_2878(settings: Settings, _f
         ("2025-07-01", "2020-07-01", "2025-06-30"),
     ],
 )
+@pytest.mark.usefixtures("frozen")
 def test_a_window_is_trained_on_five_years_that_end_the_day_before_it(
-    settings: Settings, _frozen: None, window: str, first: str, last: str
+    settings: Settings, window: str, first: str, last: str
 ) -> None:
     days = upstream(settings, ["trained_models", "naive"], ["unified_data"], window)
     assert (days[0], days[-1]) == (first, last)
@@ -79,19 +81,22 @@ def test_a_window_is_trained_on_five_years_that_end_the_day_before_it(
         ("2025-11-17", "2025-07-01"),
     ],
 )
+@pytest.mark.usefixtures("frozen")
 def test_a_forecast_uses_the_window_that_contains_its_day_and_data_of_the_day_before(
-    settings: Settings, _frozen: None, day: str, window: str
+    settings: Settings, day: str, window: str
 ) -> None:
     assert upstream(settings, ["distributions", "naive"], ["trained_models", "naive"], day) == [window]
     before = (dt.date.fromisoformat(day) - dt.timedelta(days=1)).isoformat()
     assert upstream(settings, ["distributions", "naive"], ["unified_data"], day) == [before]
 
 
-def test_point_forecasts_depend_on_the_paths_of_their_own_day(settings: Settings, _frozen: None) -> None:
+@pytest.mark.usefixtures("frozen")
+def test_point_forecasts_depend_on_the_paths_of_their_own_day(settings: Settings) -> None:
     assert upstream(settings, ["point_forecasts", "naive"], ["distributions", "naive"], "2024-03-05") == ["2024-03-05"]
 
 
-def test_metadata_of_a_window_depend_on_all_its_days(settings: Settings, _frozen: None) -> None:
+@pytest.mark.usefixtures("frozen")
+def test_metadata_of_a_window_depend_on_all_its_days(settings: Settings) -> None:
     days = upstream(settings, ["forecast_metadata", "naive"], ["distributions", "naive"], "2024-01-01")
     assert (days[0], days[-1], len(days)) == ("2024-01-01", "2024-06-30", 182)
 

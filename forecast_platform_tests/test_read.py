@@ -92,7 +92,7 @@ def test_var_and_cvar_of_a_normal_are_the_known_figures() -> None:
     profit = np.random.default_rng(1).normal(0.0, 1.0, 1_000_000)
     assert value_at_risk(profit, 0.95) == pytest.approx(1.645, abs=0.01)
     assert expected_shortfall(profit, 0.95) == pytest.approx(2.063, abs=0.01)
-    with pytest.raises(ValueError, match="0.95"):
+    with pytest.raises(ValueError, match=r"0.95"):
         value_at_risk(profit, 95)
 
 

@@ -22,7 +22,9 @@ print("series:", ", ".join(reader.settings.series_names), "  champion of", serie
 # COMMAND ----------
 
 latest = reader.latest(series)
-print(latest.forecast_date, latest.model, latest.version, "data to", latest.data_cutoff_date, "paths", latest.paths.shape)
+print(
+    latest.forecast_date, latest.model, latest.version, "data to", latest.data_cutoff_date, "paths", latest.paths.shape
+)
 for level in (0.025, 0.1, 0.5, 0.9, 0.975):
     print(f"{level:>6}", np.round(latest.quantile(level), 2))
 

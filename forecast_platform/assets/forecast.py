@@ -15,7 +15,7 @@ from dagster import (
     multi_asset,
 )
 
-from forecast_platform.assets import OWNERS, ingest, train
+from forecast_platform.assets import OWNERS, RETRIES, ingest, train
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
@@ -77,6 +77,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             ),
         ],
         backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        pool=model,
         can_subset=True,
         required_resource_keys={"platform"},
     )
@@ -126,6 +128,7 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         key=ACTUALS_KEY,
         partitions_def=partitions.days,
         backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
         group_name="scores",
         owners=OWNERS,
         kinds={"python", "deltalake"},

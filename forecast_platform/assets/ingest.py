@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.assets import OWNERS
+from forecast_platform.assets import OWNERS, RETRIES
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.ingest import ingest
@@ -21,6 +21,7 @@ def unified_data_asset(partitions: Partitions) -> AssetsDefinition:
         key=KEY,
         partitions_def=partitions.history_days,
         backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
         group_name="ingest",
         owners=OWNERS,
         kinds={"python", "deltalake"},

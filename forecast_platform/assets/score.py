@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dagster import AssetDep, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.assets import OWNERS, forecast
+from forecast_platform.assets import OWNERS, RETRIES, forecast
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
@@ -29,6 +29,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         ],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
         group_name="scores",
         owners=OWNERS,
         kinds={registry.entry(model).kind, "deltalake"},

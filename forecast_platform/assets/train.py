@@ -12,7 +12,7 @@ from dagster import (
     asset,
 )
 
-from forecast_platform.assets import OWNERS, ingest
+from forecast_platform.assets import OWNERS, RETRIES, ingest
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
@@ -35,6 +35,8 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
         deps=[AssetDep(ingest.KEY, partition_mapping=partitions.lookback)],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        pool=model,
         group_name="training",
         owners=OWNERS,
         kinds={entry.kind, "deltalake", "mlflow"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ from forecast_platform.warehouse.schemas import TABLES, Column, Table
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-DEFAULTS: Mapping[tuple[str, str], str] = {}
-"""(short table name, column) -> SQL literal that existing rows get in a new column that must not be null."""
+DEFAULTS: Mapping[tuple[str, str], Any] = {}
+"""(short table name, column) -> value that existing rows get in a new column that must not be null."""
 
 _DELTA_TYPES = {
     "string": "string",
@@ -39,7 +39,7 @@ class Migration:
 def plan(
     warehouse: DeltaWarehouse,
     tables: Sequence[Table] = TABLES,
-    defaults: Mapping[tuple[str, str], str] = DEFAULTS,
+    defaults: Mapping[tuple[str, str], Any] = DEFAULTS,
 ) -> list[Migration]:
     """What each existing table needs; tables that fit, or are not there yet, are left out. Nothing is written."""
     found = []
@@ -56,7 +56,7 @@ def plan(
 def migrate(
     warehouse: DeltaWarehouse,
     tables: Sequence[Table] = TABLES,
-    defaults: Mapping[tuple[str, str], str] = DEFAULTS,
+    defaults: Mapping[tuple[str, str], Any] = DEFAULTS,
     say: Callable[[str], None] = print,
 ) -> int:
     """Add the missing columns; returns how many. A second call adds none, and so does one after a kill in between.
@@ -72,13 +72,13 @@ def migrate(
         opened = _open(warehouse, one.table)
         if opened is not None:
             for column in one.add:
-                _add(opened, one.table, column, defaults)
+                _add(warehouse, opened, one.table, column, defaults)
                 say(f"{one.table.name}: added {column.name} ({column.type})")
                 added += 1
     return added
 
 
-def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str], str]) -> Migration:
+def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str], Any]) -> Migration:
     one = Migration(table)
     there = {item.name: item for item in opened.schema().fields}
     partitioned = opened.metadata().partition_columns
@@ -111,25 +111,50 @@ def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str]
     return one
 
 
-def _add(opened: DeltaTable, table: Table, column: Column, defaults: Mapping[tuple[str, str], str]) -> None:
+def _add(
+    warehouse: DeltaWarehouse, opened: DeltaTable, table: Table, column: Column, defaults: Mapping[tuple[str, str], Any]
+) -> None:
     from deltalake.schema import Field, PrimitiveType
 
     default = defaults.get((table.short_name, column.name))
-    if default is not None:
-        # Written in the order in which a kill in between leaves a column that is still seen as missing.
-        _add_filled(opened, column, default)
-        return
-    opened.alter.add_columns([Field(column.name, PrimitiveType(_DELTA_TYPES[column.type]), nullable=True)])
+    if default is None:
+        opened.alter.add_columns([Field(column.name, PrimitiveType(_DELTA_TYPES[column.type]), nullable=True)])
+    else:
+        _add_filled(warehouse, opened, table, column, default)
 
 
-def _add_filled(opened: DeltaTable, column: Column, default: str) -> None:
-    """One commit: every row rewritten with the new column at its default."""
-    from deltalake import QueryBuilder, write_deltalake
+def _add_filled(warehouse: DeltaWarehouse, opened: DeltaTable, table: Table, column: Column, default: Any) -> None:
+    """Every row rewritten with `default` in the new column, in one commit, so that a kill leaves the old table."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from deltalake import write_deltalake
 
-    name = _DELTA_TYPES[column.type]
-    sql_type = {"integer": "int", "string": "string"}.get(name, name)
-    rows = QueryBuilder().register("t", opened).execute(f"SELECT *, CAST({default} AS {sql_type}) AS {column.name} FROM t")  # noqa: E501, S608
-    write_deltalake(opened, rows, mode="overwrite", schema_mode="overwrite", partition_by=opened.metadata().partition_columns)
+    schema = pa.schema(opened.schema().to_arrow())
+    partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
+    dataset = ds.dataset(
+        sorted(opened.file_uris()),
+        schema=schema,
+        format="parquet",
+        partitioning=partitioning,
+        partition_base_dir=str(warehouse.path(table)),
+    )
+    wanted = table.arrow_schema().field(column.name)
+    target = schema.append(wanted)
+
+    def filled() -> Iterator[pa.RecordBatch]:
+        for batch in dataset.to_batches():
+            value = pa.repeat(pa.scalar(default, wanted.type), batch.num_rows)
+            arrays = [value if item.name == column.name else batch.column(item.name) for item in target]
+            yield pa.RecordBatch.from_arrays(arrays, schema=target)
+
+    write_deltalake(
+        opened,
+        pa.RecordBatchReader.from_batches(target, filled()),
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=list(table.partition_by) or None,
+        writer_properties=warehouse.writer_properties,
+    )
 
 
 def _type_name(found: Any) -> str:

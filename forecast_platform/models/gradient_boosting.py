@@ -54,7 +54,8 @@ PARAMETERS: dict[str, Any] = {
 }
 FOLDS = 4
 FIRST_FOLD = 0.4
-PREDICT_THREADS = 2
+PREDICT_THREADS = 1
+"""One: callers simulate chunks in threads, and the library's own threads spin while they wait."""
 
 
 class Recent(NamedTuple):

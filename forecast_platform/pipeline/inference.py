@@ -237,7 +237,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
         return ChunkResult(chunk, [], failed)
     kept_origins = origins[keep]
     kept_paths = paths if len(keep) == len(origins) else paths[keep]
-    now = dt.datetime.now(dt.timezone.utc)
+    now = platform.settings.now()
     days = [day.astype(dt.date) for day in kept_origins]
     cutoff = chunk.window_start - dt.timedelta(days=1)
     rows = distributions_table(

@@ -50,6 +50,8 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
         newest = last_observed_close(raw, series.name)
         calendar = sessions(series.exchange, newest, max(newest, today) + dt.timedelta(days=30))
         end = last_complete_day(newest, calendar, today, settings.publication_lag_days.market)
+        if settings.end_date is not None:  # history partitions end the day before the last forecast date
+            end = min(end, settings.end_date - dt.timedelta(days=1))
         try:
             frames[series.name] = unify(
                 raw, series, start=settings.history_start, end=end, lags=settings.publication_lag_days
@@ -98,19 +100,40 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
     return report
 
 
-def catch_up(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, tuple[dt.date, dt.date]], list[str]]:
-    """The days of each series that an ingest would change, from the first new or revised day to the last one (none
-    where unified_data is up to date), and what the source refused."""
+@dataclass(frozen=True)
+class Changes:
+    """Days of a series that an ingest would write: those that unified_data lacks, and those whose rows differ."""
+
+    new: list[dt.date]
+    revised: list[dt.date]
+
+    @property
+    def days(self) -> tuple[dt.date, dt.date]:
+        """The first and the last of them."""
+        return min([*self.new, *self.revised]), max([*self.new, *self.revised])
+
+
+def changes(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, Changes], list[str]]:
+    """What an ingest would change, by series (none where unified_data is up to date), and what the source refused."""
     frames, report = read_source(platform, series_names)
-    stale: dict[str, tuple[dt.date, dt.date]] = {}
+    found: dict[str, Changes] = {}
     for name, unified in frames.items():
         days = unified.frame["date"]
         rows = _rows(unified, _date(days.iloc[0]), _date(days.iloc[-1]))
         unchanged = _unchanged(platform, name, rows)
         changed = [day for day in rows["date"].to_pylist() if day not in unchanged]
         if changed:
-            stale[name] = (min(changed), max(changed))
-    return stale, report.rejections
+            stored = platform.warehouse.read(UNIFIED_DATA, ["date"], {"commodity": name})["date"].to_pylist()
+            known = set(stored)
+            found[name] = Changes([d for d in changed if d not in known], [d for d in changed if d in known])
+    return found, report.rejections
+
+
+def catch_up(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, tuple[dt.date, dt.date]], list[str]]:
+    """The days of each series that an ingest would change, from the first new or revised day to the last one (none
+    where unified_data is up to date), and what the source refused."""
+    found, rejections = changes(platform, series_names)
+    return {name: change.days for name, change in found.items()}, rejections
 
 
 def _rows(unified: UnifiedFrame, first: dt.date, last: dt.date) -> pa.Table:
@@ -146,6 +169,8 @@ def _unchanged(platform: Platform, series: str, rows: pa.Table) -> set[dt.date]:
         return set()
     stored = stored.sort_by("date")
     old_days = stored["date"].to_numpy()
+    if len(np.unique(old_days)) < len(old_days):
+        return set()  # a day stored twice is mended by writing it again
     new_days = rows["date"].to_numpy()
     position = np.minimum(np.searchsorted(old_days, new_days), len(old_days) - 1)
     same = old_days[position] == new_days

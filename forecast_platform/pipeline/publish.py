@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
+from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
 from forecast_platform.settings import Settings
@@ -80,7 +81,7 @@ def archive(platform: Platform, series: str, model: str, version: str, dates: Se
     import pyarrow as pa
 
     rows = platform.warehouse.read(DISTRIBUTIONS, where=keys_of(series, model, version, dates, by_month=True))
-    now = pa.scalar(dt.datetime.now(dt.timezone.utc), pa.timestamp("us", tz="UTC"))
+    now = pa.scalar(platform.settings.now(), pa.timestamp("us", tz="UTC"))
     rows = rows.append_column("archived_at", pa.repeat(now, rows.num_rows))
     where = {**keys_of(series, model, version, dates, by_month=True), "archived_at": now.as_py()}
     platform.warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows, where)
@@ -161,8 +162,7 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
         return {}
     settings = platform.settings
     first, last = min(dates), max(dates)
-    versions = (settings.model_version, *settings.active_versions)
-    expected = [(model, version) for model in settings.models for version in versions]
+    expected = covered(platform)
     there: dict[dt.date, dict[tuple[str, str, str], tuple[int, bool]]] = {day: {} for day in dates}
     for series in settings.series_names:
         for model, version in expected:
@@ -177,7 +177,7 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
             for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
                 if row["forecast_date"] in there:
                     there[row["forecast_date"]][series, model, version] = (row["staleness_days"], row["is_backfill"])
-    now = dt.datetime.now(dt.timezone.utc)
+    now = platform.settings.now()
     rows: dict[dt.date, dict[str, Any]] = {}
     for day, found in there.items():
         if not found:

@@ -58,7 +58,7 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
             series,
             chosen,
             closes[new],
-            generation_timestamp=[dt.datetime.now(dt.timezone.utc)] * len(chosen),
+            generation_timestamp=[platform.settings.now()] * len(chosen),
             input_hash=[digest for digest, changed in zip(hashes, new, strict=True) if changed],
             last_observed_date=list((chosen - ONE_DAY).astype(dt.date)),
         )
@@ -156,7 +156,7 @@ def _write_metadata(
     import pyarrow as pa
 
     series, model, version = key
-    now = dt.datetime.now(dt.timezone.utc)
+    now = platform.settings.now()
     rows = []
     for position, (stored, digest) in enumerate(todo):
         earlier = known.get(stored["forecast_date"], {})

@@ -282,7 +282,7 @@ def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_ver
         "fitted_model_json": done.text if path is None else None,
         "fitted_model_s3_path": None if path is None else str(path),
         "created_at": dt.datetime.now(dt.timezone.utc),
-        "created_by": _account(),
+        "created_by": account(),
         "year": task.window_start.year,
         "month": task.window_start.month,
         "model_id": identity,
@@ -310,7 +310,8 @@ def _write_file(path: Path, text: str) -> Path:
     return path
 
 
-def _account() -> str:
+def account() -> str:
+    """The account that runs this process, as rows name it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a passwd entry

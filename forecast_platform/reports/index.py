@@ -8,12 +8,13 @@ from pathlib import Path
 from forecast_platform.reports import page
 
 EARLIER = 14
-"""Earlier fan charts of a model that are listed beside the newest."""
+"""Earlier fan charts of a model, and earlier daily pages, that are listed beside the newest."""
 
 
 def write_index(folder: Path) -> Path:
     """Write index.html over the pages in `folder`; call it after pages were written. Returns its path."""
     boards: dict[str, str] = {}
+    days: dict[str, str] = {}
     charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*.html")):
         about = page.read_about(path)
@@ -23,17 +24,28 @@ def write_index(folder: Path) -> Path:
             boards[about["series"]] = path.name
         elif about["kind"] == "fan_chart":
             charts[about["series"]][about["model"], about["version"]].append((about["date"], path.name))
+        elif about["kind"] == "daily":
+            # The newest page is there under a second name, too; its dated one sorts after that and stays.
+            days[about["date"]] = path.name
     content = [_series(series, boards.get(series), charts[series]) for series in sorted({*boards, *charts})]
     if not content:
         content = [page.section("No reports yet", note="The daily forecast and score runs write them.")]
+    if days:
+        content.insert(0, _days(days))
     return page.write_page(
         folder,
         "index.html",
         title="Forecast reports",
-        subtitle=f"{len(content) if boards or charts else 0} series",
+        subtitle=f"{len({*boards, *charts})} series",
         content=content,
         about={"kind": "index"},
     )
+
+
+def _days(days: dict[str, str]) -> str:
+    newest, *earlier = [_link(name, date) for date, name in sorted(days.items(), reverse=True)]
+    text = page.Html(f"<p>{newest}</p><p>{', '.join(earlier[:EARLIER])}</p>")
+    return page.section("Daily page", text, note="Today's forecasts, yesterday's hits and misses, health.")
 
 
 def _series(series: str, board: str | None, charts: dict[tuple[str, str], list[tuple[str, str]]]) -> str:

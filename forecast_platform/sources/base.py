@@ -92,7 +92,12 @@ def source_for(settings: Settings) -> Source:
     if settings.landing is None:
         raise SourceError("source is landing, but no landing folder is set: set `landing`")
     declared = {name for series in settings.series for name in series.covariates}
-    return LandingSource(settings.landing, settings.today, declared)
+    landing = LandingSource(settings.landing, settings.today, declared)
+    if settings.source == "feeds":
+        from forecast_platform.sources.feeds import FeedSource
+
+        return FeedSource(settings.feeds, landing, settings.history_start)
+    return landing
 
 
 def requirements(series: Sequence[SeriesSettings], raw: RawData, macro_file: str, weather_file: str) -> None:

@@ -65,6 +65,12 @@ class DeltaWarehouse:
         where = where or {}
         schema = pa.schema(found.schema().to_arrow())
         unknown = [name for name in [*(columns or ()), *where] if name not in schema.names]
+        lacking = [column.name for column in table.columns if column.name not in schema.names]
+        if lacking and (columns is None or set(lacking) & set(unknown)):
+            raise WarehouseError(
+                f"{table.name} has no column {', '.join(lacking)}: it was made by an earlier version of this package; "
+                "run `forecast-platform migrate`"
+            )
         if unknown:
             raise WarehouseError(f"{table.name} has no column {', '.join(unknown)}; it has {', '.join(schema.names)}")
         partition_filters = [
@@ -111,7 +117,7 @@ class DeltaWarehouse:
                         prepared,
                         mode="overwrite",
                         predicate=_sql(where) or None,
-                        writer_properties=self._writer_properties,
+                        writer_properties=self.writer_properties,
                         schema_mode="merge" if table.open_columns else None,
                     )
                 self._open.pop(table.name, None)
@@ -131,7 +137,12 @@ class DeltaWarehouse:
                 self._open.pop(table.name, None)
                 if "No space left" in str(error) or "os error 28" in str(error):
                     raise self._disk_error(table, error) from error
-                raise WarehouseError(f"{table.name}: the write failed, nothing of it was kept: {error}") from error
+                there = {item.name for item in target.schema().fields}
+                lacking = [column.name for column in table.columns if column.name not in there]
+                mend = f"; it has no column {', '.join(lacking)}: run `forecast-platform migrate`" if lacking else ""
+                raise WarehouseError(
+                    f"{table.name}: the write failed, nothing of it was kept: {error}{mend}"
+                ) from error
         raise WarehouseError(f"{table.name}: unreachable")
 
     def _table(self, table: Table) -> DeltaTable | None:
@@ -212,7 +223,8 @@ class DeltaWarehouse:
         return DiskFullError(f"{table.name}: the write failed with {free:.2f} GB free, nothing was kept: {error}")
 
     @cached_property
-    def _writer_properties(self) -> WriterProperties:
+    def writer_properties(self) -> WriterProperties:
+        """How files are written: also by what rewrites them."""
         from deltalake import ColumnProperties, WriterProperties
 
         from forecast_platform.warehouse.schemas import DAY_COLUMNS

@@ -1,0 +1,212 @@
+"""What Dagster's own records say is wrong: failed runs, missed and failed ticks, failed asset checks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.automation.causes import explain
+from forecast_platform.automation.problems import Problem
+from forecast_platform.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
+from forecast_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import AssetCheckKey, DagsterInstance, DagsterRun
+
+LOOK_BACK = dt.timedelta(days=3)
+"""How far back a failed run is a problem that is told; one that nobody mended in that time is told no more."""
+
+TICK_GRACE = dt.timedelta(minutes=15)
+"""How late a schedule's tick may be: the daemon looks every few seconds, and a machine may be restarting."""
+
+
+def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime) -> list[Problem]:
+    """Failed runs that no later run of the same kind has made good, each error once.
+
+    The same error of the same job on further days is the same problem; a run of the same kind that succeeds after it,
+    over at least the same partitions or by automation, ends it.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    finished = [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
+    records = instance.get_run_records(RunsFilter(statuses=finished, updated_after=now - LOOK_BACK), ascending=True)
+    open_problems: dict[str, tuple[DagsterRun, Problem]] = {}
+    for record in records:
+        run = record.dagster_run
+        kind = _kind(run)
+        if run.is_success:
+            open_problems = {key: item for key, item in open_problems.items() if not _makes_good(run, item[0])}
+            continue
+        error = error_of(instance, run.run_id)
+        key = f"run/{kind}/{short_hash(_signature(error))}"
+        if key in open_problems:
+            continue
+        ended = dt.datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), dt.timezone.utc)
+        cause, mend = explain(error, _where(instance, settings, run))
+        problem = Problem(
+            key=key,
+            what=f"run {run.run_id[:8]} failed: {kind}\n{error[:1500]}",
+            since=f"{ended:%Y-%m-%d %H:%M UTC}",
+            affected=_affected(run),
+            cause=cause,
+            mend=mend,
+            link=f"{settings.ui_url}/runs/{run.run_id}",
+        )
+        open_problems[key] = (run, problem)
+    return [problem for _, problem in open_problems.values()]
+
+
+def _kind(run: DagsterRun) -> str:
+    return run.tags.get(STEP_TAG, run.job_name)
+
+
+def _makes_good(good: DagsterRun, failed: DagsterRun) -> bool:
+    if _kind(good) != _kind(failed) or good.job_name != failed.job_name:
+        return False
+    if STEP_TAG in good.tags:
+        return True
+    start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    ends = (good.tags.get(start, ""), failed.tags.get(start, ""), failed.tags.get(end, ""), good.tags.get(end, ""))
+    return ends[0] <= ends[1] and ends[2] <= ends[3]
+
+
+def _signature(error: str) -> str:
+    """The error without what differs from day to day."""
+    return re.sub(r"[0-9a-f]{8,}|\d+", "#", error)[:600]
+
+
+def error_of(instance: DagsterInstance, run_id: str) -> str:
+    """Why a run failed: its failed steps' descriptions or errors, else what ended the run."""
+    from dagster import DagsterEventType
+
+    steps = instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE)
+    texts = []
+    for entry in steps:
+        data = entry.get_dagster_event().step_failure_data
+        described = data.user_failure_data.description if data.user_failure_data else None
+        error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+        texts.append(f"{entry.step_key}: {described or (error.message.strip() if error else 'failed')}")
+    if not texts:
+        for entry in instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE):
+            event = entry.get_dagster_event()
+            failure = getattr(event.event_specific_data, "error", None)
+            texts.append(failure.message.strip() if failure is not None else event.message or "the run failed")
+    return "\n".join(texts) or "the run failed without saying why"
+
+
+def _affected(run: DagsterRun) -> str:
+    tags = run.tags
+    span = tags.get(SPAN_TAG, "").replace("..", " to ")
+    if not span:
+        span = " to ".join(tags.get(f"dagster/asset_partition_range_{end}", "") for end in ("start", "end")).strip()
+    series = tags.get(SERIES_TAG, "").replace("+", ", ")
+    models = tags.get(MODELS_TAG, "all models").replace("+", ", ") if STEP_TAG in tags else ""
+    return "; ".join(part for part in (f"job {run.job_name}", span, series, models) if part)
+
+
+def _where(instance: DagsterInstance, settings: Settings, run: DagsterRun) -> str:
+    """Where the whole log of a run is."""
+    from dagster import DagsterEventType
+
+    place = f"run {run.run_id} at {settings.ui_url}/runs/{run.run_id}"
+    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.LOGS_CAPTURED):
+        captured: Any = entry.get_dagster_event().event_specific_data
+        key = [run.run_id, "compute_logs", captured.file_key]
+        location = instance.compute_log_manager.get_log_metadata(key).stderr_location
+        if location:
+            return f"{place}; its output in {location}"
+    return place
+
+
+def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]], now: dt.datetime) -> list[Problem]:
+    """Schedules that had no tick when one was due, and schedules or sensors whose last tick failed.
+
+    crons: schedule -> cron expression and zone.
+    """
+    from dagster._core.scheduler.instigation import TickStatus
+
+    found = []
+    for state in instance.all_instigator_state():
+        if not state.is_running:
+            continue
+        name = state.instigator_name
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=3)
+        over = [tick for tick in ticks if tick.status != TickStatus.STARTED]
+        if over and over[0].status == TickStatus.FAILURE:
+            error = over[0].error.message.strip() if over[0].error else "no error was recorded"
+            cause, mend = explain(error, f"the ticks of {name} in the UI (Automation)")
+            found.append(
+                Problem(
+                    key=f"tick/{name}",
+                    what=f"{name} failed: {error[:1000]}",
+                    since=_utc(over[0].timestamp),
+                    affected=f"what {name} starts",
+                    cause=cause,
+                    mend=mend,
+                )
+            )
+        if name in crons:
+            newest = max((tick.timestamp for tick in ticks), default=0.0)
+            found += _missed(name, *crons[name], newest, _started(state), now)
+    return found
+
+
+def _started(state: Any) -> float:
+    data = state.instigator_data
+    return float(getattr(data, "start_timestamp", None) or 0.0)
+
+
+def _missed(name: str, cron: str, zone: str, newest: float, started: float, now: dt.datetime) -> Iterable[Problem]:
+    due = last_due(cron, zone, now - TICK_GRACE)
+    # A schedule has no tick before it was switched on; and what was missed longer ago is made up for by then.
+    if newest >= due or started > due or now.timestamp() - due > LOOK_BACK.total_seconds() or not (newest or started):
+        return
+    yield Problem(
+        key=f"schedule/{name}",
+        what=f"the schedule {name} did not run at {_utc(due)}",
+        since=_utc(due),
+        affected=f"what {name} starts; the sensors make up for it as soon as they run",
+        cause="the daemon was not running at that time",
+        mend="see that the daemon runs (`forecast-platform health`) and starts with the machine",
+    )
+
+
+def last_due(cron: str, zone: str, before: dt.datetime) -> float:
+    """The newest time (Unix seconds) at which `cron` was due, at or before `before`."""
+    from dagster._utils.schedules import reverse_cron_string_iterator
+
+    return float(next(reverse_cron_string_iterator(before.timestamp(), cron, zone)).timestamp())
+
+
+def check_problems(instance: DagsterInstance, keys: Iterable[AssetCheckKey]) -> list[Problem]:
+    """Asset checks whose newest evaluation failed; a check that broke is a failed run."""
+    from dagster import AssetCheckSeverity
+
+    found = []
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
+    for key, record in records.items():
+        event = record.event.dagster_event if record.event is not None else None
+        data: Any = event.event_specific_data if event is not None else None
+        if record.status.value != "FAILED" or data is None or not hasattr(data, "severity"):
+            continue
+        name = f"{key.asset_key.to_user_string()}: {key.name}"
+        description = data.description or "no description"
+        hints = {label: value.value for label, value in data.metadata.items() if label in ("mend", "cause", "affected")}
+        found.append(
+            Problem(
+                key=f"check/{name}",
+                what=f"check failed: {name}\n{description[:1500]}",
+                since=_utc(record.create_timestamp),
+                affected=str(hints.get("affected", key.asset_key.to_user_string())),
+                cause=str(hints.get("cause", "see the check's description above")),
+                mend=str(hints.get("mend", "do what the description says; the check's metadata has the details")),
+                severity="warning" if data.severity == AssetCheckSeverity.WARN else "error",
+            )
+        )
+    return found
+
+
+def _utc(timestamp: float) -> str:
+    return f"{dt.datetime.fromtimestamp(timestamp, dt.timezone.utc):%Y-%m-%d %H:%M UTC}"

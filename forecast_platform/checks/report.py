@@ -1,0 +1,64 @@
+"""From a run to what is to be examined, and from findings to what Dagster shows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, AssetCheckSpec, AssetKey
+
+from forecast_platform import partitions
+from forecast_platform.checks.findings import Finding, Target
+from forecast_platform.pipeline.platform import Platform
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a check is to look at: of a run its keys, by series; without one (a check run by itself) everything new."""
+
+    platform: Platform
+    version: str
+    keys: dict[str, list[dt.date]] | None
+
+    @property
+    def series(self) -> list[str]:
+        """The series to examine."""
+        return list(self.platform.settings.series_names if self.keys is None else self.keys)
+
+    def target(self, series: str, model: str) -> Target:
+        """A series and model in the version of the run."""
+        return Target(series, model, self.version, self.platform.settings.model_version)
+
+
+def request(context: AssetCheckExecutionContext) -> Request:
+    """What the run that this check is part of was about."""
+    platform: Platform = context.resources.platform
+    version = platform.options(context.run.tags).version
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return Request(platform, version, None)
+    return Request(platform, version, partitions.by_series(context.partition_keys, platform.settings.series_names))
+
+
+def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:
+    """One check of an asset."""
+    return AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
+
+
+def result(asset: AssetKey, name: str, findings: Sequence[Finding]) -> AssetCheckResult:
+    """The check's evaluation: failed where any finding is, as severe as the worst, saying what to do."""
+    failed = [finding for finding in findings if not finding.passed]
+    severe = any(finding.severity == "error" for finding in failed)
+    shown = failed or findings
+    metadata: dict[str, float | int | str] = {}
+    for finding in findings:
+        for figure, value in finding.figures.items():
+            metadata[f"{finding.subject}: {figure}"] = value
+    return AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=not failed,
+        severity=AssetCheckSeverity.ERROR if severe or not failed else AssetCheckSeverity.WARN,
+        description="\n".join(dict.fromkeys(finding.text for finding in shown)) or "nothing to examine",
+        metadata=metadata,
+    )

@@ -1,0 +1,77 @@
+"""Where the Dagster instance keeps its files, the same place for every process that opens it.
+
+With DAGSTER_HOME unset, `dagster dev` and `dg dev` make a temporary instance that the command line does not see. The
+classes here, named in dagster.yaml, put runs, schedules and step output into the warehouse's own instance folder
+instead, so that whichever command starts the UI shows the same history.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+
+from forecast_platform.settings import Settings, load
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+
+def instance_home(settings: Settings | None = None) -> Path:
+    """DAGSTER_HOME, or a folder in the warehouse where it is unset."""
+    chosen = os.environ.get("DAGSTER_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else (settings or load()).warehouse / "_dagster"
+
+
+class HomeRunStorage(SqliteRunStorage):
+    """Dagster's SQLite run storage in `instance_home()`, in the default place."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Nothing is configured: the folder follows from the environment."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> HomeRunStorage:
+        """The storage in this process's instance folder."""
+        return cls.from_local(str(instance_home() / "history"), inst_data=inst_data)
+
+
+class HomeScheduleStorage(SqliteScheduleStorage):
+    """Dagster's SQLite schedule storage in `instance_home()`, in the default place."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Nothing is configured: the folder follows from the environment."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> HomeScheduleStorage:
+        """The storage in this process's instance folder."""
+        # The parent's from_local names the parent's class, which does the same.
+        return cast(HomeScheduleStorage, cls.from_local(str(instance_home() / "schedules"), inst_data=inst_data))
+
+
+class HomeComputeLogManager(LocalComputeLogManager):
+    """Step output in `instance_home()`, in the default place."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Nothing is configured: the folder follows from the environment."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> HomeComputeLogManager:
+        """The manager over this process's instance folder."""
+        return cls(str(instance_home() / "storage"), inst_data=inst_data)

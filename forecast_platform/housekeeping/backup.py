@@ -1,0 +1,325 @@
+"""One consistent copy of the tables, fitted models, Dagster's and MLflow's records, taken while everything runs.
+
+What is referred to is copied after what refers to it (Dagster's log, then the tables at the versions of one moment,
+then MLflow and model files, which are only ever added to), so whatever the copy mentions, the copy holds. SQLite files
+are copied by SQLite's own online backup; of each table only its current version is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+from forecast_platform import __version__
+from forecast_platform.dagster_home import instance_home
+from forecast_platform.housekeeping import HousekeepingError, exclusive
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import TABLES
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_LOG = "_delta_log"
+_BLOCK = 1 << 20
+_ROOMS = ("_artifacts", "_landing")
+"""Folders of the warehouse that are copied as they are: model files, and what feeds fetched."""
+
+
+@dataclass
+class Manifest:
+    """What a backup holds and where it came from."""
+
+    created_at: str
+    warehouse: str
+    versions: dict[str, str]
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Table -> version, rows and files."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Path in the backup -> size and blake2b."""
+    left_out: list[str] = field(default_factory=list)
+    """What is kept elsewhere, and how to copy that."""
+    format: int = FORMAT
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(int(entry["size"]) for entry in self.files.values())
+
+
+def backup(settings: Settings, target: Path) -> Manifest:
+    """Write a backup to `target`: a folder that is not there yet, or a file that ends in .tar.
+
+    Nothing appears under that name before it is complete. Raises HousekeepingError.
+    """
+    target = target.expanduser().absolute()
+    if target.exists():
+        raise HousekeepingError(f"{target} is there already: name a new folder or .tar file")
+    if not settings.warehouse.is_dir():
+        raise HousekeepingError(f"{settings.warehouse}: no such warehouse, nothing to back up")
+    if target.is_relative_to(settings.warehouse):
+        raise HousekeepingError(f"{target} lies inside the warehouse {settings.warehouse}: put backups elsewhere")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    writer: _Writer = _TarWriter(partial) if target.suffix == ".tar" else _FolderWriter(partial)
+    try:
+        with exclusive(settings, "backup", timeout=60):
+            manifest = _fill(settings, writer)
+        writer.close(manifest)
+        partial.rename(target)
+    except OSError as error:
+        raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {error}") from error
+    finally:
+        writer.abandon()
+    return manifest
+
+
+def _fill(settings: Settings, writer: _Writer) -> Manifest:
+    names = ("dagster", "deltalake", "mlflow")
+    manifest = Manifest(
+        created_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        warehouse=str(settings.warehouse),
+        versions={"forecast_platform": __version__, **{name: version(name) for name in names}},
+    )
+    home = instance_home(settings)
+    _copy_dagster(home, writer, manifest)
+    _copy_tables(settings, writer, manifest)
+    local = settings.warehouse / "_mlflow"
+    if settings.tracking_uri != f"sqlite:///{local / 'mlflow.db'}":
+        manifest.left_out.append(f"MLflow at {settings.tracking_uri}: back it up with the means of that server")
+    elif local.is_dir():
+        _copy_database(local / "mlflow.db", "warehouse/_mlflow/mlflow.db", writer, manifest)
+        _copy_folder(local / "artifacts", "warehouse/_mlflow/artifacts", writer, manifest)
+    for name in _ROOMS:
+        _copy_folder(settings.warehouse / name, f"warehouse/{name}", writer, manifest)
+    if settings.config is not None and settings.config.is_file():
+        _copy_file(settings.config, "settings.yaml", writer, manifest)
+    return manifest
+
+
+def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
+    if not home.is_dir():
+        manifest.left_out.append(f"Dagster's records: there is no {home}")
+        return
+    instance = home / "dagster.yaml"
+    if instance.is_file():
+        _copy_file(instance, "dagster/dagster.yaml", writer, manifest)
+    if instance.is_file() and any(line.startswith("storage:") for line in instance.read_text().splitlines()):
+        manifest.left_out.append("Dagster's records in a database server: `pg_dump` it (docs/postgres.md)")
+    # The index names runs whose own files are copied after it, so that each of its entries finds its file.
+    files = [path for path in home.rglob("*.db") if path.is_file()]
+    for path in sorted(files, key=lambda path: (path.name != "index.db", path.name != "runs.db", path)):
+        with contextlib.suppress(FileNotFoundError):  # a run pruned meanwhile
+            _copy_database(path, f"dagster/{path.relative_to(home).as_posix()}", writer, manifest)
+
+
+def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
+    from deltalake import DeltaTable
+
+    warehouse = DeltaWarehouse(settings.warehouse)
+    # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
+    opened = {}
+    for table in reversed(TABLES):
+        path = warehouse.path(table)
+        if DeltaTable.is_deltatable(str(path)):
+            opened[table] = DeltaTable(str(path))
+    for table, pinned in opened.items():
+        root = warehouse.path(table)
+        place = "warehouse/" + "/".join(table.name.split("."))
+        names = [_relative(uri, root) for uri in pinned.file_uris()]
+        for name in names:
+            _copy_file(root / name, f"{place}/{name}", writer, manifest)
+        for path in sorted((root / _LOG).iterdir()):
+            if _belongs(path, pinned.version()):
+                _copy_file(path, f"{place}/{_LOG}/{path.name}", writer, manifest)
+        manifest.tables[table.name] = {"version": pinned.version(), "files": len(names)}
+
+
+def _relative(uri: str, root: Path) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    path = Path(unquote(urlsplit(uri).path)) if "://" in uri else Path(uri)
+    return path.relative_to(root).as_posix()
+
+
+def _belongs(path: Path, pinned: int) -> bool:
+    """Whether a file of the log describes versions up to `pinned` alone."""
+    if path.name == "_last_checkpoint":
+        return int(json.loads(path.read_text())["version"]) <= pinned
+    number = path.name.split(".", 1)[0]
+    return number.isdigit() and int(number) <= pinned and not path.name.endswith(".tmp")
+
+
+def _copy_folder(folder: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            with contextlib.suppress(FileNotFoundError):  # replaced meanwhile under a new name
+                _copy_file(path, f"{place}/{path.relative_to(folder).as_posix()}", writer, manifest)
+
+
+def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+    """SQLite's online backup: one transaction's view, whatever writers do."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.db"
+        with (
+            contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as sink,
+        ):
+            source.backup(sink)
+        _copy_file(copy, place, writer, manifest)
+
+
+def _copy_file(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+    with path.open("rb") as stream:
+        manifest.files[place] = writer.add(place, stream, os.fstat(stream.fileno()).st_size)
+
+
+class _Hashing(io.RawIOBase):
+    """A stream of exactly `size` bytes that hashes what is read; a growing file is read to that size."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self.stream, self.left = stream, size
+        self.digest = hashlib.blake2b(digest_size=32)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        block = self.stream.read(min(self.left, _BLOCK if size < 0 else size))
+        self.left -= len(block)
+        self.digest.update(block)
+        return block
+
+
+class _FolderWriter:
+    """A backup as a folder."""
+
+    def __init__(self, partial: Path) -> None:
+        self.partial = partial
+        partial.mkdir()
+
+    def add(self, place: str, stream: IO[bytes], size: int) -> dict[str, Any]:
+        """Copy `size` bytes of `stream` to `place`; returns size and hash."""
+        path = self.partial / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hashed = _Hashing(stream, size)
+        with path.open("wb") as sink:
+            while block := hashed.read():
+                sink.write(block)
+        return {"size": size, "blake2b": hashed.digest.hexdigest()}
+
+    def close(self, manifest: Manifest) -> None:
+        """Complete it."""
+        (self.partial / MANIFEST).write_text(_text(manifest))
+
+    def abandon(self) -> None:
+        """Remove what is left where it was not completed."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+class _TarWriter:
+    """A backup as one tar file, the manifest last."""
+
+    def __init__(self, partial: Path) -> None:
+        self.partial = partial
+        self.tar = tarfile.open(partial, "w")  # noqa: SIM115 - closed by close or abandon
+
+    def add(self, place: str, stream: IO[bytes], size: int) -> dict[str, Any]:
+        """Copy `size` bytes of `stream` to `place`; returns size and hash."""
+        entry = tarfile.TarInfo(place)
+        entry.size = size
+        hashed = _Hashing(stream, size)
+        self.tar.addfile(entry, hashed)
+        return {"size": size, "blake2b": hashed.digest.hexdigest()}
+
+    def close(self, manifest: Manifest) -> None:
+        """Complete it."""
+        content = _text(manifest).encode()
+        entry = tarfile.TarInfo(MANIFEST)
+        entry.size = len(content)
+        self.tar.addfile(entry, io.BytesIO(content))
+        self.tar.close()
+
+    def abandon(self) -> None:
+        """Remove what is left where it was not completed."""
+        self.tar.close()
+        self.partial.unlink(missing_ok=True)
+
+
+_Writer = _FolderWriter | _TarWriter
+
+
+def _text(manifest: Manifest) -> str:
+    return json.dumps(manifest.__dict__, indent=1, sort_keys=True)
+
+
+def read_manifest(source: Path) -> Manifest:
+    """The manifest of a backup. Raises HousekeepingError."""
+    try:
+        if source.is_dir():
+            content = (source / MANIFEST).read_bytes()
+        else:
+            with tarfile.open(source) as tar:
+                member = tar.extractfile(MANIFEST)
+                if member is None:
+                    raise KeyError(MANIFEST)
+                content = member.read()
+        found = json.loads(content)
+        if found.get("format") != FORMAT:
+            raise HousekeepingError(f"{source}: backup format {found.get('format')}, this version reads {FORMAT}")
+        return Manifest(**found)
+    except (OSError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
+        raise HousekeepingError(f"{source} is no complete backup: its {MANIFEST} cannot be read ({error})") from error
+
+
+def extract(source: Path, manifest: Manifest, place: Callable[[str], Path]) -> None:
+    """Copy every file of a backup to where `place` puts it, checking size and hash. Raises HousekeepingError."""
+    left = dict(manifest.files)
+    for name, stream in _entries(source, manifest):
+        expected = left.pop(name, None)
+        if expected is None:
+            continue
+        path = place(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest, size = hashlib.blake2b(digest_size=32), 0
+        with path.open("wb") as sink:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+                sink.write(block)
+        if size != expected["size"] or digest.hexdigest() != expected["blake2b"]:
+            raise HousekeepingError(
+                f"{source}: {name} is damaged ({size:,} of {expected['size']:,} bytes, its hash does not match the "
+                "manifest); nothing was restored, take another backup"
+            )
+    if left:
+        raise HousekeepingError(f"{source}: {len(left)} files are missing, such as {min(left)}; nothing was restored")
+
+
+def _entries(source: Path, manifest: Manifest) -> Iterator[tuple[str, IO[bytes]]]:
+    if source.is_dir():
+        for name in manifest.files:
+            path = source / name
+            if path.is_file():
+                with path.open("rb") as stream:
+                    yield name, stream
+        return
+    with tarfile.open(source) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name, content

@@ -1,0 +1,303 @@
+"""Is everything as it should be? Answered from the tables and Dagster's records alone, so that it works with every
+process of ours dead: for cron, systemd or an outside heartbeat, because alerts that live in the daemon die with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+from forecast_platform.dagster_home import instance_home
+from forecast_platform.jobs import FORECAST, INGEST, SCORE
+from forecast_platform.launch import prepare_home
+from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.sources.base import SourceError
+from forecast_platform.warehouse.base import WarehouseError
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, RunRecord
+
+State = Literal["good", "warn", "bad"]
+_ORDER: dict[State, int] = {"good": 0, "warn": 1, "bad": 2}
+_DAY = dt.timedelta(days=1)
+
+CACHED_SECONDS = 15.0
+"""For how long an answer over HTTP is given again."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    text: str
+    """What is the case; where it is not good, also what to do."""
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """All facts of one moment."""
+
+    at: dt.datetime
+    facts: list[Fact] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        """The worst state among the facts."""
+        return max((fact.state for fact in self.facts), key=_ORDER.__getitem__, default="good")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is bad; warnings are not."""
+        return self.state != "bad"
+
+    def lines(self) -> list[str]:
+        """One line a fact, the worst first."""
+        ordered = sorted(self.facts, key=lambda fact: -_ORDER[fact.state])
+        return [f"{fact.state:<5}{fact.name}: {fact.text}" for fact in ordered]
+
+    def to_json(self) -> str:
+        """The report as a JSON object: state, healthy, at, facts."""
+        facts = [{"name": fact.name, "state": fact.state, "text": fact.text} for fact in self.facts]
+        at = self.at.isoformat(timespec="seconds")
+        return json.dumps({"state": self.state, "healthy": self.healthy, "at": at, "facts": facts}, indent=1)
+
+
+def health(settings: Settings) -> HealthReport:
+    """Look at forecasts, data, runs, daemons and disk. Never raises for what is wrong: that becomes a fact."""
+    report = HealthReport(settings.now())
+    report.facts.append(_disk(settings))
+    platform = Platform.from_settings(settings)
+    for name in settings.series_names:
+        report.facts.append(_data(platform, name))
+    try:
+        report.facts.extend(_forecasts(platform))
+    except WarehouseError as error:
+        report.facts.append(Fact("forecasts", "bad", str(error)))
+    report.facts.extend(_instance(settings))
+    return report
+
+
+def due_forecast(settings: Settings) -> dt.date:
+    """The newest date whose forecast must be there by now: today's from the deadline of the daily run on."""
+    zone = ZoneInfo(settings.timezone)
+    now = settings.now().astimezone(zone)
+    deadline = dt.datetime.combine(now.date(), settings.daily_time, zone)
+    deadline += dt.timedelta(hours=settings.data_deadline_hours)
+    day = now.date() if now >= deadline else now.date() - _DAY
+    return min(day, settings.end_date or day)
+
+
+def _forecasts(platform: Platform) -> Iterator[Fact]:
+    """Newest forecast of each series, model and version against the date that is due."""
+    settings = platform.settings
+    due = due_forecast(settings)
+    where = {"day_ahead": 1, "model_success": True, "has_data_leakage": False}
+    rows = platform.warehouse.read(
+        POINT_FORECASTS, ["commodity", "model_name", "model_version", "forecast_date"], where
+    )
+    keys = ["commodity", "model_name", "model_version"]
+    newest = {
+        (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
+        for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
+    }
+    for series in settings.series_names:
+        expected = due
+        if settings.end_date is not None:
+            # A source that has ended: what its data allow.
+            try:
+                expected = min(due, platform.series_table(series).last_observed + _DAY)
+            except NoDataError:
+                expected = due
+        for model in settings.models:
+            for version in (settings.model_version, *settings.active_versions):
+                yield _forecast(series, model, version, newest.get((series, model, version)), expected)
+
+
+def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date) -> Fact:
+    name = f"forecast {series} {model} {version}"
+    mend = f"run `forecast-platform backfill --commodity {series} --models {model}`, and look at the failed runs"
+    if newest is None:
+        return Fact(name, "bad", f"none yet, {due} is due; {mend}")
+    if newest < due:
+        return Fact(name, "bad", f"newest is {newest}, {due} is due ({(due - newest).days} days late); {mend}")
+    return Fact(name, "good", f"newest is {newest}, {due} is due")
+
+
+def _data(platform: Platform, series: str) -> Fact:
+    """Newest close against the last exchange session that is over."""
+    from forecast_platform.sources.calendars import last_session_on_or_before
+
+    settings = platform.settings
+    name = f"data {series}"
+    try:
+        table = platform.series_table(series)
+        last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
+        last -= dt.timedelta(days=settings.publication_lag_days.market)
+        due = last_session_on_or_before(table.sessions, last)
+    except (NoDataError, SourceError, WarehouseError) as error:
+        return Fact(name, "bad", str(error))
+    newest = table.last_observed
+    late = (due - newest).days
+    if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
+        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
+    if late <= 0:
+        return Fact(name, "good", f"newest close {newest}, due {due}")
+    state: State = "bad" if late > settings.max_staleness_days else "warn"
+    return Fact(
+        name, state, f"newest close {newest}, due {due}: {late} days late; see whether the source delivers, then ingest"
+    )
+
+
+def _disk(settings: Settings) -> Fact:
+    folder = settings.warehouse
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    text = f"{free:.1f} GB free at {folder}, writes stop below {settings.min_free_gb} GB"
+    if free < settings.min_free_gb:
+        return Fact("disk", "bad", f"{text}: they have stopped; free some space, or run `forecast-platform maintain`")
+    if free < 5 * settings.min_free_gb:
+        return Fact("disk", "warn", f"{text}; run `forecast-platform maintain` or free some space")
+    return Fact("disk", "good", text)
+
+
+def _instance(settings: Settings) -> Iterator[Fact]:
+    """Runs and daemons, from the instance in DAGSTER_HOME; it is opened, never created."""
+    home = instance_home(settings)
+    if not (home / "dagster.yaml").is_file():
+        yield Fact("dagster", "bad", f"no instance in {home}: run `forecast-platform up`, or set DAGSTER_HOME")
+        return
+    from dagster import DagsterError, DagsterInstance
+    from sqlalchemy.exc import SQLAlchemyError
+
+    prepare_home(settings)
+    try:
+        with DagsterInstance.from_config(str(home)) as instance:
+            yield from _runs(settings, instance)
+            yield from _daemons(settings, instance)
+    except (DagsterError, SQLAlchemyError, OSError) as error:
+        yield Fact("dagster", "bad", f"the records in {home} cannot be read: {error}")
+
+
+def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
+    from dagster import DagsterRunStatus, RunsFilter
+
+    newest: dict[str, float] = {}
+    for job in (INGEST, FORECAST, SCORE):
+        found = instance.get_run_records(RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
+        ended = found[0].end_time if found else None
+        if ended is None:
+            yield Fact(f"last {job}", "warn", "no run has succeeded yet")
+            continue
+        newest[job] = ended
+        yield Fact(f"last {job}", "good", f"succeeded {_ago(ended, settings)}")
+    since = settings.now() - _DAY
+    failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
+    yield _failures(failed, newest)
+
+
+def _failures(failed: list[RunRecord] | Any, newest: dict[str, float]) -> Fact:
+    """Failures of the last day; those that a later success of the same job made good are a warning."""
+    if not failed:
+        return Fact("failed runs", "good", "none in the last day")
+    open_ = [run for run in failed if (run.end_time or 0) > newest.get(run.dagster_run.job_name, 0)]
+    shown = ", ".join(f"{run.dagster_run.job_name} {run.dagster_run.run_id[:8]}" for run in (open_ or failed)[:4])
+    if open_:
+        return Fact("failed runs", "bad", f"{len(open_)} in the last day, not made good since: {shown}; see their logs")
+    return Fact("failed runs", "warn", f"{len(failed)} in the last day, each followed by a success: {shown}")
+
+
+def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
+    """Those that are alive and those that are not, a fact each."""
+    required = {kind.lower(): status for kind, status in instance.get_daemon_statuses().items() if status.required}
+    beats = {
+        kind: status.last_heartbeat.timestamp for kind, status in required.items() if status.last_heartbeat is not None
+    }
+    alive = sorted(kind for kind, status in required.items() if status.healthy)
+    dead = sorted(required.keys() - set(alive))
+    if alive:
+        oldest = min((beats[kind] for kind in alive if kind in beats), default=settings.now().timestamp())
+        yield Fact("daemons", "good", f"{', '.join(alive)}: heartbeat {_ago(oldest, settings)}")
+    if not dead:
+        return
+    if not settings.automated:
+        yield Fact("daemons", "warn", "not running; automation is off for this source")
+        return
+    known = [beats[kind] for kind in dead if kind in beats]
+    what = f"no heartbeat since {_ago(max(known), settings)}" if known else "never started"
+    mend = "nothing is started by itself; run `forecast-platform up`"
+    yield Fact("daemons", "bad", f"{', '.join(dead)}: {what}: {mend}")
+
+
+def _ago(stamp: float, settings: Settings) -> str:
+    zone = ZoneInfo(settings.timezone)
+    seconds = max(0.0, settings.now().timestamp() - stamp)
+    span = (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+        if seconds < 172_800
+        else f"{seconds / 86400:.0f} days"
+    )
+    return f"{span} ago ({dt.datetime.fromtimestamp(stamp, zone):%Y-%m-%d %H:%M})"
+
+
+class Cached:
+    """`health` for those who ask often: one look every CACHED_SECONDS, however many ask."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._known: tuple[float, HealthReport] | None = None
+
+    def __call__(self) -> HealthReport:
+        """The newest report."""
+        with self._lock:
+            if self._known is None or time.monotonic() - self._known[0] > CACHED_SECONDS:
+                self._known = (time.monotonic(), health(self.settings))
+            return self._known[1]
+
+
+@contextmanager
+def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[ThreadingHTTPServer]:
+    """A server whose /health answers JSON: 200 where healthy, 503 where not. Raises SettingsError for a taken port."""
+    report = Cached(settings)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0].rstrip("/") not in ("", "/health"):
+                self.send_error(404, "ask for /health")
+                return
+            found = report()
+            content = found.to_json().encode()
+            self.send_response(200 if found.healthy else 503)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    try:
+        found = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise SettingsError(f"--http {port}: {host}:{port} cannot be used ({error.strerror})") from error
+    found.daemon_threads = True
+    with found:
+        yield found

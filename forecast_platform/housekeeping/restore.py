@@ -1,0 +1,194 @@
+"""Putting a backup back: verified beside the warehouse first, then swapped in one step; what was there is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime as dt
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from forecast_platform.dagster_home import instance_home
+from forecast_platform.housekeeping import HousekeepingError, exclusive
+from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import TRAINED_MODELS
+
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of Linux's renameat2(2)."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did."""
+
+    manifest: Manifest
+    kept: list[Path]
+    """Folders that were there before, set aside; to be deleted by hand."""
+
+
+def restore(settings: Settings, source: Path, *, force: bool = False) -> Restored:
+    """Put the backup `source` in place of the warehouse and of Dagster's records.
+
+    Everything is unpacked and verified beside the warehouse before anything is touched; then the folders are
+    exchanged. A warehouse with anything in it is only replaced with `force`, and is set aside, not deleted. Paths
+    inside the records follow where the warehouse has moved. Raises HousekeepingError, with nothing changed.
+    """
+    source = source.expanduser().absolute()
+    warehouse, home = settings.warehouse, instance_home(settings)
+    if not force and (_filled(warehouse) or _filled(home)):
+        raise HousekeepingError(
+            f"{warehouse if _filled(warehouse) else home} is not empty: restore with --force sets it aside and puts "
+            "the backup in its place"
+        )
+    manifest = read_manifest(source)
+    stamp = f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
+    staging = warehouse.with_name(f".{warehouse.name}.restore-{stamp}")
+    inside = home.is_relative_to(warehouse)
+    staged_home = staging / home.relative_to(warehouse) if inside else home.with_name(f".{home.name}.restore-{stamp}")
+    try:
+        with exclusive(settings, "restore"), _nothing_runs(home):
+            _refuse_without_room(warehouse, manifest)
+            extract(source, manifest, lambda name: _place(name, staging, staged_home))
+            _follow(Path(manifest.warehouse), warehouse, staging)
+            _verify(manifest, staging)
+            kept = [_swap(staging, warehouse, stamp)]
+            if not inside and staged_home.is_dir():
+                kept.append(_swap(staged_home, home, stamp))
+    except OSError as error:
+        raise HousekeepingError(f"restore of {source} failed: {error}") from error
+    finally:
+        for left in (staging, staged_home):
+            shutil.rmtree(left, ignore_errors=True)
+    return Restored(manifest, [path for path in kept if path is not None])
+
+
+def _filled(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _place(name: str, staging: Path, home: Path) -> Path:
+    """Where a file of the backup goes. Raises HousekeepingError for a name that leads anywhere else."""
+    room, _, rest = name.partition("/")
+    parts = PurePosixPath(rest).parts
+    if ".." in parts or rest.startswith("/") or "\\" in rest:
+        raise HousekeepingError(f"the backup holds the path {name!r}, which leads out of it; nothing was restored")
+    if room == "warehouse":
+        return staging.joinpath(*parts)
+    if room == "dagster":
+        return home.joinpath(*parts)
+    return staging / "_restored" / name
+
+
+@contextlib.contextmanager
+def _nothing_runs(home: Path) -> Iterator[None]:
+    """Hold the lock of `forecast-platform up` while the folders are swapped."""
+    from filelock import FileLock, Timeout
+
+    if not home.is_dir():
+        yield
+        return
+    try:
+        with FileLock(str(home / ".up.lock"), timeout=0):
+            yield
+    except Timeout as error:
+        raise HousekeepingError("`forecast-platform up` is running on this warehouse: stop it, then restore") from error
+
+
+def _refuse_without_room(warehouse: Path, manifest: Manifest) -> None:
+    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(warehouse.parent).free
+    if free < manifest.size * 1.05:
+        raise HousekeepingError(
+            f"{warehouse.parent}: {free / 1e9:.2f} GB free, the backup unpacks to {manifest.size / 1e9:.2f} GB beside "
+            "what is there: free some space first"
+        )
+
+
+def _follow(old: Path, new: Path, staging: Path) -> None:
+    """Rewrite the absolute paths that MLflow's database and trained_models hold, where the warehouse has moved."""
+    if old == new:
+        return
+    database = staging / "_mlflow" / "mlflow.db"
+    if database.is_file():
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in _text_columns(connection):
+                for before, after in ((old.as_uri(), new.as_uri()), (str(old), str(new))):
+                    # The names are those of the database's own catalogue.
+                    connection.execute(
+                        f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608
+                        f'WHERE substr("{column}", 1, ?) = ?',
+                        (after + "/", len(before) + 2, len(before) + 1, before + "/"),
+                    )
+    tables = DeltaWarehouse(staging)
+    rows = tables.read(TRAINED_MODELS)
+    paths = rows["fitted_model_s3_path"].to_pylist()
+    prefix = f"{old}{os.sep}"
+    if any(path and path.startswith(prefix) for path in paths):
+        import pyarrow as pa
+
+        moved = [str(new / path[len(prefix) :]) if path and path.startswith(prefix) else path for path in paths]
+        position = rows.schema.get_field_index("fitted_model_s3_path")
+        rows = rows.set_column(position, rows.schema.field(position), pa.array(moved, pa.string()))
+        where = {"commodity": sorted(set(rows["commodity"].to_pylist()))}
+        tables.replace(TRAINED_MODELS, rows, where)
+
+
+def _text_columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Columns of MLflow's tables that hold addresses of artifacts."""
+    names = {"artifact_uri", "artifact_location", "source", "storage_location"}
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return [
+        (table, row[1])
+        for table in tables
+        for row in connection.execute(f'PRAGMA table_info("{table}")')
+        if row[1] in names
+    ]
+
+
+def _verify(manifest: Manifest, staging: Path) -> None:
+    """Every table opens, with the files the manifest counts. Raises HousekeepingError."""
+    from deltalake import DeltaTable
+
+    for name, expected in manifest.tables.items():
+        path = staging.joinpath(*name.split("."))
+        found = DeltaTable(str(path))
+        # A table whose paths were made to follow has one commit more.
+        if found.version() < expected["version"] or any(not Path(uri).is_file() for uri in found.file_uris()):
+            raise HousekeepingError(f"{name} in the backup is not whole; nothing was restored, take another backup")
+
+
+def _swap(staging: Path, target: Path, stamp: str) -> Path | None:
+    """Put `staging` at `target`; returns where what was there is now."""
+    if not target.exists():
+        staging.rename(target)
+        return None
+    aside = target.with_name(f"{target.name}.before-restore-{stamp}")
+    if _exchange(staging, target):
+        staging.rename(aside)
+        return aside
+    target.rename(aside)
+    try:
+        staging.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    return aside
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system has no such call (two renames do then)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    here = -100  # AT_FDCWD
+    code = library.renameat2(here, os.fsencode(one), here, os.fsencode(other), _EXCHANGE)
+    return bool(code == 0)

@@ -1,0 +1,299 @@
+"""Which model the reader follows: versions compared, promotions and rollbacks, mirrored as MLflow's alias."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.pipeline.coverage import expected_dates
+from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.pipeline.training import account
+from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS, TRAINED_MODELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALIAS = "champion"
+ROLLBACK = "rollback from "
+"""How `why` of a rollback's row begins; the rest names what was left, and the reason."""
+
+DECISIVE_SHARE, DECISIVE_P, DECISIVE_DATES = 0.01, 0.05, 60
+"""What a challenger must show to be promoted by itself: CRPS lower by 1 % at p < 0.05 over 60 distinct last closes."""
+
+
+class ChampionError(ValueError):
+    """The decision cannot be carried out; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """One decision, as in the table."""
+
+    series: str
+    model: str
+    version: str
+    valid_from: dt.datetime
+    by: str
+    why: str
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether this row went back to an earlier champion."""
+        return self.why.startswith(ROLLBACK)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two forecasters on the dates that both have, each last known close once; A against B."""
+
+    n_dates: int
+    crps_a: float
+    crps_b: float
+    p_value: float
+    coverage_a: float
+    coverage_b: float
+
+    @property
+    def gain(self) -> float:
+        """Share of A's CRPS that B saves; negative where B is worse."""
+        return 1 - self.crps_b / self.crps_a if self.crps_a > 0 else float("nan")
+
+    @property
+    def sure(self) -> bool:
+        """Whether the difference is one at p < 0.05."""
+        return bool(self.p_value < DECISIVE_P)
+
+    def verdict(self, name_a: str, name_b: str) -> str:
+        """Which is better, by how much, how sure."""
+        if self.n_dates == 0:
+            return f"{name_a} and {name_b} have no scored date in common"
+        better, worse, share = (name_b, name_a, self.gain) if self.gain > 0 else (name_a, name_b, -self.gain)
+        if self.crps_a == self.crps_b:
+            return f"{name_a} and {name_b} are the same"
+        how = "a clear difference" if self.sure else "not enough to tell them apart"
+        p = "p unknown: too few dates" if np.isnan(self.p_value) else f"p = {self.p_value:.3f}"
+        return f"{better} is better than {worse} by {100 * share:.2f} % of CRPS over {self.n_dates} dates, {p}: {how}"
+
+
+def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix: str = "14d") -> Duel:
+    """Compare (model, version) `a` with `b` over the span `suffix` on the dates both were scored on.
+
+    metadata: forecast_metadata rows of one series. Diebold and Mariano (1995), two-sided, with HAC variance to the
+    overlap of neighbouring forecasts and the Harvey correction; coverage is that of the 80 % band.
+    """
+    from forecast_platform.forecasting.metrics import diebold_mariano
+    from forecast_platform.reports.scores import SESSIONS, ModelKey, counted, scored
+
+    groups = scored(metadata, suffix) if len(metadata) else {}
+    rows = [groups.get(ModelKey(*key)) for key in (a, b)]
+    if rows[0] is None or rows[1] is None:
+        return Duel(0, np.nan, np.nan, np.nan, np.nan, np.nan)
+    common = np.intersect1d(rows[0]["forecast_date"].to_numpy(), rows[1]["forecast_date"].to_numpy())
+    first, second = (frame[frame["forecast_date"].isin(common)] for frame in rows if frame is not None)
+    keep = counted(first)
+    if not keep.any():
+        return Duel(0, np.nan, np.nan, np.nan, np.nan, np.nan)
+    losses = [frame[f"crps_{suffix}"].to_numpy(np.float64)[keep] for frame in (first, second)]
+    coverage = [float(frame[f"coverage_80_{suffix}"].to_numpy(np.float64)[keep].mean()) for frame in (first, second)]
+    p = diebold_mariano(losses[0], losses[1], SESSIONS[suffix]).p_value
+    return Duel(int(keep.sum()), float(losses[0].mean()), float(losses[1].mean()), p, *coverage)
+
+
+def decisions(platform: Platform, series: str) -> list[Champion]:
+    """Every decision on a series, oldest first."""
+    rows = platform.warehouse.read(CHAMPIONS, where={"commodity": series}).to_pylist()
+    found = [
+        Champion(series, row["model_name"], row["model_version"], row["valid_from"], row["by"], row["why"])
+        for row in rows
+    ]
+    return sorted(found, key=lambda row: row.valid_from)
+
+
+def standing(rows: Sequence[Champion]) -> list[Champion]:
+    """The promotions still in force, oldest first: the last is the champion, the one before it a rollback's aim."""
+    stack: list[Champion] = []
+    for row in rows:
+        if row.is_rollback and len(stack) > 1:
+            stack.pop()
+        else:
+            stack.append(row)
+    return stack
+
+
+def champion(platform: Platform, series: str) -> tuple[str, str]:
+    """Model and version the reader follows: the newest decision; the first configured model where there is none."""
+    rows = decisions(platform, series)
+    if rows:
+        return rows[-1].model, rows[-1].version
+    return platform.settings.models[0], platform.settings.model_version
+
+
+def covered(platform: Platform, series: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """Models and versions that the daily run must forecast for `series` (all where None): every configured model in
+    the configured and the active versions, the champions, and what a rollback of them would go back to."""
+    settings = platform.settings
+    found = [
+        (model, version) for version in (settings.model_version, *settings.active_versions) for model in settings.models
+    ]
+    for name in settings.series_names if series is None else series:
+        # A champion that is no longer configured has no asset; `promote` says so, and the reader finds old dates.
+        wanted = [(row.model, row.version) for row in standing(decisions(platform, name))[-2:]]
+        found += [pair for pair in wanted if pair[0] in settings.models]
+    return list(dict.fromkeys(found))
+
+
+def newest_forecastable(platform: Platform, series: str) -> dt.date:
+    """The last date that the data allow a forecast for. Raises NoDataError."""
+    dates = expected_dates(platform, series)
+    if not dates:
+        raise NoDataError(f"data of {series} end before the first forecast date: ingest newer data")
+    return dates[-1]
+
+
+def promote(
+    platform: Platform, series: str, model: str, version: str, why: str, *, force: bool = False, by: str | None = None
+) -> Champion:
+    """Make `model` and `version` the champion of `series`. Raises ChampionError; nothing is written then.
+
+    Refused without a reason, where it is the champion already, and (unless `force`) where it has no forecast for the
+    newest date that the data allow: the reader would find an empty table.
+    """
+    _check_reason(why)
+    if model not in platform.settings.models and not force:
+        raise ChampionError(
+            f"model {model!r} is not configured (configured: {', '.join(platform.settings.models)}), so no run would "
+            "forecast with it: add it to the setting models, or give --force"
+        )
+    rows = decisions(platform, series)
+    if rows and (rows[-1].model, rows[-1].version) == (model, version):
+        raise ChampionError(f"{model} {version} is the champion of {series} already, since {_time(rows[-1])}")
+    if not force:
+        _require_forecast(platform, series, model, version)
+    return _write(platform, rows, series, model, version, by, why.strip())
+
+
+def rollback(platform: Platform, series: str, why: str = "", *, force: bool = False, by: str | None = None) -> Champion:
+    """Go back to the champion before; twice goes back two. Raises ChampionError where there is none, or (unless
+    `force`) where it has no forecast for the newest date that the data allow."""
+    rows = decisions(platform, series)
+    stack = standing(rows)
+    if len(stack) < 2:
+        now = f"{stack[0].model} {stack[0].version}, the first ever promoted" if stack else "none was ever promoted"
+        raise ChampionError(
+            f"{series} has no champion before ({now}): there is nothing to roll back to; promote another with "
+            f"`forecast-platform promote --commodity {series} --model MODEL --why REASON`"
+        )
+    left, back = stack[-1], stack[-2]
+    if not force:
+        _require_forecast(platform, series, back.model, back.version)
+    reason = f"{ROLLBACK}{left.model} {left.version}" + (f": {why.strip()}" if why.strip() else "")
+    return _write(platform, rows, series, back.model, back.version, by, reason)
+
+
+def decisive(result: Duel) -> bool:
+    """Whether a challenger (B of the duel) is better than the champion (A) beyond doubt and by enough to matter."""
+    return bool(result.n_dates >= DECISIVE_DATES and result.gain >= DECISIVE_SHARE and result.sure)
+
+
+def auto_promote(platform: Platform, series: str) -> Champion | None:
+    """Promote the best decisive challenger where the setting auto_promote says so; None where nothing changed."""
+    if not platform.settings.auto_promote:
+        return None
+    from forecast_platform.pipeline.display import metadata_frame
+
+    metadata = metadata_frame(platform, series)
+    current = champion(platform, series)
+    duels = {pair: duel(metadata, current, pair) for pair in covered(platform, [series]) if pair != current}
+    challengers = {pair: result for pair, result in duels.items() if decisive(result)}
+    if not challengers:
+        return None
+    best = max(challengers, key=lambda pair: challengers[pair].gain)
+    names = (" ".join(current), " ".join(best))
+    try:
+        return promote(platform, series, *best, f"auto_promote: {challengers[best].verdict(*names)}")
+    except ChampionError:
+        # A challenger without today's forecast is not ready; the next score run asks again.
+        return None
+
+
+def mirror(platform: Platform, chosen: Champion) -> str | None:
+    """Point MLflow's alias `champion` at the newest window's registered version; why not, where that fails.
+
+    The alias mirrors the table and nothing reads it, so a failure is a note and no error.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from forecast_platform.tracking import Tracker, TrackingError
+
+    where = {"commodity": chosen.series, "model_name": chosen.model, "model_version": chosen.version}
+    columns = ["training_cutoff_date", "mlflow_run_id"]
+    rows = platform.warehouse.read(TRAINED_MODELS, columns, {**where, "is_active": True}).to_pylist()
+    tracked = [row for row in rows if row["mlflow_run_id"]]
+    if not tracked:
+        return f"MLflow's alias {ALIAS} was not moved: no tracked fit of {chosen.model} {chosen.version}"
+    run_id = max(tracked, key=lambda row: row["training_cutoff_date"])["mlflow_run_id"]
+    name = f"{chosen.series}-{chosen.model}"
+    try:
+        client = Tracker(platform.settings).client
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        if not versions:
+            return f"MLflow's alias {ALIAS} was not moved: run {run_id} has no registered version of {name}"
+        client.set_registered_model_alias(name, ALIAS, versions[0].version)
+        for other in client.search_registered_models(f"tags.series = '{chosen.series}'"):
+            if other.name != name and ALIAS in (other.aliases or {}):
+                client.delete_registered_model_alias(other.name, ALIAS)
+    except (MlflowException, TrackingError, OSError) as error:
+        return f"MLflow's alias {ALIAS} was not moved: {platform.settings.tracking_uri}: {error}"
+    return None
+
+
+def _require_forecast(platform: Platform, series: str, model: str, version: str) -> None:
+    try:
+        day = newest_forecastable(platform, series)
+    except NoDataError as error:
+        raise ChampionError(str(error)) from error
+    where = {"commodity": series, "model_name": model, "model_version": version, "forecast_date": day, "day_ahead": 1}
+    if platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], {**where, "model_success": True}).num_rows == 0:
+        tag = "" if version == platform.settings.model_version else f" --model-version-tag {version}"
+        raise ChampionError(
+            f"{model} {version} has no forecast of {series} for {day}, the newest date that the data allow: make it "
+            f"with `forecast-platform infer --commodity {series} --models {model} --date {day}{tag}`, or give --force"
+        )
+
+
+def _check_reason(why: str) -> None:
+    if not why.strip():
+        raise ChampionError("a promotion needs a reason: --why 'what speaks for it'")
+    if why.strip().startswith(ROLLBACK):
+        raise ChampionError(f"--why {why!r}: '{ROLLBACK.strip()}' is how rollbacks are told; begin with other words")
+
+
+def _write(
+    platform: Platform, rows: Sequence[Champion], series: str, model: str, version: str, by: str | None, why: str
+) -> Champion:
+    import pyarrow as pa
+
+    now = platform.settings.now()
+    if rows:
+        # Two decisions within the clock's resolution must keep their order.
+        now = max(now, rows[-1].valid_from + dt.timedelta(microseconds=1))
+    made = Champion(series, model, version, now, by or account(), why)
+    row = {
+        "commodity": series,
+        "model_name": model,
+        "model_version": version,
+        "valid_from": now,
+        "by": made.by,
+        "why": why,
+    }
+    table = pa.Table.from_pylist([row], schema=CHAMPIONS.arrow_schema())
+    platform.warehouse.replace(CHAMPIONS, table, {"commodity": series, "valid_from": now})
+    return made
+
+
+def _time(row: Champion) -> str:
+    return f"{row.valid_from:%Y-%m-%d %H:%M} UTC"

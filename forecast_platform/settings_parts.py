@@ -1,0 +1,75 @@
+"""Groups of settings: a series, publication lags, the mail server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+
+
+class SeriesSettings(BaseModel):
+    """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
+    source: str | None = Field(
+        default=None, description="File stem under market/ of the landing folder; the lower-case name where unset."
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="Columns of macro.csv (or declared by the source) that models may read."
+    )
+    regions: tuple[str, ...] | None = Field(
+        default=None, description="Weather regions averaged for this series; all where unset, none where empty."
+    )
+    exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
+    roll_dates: tuple[dt.date, ...] = Field(
+        default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
+    )
+    ticker: str | None = Field(default=None, description="Symbol at the price feed (source feeds), such as KC=F.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("letters, digits and underscores only, beginning with a letter")
+        if value.lower() == "actuals":
+            raise ValueError("'actuals' is reserved")
+        return value
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending under market/."""
+        return self.source or self.name.lower()
+
+
+class PublicationLag(BaseModel):
+    """Days between a measurement and its being known, applied alike in backtest and live."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
+    macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
+    weather: int = Field(default=0, ge=0, le=30, description="Weather; reanalysis such as ERA5 is 5.")
+
+
+class EmailSettings(BaseModel):
+    """Where the notifier email sends from and to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(description="SMTP server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    sender: str = Field(description="Sender's address.")
+    recipients: tuple[str, ...] = Field(min_length=1, description="Addresses that are told.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="none only for a server on this machine or network that needs no password."
+    )
+    user: str | None = Field(default=None, description="Account, where the server asks for one.")
+    password: SecretStr | None = Field(
+        default=None, description="Its password: FORECAST_PLATFORM_EMAIL__PASSWORD in the environment."
+    )

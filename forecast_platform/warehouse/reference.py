@@ -1,0 +1,56 @@
+"""docs/tables.md, written from the schemas: `python3 tasks.py docs`."""
+
+from __future__ import annotations
+
+import sys
+
+from forecast_platform.warehouse.schemas import TABLES, Table
+
+_HEAD = """\
+# Tables
+
+Written from `forecast_platform/warehouse/schemas.py` by `python3 tasks.py docs`; change it there.
+
+Every table is a Delta table. Locally it lies in the warehouse folder under `catalog/schema/table`; any Delta reader
+opens it, and `forecast_platform.read` hands out what a trading program needs. Every write replaces exactly the keys
+that it names, in one commit. `date` is a calendar day, `timestamp` is UTC with microseconds, `int` has 32 bits,
+`float` 64 and `float32` 32.
+
+"""
+
+
+def render() -> str:
+    """The page, Markdown."""
+    contents = "\n".join(f"- [{table.short_name}](#{table.short_name}): {table.description}" for table in TABLES)
+    return f"{_HEAD}{contents}\n\n" + "\n".join(_section(table) for table in TABLES)
+
+
+def _section(table: Table) -> str:
+    lines = [
+        f"## {table.short_name}",
+        "",
+        f"`{table.name}`. {table.description}",
+        "",
+        f"- One row: {_names(table.key)}",
+        f"- File partitions: {_names(table.partition_by) or 'none'}",
+    ]
+    if table.open_columns:
+        lines.append("- Further `float` columns: the covariates that the series declare, `usd_*` among them")
+    lines += ["", "| column | type | null | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{column.name}` | {column.type} | {'yes' if column.nullable else ''} | {_cell(column.description)} |"
+        for column in table.columns
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,0 +1,88 @@
+"""What deploy/ ships fits the code: nothing listens beyond loopback, every file that is named is there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])
+
+
+@pytest.fixture
+def services() -> dict[str, dict[str, object]]:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+
+
+def test_compose_publishes_ports_on_loopback_alone(services: dict[str, dict[str, object]]) -> None:
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 3
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_compose_serves_the_ui_read_only_and_waits_for_what_it_needs(services: dict[str, dict[str, object]]) -> None:
+    assert "--read-only" in services["webserver"]["command"]
+    for name in ("webserver", "daemon"):
+        assert services[name]["depends_on"]["code"]["condition"] == "service_healthy"
+    assert sum("dagster-daemon" in service.get("command", []) for service in services.values()) == 1
+
+
+def test_compose_and_workspace_name_the_same_code_server(services: dict[str, dict[str, object]]) -> None:
+    [location] = yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]
+    server = location["grpc_server"]
+    assert server["host"] in services
+    assert str(server["port"]) in services[server["host"]]["command"]
+
+
+def test_the_postgres_instance_differs_from_the_shipped_one_in_storage_alone() -> None:
+    shipped = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    postgres = yaml.safe_load((DEPLOY / "dagster.postgres.yaml").read_text())
+    assert "postgres" in postgres.pop("storage")
+    for storage in ("event_log_storage", "run_storage", "schedule_storage"):
+        shipped.pop(storage)
+    assert postgres == shipped
+
+
+def test_the_image_copies_only_files_that_are_there() -> None:
+    copied = re.findall(r"^COPY (?!--from)(?:--\S+ )?(.+)$", (DEPLOY / "Dockerfile").read_text(), re.M)
+    for line in copied:
+        for name in line.split()[:-1]:
+            assert (ROOT / name).exists(), name
+
+
+def test_units_bind_to_loopback_and_exclude_one_another() -> None:
+    texts = {path.name: path.read_text() for path in UNITS}
+    assert not [name for name, text in texts.items() if "0.0.0.0" in text]
+    one = texts["forecast-platform.service"]
+    for part in ("code", "webserver", "daemon"):
+        assert f"forecast-platform-{part}.service" in re.search(r"^Conflicts=(.*)$", one, re.M)[1]
+        assert "Conflicts=forecast-platform.service" in texts[f"forecast-platform-{part}.service"]
+
+
+def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    for path in UNITS:
+        # The programs are not installed under that path here.
+        (tmp_path / path.name).write_text(re.sub(r"/opt/forecast-platform/bin/[\w-]+", "/bin/true", path.read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *sorted(map(str, tmp_path.iterdir()))], capture_output=True, text=True
+    )
+    complaints = [line for line in done.stderr.splitlines() if "forecast-platform" in line]
+    assert not complaints
+
+
+@pytest.mark.parametrize("command", ["health", "backup", "restore", "migrate", "maintain", "daily-page"])
+def test_the_commands_that_units_and_pages_name_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from forecast_platform.cli import main
+
+    with pytest.raises(SystemExit) as found:
+        main([command, "--help"])
+    assert found.value.code == 0
+    assert command in capsys.readouterr().out

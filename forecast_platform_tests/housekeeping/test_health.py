@@ -1,0 +1,153 @@
+"""Health is judged from the tables and Dagster's records, with every process dead, and says what to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from dagster import asset, materialize
+
+from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health, server
+from forecast_platform.launch import Launcher
+from forecast_platform.settings import Settings
+from forecast_platform_tests.worlds import settings_for
+
+
+def _at(root: Path, moment: str, **changes: object) -> Settings:
+    """Settings whose clock stands at `moment`, Los Angeles being eight hours (seven in summer) behind UTC."""
+    found = dt.datetime.fromisoformat(moment).replace(tzinfo=dt.timezone.utc)
+    return settings_for(root, **changes).with_clock(lambda: found)
+
+
+def _facts(settings: Settings) -> dict[str, Fact]:
+    return {fact.name: fact for fact in health(settings).facts}
+
+
+def test_a_platform_up_to_date_is_good(root: Path) -> None:
+    facts = _facts(_at(root, "2018-03-31T20:00"))
+    for series in ("Alpha", "Beta"):
+        # 30 March was Good Friday: the close of the 29th is the newest there can be.
+        assert facts[f"data {series}"] == Fact(f"data {series}", "good", "newest close 2018-03-29, due 2018-03-29")
+        for model in ("naive", "random_walk"):
+            assert facts[f"forecast {series} {model} v1.0"].state == "good"
+    assert facts["disk"].state == "good"
+
+
+def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(root: Path) -> None:
+    early, late = _at(root, "2018-04-01T17:59"), _at(root, "2018-04-01T18:01")
+    assert due_forecast(early) == dt.date(2018, 3, 31)
+    assert due_forecast(late) == dt.date(2018, 4, 1)
+    assert _facts(early)["forecast Alpha naive v1.0"].state == "good"
+    found = _facts(late)["forecast Alpha naive v1.0"]
+    assert found.state == "bad"
+    assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
+    assert "forecast-platform backfill --commodity Alpha --models naive" in found.text
+
+
+def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
+    facts = _facts(_at(root, "2018-03-31T20:00", active_versions=("v2.0",)))
+    assert facts["forecast Beta naive v2.0"].state == "bad"
+    assert facts["forecast Beta naive v1.0"].state == "good"
+
+
+def test_late_data_warn_and_stale_data_are_bad(root: Path) -> None:
+    assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha"].state == "warn"
+    found = _facts(_at(root, "2018-04-09T20:00"))["data Alpha"]
+    assert (found.state, "8 days late" in found.text) == ("bad", True)
+
+
+def test_a_full_disk_is_bad(root: Path) -> None:
+    found = _facts(_at(root, "2018-03-31T20:00", min_free_gb=1e9))["disk"]
+    assert found.state == "bad"
+    assert "writes stop below" in found.text
+
+
+def test_without_an_instance_it_answers_and_creates_none(root: Path) -> None:
+    settings = _at(root, "2018-03-31T20:00")
+    assert _facts(settings)["dagster"].state == "bad"
+    assert not (settings.warehouse / "_dagster").exists()
+
+
+def test_a_damaged_instance_is_a_fact_not_an_error(root: Path) -> None:
+    settings = _at(root, "2018-03-31T20:00")
+    home = Launcher(settings).home
+    (home / "dagster.yaml").write_text("no_such_key: 1\n")
+    assert _facts(settings)["dagster"].state == "bad"
+
+
+def test_an_empty_warehouse_is_told_apart_from_a_late_one(tmp_path: Path, root: Path) -> None:
+    facts = _facts(_at(root, "2018-03-31T20:00", warehouse=tmp_path / "empty"))
+    assert "none yet" in facts["forecast Alpha naive v1.0"].text
+    assert "materialize unified_data" in facts["data Alpha"].text
+
+
+def test_daemons_that_never_ran_are_bad_where_automation_is_on(root: Path) -> None:
+    for automation, state in ((True, "bad"), (False, "warn")):
+        settings = settings_for(root, automation=automation)
+        Launcher(settings).instance  # noqa: B018 - makes the instance
+        found = _facts(settings)["daemons"]
+        assert found.state == state
+    assert "automation is off" in found.text
+
+
+_healthy = {"now": True}
+
+
+@asset
+def sometimes() -> None:
+    """Fails where it is told to."""
+    if not _healthy["now"]:
+        raise ValueError("told to")
+
+
+def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(root)
+    instance = Launcher(settings).instance
+    assert _facts(settings)["failed runs"].state == "good"
+    monkeypatch.setitem(_healthy, "now", False)
+    done = materialize([sometimes], instance=instance, raise_on_error=False)
+    found = _facts(settings)["failed runs"]
+    assert found.state == "bad"
+    assert done.run_id[:8] in found.text
+
+
+def test_http_answers_200_where_healthy_and_503_where_not(root: Path, tmp_path: Path) -> None:
+    good = _at(root, "2018-03-31T20:00", automation=False)
+    Launcher(good).instance  # noqa: B018 - makes the instance
+    with server(good, 0) as listening, _serving(listening):
+        with urllib.request.urlopen(f"http://127.0.0.1:{listening.server_port}/health") as reply:
+            assert (reply.status, json.loads(reply.read())["healthy"]) == (200, True)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{listening.server_port}/other")
+    with server(_at(root, "2018-05-31T20:00"), 0) as listening, _serving(listening):
+        with pytest.raises(urllib.error.HTTPError) as found:
+            urllib.request.urlopen(f"http://127.0.0.1:{listening.server_port}/health")
+        assert found.value.code == 503
+        assert json.loads(found.value.read())["state"] == "bad"
+
+
+class _serving:
+    def __init__(self, listening: object) -> None:
+        import threading
+
+        self.listening = listening
+        self.thread = threading.Thread(target=listening.serve_forever, daemon=True)  # type: ignore[attr-defined]
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.listening.shutdown()  # type: ignore[attr-defined]
+        self.thread.join()
+
+
+def test_the_worst_fact_is_the_state_and_comes_first() -> None:
+    at = dt.datetime(2018, 1, 1, tzinfo=dt.timezone.utc)
+    report = HealthReport(at, [Fact("one", "good", "fine"), Fact("two", "warn", "hm"), Fact("three", "bad", "no")])
+    assert (report.state, report.healthy) == ("bad", False)
+    assert report.lines()[0].startswith("bad  three")
+    assert HealthReport(at, report.facts[:2]).healthy
