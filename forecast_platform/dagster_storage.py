@@ -21,8 +21,6 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
 
-from forecast_platform.dagster_home import instance_home
-
 if TYPE_CHECKING:
     from dagster import EventLogEntry
     from dagster._serdes import ConfigurableClassData
@@ -65,6 +63,8 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteEventLogStorage:
         """This class from dagster.yaml's `config` block (the parent's method returns the parent's class)."""
+        from forecast_platform.dagster_home import instance_home
+
         return cls(str(config_value.get("base_dir") or instance_home()), inst_data=inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:

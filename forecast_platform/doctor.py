@@ -26,7 +26,13 @@ UI_PORT = 3000
 SLOW_DEFINITIONS_SECONDS = 3.0
 LOW_MEMORY_GB = 1.5
 
-_MODULES = {"xgboost-cpu": "xgboost", "databricks-sdk": "databricks.sdk"}
+_MODULES = {
+    "xgboost-cpu": "xgboost",
+    "databricks-sdk": "databricks.sdk",
+    "pyyaml": "yaml",
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
+}
 """Import names of distributions that are called otherwise."""
 
 Check = Callable[[Settings], Iterator[Finding]]

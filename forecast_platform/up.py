@@ -11,9 +11,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
+from forecast_platform.housekeeping.health import Cached, respond
 from forecast_platform.launch import prepare_home
 from forecast_platform.services import (
     ServiceError,
@@ -59,9 +60,20 @@ def up(settings: Settings, host: str, port: int) -> int:
 
 
 class _ReportsHandler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files below one folder."""
+    """GET and HEAD of files below one folder, and GET of /health."""
 
     server_version = REPORTS_SERVER
+
+    def __init__(self, *args: Any, health: Cached, **kwargs: Any) -> None:
+        self._health = health
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        """A file, or the platform's health as JSON."""
+        if self.path.partition("?")[0] == "/health":
+            respond(self, self._health())
+        else:
+            super().do_GET()
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
         """As the parent does, but a link that leads out of the folder is not followed."""
@@ -90,7 +102,9 @@ def _reports(settings: Settings) -> Iterator[bool]:
         return
     settings.reports.mkdir(parents=True, exist_ok=True)
     try:
-        server = ThreadingHTTPServer((host, port), partial(_ReportsHandler, directory=str(settings.reports)))
+        server = ThreadingHTTPServer(
+            (host, port), partial(_ReportsHandler, directory=str(settings.reports), health=Cached(settings))
+        )
     except OSError as error:
         raise ServiceError(
             f"reports: {host}:{port} cannot be used ({error.strerror}): set {PREFIX}REPORTS_URL to a free address, "

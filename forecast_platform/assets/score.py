@@ -12,10 +12,12 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.progress import reporter
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
 
+PREFIX = "forecast_metadata"
+
 
 def key(model: str) -> AssetKey:
     """The asset of one model's scores."""
-    return AssetKey(["forecast_metadata", model])
+    return AssetKey([PREFIX, model])
 
 
 def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
@@ -42,7 +44,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.display import report
+        from forecast_platform.pipeline.display import report, report_address
         from forecast_platform.pipeline.scoring import score
 
         platform: Platform = context.resources.platform
@@ -51,9 +53,12 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
             for series, windows in requested(context, platform.settings.series_names).items()
         ]
+        # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
+        selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
+        last = max(selected or platform.settings.models)
         links = {}
         for outcome in outcomes:
-            address = report(platform, outcome.series)
+            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         rows = platform.warehouse.rows(FORECAST_METADATA)

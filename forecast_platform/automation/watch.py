@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forecast_platform.settings import Settings
+from forecast_platform.sources.base import source_for
 
 Signature = Mapping[str, tuple[int, int]]
 """File -> size and time of change in ns."""
@@ -23,8 +24,17 @@ class Look:
 
 
 def signature(settings: Settings) -> dict[str, tuple[int, int]]:
-    """Size and time of change of every file that a landing source reads; empty for a source without files."""
-    if settings.landing is None or settings.source != "landing":
+    """Size and time of change of every file that a landing source reads; empty for a source without files.
+
+    Feeds are asked first, as often as they allow: what they bring lies in the same files.
+    """
+    if settings.source == "feeds":
+        from forecast_platform.sources.feeds import FeedSource
+
+        source = source_for(settings)
+        if isinstance(source, FeedSource):
+            source.refresh(settings.series)
+    if settings.landing is None or settings.source not in ("landing", "feeds"):
         return {}
     found = {}
     for name in (*(f"market/{one.stem}" for one in settings.series), "macro", "weather"):

@@ -272,6 +272,17 @@ class Cached:
             return self._known[1]
 
 
+def respond(handler: BaseHTTPRequestHandler, found: HealthReport) -> None:
+    """Answer a request with the report as JSON: 200 where healthy, 503 where not."""
+    content = found.to_json().encode()
+    handler.send_response(200 if found.healthy else 503)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(content)))
+    handler.send_header("Cache-Control", "no-store")
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
 @contextmanager
 def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[ThreadingHTTPServer]:
     """A server whose /health answers JSON: 200 where healthy, 503 where not. Raises SettingsError for a taken port."""
@@ -282,14 +293,7 @@ def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[T
             if self.path.partition("?")[0].rstrip("/") not in ("", "/health"):
                 self.send_error(404, "ask for /health")
                 return
-            found = report()
-            content = found.to_json().encode()
-            self.send_response(200 if found.healthy else 503)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(content)
+            respond(self, report())
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

@@ -12,6 +12,7 @@ from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import NoForecastError, Reader
+from forecast_platform.reports import page
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def metadata_frame(platform: Platform, series: str) -> pd.DataFrame:
     """All forecast_metadata rows of a series, sorted."""
     rows = platform.warehouse.read(FORECAST_METADATA, where={"commodity": series})
     return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
+
+
+def report_address(platform: Platform, series: str) -> str | None:
+    """Address of a series' report; None where none was written yet."""
+    name = page.file_name("leaderboard", series)
+    return f"{platform.settings.reports_url}/{name}" if (platform.settings.reports / name).is_file() else None
 
 
 def report(platform: Platform, series: str) -> str | None:
