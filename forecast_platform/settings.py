@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+import pydantic_settings
 from pydantic import (
     Field,
     PrivateAttr,
@@ -19,7 +21,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
@@ -70,7 +78,7 @@ class Settings(BaseSettings):
     series: tuple[SeriesSettings, ...] = Field(
         default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
     )
-    models: tuple[str, ...] = Field(
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=lambda: tuple(registry.names()), description="Models to train and forecast with."
     )
     train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
@@ -79,7 +87,7 @@ class Settings(BaseSettings):
     n_paths: int = Field(default=2000, ge=100, le=2000, description="Simulated paths a forecast.")
     seed: int = Field(default=20180101, ge=0, lt=2**63, description="Seed of the shared random numbers.")
     model_version: str = Field(default="v1.0", description="Version tag that new models and forecasts carry.")
-    active_versions: tuple[str, ...] = Field(
+    active_versions: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Further version tags the daily run covers beside model_version."
     )
     start_date: dt.date = Field(
@@ -179,6 +187,16 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("models", "active_versions", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """A variable's text: names with commas between, or a JSON list."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("models")
     @classmethod
@@ -347,11 +365,30 @@ def build(**values: Any) -> Settings:
     try:
         _refuse_unknown_variables()
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
-        if path and not Path(path).is_file():
-            raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: no such file")
+        if path:
+            _refuse_unreadable(Path(path))
         return Settings(**values)
+    except pydantic_settings.SettingsError as error:
+        name = re.findall(r'field "(\w+)"', str(error))[:1]
+        variable = f"{PREFIX}{name[0].upper()}" if name else PREFIX
+        raise SettingsError(
+            f"{variable} = {os.environ.get(variable)!r}: JSON is needed, such as a list or a mapping"
+        ) from error
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
+
+
+def _refuse_unreadable(path: Path) -> None:
+    import yaml
+
+    if not path.is_file():
+        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: no such file")
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: not readable as YAML: {error}") from error
+    if found is not None and not isinstance(found, dict):
+        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: settings are `name: value` lines, not a list")
 
 
 def _refuse_unknown_variables() -> None:

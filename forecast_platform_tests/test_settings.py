@@ -64,6 +64,8 @@ def test_the_environment_overrides_the_yaml_file(tmp_path: Path, monkeypatch: py
         ("SOURCE", "landing", ["FORECAST_PLATFORM_LANDING is not set"]),
         ("MODEL_VERSION", "v 1", ["model_version", "'v 1'", "letters"]),
         ("COMPUTE", "abacus", ["compute", "'abacus'", "'local'"]),
+        ("SERIES", "Coffee", ["FORECAST_PLATFORM_SERIES", "'Coffee'", "JSON"]),
+        ("MODELS", "naive,oracle", ["models", "oracle", "naive"]),
         ("SERIES", '[{"name": "Cof fee"}]', ["series", "Cof fee", "letters"]),
         ("SERIES", '[{"name": "Coffee", "colour": "brown"}]', ["series.0.colour", "brown"]),
         ("SERIES", '[{"name": "Coffee"}, {"name": "coffee"}]', ["differ by more than case"]),
@@ -88,3 +90,23 @@ def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> Non
     series = [{"name": f"S{number}"} for number in range(9)]
     with pytest.raises(SettingsError, match="split the series over several code locations"):
         build(series=series, end_date=None)
+
+
+def test_a_list_of_names_may_be_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_MODELS", "naive, xgboost")
+    monkeypatch.setenv("FORECAST_PLATFORM_ACTIVE_VERSIONS", '["v1.1"]')
+    settings = build()
+    assert settings.models == ("naive", "xgboost")
+    assert settings.active_versions == ("v1.1",)
+
+
+@pytest.mark.parametrize(("text", "told"), [("models: [", "not readable as YAML"), ("- naive", "not a list")])
+def test_a_yaml_file_that_holds_no_settings_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(text)
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    with pytest.raises(SettingsError, match=told) as caught:
+        build()
+    assert str(file) in str(caught.value)
