@@ -28,13 +28,17 @@ def instance_home(settings: Settings | None = None) -> Path:
     return Path(chosen).expanduser().absolute() if chosen else (settings or load()).warehouse / "_dagster"
 
 
-class HomeRunStorage(SqliteRunStorage):
-    """Dagster's SQLite run storage in `instance_home()`, in the default place."""
+class _InHome:
+    """A storage that takes no configuration: its folder follows from the environment."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Nothing is configured: the folder follows from the environment."""
+        """Nothing is configured."""
         return {}
+
+
+class HomeRunStorage(_InHome, SqliteRunStorage):
+    """Dagster's SQLite run storage in `instance_home()`, in the default place."""
 
     @classmethod
     def from_config_value(
@@ -44,13 +48,8 @@ class HomeRunStorage(SqliteRunStorage):
         return cls.from_local(str(instance_home() / "history"), inst_data=inst_data)
 
 
-class HomeScheduleStorage(SqliteScheduleStorage):
+class HomeScheduleStorage(_InHome, SqliteScheduleStorage):
     """Dagster's SQLite schedule storage in `instance_home()`, in the default place."""
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Nothing is configured: the folder follows from the environment."""
-        return {}
 
     @classmethod
     def from_config_value(
@@ -61,13 +60,8 @@ class HomeScheduleStorage(SqliteScheduleStorage):
         return cast(HomeScheduleStorage, cls.from_local(str(instance_home() / "schedules"), inst_data=inst_data))
 
 
-class HomeComputeLogManager(LocalComputeLogManager):
+class HomeComputeLogManager(_InHome, LocalComputeLogManager):
     """Step output in `instance_home()`, in the default place."""
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Nothing is configured: the folder follows from the environment."""
-        return {}
 
     @classmethod
     def from_config_value(

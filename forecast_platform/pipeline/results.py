@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -51,12 +52,22 @@ def ranges_text(days: Iterable[dt.date], most: int = 6) -> str:
     return text + (f" and {len(found) - most} more ranges" if len(found) > most else "")
 
 
+_DAYS = re.compile(r"\b(\d+) days\b")
+
+
 def failures_text(failed: dict[dt.date, str], most: int = 4) -> str:
-    """Failed keys grouped by their reason."""
+    """Failed keys grouped by their reason; reasons that differ in a number of days only are one: `6 to 57 days`."""
     by_reason: dict[str, list[dt.date]] = {}
     for day, reason in failed.items():
-        by_reason.setdefault(reason, []).append(day)
-    lines = [f"{ranges_text(days)}: {reason}" for reason, days in list(by_reason.items())[:most]]
+        by_reason.setdefault(_DAYS.sub("# days", reason, count=1), []).append(day)
+    lines = [
+        f"{ranges_text(days)}: {_reason([failed[day] for day in days])}" for days in list(by_reason.values())[:most]
+    ]
     if len(by_reason) > most:
         lines.append(f"and {len(by_reason) - most} more reasons (see forecast_metadata.error)")
     return "\n".join(lines)
+
+
+def _reason(reasons: list[str]) -> str:
+    counts = sorted({int(found[1]) for found in map(_DAYS.search, reasons) if found})
+    return reasons[0] if len(counts) < 2 else _DAYS.sub(f"{counts[0]} to {counts[-1]} days", reasons[0], count=1)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform.pipeline import inference
 from forecast_platform.pipeline.inference import Chunk, forecast, forecast_chunk, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import paths_of
@@ -228,16 +227,13 @@ def test_point_forecasts_are_the_statistics_of_the_stored_paths(small: Path) -> 
         assert (rows.target_date.to_numpy() == np.array([day + dt.timedelta(days=h) for h in range(14)])).all()
 
 
-def test_what_was_live_is_archived_when_it_is_replaced_and_as_of_reads_it(
-    small: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    platform = _platform(small)
+def test_what_was_live_is_archived_when_it_is_replaced_and_as_of_reads_it(small: Path) -> None:
+    day, published = dt.date(2018, 1, 9), dt.datetime(2018, 1, 9, 17, tzinfo=dt.timezone.utc)
+    platform = Platform.from_settings(settings_for(small).with_clock(lambda: published))
     reader = Reader(platform.settings, platform.warehouse)
-    monkeypatch.setattr(inference.publish, "is_backfill", lambda *_: False)
-    day = dt.date(2018, 1, 9)
     forecast(platform, "Alpha", "naive", [day])
     live = reader.paths("Alpha", "naive", day)[day]
-    published = dt.datetime.now(dt.timezone.utc)
+    platform = _platform(small)
     file = small / "landing" / "market" / "alpha.csv"
     frame = pd.read_csv(file)
     frame.loc[frame.date == "2018-01-08", "close"] *= 1.05
