@@ -222,6 +222,21 @@ def answers(host: str, port: int) -> str | None:
         return None
 
 
+def load_error(host: str, port: int) -> str | None:
+    """Why the code location did not load, as the webserver at this address has it; None where it did."""
+    reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
+    asked = "{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{... on PythonError{message}}}}}}"
+    request = urllib.request.Request(  # noqa: S310 - http, built here
+        f"http://{reached}:{port}/graphql",
+        data=json.dumps({"query": asked}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - http, built above
+        entries = json.loads(reply.read())["data"]["workspaceOrError"]["locationEntries"]
+    found = [(entry["locationOrLoadError"] or {}).get("message") for entry in entries]
+    return next((message.strip() for message in found if message), None)
+
+
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen at this address."""
     try:

@@ -25,6 +25,7 @@ from forecast_platform.services import (
     free_port,
     is_free,
     is_loopback,
+    load_error,
 )
 from forecast_platform.settings import PREFIX, Settings
 
@@ -48,6 +49,11 @@ def up(settings: Settings, host: str, port: int) -> int:
                 _refuse_taken(host, port)
                 services.start_all(endpoint, host, port)
                 _announce(settings, host, port, home, reports)
+                if broken := load_error(host, port):
+                    print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
+                    print(
+                        "          mend it, then press Reload in the UI's Deployment page; `forecast-platform doctor` helps"
+                    )
                 services.wait()
             finally:
                 services.stop()
