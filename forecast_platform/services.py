@@ -226,7 +226,7 @@ def load_error(host: str, port: int) -> str | None:
     """Why the code location did not load, as the webserver at this address has it; None where it did."""
     reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
     asked = "{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{... on PythonError{message}}}}}}"
-    request = urllib.request.Request(  # noqa: S310 - http, built here
+    request = urllib.request.Request(
         f"http://{reached}:{port}/graphql",
         data=json.dumps({"query": asked}).encode(),
         headers={"Content-Type": "application/json"},

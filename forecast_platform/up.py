@@ -51,9 +51,7 @@ def up(settings: Settings, host: str, port: int) -> int:
                 _announce(settings, host, port, home, reports)
                 if broken := load_error(host, port):
                     print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
-                    print(
-                        "          mend it, then press Reload in the UI's Deployment page; `forecast-platform doctor` helps"
-                    )
+                    print("          mend it and press Reload on the Deployment page; `forecast-platform doctor` helps")
                 services.wait()
             finally:
                 services.stop()
