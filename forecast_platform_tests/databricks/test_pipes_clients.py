@@ -14,12 +14,21 @@ from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
+pytestmark = pytest.mark.usefixtures("_no_jvm")
+
 VOLUME = "/Volumes/main/forecast/pipes"
+
+
+@pytest.fixture
+def _no_jvm(workspace: Workspace) -> None:
+    """The reporting code asks for the cluster's tags only; one slow test below asks a JVM for them."""
+    workspace.spark = False
+
 
 REPORT = """
 with open_dagster_pipes({arguments}) as pipes:
     pipes.log.info("from the cluster")
-    if pipes.get_extra("fail"):
+    if pipes.extras.get("fail"):
         raise ValueError("the remote code failed")
     pipes.report_asset_materialization(metadata={{"answer": pipes.get_extra("answer")}})
 """
@@ -76,7 +85,7 @@ def _environment() -> Any:
 
 
 def _check(result: Any, workspace: Workspace) -> None:
-    assert result.success
+    assert result.success, [task.output for run in workspace.jobs.runs.values() for task in run.tasks]
     [event] = result.get_asset_materialization_events()
     metadata = event.materialization.metadata
     assert metadata["answer"].value == 42
@@ -151,6 +160,21 @@ def test_throttled_polls_are_waited_out(workspace: Workspace, client: WorkspaceC
 
     workspace.faults.add(Fault("throttle", "*/runs/get", times=times, retry_after=0.1))
     path = script(workspace, _source(*DBFS))
+    task = {"task_key": "main", "spark_python_task": {"python_file": path}, "new_cluster": NODE}
+    result, _ = _materialize(_dbfs_client(client), task, {"answer": 42})
+    _check(result, workspace)
+
+
+@pytest.mark.slow
+def test_the_classic_client_reports_from_a_process_with_a_spark_session(
+    workspace: Workspace, client: WorkspaceClient
+) -> None:
+    import shutil
+
+    if shutil.which("java") is None:
+        pytest.skip("no Java: JVM Spark cannot start")
+    workspace.spark = True
+    path = script(workspace, _source(*DBFS) + "assert spark.range(3).count() == 3\n")
     task = {"task_key": "main", "spark_python_task": {"python_file": path}, "new_cluster": NODE}
     result, _ = _materialize(_dbfs_client(client), task, {"answer": 42})
     _check(result, workspace)

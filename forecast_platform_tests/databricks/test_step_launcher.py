@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Any:
+    (tmp_path / "dagster").mkdir()
     with DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
         yield made
 

@@ -210,6 +210,8 @@ class Execution:
                 "root": str(self.workspace.root),
                 "wheels": [str(self.workspace.local(wheel)) for wheel in self._dependencies(task)[0]],
                 "secrets": self.workspace.access.scopes,
+                "spark": self.workspace.spark,
+                "conf": _usage_tags(task),
                 "run": {"run_id": task.run_id, "job_run_id": self.run.run_id, "job_id": self.run.job_id},
                 "fail": self.workspace.faults.for_task("task", task.key) is not None,
                 "result": str(home / "result.json"),
@@ -282,3 +284,17 @@ class Execution:
             state.end("INTERNAL_ERROR", "FAILED", f"Run result unavailable: run failed with error message {reason}")
         else:
             state.end("TERMINATED", "SUCCESS")
+
+
+def _usage_tags(task: Task) -> dict[str, str]:
+    """What a classic cluster's Spark configuration says of the cluster; serverless compute has none."""
+    if task.cluster is None:
+        return {}
+    logs = task.cluster.spec.get("cluster_log_conf", {}).get("dbfs", {})
+    tags = {
+        "clusterId": task.cluster.cluster_id,
+        "clusterLogDeliveryEnabled": str(bool(logs)).lower(),
+        "clusterLogDestination": logs.get("destination", ""),
+        "sparkVersion": task.cluster.spec["spark_version"],
+    }
+    return {f"spark.databricks.clusterUsageTags.{name}": value for name, value in tags.items()}

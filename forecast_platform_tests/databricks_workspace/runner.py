@@ -3,8 +3,8 @@
 Started by execution.py with the task on stdin; standalone, because the code under test must come from the task's own
 wheels and paths. `/dbfs`, `/Volumes` and `/Workspace` are mapped to the workspace's folders in Python's own file
 functions (open, os, pathlib, import); libraries that open files natively (delta-rs, Arrow, the JVM) do not see the
-mapping, so give them real paths. `spark` and `sc` start a JVM session when first used; where there is no Spark or
-Java, using them raises.
+mapping, so give them real paths. `spark`, `sc` and SparkSession.getActiveSession start a JVM session when first used;
+where there is no Spark or Java, using them raises. A workspace made with spark=False gives a stand-in instead.
 """
 
 # pathlib is among what is mapped, and whatever ends a task becomes its result.
@@ -13,6 +13,7 @@ Java, using them raises.
 from __future__ import annotations
 
 import builtins
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import io
@@ -137,28 +138,72 @@ class Lazy:
     def __init__(self, make):
         self.__dict__["_make"] = make
 
-    def __getattr__(self, name):
+    def now(self):
+        """The thing itself."""
         if "_value" not in self.__dict__:
             self.__dict__["_value"] = self._make()
-        return getattr(self.__dict__["_value"], name)
+        return self.__dict__["_value"]
+
+    def __getattr__(self, name):
+        return getattr(self.now(), name)
 
 
-def session():
-    """The process's Spark session."""
+def session(spec):
+    """The process's Spark session: a JVM's, or (workspaces made with spark=False) the stand-in."""
+    if not spec["spark"]:
+        return StandIn(spec["conf"])
     import shutil
 
     try:
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise RuntimeError("this workspace has no Spark: pyspark is not installed") from error
-    if not os.environ.get("SPARK_REMOTE") and not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        raise RuntimeError("this workspace has no Spark engine: no Java, and SPARK_REMOTE is unset")
-    builder = SparkSession.builder.appName("databricks-workspace")
-    if not os.environ.get("SPARK_REMOTE"):
-        builder = (
-            builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.host", "127.0.0.1")
-        )
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        raise RuntimeError("this workspace has no Spark engine: no Java")
+    builder = SparkSession.builder.appName("databricks-workspace").master("local[2]")
+    for name, value in {**spec["conf"], "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}.items():
+        builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+class StandIn:
+    """Only a session's configuration, for tasks that do not compute with Spark: it is no Spark, and says so."""
+
+    def __init__(self, conf):
+        self.conf = types.SimpleNamespace(get=conf.get)
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"spark.{name}: this workspace was made with spark=False, it has no Spark engine")
+
+
+class ActiveSession(importlib.abc.MetaPathFinder):
+    """Makes SparkSession.getActiveSession start the session: on a cluster it is there before the task is."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def find_spec(self, name, path, target=None):
+        if name != "pyspark.sql.session":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader_exec = spec.loader.exec_module
+
+        def exec_module(module):
+            loader_exec(module)
+            real = module.SparkSession.getActiveSession
+            starting = []
+
+            def active():
+                if self.task.spec["spark"] and (starting or real() is not None):
+                    return real()
+                starting.append(True)
+                return self.task.spark.now()
+
+            module.SparkSession.getActiveSession = staticmethod(active)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 
 class Notebooks:
@@ -180,7 +225,7 @@ class Task:
     def __init__(self, spec):
         self.spec = spec
         self.mapping = Mapping(spec["root"])
-        self.spark = Lazy(session)
+        self.spark = Lazy(lambda: session(spec))
         self.sc = Lazy(lambda: self.spark.sparkContext)
 
     def names(self, widgets):
@@ -268,6 +313,8 @@ def main():
     found = {}
     unpack(spec["wheels"])
     task.mapping.install()
+    if spec["conf"]:
+        sys.meta_path.insert(0, ActiveSession(task))
     asked = spec["task"]
     try:
         if spec["fail"]:

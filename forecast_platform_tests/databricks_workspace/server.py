@@ -96,6 +96,7 @@ class Workspace:
 
     `cluster_start_seconds`: what a new cluster takes to start. `environment`: variables every process of the
     workspace has beside its cluster's own. `dbfs`: False for a workspace with DBFS switched off, as new ones are.
+    `spark`: False for tasks that use no Spark: they get a stand-in at once, where a JVM takes seconds to start.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class Workspace:
         cluster_start_seconds: float = 0.05,
         environment: dict[str, str] | None = None,
         dbfs: bool = True,
+        spark: bool = True,
         port: int = 0,
     ) -> None:
         self.root = root.resolve()
         self.cluster_start_seconds = cluster_start_seconds
         self.environment = dict(environment or {})
         self.dbfs_enabled = dbfs
+        self.spark = spark
         self.token = f"dapi{secrets.token_hex(16)}"
         self.tokens = {self.token: USER}
         self.oauth_clients: dict[str, str] = {}

@@ -10,6 +10,7 @@ from dagster import (
     JobDefinition,
     MaterializeResult,
     asset,
+    define_asset_job,
 )
 from dagster._core.definitions.no_step_launcher import no_step_launcher
 
@@ -27,8 +28,9 @@ def heavy(context: AssetExecutionContext) -> MaterializeResult:
 
 
 def _job(launcher: Any) -> JobDefinition:
-    graph = Definitions(assets=[heavy], resources={"pyspark_step_launcher": launcher})
-    return graph.resolve_implicit_global_asset_job_def()
+    job = define_asset_job("shipped", selection="*")
+    graph = Definitions(assets=[heavy], jobs=[job], resources={"pyspark_step_launcher": launcher})
+    return graph.resolve_job_def("shipped")
 
 
 def shipped_job() -> JobDefinition:
