@@ -37,7 +37,7 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The launcher's configuration for the workspace, with a short interval."""
-    monkeypatch.setenv("STEP_TOKEN", workspace.token)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
     cluster = {
         "spark_version": NODE["spark_version"],
         "nodes": {"node_types": {"node_type_id": NODE["node_type_id"]}},
@@ -47,11 +47,17 @@ def config(workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch)
         "run_config": {"cluster": {"new": cluster}, "run_name": "step"},
         "permissions": {},
         "databricks_host": workspace.host,
-        "databricks_token": {"env": "STEP_TOKEN"},
+        # Databricks' own code sets this variable, and no other, on the cluster, where the configuration is read again.
+        "databricks_token": {"env": "DATABRICKS_TOKEN"},
         "secrets_to_env_variables": [],
         "local_dagster_job_package_path": str(package),
         "poll_interval_sec": 0.2,
     }
+
+
+def remote_output(workspace: Workspace) -> list[dict[str, Any]]:
+    """What the tasks printed and raised."""
+    return [task.output for made in workspace.jobs.runs.values() for task in made.tasks]
 
 
 def run(instance: DagsterInstance, config: dict[str, Any]) -> Any:
@@ -74,7 +80,7 @@ def test_a_step_runs_on_the_cluster_and_its_events_are_dagsters_own(
     client.secrets.put_secret("keys", "password", string_value="hidden-value")
     secrets = [{"name": "PASSWORD", "key": "password", "scope": "keys"}]
     with run(instance, {**config, "secrets_to_env_variables": secrets}) as result:
-        assert result.success
+        assert result.success, remote_output(workspace)
     record = instance.get_latest_materialization_event(AssetKey("heavy"))
     assert record is not None
     assert record.asset_materialization is not None

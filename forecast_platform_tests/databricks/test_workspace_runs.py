@@ -104,6 +104,12 @@ def test_a_task_sees_nothing_of_the_callers_environment(
     assert output(client, run).logs == "False\n"
 
 
+def test_a_task_is_logged_in_to_its_own_workspace(workspace: Workspace, client: WorkspaceClient) -> None:
+    source = "from databricks.sdk import WorkspaceClient\nprint(WorkspaceClient().current_user.me().user_name)"
+    run = finish(client, python_task(script(workspace, source)))
+    assert output(client, run).logs == "someone@example.com\n", output(client, run)
+
+
 def test_a_notebook_reads_its_widgets_and_exits_with_its_result(client: WorkspaceClient) -> None:
     client.workspace.mkdirs("/Shared")
     client.workspace.upload("/Shared/greet.py", NOTEBOOK.encode())

@@ -1,4 +1,7 @@
-"""The parts of dbutils that need no workspace call: widgets, fs, secrets. Loaded by runner.py from its file."""
+"""What the runtime gives to code: dbutils' widgets, fs and secrets, and the modules that databricks-sdk looks for.
+
+Loaded by runner.py from its file.
+"""
 
 # The runner maps os and open, and keeps pathlib out of its way.
 # ruff: noqa: PTH103, PTH107, PTH110, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
@@ -6,6 +9,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import types
 
 
 class Widgets:
@@ -126,3 +131,15 @@ class Secrets:
 
     def getBytes(self, scope, key):
         return self.get(scope, key).encode()
+
+
+def install_runtime(names, host, token):
+    """The `dbruntime` modules, through which databricks-sdk finds the run's own credentials and the globals."""
+    runtime = types.ModuleType("dbruntime")
+    credentials = types.ModuleType("dbruntime.sdk_credential_provider")
+    credentials.init_runtime_native_auth = lambda: (host, lambda: {"Authorization": f"Bearer {token}"})
+    initializer = types.SimpleNamespace(get_namespace_globals=lambda: names)
+    runtime.UserNamespaceInitializer = types.SimpleNamespace(getOrCreate=lambda: initializer)
+    runtime.sdk_credential_provider = credentials
+    sys.modules["dbruntime"] = runtime
+    sys.modules["dbruntime.sdk_credential_provider"] = credentials

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets as random
 import shutil
 import signal
 import subprocess
@@ -204,12 +205,16 @@ class Execution:
 
     def _execute(self, task: Task) -> None:
         home = Path(tempfile.mkdtemp(prefix="databricks-task-"))
+        token = f"run{random.token_hex(16)}"
+        self.workspace.tokens[token] = self.run.user
         try:
             spec = {
                 "task": task.spec,
                 "root": str(self.workspace.root),
                 "wheels": [str(self.workspace.local(wheel)) for wheel in self._dependencies(task)[0]],
                 "secrets": self.workspace.access.scopes,
+                "host": self.workspace.host,
+                "token": token,
                 "spark": self.workspace.spark,
                 "conf": _usage_tags(task),
                 "run": {"run_id": task.run_id, "job_run_id": self.run.run_id, "job_id": self.run.job_id},
@@ -234,6 +239,7 @@ class Execution:
                 ending = self._wait(task, process)
             self._conclude(task, home, process, ending)
         finally:
+            self.workspace.tokens.pop(token, None)
             shutil.rmtree(home, ignore_errors=True)
 
     def _wait(self, task: Task, process: subprocess.Popen[bytes]) -> str | None:

@@ -315,6 +315,7 @@ def main():
     task.mapping.install()
     if spec["conf"]:
         sys.meta_path.insert(0, ActiveSession(task))
+    dbutils_parts.install_runtime(task.names({}), spec["host"], spec["token"])
     asked = spec["task"]
     try:
         if spec["fail"]:
