@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from forecast_platform.compute.databricks.connection import Connection
     from forecast_platform.compute.databricks.monitor import Ended
 
-OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,12 +63,16 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _guarded(function):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _guarded(
+    function: Callable[[argparse.Namespace, Settings, Connection], int],
+) -> Callable[[argparse.Namespace, Settings], int]:
+    """The command with its connection, and the workspace's errors as messages."""
+
     def command(options: argparse.Namespace, settings: Settings) -> int:
         from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 
         try:
-            return int(function(options, settings, Connection(settings.databricks)))
+            return function(options, settings, Connection(settings.databricks))
         except DatabricksError as error:
             _say(f"forecast-platform: {error}")
             return FAILED

@@ -42,8 +42,8 @@ class Connection:
             self.client: WorkspaceClient = WorkspaceClient(config=config)
         except ValueError as error:
             raise DatabricksError(
-                f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN "
-                "(or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile"
+                f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN"
+                " (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile"
             ) from None
 
     @property

@@ -28,7 +28,7 @@ MENDS = (
     (r"CANCELED|Run cancelled", "it was cancelled: submit it again; what was written is kept and not made twice"),
     (
         r"Could not reach driver|DRIVER_|unexpectedly terminated|OutOfMemory|exit code 137",
-        "the driver was lost (often out of memory): take a larger driver_node_type or fewer models at once, then submit "
+        "the driver was lost (often out of memory): a larger driver_node_type, or fewer models at once; then submit "
         "again; what was written is kept",
     ),
     (
