@@ -104,6 +104,9 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
         "compute": options.compute or "",
     }
     first = ("train",) if options.train and options.action != "train" else ()
+    if first and options.action == "backfill" and not options.start_date:
+        # Alone, training without a date is for today's window; here it is for all that are forecast.
+        parameters["start_date"] = "first"
     request = Request(
         actions=(*first, options.action),
         parameters={name: value for name, value in parameters.items() if value},

@@ -118,10 +118,7 @@ class Settings(BaseSettings):
     reports_url: str = Field(
         default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
     )
-    databricks: DatabricksOptions = Field(
-        default_factory=DatabricksOptions,
-        description="What `forecast-platform databricks` does; see DatabricksOptions.",
-    )
+    databricks: DatabricksOptions = Field(default_factory=DatabricksOptions, description="See DatabricksOptions.")
     min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
     automation: bool = Field(
         default=True, description="Schedules and sensors start switched on (never for a source that has ended)."

@@ -103,6 +103,18 @@ def test_training_then_inference_of_one_day(
     assert [step["written"] for step in inferred["steps"] if step["step"] == "forecast"] == [1]
 
 
+def test_a_backfill_with_training_makes_all_windows_and_dates_of_the_data(
+    remote: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--commodity", "Alpha", "--models", "naive", "--model-version-tag", "v2", "--compute", "local"]
+    assert shell("submit", "backfill", "--train", *chosen) == 0, capsys.readouterr().out
+    [run] = workspace.jobs.runs.values()
+    steps = [json.loads(task.output["notebook_output"]["result"])["steps"] for task in run.tasks]
+    assert [step["written"] for step in steps[0] if step["step"] == "train"] == [2]
+    whole = len(days("2017-07-01", "2018-03-30"))
+    assert [step["written"] for step in steps[1] if step["step"] == "forecast"] == [whole]
+
+
 def test_a_missing_model_fails_the_run_with_the_command_that_trains_it(
     remote: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

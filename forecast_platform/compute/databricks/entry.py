@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, failures_text
 from forecast_platform.settings import PREFIX, Settings, build
@@ -30,7 +31,8 @@ PARAMETERS = (
     "overwrite",
     "compute",
 )
-"""Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated."""
+"""Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
+`start_date` may be the word `first`, for the first date of the settings."""
 
 
 class TaskFailedError(RuntimeError):
@@ -79,7 +81,7 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
     version = given.get("model_version_tag", settings.model_version)
     report = Report(action)
     _ingest(platform, series, report)
-    windows = platform.frequency.starts(first, last or settings.today())
+    windows = platform.frequency.starts(first, last or max([first, *(expected_dates(platform, s)[-1] for s in series)]))
     if action == "train" or _flag(given, "train"):
         overwrite = action == "train" and _flag(given, "overwrite")
         _train(platform, series, models, windows, version, overwrite, report)
@@ -123,7 +125,7 @@ def _span(action: str, given: Mapping[str, str], settings: Settings) -> tuple[dt
     days = {}
     for name in ("start_date", "end_date"):
         try:
-            days[name] = dt.date.fromisoformat(given[name]) if name in given else None
+            days[name] = _date(given[name], settings) if name in given else None
         except ValueError as error:
             raise ParameterError(f"{name} = {given[name]!r}: a date such as 2022-12-30") from error
     limit = min(settings.today(), settings.end_date or dt.date.max)
@@ -139,6 +141,10 @@ def _span(action: str, given: Mapping[str, str], settings: Settings) -> tuple[dt
             f"start_date {first}, end_date {last}: dates between {settings.start_date} and {limit}, in this order"
         )
     return first, last
+
+
+def _date(text: str, settings: Settings) -> dt.date:
+    return settings.start_date if text == "first" else dt.date.fromisoformat(text)
 
 
 def _ingest(platform: Platform, series: Sequence[str], report: Report) -> None:
@@ -177,7 +183,6 @@ def _forecast(
     overwrite: bool,
     report: Report,
 ) -> None:
-    from forecast_platform.pipeline.coverage import expected_dates
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
     from forecast_platform.pipeline.scoring import score, write_actuals
