@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from forecast_platform import __version__, commands_ops
+from forecast_platform import __version__, commands_databricks, commands_ops
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
 
     commands_ops.register(commands)
+    commands_databricks.register(commands)
     return parser
 
 

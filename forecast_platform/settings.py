@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
+from forecast_platform.settings_databricks import DatabricksOptions
 from forecast_platform.settings_parts import EmailSettings, PublicationLag, SeriesSettings
 from forecast_platform.sources.feed_settings import FeedSettings
 
@@ -117,6 +118,7 @@ class Settings(BaseSettings):
     reports_url: str = Field(
         default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
     )
+    databricks: DatabricksOptions = Field(default_factory=DatabricksOptions, description="See DatabricksOptions.")
     min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
     automation: bool = Field(
         default=True, description="Schedules and sensors start switched on (never for a source that has ended)."

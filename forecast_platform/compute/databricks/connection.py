@@ -1,0 +1,91 @@
+"""The workspace's client: credentials as the SDK finds them, repeated calls where that is safe, no secret in a text."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from forecast_platform.settings_databricks import DatabricksOptions
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""Tries of a call that may be repeated, on an error that may pass."""
+
+RETRY_SECONDS = 120
+"""How long the SDK itself goes on with a call that is throttled or finds no connection."""
+
+_SHAPES = re.compile(r"\b(dapi|dose|dkea|dsce)[0-9a-f]{16,}(-\d+)?\b|(?<=Bearer )\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+"""What tokens look like, whoever they belong to."""
+
+
+class DatabricksError(RuntimeError):
+    """The workspace refused, or could not be reached; the message says what to do, and holds no secret."""
+
+
+class Connection:
+    """A workspace client whose errors are ours."""
+
+    def __init__(self, options: DatabricksOptions, *, pause: float = 1.0) -> None:
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.core import Config
+
+        self.options = options
+        self.pause = pause
+        try:
+            config = Config(profile=options.profile, retry_timeout_seconds=RETRY_SECONDS, product="forecast-platform")
+            self.client: WorkspaceClient = WorkspaceClient(config=config)
+        except ValueError as error:
+            raise DatabricksError(
+                f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN"
+                " (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile"
+            ) from None
+
+    @property
+    def host(self) -> str:
+        """The workspace's URL."""
+        return str(self.client.config.host)
+
+    def redact(self, text: str) -> str:
+        """`text` without this client's secrets, and without what looks like a token."""
+        config = getattr(getattr(self, "client", None), "config", None)
+        for name in ("token", "client_secret", "azure_client_secret", "password"):
+            value = getattr(config, name, None)
+            if value:
+                text = text.replace(str(value), "***")
+        return _SHAPES.sub("***", text)
+
+    def call(self, what: str, function: Callable[[], T]) -> T:
+        """Make a call that may be repeated (a read, an overwrite, a submission with an idempotency token).
+
+        The SDK itself waits out 429 and 503 and dropped connections; 500, 502 and 504 are tried again here.
+        Raises DatabricksError.
+        """
+        from databricks.sdk import errors
+        from requests import RequestException
+
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return function()
+            except (errors.InternalError, errors.DeadlineExceeded, errors.TemporarilyUnavailable) as error:
+                if attempt == ATTEMPTS:
+                    raise self._said(what, error, f"after {ATTEMPTS} tries") from None
+                time.sleep(self.pause * 2 ** (attempt - 1))
+            except (errors.Unauthenticated, errors.PermissionDenied) as error:
+                mend = (
+                    "the token is wrong or has expired, or its owner may not do this: make a new one, or ask an admin"
+                )
+                raise self._said(what, error, mend) from None
+            except (errors.DatabricksError, RequestException, TimeoutError, ValueError) as error:
+                raise self._said(what, error, "") from None
+        raise AssertionError("unreachable")
+
+    def _said(self, what: str, error: Exception, mend: str) -> DatabricksError:
+        code = getattr(error, "error_code", None)
+        text = f"{what} on {self.host}: {code + ': ' if code else ''}{error}"
+        return DatabricksError(self.redact(text) + (f"\n{mend}" if mend else ""))

@@ -1,0 +1,159 @@
+"""Upload: the package as a wheel, the notebooks, the settings file, and a record of what was deployed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from forecast_platform import __version__
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+
+NOTEBOOKS = ("train_models", "daily_inference", "backfill_spark")
+RECORD = "deployment.json"
+_SECRET = re.compile(r"(token|secret|password|api_?key)\s*:\s*\S", re.IGNORECASE)
+_HERE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a workspace folder holds, as paths that a cluster sees."""
+
+    folder: str
+    wheel: str
+    version: str
+    config: str | None
+
+
+def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | None = None) -> Deployment:
+    """Upload everything a run needs; what is there is replaced, except wheels, which are kept by their content."""
+    options = connection.options
+    folder = options.folder
+    name, content = (wheel.name, wheel.read_bytes()) if wheel else build_wheel()
+    # A cluster keeps a wheel by its path: the same path with another content would not be installed again.
+    home = f"{folder}/wheels/{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+    connection.call(f"making {home}", lambda: connection.client.workspace.mkdirs(home))
+    _upload(connection, f"{home}/{name}", content, "RAW")
+    say(f"wheel      {home}/{name} ({len(content):,} bytes)")
+    for notebook in NOTEBOOKS:
+        _upload(connection, f"{folder}/{notebook}", notebook_source(notebook), "SOURCE")
+        say(f"notebook   {folder}/{notebook}")
+    config = None
+    if options.config:
+        config = f"/Workspace{folder}/settings.yaml"
+        _upload(connection, f"{folder}/settings.yaml", settings_file(Path(options.config)), "RAW")
+        say(f"settings   {folder}/settings.yaml")
+    deployed = Deployment(folder, f"/Workspace{home}/{name}", __version__, config)
+    _upload(connection, f"{folder}/{RECORD}", json.dumps(asdict(deployed)).encode(), "RAW")
+    return deployed
+
+
+def deployment(connection: Connection) -> Deployment:
+    """What was deployed last. Raises DatabricksError where nothing was."""
+    from databricks.sdk.errors import NotFound
+    from databricks.sdk.service.workspace import ExportFormat
+
+    path = f"{connection.options.folder}/{RECORD}"
+
+    def read() -> bytes | None:
+        try:
+            exported = connection.client.workspace.export(path, format=ExportFormat.AUTO)
+        except NotFound:
+            return None
+        return base64.b64decode(exported.content or "")
+
+    content = connection.call(f"reading {path}", read)
+    if content is None:
+        raise DatabricksError(
+            f"nothing is deployed in {connection.options.folder} on {connection.host}: run "
+            "`forecast-platform databricks deploy` first"
+        )
+    return Deployment(**json.loads(content))
+
+
+def settings_file(path: Path) -> bytes:
+    """The settings for the cluster; refused where they seem to hold a secret, which a workspace file must not."""
+    try:
+        text = path.expanduser().read_text()
+    except OSError as error:
+        raise DatabricksError(f"databricks.config = {str(path)!r}: {error.strerror}") from error
+    hit = _SECRET.search(text)
+    if hit:
+        raise DatabricksError(
+            f"{path} seems to hold a secret ({hit[1]}): keep it in a Databricks secret scope and name it in "
+            "databricks.secrets (NAME: scope/key)"
+        )
+    return text.encode()
+
+
+def notebook_source(name: str) -> bytes:
+    """A notebook of the project: beside the package in a checkout, inside it once installed."""
+    for folder in (_HERE.parent / "notebooks", _HERE / "notebooks"):
+        if (folder / f"{name}.py").is_file():
+            return (folder / f"{name}.py").read_bytes()
+    raise DatabricksError(f"notebook {name}.py is not in {_HERE.parent / 'notebooks'}: install the package again")
+
+
+def build_wheel() -> tuple[str, bytes]:
+    """The package as it is here, as a wheel: (file name, content). The same source gives the same bytes.
+
+    Made without a build tool, which a machine that only operates the platform need not have: it is a pure Python
+    package. Its requirements are those of the installed distribution.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        about = distribution("forecast-platform")
+    except PackageNotFoundError as error:
+        raise DatabricksError("forecast-platform is not installed here: pip install -e . first") from error
+    info = f"forecast_platform-{__version__}.dist-info"
+    files: dict[str, bytes] = {}
+    for path in sorted(_HERE.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[f"forecast_platform/{path.relative_to(_HERE).as_posix()}"] = path.read_bytes()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        if (_HERE.parent / name).is_file():
+            files.setdefault(f"forecast_platform/{name}", (_HERE.parent / name).read_bytes())
+    needs = "".join(f"Requires-Dist: {need}\n" for need in about.requires or () if "extra ==" not in need)
+    files[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: forecast-platform\nVersion: {__version__}\n{needs}".encode()
+    )
+    files[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: forecast-platform\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    files[f"{info}/entry_points.txt"] = (
+        b"[console_scripts]\nforecast-platform = forecast_platform.cli:main\n"
+        b"forecast-platform-task = forecast_platform.compute.databricks.entry:main\n"
+    )
+    record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    return f"forecast_platform-{__version__}-py3-none-any.whl", buffer.getvalue()
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def _upload(connection: Connection, path: str, content: bytes, kind: str) -> None:
+    from databricks.sdk.service.workspace import ImportFormat, Language
+
+    connection.call(
+        f"uploading {path}",
+        lambda: connection.client.workspace.import_(
+            path,
+            content=base64.b64encode(content).decode(),
+            format=ImportFormat(kind),
+            language=Language.PYTHON if kind == "SOURCE" else None,
+            overwrite=True,
+        ),
+    )

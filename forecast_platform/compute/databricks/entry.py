@@ -1,0 +1,217 @@
+"""What runs on Databricks: one action with the job's parameters, over the tables that its settings name.
+
+Called by the notebooks and as the wheel's `forecast-platform-task`. No Dagster: the tables decide what is done, as
+everywhere, so that a run that was lost is repeated at no cost for the keys it had written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from forecast_platform.pipeline.coverage import expected_dates
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.results import Outcome, failures_text
+from forecast_platform.settings import PREFIX, Settings, build
+
+ACTIONS = ("train", "backfill", "infer")
+PARAMETERS = (
+    "config",
+    "commodity",
+    "models",
+    "start_date",
+    "end_date",
+    "model_version_tag",
+    "train",
+    "overwrite",
+    "compute",
+)
+"""Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
+`start_date` may be the word `first`, for the first date of the settings."""
+
+
+class TaskFailedError(RuntimeError):
+    """Some keys were not made; those that were are in the tables."""
+
+
+class ParameterError(ValueError):
+    """A parameter is wrong; nothing was done."""
+
+
+@dataclass
+class Report:
+    """What an action did, by step."""
+
+    action: str
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, step: str, outcome: Outcome) -> None:
+        """Keep a step's outcome, and print it: the run's log is read while it goes on."""
+        counts = {"written": len(outcome.written), "unchanged": len(outcome.skipped), "failed": len(outcome.failed)}
+        about = {"step": step, "series": outcome.series, "model": outcome.model, **counts, "rows": outcome.rows}
+        self.steps.append({**about, "seconds": round(outcome.seconds, 3)})
+        sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {json.dumps(self.steps[-1])}\n")
+        sys.stdout.flush()
+        if outcome.failed:
+            self.failures.append(f"{step} {outcome.series} {outcome.model}: {failures_text(outcome.failed)}")
+
+
+def run(action: str, parameters: Mapping[str, str]) -> str:
+    """Do `train`, `backfill` or `infer`; returns the report as JSON.
+
+    Raises ParameterError before anything is done, TaskFailedError after everything that can be done is.
+    """
+    if action not in ACTIONS:
+        raise ParameterError(f"action {action!r}: one of {', '.join(ACTIONS)}")
+    unknown = sorted(set(parameters) - set(PARAMETERS))
+    if unknown:
+        raise ParameterError(f"parameters {', '.join(unknown)}: known are {', '.join(PARAMETERS)}")
+    given = {name: value.strip() for name, value in parameters.items() if value and value.strip()}
+    settings = settings_for(given)
+    platform = Platform.from_settings(settings)
+    series = _chosen(given.get("commodity"), settings.series_names, "commodity")
+    models = _chosen(given.get("models"), settings.models, "models")
+    first, last = _span(action, given, settings)
+    version = given.get("model_version_tag", settings.model_version)
+    report = Report(action)
+    _ingest(platform, series, report)
+    windows = platform.frequency.starts(first, last or max([first, *(expected_dates(platform, s)[-1] for s in series)]))
+    if action == "train" or _flag(given, "train"):
+        overwrite = action == "train" and _flag(given, "overwrite")
+        _train(platform, series, models, windows, version, overwrite, report)
+    if action != "train":
+        _forecast(platform, series, models, first, last, version, _flag(given, "overwrite"), report)
+    if report.failures:
+        raise TaskFailedError(f"{action}: {len(report.failures)} steps have failed keys\n" + "\n".join(report.failures))
+    return json.dumps({"action": action, "steps": report.steps})
+
+
+def settings_for(given: Mapping[str, str]) -> Settings:
+    """The settings of this run: the file that `config` names, else the cluster's environment."""
+    values: dict[str, Any] = {}
+    if "config" in given:
+        # The environment names the file, so that workers and later code in this process find the same settings.
+        os.environ[f"{PREFIX}CONFIG"] = given["config"]
+    if "compute" in given:
+        values["compute"] = given["compute"]
+    return build(**values)
+
+
+def _chosen(text: str | None, known: Sequence[str], what: str) -> list[str]:
+    if text is None:
+        return list(known)
+    wanted = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ParameterError(f"{what} {', '.join(unknown)}: configured are {', '.join(known)}")
+    return [name for name in known if name in wanted]
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    value = given.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise ParameterError(f"{name} = {value!r}: true or false")
+    return value == "true"
+
+
+def _span(action: str, given: Mapping[str, str], settings: Settings) -> tuple[dt.date, dt.date | None]:
+    """First and last date; the last is None where it is the newest that each series' data allow."""
+    days = {}
+    for name in ("start_date", "end_date"):
+        try:
+            days[name] = _date(given[name], settings) if name in given else None
+        except ValueError as error:
+            raise ParameterError(f"{name} = {given[name]!r}: a date such as 2022-12-30") from error
+    limit = min(settings.today(), settings.end_date or dt.date.max)
+    if action == "infer":
+        day = days["start_date"] or days["end_date"] or limit
+        days = {"start_date": day, "end_date": day}
+    elif action == "train" and not days["start_date"]:
+        # A scheduled training run is for the window that has just begun.
+        days["start_date"] = limit
+    first, last = days["start_date"] or settings.start_date, days["end_date"]
+    if first < settings.start_date or (last or first) < first or (last or first) > limit:
+        raise ParameterError(
+            f"start_date {first}, end_date {last}: dates between {settings.start_date} and {limit}, in this order"
+        )
+    return first, last
+
+
+def _date(text: str, settings: Settings) -> dt.date:
+    return settings.start_date if text == "first" else dt.date.fromisoformat(text)
+
+
+def _ingest(platform: Platform, series: Sequence[str], report: Report) -> None:
+    from forecast_platform.pipeline.ingest import catch_up, ingest
+
+    stale, rejected = catch_up(platform, series)
+    report.failures.extend(f"refused by the source: {text}" for text in rejected)
+    for name, (first, last) in stale.items():
+        for outcome in ingest(platform, [name], first, last).outcomes.values():
+            report.add("ingest", outcome)
+
+
+def _train(
+    platform: Platform,
+    series: Sequence[str],
+    models: Sequence[str],
+    windows: Sequence[dt.date],
+    version: str,
+    overwrite: bool,
+    report: Report,
+) -> None:
+    from forecast_platform.pipeline.training import train
+
+    for name in series:
+        for model in models:
+            report.add("train", train(platform, name, model, windows, version=version, overwrite=overwrite))
+
+
+def _forecast(
+    platform: Platform,
+    series: Sequence[str],
+    models: Sequence[str],
+    first: dt.date,
+    last: dt.date | None,
+    version: str,
+    overwrite: bool,
+    report: Report,
+) -> None:
+    from forecast_platform.pipeline.inference import forecast
+    from forecast_platform.pipeline.publish import forecast_runs
+    from forecast_platform.pipeline.scoring import score, write_actuals
+
+    step: Callable[[str, Outcome], None] = report.add
+    changed: set[dt.date] = set()
+    for name in series:
+        newest = last or expected_dates(platform, name)[-1]
+        dates = [first + dt.timedelta(days=offset) for offset in range((newest - first).days + 1)]
+        for model in models:
+            outcome = forecast(platform, name, model, dates, version=version, overwrite=overwrite)
+            changed |= outcome.written
+            step("forecast", outcome)
+        step("actuals", write_actuals(platform, name, dates))
+        for model in models:
+            step("score", score(platform, name, model, platform.frequency.starts(first, newest), version=version))
+    forecast_runs(platform, sorted(changed))
+
+
+def main() -> None:
+    """The wheel's entry point: `--action=backfill --config=... --start_date=...`, as a job's named parameters come."""
+    parameters = {}
+    for argument in sys.argv[1:]:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not equals:
+            raise ParameterError(f"{argument!r}: arguments are --name=value")
+        parameters[name] = value
+    sys.stdout.write(run(parameters.pop("action", ""), parameters) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Watching a run, telling what went wrong in it, ending it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.compute.databricks.mends import suggest
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import BaseRun, Run, RunTask
+
+ENDED = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
+UPSTREAM = ("UPSTREAM_FAILED", "UPSTREAM_CANCELED", "EXCLUDED")
+_TRACE_LINES = 25
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that is over."""
+
+    run_id: int
+    result: str
+    message: str
+    url: str
+
+    @property
+    def success(self) -> bool:
+        """Whether every task succeeded."""
+        return self.result == "SUCCESS"
+
+
+@dataclass(frozen=True)
+class TaskError:
+    """Why one task of a run did not succeed."""
+
+    task: str
+    run_id: int
+    state: str
+    error: str
+    trace: str
+    log: str
+    mend: str
+    url: str
+
+
+def life_of(run: BaseRun | Run | RunTask) -> str:
+    """PENDING, RUNNING, ... as text."""
+    state = run.state
+    return state.life_cycle_state.value if state and state.life_cycle_state else "UNKNOWN"
+
+
+def result_of(run: BaseRun | Run | RunTask) -> str:
+    """SUCCESS, FAILED, ...; the life cycle's state where there is no result."""
+    state = run.state
+    return state.result_state.value if state and state.result_state else life_of(run)
+
+
+def watch(connection: Connection, run_id: int, say: Callable[[str], None]) -> Ended:
+    """Say each task's changes of state until the run is over. An interrupt leaves the run alone."""
+    options = connection.options
+    began = time.monotonic()
+    shown: dict[str, str] = {}
+    warned: set[str] = set()
+    estimate: float | None = None
+    first = True
+    while True:
+        run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+        if first:
+            first = False
+            estimate = usual_seconds(connection, run)
+            about = f"usually {_span(estimate)}" if estimate else "no earlier run of this name tells how long it takes"
+            say(f"{_clock()} run {run_id} {run.run_name}: {run.run_page_url}\n         {about}")
+        for task in run.tasks or []:
+            state = result_of(task) if life_of(task) in ENDED else life_of(task)
+            if shown.get(task.task_key) != state:
+                shown[task.task_key] = state
+                eta = ""
+                if state == "RUNNING" and estimate:
+                    left = estimate - (time.time() - (run.start_time or 0) / 1000)
+                    eta = f", about {_span(left)} left" if left > 0 else ", longer than usual"
+                say(f"{_clock()} {task.task_key}: {state} after {_span(time.monotonic() - began)}{eta}")
+            waited = time.time() - (task.start_time or 0) / 1000
+            if state == "PENDING" and waited > options.pending_warning_seconds and task.task_key not in warned:
+                warned.add(task.task_key)
+                say(f"{_clock()} {task.task_key}: waiting for {_span(waited)}: {_why_pending(connection, task)}")
+        if life_of(run) in ENDED:
+            message = (run.state.state_message if run.state else None) or ""
+            return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
+        time.sleep(options.poll_seconds)
+
+
+def usual_seconds(connection: Connection, run: Run) -> float | None:
+    """The median of the last successful runs of this name; None where there is none."""
+    import itertools
+
+    def earlier() -> list[float]:
+        found = itertools.islice(connection.client.jobs.list_runs(completed_only=True), 100)
+        return [
+            (other.end_time - other.start_time) / 1000
+            for other in found
+            if other.run_name == run.run_name and result_of(other) == "SUCCESS" and other.end_time and other.start_time
+        ]
+
+    known = connection.call("listing earlier runs", earlier)
+    return statistics.median(known[:9]) if known else None
+
+
+def errors(connection: Connection, run_id: int) -> list[TaskError]:
+    """Why each task that did not succeed did not; those that only waited for another are left out.
+
+    The traceback is in the output of the *task's* run, never in the parent's.
+    """
+    run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+    found = []
+    for task in run.tasks or []:
+        state = result_of(task)
+        if life_of(task) not in ENDED or state == "SUCCESS" or state in UPSTREAM:
+            continue
+        found.append(_task_error(connection, task, state))
+    if not found and life_of(run) in ENDED and result_of(run) != "SUCCESS":
+        message = connection.redact((run.state.state_message if run.state else None) or "")
+        found.append(
+            TaskError("(run)", run_id, result_of(run), message, "", "", suggest(message), run.run_page_url or "")
+        )
+    return found
+
+
+def _task_error(connection: Connection, task: RunTask, state: str) -> TaskError:
+    task_run = task.run_id or 0
+    output = connection.call(
+        f"reading the output of task {task.task_key}", lambda: connection.client.jobs.get_run_output(task_run)
+    )
+    message = (task.state.state_message if task.state else None) or ""
+    error = output.error or message
+    ended = _termination(connection, task)
+    everything = "\n".join([error, message, output.error_trace or "", ended])
+    return TaskError(
+        task=task.task_key,
+        run_id=task_run,
+        state=state,
+        error=connection.redact(error if not ended or ended in error else f"{error}\n{ended}"),
+        trace=connection.redact(output.error_trace or ""),
+        log=connection.redact(output.logs or ""),
+        mend=suggest(f"{state}\n{everything}"),
+        url=task.run_page_url or "",
+    )
+
+
+def _termination(connection: Connection, task: RunTask) -> str:
+    """Why the task's cluster ended, where that is no ordinary end."""
+    cluster_id = task.cluster_instance.cluster_id if task.cluster_instance else None
+    if not cluster_id:
+        return ""
+    cluster = connection.call(f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id))
+    reason = cluster.termination_reason
+    if reason is None or reason.code is None or reason.code.value in ("JOB_FINISHED", "INACTIVITY", "USER_REQUEST"):
+        return ""
+    details = ", ".join(f"{name}: {value}" for name, value in (reason.parameters or {}).items())
+    return f"cluster {cluster_id} ended: {reason.code.value}{' (' + details + ')' if details else ''}"
+
+
+def _why_pending(connection: Connection, task: RunTask) -> str:
+    cluster_id = task.cluster_instance.cluster_id if task.cluster_instance else None
+    text = (task.state.state_message if task.state else None) or "no reason given"
+    if cluster_id:
+        cluster = connection.call(
+            f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id)
+        )
+        text = f"cluster {cluster_id} is {cluster.state.value if cluster.state else 'unknown'}: {cluster.state_message}"
+    return f"{connection.redact(text)}; a pool, another node_type or existing_cluster_id starts sooner"
+
+
+def cancel(connection: Connection, run_id: int) -> Ended:
+    """End the run, and wait until it has ended. A run that is over is left as it is."""
+    connection.call(f"cancelling run {run_id}", lambda: connection.client.jobs.cancel_run(run_id))
+    while True:
+        run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+        if life_of(run) in ENDED:
+            message = (run.state.state_message if run.state else None) or ""
+            return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
+        time.sleep(min(2.0, connection.options.poll_seconds))
+
+
+def error_text(found: TaskError) -> str:
+    """A task's error as it is printed: what, the end of the traceback, the mend, where to look."""
+    lines = [f"task {found.task} (run {found.run_id}): {found.state}", f"  {found.error}"]
+    lines += [f"    {line}" for line in found.trace.strip().splitlines()[-_TRACE_LINES:]]
+    if found.mend:
+        lines.append(f"  to mend: {found.mend}")
+    lines.append(f"  {found.url}")
+    return "\n".join(lines)
+
+
+def full_log(ended: dict[str, Any], found: list[TaskError]) -> str:
+    """Everything known of a run, for the saved log."""
+    parts = ["\n".join(f"{name}: {value}" for name, value in ended.items())]
+    for error in found:
+        parts += [error_text(error), error.trace, error.log]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _clock() -> str:
+    return dt.datetime.now().astimezone().strftime("%H:%M:%S")
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

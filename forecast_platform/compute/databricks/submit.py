@@ -1,0 +1,187 @@
+"""Submitting: the run's payload from the options, and the guarantee that one request is never started twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.deploy import Deployment
+from forecast_platform.compute.databricks.monitor import ENDED, life_of
+from forecast_platform.settings_databricks import DatabricksOptions
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import SubmitTask
+
+NOTEBOOK_OF = {"train": "train_models", "backfill": "backfill_spark", "infer": "daily_inference"}
+ENVIRONMENT = "default"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run that is there, whether this call started it or an earlier one did."""
+
+    run_id: int
+    started: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: actions in order, each with the same parameters."""
+
+    actions: tuple[str, ...]
+    parameters: dict[str, str]
+    serverless: bool = False
+    cluster_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name; runs of one name are compared to tell how long one takes."""
+        return f"forecast-platform {' + '.join(self.actions)}"
+
+
+class Ledger:
+    """What was submitted from here, so that a request is found again after a crash. One small JSON file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """By request: the attempt's number and, once known, its run id."""
+        try:
+            return dict(json.loads(self.path.read_text()))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DatabricksError(
+                f"{self.path} is no JSON ({error}): delete it; runs are then found by monitor"
+            ) from error
+
+    def write(self, key: str, attempt: int, run_id: int | None) -> None:
+        """Keep the state of a request."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        known = {**self.read(), key: {"attempt": attempt, "run_id": run_id}}
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(known, indent=1))
+        temporary.replace(self.path)
+
+
+def submit(connection: Connection, deployed: Deployment, request: Request, ledger: Ledger) -> Submitted:
+    """Start the run, or find the one that the same request has started and that is not over yet.
+
+    The attempt's number is written before the call and is part of the idempotency token: a crash between the call and
+    its answer is repaired by asking again. Raises DatabricksError.
+    """
+    from databricks.sdk.service import jobs
+
+    options = connection.options
+    payload = tasks(options, deployed, request)
+    text = json.dumps([connection.host, request.name, payload], sort_keys=True)
+    key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    known = ledger.read().get(key, {"attempt": 1, "run_id": None})
+    attempt = int(known["attempt"])
+    if known["run_id"] is not None:
+        run = connection.call(
+            f"looking at run {known['run_id']}", lambda: _run_or_none(connection, int(known["run_id"]))
+        )
+        if run is not None and life_of(run) not in ENDED:
+            return Submitted(int(known["run_id"]), started=False)
+        attempt += 1
+    ledger.write(key, attempt, None)
+    built: list[SubmitTask] = [jobs.SubmitTask.from_dict(task) for task in payload]
+    more: dict[str, Any] = {}
+    if request.serverless:
+        spec = {"environment_version": "4", "dependencies": [deployed.wheel, *options.packages]}
+        more["environments"] = [jobs.JobEnvironment.from_dict({"environment_key": ENVIRONMENT, "spec": spec})]
+        if options.budget_policy_id:
+            more["budget_policy_id"] = options.budget_policy_id
+    answer = connection.call(
+        "submitting",
+        lambda: connection.client.jobs.submit(
+            run_name=request.name,
+            tasks=built,
+            idempotency_token=f"forecast-platform-{key[:32]}-{attempt}",
+            timeout_seconds=sum(_limit(options, action) for action in request.actions),
+            **more,
+        ),
+    )
+    run_id = int(answer.bind()["run_id"])
+    ledger.write(key, attempt, run_id)
+    return Submitted(run_id, started=True)
+
+
+def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) -> list[dict[str, Any]]:
+    """The run's tasks as the API takes them: one an action, each after the one before."""
+    parameters = {**({"config": deployed.config} if deployed.config else {}), **request.parameters}
+    found: list[dict[str, Any]] = []
+    for action in request.actions:
+        task: dict[str, Any] = {"task_key": action, "timeout_seconds": _limit(options, action)}
+        if found:
+            task["depends_on"] = [{"task_key": found[-1]["task_key"]}]
+        if request.serverless:
+            entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
+            task["python_wheel_task"] = {**entry, "named_parameters": {"action": action, **parameters}}
+            task["environment_key"] = ENVIRONMENT
+        else:
+            path = f"{deployed.folder}/{NOTEBOOK_OF[action]}"
+            task["notebook_task"] = {"notebook_path": path, "base_parameters": parameters, "source": "WORKSPACE"}
+            task["libraries"] = [
+                {"whl": deployed.wheel},
+                *({"pypi": {"package": package}} for package in options.packages),
+            ]
+            cluster = request.cluster_id or options.existing_cluster_id
+            if cluster:
+                task["existing_cluster_id"] = cluster
+            else:
+                task["new_cluster"] = new_cluster(options, action)
+        found.append(task)
+    return found
+
+
+def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
+    """The cluster of an action: a single node for training, `workers` for the rest."""
+    workers = options.training_workers if action == "train" else options.workers
+    cluster: dict[str, Any] = {
+        "spark_version": options.runtime,
+        "node_type_id": options.node_type,
+        "data_security_mode": options.data_security_mode,
+        "custom_tags": {"application": "forecast_platform", "action": action, **options.tags},
+    }
+    if options.driver_node_type:
+        cluster["driver_node_type_id"] = options.driver_node_type
+    variables: Mapping[str, str] = {
+        **options.environment,
+        **{name: "{{secrets/" + secret + "}}" for name, secret in options.secrets.items()},
+    }
+    if variables:
+        cluster["spark_env_vars"] = dict(variables)
+    if workers == 0:
+        cluster["num_workers"] = 0
+        cluster["spark_conf"] = {"spark.databricks.cluster.profile": "singleNode", "spark.master": "local[*]"}
+        cluster["custom_tags"]["ResourceClass"] = "SingleNode"
+    elif options.max_workers and options.max_workers > workers:
+        cluster["autoscale"] = {"min_workers": workers, "max_workers": options.max_workers}
+    else:
+        cluster["num_workers"] = workers
+    if options.spot and workers:
+        # The driver stays on demand: losing it loses the run.
+        cluster["aws_attributes"] = {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1}
+    return cluster
+
+
+def _limit(options: DatabricksOptions, action: str) -> int:
+    return options.training_timeout_seconds if action == "train" else options.timeout_seconds
+
+
+def _run_or_none(connection: Connection, run_id: int) -> Any:
+    """The run; None where the workspace no longer knows it (it keeps runs for 60 days)."""
+    from databricks.sdk.errors import NotFound
+
+    try:
+        return connection.client.jobs.get_run(run_id)
+    except NotFound:
+        return None

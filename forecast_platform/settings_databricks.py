@@ -1,0 +1,66 @@
+"""What can be set of Databricks. Credentials are no settings: the SDK reads them (DATABRICKS_HOST, DATABRICKS_TOKEN,
+DATABRICKS_CLIENT_ID and _SECRET, ARM_*, or a profile of ~/.databrickscfg)."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+RUNTIME = "17.3.x-cpu-ml-scala2.13"
+"""The supported runtime: 17.3 LTS ML (Python 3.12, Spark 4.0, pandas 2), supported until October 2028."""
+
+
+class DatabricksOptions(BaseModel):
+    """Where and on what a run of `forecast-platform databricks` is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: str | None = Field(default=None, description="Profile of ~/.databrickscfg, where there are several.")
+    folder: str = Field(
+        default="/Shared/forecast_platform", description="Workspace folder for notebooks, wheels and the settings file."
+    )
+    config: str | None = Field(
+        default=None, description="Local YAML file with the platform's settings as the cluster needs them."
+    )
+    runtime: str = Field(default=RUNTIME, description="Databricks runtime of new clusters.")
+    node_type: str = Field(default="i3.xlarge", description="Node type of new clusters (Azure: Standard_DS3_v2).")
+    driver_node_type: str | None = Field(default=None, description="Driver's node type; the workers' where unset.")
+    training_workers: int = Field(default=0, ge=0, le=64, description="Workers for training; 0 is a single node.")
+    workers: int = Field(default=4, ge=0, le=256, description="Workers for backfill and inference.")
+    max_workers: int | None = Field(default=None, ge=1, le=256, description="Autoscale from `workers` up to this.")
+    spot: bool = Field(default=False, description="Workers from the spot market, falling back to on-demand (AWS).")
+    existing_cluster_id: str | None = Field(default=None, description="Run on this cluster instead of a new one.")
+    packages: tuple[str, ...] = Field(default=(), description="Further requirements installed on the cluster.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Custom tags of new clusters, for cost reports.")
+    secrets: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of new clusters by secret: NAME: scope/key."
+    )
+    environment: dict[str, str] = Field(default_factory=dict, description="Environment variables of new clusters.")
+    data_security_mode: Literal["SINGLE_USER", "USER_ISOLATION", "NONE"] = Field(
+        default="SINGLE_USER", description="Access mode of new clusters; Unity Catalog needs one that is not NONE."
+    )
+    budget_policy_id: str | None = Field(default=None, description="Budget policy of serverless runs, for their cost.")
+    training_timeout_seconds: int = Field(default=7200, ge=60, description="Training runs are ended after this.")
+    timeout_seconds: int = Field(default=3600, ge=60, description="Backfill and inference runs are ended after this.")
+    poll_seconds: float = Field(default=10.0, gt=0, le=300, description="How often a watched run is looked at.")
+    pending_warning_seconds: float = Field(
+        default=600.0, gt=0, description="A run that waits this long for its cluster is said to, with why."
+    )
+
+    @field_validator("folder")
+    @classmethod
+    def _workspace_path(cls, value: str) -> str:
+        if not value.startswith("/") or value.startswith(("/Workspace", "/Volumes", "/dbfs")):
+            raise ValueError("a workspace path such as /Shared/forecast_platform, without /Workspace")
+        return value.rstrip("/")
+
+    @field_validator("secrets")
+    @classmethod
+    def _scope_and_key(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, secret in value.items():
+            if not re.match(r"^[^/{}]+/[^/{}]+$", secret):
+                # The value is not shown: it may be the secret itself.
+                raise ValueError(f"{name}: give scope/key of a Databricks secret, never the secret")
+        return value

@@ -1,0 +1,60 @@
+"""The bundle and the notebooks agree with the package: names, schedules, runtime, parameters."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from forecast_platform.compute.databricks.deploy import NOTEBOOKS
+from forecast_platform.compute.databricks.entry import PARAMETERS
+from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
+from forecast_platform.settings_databricks import RUNTIME
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "databricks.yml").read_text()))
+
+
+def test_the_schedules_are_first_of_january_and_july_and_eight_in_the_morning(bundle: dict[str, Any]) -> None:
+    schedules = {name: job.get("schedule") for name, job in bundle["resources"]["jobs"].items()}
+    assert schedules["train_models"]["quartz_cron_expression"] == "0 0 0 1 1,7 ?"
+    assert schedules["daily_inference"]["quartz_cron_expression"] == "0 0 8 * * ?"
+    assert schedules["backfill"] is None
+
+
+def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str, Any]) -> None:
+    for job in bundle["resources"]["jobs"].values():
+        assert job["max_concurrent_runs"] == 1
+        [task] = job["tasks"]
+        assert (ROOT / task["notebook_task"]["notebook_path"]).is_file()
+    assert bundle["variables"]["runtime"]["default"] == RUNTIME
+    assert set(NOTEBOOK_OF.values()) == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_holds_parameters_and_one_call_and_no_logic(name: str) -> None:
+    source = (ROOT / "notebooks" / f"{name}.py").read_text()
+    assert source.startswith("# Databricks notebook source\n# MAGIC %md\n")
+    assert "**The cluster needs**" in source
+    tree = ast.parse(source)
+    kinds = {type(node) for node in tree.body}
+    assert kinds <= {ast.Expr, ast.ImportFrom, ast.Assign}
+    imported = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert imported == ["forecast_platform.compute.databricks.entry"]
+    widgets = [
+        node.value.args[0].value
+        for node in tree.body
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func).startswith("dbutils.widgets.")
+        and isinstance(node.value.args[0], ast.Constant)
+    ]
+    assert set(widgets) <= set(PARAMETERS)
+    assert {"config", "commodity", "models", "start_date"} <= set(widgets)

@@ -1,0 +1,267 @@
+"""`forecast-platform databricks ...` from a shell against the workspace: deploy, submit, monitor, errors, cancel."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forecast_platform import settings
+from forecast_platform.cli import main
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+FOLDER = "/Shared/forecast_platform"
+
+
+@pytest.fixture(autouse=True)
+def _shell(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that is logged in to the workspace."""
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "local"))
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS", "0.1")
+    settings.load.cache_clear()
+
+
+class Shell:
+    """Runs commands, keeps what they print; no output ever holds the token."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], workspace: Workspace) -> None:
+        self.capsys, self.workspace = capsys, workspace
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        settings.load.cache_clear()
+        code = main(["databricks", *arguments])
+        captured = self.capsys.readouterr()
+        text = captured.out + captured.err
+        assert self.workspace.token not in text
+        return code, text
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], workspace: Workspace) -> Shell:
+    return Shell(capsys, workspace)
+
+
+def notebook(workspace: Workspace, name: str, code: str) -> None:
+    """Put other code in place of a deployed notebook: these tests are about runs, not forecasts."""
+    path = workspace.local(f"{FOLDER}/{name}")
+    path.write_text(f"# Databricks notebook source\n{code}\n")
+
+
+@pytest.fixture
+def deployed(shell: Shell, workspace: Workspace) -> Workspace:
+    assert shell("deploy")[0] == 0
+    notebook(workspace, "backfill_spark", "dbutils.notebook.exit('{}')")
+    notebook(workspace, "train_models", "dbutils.notebook.exit('{}')")
+    return workspace
+
+
+def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
+    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "cluster.yaml"
+    config.write_text("source: sample\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__CONFIG", str(config))
+    code, text = shell("deploy")
+    assert code == 0, text
+    record = json.loads(workspace.local(f"{FOLDER}/deployment.json").read_text())
+    with zipfile.ZipFile(workspace.local(record["wheel"])) as wheel:
+        names = set(wheel.namelist())
+        assert wheel.testzip() is None
+    assert {"forecast_platform/cli.py", "forecast_platform-0.1.0.dist-info/RECORD"} <= names
+    assert workspace.local(f"{FOLDER}/settings.yaml").read_text() == "source: sample\n"
+    for name in ("train_models", "daily_inference", "backfill_spark"):
+        assert workspace.local(f"{FOLDER}/{name}").read_text().startswith("# Databricks notebook source\n")
+    shell("deploy")
+    again = json.loads(workspace.local(f"{FOLDER}/deployment.json").read_text())
+    assert again == record, "the same source is the same wheel"
+
+
+def test_deploy_refuses_a_settings_file_that_holds_a_secret(
+    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "cluster.yaml"
+    config.write_text("source: sample\napi_key: very-hidden\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__CONFIG", str(config))
+    code, text = shell("deploy")
+    assert code == 1
+    assert "secret scope" in text
+    assert "very-hidden" not in text
+    assert not workspace.local(f"{FOLDER}/settings.yaml").exists()
+
+
+def test_submit_before_deploy_says_so(shell: Shell) -> None:
+    code, text = shell("submit", "backfill")
+    assert code == 1
+    assert "databricks deploy" in text
+
+
+def test_a_successful_run_is_watched_to_its_end(deployed: Workspace, shell: Shell) -> None:
+    deployed.clusters.start_seconds = 0.4
+    code, text = shell("submit", "backfill", "--train", "--start-date", "2018-01-01")
+    assert code == 0, text
+    [run] = deployed.jobs.runs.values()
+    assert [task.key for task in run.tasks] == ["train", "backfill"]
+    for state in ("train: PENDING", "train: SUCCESS", "backfill: SUCCESS"):
+        assert state in text
+    assert "no earlier run of this name" in text
+    parameters = run.tasks[0].spec["notebook_task"]["base_parameters"]
+    assert parameters == {"start_date": "2018-01-01"}
+    cluster = run.tasks[1].spec["new_cluster"]
+    assert (cluster["num_workers"], run.tasks[0].spec["new_cluster"]["num_workers"]) == (4, 0)
+    assert cluster["custom_tags"]["application"] == "forecast_platform"
+    code, text = shell("submit", "backfill", "--train", "--start-date", "2018-01-01")
+    assert "usually" in text
+
+
+def test_a_failed_task_is_explained_with_its_own_traceback(deployed: Workspace, shell: Shell, tmp_path: Path) -> None:
+    notebook(deployed, "train_models", "def fit():\n    raise KeyError('no such column')\nfit()")
+    code, text = shell("submit", "backfill", "--train")
+    assert code == 1
+    assert "train: FAILED" in text
+    assert "backfill: UPSTREAM_FAILED" in text
+    assert "KeyError: 'no such column'" in text
+    assert "in fit" in text
+    [run] = deployed.jobs.runs.values()
+    assert f"{deployed.host}/jobs/" in text
+    log = tmp_path / "local" / "_databricks" / "logs" / f"{run.run_id}.log"
+    assert "KeyError: 'no such column'" in log.read_text()
+    code, text = shell("errors", str(run.run_id))
+    assert code == 1
+    assert text.count("task ") == 1, "the task that only waited is not explained"
+    assert shell("monitor", str(run.run_id))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "mend"),
+    [
+        (RunFault("cluster", code="QUOTA_EXCEEDED"), "raise the quota"),
+        (RunFault("library", message="no distribution"), "deploy again"),
+        (RunFault("lost"), "larger driver_node_type"),
+        (RunFault("skipped"), "wait for it"),
+    ],
+)
+def test_a_run_that_could_not_be_done_says_how_to_mend_it(
+    deployed: Workspace, shell: Shell, fault: RunFault, mend: str
+) -> None:
+    notebook(deployed, "backfill_spark", "import time; time.sleep(30)")
+    deployed.faults.add(fault)
+    code, text = shell("submit", "backfill")
+    assert code == 1
+    assert mend in text, text
+
+
+def test_the_same_request_is_not_started_twice_while_it_goes_on(deployed: Workspace, shell: Shell) -> None:
+    notebook(deployed, "backfill_spark", "import time; time.sleep(60)")
+    assert shell("submit", "backfill", "--no-wait")[0] == 0
+    code, text = shell("submit", "backfill", "--no-wait")
+    assert (code, len(deployed.jobs.runs)) == (0, 1)
+    assert "attached" in text
+    [run] = deployed.jobs.runs
+    assert shell("cancel", str(run))[0] == 0
+    assert shell("monitor", str(run))[0] == 1
+    notebook(deployed, "backfill_spark", "dbutils.notebook.exit('{}')")
+    assert shell("submit", "backfill")[0] == 0
+    assert len(deployed.jobs.runs) == 2, "a request whose run is over is a new one"
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "crash"])
+def test_a_submission_whose_answer_was_lost_is_found_again(
+    deployed: Workspace, shell: Shell, fault: str, tmp_path: Path
+) -> None:
+    if fault == "drop_after":
+        deployed.faults.add(Fault("drop_after", "*/runs/submit"))
+        assert shell("submit", "backfill")[0] == 0
+    else:
+        assert shell("submit", "backfill", "--no-wait")[0] == 0
+        ledger = tmp_path / "local" / "_databricks" / "submitted.json"
+        [entry] = json.loads(ledger.read_text()).items()
+        # As it is when the process dies after the call and before its answer was kept.
+        ledger.write_text(json.dumps({entry[0]: {"attempt": 1, "run_id": None}}))
+        assert shell("submit", "backfill")[0] == 0
+    assert len(deployed.jobs.runs) == 1
+
+
+def test_a_disturbed_workspace_is_waited_out(deployed: Workspace, shell: Shell) -> None:
+    deployed.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=1))
+    deployed.faults.add(Fault("throttle", "*/runs/get", times=2, after=2, retry_after=0.1))
+    deployed.faults.add(Fault("drop", "*/runs/get", times=1, after=5))
+    assert shell("submit", "backfill")[0] == 0
+
+
+def test_a_refused_token_is_named_without_being_shown(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi0123456789abcdef0123456789abcdef")
+    code, text = shell("submit", "backfill")
+    assert code == 1
+    assert "has expired" in text
+    assert "0123456789abcdef" not in text
+
+
+def test_a_token_that_the_remote_code_prints_is_not_repeated(deployed: Workspace, shell: Shell) -> None:
+    notebook(deployed, "backfill_spark", f"raise ValueError('token {deployed.token}')")
+    code, text = shell("submit", "backfill")
+    assert code == 1
+    assert "ValueError: token ***" in text
+
+
+def test_no_credentials_are_a_message(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.delenv("DATABRICKS_HOST")
+    code, text = shell("deploy")
+    assert code == 1
+    assert "DATABRICKS_HOST" in text
+
+
+def test_a_long_wait_for_the_cluster_is_said_with_why(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__PENDING_WARNING_SECONDS", "0.2")
+    deployed.faults.add(RunFault("slow_start", seconds=1.5))
+    code, text = shell("submit", "backfill")
+    assert code == 0
+    assert "acquiring more instances" in text
+
+
+def test_an_existing_cluster_and_secrets_reach_the_run(
+    deployed: Workspace, client: WorkspaceClient, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.secrets.create_scope("keys")
+    client.secrets.put_secret("keys", "feed", string_value="hidden-value")
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__SECRETS", '{"FEED_KEY": "keys/feed"}')
+    notebook(deployed, "backfill_spark", "import os\nassert len(os.environ['FEED_KEY']) == 12")
+    code, text = shell("submit", "backfill")
+    assert code == 0, text
+    [run] = deployed.jobs.runs.values()
+    assert "hidden-value" not in json.dumps(run.body)
+    cluster = client.clusters.create(spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1)
+    notebook(deployed, "backfill_spark", "pass")
+    assert shell("submit", "backfill", "--cluster", cluster.bind()["cluster_id"])[0] == 0
+
+
+def test_cancel_ends_a_watched_run_with_exit_code_one(deployed: Workspace, shell: Shell) -> None:
+    notebook(deployed, "backfill_spark", "import time; time.sleep(60)")
+
+    def end() -> None:
+        while not deployed.jobs.runs:
+            time.sleep(0.05)
+        [run] = deployed.jobs.runs.values()
+        while run.state.life != "RUNNING":
+            time.sleep(0.05)
+        run.cancelled.set()
+
+    threading.Thread(target=end, daemon=True).start()
+    code, text = shell("submit", "backfill")
+    assert code == 1
+    assert "CANCELED" in text
+    assert "not made twice" in text

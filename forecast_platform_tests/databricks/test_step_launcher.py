@@ -1,0 +1,131 @@
+"""The real databricks_pyspark_step_launcher, unmodified, against the workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dagster import AssetKey, DagsterInstance, execute_job, reconstructable
+
+from forecast_platform_tests.databricks.conftest import NODE
+from forecast_platform_tests.databricks.launched.graph import local_job, shipped_job
+from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Any:
+    (tmp_path / "dagster").mkdir()
+    with DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        yield made
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """What is zipped and shipped: this small graph alone."""
+    target = tmp_path / "package" / "forecast_platform_tests" / "databricks" / "launched"
+    target.mkdir(parents=True)
+    for folder in (target, target.parent, target.parent.parent):
+        (folder / "__init__.py").touch()
+    (target / "graph.py").write_text((Path(__file__).parent / "launched" / "graph.py").read_text())
+    return tmp_path / "package"
+
+
+@pytest.fixture
+def config(workspace: Workspace, package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The launcher's configuration for the workspace, with a short interval."""
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    cluster = {
+        "spark_version": NODE["spark_version"],
+        "nodes": {"node_types": {"node_type_id": NODE["node_type_id"]}},
+        "size": {"num_workers": 1},
+    }
+    return {
+        "run_config": {"cluster": {"new": cluster}, "run_name": "step"},
+        "permissions": {},
+        "databricks_host": workspace.host,
+        # Databricks' own code sets this variable, and no other, on the cluster, where the configuration is read again.
+        "databricks_token": {"env": "DATABRICKS_TOKEN"},
+        "secrets_to_env_variables": [],
+        "local_dagster_job_package_path": str(package),
+        "poll_interval_sec": 0.2,
+    }
+
+
+def remote_output(workspace: Workspace) -> list[dict[str, Any]]:
+    """What the tasks printed and raised."""
+    return [task.output for made in workspace.jobs.runs.values() for task in made.tasks]
+
+
+def run(instance: DagsterInstance, config: dict[str, Any]) -> Any:
+    return execute_job(
+        reconstructable(shipped_job),
+        instance,
+        run_config={
+            "resources": {"pyspark_step_launcher": {"config": config}},
+            "execution": {"config": {"in_process": {}}},
+        },
+        tags={"dagster/partition": "2024-01-02"},
+        raise_on_error=False,
+    )
+
+
+def test_a_step_runs_on_the_cluster_and_its_events_are_dagsters_own(
+    workspace: Workspace, client: WorkspaceClient, instance: DagsterInstance, config: dict[str, Any]
+) -> None:
+    client.secrets.create_scope("keys")
+    client.secrets.put_secret("keys", "password", string_value="hidden-value")
+    secrets = [{"name": "PASSWORD", "key": "password", "scope": "keys"}]
+    with run(instance, {**config, "secrets_to_env_variables": secrets}) as result:
+        assert result.success, remote_output(workspace)
+    record = instance.get_latest_materialization_event(AssetKey("heavy"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    metadata = record.asset_materialization.metadata
+    assert metadata["runtime"].value == NODE["spark_version"]
+    assert metadata["password"].value == len("hidden-value")
+    assert record.asset_materialization.partition == "2024-01-02"
+    logs = "\n".join(entry.user_message for entry in instance.all_logs(result.run_id))
+    assert "from the cluster" in logs
+    assert workspace.token not in logs
+    assert "hidden-value" not in logs
+
+
+def test_a_failing_step_fails_the_run_with_the_remote_error(
+    workspace: Workspace, instance: DagsterInstance, config: dict[str, Any]
+) -> None:
+    with run(instance, {**config, "env_variables": {"REMOTE_FAILS": "1"}}) as result:
+        assert not result.success
+    logs = "\n".join(str(entry.dagster_event) + entry.user_message for entry in instance.all_logs(result.run_id))
+    assert "the remote step failed" in logs
+
+
+def test_a_cluster_that_never_starts_fails_the_run(
+    workspace: Workspace, instance: DagsterInstance, config: dict[str, Any]
+) -> None:
+    workspace.faults.add(RunFault("cluster", code="QUOTA_EXCEEDED"))
+    with run(instance, config) as result:
+        assert not result.success
+    logs = "\n".join(str(entry.dagster_event) + entry.user_message for entry in instance.all_logs(result.run_id))
+    assert "QUOTA_EXCEEDED" in logs
+
+
+def test_permissions_are_granted_on_the_run_and_its_cluster(
+    workspace: Workspace, instance: DagsterInstance, config: dict[str, Any]
+) -> None:
+    permissions = {
+        "job_permissions": {"CAN_VIEW": [{"group_name": "traders"}]},
+        "cluster_permissions": {"CAN_RESTART": [{"group_name": "traders"}]},
+    }
+    with run(instance, {**config, "permissions": permissions}) as result:
+        assert result.success
+    kinds = {kind for (kind, _), granted in workspace.access.lists.items() if "traders" in granted}
+    assert kinds == {"jobs", "clusters"}
+
+
+def test_locally_the_same_key_holds_no_step_launcher(instance: DagsterInstance) -> None:
+    with execute_job(reconstructable(local_job), instance, tags={"dagster/partition": "2024-01-02"}) as result:
+        assert result.success

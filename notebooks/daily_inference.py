@@ -1,0 +1,44 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # Daily inference
+# MAGIC
+# MAGIC Brings the prices up to date, forecasts one date for every series and model with the fitted models, completes actuals
+# MAGIC and scores. A date whose inputs are unchanged is skipped.
+# MAGIC
+# MAGIC **The cluster needs** Databricks Runtime 17.3 LTS ML, access mode *Single user*, and the package's wheel as a library
+# MAGIC (`forecast-platform databricks deploy` uploads it). One small node is enough for one date.
+# MAGIC
+# MAGIC Without a date, today is forecast. The exit value is JSON: what was written, unchanged, failed.
+
+# COMMAND ----------
+
+dbutils.widgets.text("config", "", "settings file (YAML) on the cluster")
+dbutils.widgets.text("commodity", "", "series, comma-separated (empty: all)")
+dbutils.widgets.text("models", "", "models, comma-separated (empty: all)")
+dbutils.widgets.text("start_date", "", "forecast date (empty: today)")
+dbutils.widgets.text("end_date", "", "the same date, or empty")
+dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configured one)")
+dbutils.widgets.dropdown("train", "false", ["false", "true"], "train windows that have no model first")
+dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
+dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
+
+# COMMAND ----------
+
+from forecast_platform.compute.databricks.entry import run
+
+names = [
+    "config",
+    "commodity",
+    "models",
+    "start_date",
+    "end_date",
+    "model_version_tag",
+    "train",
+    "overwrite",
+    "compute",
+]
+report = run("infer", {name: dbutils.widgets.get(name) for name in names})
+
+# COMMAND ----------
+
+dbutils.notebook.exit(report)
