@@ -70,6 +70,14 @@ def cores_of(session: Any, settings: Settings) -> int:
     return int(session.sparkContext.defaultParallelism)
 
 
+def cancel(session: Any) -> None:
+    """Stop what still runs for an interrupted step."""
+    if hasattr(session, "interruptAll"):
+        session.interruptAll()
+    else:
+        session.sparkContext.cancelAllJobs()
+
+
 def spark_resource(settings: Settings) -> ResourceDefinition:
     """The session as a Dagster resource, made on first use: dagster-pyspark's, on the master of the settings."""
     from dagster_pyspark import LazyPySparkResource

@@ -201,7 +201,7 @@ def report_of(made: Forecasts) -> pa.Table:
 
 def summary_of(report: pa.Table) -> tuple[Dates, Summary]:
     """The good dates of a report and their statistics, by date."""
-    good = report.filter(pa.compute.is_null(report["error"])).sort_by("forecast_date")
+    good = report.filter(report["error"].is_null()).sort_by("forecast_date")
     dates = good["forecast_date"].to_numpy().astype("datetime64[D]")
     values = {name: np.array(good[name].to_pylist(), np.float64) for name in STATISTICS}
     return dates, Summary(**values)
