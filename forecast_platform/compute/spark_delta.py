@@ -6,10 +6,12 @@ import datetime as dt
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from forecast_platform.compute.spark_pieces import Prepared, Replies, SparkJobError, collected, key_of, made_of
+from forecast_platform.compute.spark_session import master_of
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.base import keys_of
@@ -38,7 +40,8 @@ def write_with_spark(
     if replacing:
         rows.write.format("delta").mode("overwrite").save(str(folder / "paths"))
     else:
-        _replace(rows, target, DeltaWarehouse.predicate(where))
+        with _turn(platform):
+            _replace(rows, target, DeltaWarehouse.predicate(where))
     files = sorted(folder.glob("*.arrow"))
     replies = collected(pa.concat_tables([from_bytes(file.read_bytes()) for file in files]), numbers)
     good: list[dt.date] = []
@@ -53,9 +56,19 @@ def write_with_spark(
     where = keys_of(*key, good, by_month=True)
     if replacing:
         staged = session.read.format("delta").load(str(folder / "paths"))
-        _replace(staged, target, DeltaWarehouse.predicate(where))
+        with _turn(platform):
+            _replace(staged, target, DeltaWarehouse.predicate(where))
     _verify(session, target, DeltaWarehouse.predicate(where), good, platform.settings.n_paths)
     return replies
+
+
+def _turn(platform: Platform) -> AbstractContextManager[Any]:
+    """sail gives up a commit where any other came in between, also of other keys: its jobs take turns."""
+    from filelock import FileLock
+
+    if master_of(platform.settings) != "sail":
+        return nullcontext()
+    return FileLock(str(platform.settings.warehouse / "_spark.lock"))
 
 
 def _replace(rows: Any, target: str, predicate: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 
 from forecast_platform import cli
 from forecast_platform.compute.spark import SparkCompute
@@ -159,6 +161,17 @@ def test_the_session_of_a_dagster_resource_is_used(small: Path, tmp_path: Path) 
     assert Source.asked == 1
 
 
+def test_models_forecast_at_the_same_time_do_not_lose_one_anothers_commits(small: Path, tmp_path: Path) -> None:
+    here, there = pair(small, tmp_path)
+    asked = [("Alpha", "naive"), ("Alpha", "random_walk"), ("Beta", "naive")]
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda key: forecast(there, *key, SPAN), asked))
+    assert all(outcome.written == set(SPAN) for outcome in done)
+    for key in asked:
+        forecast(here, *key, SPAN)
+    assert_same_tables(here, there)
+
+
 def test_the_driver_can_write_what_workers_return(small: Path, tmp_path: Path) -> None:
     here, there = pair(small, tmp_path)
     driver = Platform.from_settings(there.settings.model_copy(update={"spark_writer": "driver"}))
@@ -196,6 +209,8 @@ def test_backfill_from_a_shell_runs_on_spark(
     for model in ("naive", "random_walk"):
         forecast(here, "Alpha", model, SPAN)
     there = Platform.from_settings(load())
+    commits = DeltaTable(str(tmp_path / "spark" / "warehouse" / "commodity" / "forecast" / "distributions"))
+    assert any("sail" in commit.get("engineInfo", "") for commit in commits.history())
     for model in ("naive", "random_walk"):
         where = {"model_name": model}
         rows = [p.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", "day_14"], where) for p in (here, there)]
