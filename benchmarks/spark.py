@@ -151,7 +151,8 @@ def on_paper(options: argparse.Namespace, found: dict[tuple[str, int, str], dict
 
 
 def backfill_seconds(cores: int, a_date: float, a_job: float) -> float:
-    """Seconds of one model and series: its jobs one after the other, each as long as its busiest core."""
+    """Seconds of one model and series: its jobs one after the other, each as long as its busiest core, and for every
+    chunk the driver's share, taken as that of a whole job of one date: an upper bound."""
     from forecast_platform.compute.spark_pieces import groups, piece_size, split
     from forecast_platform.forecasting.windows import FREQUENCIES
     from forecast_platform.pipeline.chunks import Chunk
@@ -173,7 +174,7 @@ def backfill_seconds(cores: int, a_date: float, a_job: float) -> float:
         load = np.zeros(cores)
         for dates in sorted(pieces, reverse=True):
             load[load.argmin()] += dates * a_date
-        total += a_job + load.max()
+        total += a_job * len(group) + load.max()
     return total
 
 
