@@ -97,8 +97,10 @@ def case(options: argparse.Namespace) -> dict[str, float]:
     from forecast_platform.pipeline.platform import Platform
     from forecast_platform.settings import build
 
-    spark = {"compute": "spark", "spark_master": MASTERS[engine].format(workers)} if engine in MASTERS else {}
-    platform = Platform.from_settings(build(workers=workers, spark_cores=workers, **spark))
+    spark = {}
+    if engine in MASTERS:
+        spark = {"compute": "spark", "spark": {"master": MASTERS[engine].format(workers), "cores": workers}}
+    platform = Platform.from_settings(build(workers=workers, **spark))
     started = time.perf_counter()
     if spark:
         session_for(platform.settings)

@@ -31,7 +31,7 @@ from pydantic_settings import (
 
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
-from forecast_platform.settings_parts import EmailSettings, PublicationLag, SeriesSettings
+from forecast_platform.settings_parts import EmailSettings, PublicationLag, SeriesSettings, SparkSettings
 from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -101,24 +101,8 @@ class Settings(BaseSettings):
     )
     publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
     timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
-    compute: Literal["local", "spark"] = Field(
-        default="local", description="Where forecasts are made: in the run's own process, or on a Spark session."
-    )
-    spark_master: str = Field(
-        default="auto",
-        description="Spark of compute=spark: sail (embedded, needs the extra `sail`), local[N], spark://..., yarn, or "
-        "sc://HOST:PORT for Spark Connect; auto is sail where it is installed, else local[*,4].",
-    )
-    spark_config: dict[str, str] = Field(default_factory=dict, description="Configuration of the Spark session.")
-    spark_cores: int | None = Field(
-        default=None, ge=1, le=4096, description="Cores of the cluster; asked of Spark where unset and it can tell."
-    )
-    spark_partitions_per_core: int = Field(default=3, ge=1, le=8, description="Tasks a core of a Spark job.")
-    spark_writer: Literal["auto", "spark", "workers", "driver"] = Field(
-        default="auto",
-        description="Who writes the paths: spark (its own Delta, to a warehouse folder that is shared), workers (with "
-        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail, workers on local[N], else driver.",
-    )
+    compute: Literal["local", "spark"] = Field(default="local", description="Where forecasts are made.")
+    spark: SparkSettings = Field(default_factory=SparkSettings, description="See SparkSettings; for compute spark.")
     workers: int = Field(
         default_factory=lambda: max(1, min(2, os.cpu_count() or 1)),
         ge=1,

@@ -73,3 +73,25 @@ class EmailSettings(BaseModel):
     password: SecretStr | None = Field(
         default=None, description="Its password: FORECAST_PLATFORM_EMAIL__PASSWORD in the environment."
     )
+
+
+class SparkSettings(BaseModel):
+    """The Spark session that compute=spark works on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str = Field(
+        default="auto",
+        description="sail (embedded, needs the extra `sail`), local[N], spark://..., yarn, or sc://HOST:PORT for Spark "
+        "Connect; auto is sail where it is installed, else local[*,4].",
+    )
+    config: dict[str, str] = Field(default_factory=dict, description="Configuration of the Spark session.")
+    cores: int | None = Field(
+        default=None, ge=1, le=4096, description="Cores of the cluster; asked of Spark where unset and it can tell."
+    )
+    partitions_per_core: int = Field(default=3, ge=1, le=8, description="Tasks a core of a Spark job.")
+    writer: Literal["auto", "spark", "workers", "driver"] = Field(
+        default="auto",
+        description="Who writes the paths: spark (its own Delta, to a warehouse folder that is shared), workers (with "
+        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail, workers on local[N], else driver.",
+    )

@@ -1,7 +1,7 @@
 """Spark: chunks are cut into pieces of dates, made by the workers, and written to Delta a group of chunks at a time.
 
 The driver reads models and histories, sends each once a window, and gets back a report of a kilobyte a date; the
-paths go from the workers to the table (`spark_writer`).
+paths go from the workers to the table (`spark.writer`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SparkCompute:
             return
         settings = platform.settings
         session = platform.spark.spark_session if platform.spark is not None else session_for(settings)
-        slots = cores_of(session, settings) * settings.spark_partitions_per_core
+        slots = cores_of(session, settings) * settings.spark.partitions_per_core
         run = _Run(platform, session, slots, writer_of(settings), self._worker or forecast_piece)
         stopped: str | None = None
         for group in groups(chunks, slots, run.writer):
@@ -90,7 +90,7 @@ class _Run:
         if self.writer == "workers" and any(chunk.published for chunk in chunks):
             yield from replace(self, writer="driver").group(chunks)
             return
-        now = dt.datetime.now(dt.timezone.utc)
+        now = self.platform.settings.now()
         size = piece_size(chunks, self.slots)
         todo: list[Prepared] = []
         for chunk in chunks:

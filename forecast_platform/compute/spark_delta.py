@@ -92,7 +92,7 @@ def _verify(session: Any, target: str, predicate: str, good: Sequence[dt.date], 
 def delta_warehouse(platform: Platform) -> DeltaWarehouse:
     """The platform's warehouse as a folder of Delta tables. Raises SparkJobError where it is none."""
     if not isinstance(platform.warehouse, DeltaWarehouse):
-        raise SparkJobError("spark_writer spark and workers write to a warehouse folder; set it to driver")
+        raise SparkJobError("spark.writer spark and workers write to a warehouse folder; set it to driver")
     return platform.warehouse
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Writer = Literal["spark", "workers", "driver"]
 
 UNKNOWN_CORES = 8
-"""Cores that a Spark Connect cluster is taken to have where spark_cores is unset: it cannot be asked."""
+"""Cores that a Spark Connect cluster is taken to have where spark.cores is unset: it cannot be asked."""
 
 _CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
 _lock = threading.Lock()
@@ -31,16 +31,16 @@ class SparkUnavailableError(RuntimeError):
 
 def master_of(settings: Settings) -> str:
     """The master that the settings mean: `auto` resolved."""
-    if settings.spark_master != "auto":
-        return settings.spark_master
+    if settings.spark.master != "auto":
+        return settings.spark.master
     # 4: how often a lost task is tried; a plain local[*] gives up at the first loss.
     return "sail" if find_spec("pysail") is not None else "local[*,4]"
 
 
 def writer_of(settings: Settings) -> Writer:
     """Who writes the paths: `auto` resolved to what works without being told what is shared."""
-    if settings.spark_writer != "auto":
-        return settings.spark_writer
+    if settings.spark.writer != "auto":
+        return settings.spark.writer
     master = master_of(settings)
     if master == "sail":
         return "spark"
@@ -60,8 +60,8 @@ def session_for(settings: Settings) -> Any:
 
 def cores_of(session: Any, settings: Settings) -> int:
     """Cores that the session's tasks can use."""
-    if settings.spark_cores is not None:
-        return settings.spark_cores
+    if settings.spark.cores is not None:
+        return settings.spark.cores
     master = master_of(settings)
     if master == "sail":
         return os.cpu_count() or 1
@@ -89,7 +89,7 @@ def spark_resource(settings: Settings) -> ResourceDefinition:
             if self._spark_session is None:
                 self._spark_session = session_for(settings)
 
-    return SparkResource(spark_config=settings.spark_config).get_resource_definition()
+    return SparkResource(spark_config=settings.spark.config).get_resource_definition()
 
 
 def _classic(master: str, settings: Settings) -> Any:
@@ -97,8 +97,8 @@ def _classic(master: str, settings: Settings) -> Any:
 
     if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
         raise SparkUnavailableError(
-            f"spark_master is {master!r}, but there is no Java: install Java 17, or the extra `sail` and set "
-            "spark_master to sail"
+            f"spark.master is {master!r}, but there is no Java: install Java 17, or the extra `sail` and set "
+            "spark.master to sail"
         )
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName("forecast_platform")
@@ -109,7 +109,7 @@ def _classic(master: str, settings: Settings) -> Any:
         # A worker that outlives its task keeps its imports; numpy and xgboost threads would fight over the cores.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         **_CONFIG,
-        **settings.spark_config,
+        **settings.spark.config,
     }
     for name, value in settled.items():
         builder = builder.config(name, value)
@@ -120,7 +120,7 @@ def _connect(address: str, settings: Settings) -> Any:
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.remote(address).getOrCreate()
-    for name, value in {**_CONFIG, **settings.spark_config}.items():
+    for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
 
@@ -131,8 +131,8 @@ def _sail_address() -> str:
     if _sail is None:
         if find_spec("pysail") is None:
             raise SparkUnavailableError(
-                "spark_master is 'sail', but pysail is not installed: install the extra `sail` "
-                "(pip install 'forecast-platform[sail]'), or set spark_master to local[*,4] where Java 17 is"
+                "spark.master is 'sail', but pysail is not installed: install the extra `sail` "
+                "(pip install 'forecast-platform[sail]'), or set spark.master to local[*,4] where Java 17 is"
             )
         os.environ.setdefault("RUST_LOG", "error")
         from pysail.spark import SparkConnectServer

@@ -22,7 +22,7 @@ from forecast_platform_tests.worlds import days, settings_for
 def main(root: str, master: str, writer: str, first: str, last: str, models: str, marker: str | None = None) -> None:
     names = tuple(models.split(","))
     platform = Platform.from_settings(
-        settings_for(Path(root), compute="spark", spark_master=master, spark_writer=writer, models=names)
+        settings_for(Path(root), compute="spark", spark={"master": master, "writer": writer}, models=names)
     )
     worker = None if marker is None else partial(dies_once_after_writing, Path(marker))
     for name in names:

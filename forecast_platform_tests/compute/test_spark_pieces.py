@@ -80,8 +80,8 @@ def test_the_writer_follows_the_master_unless_it_is_set(tmp_path: Path) -> None:
     (tmp_path / "landing" / "market").mkdir(parents=True)
     (tmp_path / "landing" / "market" / "alpha.csv").touch()
     for master, writer in {"sail": "spark", "local[2]": "workers", "spark://host:7077": "driver"}.items():
-        assert writer_of(settings_for(tmp_path, compute="spark", spark_master=master)) == writer
-    chosen = settings_for(tmp_path, compute="spark", spark_master="sc://host", spark_writer="spark")
+        assert writer_of(settings_for(tmp_path, compute="spark", spark={"master": master})) == writer
+    chosen = settings_for(tmp_path, compute="spark", spark={"master": "sc://host", "writer": "spark"})
     assert writer_of(chosen) == "spark"
 
 
@@ -97,4 +97,4 @@ def test_without_java_or_sail_the_error_names_what_to_install(tmp_path: Path, mo
         session_for(settings)
     monkeypatch.setattr("forecast_platform.compute.spark_session._sail", None)
     with pytest.raises(SparkUnavailableError, match=r"forecast-platform\[sail\]"):
-        session_for(settings_for(tmp_path, compute="spark", spark_master="sail"))
+        session_for(settings_for(tmp_path, compute="spark", spark={"master": "sail"}))

@@ -36,7 +36,7 @@ SPAN = days("2017-12-20", "2018-01-15")
 def pair(root: Path, tmp_path: Path, **changes: Any) -> tuple[Platform, Platform]:
     """The same platform twice: on the local compute, and on sail."""
     shutil.copytree(root, tmp_path / "spark")
-    on_spark = settings_for(tmp_path / "spark", compute="spark", spark_master="sail", **changes)
+    on_spark = settings_for(tmp_path / "spark", compute="spark", spark={"master": "sail"}, **changes)
     return Platform.from_settings(settings_for(root, **changes)), Platform.from_settings(on_spark)
 
 
@@ -174,7 +174,9 @@ def test_models_forecast_at_the_same_time_do_not_lose_one_anothers_commits(small
 
 def test_the_driver_can_write_what_workers_return(small: Path, tmp_path: Path) -> None:
     here, there = pair(small, tmp_path)
-    driver = Platform.from_settings(there.settings.model_copy(update={"spark_writer": "driver"}))
+    driver = Platform.from_settings(
+        settings_for(tmp_path / "spark", compute="spark", spark={"master": "sail", "writer": "driver"})
+    )
     forecast(here, "Beta", "naive", SPAN)
     forecast(driver, "Beta", "naive", SPAN)
     assert_same_tables(here, driver)
@@ -199,7 +201,7 @@ def test_backfill_from_a_shell_runs_on_spark(
     for name, value in environment(tmp_path / "spark").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FORECAST_PLATFORM_COMPUTE", "spark")
-    monkeypatch.setenv("FORECAST_PLATFORM_SPARK_MASTER", "sail")
+    monkeypatch.setenv("FORECAST_PLATFORM_SPARK__MASTER", "sail")
     load.cache_clear()
     arguments = ["backfill", "--commodity", "Alpha", "--start-date", str(SPAN[0]), "--end-date", str(SPAN[-1])]
     code = cli.main(arguments)
