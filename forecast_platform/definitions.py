@@ -41,10 +41,23 @@ def build_definitions(settings: Settings) -> Definitions:
         jobs=[*jobs, page, maintenance],
         schedules=[*schedules, maintenance_schedule(settings, maintenance)],
         sensors=[*sensors, daily_page_sensor(settings, page, [job for job in jobs if job.name == SCORE])],
-        resources={"platform": ResourceDefinition(lambda _: Platform.from_settings(settings))},
+        resources=_resources(settings),
         # Steps of one run share imports and the histories they read: a process each costs five times as much.
         executor=in_process_executor,
     )
+
+
+def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
+    if settings.compute != "spark":
+        return {"platform": ResourceDefinition(lambda _: Platform.from_settings(settings))}
+    from forecast_platform.compute.spark_session import spark_resource
+
+    return {
+        "spark": spark_resource(settings),
+        "platform": ResourceDefinition(
+            lambda context: Platform.from_settings(settings, context.resources.spark), required_resource_keys={"spark"}
+        ),
+    }
 
 
 defs = build_definitions(load())

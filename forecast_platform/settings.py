@@ -32,7 +32,13 @@ from pydantic_settings import (
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
 from forecast_platform.settings_databricks import DatabricksOptions
-from forecast_platform.settings_parts import EmailSettings, PublicationLag, SeriesSettings
+from forecast_platform.settings_parts import (
+    EmailSettings,
+    PublicationLag,
+    SeriesSettings,
+    SparkSettings,
+    landing_series,
+)
 from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -102,7 +108,8 @@ class Settings(BaseSettings):
     )
     publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
     timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
-    compute: Literal["local"] = Field(default="local", description="Where heavy steps run.")
+    compute: Literal["local", "spark"] = Field(default="local", description="Where forecasts are made.")
+    spark: SparkSettings = Field(default_factory=SparkSettings, description="See SparkSettings; for compute spark.")
     workers: int = Field(
         default_factory=lambda: max(1, min(2, os.cpu_count() or 1)),
         ge=1,
@@ -245,7 +252,7 @@ class Settings(BaseSettings):
             if not data.get("series"):
                 data["series"] = [{"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}]
         elif source == "landing" and not data.get("series"):
-            data["series"] = _landing_series(data.get("landing"))
+            data["series"] = landing_series(data.get("landing"))
         elif source == "feeds":
             data.setdefault("landing", Path(data.get("warehouse") or default_home() / "warehouse") / "_landing")
         return data
@@ -327,17 +334,6 @@ class Settings(BaseSettings):
     def automated(self) -> bool:
         """Whether schedules and sensors are on from the start: a source that has ended needs none."""
         return self.automation and self.end_date is None
-
-
-def _landing_series(landing: Any) -> list[dict[str, Any]]:
-    if landing is None:
-        raise ValueError(f"source is landing, but {PREFIX}LANDING is not set: name the landing folder")
-    market = Path(landing).expanduser() / "market"
-    files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
-    if not files:
-        raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
-    names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
-    return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
 
 
 def describe(error: ValidationError) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -73,3 +74,37 @@ class EmailSettings(BaseModel):
     password: SecretStr | None = Field(
         default=None, description="Its password: FORECAST_PLATFORM_EMAIL__PASSWORD in the environment."
     )
+
+
+class SparkSettings(BaseModel):
+    """The Spark session that compute=spark works on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str = Field(
+        default="auto",
+        description="sail (embedded, needs the extra `sail`), local[N], spark://..., yarn, or sc://HOST:PORT for Spark "
+        "Connect; auto is sail where it is installed, else local[*,4].",
+    )
+    config: dict[str, str] = Field(default_factory=dict, description="Configuration of the Spark session.")
+    cores: int | None = Field(
+        default=None, ge=1, le=4096, description="Cores of the cluster; asked of Spark where unset and it can tell."
+    )
+    partitions_per_core: int = Field(default=3, ge=1, le=8, description="Tasks a core of a Spark job.")
+    writer: Literal["auto", "spark", "workers", "driver"] = Field(
+        default="auto",
+        description="Who writes the paths: spark (its own Delta, to a warehouse folder that is shared), workers (with "
+        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail, workers on local[N], else driver.",
+    )
+
+
+def landing_series(landing: Any) -> list[dict[str, Any]]:
+    """One series a file under market/ of the landing folder, named after it. Raises ValueError where there is none."""
+    if landing is None:
+        raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
+    market = Path(landing).expanduser() / "market"
+    files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
+    if not files:
+        raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
+    names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
+    return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]

@@ -12,4 +12,8 @@ def compute_for(settings: Settings) -> Compute:
         from forecast_platform.compute.local import LocalCompute
 
         return LocalCompute(settings.workers)
-    raise SettingsError(f"compute = {settings.compute!r}: only 'local' is there")
+    if settings.compute == "spark":
+        from forecast_platform.compute.spark import SparkCompute
+
+        return SparkCompute()
+    raise SettingsError(f"compute = {settings.compute!r}: 'local' and 'spark' are there")

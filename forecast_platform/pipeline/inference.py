@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import Dates, History
-from forecast_platform.forecasting.shocks import Shocks
-from forecast_platform.forecasting.summary import summarise
-from forecast_platform.forecasting.validation import invalid_paths
+from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.models import registry
 from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.pipeline.platform import NoDataError, Platform, row_hashes
 from forecast_platform.pipeline.results import Outcome, Progress, silent
-from forecast_platform.pipeline.tables import distributions_table, paths_of
+from forecast_platform.pipeline.tables import paths_of
 from forecast_platform.pipeline.training import (
     MissingModelError,
     StoredModel,
@@ -39,44 +37,6 @@ log = logging.getLogger(__name__)
 
 MAX_CHUNK_DATES = 184
 """Dates of one chunk: half a year, whose paths take 21 MB. The longest window's worth is cut at this."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The unit of work that is sent to a compute: dates of one series, model, version and window."""
-
-    series: str
-    model: str
-    version: str
-    window_start: dt.date
-    dates: tuple[dt.date, ...]
-    published: tuple[dt.date, ...] = ()
-    """Those whose stored paths were made live and must be archived before they are replaced."""
-
-
-@dataclass
-class ChunkResult:
-    """What became of a chunk's dates."""
-
-    chunk: Chunk
-    written: list[dt.date]
-    failed: dict[dt.date, str]
-    rows: int = 0
-    seconds: float = 0.0
-    fatal: bool = False
-    """True where going on is pointless: the disk is full."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What each date is forecast from, aligned with `dates`."""
-
-    history: History
-    dates: Dates
-    hashes: list[str]
-    last_observed: Dates
-    staleness: list[int]
-    failed: dict[dt.date, str]
 
 
 @dataclass(frozen=True)
@@ -219,65 +179,58 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = gather(platform, stored, chunk.series, chunk.dates)
-    failed = dict(inputs.failed)
-    origins = inputs.dates
-    if len(origins) == 0:
-        return ChunkResult(chunk, [], failed)
-    shocks = Shocks(settings.seed, stored.fitted.n_slots)
-    paths = stored.fitted.simulate(inputs.history, origins, HORIZON, settings.n_paths, shocks)
-    known = inputs.history.known_sessions(origins)
-    last_close = inputs.history.observed_close[known - 1]
-    bad = invalid_paths(paths, last_close, inputs.history.trading(origins, HORIZON))
-    leaking = inputs.last_observed >= origins
-    for row in np.flatnonzero(leaking):
-        bad.setdefault(int(row), f"read data of {inputs.last_observed[row]}, which is not before the forecast date")
-    keep = np.array([row for row in range(len(origins)) if row not in bad], np.intp)
-    failed.update({origins[row].astype(dt.date): reason for row, reason in bad.items()})
-    if len(keep) == 0:
-        return ChunkResult(chunk, [], failed)
-    kept_origins = origins[keep]
-    kept_paths = paths if len(keep) == len(origins) else paths[keep]
-    now = platform.settings.now()
-    days = [day.astype(dt.date) for day in kept_origins]
-    cutoff = chunk.window_start - dt.timedelta(days=1)
-    rows = distributions_table(
-        kept_paths,
-        kept_origins,
-        {
-            "input_hash": [inputs.hashes[row] for row in keep],
-            "last_observed_date": list(inputs.last_observed[keep].astype(dt.date)),
-            "staleness_days": [inputs.staleness[row] for row in keep],
-            "is_backfill": [publish.is_backfill(settings, day, now) for day in days],
-        },
-        commodity=chunk.series,
-        model_name=chunk.model,
-        model_version=chunk.version,
-        training_cutoff_date=cutoff,
-        generation_timestamp=now,
-        has_data_leakage=False,
+    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    days = made.days
+    if not days:
+        return ChunkResult(chunk, [], made.failed)
+    now = settings.now()
+    rows = distribution_rows(
+        chunk,
+        made,
+        is_backfill=[publish.is_backfill(settings, day, now) for day in days],
+        generated=now,
         model_id=stored.model_id,
         algorithm_version=registry.get(chunk.model).algorithm_version,
     )
-    publish.archive(platform, chunk.series, chunk.model, chunk.version, [d for d in chunk.published if d in set(days)])
-    where = keys_of(chunk.series, chunk.model, chunk.version, days, by_month=True)
-    platform.warehouse.replace(DISTRIBUTIONS, rows, where)
-    summary = summarise(kept_paths)
-    publish.points(platform, chunk.series, chunk.model, chunk.version, kept_origins, summary, [now] * len(days), cutoff)
+    store_paths(platform, chunk, days, rows)
+    summary = summarise(made.paths)
+    seconds = store_results(platform, chunk, stored, made, summary, now, started)
+    return ChunkResult(chunk, days, made.failed, rows.num_rows, seconds)
+
+
+def store_paths(platform: Platform, chunk: Chunk, days: Sequence[dt.date], rows: pa.Table) -> None:
+    """Replace the paths of these days of a chunk in one commit; what was live goes to the archive first."""
+    key = (chunk.series, chunk.model, chunk.version)
+    publish.archive(platform, *key, [day for day in chunk.published if day in set(days)])
+    platform.warehouse.replace(DISTRIBUTIONS, rows, keys_of(*key, days, by_month=True))
+
+
+def store_results(
+    platform: Platform,
+    chunk: Chunk,
+    stored: StoredModel,
+    made: Forecasts,
+    summary: Summary,
+    generated: dt.datetime,
+    started: float,
+) -> float:
+    """Point forecasts and metadata of paths that are stored; returns the seconds since `started` of perf_counter."""
+    key = (chunk.series, chunk.model, chunk.version)
+    times = [generated] * len(made.origins)
+    publish.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
     seconds = time.perf_counter() - started
     publish.successes(
         platform,
-        chunk.series,
-        chunk.model,
-        chunk.version,
-        kept_origins,
+        *key,
+        made.origins,
         model_id=stored.model_id,
-        hashes=[inputs.hashes[row] for row in keep],
-        last_observed=list(inputs.last_observed[keep].astype(dt.date)),
-        generated=now,
+        hashes=made.hashes,
+        last_observed=made.last_observed,
+        generated=generated,
         training_seconds=stored.training_seconds,
-        inference_seconds=seconds / len(days),
+        inference_seconds=seconds / len(made.origins),
     )
-    return ChunkResult(chunk, days, failed, rows.num_rows, seconds)
+    return seconds
 
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:

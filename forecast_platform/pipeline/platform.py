@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,22 +127,33 @@ VERSION_TAG = "forecast_platform/model_version"
 OVERWRITE_TAG = "forecast_platform/overwrite"
 
 
+class SessionSource(Protocol):
+    """Where a Spark session comes from: dagster-pyspark's resources are such."""
+
+    @property
+    def spark_session(self) -> Any:
+        """The session, made on the first call."""
+        ...
+
+
 @dataclass
 class Platform:
     """Settings and warehouse of one process, with the series' tables kept while their version lasts."""
 
     settings: Settings
     warehouse: Warehouse
+    spark: SessionSource | None = None
+    """The session of compute=spark; made from the settings where None."""
     _tables: dict[str, tuple[int | None, SeriesTable]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
-    def from_settings(cls, settings: Settings | None = None) -> Platform:
-        """The platform that the settings describe."""
+    def from_settings(cls, settings: Settings | None = None, spark: SessionSource | None = None) -> Platform:
+        """The platform that the settings describe; `spark` is a Dagster run's session, where there is one."""
         from forecast_platform.warehouse.delta import DeltaWarehouse
 
         settings = settings or load()
-        return cls(settings, DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb))
+        return cls(settings, DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb), spark)
 
     @property
     def frequency(self) -> WindowFrequency:

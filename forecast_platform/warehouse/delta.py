@@ -53,6 +53,19 @@ class DeltaWarehouse:
         counts = pa.table(found.get_add_actions(flatten=True))["num_records"]
         return int(sum(count or 0 for count in counts.to_pylist()))
 
+    def create(self, table: Table) -> None:
+        """Create the table where it does not exist yet, for another engine to write to."""
+        self._create(table, table.arrow_schema())
+
+    def check_space(self, size: int) -> None:
+        """Raise DiskFullError where `size` more bytes would leave too little free space."""
+        self._check_disk(size)
+
+    @staticmethod
+    def predicate(where: Where) -> str:
+        """The keys as an SQL condition, as delta-rs and Spark both read it."""
+        return _sql(where)
+
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
         """The rows that match `where`; files outside its partitions are not opened."""
         import pyarrow as pa

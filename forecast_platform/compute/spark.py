@@ -1,0 +1,201 @@
+"""Spark: chunks are cut into pieces of dates, made by the workers, and written to Delta a group of chunks at a time.
+
+The driver reads models and histories, sends each once a window, and gets back a report of a kilobyte a date; the
+paths go from the workers to the table (`spark.writer`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.compute.spark_delta import delta_warehouse, sweep, write_with_spark
+from forecast_platform.compute.spark_pieces import (
+    Prepared,
+    Replies,
+    SparkJobError,
+    collected,
+    groups,
+    made_of,
+    piece_size,
+    split,
+    window_row,
+)
+from forecast_platform.compute.spark_session import Writer, cancel, cores_of, session_for, writer_of
+from forecast_platform.pipeline import inference
+from forecast_platform.pipeline.chunks import Chunk, ChunkResult
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import load_model
+from forecast_platform.warehouse.base import DiskFullError
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+
+if TYPE_CHECKING:
+    from forecast_platform.compute.spark_worker import Worker
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""Tries of a Spark job. A write replaces exactly its keys, so a job that was lost after it wrote may run again."""
+
+_PATH_BYTES = 4 * HORIZON + 8
+
+
+class SparkCompute:
+    """Chunks on a Spark session: the platform's (a Dagster resource), or the one that the settings describe."""
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self._worker = worker
+
+    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
+        from forecast_platform.compute.spark_worker import forecast_piece
+
+        if not chunks:
+            return
+        settings = platform.settings
+        session = platform.spark.spark_session if platform.spark is not None else session_for(settings)
+        slots = cores_of(session, settings) * settings.spark.partitions_per_core
+        run = _Run(platform, session, slots, writer_of(settings), self._worker or forecast_piece)
+        stopped: str | None = None
+        for group in groups(chunks, slots, run.writer):
+            if stopped is not None:
+                yield from (ChunkResult(c, [], dict.fromkeys(c.dates, stopped), fatal=True) for c in group)
+                continue
+            for result in run.group(group):
+                if result.fatal:
+                    stopped = next(iter(result.failed.values()))
+                yield result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of `SparkCompute.run`: where, how wide, and who writes."""
+
+    platform: Platform
+    session: Any
+    slots: int
+    writer: Writer
+    worker: Worker
+
+    def group(self, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+        """Every chunk's result; the dates of all are made by one Spark job."""
+        # What was live goes to the archive through the driver, which alone knows that its successor is valid.
+        if self.writer == "workers" and any(chunk.published for chunk in chunks):
+            yield from replace(self, writer="driver").group(chunks)
+            return
+        now = self.platform.settings.now()
+        size = piece_size(chunks, self.slots)
+        todo: list[Prepared] = []
+        for chunk in chunks:
+            try:
+                stored = load_model(self.platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
+                inputs = inference.gather(self.platform, stored, chunk.series, chunk.dates)
+            except Exception as error:
+                log.exception("%s %s: window %s failed", chunk.series, chunk.model, chunk.window_start)
+                yield _failed(chunk, error)
+                continue
+            if not len(inputs.dates):
+                yield ChunkResult(chunk, [], dict(inputs.failed))
+                continue
+            parts = split(inputs.dates, size, whole_months=self.writer == "workers")
+            first = sum(len(prepared.pieces) for prepared in todo)
+            todo.append(Prepared(chunk, stored, inputs, dict(enumerate(parts, first))))
+        if not todo:
+            return
+        try:
+            replies = self._attempts(todo, now)
+        except Exception as error:
+            log.exception("Spark: dates %s to %s failed", todo[0].chunk.dates[0], todo[-1].chunk.dates[-1])
+            yield from (_failed(prepared.chunk, error) for prepared in todo)
+            return
+        for prepared in todo:
+            yield self._finish(prepared, replies, now)
+
+    def _attempts(self, todo: list[Prepared], now: dt.datetime) -> Replies:
+        n_dates = sum(len(prepared.inputs.dates) for prepared in todo)
+        if self.writer != "driver":
+            warehouse = delta_warehouse(self.platform)
+            warehouse.check_space(n_dates * self.platform.settings.n_paths * _PATH_BYTES)
+            warehouse.create(DISTRIBUTIONS)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._job(todo, now)
+            except DiskFullError:
+                raise
+            except Exception:
+                if attempt == ATTEMPTS:
+                    raise
+                log.exception("Spark: a job over %s dates was lost; tried again (%s of %s)", n_dates, attempt, ATTEMPTS)
+                time.sleep(0.5 * attempt)
+            except BaseException:
+                cancel(self.session)
+                raise
+        raise SparkJobError("unreachable")
+
+    def _job(self, todo: list[Prepared], now: dt.datetime) -> Replies:
+        import pyarrow as pa
+        from pyspark.sql import functions as sql
+
+        from forecast_platform.compute import spark_worker as work
+
+        settings = self.platform.settings
+        folder = settings.warehouse / "_spark" / uuid.uuid4().hex
+        job = work.Job(
+            n_paths=settings.n_paths,
+            seed=settings.seed,
+            generated=now,
+            root=str(settings.warehouse) if self.writer == "workers" else None,
+            min_free_gb=settings.min_free_gb,
+            reports=str(folder) if self.writer == "spark" else None,
+        )
+        windows = pa.Table.from_pylist([window_row(self.platform, prepared, now) for prepared in todo], work.WINDOWS)
+        numbers = [number for prepared in todo for number in prepared.pieces]
+        names = [name for name in work.WINDOWS.names if name != "pieces"]
+        # One partition before the explosion: Spark then deals the pieces out evenly, and copies the window's columns.
+        frame = self.session.createDataFrame(windows).coalesce(1)
+        frame = frame.select(*names, sql.explode("pieces").alias("piece"))
+        frame = frame.repartition(min(self.slots, len(numbers)))
+        if self.writer != "spark":
+            found = frame.mapInArrow(partial(work.stream_replies, job, self.worker), work.REPLY_DDL).toArrow()
+            return collected(found, numbers)
+        sweep(folder.parent)
+        folder.mkdir(parents=True)
+        try:
+            rows = frame.mapInArrow(partial(work.stream_rows, job, self.worker), work.ROWS_DDL)
+            return write_with_spark(self.platform, self.session, todo, rows, folder, numbers)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _finish(self, prepared: Prepared, replies: Replies, now: dt.datetime) -> ChunkResult:
+        import pyarrow as pa
+
+        chunk = prepared.chunk
+        started = time.perf_counter() - sum(replies.seconds[number] for number in prepared.pieces)
+        try:
+            made, summary = made_of(prepared, replies)
+            if not made.days:
+                return ChunkResult(chunk, [], made.failed)
+            if self.writer == "driver":
+                rows = pa.concat_tables([replies.rows[number] for number in prepared.pieces])
+                inference.store_paths(self.platform, chunk, made.days, rows)
+            seconds = inference.store_results(self.platform, chunk, prepared.stored, made, summary, now, started)
+        except Exception as error:
+            log.exception("%s %s: window %s failed", chunk.series, chunk.model, chunk.window_start)
+            return _failed(chunk, error)
+        return ChunkResult(chunk, made.days, made.failed, len(made.days) * self.platform.settings.n_paths, seconds)
+
+
+def _failed(chunk: Chunk, error: Exception) -> ChunkResult:
+    """A chunk none of whose dates were made. One chunk's failure must not keep the others from being written."""
+    if isinstance(error, DiskFullError):
+        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
+    # Spark's messages carry whole stack traces of two languages.
+    reason = f"{type(error).__name__}: {str(error).strip()[:600]}"
+    return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason))

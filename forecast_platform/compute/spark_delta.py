@@ -1,0 +1,104 @@
+"""Paths from Spark's workers to the Delta table, written by Spark itself in one commit a job."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from forecast_platform.compute.spark_pieces import Prepared, Replies, SparkJobError, collected, key_of, made_of
+from forecast_platform.compute.spark_session import master_of
+from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+
+_STALE_SECONDS = 2 * 86400
+"""Age from which an exchange folder is taken for what a killed driver left behind."""
+
+
+def write_with_spark(
+    platform: Platform, session: Any, todo: list[Prepared], rows: Any, folder: Path, numbers: list[int]
+) -> Replies:
+    """Run the job with the table as its output, in one commit; where keys are replaced, only by valid ones."""
+    import pyarrow as pa
+
+    from forecast_platform.compute.spark_worker import from_bytes
+
+    warehouse = delta_warehouse(platform)
+    target = str(warehouse.path(DISTRIBUTIONS))
+    key = key_of(todo[0].chunk)
+    asked = [day for prepared in todo for day in prepared.inputs.dates.astype(dt.date)]
+    where = keys_of(*key, asked, by_month=True)
+    # A date that turns out to be invalid keeps its stored paths, so what replaces others waits until that is known.
+    replacing = warehouse.read(DISTRIBUTIONS, ["path_id"], {**where, "path_id": 0}).num_rows > 0
+    if replacing:
+        rows.write.format("delta").mode("overwrite").save(str(folder / "paths"))
+    else:
+        with _turn(platform):
+            _replace(rows, target, DeltaWarehouse.predicate(where))
+    files = sorted(folder.glob("*.arrow"))
+    replies = collected(pa.concat_tables([from_bytes(file.read_bytes()) for file in files]), numbers)
+    good: list[dt.date] = []
+    for prepared in todo:
+        made, _ = made_of(prepared, replies)
+        good += made.days
+        if replacing:
+            live = set(prepared.chunk.published)
+            publish.archive(platform, *key, [day for day in made.days if day in live])
+    if not good:
+        return replies
+    where = keys_of(*key, good, by_month=True)
+    if replacing:
+        staged = session.read.format("delta").load(str(folder / "paths"))
+        with _turn(platform):
+            _replace(staged, target, DeltaWarehouse.predicate(where))
+    _verify(session, target, DeltaWarehouse.predicate(where), good, platform.settings.n_paths)
+    return replies
+
+
+def _turn(platform: Platform) -> AbstractContextManager[Any]:
+    """sail gives up a commit where any other came in between, also of other keys: its jobs take turns."""
+    from filelock import FileLock
+
+    if master_of(platform.settings) != "sail":
+        return nullcontext()
+    return FileLock(str(platform.settings.warehouse / "_spark.lock"))
+
+
+def _replace(rows: Any, target: str, predicate: str) -> None:
+    """One commit that replaces the rows of the predicate. Never partitionOverwriteMode: sail replaces the table."""
+    rows.write.format("delta").mode("overwrite").option("replaceWhere", predicate).save(target)
+
+
+def _verify(session: Any, target: str, predicate: str, good: Sequence[dt.date], n_paths: int) -> None:
+    counts = session.read.format("delta").load(target).where(predicate).groupBy("forecast_date").count().toArrow()
+    found = dict(zip(counts["forecast_date"].to_pylist(), counts["count"].to_pylist(), strict=True))
+    wrong = {day: found.get(day, 0) for day in good if found.get(day, 0) != n_paths}
+    wrong.update({day: count for day, count in found.items() if day not in set(good)})
+    if wrong:
+        day, count = next(iter(wrong.items()))
+        raise SparkJobError(
+            f"{DISTRIBUTIONS.name}: {len(wrong)} dates do not hold {n_paths} paths after the write ({day}: {count}); "
+            "another process may be writing the same keys: run it again"
+        )
+
+
+def delta_warehouse(platform: Platform) -> DeltaWarehouse:
+    """The platform's warehouse as a folder of Delta tables. Raises SparkJobError where it is none."""
+    if not isinstance(platform.warehouse, DeltaWarehouse):
+        raise SparkJobError("spark.writer spark and workers write to a warehouse folder; set it to driver")
+    return platform.warehouse
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed driver left behind."""
+    if folder.is_dir():
+        for old in folder.iterdir():
+            if old.stat().st_mtime < time.time() - _STALE_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)

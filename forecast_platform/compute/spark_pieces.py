@@ -1,0 +1,170 @@
+"""How chunks become the rows of a Spark job, and its answers the outcome of chunks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecast_platform.compute.spark_session import Writer
+from forecast_platform.forecasting.history import Dates
+from forecast_platform.forecasting.summary import Summary
+from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.chunks import Chunk, Forecasts, Inputs
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import StoredModel
+from forecast_platform.warehouse.schemas import HORIZON
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MIN_PIECE_DATES = 8
+"""Dates below which loading the model and filtering the history would cost more than simulating."""
+
+MIN_GROUP_DATES, DRIVER_GROUP_DATES = 368, 736
+"""Dates of one job: at least a year, so that jobs are few; at most two where the paths pass through the driver."""
+
+
+class SparkJobError(RuntimeError):
+    """A Spark job ended without having done what it was given; its keys are as they were, or whole."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chunk, what its dates are forecast from, and how they are cut."""
+
+    chunk: Chunk
+    stored: StoredModel
+    inputs: Inputs
+    pieces: dict[int, slice]
+
+
+@dataclass(frozen=True)
+class Replies:
+    """What came back of a job, by piece."""
+
+    reports: dict[int, pa.Table]
+    seconds: dict[int, float]
+    rows: dict[int, pa.Table]
+
+
+def groups(chunks: Sequence[Chunk], slots: int, writer: Writer) -> Iterator[list[Chunk]]:
+    """Chunks of one job each: enough dates to keep every slot busy, few enough to lose little with a job."""
+    most = max(MIN_GROUP_DATES, slots * 30)
+    if writer == "driver":
+        most = min(most, DRIVER_GROUP_DATES)
+    group: list[Chunk] = []
+    for chunk in chunks:
+        full = sum(len(other.dates) for other in group) + len(chunk.dates) > most
+        if group and (full or key_of(group[0]) != key_of(chunk)):
+            yield group
+            group = []
+        group.append(chunk)
+    if group:
+        yield group
+
+
+def piece_size(chunks: Sequence[Chunk], slots: int) -> int:
+    """Dates of a piece of these chunks: one piece a slot."""
+    return max(MIN_PIECE_DATES, -(-sum(len(chunk.dates) for chunk in chunks) // slots))
+
+
+def key_of(chunk: Chunk) -> tuple[str, str, str]:
+    """Series, model and version: what one write's predicate names."""
+    return chunk.series, chunk.model, chunk.version
+
+
+def split(dates: Dates, size: int, *, whole_months: bool) -> list[slice]:
+    """Positions of consecutive dates, about `size` each: whole months where they fit, so that a file has one writer.
+
+    With `whole_months` a month is never cut: delta-rs refuses two writers of one file partition.
+    """
+    months = dates.astype("datetime64[M]")
+    edges = [0, *(int(edge) for edge in np.flatnonzero(months[1:] != months[:-1]) + 1), len(dates)]
+    parts: list[slice] = []
+    for first, last in pairwise(edges):
+        if parts and last - parts[-1].start <= size:
+            parts[-1] = slice(parts[-1].start, last)
+            continue
+        cuts = 1 if whole_months else -(-(last - first) // size)
+        bounds = np.linspace(first, last, cuts + 1).astype(int)
+        parts.extend(slice(int(low), int(high)) for low, high in pairwise(bounds))
+    return parts
+
+
+def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict[str, Any]:
+    """A chunk as a row of `spark_worker.WINDOWS`."""
+    from forecast_platform.compute.spark_worker import history_bytes
+    from forecast_platform.models import registry
+
+    chunk, stored, inputs = prepared.chunk, prepared.stored, prepared.inputs
+    days = list(inputs.dates.astype(dt.date))
+    newest = list(inputs.last_observed.astype(dt.date))
+    flags = [publish.is_backfill(platform.settings, day, now) for day in days]
+    return {
+        "series": chunk.series,
+        "model": chunk.model,
+        "version": chunk.version,
+        "window_start": chunk.window_start,
+        "training_start": stored.fitted.window.start.astype(dt.date),
+        "training_end": stored.fitted.window.end.astype(dt.date),
+        "fitted": stored.fitted.to_json(),
+        "model_id": stored.model_id,
+        "algorithm_version": registry.get(chunk.model).algorithm_version,
+        "history": history_bytes(inputs.history),
+        "sessions": list(inputs.history.sessions.astype(dt.date)),
+        "pieces": [
+            {
+                "number": number,
+                "dates": days[part],
+                "hashes": inputs.hashes[part],
+                "last_observed": newest[part],
+                "staleness": inputs.staleness[part],
+                "is_backfill": flags[part],
+            }
+            for number, part in prepared.pieces.items()
+        ],
+    }
+
+
+def collected(found: pa.Table, numbers: list[int]) -> Replies:
+    """The replies of a job over these pieces. Raises SparkJobError where one lacks, or came twice."""
+    from forecast_platform.compute.spark_worker import from_bytes
+
+    rows = found.to_pylist()
+    got = sorted(row["number"] for row in rows)
+    if got != sorted(numbers):
+        raise SparkJobError(f"a Spark job over {len(numbers)} pieces answered for {len(set(got))} ({len(got)} answers)")
+    return Replies(
+        reports={row["number"]: from_bytes(row["report"]) for row in rows},
+        seconds={row["number"]: row["seconds"] for row in rows},
+        rows={row["number"]: from_bytes(row["rows"]) for row in rows if row["rows"] is not None},
+    )
+
+
+def made_of(prepared: Prepared, replies: Replies) -> tuple[Forecasts, Summary]:
+    """What became of a chunk, by its pieces' reports: as `chunks.simulate` gives it less the paths; and statistics."""
+    import pyarrow as pa
+
+    from forecast_platform.compute.spark_worker import summary_of
+
+    inputs = prepared.inputs
+    report = pa.concat_tables([replies.reports[number] for number in prepared.pieces])
+    origins, summary = summary_of(report)
+    failed = dict(inputs.failed)
+    errors = zip(report["forecast_date"].to_pylist(), report["error"].to_pylist(), strict=True)
+    failed.update({day: reason for day, reason in errors if reason is not None})
+    at = np.searchsorted(inputs.dates, origins)
+    made = Forecasts(
+        origins=origins,
+        paths=np.empty((0, 0, HORIZON), np.float32),
+        hashes=[inputs.hashes[row] for row in at],
+        last_observed=list(inputs.last_observed[at].astype(dt.date)),
+        staleness=[inputs.staleness[row] for row in at],
+        failed=failed,
+    )
+    return made, summary

@@ -1,0 +1,145 @@
+"""Spark sessions by setting: embedded (sail), this machine's JVM, a cluster, or Spark Connect."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from forecast_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import ResourceDefinition
+
+Writer = Literal["spark", "workers", "driver"]
+
+UNKNOWN_CORES = 8
+"""Cores that a Spark Connect cluster is taken to have where spark.cores is unset: it cannot be asked."""
+
+_CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
+_lock = threading.Lock()
+_sail: Any = None
+
+
+class SparkUnavailableError(RuntimeError):
+    """No Spark session can be had; the message says why and what to install or set."""
+
+
+def master_of(settings: Settings) -> str:
+    """The master that the settings mean: `auto` resolved."""
+    if settings.spark.master != "auto":
+        return settings.spark.master
+    # 4: how often a lost task is tried; a plain local[*] gives up at the first loss.
+    return "sail" if find_spec("pysail") is not None else "local[*,4]"
+
+
+def writer_of(settings: Settings) -> Writer:
+    """Who writes the paths: `auto` resolved to what works without being told what is shared."""
+    if settings.spark.writer != "auto":
+        return settings.spark.writer
+    master = master_of(settings)
+    if master == "sail":
+        return "spark"
+    return "workers" if master.startswith("local") else "driver"
+
+
+def session_for(settings: Settings) -> Any:
+    """The process's session on the master that the settings name. Raises SparkUnavailableError."""
+    master = master_of(settings)
+    with _lock:
+        if master == "sail":
+            return _connect(_sail_address(), settings)
+        if master.startswith("sc://"):
+            return _connect(master, settings)
+        return _classic(master, settings)
+
+
+def cores_of(session: Any, settings: Settings) -> int:
+    """Cores that the session's tasks can use."""
+    if settings.spark.cores is not None:
+        return settings.spark.cores
+    master = master_of(settings)
+    if master == "sail":
+        return os.cpu_count() or 1
+    if master.startswith("sc://"):
+        return UNKNOWN_CORES
+    return int(session.sparkContext.defaultParallelism)
+
+
+def cancel(session: Any) -> None:
+    """Stop what still runs for an interrupted step."""
+    if hasattr(session, "interruptAll"):
+        session.interruptAll()
+    else:
+        session.sparkContext.cancelAllJobs()
+
+
+def spark_resource(settings: Settings) -> ResourceDefinition:
+    """The session as a Dagster resource, made on first use: dagster-pyspark's, on the master of the settings."""
+    from dagster_pyspark import LazyPySparkResource
+
+    class SparkResource(LazyPySparkResource):
+        """dagster-pyspark's lazy session, on an embedded engine, a cluster or Spark Connect."""
+
+        def _init_session(self) -> None:
+            if self._spark_session is None:
+                self._spark_session = session_for(settings)
+
+    return SparkResource(spark_config=settings.spark.config).get_resource_definition()
+
+
+def _classic(master: str, settings: Settings) -> Any:
+    from pyspark.sql import SparkSession
+
+    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
+        raise SparkUnavailableError(
+            f"spark.master is {master!r}, but there is no Java: install Java 17, or the extra `sail` and set "
+            "spark.master to sail"
+        )
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master(master).appName("forecast_platform")
+    settled = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        # A worker that outlives its task keeps its imports; numpy and xgboost threads would fight over the cores.
+        "spark.executorEnv.OMP_NUM_THREADS": "1",
+        **_CONFIG,
+        **settings.spark.config,
+    }
+    for name, value in settled.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def _connect(address: str, settings: Settings) -> Any:
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.remote(address).getOrCreate()
+    for name, value in {**_CONFIG, **settings.spark.config}.items():
+        session.conf.set(name, value)
+    return session
+
+
+def _sail_address() -> str:
+    """Address of this process's embedded server, started on the first call (about a second)."""
+    global _sail
+    if _sail is None:
+        if find_spec("pysail") is None:
+            raise SparkUnavailableError(
+                "spark.master is 'sail', but pysail is not installed: install the extra `sail` "
+                "(pip install 'forecast-platform[sail]'), or set spark.master to local[*,4] where Java 17 is"
+            )
+        os.environ.setdefault("RUST_LOG", "error")
+        from pysail.spark import SparkConnectServer
+
+        server = SparkConnectServer()
+        server.start(background=True)
+        atexit.register(server.stop)
+        _sail = server
+    host, port = _sail.listening_address
+    return f"sc://{host}:{port}"

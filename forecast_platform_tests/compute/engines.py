@@ -1,0 +1,68 @@
+"""What the Spark tests share: engines or the reason to skip them, workers that die, tables without their clocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from forecast_platform.compute.spark_worker import Job, forecast_piece
+from forecast_platform.pipeline.chunks import Forecasts
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
+
+RESULTS = (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA)
+
+needs_sail = pytest.mark.skipif(
+    find_spec("pysail") is None, reason="pysail is not installed: install the extra `sail` to run Spark without Java"
+)
+needs_java = pytest.mark.skipif(
+    shutil.which("java") is None and not os.environ.get("JAVA_HOME"), reason="no Java: JVM Spark needs Java 17"
+)
+
+
+def content(platform: Platform, table: Table) -> pa.Table:
+    """A table's rows by key, without what differs between two runs: the times of making and the seconds taken."""
+    rows = platform.warehouse.read(table)
+    clocks = [name for name in rows.column_names if "timestamp" in name or name in ("inference_seconds", "scored_at")]
+    return rows.drop_columns(clocks).sort_by([(name, "ascending") for name in table.key]).combine_chunks()
+
+
+def assert_same_tables(one: Platform, other: Platform) -> None:
+    """The same rows, to the bit."""
+    for table in RESULTS:
+        expected, found = content(one, table), content(other, table)
+        assert found.num_rows == expected.num_rows, table.name
+        differing = [name for name in expected.column_names if not found[name].equals(expected[name])]
+        assert not differing, (table.name, differing)
+
+
+def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+    """A worker whose machine fails after its first piece was made."""
+    made = forecast_piece(job, row)
+    if not marker.exists():
+        marker.touch()
+        raise OSError("the machine went away")
+    return made
+
+
+def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+    """A worker process that is killed once its rows are in the table, before Spark hears of it."""
+    made, rows = forecast_piece(job, row)
+    if not marker.exists():
+        from forecast_platform.warehouse.base import keys_of
+        from forecast_platform.warehouse.delta import DeltaWarehouse
+
+        marker.touch()
+        assert job.root is not None
+        where = keys_of(row["series"], row["model"], row["version"], made.days, by_month=True)
+        DeltaWarehouse(Path(job.root)).replace(DISTRIBUTIONS, rows, where)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made, rows

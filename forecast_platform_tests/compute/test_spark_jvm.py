@@ -1,0 +1,77 @@
+"""compute=spark on JVM Spark: the local compute's bits through either writer, and no duplicates after a kill."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import train
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
+from forecast_platform_tests.worlds import days, settings_for
+
+pytestmark = [needs_java, pytest.mark.slow]
+
+FIRST, LAST = "2017-12-01", "2018-01-31"
+SPAN = days(FIRST, LAST)
+
+
+def run_case(root: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Run jvm_case in a process whose workers find the tests' package too."""
+    top = Path(__file__).resolve().parents[2]
+    found = subprocess.run(
+        [sys.executable, "-m", "forecast_platform_tests.compute.jvm_case", str(root), *arguments],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(top)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-4000:]
+    return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+
+
+def test_jvm_spark_and_local_give_the_same_bits_with_workers_writing(small: Path, tmp_path: Path) -> None:
+    models = ("naive", "random_walk", "xgboost")
+    here = Platform.from_settings(settings_for(small, models=models))
+    train(here, "Alpha", "xgboost", [dt.date(2017, 7, 1), dt.date(2018, 1, 1)])
+    shutil.copytree(small, tmp_path / "spark")
+    for model in models:
+        assert forecast(here, "Alpha", model, SPAN).written == set(SPAN)
+    replies = run_case(tmp_path / "spark", "local[2]", "workers", FIRST, LAST, ",".join(models))
+    assert [(reply["written"], reply["failed"]) for reply in replies] == [(len(SPAN), {})] * 3
+    there = Platform.from_settings(settings_for(tmp_path / "spark", models=models))
+    assert_same_tables(here, there)
+    # Version 0 is the table's creation; then one commit a piece of whole months.
+    assert there.warehouse.version(DISTRIBUTIONS) == 2 * 3
+
+
+def test_a_worker_killed_after_its_write_leaves_no_duplicates_and_the_driver_may_write(
+    small: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small, tmp_path / "spark")
+    here = Platform.from_settings(settings_for(small))
+    forecast(here, "Alpha", "naive", SPAN)
+    marker = tmp_path / "killed"
+    [reply] = run_case(tmp_path / "spark", "local[2,4]", "workers", FIRST, LAST, "naive", str(marker))
+    assert marker.exists()
+    assert (reply["written"], reply["failed"]) == (len(SPAN), {})
+    there = Platform.from_settings(settings_for(tmp_path / "spark"))
+    assert_same_tables(here, there)
+    # The killed task's commit, its successor's, and the other piece's.
+    assert there.warehouse.version(DISTRIBUTIONS) == 3
+    forecast(here, "Alpha", "random_walk", SPAN)
+    [reply] = run_case(tmp_path / "spark", "local[2]", "driver", FIRST, LAST, "random_walk")
+    assert reply["written"] == len(SPAN)
+    assert_same_tables(here, Platform.from_settings(settings_for(tmp_path / "spark")))
