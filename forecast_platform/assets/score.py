@@ -44,6 +44,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.champions import auto_promote
         from forecast_platform.pipeline.display import report, report_address
         from forecast_platform.pipeline.scoring import score
 
@@ -53,6 +54,12 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
             for series, windows in requested(context, platform.settings.series_names).items()
         ]
+        for outcome in outcomes:
+            promoted = auto_promote(platform, outcome.series) if outcome.written else None
+            if promoted:
+                context.log.warning(
+                    f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
+                )
         # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
         selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
         last = max(selected or platform.settings.models)

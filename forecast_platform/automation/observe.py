@@ -173,23 +173,14 @@ class Observer:
 
     def expected(self) -> dict[str, set[tuple[str, str]]]:
         """Version -> series and models that the daily run covers: the configured and active versions with every
-        model, and the champions."""
-        from forecast_platform.warehouse.schemas import CHAMPIONS
+        model, the champions, and what a rollback would return to."""
+        from forecast_platform.pipeline.champions import covered
 
-        settings = self.settings
-        everything = {(series, model) for series in settings.series_names for model in settings.models}
-        found = {version: set(everything) for version in (settings.model_version, *settings.active_versions)}
-        rows = self.platform.warehouse.read(CHAMPIONS).to_pylist()
-        for row in sorted(rows, key=lambda one: one["valid_from"]):
-            pair = (row["commodity"], row["model_name"])
-            if pair in everything and self._is_champion(row, rows):
-                found.setdefault(row["model_version"], set()).add(pair)
+        found: dict[str, set[tuple[str, str]]] = {}
+        for series in self.settings.series_names:
+            for model, version in covered(self.platform, [series]):
+                found.setdefault(version, set()).add((series, model))
         return found
-
-    @staticmethod
-    def _is_champion(row: Mapping[str, object], rows: Iterable[Mapping[str, object]]) -> bool:
-        rivals = [one for one in rows if one["commodity"] == row["commodity"]]
-        return row is max(rivals, key=lambda one: one["valid_from"])  # type: ignore[arg-type, return-value]
 
     def missing(self, days: list[dt.date]) -> dict[dt.date, frozenset[Pair]]:
         """Expected forecasts that point_forecasts lacks, by date."""
