@@ -2,10 +2,10 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart up doctor test slow check format bench docs lock
+.PHONY: help quickstart up doctor test slow year check format bench docs lock
 
 help:
 	@$(PYTHON) tasks.py --help
 
-quickstart up doctor test slow check format bench docs lock:
+quickstart up doctor test slow year check format bench docs lock:
 	@$(PYTHON) tasks.py $@ $(ARGS)

@@ -81,11 +81,16 @@ def test(rest: Sequence[str]) -> int:
 
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, one at a time: they start servers and measure"""
-    code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow", *rest], threads=1)
+    code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow and not year", *rest], threads=1)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")
         return 0
     return code
+
+
+def year(rest: Sequence[str]) -> int:
+    """the automation through 400 simulated days; a quarter of an hour"""
+    return run([str(PYTHON), "-m", "pytest", "-q", "-m", "year", *rest], threads=1)
 
 
 def check(rest: Sequence[str]) -> int:
@@ -151,6 +156,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "doctor": doctor,
     "test": test,
     "slow": slow,
+    "year": year,
     "check": check,
     "format": format_,
     "bench": bench,

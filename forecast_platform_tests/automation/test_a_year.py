@@ -18,7 +18,7 @@ from forecast_platform.settings import build
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_RUNS, POINT_FORECASTS
 from forecast_platform_tests.automation.simulation import Landing, Simulation, memory_instance
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.year]
 
 ZONE = ZoneInfo("America/Los_Angeles")
 MODELS = ("naive", "random_walk")
