@@ -16,7 +16,7 @@ from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.windows import FREQUENCIES, WindowFrequency
 from forecast_platform.models.base import Covariates, TrainingWindow
 from forecast_platform.settings import SeriesSettings, Settings, load
-from forecast_platform.warehouse.base import Between, Warehouse
+from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
 
 _CALENDAR_MARGIN = dt.timedelta(days=120)
@@ -222,11 +222,6 @@ class Platform:
             return None
         days = rows["date"].to_numpy().astype("datetime64[D]")
         return _date(days.min()), _date(days.max())
-
-
-def between(first: dt.date, last: dt.date) -> Between:
-    """A closed range of days."""
-    return Between(first, last)
 
 
 def _known(values: NDArray[Any]) -> bool:
