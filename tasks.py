@@ -144,7 +144,8 @@ def lock(rest: Sequence[str]) -> int:
     if tool is None:
         raise TaskError("uv is not installed: `pip install uv`, then again")
     resolve = [
-        *("pip", "compile", "--universal", "--python-version", "3.10", "pyproject.toml", "--extra", "dev"),
+        *("pip", "compile", "--universal", "--python-version", "3.10", "pyproject.toml"),
+        *("--extra", "dev", "--extra", "feeds", "--extra", "sail"),
         *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "python3 tasks.py lock", "-q"),
     ]
     return run([tool, *resolve, "-o", "requirements.lock", *rest])
