@@ -1,26 +1,23 @@
-"""A small platform whose chunks are runs of the workspace, for the tests of compute databricks_serverless and _classic."""
+"""A small platform whose chunks are runs of the workspace: for the tests of compute databricks_serverless, _classic."""
 
 from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 import yaml
 
 from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.deploy import deploy
 from forecast_platform.jobs import FORECAST, TRAIN
-from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS
+from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from forecast_platform.launch import Finished, Launcher
 
 FIRST, LAST = "2018-02-01", "2018-02-03"
-VOLUME = "/Volumes/commodity/forecast/pipes"
+MESSAGES = "/Volumes/commodity/forecast/pipes"
 
 
 @dataclass
@@ -39,17 +36,21 @@ class World:
     workspace: Workspace
     compute: str
     options: dict[str, Any] = field(default_factory=dict)
+    """Settings below `databricks`, of the Dagster process."""
+    cluster: dict[str, Any] = field(default_factory=dict)
+    """Settings of the cluster that differ."""
+    models: tuple[str, ...] = ("naive", "random_walk")
 
     @property
     def settings(self) -> Settings:
         """The settings of the Dagster process."""
         options = {"poll_seconds": 0.1, "config": str(self.root / "cluster.yaml"), **self.options}
-        return settings_for(self.root, compute=self.compute, databricks=options)
+        return settings_for(self.root, compute=self.compute, databricks=options, models=self.models)
 
     @property
     def platform(self) -> Platform:
         """The tables, as this process sees them."""
-        return Platform.from_settings(settings_for(self.root))
+        return Platform.from_settings(settings_for(self.root, models=self.models))
 
     @property
     def launcher(self) -> Launcher:
@@ -64,14 +65,13 @@ class World:
             "source": "landing",
             "landing": str(self.root / "landing"),
             "warehouse": str(self.root / "warehouse"),
-            "models": ["naive", "random_walk"],
+            "models": list(self.models),
             "lookback_years": 3,
             "start_date": "2017-07-01",
             "n_paths": 200,
             "min_free_gb": 0.0,
-            **self.options.get("cluster", {}),
+            **self.cluster,
         }
-        self.options.pop("cluster", None)
         (self.root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
         deploy(Connection(self.settings.databricks), lambda _: None)
 
@@ -96,12 +96,21 @@ class World:
         rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
         return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
 
-    def local_paths(self, tmp_path: Path, model: str = "naive") -> np.ndarray:
-        """The same forecasts made in this process, in a copy."""
-        twin = World(tmp_path / "twin", self.workspace, "local")
-        shutil.copytree(self.root, twin.root)
-        assert not forecast(twin.platform, "Alpha", model, days(FIRST, LAST), overwrite=True).failed
-        return twin.paths(model)
+    def twin(self, root: Path) -> World:
+        """A copy of this world as it is, that computes in this process."""
+        shutil.copytree(self.root, root)
+        return World(root, self.workspace, "local", models=self.models)
+
+    def dates(self, model: str = "naive") -> set[dt.date]:
+        """Alpha's dates that have stored paths."""
+        where = {"commodity": "Alpha", "model_name": model, "path_id": 0}
+        return set(self.platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)["forecast_date"].to_pylist())
+
+    def fits(self, model: str, version: str) -> dict[dt.date, str]:
+        """Alpha's fitted models, as text, by training cutoff."""
+        where = {"commodity": "Alpha", "model_name": model, "model_version": version, "is_active": True}
+        rows = self.platform.warehouse.read(TRAINED_MODELS, ["training_cutoff_date", "fitted_model_json"], where)
+        return {row["training_cutoff_date"]: row["fitted_model_json"] for row in rows.to_pylist()}
 
     def partitions(self, asset: str = "distributions/naive") -> dict[str, set[str]]:
         """Partitions by status, of those that have one."""
@@ -135,10 +144,14 @@ class World:
                 return {name: value.value for name, value in event.materialization.metadata.items()}
         raise AssertionError(f"{asset} was not materialized")
 
-    def no_secret_anywhere(self) -> None:
+    def book(self) -> list[Path]:
+        """Files of runs that may be going on."""
+        return list((self.root / "warehouse" / "_databricks" / "runs").glob("*.json"))
+
+    def no_secret_anywhere(self, *secrets: str) -> None:
         """No token is in any file of the warehouse, the instance or its logs."""
-        tokens = [*self.workspace.tokens, self.workspace.token]
-        for path in self.root.rglob("*"):
+        tokens = [*self.workspace.tokens, self.workspace.token, *secrets]
+        for path in (self.root / "warehouse").rglob("*"):
             if path.is_file():
                 content = path.read_bytes()
                 for token in tokens:
@@ -152,5 +165,3 @@ def day(text: str) -> dt.date:
 def keys(first: str = FIRST, last: str = LAST) -> set[str]:
     """Alpha's partition keys."""
     return {f"{day}|Alpha" for day in days(first, last)}
-
-
