@@ -229,7 +229,7 @@ class PipesRun:
             if not error.passing:
                 raise
             began = self._unreached = self._unreached or time.monotonic()
-            if time.monotonic() - began > self.connection.options.outage_seconds:
+            if time.monotonic() - began >= self.connection.options.outage_seconds:
                 raise
             self._warn(f"{error}; tried again")
             return None
