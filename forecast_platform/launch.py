@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import platform as machine
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from forecast_platform import progress
+from forecast_platform import owner, progress
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,10 +93,10 @@ class Launcher:
         open_states = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
         closed = []
         for run in self.instance.get_runs(RunsFilter(statuses=[*open_states, DagsterRunStatus.CANCELING])):
-            owner = run.tags.get(SHELL_TAG)
-            if owner and not _alive(owner):
+            shell = run.tags.get(SHELL_TAG)
+            if shell and not owner.alive(shell):
                 self.instance.report_run_failed(
-                    run, f"The shell that ran this ({owner}) is gone. What it wrote is kept; run the command again."
+                    run, f"The shell that ran this ({shell}) is gone. What it wrote is kept; run the command again."
                 )
                 closed.append(run.run_id)
         return closed
@@ -126,7 +125,7 @@ class Launcher:
         run = self.instance.create_run_for_job(
             definition,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**range_tags(first, last, series), SHELL_TAG: _this_process(), **(tags or {})},
+            tags={**range_tags(first, last, series), SHELL_TAG: owner.this_process(), **(tags or {})},
             asset_selection=frozenset(assets),
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )
@@ -221,22 +220,3 @@ def _copy_of_stderr() -> TextIO:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w")
     except (OSError, AttributeError):  # embedded, with a stderr that is no file: nothing redirects it either
         return sys.stderr
-
-
-def _this_process() -> str:
-    import psutil
-
-    return f"{machine.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
-
-
-def _alive(owner: str) -> bool:
-    """Whether the process that `owner` names runs still; one on another host cannot be known, so it counts as alive."""
-    import psutil
-
-    host, pid, started = owner.rsplit(":", 2)
-    if host != machine.node():
-        return True
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
-    except psutil.NoSuchProcess:
-        return False

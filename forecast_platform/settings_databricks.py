@@ -17,6 +17,25 @@ class DatabricksOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    volume: str = Field(
+        default="/Volumes/commodity/forecast/pipes",
+        description="Unity Catalog volume through which runs that Dagster submits report; must exist.",
+    )
+    concurrent_runs: int = Field(
+        default=4, ge=1, le=64, description="Runs that a step of compute databricks_* has going on at a time."
+    )
+    attempts: int = Field(
+        default=2, ge=1, le=10, description="Runs of one chunk where Databricks failed, not the code (databricks_*)."
+    )
+    outage_seconds: float = Field(
+        default=600.0, ge=0, description="How long a step waits for a workspace that is not reached (databricks_*)."
+    )
+    chunk_workers: int = Field(
+        default=0, ge=0, le=64, description="Workers of a chunk's new cluster (databricks_classic); 0: a single node."
+    )
+    remote_compute: Literal["local", "spark"] = Field(
+        default="local", description="What a chunk's run computes with, on its own cluster (databricks_*)."
+    )
     profile: str | None = Field(default=None, description="Profile of ~/.databrickscfg, where there are several.")
     folder: str = Field(
         default="/Shared/forecast_platform", description="Workspace folder for notebooks, wheels and the settings file."
@@ -54,6 +73,13 @@ class DatabricksOptions(BaseModel):
     def _workspace_path(cls, value: str) -> str:
         if not value.startswith("/") or value.startswith(("/Workspace", "/Volumes", "/dbfs")):
             raise ValueError("a workspace path such as /Shared/forecast_platform, without /Workspace")
+        return value.rstrip("/")
+
+    @field_validator("volume")
+    @classmethod
+    def _volume_path(cls, value: str) -> str:
+        if not re.match(r"^/Volumes/[^/]+/[^/]+/[^/]+(/[^/]+)*/?$", value):
+            raise ValueError("/Volumes/CATALOG/SCHEMA/VOLUME, with a folder below it if wanted")
         return value.rstrip("/")
 
     @field_validator("secrets")

@@ -1,6 +1,7 @@
 """distributions/<model> and point_forecasts/<model>, out of one step; and distributions/actuals."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from dagster import (
@@ -87,7 +88,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         from forecast_platform.pipeline.inference import forecast
         from forecast_platform.pipeline.publish import forecast_runs
 
-        platform: Platform = context.resources.platform
+        platform: Platform = replace(context.resources.platform, step=context)
         options = platform.options(context.run_tags)
         outcomes: list[Outcome] = []
         for series, dates in requested(context, platform.settings.series_names).items():

@@ -25,6 +25,9 @@ from forecast_platform.warehouse.schemas import Table
 
 Metadata = dict[str, Any]
 
+_LINKS = 5
+"""Remote runs whose addresses are shown; the step's log names all."""
+
 _TYPES = {"float": "double", "float32": "float"}
 
 
@@ -52,6 +55,11 @@ def outcome_metadata(outcomes: Sequence[Outcome], links: Mapping[str, Any]) -> M
     notes = [note for outcome in outcomes for note in outcome.notes]
     if notes:
         metadata["notes"] = MetadataValue.md("\n".join(f"- {note}" for note in notes[:20]))
+    runs = list(dict.fromkeys(run for outcome in outcomes for run in outcome.runs))
+    if runs:
+        metadata["databricks_runs"] = len(runs)
+        metadata["databricks_urls"] = MetadataValue.md("\n".join(f"- <{run.url}>" for run in runs[:_LINKS]))
+        metadata["databricks_cost"] = ", ".join(dict.fromkeys(run.cost for run in runs))
     return metadata
 
 
@@ -94,6 +102,7 @@ def conclude(
             ),
             "keys_failed": count,
             "keys_there": kept,
+            **{key: value for key, value in outcome_metadata(outcomes, {}).items() if key.startswith("databricks_")},
         },
         allow_retries=False,
     )

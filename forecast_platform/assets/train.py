@@ -1,6 +1,7 @@
 """trained_models/<model>: fitted once a window on the days before it, kept, and tracked in MLflow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dagster import (
     AssetDep,
@@ -52,7 +53,7 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
         from forecast_platform.pipeline.training import latest_run_id, train
         from forecast_platform.tracking import Tracker
 
-        platform: Platform = context.resources.platform
+        platform: Platform = replace(context.resources.platform, step=context)
         options = platform.options(context.run_tags)
         outcomes = [
             train(

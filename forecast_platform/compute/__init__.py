@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from forecast_platform.compute.base import Compute
 from forecast_platform.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from forecast_platform.compute.databricks.compute import PipesCompute
 
 
 def compute_for(settings: Settings) -> Compute:
@@ -16,4 +21,16 @@ def compute_for(settings: Settings) -> Compute:
         from forecast_platform.compute.spark import SparkCompute
 
         return SparkCompute()
-    raise SettingsError(f"compute = {settings.compute!r}: 'local' and 'spark' are there")
+    remote = remote_for(settings)
+    if remote is not None:
+        return remote
+    raise SettingsError(f"compute = {settings.compute!r}: forecasts cannot be made on it")
+
+
+def remote_for(settings: Settings) -> PipesCompute | None:
+    """The compute that models are fitted on too, where it is not this machine."""
+    if settings.compute not in ("databricks_serverless", "databricks_classic"):
+        return None
+    from forecast_platform.compute.databricks.compute import PipesCompute
+
+    return PipesCompute(serverless=settings.compute == "databricks_serverless")

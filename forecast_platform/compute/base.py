@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 class Compute(Protocol):
     """Runs chunks. Every chunk gets exactly one result, in any order."""
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
-        """Yield each chunk's result as soon as its rows are in the tables."""
+    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
+        """Yield each chunk's result as soon as its rows are in the tables; closed, it ends what goes on still."""
         ...

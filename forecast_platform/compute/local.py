@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ class LocalCompute:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk."""
         from forecast_platform.pipeline.inference import ChunkResult, forecast_chunk
 

@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ class SparkCompute:
     def __init__(self, worker: Worker | None = None) -> None:
         self._worker = worker
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Iterator[ChunkResult]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
         from forecast_platform.compute.spark_worker import forecast_piece
 

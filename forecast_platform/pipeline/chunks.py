@@ -13,6 +13,7 @@ from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.validation import invalid_paths
 from forecast_platform.models.base import FittedModel, Paths
+from forecast_platform.pipeline.results import RemoteRun
 from forecast_platform.pipeline.tables import distributions_table
 from forecast_platform.warehouse.schemas import HORIZON
 
@@ -49,6 +50,8 @@ class ChunkResult:
     seconds: float = 0.0
     fatal: bool = False
     """True where going on is pointless: the disk is full."""
+    runs: tuple[RemoteRun, ...] = ()
+    """Runs elsewhere that worked on it."""
 
 
 @dataclass(frozen=True)

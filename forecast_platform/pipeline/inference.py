@@ -7,7 +7,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Plan:
     """Dates whose paths are there but whose point forecasts are not, or belong to other paths."""
     failed: dict[dt.date, str]
     missing_windows: list[dt.date]
+    kept: dict[dt.date, dt.datetime] = field(default_factory=dict)
+    """The skipped dates, with when their paths were made."""
 
 
 def gather(platform: Platform, stored: StoredModel, series: str, dates: Sequence[dt.date]) -> Inputs:
@@ -120,6 +123,7 @@ def plan(
                 result.failed[day] = other_algorithm_text(version, known["algorithm_version"], algorithm)
             else:
                 result.skipped.add(day)
+                result.kept[day] = known["generation_timestamp"]
                 if point_times.get(day) != known["generation_timestamp"]:
                     result.repair.append(day)
         result.chunks.extend(
@@ -151,12 +155,15 @@ def forecast(
         repair_points(platform, series, model, version, todo.repair)
         outcome.notes.append(f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths")
     total = len(set(dates))
-    for result in compute_for(platform.settings).run(platform, todo.chunks):
-        outcome.written.update(result.written)
-        outcome.failed.update(result.failed)
-        outcome.rows += result.rows
-        done = len(outcome.good) + len(outcome.failed)
-        progress(done, total, f"{series} {model} {result.chunk.dates[-1]}")
+    # Closed also where an interrupt comes between two results: what the compute still has going on must end.
+    with closing(compute_for(platform.settings).run(platform, todo.chunks)) as results:
+        for result in results:
+            outcome.written.update(result.written)
+            outcome.failed.update(result.failed)
+            outcome.rows += result.rows
+            outcome.runs.extend(result.runs)
+            done = len(outcome.good) + len(outcome.failed)
+            progress(done, total, f"{series} {model} {result.chunk.dates[-1]}")
     publish.failures(platform, series, model, version, outcome.failed)
     outcome.seconds = time.perf_counter() - started
     return outcome

@@ -144,6 +144,8 @@ class Platform:
     warehouse: Warehouse
     spark: SessionSource | None = None
     """The session of compute=spark; made from the settings where None."""
+    step: Any = None
+    """The Dagster step's context, for the computes that report through it (databricks_serverless, _classic)."""
     _tables: dict[str, tuple[int | None, SeriesTable]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 

@@ -15,6 +15,15 @@ def silent(done: int, total: int, what: str) -> None:
     """A Progress that says nothing."""
 
 
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run in a workspace elsewhere that worked on keys of a step."""
+
+    url: str
+    cost: str
+    """What its cost is found under: tags, or a budget policy."""
+
+
 @dataclass
 class Outcome:
     """Keys (dates, or windows) of one series and model."""
@@ -27,11 +36,20 @@ class Outcome:
     rows: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    runs: list[RemoteRun] = field(default_factory=list)
 
     @property
     def good(self) -> set[dt.date]:
         """Keys whose rows are in the table now."""
         return self.written | self.skipped
+
+    def add(self, part: Outcome) -> None:
+        """Take over what another outcome of the same series and model came to."""
+        self.written |= part.written
+        self.failed |= part.failed
+        self.rows += part.rows
+        self.notes += part.notes
+        self.runs += part.runs
 
 
 def ranges(days: Iterable[dt.date]) -> list[tuple[dt.date, dt.date]]:

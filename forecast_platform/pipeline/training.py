@@ -7,7 +7,8 @@ import getpass
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def train(
 ) -> Outcome:
     """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there."""
     from forecast_platform import tracking
+    from forecast_platform.compute import remote_for
 
     version = version or platform.settings.model_version
     outcome = Outcome(series, model)
@@ -130,6 +132,14 @@ def train(
         tasks.append(task)
         hashes[start] = data_version
     total = len(windows)
+    remote = remote_for(platform.settings)
+    if remote is not None:
+        with closing(remote.fit(platform, series, model, version, hashes)) as parts:
+            for part in parts:
+                outcome.add(part)
+                progress(len(outcome.good) + len(outcome.failed), total, f"{series} {model}")
+        outcome.seconds = time.perf_counter() - started
+        return outcome
     tracker = tracking.Tracker(platform.settings) if tasks else None
     for done in _fits(tasks, platform.settings.workers):
         start = done.task.window_start
@@ -186,6 +196,18 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
 def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
     """Starts of the windows that have a current fit."""
     return set(_active_rows(platform, series, model, version))
+
+
+def current_fits(
+    platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
+) -> dict[dt.date, dt.datetime]:
+    """When each window's fit was made, of those on training data of these hashes with today's algorithm."""
+    algorithm = registry.get(model).algorithm_version
+    return {
+        start: row["created_at"]
+        for start, row in _active_rows(platform, series, model, version).items()
+        if row["data_version"] == hashes.get(start) and row["algorithm_version"] == algorithm
+    }
 
 
 def latest_run_id(platform: Platform, series: str, model: str, version: str) -> str | None:
@@ -253,7 +275,7 @@ def _active_rows(
     where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
     if window_start is not None:
         where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
-    light = ["training_cutoff_date", "data_version", "algorithm_version"]
+    light = ["training_cutoff_date", "data_version", "algorithm_version", "created_at"]
     rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
     return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from forecast_platform_tests.databricks.pipes_worlds import World
 from forecast_platform_tests.databricks_workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,3 +52,14 @@ def python_task(path: str, *parameters: str, key: str = "main", **more: Any) -> 
 
     task = {"python_file": path, "parameters": list(parameters)}
     return jobs.SubmitTask.from_dict({"task_key": key, "spark_python_task": task, "new_cluster": NODE, **more})
+
+
+@pytest.fixture
+def world(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A trained small platform on compute databricks_serverless, deployed to the workspace."""
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    workspace.spark = False
+    made = World(small, workspace, "databricks_serverless")
+    made.deploy()
+    return made

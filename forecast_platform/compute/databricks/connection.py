@@ -25,7 +25,15 @@ _SHAPES = re.compile(r"\b(dapi|dose|dkea|dsce)[0-9a-f]{16,}(-\d+)?\b|(?<=Bearer 
 
 
 class DatabricksError(RuntimeError):
-    """The workspace refused, or could not be reached; the message says what to do, and holds no secret."""
+    """The workspace refused, or could not be reached; the message says what to do, and holds no secret.
+
+    `passing`: it may pass by itself (no connection, an error of the service). A call that changes something may then
+    have been carried out.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Connection:
@@ -74,18 +82,20 @@ class Connection:
                 return function()
             except (errors.InternalError, errors.DeadlineExceeded, errors.TemporarilyUnavailable) as error:
                 if attempt == ATTEMPTS:
-                    raise self._said(what, error, f"after {ATTEMPTS} tries") from None
+                    raise self._said(what, error, f"after {ATTEMPTS} tries", passing=True) from None
                 time.sleep(self.pause * 2 ** (attempt - 1))
             except (errors.Unauthenticated, errors.PermissionDenied) as error:
                 mend = (
                     "the token is wrong or has expired, or its owner may not do this: make a new one, or ask an admin"
                 )
                 raise self._said(what, error, mend) from None
-            except (errors.DatabricksError, RequestException, TimeoutError, ValueError) as error:
+            except (errors.TooManyRequests, RequestException, TimeoutError) as error:
+                raise self._said(what, error, "", passing=True) from None
+            except (errors.DatabricksError, ValueError) as error:
                 raise self._said(what, error, "") from None
         raise AssertionError("unreachable")
 
-    def _said(self, what: str, error: Exception, mend: str) -> DatabricksError:
+    def _said(self, what: str, error: Exception, mend: str, *, passing: bool = False) -> DatabricksError:
         code = getattr(error, "error_code", None)
         text = f"{what} on {self.host}: {code + ': ' if code else ''}{error}"
-        return DatabricksError(self.redact(text) + (f"\n{mend}" if mend else ""))
+        return DatabricksError(self.redact(text) + (f"\n{mend}" if mend else ""), passing=passing)

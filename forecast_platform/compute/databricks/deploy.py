@@ -8,7 +8,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Deployment:
     wheel: str
     version: str
     config: str | None
+    source: str = ""
+    """What the wheel's Python files come to, as `source_of` says it."""
 
 
 def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | None = None) -> Deployment:
@@ -49,7 +51,8 @@ def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | 
         config = f"/Workspace{folder}/settings.yaml"
         _upload(connection, f"{folder}/settings.yaml", settings_file(Path(options.config)), "RAW")
         say(f"settings   {folder}/settings.yaml")
-    deployed = Deployment(folder, f"/Workspace{home}/{name}", __version__, config)
+    source = source_of(wheel_files(content))
+    deployed = Deployment(folder, f"/Workspace{home}/{name}", __version__, config, source)
     _upload(connection, f"{folder}/{RECORD}", json.dumps(asdict(deployed)).encode(), "RAW")
     return deployed
 
@@ -75,6 +78,42 @@ def deployment(connection: Connection) -> Deployment:
             "`forecast-platform databricks deploy` first"
         )
     return Deployment(**json.loads(content))
+
+
+def current_deployment(connection: Connection) -> Deployment:
+    """What was deployed last, which must be the code that runs here. Raises DatabricksError with the mend."""
+    deployed = deployment(connection)
+    if deployed.source != source_of(package_files()):
+        raise DatabricksError(
+            f"what is deployed in {connection.options.folder} on {connection.host} (forecast-platform "
+            f"{deployed.version}) is not the code that runs here ({__version__}): run `forecast-platform databricks "
+            "deploy`, so that both sides make the same forecasts"
+        )
+    return deployed
+
+
+def package_files() -> dict[str, bytes]:
+    """The package's files as they are here, by their path in a wheel."""
+    return {
+        f"forecast_platform/{path.relative_to(_HERE).as_posix()}": path.read_bytes()
+        for path in sorted(_HERE.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def wheel_files(content: bytes) -> dict[str, bytes]:
+    """The files of a wheel."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def source_of(files: Mapping[str, bytes]) -> str:
+    """A hash of the package's Python files: the same for the same code, however its wheel was built."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(files):
+        if name.startswith("forecast_platform/") and name.endswith(".py"):
+            found.update(f"{name}\x1f{len(files[name])}\x1f".encode() + files[name])
+    return found.hexdigest()
 
 
 def settings_file(path: Path) -> bytes:
@@ -113,10 +152,7 @@ def build_wheel() -> tuple[str, bytes]:
     except PackageNotFoundError as error:
         raise DatabricksError("forecast-platform is not installed here: pip install -e . first") from error
     info = f"forecast_platform-{__version__}.dist-info"
-    files: dict[str, bytes] = {}
-    for path in sorted(_HERE.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            files[f"forecast_platform/{path.relative_to(_HERE).as_posix()}"] = path.read_bytes()
+    files = package_files()
     for name in ("dagster.yaml", "workspace.yaml"):
         if (_HERE.parent / name).is_file():
             files.setdefault(f"forecast_platform/{name}", (_HERE.parent / name).read_bytes())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from forecast_platform.compute.databricks import chunk_task
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, failures_text
@@ -210,7 +211,9 @@ def main() -> None:
         if not argument.startswith("--") or not equals:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
-    sys.stdout.write(run(parameters.pop("action", ""), parameters) + "\n")
+    action = parameters.pop("action", "")
+    work = chunk_task.run if action in chunk_task.ACTIONS else run
+    sys.stdout.write(work(action, parameters) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class TaskError:
 
     task: str
     run_id: int
+    life: str
     state: str
     error: str
     trace: str
@@ -61,38 +62,63 @@ def result_of(run: BaseRun | Run | RunTask) -> str:
     return state.result_state.value if state and state.result_state else life_of(run)
 
 
+class Watch:
+    """A run that is looked at now and then; each task's changes of state are said, and a long wait, with why."""
+
+    def __init__(
+        self, connection: Connection, run_id: int, say: Callable[[str], None], warn: Callable[[str], None] | None = None
+    ) -> None:
+        self.connection, self.run_id, self.say, self.warn = connection, run_id, say, warn or say
+        self.url = ""
+        self._began = time.monotonic()
+        self._shown: dict[str, str] = {}
+        self._warned: set[str] = set()
+        self._estimate: float | None = None
+
+    def look(self) -> Ended | None:
+        """Ask for the run's state once; how it ended, where it has. Raises DatabricksError."""
+        connection, run_id = self.connection, self.run_id
+        run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+        if not self.url:
+            self.url = run.run_page_url or ""
+            self._estimate = usual_seconds(connection, run)
+            about = "no earlier run of this name tells how long it takes"
+            if self._estimate:
+                about = f"usually {_span(self._estimate)}"
+            self.say(f"{_clock()} run {run_id} {run.run_name}: {run.run_page_url}\n         {about}")
+        for task in run.tasks or []:
+            self._tell(run, task)
+        return ended_of(connection, run_id, run) if life_of(run) in ENDED else None
+
+    def _tell(self, run: Run, task: RunTask) -> None:
+        key = task.task_key
+        state = result_of(task) if life_of(task) in ENDED else life_of(task)
+        if self._shown.get(key) != state:
+            self._shown[key] = state
+            eta = ""
+            if state == "RUNNING" and self._estimate:
+                left = self._estimate - (time.time() - (run.start_time or 0) / 1000)
+                eta = f", about {_span(left)} left" if left > 0 else ", longer than usual"
+            self.say(f"{_clock()} {key}: {state} after {_span(time.monotonic() - self._began)}{eta}")
+        waited = time.time() - (task.start_time or 0) / 1000
+        patience = self.connection.options.pending_warning_seconds
+        if state == "PENDING" and waited > patience and key not in self._warned:
+            self._warned.add(key)
+            self.warn(f"{_clock()} {key}: waiting for {_span(waited)}: {_why_pending(self.connection, task)}")
+
+
 def watch(connection: Connection, run_id: int, say: Callable[[str], None]) -> Ended:
     """Say each task's changes of state until the run is over. An interrupt leaves the run alone."""
-    options = connection.options
-    began = time.monotonic()
-    shown: dict[str, str] = {}
-    warned: set[str] = set()
-    estimate: float | None = None
-    first = True
-    while True:
-        run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
-        if first:
-            first = False
-            estimate = usual_seconds(connection, run)
-            about = f"usually {_span(estimate)}" if estimate else "no earlier run of this name tells how long it takes"
-            say(f"{_clock()} run {run_id} {run.run_name}: {run.run_page_url}\n         {about}")
-        for task in run.tasks or []:
-            state = result_of(task) if life_of(task) in ENDED else life_of(task)
-            if shown.get(task.task_key) != state:
-                shown[task.task_key] = state
-                eta = ""
-                if state == "RUNNING" and estimate:
-                    left = estimate - (time.time() - (run.start_time or 0) / 1000)
-                    eta = f", about {_span(left)} left" if left > 0 else ", longer than usual"
-                say(f"{_clock()} {task.task_key}: {state} after {_span(time.monotonic() - began)}{eta}")
-            waited = time.time() - (task.start_time or 0) / 1000
-            if state == "PENDING" and waited > options.pending_warning_seconds and task.task_key not in warned:
-                warned.add(task.task_key)
-                say(f"{_clock()} {task.task_key}: waiting for {_span(waited)}: {_why_pending(connection, task)}")
-        if life_of(run) in ENDED:
-            message = (run.state.state_message if run.state else None) or ""
-            return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
-        time.sleep(options.poll_seconds)
+    watched = Watch(connection, run_id, say)
+    while (ended := watched.look()) is None:
+        time.sleep(connection.options.poll_seconds)
+    return ended
+
+
+def ended_of(connection: Connection, run_id: int, run: Run) -> Ended:
+    """How a run that is over ended."""
+    message = (run.state.state_message if run.state else None) or ""
+    return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
 
 
 def usual_seconds(connection: Connection, run: Run) -> float | None:
@@ -126,7 +152,11 @@ def errors(connection: Connection, run_id: int) -> list[TaskError]:
     if not found and life_of(run) in ENDED and result_of(run) != "SUCCESS":
         message = connection.redact((run.state.state_message if run.state else None) or "")
         found.append(
-            TaskError("(run)", run_id, result_of(run), message, "", "", suggest(message), run.run_page_url or "")
+            TaskError(
+                *("(run)", run_id, life_of(run), result_of(run), message, "", ""),
+                mend=suggest(f"{result_of(run)}\n{message}"),
+                url=run.run_page_url or "",
+            )
         )
     return found
 
@@ -143,6 +173,7 @@ def _task_error(connection: Connection, task: RunTask, state: str) -> TaskError:
     return TaskError(
         task=task.task_key,
         run_id=task_run,
+        life=life_of(task),
         state=state,
         error=connection.redact(error if not ended or ended in error else f"{error}\n{ended}"),
         trace=connection.redact(output.error_trace or ""),
@@ -182,8 +213,7 @@ def cancel(connection: Connection, run_id: int) -> Ended:
     while True:
         run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
         if life_of(run) in ENDED:
-            message = (run.state.state_message if run.state else None) or ""
-            return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
+            return ended_of(connection, run_id, run)
         time.sleep(min(2.0, connection.options.poll_seconds))
 
 

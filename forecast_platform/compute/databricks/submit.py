@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from forecast_platform.compute.databricks.monitor import ENDED, life_of
 from forecast_platform.settings_databricks import DatabricksOptions
 
 if TYPE_CHECKING:
-    from databricks.sdk.service.jobs import SubmitTask
+    from databricks.sdk.service.jobs import Run, SubmitTask
 
 NOTEBOOK_OF = {"train": "train_models", "backfill": "backfill_spark", "infer": "daily_inference"}
 ENVIRONMENT = "default"
@@ -76,8 +76,6 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
     The attempt's number is written before the call and is part of the idempotency token: a crash between the call and
     its answer is repaired by asking again. Raises DatabricksError.
     """
-    from databricks.sdk.service import jobs
-
     options = connection.options
     payload = tasks(options, deployed, request)
     text = json.dumps([connection.host, request.name, payload], sort_keys=True)
@@ -85,16 +83,33 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
     known = ledger.read().get(key, {"attempt": 1, "run_id": None})
     attempt = int(known["attempt"])
     if known["run_id"] is not None:
-        run = connection.call(
-            f"looking at run {known['run_id']}", lambda: _run_or_none(connection, int(known["run_id"]))
-        )
+        run = run_or_none(connection, int(known["run_id"]))
         if run is not None and life_of(run) not in ENDED:
             return Submitted(int(known["run_id"]), started=False)
         attempt += 1
     ledger.write(key, attempt, None)
-    built: list[SubmitTask] = [jobs.SubmitTask.from_dict(task) for task in payload]
+    token = f"forecast-platform-{key[:32]}-{attempt}"
+    run_id = launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
+    ledger.write(key, attempt, run_id)
+    return Submitted(run_id, started=True)
+
+
+def launch(
+    connection: Connection,
+    deployed: Deployment,
+    name: str,
+    payload: Sequence[Mapping[str, Any]],
+    token: str,
+    *,
+    serverless: bool,
+) -> int:
+    """Submit a run of these tasks, one after another; a second call with the same token returns the same run's id."""
+    from databricks.sdk.service import jobs
+
+    options = connection.options
+    built: list[SubmitTask] = [jobs.SubmitTask.from_dict(dict(task)) for task in payload]
     more: dict[str, Any] = {}
-    if request.serverless:
+    if serverless:
         spec = {"environment_version": "4", "dependencies": [deployed.wheel, *options.packages]}
         more["environments"] = [jobs.JobEnvironment.from_dict({"environment_key": ENVIRONMENT, "spec": spec})]
         if options.budget_policy_id:
@@ -102,16 +117,14 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
     answer = connection.call(
         "submitting",
         lambda: connection.client.jobs.submit(
-            run_name=request.name,
+            run_name=name,
             tasks=built,
-            idempotency_token=f"forecast-platform-{key[:32]}-{attempt}",
-            timeout_seconds=sum(_limit(options, action) for action in request.actions),
+            idempotency_token=token,
+            timeout_seconds=sum(task["timeout_seconds"] for task in payload),
             **more,
         ),
     )
-    run_id = int(answer.bind()["run_id"])
-    ledger.write(key, attempt, run_id)
-    return Submitted(run_id, started=True)
+    return int(answer.bind()["run_id"])
 
 
 def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) -> list[dict[str, Any]]:
@@ -119,32 +132,44 @@ def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) ->
     parameters = {**({"config": deployed.config} if deployed.config else {}), **request.parameters}
     found: list[dict[str, Any]] = []
     for action in request.actions:
-        task: dict[str, Any] = {"task_key": action, "timeout_seconds": _limit(options, action)}
-        if found:
-            task["depends_on"] = [{"task_key": found[-1]["task_key"]}]
         if request.serverless:
-            entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
-            task["python_wheel_task"] = {**entry, "named_parameters": {"action": action, **parameters}}
-            task["environment_key"] = ENVIRONMENT
+            task = wheel_task(options, deployed, action, parameters, serverless=True)
         else:
             path = f"{deployed.folder}/{NOTEBOOK_OF[action]}"
+            task = _on_cluster(options, deployed, action, request.cluster_id)
             task["notebook_task"] = {"notebook_path": path, "base_parameters": parameters, "source": "WORKSPACE"}
-            task["libraries"] = [
-                {"whl": deployed.wheel},
-                *({"pypi": {"package": package}} for package in options.packages),
-            ]
-            cluster = request.cluster_id or options.existing_cluster_id
-            if cluster:
-                task["existing_cluster_id"] = cluster
-            else:
-                task["new_cluster"] = new_cluster(options, action)
+        if found:
+            task["depends_on"] = [{"task_key": found[-1]["task_key"]}]
         found.append(task)
     return found
 
 
+def wheel_task(
+    options: DatabricksOptions, deployed: Deployment, action: str, parameters: Mapping[str, str], *, serverless: bool
+) -> dict[str, Any]:
+    """One action as a task that runs the wheel's entry point, on serverless compute or on a cluster."""
+    task = _on_cluster(options, deployed, action, None)
+    if serverless:
+        task = {"task_key": action, "timeout_seconds": _limit(options, action), "environment_key": ENVIRONMENT}
+    entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
+    return {**task, "python_wheel_task": {**entry, "named_parameters": {"action": action, **parameters}}}
+
+
+def _on_cluster(
+    options: DatabricksOptions, deployed: Deployment, action: str, cluster_id: str | None
+) -> dict[str, Any]:
+    """A task's place and libraries: the cluster named, the settings' one, or a new one."""
+    packages = [{"pypi": {"package": package}} for package in options.packages]
+    cluster = cluster_id or options.existing_cluster_id
+    place = {"existing_cluster_id": cluster} if cluster else {"new_cluster": new_cluster(options, action)}
+    limits = {"task_key": action, "timeout_seconds": _limit(options, action)}
+    return {**limits, "libraries": [{"whl": deployed.wheel}, *packages], **place}
+
+
 def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
-    """The cluster of an action: a single node for training, `workers` for the rest."""
-    workers = options.training_workers if action == "train" else options.workers
+    """The cluster of an action: a single node for training and for one chunk, `workers` for the rest."""
+    few = {"train": options.training_workers, "fit": options.training_workers, "chunk": options.chunk_workers}
+    workers = few.get(action, options.workers)
     cluster: dict[str, Any] = {
         "spark_version": options.runtime,
         "node_type_id": options.node_type,
@@ -174,14 +199,17 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
 
 
 def _limit(options: DatabricksOptions, action: str) -> int:
-    return options.training_timeout_seconds if action == "train" else options.timeout_seconds
+    return options.training_timeout_seconds if action in ("train", "fit") else options.timeout_seconds
 
 
-def _run_or_none(connection: Connection, run_id: int) -> Any:
+def run_or_none(connection: Connection, run_id: int) -> Run | None:
     """The run; None where the workspace no longer knows it (it keeps runs for 60 days)."""
     from databricks.sdk.errors import NotFound
 
-    try:
-        return connection.client.jobs.get_run(run_id)
-    except NotFound:
-        return None
+    def look() -> Run | None:
+        try:
+            return connection.client.jobs.get_run(run_id)
+        except NotFound:
+            return None
+
+    return connection.call(f"looking at run {run_id}", look)

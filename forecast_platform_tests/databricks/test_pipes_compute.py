@@ -1,0 +1,169 @@
+"""compute=databricks_serverless and databricks_classic through real Dagster runs: what is made, and what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dagster import Failure
+
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import VERSION_TAG, Platform
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
+from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.worlds import days
+
+
+def test_a_forecast_on_serverless_is_the_local_one(world: World, workspace: Workspace, tmp_path: Path) -> None:
+    twin = world.twin(tmp_path / "twin")
+    world.options["budget_policy_id"] = "policy-7"
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert not forecast(twin.platform, "Alpha", "naive", days(FIRST, LAST)).failed
+    np.testing.assert_array_equal(world.paths(), twin.paths())
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    [run] = workspace.jobs.runs.values()
+    assert run.body["budget_policy_id"] == "policy-7"
+    metadata = world.metadata(finished.run_id)
+    assert (metadata["rows_written"], metadata["keys_written"], metadata["databricks_runs"]) == (600, 3, 1)
+    assert f"{workspace.host}/jobs/{run.job_id}/runs/{run.run_id}" in metadata["databricks_urls"]
+    assert "policy-7" in metadata["databricks_cost"]
+    log = world.log(finished.run_id)
+    for told in (f"Databricks run {run.run_id}", "chunk: PENDING", "compute local", "3 written, 0 failed", "SUCCESS"):
+        assert told in log
+    assert not world.book()
+    assert not list(workspace.local(MESSAGES).iterdir()), "context and messages are removed"
+    world.no_secret_anywhere()
+    again = world.forecast()
+    assert again.success
+    assert len(workspace.jobs.runs) == 1, "what is there and unchanged starts no run"
+    assert world.metadata(again.run_id)["keys_skipped"] == 3
+
+
+def test_a_step_is_refused_before_any_run_where_nothing_or_other_code_is_deployed(
+    world: World, workspace: Workspace
+) -> None:
+    record = workspace.local("/Shared/forecast_platform/deployment.json")
+    deployed = record.read_text()
+    for text, said in (
+        (deployed.replace('"source": "', '"source": "0'), "is not the code that runs here"),
+        (None, "nothing is deployed"),
+    ):
+        if text is None:
+            record.unlink()
+        else:
+            record.write_text(text)
+        finished = world.forecast()
+        assert finished.status == "FAILURE"
+        assert any(said in message and "databricks deploy" in message for message in finished.messages)
+    assert not workspace.jobs.runs
+    assert not world.dates()
+    assert "MATERIALIZED" not in world.partitions()
+
+
+def test_a_call_without_a_dagster_step_says_so(world: World) -> None:
+    with pytest.raises(Failure, match="from a Dagster step, and this is none"):
+        forecast(Platform.from_settings(world.settings), "Alpha", "naive", days(FIRST, LAST))
+
+
+def test_a_volume_that_is_not_there_is_named_with_the_sql_that_makes_it(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(_refused_volume())
+    finished = world.forecast()
+    assert finished.status == "FAILURE"
+    assert "CREATE VOLUME IF NOT EXISTS commodity.forecast.pipes" in "\n".join(finished.messages)
+    assert not workspace.jobs.runs
+    assert not world.book()
+
+
+def _refused_volume() -> object:
+    from forecast_platform_tests.databricks_workspace import Fault
+
+    return Fault(
+        "error", f"/api/2.0/fs/directories{MESSAGES}/*", times=9, status=404, code="NOT_FOUND", message="no volume"
+    )
+
+
+@pytest.mark.slow
+def test_a_classic_run_has_its_cluster_tags_and_gives_the_local_bits(
+    world: World, workspace: Workspace, tmp_path: Path
+) -> None:
+    twin = world.twin(tmp_path / "twin")
+    world.compute = "databricks_classic"
+    world.options |= {"tags": {"cost_center": "desk-1"}, "pending_warning_seconds": 0.2}
+    workspace.faults.add(RunFault("slow_start", seconds=1.5))
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert not forecast(twin.platform, "Alpha", "naive", days(FIRST, LAST)).failed
+    np.testing.assert_array_equal(world.paths(), twin.paths())
+    [run] = workspace.jobs.runs.values()
+    cluster = run.tasks[0].spec["new_cluster"]
+    assert cluster["num_workers"] == 0
+    assert cluster["custom_tags"]["cost_center"] == "desk-1"
+    assert "cost_center=desk-1" in world.metadata(finished.run_id)["databricks_cost"]
+    assert "acquiring more instances" in world.log(finished.run_id), "a long wait is said, with why"
+    assert not workspace.count("POST", "/dbfs/put"), "the volume is used, not DBFS"
+
+
+@pytest.mark.slow
+def test_a_classic_run_uses_the_existing_cluster(world: World, workspace: Workspace) -> None:
+    created = workspace.client().clusters.create(
+        spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1
+    )
+    cluster = created.bind()["cluster_id"]
+    world.compute = "databricks_classic"
+    world.options["existing_cluster_id"] = cluster
+    assert world.forecast().success
+    [run] = workspace.jobs.runs.values()
+    assert run.tasks[0].spec["existing_cluster_id"] == cluster
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compute", ["databricks_serverless", "databricks_classic"])
+@pytest.mark.parametrize("model", ["naive", "xgboost"])
+def test_training_and_forecasting_give_the_local_fit_and_paths(
+    world: World, workspace: Workspace, tmp_path: Path, compute: str, model: str
+) -> None:
+    if (compute, model) == ("databricks_classic", "xgboost"):
+        pytest.skip("the same remote code as on serverless")
+    world.models = ("naive", model) if model != "naive" else ("naive", "random_walk")
+    world.deploy()
+    twin = world.twin(tmp_path / "twin")
+    world.compute = compute
+    for each in (world, twin):
+        trained = each.train("2018-01-01", model, **{VERSION_TAG: "v2"})
+        assert trained.success, trained.messages
+        made = each.forecast(LAST, LAST, model, **{VERSION_TAG: "v2"})
+        assert made.success, made.messages
+    assert world.fits(model, "v2") == twin.fits(model, "v2")
+    assert set(world.fits(model, "v2")) == {dt.date(2017, 12, 31)}
+    np.testing.assert_array_equal(world.paths(model), twin.paths(model))
+    fit, chunk = workspace.jobs.runs.values()
+    assert [fit.tasks[0].key, chunk.tasks[0].key] == ["fit", "chunk"]
+    assert world.partitions(f"trained_models/{model}")["MATERIALIZED"] == {"2018-01-01|Alpha"}
+    again = world.train("2018-01-01", model, **{VERSION_TAG: "v2"})
+    assert again.success
+    assert len(workspace.jobs.runs) == 2, "a window whose fit is current starts no run"
+
+
+@pytest.mark.slow
+def test_each_window_is_a_run_and_overwrite_makes_dates_anew(world: World, workspace: Workspace) -> None:
+    from forecast_platform.pipeline.platform import OVERWRITE_TAG
+
+    span = ("2017-12-30", "2018-01-02")
+    assert world.forecast(*span).success
+    assert len(workspace.jobs.runs) == 2
+    first = world.paths()
+    assert world.forecast(*span, **{OVERWRITE_TAG: "true"}).success
+    assert len(workspace.jobs.runs) == 4
+    np.testing.assert_array_equal(world.paths(), first)
+    assert world.dates() == {day(text) for text in ("2017-12-30", "2017-12-31", "2018-01-01", "2018-01-02")}
+
+
+@pytest.mark.slow
+def test_remote_runs_are_limited_in_number(world: World, workspace: Workspace) -> None:
+    world.options["concurrent_runs"] = 1
+    assert world.forecast("2017-12-31", "2018-01-01").success
+    one, two = workspace.jobs.runs.values()
+    assert two.state.created >= (one.state.ended or 0)

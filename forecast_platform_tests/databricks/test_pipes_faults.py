@@ -1,0 +1,241 @@
+"""What goes wrong with a step's remote runs: the Dagster run's status, the partitions, the tables, the message."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from forecast_platform.compute.databricks.compute import passing
+from forecast_platform.compute.databricks.monitor import TaskError
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.worlds import days
+
+ALL = set(days(FIRST, LAST))
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do something in a thread while a Dagster run goes on."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until something is the case."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def failed(world: World, *said: str, status: str = "FAILURE") -> str:
+    """Forecast, which must fail saying this; nothing is materialized or written. Returns the message."""
+    finished = world.forecast()
+    text = "\n".join(finished.messages)
+    assert finished.status == status, text
+    for part in said:
+        assert part in text, text
+    assert world.partitions().get("FAILED") == keys()
+    assert "MATERIALIZED" not in world.partitions()
+    assert not world.dates()
+    world.no_secret_anywhere()
+    return text
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (RunFault("cluster", code="AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE", times=9), "to mend: the cloud gave"),
+        (RunFault("library", message="no distribution", times=9), "to mend: a library could not be installed"),
+    ],
+)
+def test_a_fault_that_another_try_would_meet_again_fails_at_once(
+    world: World, workspace: Workspace, fault: RunFault, said: str
+) -> None:
+    workspace.faults.add(fault)
+    text = failed(world, said, f"{workspace.host}/jobs/")
+    assert len(workspace.jobs.runs) == 1, text
+    assert not world.book()
+
+
+@pytest.mark.slow
+def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Workspace) -> None:
+    world.options["concurrent_runs"] = 1
+    workspace.faults.add(RunFault("cluster", code="QUOTA_EXCEEDED", times=9))
+    finished = world.forecast("2017-12-30", "2018-01-02")
+    assert finished.status == "FAILURE"
+    assert "raise the quota" in finished.messages[0]
+    assert "not submitted, after another chunk's run failed" in finished.messages[0]
+    assert len(workspace.jobs.runs) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RunFault("cluster"),
+        RunFault("skipped"),
+        RunFault("lost", seconds=0.1),
+    ],
+)
+def test_a_run_that_databricks_lost_is_submitted_again(world: World, workspace: Workspace, fault: RunFault) -> None:
+    workspace.faults.add(fault)
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 2
+    assert world.dates() == ALL
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    assert "are submitted again" in world.log(finished.run_id)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (RunFault("cluster", times=9), "CLOUD_PROVIDER_LAUNCH_FAILURE"),
+        (RunFault("skipped", times=9), "maximum concurrent runs"),
+        (RunFault("lost", times=9, seconds=0.1), "larger driver_node_type"),
+    ],
+)
+def test_a_run_that_databricks_loses_each_time_fails_with_the_cause(
+    world: World, workspace: Workspace, fault: RunFault, said: str
+) -> None:
+    workspace.faults.add(fault)
+    failed(world, said, f"{workspace.host}/jobs/")
+    assert len(workspace.jobs.runs) == 2
+
+
+@pytest.mark.slow
+def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again(
+    world: World, workspace: Workspace
+) -> None:
+    workspace.faults.add(RunFault("task"))
+    failed(world, "RuntimeError: this failure was asked for", 'raise RuntimeError("this failure', workspace.host)
+    assert len(workspace.jobs.runs) == 1
+
+
+@pytest.mark.slow
+def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_are_kept(
+    world: World, workspace: Workspace
+) -> None:
+    world.cluster["max_staleness_days"] = 0
+    world.deploy()
+    finished = world.forecast("2018-04-01", "2018-04-04")
+    assert finished.status == "FAILURE"
+    assert "at most 0 are allowed" in finished.messages[0]
+    assert "2018-04-03 to 2018-04-04" in finished.messages[0]
+    assert world.dates() == {day("2018-04-01"), day("2018-04-02")}
+    assert world.partitions() == {
+        "MATERIALIZED": keys("2018-04-01", "2018-04-02"),
+        "FAILED": keys("2018-04-03", "2018-04-04"),
+    }
+
+
+@pytest.mark.slow
+def test_a_success_that_the_tables_do_not_show_is_a_failure(world: World, workspace: Workspace) -> None:
+    world.cluster["seed"] = 99
+    world.deploy()
+    finished = world.forecast()
+    assert finished.status == "FAILURE"
+    assert "the tables do not hold these keys" in finished.messages[0]
+    assert world.partitions() == {"FAILED": keys()}
+
+
+@pytest.mark.slow
+def test_a_secret_that_remote_code_shows_is_hidden_everywhere(world: World, workspace: Workspace) -> None:
+    other = "dapi0123456789abcdef0123456789abcdef"
+    world.deploy()
+    settings = workspace.local("/Workspace/Shared/forecast_platform/settings.yaml")
+    settings.write_text(settings.read_text() + f"timezone: {other}\n")
+    text = failed(world, "timezone", "***", "mend it and deploy again")
+    assert other not in text
+    world.no_secret_anywhere(other)
+
+
+@pytest.mark.slow
+def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(Fault("drop_after", "*/runs/submit"))
+    workspace.faults.add(Fault("throttle", "*/runs/get", times=2, retry_after=0.1))
+    workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=1, after=3))
+    workspace.faults.add(Fault("drop", "/api/2.0/fs/*", times=1))
+    workspace.faults.add(Fault("throttle", "/api/2.0/fs/*", times=2, after=3, retry_after=0.1))
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1
+    assert world.partitions() == {"MATERIALIZED": keys()}
+
+
+@pytest.mark.slow
+def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=6))
+    user = workspace.tokens[workspace.token]
+
+    def expire() -> None:
+        until(lambda: any(run.state.life == "PENDING" for run in workspace.jobs.runs.values()))
+        del workspace.tokens[workspace.token]
+
+    with beside(expire):
+        failed(world, "the token is wrong or has expired", "may still go on")
+    workspace.tokens[workspace.token] = user
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1, "attached, not started again"
+    assert "attached to it" in world.log(finished.run_id)
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    assert not world.book()
+
+
+@pytest.mark.slow
+def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=3))
+    world.options["outage_seconds"] = 0
+    away = Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=5, after=2)
+    workspace.faults.add(away)
+    failed(world, "after 5 tries", "may still go on")
+    workspace.faults.clear()
+    assert world.forecast().success
+    assert len(workspace.jobs.runs) == 1
+    world.options["outage_seconds"] = 60
+    workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=5, after=2))
+    later = world.forecast("2018-02-05", "2018-02-05")
+    assert later.success, later.messages
+    assert "tried again" in world.log(later.run_id)
+
+
+@pytest.mark.slow
+def test_a_run_that_the_workspace_forgot_fails_and_a_rerun_starts_one(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=30))
+    workspace.faults.add(RunFault("forgotten", seconds=0.5))
+    failed(world, "does not exist")
+    for run in workspace.jobs.runs.values():
+        run.cancelled.set()
+    workspace.faults.clear()
+    assert world.forecast().success
+    assert len(workspace.jobs.runs) == 2
+
+
+def error(life: str, state: str, text: str) -> TaskError:
+    return TaskError("chunk", 1, life, state, text, "", "", "", "")
+
+
+def test_only_what_databricks_failed_is_tried_again() -> None:
+    assert passing([error("INTERNAL_ERROR", "FAILED", "Could not reach driver of cluster 1")])
+    assert passing([error("SKIPPED", "SKIPPED", "limit of 1 maximum concurrent runs")])
+    for given in (
+        error("TERMINATED", "FAILED", "ValueError: no"),
+        error("TERMINATED", "CANCELED", "Run cancelled."),
+        error("TERMINATED", "TIMEDOUT", "Run timed out."),
+        error("INTERNAL_ERROR", "FAILED", "Library installation failed: x"),
+        error("INTERNAL_ERROR", "FAILED", "terminated. Reason: QUOTA_EXCEEDED"),
+    ):
+        assert not passing([given])
+        assert not passing([error("INTERNAL_ERROR", "FAILED", ""), given])
+    assert not passing([])

@@ -1,0 +1,222 @@
+"""A step that is cancelled, or whose process is killed, while its remote runs go on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.compute.databricks.book import Book
+from forecast_platform.compute.databricks.chunk_task import ChunkRequest
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
+from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
+from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.worlds import days
+
+STEP = """
+import sys
+from pathlib import Path
+from forecast_platform_tests.databricks.pipes_worlds import World
+world = World(Path(sys.argv[1]), None, "databricks_serverless")
+sys.exit(0 if world.forecast().success else 3)
+"""
+"""A Dagster process of its own."""
+
+
+@contextmanager
+def process(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    """The same forecast in another Dagster process; ended with the block."""
+    with subprocess.Popen([sys.executable, "-c", STEP, str(world.root)], env={**os.environ}) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def interrupt() -> None:
+    """What Ctrl-C does to a shell's run, and the UI's cancel to a run worker."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+
+    def cancel() -> None:
+        until(lambda: any(run.state.life == "PENDING" for run in workspace.jobs.runs.values()))
+        until(world.book)
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast()
+    assert finished.status == "CANCELED"
+    [run] = workspace.jobs.runs.values()
+    assert (run.state.life, run.state.result) == ("TERMINATED", "CANCELED"), "ended before the step did"
+    assert "MATERIALIZED" not in world.partitions()
+    assert not world.dates()
+    assert not world.book()
+    world.no_secret_anywhere()
+
+
+@pytest.mark.slow
+def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
+    world: World, workspace: Workspace
+) -> None:
+    world.options["concurrent_runs"] = 1
+    span = ("2017-12-30", "2018-01-02")
+
+    def cancel() -> None:
+        until(lambda: len(workspace.jobs.runs) == 2)
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast(*span)
+    assert finished.status == "CANCELED"
+    one, two = workspace.jobs.runs.values()
+    assert (one.state.result, two.state.result) == ("SUCCESS", "CANCELED")
+    written = world.dates()
+    assert written in (
+        {day("2017-12-30"), day("2017-12-31")},
+        {day("2018-01-01"), day("2018-01-02")},
+    )
+    assert "MATERIALIZED" not in world.partitions()
+    again = world.forecast(*span)
+    assert again.success
+    assert len(workspace.jobs.runs) == 3
+    metadata = world.metadata(again.run_id)
+    assert (metadata["keys_skipped"], metadata["keys_written"]) == (2, 2)
+    assert world.partitions() == {"MATERIALIZED": keys(*span)}
+
+
+@pytest.mark.slow
+def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
+    from forecast_platform.pipeline.platform import VERSION_TAG
+
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+
+    def cancel() -> None:
+        until(lambda: workspace.jobs.runs)
+        interrupt()
+
+    with beside(cancel):
+        finished = world.train("2018-01-01", **{VERSION_TAG: "v2"})
+    assert finished.status == "CANCELED"
+    [run] = workspace.jobs.runs.values()
+    assert run.state.result == "CANCELED"
+    assert not world.fits("naive", "v2")
+    assert not world.partitions("trained_models/naive")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
+    world: World, workspace: Workspace, answered: bool
+) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=12))
+    with process(world) as running:
+        until(lambda: [path for path in world.book() if json.loads(path.read_text())["run_id"]])
+        running.kill()
+        running.wait()
+    if not answered:
+        # As it is when the process dies after the call and before its answer was kept.
+        [entry] = world.book()
+        entry.write_text(json.dumps({**json.loads(entry.read_text()), "run_id": None}))
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1
+    assert world.dates() == ALL
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    log = world.log(finished.run_id)
+    assert "attached to it" in log
+    assert "3 written, 0 failed" in log, "the messages are read on"
+    assert not world.book()
+    world.no_secret_anywhere()
+
+
+@pytest.mark.slow
+def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
+    world: World, workspace: Workspace
+) -> None:
+    with process(world) as running:
+        until(lambda: workspace.jobs.runs)
+        running.kill()
+        running.wait()
+    [run] = workspace.jobs.runs.values()
+    until(lambda: run.state.result)
+    finished = world.forecast()
+    assert finished.success
+    assert len(workspace.jobs.runs) == 1
+    assert world.metadata(finished.run_id)["keys_skipped"] == 3
+
+
+@pytest.mark.slow
+def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+    with process(world) as running:
+        until(lambda: workspace.jobs.runs)
+        until(lambda: [path for path in world.book() if json.loads(path.read_text())["run_id"]])
+        running.kill()
+        running.wait()
+    [run] = workspace.jobs.runs.values()
+    [entry] = world.book()
+    orphaned = json.loads(entry.read_text())["owner"]
+
+    def cancel() -> None:
+        until(lambda: json.loads(entry.read_text())["owner"] != orphaned)
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast()
+    assert finished.status == "CANCELED"
+    assert run.state.result == "CANCELED"
+    assert len(workspace.jobs.runs) == 1
+
+
+@pytest.mark.slow
+def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=8))
+    with process(world) as running:
+        until(lambda: workspace.jobs.runs)
+        finished = world.forecast()
+        assert running.wait(60) == 0
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1
+    assert world.partitions() == {"MATERIALIZED": keys()}
+
+
+def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
+    return ChunkRequest("chunk", "Alpha", model, "v1.0", tuple(days(first, last)))
+
+
+def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
+    book = Book(tmp_path / "runs")
+    first, new = book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    assert new
+    assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
+    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
+    for host, wanted in (
+        ("other", request(FIRST, LAST)),
+        ("host", request("2018-02-04", "2018-02-05")),
+        ("host", request(FIRST, LAST, "random_walk")),
+    ):
+        other, new = book.claim(host, "wheel", "/Volumes/a/b/c", wanted, {})
+        assert new
+        assert other.token != first.token
+    book.drop(first)
+    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
+
+
+def test_only_what_was_made_since_counts_as_made(tmp_path: Path) -> None:
+    old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
+    one, two, three = days(FIRST, LAST)
+    before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
+    entry, _ = Book(tmp_path).claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), before)
+    assert entry.made({one: old, two: new, three: new}) == {two, three}
+    assert entry.made({}) == set()
