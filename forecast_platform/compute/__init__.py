@@ -16,4 +16,9 @@ def compute_for(settings: Settings) -> Compute:
         from forecast_platform.compute.spark import SparkCompute
 
         return SparkCompute()
+    if settings.compute == "databricks":
+        raise SettingsError(
+            "compute = 'databricks': steps are shipped by Dagster's step launcher, so materialize the assets (UI, or "
+            "`forecast-platform train` and `backfill`); a function called by itself needs 'local' or 'spark'"
+        )
     raise SettingsError(f"compute = {settings.compute!r}: 'local' and 'spark' are there")
