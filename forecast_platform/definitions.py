@@ -14,6 +14,7 @@ from forecast_platform.assets.score import forecast_metadata_asset
 from forecast_platform.assets.train import trained_models_asset
 from forecast_platform.automation import build_automation
 from forecast_platform.checks.catalog import platform_checks
+from forecast_platform.compute.step_launchers import step_launcher_resources
 from forecast_platform.jobs import SCORE, platform_jobs
 from forecast_platform.partitions import Partitions
 from forecast_platform.pipeline.platform import Platform
@@ -48,11 +49,13 @@ def build_definitions(settings: Settings) -> Definitions:
 
 
 def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
+    launchers = step_launcher_resources(settings)
     if settings.compute != "spark":
-        return {"platform": ResourceDefinition(lambda _: Platform.from_settings(settings))}
+        return {**launchers, "platform": ResourceDefinition(lambda _: Platform.from_settings(settings))}
     from forecast_platform.compute.spark_session import spark_resource
 
     return {
+        **launchers,
         "spark": spark_resource(settings),
         "platform": ResourceDefinition(
             lambda context: Platform.from_settings(settings, context.resources.spark), required_resource_keys={"spark"}

@@ -18,6 +18,7 @@ from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
+    from dagster._core.definitions.job_base import IJob
     from tqdm import tqdm
 
 SHELL_TAG = "forecast_platform/shell"
@@ -112,7 +113,6 @@ class Launcher:
         tags: Mapping[str, str] | None = None,
     ) -> Finished:
         """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order)."""
-        from dagster._core.definitions.job_base import InMemoryJob
         from dagster._core.execution.api import execute_run
         from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
         from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -130,10 +130,20 @@ class Launcher:
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )
         with self._canceled_when_interrupted(run):
-            result = execute_run(InMemoryJob(definition), run, self.instance, raise_on_error=False)
+            result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
         return Finished(run.run_id, status, *_tell(result.all_events))
+
+    def _executable(self, job: str) -> IJob:
+        """The job as this process runs it; where its steps are shipped, as another can load it too."""
+        from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+        if self.settings.compute != "databricks":
+            return InMemoryJob(self.definitions.resolve_job_def(job))
+        repository = ReconstructableRepository.for_module("forecast_platform.definitions", "defs")
+        return repository.get_reconstructable_job(job)
 
     @contextmanager
     def _canceled_when_interrupted(self, run: DagsterRun) -> Iterator[None]:

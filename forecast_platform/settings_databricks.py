@@ -11,6 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 RUNTIME = "17.3.x-cpu-ml-scala2.13"
 """The supported runtime: 17.3 LTS ML (Python 3.12, Spark 4.0, pandas 2), supported until October 2028."""
 
+INIT_SCRIPT_PLACES = {
+    "/Workspace/": "workspace",
+    "/Volumes/": "volumes",
+    "abfss://": "abfss",
+    "gs://": "gcs",
+}
+"""Where init scripts may lie, by how their path begins: the API's name of the place."""
+
 
 class DatabricksOptions(BaseModel):
     """Where and on what a run of `forecast-platform databricks` is made."""
@@ -57,6 +65,13 @@ class DatabricksOptions(BaseModel):
         default_factory=dict, description="Environment variables of new clusters by secret: NAME: scope/key."
     )
     environment: dict[str, str] = Field(default_factory=dict, description="Environment variables of new clusters.")
+    init_scripts: tuple[str, ...] = Field(
+        default=(),
+        description="Init scripts of new clusters, in order: /Workspace/..., /Volumes/..., abfss://... or gs://...",
+    )
+    staging: str = Field(
+        default="/dagster_staging", description="DBFS folder through which compute databricks ships its steps."
+    )
     data_security_mode: Literal["SINGLE_USER", "USER_ISOLATION", "NONE"] = Field(
         default="SINGLE_USER", description="Access mode of new clusters; Unity Catalog needs one that is not NONE."
     )
@@ -81,6 +96,21 @@ class DatabricksOptions(BaseModel):
         if not re.match(r"^/Volumes/[^/]+/[^/]+/[^/]+(/[^/]+)*/?$", value):
             raise ValueError("/Volumes/CATALOG/SCHEMA/VOLUME, with a folder below it if wanted")
         return value.rstrip("/")
+
+    @field_validator("staging")
+    @classmethod
+    def _dbfs_path(cls, value: str) -> str:
+        if not value.startswith("/") or value.startswith(("/dbfs", "/Volumes", "/Workspace")) or value == "/":
+            raise ValueError("a folder of DBFS such as /dagster_staging, without dbfs:")
+        return value.rstrip("/")
+
+    @field_validator("init_scripts")
+    @classmethod
+    def _script_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [path for path in value if not path.startswith(tuple(INIT_SCRIPT_PLACES))]
+        if wrong:
+            raise ValueError(f"{wrong[0]}: a path that begins with one of {', '.join(INIT_SCRIPT_PLACES)}")
+        return value
 
     @field_validator("secrets")
     @classmethod

@@ -18,6 +18,7 @@ from dagster import (
 
 from forecast_platform.assets import OWNERS, RETRIES, ingest, train
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.compute.step_launchers import FORECASTS
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.platform import Platform
@@ -81,7 +82,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         retry_policy=RETRIES,
         pool=model,
         can_subset=True,
-        required_resource_keys={"platform"},
+        required_resource_keys={"platform", FORECASTS},
     )
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pipeline.display import fan_chart

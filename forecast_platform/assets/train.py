@@ -15,6 +15,7 @@ from dagster import (
 
 from forecast_platform.assets import OWNERS, RETRIES, ingest
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.compute.step_launchers import TRAINING
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.platform import Platform
@@ -46,7 +47,7 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
             f"{entry.description} Fitted once a window, on the lookback's days strictly before the window's first "
             "day. A window whose training data and algorithm are unchanged is skipped."
         ),
-        required_resource_keys={"platform"},
+        required_resource_keys={"platform", TRAINING},
         output_required=False,
     )
     def trained_models(context: AssetExecutionContext) -> Iterator[MaterializeResult]:

@@ -1,10 +1,10 @@
-"""Where chunks of forecast dates are computed: the one place that knows."""
+"""Where fits and chunks of forecast dates are computed: the one place that knows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forecast_platform.compute.base import Compute
+from forecast_platform.compute.base import Compute, Engine
 from forecast_platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 def compute_for(settings: Settings) -> Compute:
     """The compute that `settings.compute` names."""
+    return remote_for(settings) or engine_for(settings)
+
+
+def engine_for(settings: Settings) -> Engine:
+    """The compute that works in this process, or on its Spark session."""
     if settings.compute == "local":
         from forecast_platform.compute.local import LocalCompute
 
@@ -21,14 +26,14 @@ def compute_for(settings: Settings) -> Compute:
         from forecast_platform.compute.spark import SparkCompute
 
         return SparkCompute()
-    remote = remote_for(settings)
-    if remote is not None:
-        return remote
-    raise SettingsError(f"compute = {settings.compute!r}: forecasts cannot be made on it")
+    raise SettingsError(
+        f"compute = {settings.compute!r}: steps are shipped by Dagster's step launcher, so materialize the assets (UI, "
+        "or `forecast-platform train` and `backfill`); a function called by itself needs 'local' or 'spark'"
+    )
 
 
 def remote_for(settings: Settings) -> PipesCompute | None:
-    """The compute that models are fitted on too, where it is not this machine."""
+    """The compute that submits a run for each chunk, where that is what `settings.compute` names."""
     if settings.compute not in ("databricks_serverless", "databricks_classic"):
         return None
     from forecast_platform.compute.databricks.compute import PipesCompute

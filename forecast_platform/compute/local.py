@@ -1,14 +1,15 @@
-"""The run's own process: a few threads, so that one chunk is written while the next is simulated."""
+"""The run's own process: slow fits in processes, chunks in threads, so that one is written while the next is made."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from forecast_platform.pipeline.inference import Chunk, ChunkResult
     from forecast_platform.pipeline.platform import Platform
+    from forecast_platform.pipeline.training import Fit, FitTask
 
 
 class LocalCompute:
@@ -16,6 +17,22 @@ class LocalCompute:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+
+    def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
+        """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
+        from forecast_platform.models import registry
+        from forecast_platform.pipeline.training import fit
+
+        if self.workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
+            from concurrent.futures import ProcessPoolExecutor, as_completed
+            from multiprocessing import get_context
+
+            # Spawn: delta-rs does not survive a fork.
+            with ProcessPoolExecutor(min(self.workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+                for future in as_completed([pool.submit(fit, task) for task in tasks]):
+                    yield future.result()
+        else:
+            yield from map(fit, tasks)
 
     def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk."""

@@ -1,7 +1,7 @@
 """Spark: chunks are cut into pieces of dates, made by the workers, and written to Delta a group of chunks at a time.
 
-The driver reads models and histories, sends each once a window, and gets back a report of a kilobyte a date; the
-paths go from the workers to the table (`spark.writer`).
+Fits are made by the workers too (spark_fits.py). For forecasts, the driver reads models and histories, sends each once
+a window, and gets back a report of a kilobyte a date; the paths go from the workers to the table (`spark.writer`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from forecast_platform.compute.spark_pieces import (
     groups,
     made_of,
     piece_size,
+    reason_of,
     split,
     window_row,
 )
@@ -37,7 +38,9 @@ from forecast_platform.warehouse.base import DiskFullError
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
 
 if TYPE_CHECKING:
+    from forecast_platform.compute.spark_fits import Fitter
     from forecast_platform.compute.spark_worker import Worker
+    from forecast_platform.pipeline.training import Fit, FitTask
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +51,20 @@ _PATH_BYTES = 4 * HORIZON + 8
 
 
 class SparkCompute:
-    """Chunks on a Spark session: the platform's (a Dagster resource), or the one that the settings describe."""
+    """Fits and chunks on a Spark session: the platform's (a Dagster resource), or the one the settings describe."""
 
-    def __init__(self, worker: Worker | None = None) -> None:
+    def __init__(self, worker: Worker | None = None, fitter: Fitter | None = None) -> None:
         self._worker = worker
+        self._fitter = fitter
+
+    def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
+        """Yield the fits, made by the workers, as they are done."""
+        from forecast_platform.compute.spark_fits import spark_fits
+        from forecast_platform.pipeline.training import fit
+
+        if tasks:
+            session, slots = _session(platform)
+            yield from spark_fits(session, tasks, slots, ATTEMPTS, self._fitter or fit)
 
     def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
@@ -59,10 +72,8 @@ class SparkCompute:
 
         if not chunks:
             return
-        settings = platform.settings
-        session = platform.spark.spark_session if platform.spark is not None else session_for(settings)
-        slots = cores_of(session, settings) * settings.spark.partitions_per_core
-        run = _Run(platform, session, slots, writer_of(settings), self._worker or forecast_piece)
+        session, slots = _session(platform)
+        run = _Run(platform, session, slots, writer_of(platform.settings), self._worker or forecast_piece)
         stopped: str | None = None
         for group in groups(chunks, slots, run.writer):
             if stopped is not None:
@@ -72,6 +83,13 @@ class SparkCompute:
                 if result.fatal:
                     stopped = next(iter(result.failed.values()))
                 yield result
+
+
+def _session(platform: Platform) -> tuple[Any, int]:
+    """The session, and how many tasks a job of it is cut into."""
+    settings = platform.settings
+    session = platform.spark.spark_session if platform.spark is not None else session_for(settings)
+    return session, cores_of(session, settings) * settings.spark.partitions_per_core
 
 
 @dataclass(frozen=True)
@@ -196,6 +214,4 @@ def _failed(chunk: Chunk, error: Exception) -> ChunkResult:
     """A chunk none of whose dates were made. One chunk's failure must not keep the others from being written."""
     if isinstance(error, DiskFullError):
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
-    # Spark's messages carry whole stack traces of two languages.
-    reason = f"{type(error).__name__}: {str(error).strip()[:600]}"
-    return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason))
+    return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason_of(error)))

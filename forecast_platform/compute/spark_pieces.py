@@ -33,6 +33,12 @@ class SparkJobError(RuntimeError):
     """A Spark job ended without having done what it was given; its keys are as they were, or whole."""
 
 
+def reason_of(error: Exception) -> str:
+    """A lost job's error, shortened: Spark's messages carry stack traces of two languages, the cause at one end."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text if len(text) <= 900 else text[:500] + ' ... ' + text[-400:]}"
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A chunk, what its dates are forecast from, and how they are cut."""

@@ -33,6 +33,8 @@ def master_of(settings: Settings) -> str:
     """The master that the settings mean: `auto` resolved."""
     if settings.spark.master != "auto":
         return settings.spark.master
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return "databricks"
     # 4: how often a lost task is tried; a plain local[*] gives up at the first loss.
     return "sail" if find_spec("pysail") is not None else "local[*,4]"
 
@@ -55,6 +57,8 @@ def session_for(settings: Settings) -> Any:
             return _connect(_sail_address(), settings)
         if master.startswith("sc://"):
             return _connect(master, settings)
+        if master == "databricks":
+            return _cluster(settings)
         return _classic(master, settings)
 
 
@@ -65,7 +69,8 @@ def cores_of(session: Any, settings: Settings) -> int:
     master = master_of(settings)
     if master == "sail":
         return os.cpu_count() or 1
-    if master.startswith("sc://"):
+    # Clusters of shared access speak Connect too.
+    if master.startswith("sc://") or not hasattr(session, "sparkContext"):
         return UNKNOWN_CORES
     return int(session.sparkContext.defaultParallelism)
 
@@ -114,6 +119,18 @@ def _classic(master: str, settings: Settings) -> Any:
     for name, value in settled.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+def _cluster(settings: Settings) -> Any:
+    """The session that a Databricks cluster gives to the code it runs."""
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is None:
+        raise SparkUnavailableError("this Databricks cluster has no Spark session: set spark.master")
+    for name, value in {**_CONFIG, **settings.spark.config}.items():
+        session.conf.set(name, value)
+    return session
 
 
 def _connect(address: str, settings: Settings) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from forecast_platform.pipeline.platform import Platform, row_hashes
 from forecast_platform.pipeline.results import Outcome, Progress, silent
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
+log = logging.getLogger(__name__)
+
 INLINE_LIMIT = 1_000_000
 """Bytes from which a fitted model goes to a file instead of the table."""
 
@@ -33,7 +36,7 @@ class MissingModelError(LookupError):
 
 @dataclass(frozen=True)
 class FitTask:
-    """One fit, self-contained so that another process can do it."""
+    """One fit, self-contained so that another process or machine can do it."""
 
     series: str
     model: str
@@ -75,7 +78,10 @@ class StoredModel:
 
 
 def fit(task: FitTask) -> Fit:
-    """Fit one model and measure it in sample and on a holdout. An unfit history is an error of the key, kept."""
+    """Fit one model and measure it in sample and on a holdout. What goes wrong in it is an error of the key, kept.
+
+    Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
+    """
     from threadpoolctl import threadpool_limits
 
     model = registry.get(task.model)
@@ -89,7 +95,11 @@ def fit(task: FitTask) -> Fit:
                 **fitted.training_metrics(),
                 **holdout_metrics(model, fitted, task.history, task.window, task.seed),
             }
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+    except (OSError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        if not isinstance(error, (ValueError, ArithmeticError, np.linalg.LinAlgError)):
+            log.exception("%s %s: window %s failed", task.series, task.model, task.window_start)
         return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
     finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
     return Fit(task, fitted.to_json(), len(task.history.observed_close), finite, seconds)
@@ -107,7 +117,7 @@ def train(
 ) -> Outcome:
     """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there."""
     from forecast_platform import tracking
-    from forecast_platform.compute import remote_for
+    from forecast_platform.compute import engine_for, remote_for
 
     version = version or platform.settings.model_version
     outcome = Outcome(series, model)
@@ -141,7 +151,7 @@ def train(
         outcome.seconds = time.perf_counter() - started
         return outcome
     tracker = tracking.Tracker(platform.settings) if tasks else None
-    for done in _fits(tasks, platform.settings.workers):
+    for done in engine_for(platform.settings).fits(platform, tasks):
         start = done.task.window_start
         if done.error:
             outcome.failed[start] = done.error
@@ -253,20 +263,6 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
     covariates = table.covariate_names(registry.get(model).covariates, window)
     history = table.history(window.start, window.end, covariates)
     return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
-
-
-def _fits(tasks: list[FitTask], workers: int) -> Iterator[Fit]:
-    """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
-    if workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
-        from concurrent.futures import ProcessPoolExecutor, as_completed
-        from multiprocessing import get_context
-
-        # Spawn: delta-rs does not survive a fork.
-        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(fit, task) for task in tasks]):
-                yield future.result()
-    else:
-        yield from map(fit, tasks)
 
 
 def _active_rows(

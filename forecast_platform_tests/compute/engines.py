@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pytest
 
 from forecast_platform.compute.spark_worker import Job, forecast_piece
+from forecast_platform.models import registry
 from forecast_platform.pipeline.chunks import Forecasts
 from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import Fit, FitTask, fit
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
 
 RESULTS = (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA)
@@ -66,3 +69,28 @@ def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> t
         DeltaWarehouse(Path(job.root)).replace(DISTRIBUTIONS, rows, where)
         os.kill(os.getpid(), signal.SIGKILL)
     return made, rows
+
+
+def task_for(platform: Platform, series: str, model: str, start: dt.date) -> FitTask:
+    """What training fits for a window."""
+    window = platform.training_window(start)
+    table = platform.series_table(series)
+    names = table.covariate_names(registry.get(model).covariates, window)
+    history = table.history(window.start, window.end, names)
+    return FitTask(series, model, start, window, history, platform.settings.seed)
+
+
+def dies_once(marker: Path, task: FitTask) -> Fit:
+    """A worker process that is killed in its first fit."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit(task)
+
+
+def fit_fails_once(marker: Path, task: FitTask) -> Fit:
+    """A worker whose machine fails in its first fit."""
+    if not marker.exists():
+        marker.touch()
+        raise OSError("the machine went away")
+    return fit(task)

@@ -3,10 +3,12 @@
     python -m forecast_platform_tests.compute.jvm_case ROOT MASTER WRITER FIRST LAST MODEL,MODEL [MARKER]
 
 Prints one JSON line a model: dates written, dates failed. With MARKER, the first worker is killed after it wrote.
+With the word `fits` for WRITER, models are fitted on the windows that begin on FIRST and LAST instead.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from functools import partial
@@ -15,15 +17,27 @@ from pathlib import Path
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.platform import Platform
-from forecast_platform_tests.compute.engines import dies_once_after_writing
+from forecast_platform.pipeline.training import fit
+from forecast_platform_tests.compute.engines import dies_once, dies_once_after_writing, task_for
 from forecast_platform_tests.worlds import days, settings_for
+
+
+def fits(platform: Platform, model: str, windows: list[str], marker: str | None) -> dict[str, object]:
+    """Fit, and keep the fits as training does."""
+    tasks = [task_for(platform, "Alpha", model, dt.date.fromisoformat(start)) for start in windows]
+    fitter = fit if marker is None else partial(dies_once, Path(marker))
+    done = SparkCompute(fitter=fitter).fits(platform, tasks)
+    return {"model": model, "fits": {str(one.task.window_start): [one.text, one.metrics, one.error] for one in done}}
 
 
 def main(root: str, master: str, writer: str, first: str, last: str, models: str, marker: str | None = None) -> None:
     names = tuple(models.split(","))
-    platform = Platform.from_settings(
-        settings_for(Path(root), compute="spark", spark={"master": master, "writer": writer}, models=names)
-    )
+    chosen = {"master": master, "writer": "auto" if writer == "fits" else writer}
+    platform = Platform.from_settings(settings_for(Path(root), compute="spark", spark=chosen, models=names))
+    if writer == "fits":
+        for name in names:
+            sys.stdout.write(json.dumps(fits(platform, name, [first, last], marker)) + "\n")
+        return
     worker = None if marker is None else partial(dies_once_after_writing, Path(marker))
     for name in names:
         chunks = plan(platform, "Alpha", name, "v1.0", days(first, last)).chunks

@@ -29,10 +29,12 @@ SPAN = days(FIRST, LAST)
 def run_case(root: Path, *arguments: str) -> list[dict[str, Any]]:
     """Run jvm_case in a process whose workers find the tests' package too."""
     top = Path(__file__).resolve().parents[2]
+    # A sail session of an earlier test names itself there.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
     found = subprocess.run(
         [sys.executable, "-m", "forecast_platform_tests.compute.jvm_case", str(root), *arguments],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(top)},
+        env={**environment, "PYTHONPATH": str(top)},
         capture_output=True,
         text=True,
         timeout=600,

@@ -38,11 +38,8 @@ def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | 
     options = connection.options
     folder = options.folder
     name, content = (wheel.name, wheel.read_bytes()) if wheel else build_wheel()
-    # A cluster keeps a wheel by its path: the same path with another content would not be installed again.
-    home = f"{folder}/wheels/{hashlib.blake2b(content, digest_size=8).hexdigest()}"
-    connection.call(f"making {home}", lambda: connection.client.workspace.mkdirs(home))
-    _upload(connection, f"{home}/{name}", content, "RAW")
-    say(f"wheel      {home}/{name} ({len(content):,} bytes)")
+    path = ship_wheel(connection, name, content)
+    say(f"wheel      {path} ({len(content):,} bytes)")
     for notebook in NOTEBOOKS:
         _upload(connection, f"{folder}/{notebook}", notebook_source(notebook), "SOURCE")
         say(f"notebook   {folder}/{notebook}")
@@ -52,9 +49,35 @@ def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | 
         _upload(connection, f"{folder}/settings.yaml", settings_file(Path(options.config)), "RAW")
         say(f"settings   {folder}/settings.yaml")
     source = source_of(wheel_files(content))
-    deployed = Deployment(folder, f"/Workspace{home}/{name}", __version__, config, source)
+    deployed = Deployment(folder, path, __version__, config, source)
     _upload(connection, f"{folder}/{RECORD}", json.dumps(asdict(deployed)).encode(), "RAW")
     return deployed
+
+
+def wheel_path(folder: str, name: str, content: bytes) -> str:
+    """Where a wheel is kept, as a cluster sees it."""
+    # A cluster keeps a wheel by its path: the same path with another content would not be installed again.
+    return f"/Workspace{folder}/wheels/{hashlib.blake2b(content, digest_size=8).hexdigest()}/{name}"
+
+
+def ship_wheel(connection: Connection, name: str, content: bytes) -> str:
+    """Upload a wheel, unless the same is there; its path as a cluster sees it."""
+    from databricks.sdk.errors import NotFound
+
+    path = wheel_path(connection.options.folder, name, content)
+    target = path.removeprefix("/Workspace")
+
+    def there() -> bool:
+        try:
+            return bool(connection.client.workspace.get_status(target))
+        except NotFound:
+            return False
+
+    if not connection.call(f"looking for {target}", there):
+        home = target.rpartition("/")[0]
+        connection.call(f"making {home}", lambda: connection.client.workspace.mkdirs(home))
+        _upload(connection, target, content, "RAW")
+    return path
 
 
 def deployment(connection: Connection) -> Deployment:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
-from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, SubmitTask
@@ -176,6 +176,8 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         "data_security_mode": options.data_security_mode,
         "custom_tags": {"application": "forecast_platform", "action": action, **options.tags},
     }
+    if options.init_scripts:
+        cluster["init_scripts"] = [_init_script(path) for path in options.init_scripts]
     if options.driver_node_type:
         cluster["driver_node_type_id"] = options.driver_node_type
     variables: Mapping[str, str] = {
@@ -196,6 +198,11 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         # The driver stays on demand: losing it loses the run.
         cluster["aws_attributes"] = {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1}
     return cluster
+
+
+def _init_script(path: str) -> dict[str, Any]:
+    place = next(place for start, place in INIT_SCRIPT_PLACES.items() if path.startswith(start))
+    return {place: {"destination": path.removeprefix("/Workspace") if place == "workspace" else path}}
 
 
 def _limit(options: DatabricksOptions, action: str) -> int:

@@ -1,0 +1,189 @@
+"""compute=databricks: dagster-databricks' step launcher, with an end that is always told and never left running.
+
+Imported only where a step is shipped: dagster_databricks takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterExecutionInterruptedError,
+    build_init_resource_context,
+    resource,
+)
+from dagster._core.errors import raise_execution_interrupts
+from dagster._core.events import DagsterEventBatchMetadata
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
+from dagster_pyspark.utils import DEFAULT_EXCLUDE
+
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
+from forecast_platform.compute.databricks.monitor import ENDED, cancel, error_text, errors, life_of, result_of
+from forecast_platform.compute.databricks.step_config import (
+    Family,
+    cluster_environment,
+    credentials_of,
+    launcher_config,
+)
+from forecast_platform.settings import Settings
+
+_NAME = "forecast-platform step"
+_CONCLUDED = (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY)
+
+
+@contextmanager
+def step_launcher(settings: Settings, family: Family) -> Iterator[StepRuns]:
+    """The launcher of a family's steps. Raises DatabricksError, before any call, where it could not work."""
+    environment = cluster_environment(settings)
+    connection = Connection(settings.databricks)
+    name, wheel = build_wheel()
+    with tempfile.TemporaryDirectory(prefix="forecast-platform-") as package:
+        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+            archive.extractall(package)
+        hidden = [pattern for pattern in DEFAULT_EXCLUDE if re.search(pattern, f"{package}/forecast_platform/cli.py")]
+        if hidden:
+            raise DatabricksError(
+                f"the step launcher leaves out paths like {hidden[0]}, and the code to ship is staged in {package}: "
+                "set TMPDIR to another folder"
+            )
+        config = launcher_config(
+            settings.databricks,
+            family,
+            credentials=credentials_of(connection.client.config, os.environ),
+            wheel=wheel_path(settings.databricks.folder, name, wheel),
+            package=package,
+            environment=environment,
+        )
+        # By way of the library's own resource: its schema checks the configuration and reads the token's variable.
+        made = resource(databricks_pyspark_step_launcher.config_schema)(
+            lambda context: StepRuns(connection, (name, wheel), context.resource_config)
+        )
+        with warnings.catch_warnings():
+            # Superseded by Pipes, in Dagster's words, with no plan to remove it; that is compute=databricks_serverless.
+            warnings.filterwarnings("ignore", message=".*StepLauncher")
+            launcher: StepRuns = made(build_init_resource_context(config=config))
+        yield launcher
+
+
+class StepRuns(DatabricksPySparkStepLauncher):
+    """The library's launcher, which this changes in four ways.
+
+    - A submission whose answer is lost is not a second run: it carries an idempotency token.
+    - A run that a killed process left behind is found by its name and ended before its step is started again.
+    - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
+    - A run that ends without a step's outcome fails the step with the remote task's own error; skipped is no success.
+    """
+
+    def __init__(self, connection: Connection, wheel: tuple[str, bytes], config: dict[str, Any]) -> None:
+        super().__init__(**config)
+        self.connection = connection
+        self._wheel = wheel
+        self._settled = dict(self.run_config)
+
+    def launch_step(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
+        """Run the step on the cluster; its events are those of the remote process."""
+        step = step_context.step.key
+        run_id = step_context.dagster_run.run_id
+        ship_wheel(self.connection, *self._wheel)
+        self._end_left_behind(step_context)
+        attempt = f"{self.connection.host}\x1f{run_id}\x1f{step}\x1f{step_context.previous_attempt_count}"
+        token = hashlib.blake2b(attempt.encode(), digest_size=16).hexdigest()
+        self.run_config = {
+            **self._settled,
+            "run_name": run_name(step, run_id),
+            "idempotency_token": f"forecast-platform-{token}",
+        }
+        yield from super().launch_step(step_context)
+
+    def step_events_iterator(
+        self, step_context: StepExecutionContext, step_key: str, databricks_run_id: int
+    ) -> Iterator[DagsterEvent]:
+        """The step's events, as they come, until the run has ended. Raises DatabricksError where they lack an end."""
+        yield self.get_databricks_run_dagster_event(step_context, databricks_run_id)
+        look = partial(self.connection.client.jobs.get_run, databricks_run_id)
+        seen = 0
+        concluded = False
+        began = time.monotonic()
+        try:
+            while True:
+                with raise_execution_interrupts():
+                    time.sleep(self.databricks_runner.poll_interval_sec)
+                    run = self.connection.call(f"looking at run {databricks_run_id}", look)
+                    # After the state: what an ended run reports is complete.
+                    events = self._events(step_context, step_key)
+                for event in self._store(step_context, events[seen:]):
+                    concluded = concluded or event.event_type in _CONCLUDED
+                    yield event
+                seen = len(events)
+                if life_of(run) in ENDED:
+                    break
+                if time.monotonic() - began > self.databricks_runner.max_wait_time_sec:
+                    raise DatabricksError(f"run {databricks_run_id} has not ended in time; it is cancelled")
+        except DagsterExecutionInterruptedError:
+            # Its end is waited for: a run that starts now must not meet it in the tables.
+            step_context.log.info(f"Cancelling Databricks run {databricks_run_id}.")
+            cancel(self.connection, databricks_run_id)
+            raise
+        if not concluded:
+            raise DatabricksError(self._why(databricks_run_id, result_of(run)))
+        step_context.log.info(f"Databricks run {databricks_run_id}: {result_of(run)}")
+
+    def _events(self, step_context: StepExecutionContext, step_key: str) -> Sequence[EventLogEntry]:
+        found: Sequence[EventLogEntry] = self.connection.call(
+            f"reading the events of {step_key}",
+            lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
+        )
+        return found
+
+    def _store(self, step_context: StepExecutionContext, events: Sequence[EventLogEntry]) -> Iterator[DagsterEvent]:
+        """Keep these events: materializations in a batch, as a step of this process has them."""
+        batch = f"{step_context.run_id}-{step_context.step.key}-{id(events)}"
+        for position, event in enumerate(events):
+            last = position + 1 == len(events)
+            step_context.instance.handle_new_event(event, batch_metadata=DagsterEventBatchMetadata(batch, last))
+        for event in events:
+            if event.is_dagster_event:
+                yield event.get_dagster_event()
+
+    def _why(self, databricks_run_id: int, result: str) -> str:
+        found = errors(self.connection, databricks_run_id)
+        told = "\n".join(error_text(error) for error in found)
+        return f"Databricks run {databricks_run_id} ended as {result} and did not finish the step\n{told}"
+
+    def _end_left_behind(self, step_context: StepExecutionContext) -> None:
+        """End runs of this step whose Dagster run is over, or is this one in an earlier attempt."""
+        step, own = step_context.step.key, step_context.dagster_run.run_id
+        active = self.connection.call(
+            "listing active runs", lambda: list(self.connection.client.jobs.list_runs(active_only=True))
+        )
+        for run in active:
+            dagster_run_id = (run.run_name or "").removeprefix(run_name(step, ""))
+            if run.run_name != run_name(step, dagster_run_id) or run.run_id is None:
+                continue
+            # Another instance's runs are not known here, and are none of ours.
+            known = step_context.instance.get_run_by_id(dagster_run_id)
+            if known is not None and (dagster_run_id == own or known.status in FINISHED_STATUSES):
+                step_context.log.warning(f"Databricks run {run.run_id} of run {dagster_run_id} was left behind: ended.")
+                cancel(self.connection, run.run_id)
+
+
+def run_name(step: str, run_id: str) -> str:
+    """A Databricks run's name, by which its step is found again."""
+    return f"{_NAME} {step} {run_id}"

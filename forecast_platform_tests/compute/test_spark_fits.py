@@ -1,0 +1,107 @@
+"""Training with compute=spark: the local fits to the bit on either engine, and one fit's trouble is its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.pipeline import training
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import Fit, FitTask, fit, train
+from forecast_platform.warehouse.schemas import TRAINED_MODELS
+from forecast_platform_tests.compute.engines import fit_fails_once, needs_java, needs_sail, task_for
+from forecast_platform_tests.compute.test_spark_jvm import run_case
+from forecast_platform_tests.worlds import settings_for
+
+WINDOWS = [dt.date(2017, 7, 1), dt.date(2018, 1, 1)]
+EQUAL = ("fitted_model_json", "model_id", "parameters", "training_samples", "model_size_bytes", "data_version")
+
+
+def on_sail(root: Path, **changes: Any) -> Platform:
+    settings = settings_for(root, compute="spark", spark={"master": "sail"}, **changes)
+    return Platform.from_settings(settings)
+
+
+def kept(platform: Platform, model: str, version: str) -> dict[dt.date, dict[str, Any]]:
+    where = {"commodity": "Alpha", "model_name": model, "model_version": version}
+    rows = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
+    return {row["training_cutoff_date"]: row for row in rows if row["is_active"]}
+
+
+def assert_same_models(here: Platform, there: Platform, model: str, version: str) -> None:
+    expected, found = kept(here, model, version), kept(there, model, version)
+    assert len(expected) == len(WINDOWS)
+    assert found.keys() == expected.keys()
+    for day, row in expected.items():
+        assert [found[day][name] for name in EQUAL] == [row[name] for name in EQUAL]
+        assert found[day]["mlflow_run_id"]
+
+
+@needs_sail
+def test_workers_fit_the_local_models_to_the_bit_and_a_rerun_fits_nothing(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(small, tmp_path / "spark")
+    here, there = Platform.from_settings(settings_for(small)), on_sail(tmp_path / "spark")
+    for model in ("naive", "random_walk"):
+        assert train(here, "Alpha", model, WINDOWS, version="v2").written == set(WINDOWS)
+        assert train(there, "Alpha", model, WINDOWS, version="v2").written == set(WINDOWS)
+        assert_same_models(here, there, model, "v2")
+    monkeypatch.setattr(SparkCompute, "fits", lambda *_: pytest.fail("nothing is left to fit") if _[2] else iter(()))
+    assert train(there, "Alpha", "naive", WINDOWS, version="v2").skipped == set(WINDOWS)
+
+
+@needs_sail
+def test_a_lost_fit_is_done_again(small: Path, tmp_path: Path) -> None:
+    platform = on_sail(small)
+    tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
+    done = list(SparkCompute(fitter=partial(fit_fails_once, tmp_path / "failed")).fits(platform, tasks))
+    assert (tmp_path / "failed").exists()
+    assert {one.task.window_start: one.text for one in done} == {task.window_start: fit(task).text for task in tasks}
+
+
+@needs_sail
+def test_one_windows_error_is_its_own_and_said_as_locally(small: Path) -> None:
+    platform = on_sail(small, start_date=dt.date(2014, 1, 1))
+    outcome = train(platform, "Alpha", "naive", [dt.date(2014, 7, 1), *WINDOWS], version="v2", overwrite=True)
+    local = Platform.from_settings(settings_for(small, start_date=dt.date(2014, 1, 1)))
+    assert outcome.written == set(WINDOWS)
+    assert outcome.failed == train(local, "Alpha", "naive", [dt.date(2014, 7, 1)], version="v3").failed
+    assert len(outcome.failed) == 1
+
+
+@needs_sail
+def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second_is_lost(task: FitTask) -> Fit:
+        if task.window_start == WINDOWS[1]:
+            raise OSError("no such machine")
+        return fit(task)
+
+    platform = on_sail(small)
+    # A slow model's fits are jobs of their own.
+    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
+    done = {one.task.window_start: one for one in SparkCompute(fitter=second_is_lost).fits(platform, tasks)}
+    assert done[WINDOWS[0]].error is None
+    assert done[WINDOWS[0]].text == fit(tasks[0]).text
+    assert "no such machine" in str(done[WINDOWS[1]].error)
+
+
+@needs_java
+@pytest.mark.slow
+def test_jvm_workers_fit_the_local_models_to_the_bit_though_one_is_killed(small: Path, tmp_path: Path) -> None:
+    models = ("naive", "random_walk", "xgboost")
+    here = Platform.from_settings(settings_for(small, models=models))
+    spans = [str(start) for start in WINDOWS]
+    marker = tmp_path / "killed"
+    replies = run_case(small, "local[2,4]", "fits", *spans, ",".join(models), str(marker))
+    assert marker.exists()
+    for model, reply in zip(models, replies, strict=True):
+        expected = {str(start): fit(task_for(here, "Alpha", model, start)) for start in WINDOWS}
+        assert reply["fits"] == {start: [one.text, one.metrics, None] for start, one in expected.items()}

@@ -1,0 +1,264 @@
+"""compute=databricks over real Dagster runs: commands and the UI ship their steps to the local workspace."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dagster import AssetKey, DagsterInstance
+
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import train
+from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform_tests.compute.engines import needs_java, needs_sail
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.test_cli import environment
+from forecast_platform_tests.ui.running import Running, keys, until
+from forecast_platform_tests.worlds import days, settings_for
+
+pytestmark = pytest.mark.slow
+
+TOP = Path(__file__).resolve().parents[2]
+WINDOW = dt.date(2018, 1, 1)
+FIRST, LAST = "2018-02-01", "2018-02-05"
+BACKFILL = ("backfill", "--commodity", "Alpha", "--models", "naive", "--start-date", FIRST, "--end-date", LAST)
+
+
+@dataclass
+class Shipping:
+    """A platform whose steps are shipped to a workspace; both see one warehouse folder."""
+
+    root: Path
+    workspace: Workspace
+    variables: dict[str, str]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "forecast_platform.cli", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, env=self.variables, cwd=self.root, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """One command to its end: exit code and what it printed."""
+        process = self.start(*arguments)
+        told, _ = process.communicate(timeout=300)
+        return process.returncode, told
+
+    def instance(self) -> DagsterInstance:
+        return DagsterInstance.get()
+
+    def submitted(self, seconds: float = 120) -> Any:
+        """The first remote run, once it is there."""
+        return until("a submitted run", lambda: next(iter(self.workspace.jobs.runs.values()), None), seconds)
+
+    def paths(self) -> np.ndarray:
+        platform = Platform.from_settings(settings_for(self.root))
+        return paths_of(platform)
+
+    @property
+    def states(self) -> list[tuple[str, str | None]]:
+        return [(run.state.life, run.state.result) for run in self.workspace.jobs.runs.values()]
+
+
+@pytest.fixture
+def shipping(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Shipping:
+    """The platform with sail for its cluster's Spark, which starts at once."""
+    workspace.spark = False
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SPARK_")},
+        **environment(small),
+        "PYTHONPATH": str(TOP),
+        "FORECAST_PLATFORM_COMPUTE": "databricks",
+        "FORECAST_PLATFORM_SPARK__MASTER": "sail",
+        "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
+        "DATABRICKS_HOST": workspace.host,
+        "DATABRICKS_TOKEN": workspace.token,
+    }
+    monkeypatch.setenv("DAGSTER_HOME", str(small / "dagster"))
+    return Shipping(small, workspace, variables)
+
+
+def paths_of(platform: Platform) -> np.ndarray:
+    where = {"commodity": "Alpha", "model_name": "naive", "model_version": "v1.0"}
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+    rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
+    return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
+
+
+def models_of(platform: Platform, version: str) -> list[tuple[str, str]]:
+    rows = platform.warehouse.read(TRAINED_MODELS, where={"commodity": "Alpha", "model_version": version}).to_pylist()
+    return [(row["fitted_model_json"], row["model_id"]) for row in rows]
+
+
+def materialized(instance: DagsterInstance, *asset: str) -> set[str]:
+    return instance.get_materialized_partitions(AssetKey(asset))
+
+
+def told_by_runs(instance: DagsterInstance) -> str:
+    """Every event and log of every run."""
+    return "\n".join(
+        f"{entry.user_message} {entry.dagster_event}"
+        for run in instance.get_runs()
+        for entry in instance.all_logs(run.run_id)
+    )
+
+
+def files_with(folder: Path, secret: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+@needs_java
+def test_training_and_a_backfill_on_the_cluster_s_own_session_are_the_local_bits(
+    shipping: Shipping, tmp_path: Path
+) -> None:
+    shutil.copytree(shipping.root, tmp_path / "twin")
+    here = Platform.from_settings(settings_for(tmp_path / "twin"))
+    train(here, "Alpha", "naive", [WINDOW], version="v2")
+    assert not forecast(here, "Alpha", "naive", days(FIRST, LAST)).failed
+    shipping.workspace.spark = True
+    # A cluster installs the wheel for its Python workers; this JVM's find the package, and its needs, here.
+    shipping.workspace.environment.update(PYTHONPATH=str(TOP), PYSPARK_PYTHON=sys.executable)
+    del shipping.variables["FORECAST_PLATFORM_SPARK__MASTER"]
+    # The answer to the first submission is lost; later, the service fails while the run is watched.
+    shipping.workspace.faults.add(Fault("drop_after", path="*/jobs/runs/submit"))
+    shipping.workspace.faults.add(
+        Fault("error", path="*/jobs/runs/get", status=500, code="INTERNAL_ERROR", after=4, times=2)
+    )
+    window = ("--start-date", str(WINDOW), "--end-date", str(WINDOW), "--model-version-tag", "v2")
+    code, told = shipping.run("train", "--commodity", "Alpha", "--models", "naive", *window)
+    assert code == 0, (told, shipping.states)
+    assert shipping.states == [("TERMINATED", "SUCCESS")]
+    there = Platform.from_settings(settings_for(shipping.root))
+    assert models_of(there, "v2") == models_of(here, "v2")
+    code, told = shipping.run(*BACKFILL)
+    assert code == 0, told
+    assert "distributions/naive: 5 written, 0 unchanged, 0 failed" in told
+    np.testing.assert_array_equal(shipping.paths(), paths_of(here))
+    train_task, forecast_task = [run.tasks[0].spec for run in shipping.workspace.jobs.runs.values()]
+    assert train_task["new_cluster"]["num_workers"] == 0
+    assert forecast_task["new_cluster"]["num_workers"] == 4
+    assert forecast_task["new_cluster"]["custom_tags"]["application"] == "forecast_platform"
+    with shipping.instance() as instance:
+        assert materialized(instance, "trained_models", "naive") == {"2018-01-01|Alpha"}
+        expected = set(keys(["Alpha"], (FIRST, LAST)))
+        assert materialized(instance, "distributions", "naive") == expected
+        assert materialized(instance, "point_forecasts", "naive") == expected
+        assert materialized(instance, "distributions", "actuals") == expected, "made here, in the same run"
+        assert shipping.workspace.token not in told_by_runs(instance)
+    assert shipping.workspace.token not in told
+    # Neither what was shipped, nor Dagster's storage, nor the warehouse holds the token.
+    assert list((shipping.workspace.root / "dbfs" / "dagster_staging").rglob("step_run_ref.pkl"))
+    assert not files_with(shipping.workspace.root, shipping.workspace.token)
+    assert not files_with(shipping.root, shipping.workspace.token)
+
+
+@needs_sail
+def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_are_there(shipping: Shipping) -> None:
+    span = ("--start-date", "2018-04-02", "--end-date", "2018-04-06")
+    code, told = shipping.run("backfill", "--commodity", "Alpha", "--models", "naive", *span)
+    assert code == 1
+    assert "data of Alpha end on 2018-03-29" in told
+    with shipping.instance() as instance:
+        good = materialized(instance, "distributions", "naive")
+        assert good
+        assert good == materialized(instance, "point_forecasts", "naive")
+        assert good < set(keys(["Alpha"], ("2018-04-02", "2018-04-06")))
+        [run] = [run for run in instance.get_runs() if run.job_name == "forecast"]
+        assert run.status.value == "FAILURE"
+        failures = [
+            entry.dagster_event.step_failure_data
+            for entry in instance.all_logs(run.run_id)
+            if entry.dagster_event is not None and entry.dagster_event.is_step_failure
+        ]
+        [failure] = [one for one in failures if one.user_failure_data is not None]
+        assert f"{len(good)} are there" in failure.user_failure_data.description
+    # The remote task did its work: what failed is the step.
+    assert shipping.states == [("TERMINATED", "SUCCESS")]
+
+
+@needs_sail
+def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_next(shipping: Shipping) -> None:
+    shipping.workspace.faults.add(RunFault("slow_start", seconds=60, times=2))
+    process = shipping.start(*BACKFILL)
+    first = shipping.submitted()
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert (first.state.life, first.state.result) == ("TERMINATED", "CANCELED"), "its end was waited for"
+    killed = shipping.start(*BACKFILL)
+    until("the second run", lambda: len(shipping.workspace.jobs.runs) == 2, 120)
+    killed.kill()
+    killed.communicate()
+    second = list(shipping.workspace.jobs.runs.values())[1]
+    assert second.state.life == "PENDING"
+    code, told = shipping.run(*BACKFILL)
+    assert code == 0, told
+    assert second.state.result == "CANCELED", "left behind by the killed command"
+    assert [result for _, result in shipping.states] == ["CANCELED", "CANCELED", "SUCCESS"]
+    with shipping.instance() as instance:
+        statuses = [run.status.value for run in instance.get_runs() if run.job_name == "forecast"]
+        assert sorted(statuses) == ["CANCELED", "FAILURE", "SUCCESS"]
+        [events] = [
+            instance.get_records_for_run(run.run_id).records
+            for run in instance.get_runs()
+            if run.status.value == "CANCELED"
+        ]
+        made = [record.event_log_entry for record in events]
+        assert not [entry for entry in made if entry.dagster_event and entry.dagster_event.is_step_materialization]
+        assert "was left behind" in told_by_runs(instance)
+
+
+@needs_sail
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (RunFault("cluster", code="QUOTA_EXCEEDED"), ("QUOTA_EXCEEDED", "raise the quota")),
+        (RunFault("lost", seconds=1.0), ("Could not reach driver", "a larger driver_node_type")),
+        (RunFault("skipped"), ("SKIPPED", "submit it again")),
+        (RunFault("task"), ("this failure was asked for", "Traceback")),
+    ],
+    ids=["cluster", "lost", "skipped", "task"],
+)
+def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_mend(
+    shipping: Shipping, fault: RunFault, said: tuple[str, ...]
+) -> None:
+    shipping.workspace.faults.add(fault)
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    for text in said:
+        assert text in told
+    with shipping.instance() as instance:
+        assert not materialized(instance, "distributions", "naive")
+
+
+@needs_sail
+def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shipping: Shipping) -> None:
+    running = Running.start(shipping.root, shipping.variables)
+    try:
+        chosen = keys(["Alpha"], (FIRST, LAST))
+        state = running.finished(running.launch(["distributions/naive", "point_forecasts/naive"], chosen), 180)
+        assert state.status == "COMPLETED_SUCCESS", running.messages(state.runs[0].id)
+        assert running.statuses("distributions/naive")["materialized"] == set(chosen)
+        assert shipping.states == [("TERMINATED", "SUCCESS")]
+        shipping.workspace.faults.add(RunFault("slow_start", seconds=120))
+        backfill = running.launch(["trained_models/naive"], ["2017-07-01|Alpha"])
+        remote = until("the remote run", lambda: (list(shipping.workspace.jobs.runs.values())[1:] or [None])[0], 120)
+        [run] = running.backfill(backfill).runs
+        terminate = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+        assert running.ask(terminate, id=run.id)["__typename"] == "TerminateRunSuccess"
+        until("its end", lambda: running.backfill(backfill).runs[0].status == "CANCELED", 120)
+        assert (remote.state.life, remote.state.result) == ("TERMINATED", "CANCELED")
+        assert not running.statuses("trained_models/naive")["materialized"]
+    finally:
+        running.stop()
