@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from forecast_platform_tests.unity_catalog import Lakehouse
 
 _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -55,3 +61,22 @@ def small(trained_template: Path, tmp_path: Path) -> Path:
     root = tmp_path / "platform"
     shutil.copytree(trained_template, root)
     return root
+
+
+@pytest.fixture(scope="session")
+def running_lakehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    """A Unity Catalog and a sail server over it, started once; use `lakehouse`."""
+    from forecast_platform_tests.unity_catalog import lakehouse
+
+    with lakehouse(tmp_path_factory.mktemp("lakehouse")) as running:
+        yield running
+
+
+@pytest.fixture
+def lakehouse(request: pytest.FixtureRequest) -> Lakehouse:
+    """An empty Unity Catalog that sail serves; skipped where sail is not installed."""
+    if find_spec("pysail") is None:
+        pytest.skip("pysail is not installed: install the extra `sail` to run Unity Catalog tables without Databricks")
+    running: Lakehouse = request.getfixturevalue("running_lakehouse")
+    running.reset()
+    return running

@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
+from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, lacking_columns
+from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, WriterProperties
-    from pyarrow.compute import Expression
-
-_ATTEMPTS = 60
-"""Tries of a write that conflicts with another writer's: two minutes of them before it is given up."""
-
-_SMALL = 200_000
-"""Rows up to which a write is checked for duplicate keys; larger ones are unique by construction (path_id)."""
 
 
 class DeltaWarehouse:
@@ -61,11 +56,6 @@ class DeltaWarehouse:
         """Raise DiskFullError where `size` more bytes would leave too little free space."""
         self._check_disk(size)
 
-    @staticmethod
-    def predicate(where: Where) -> str:
-        """The keys as an SQL condition, as delta-rs and Spark both read it."""
-        return _sql(where)
-
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
         """The rows that match `where`; files outside its partitions are not opened."""
         import pyarrow as pa
@@ -77,15 +67,7 @@ class DeltaWarehouse:
             return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
         where = where or {}
         schema = pa.schema(found.schema().to_arrow())
-        unknown = [name for name in [*(columns or ()), *where] if name not in schema.names]
-        lacking = [column.name for column in table.columns if column.name not in schema.names]
-        if lacking and (columns is None or set(lacking) & set(unknown)):
-            raise WarehouseError(
-                f"{table.name} has no column {', '.join(lacking)}: it was made by an earlier version of this package; "
-                "run `forecast-platform migrate`"
-            )
-        if unknown:
-            raise WarehouseError(f"{table.name} has no column {', '.join(unknown)}; it has {', '.join(schema.names)}")
+        check_columns(table, schema.names, columns, where)
         partition_filters = [
             found_filter
             for name in table.partition_by
@@ -106,30 +88,28 @@ class DeltaWarehouse:
             partitioning=partitioning,
             partition_base_dir=str(self.path(table)),
         )
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=_expression(where))
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=expression(where))
 
     def replace(self, table: Table, data: pa.Table, where: Where) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
         from deltalake import write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        if not where and table.partition_by:
-            raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
-        prepared = self._checked(table, data, where)
+        prepared = checked(table, data, where)
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             target = self._table(table)
             assert target is not None  # noqa: S101 - created above
             try:
                 if prepared.num_rows == 0:
-                    target.delete(_sql(where) or None)
+                    target.delete(delta_sql(where) or None)
                 else:
                     write_deltalake(
                         target,
                         prepared,
                         mode="overwrite",
-                        predicate=_sql(where) or None,
+                        predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
                         schema_mode="merge" if table.open_columns else None,
                     )
@@ -138,9 +118,9 @@ class DeltaWarehouse:
                 return -1 if refreshed is None else refreshed
             except CommitFailedError as conflict:
                 self._open.pop(table.name, None)
-                if attempt == _ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise WarehouseError(
-                        f"{table.name}: another process kept writing the same keys ({_sql(where)}); run it again"
+                        f"{table.name}: another process kept writing the same keys ({delta_sql(where)}); run it again"
                     ) from conflict
                 time.sleep(random.uniform(0.05, min(0.2 * (attempt + 1), 4.0)))  # noqa: S311 - jitter
             except OSError as error:
@@ -150,8 +130,8 @@ class DeltaWarehouse:
                 self._open.pop(table.name, None)
                 if "No space left" in str(error) or "os error 28" in str(error):
                     raise self._disk_error(table, error) from error
-                there = {item.name for item in target.schema().fields}
-                lacking = [column.name for column in table.columns if column.name not in there]
+                there = [item.name for item in target.schema().fields]
+                lacking = lacking_columns(table, there)
                 mend = f"; it has no column {', '.join(lacking)}: run `forecast-platform migrate`" if lacking else ""
                 raise WarehouseError(
                     f"{table.name}: the write failed, nothing of it was kept: {error}{mend}"
@@ -193,35 +173,6 @@ class DeltaWarehouse:
                     configuration={"delta.checkpointInterval": "20"},
                 )
 
-    def _checked(self, table: Table, data: pa.Table, where: Where) -> pa.Table:
-        """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
-        import pyarrow as pa
-
-        known = {column.name for column in table.columns}
-        extra = tuple(name for name in data.column_names if name not in known)
-        missing = known - set(data.column_names)
-        if missing or (extra and not table.open_columns):
-            raise WarehouseError(
-                f"{table.name}: columns do not match the schema (missing {sorted(missing)}, unknown {sorted(extra)})"
-            )
-        schema = table.arrow_schema(extra)
-        for field in schema:
-            if not field.nullable and data[field.name].null_count:
-                raise WarehouseError(f"{table.name}: column {field.name} must not be null")
-        try:
-            prepared = data.select(schema.names).cast(schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-            raise WarehouseError(f"{table.name}: {error}") from error
-        if where and prepared.num_rows:
-            outside = prepared.num_rows - prepared.filter(_expression(where)).num_rows
-            if outside:
-                raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({_sql(where)})")
-        if prepared.num_rows <= _SMALL and table.key:
-            unique = prepared.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows
-            if unique < prepared.num_rows:
-                raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
-        return prepared
-
     def _check_disk(self, size: int) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.root).free
@@ -257,43 +208,3 @@ def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:
 
 def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, dt.date | dt.datetime) else str(value)
-
-
-def _expression(where: Where) -> Expression | None:
-    import pyarrow.compute as pc
-
-    combined = None
-    for name, value in where.items():
-        field = pc.field(name)
-        if isinstance(value, Between):
-            condition = (field >= value.low) & (field <= value.high)
-        elif isinstance(value, list | tuple | set | frozenset):
-            condition = field.isin(list(value))
-        else:
-            condition = field == value
-        combined = condition if combined is None else combined & condition
-    return combined
-
-
-def _sql(where: Where) -> str:
-    parts = []
-    for name, value in where.items():
-        if isinstance(value, Between):
-            parts.append(f"{name} >= {_literal(value.low)} AND {name} <= {_literal(value.high)}")
-        elif isinstance(value, list | tuple | set | frozenset):
-            parts.append(f"{name} IN ({', '.join(_literal(item) for item in value)})" if value else "FALSE")
-        else:
-            parts.append(f"{name} = {_literal(value)}")
-    return " AND ".join(parts)
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, dt.datetime):
-        return f"arrow_cast('{value.isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
-    if isinstance(value, dt.date):
-        return f"DATE '{value.isoformat()}'"
-    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,69 @@
+"""What every implementation demands of rows before it writes them, and of a read before it makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forecast_platform.warehouse.base import WarehouseError, Where
+from forecast_platform.warehouse.predicates import delta_sql, expression
+from forecast_platform.warehouse.schemas import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ATTEMPTS = 60
+"""Tries of a write that conflicts with another writer's: two minutes of them before it is given up."""
+
+_SMALL = 200_000
+"""Rows up to which a write is checked for duplicate keys; larger ones are unique by construction (path_id)."""
+
+
+def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
+    """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
+    import pyarrow as pa
+
+    if not where and table.partition_by:
+        raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
+    known = {column.name for column in table.columns}
+    extra = tuple(name for name in data.column_names if name not in known)
+    missing = known - set(data.column_names)
+    if missing or (extra and not table.open_columns):
+        raise WarehouseError(
+            f"{table.name}: columns do not match the schema (missing {sorted(missing)}, unknown {sorted(extra)})"
+        )
+    schema = table.arrow_schema(extra)
+    for field in schema:
+        if not field.nullable and data[field.name].null_count:
+            raise WarehouseError(f"{table.name}: column {field.name} must not be null")
+    try:
+        prepared = data.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise WarehouseError(f"{table.name}: {error}") from error
+    if where and prepared.num_rows:
+        outside = prepared.num_rows - prepared.filter(expression(where)).num_rows
+        if outside:
+            raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
+    if prepared.num_rows <= _SMALL and table.key:
+        unique = prepared.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows
+        if unique < prepared.num_rows:
+            raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
+    return prepared
+
+
+def check_columns(table: Table, stored: Sequence[str], columns: Sequence[str] | None, where: Where) -> None:
+    """Raise WarehouseError where a read needs a column that the stored table lacks."""
+    unknown = [name for name in [*(columns or ()), *where] if name not in stored]
+    lacking = lacking_columns(table, stored)
+    if lacking and (columns is None or set(lacking) & set(unknown)):
+        raise WarehouseError(
+            f"{table.name} has no column {', '.join(lacking)}: it was made by an earlier version of this package; "
+            "run `forecast-platform migrate`"
+        )
+    if unknown:
+        raise WarehouseError(f"{table.name} has no column {', '.join(unknown)}; it has {', '.join(stored)}")
+
+
+def lacking_columns(table: Table, stored: Sequence[str]) -> list[str]:
+    """The columns of this version that the stored table lacks."""
+    return [column.name for column in table.columns if column.name not in stored]

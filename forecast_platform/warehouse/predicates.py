@@ -1,0 +1,93 @@
+"""Key predicates (`base.Where`) as each engine reads them: Arrow, delta-rs' SQL, Spark's SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.warehouse.base import Between, Where
+
+if TYPE_CHECKING:
+    from pyarrow.compute import Expression
+
+_COLLECTIONS = list | tuple | set | frozenset
+
+
+def expression(where: Where) -> Expression | None:
+    """The condition for Arrow; None where all rows match."""
+    import pyarrow.compute as pc
+
+    combined = None
+    for name, value in where.items():
+        field = pc.field(name)
+        if isinstance(value, Between):
+            condition = (field >= value.low) & (field <= value.high)
+        elif isinstance(value, _COLLECTIONS):
+            condition = field.isin(list(value))
+        else:
+            condition = field == value
+        combined = condition if combined is None else combined & condition
+    return combined
+
+
+def delta_sql(where: Where) -> str:
+    """The condition as delta-rs reads it; empty where all rows match."""
+    return _sql(where, str, _delta_literal)
+
+
+def spark_sql(where: Where) -> str:
+    """The condition as Spark reads it, whatever the session's time zone; TRUE where all rows match."""
+    return _sql(where, quoted, _spark_literal) or "TRUE"
+
+
+def quoted(name: str) -> str:
+    """An identifier of Spark's SQL, each part of it in backticks."""
+    return ".".join(f"`{part.replace('`', '``')}`" for part in name.split("."))
+
+
+def text_literal(text: str) -> str:
+    """A string of Spark's SQL. Backslashes, because sail and older Sparks do not take a doubled quote."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _sql(where: Where, column: Callable[[str], str], literal: Callable[[Any], str]) -> str:
+    parts = []
+    for name, value in where.items():
+        left = column(name)
+        if isinstance(value, Between):
+            parts.append(f"{left} >= {literal(value.low)} AND {left} <= {literal(value.high)}")
+        elif isinstance(value, _COLLECTIONS):
+            parts.append(f"{left} IN ({', '.join(literal(item) for item in value)})" if value else "FALSE")
+        else:
+            parts.append(f"{left} = {literal(value)}")
+    return " AND ".join(parts)
+
+
+def _delta_literal(value: Any) -> str:
+    if isinstance(value, dt.datetime):
+        return f"arrow_cast('{value.isoformat()}', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return _common_literal(value)
+
+
+def _spark_literal(value: Any) -> str:
+    if isinstance(value, dt.datetime):
+        utc = value if value.tzinfo is None else value.astimezone(dt.timezone.utc)
+        return f"TIMESTAMP '{utc.replace(tzinfo=None).isoformat()}Z'"
+    if isinstance(value, str):
+        return text_literal(value)
+    # A plain 0.1 is a decimal to Spark, and compares otherwise than the double that is stored.
+    return f"{value!r}D" if isinstance(value, float) and math.isfinite(value) else _common_literal(value)
+
+
+def _common_literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return repr(value)
+    if isinstance(value, dt.date):
+        return f"DATE '{value.isoformat()}'"
+    raise TypeError(f"{value!r}: a key is text, a finite number, a truth value, a date or a time")

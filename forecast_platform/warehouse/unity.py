@@ -1,0 +1,248 @@
+"""Unity Catalog tables through Spark: on a Databricks cluster, over Databricks Connect, or over sail."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.warehouse.base import WarehouseError, Where
+from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, lacking_columns
+from forecast_platform.warehouse.predicates import quoted, spark_sql, text_literal
+from forecast_platform.warehouse.schemas import Column, Table
+from forecast_platform.warehouse.unity_dialect import (
+    Dialect,
+    Upkeep,
+    definition,
+    dialect_of,
+    is_absent,
+    is_conflict,
+    lacks_schema,
+    said,
+    temporary_view,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_GRANTS = "docs/databricks.md, Unity Catalog, lists the grants that are needed"
+
+
+class UnityWarehouse:
+    """Tables catalog.schema.table of a Unity Catalog. Each write is one commit of one statement.
+
+    The session is asked for on first use and kept. `catalog` takes the place of the first part of the tables' names,
+    so that a test's tables lie beside the production ones.
+    """
+
+    def __init__(
+        self,
+        session: Callable[[], Any],
+        *,
+        catalog: str | None = None,
+        liquid: bool = False,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._source = session
+        self.catalog = catalog
+        self.liquid = liquid
+        self.properties = dict(properties or {})
+        self._lock = threading.Lock()
+
+    @property
+    def session(self) -> Any:
+        """The Spark session. Raises what its source raises where none can be had."""
+        with self._lock:
+            return self._session
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._source()
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """What this session's engine can do."""
+        return dialect_of(self.session)
+
+    def name(self, table: Table) -> str:
+        """The table's three-level name in this catalog, not quoted."""
+        catalog, rest = table.name.split(".", 1)
+        return f"{self.catalog or catalog}.{rest}"
+
+    def version(self, table: Table) -> int | None:
+        """The table's current version; None where it does not exist yet."""
+        name = self.name(table)
+        return self._tried(table, lambda: self.dialect.version(self.session, name))
+
+    def rows(self, table: Table) -> int:
+        """The number of rows: a count that Delta answers from its statistics."""
+        counted = self._tried(table, lambda: self.frame(table).count())
+        return 0 if counted is None else int(counted)
+
+    def stored_columns(self, table: Table) -> list[str] | None:
+        """The columns of the stored table, in order; None where it does not exist yet."""
+        return self._tried(table, lambda: list(self.session.table(quoted(self.name(table))).columns))
+
+    def frame(self, table: Table) -> Any:
+        """The table as a Spark DataFrame."""
+        return self.session.table(quoted(self.name(table)))
+
+    def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
+        """The rows that match `where`: Spark prunes columns and files, only the result comes here."""
+        import pyarrow as pa
+
+        where = where or {}
+        stored = self.stored_columns(table)
+        if stored is None:
+            empty = table.arrow_schema().empty_table()
+            return empty if columns is None else empty.select(list(columns))
+        check_columns(table, stored, columns, where)
+        names = stored if columns is None else list(columns)
+        found = self._tried(
+            table, lambda: self.frame(table).where(spark_sql(where)).select(*map(quoted, names)).toArrow()
+        )
+        known = {column.name for column in table.columns}
+        schema = table.arrow_schema(tuple(name for name in stored if name not in known))
+        if found is None:  # dropped in between
+            return schema.empty_table().select(names)
+        # The engine's own types vary (large strings, the session's zone): the instants and values do not.
+        return found.cast(pa.schema([schema.field(name) for name in names]))
+
+    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
+        prepared = checked(table, data, where)
+        self._ready(table, prepared.schema.names)
+        if prepared.num_rows == 0:
+            statement = f"DELETE FROM {quoted(self.name(table))} WHERE {spark_sql(where)}"  # noqa: S608 - quoted
+            self._write(table, where, lambda: self.session.sql(statement).collect())
+        else:
+            frame = self.session.createDataFrame(prepared)
+            self._write(table, where, lambda: self._insert(table, frame, prepared.schema.names, where))
+        version = self.version(table)
+        return -1 if version is None else version
+
+    def replace_frame(self, table: Table, frame: Any, where: Where) -> None:
+        """As `replace`, with the rows still in Spark: one commit; that they lie inside `where` is the caller's care.
+
+        Not tried again on a conflict, because that would make the rows again: the job is what is tried again.
+        """
+        names = [column.name for column in table.columns]
+        self._write(table, where, lambda: self._insert(table, frame, names, where), attempts=1)
+
+    def create(self, table: Table) -> None:
+        """Create the table where it does not exist yet, and its schema; the catalog must be there."""
+        name = self.name(table)
+        with self._explained(table, "create the table"):
+            self.dialect.clustering(table.partition_by, liquid=self.liquid)
+            try:
+                self.session.sql(self.create_statement(table)).collect()
+            except Exception as error:
+                if not lacks_schema(error):
+                    raise
+                self.session.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(name.rsplit('.', 1)[0])}").collect()
+                self.session.sql(self.create_statement(table)).collect()
+
+    def create_statement(self, table: Table) -> str:
+        """The statement that makes the table: columns with comments, layout, properties."""
+        parts = [
+            f"CREATE TABLE IF NOT EXISTS {quoted(self.name(table))}",
+            f"({', '.join(definition(column) for column in table.columns)})",
+            "USING DELTA",
+            self.dialect.clustering(table.partition_by, liquid=self.liquid),
+            f"COMMENT {text_literal(table.description)}",
+        ]
+        if self.properties:
+            pairs = (f"{text_literal(key)} = {text_literal(value)}" for key, value in sorted(self.properties.items()))
+            parts.append(f"TBLPROPERTIES ({', '.join(pairs)})")
+        return " ".join(part for part in parts if part)
+
+    def add_columns(self, table: Table, columns: Sequence[Column]) -> None:
+        """Add columns to the stored table, which exists; rows that are there get null."""
+        with self._explained(table, f"add the columns {', '.join(column.name for column in columns)}"):
+            self.dialect.add_columns(self.session, self.name(table), columns)
+
+    def optimize(self, table: Table) -> Upkeep | None:
+        """Merge small files; None where the table does not exist yet. Raises WarehouseError."""
+        return self._tried(table, lambda: self.dialect.optimize(self.session, self.name(table)))
+
+    def vacuum(self, table: Table, hours: int) -> bool:
+        """Delete files that no version of the last `hours` refers to; False where the table does not exist yet."""
+        if self.stored_columns(table) is None:
+            return False
+        self._tried(table, lambda: self.dialect.vacuum(self.session, self.name(table), hours))
+        return True
+
+    def _ready(self, table: Table, names: Sequence[str]) -> None:
+        """The table is there, with this version's columns, and those of `names` that it is open to."""
+        stored = self.stored_columns(table)
+        if stored is None:
+            self.create(table)
+            stored = [column.name for column in table.columns]
+        lacking = lacking_columns(table, stored)
+        if lacking:
+            raise WarehouseError(
+                f"{table.name}: the write failed, nothing of it was kept; it has no column {', '.join(lacking)}: run "
+                "`forecast-platform migrate`"
+            )
+        new = [Column(name, "float", "Declared covariate.") for name in names if name not in stored]
+        if new:
+            self.add_columns(table, new)
+
+    def _insert(self, table: Table, frame: Any, names: Sequence[str], where: Where) -> None:
+        """One statement, one commit. Never partitionOverwriteMode: sail replaces the whole table."""
+        stored = self.stored_columns(table) or list(names)
+        picked = ", ".join(quoted(one) if one in names else f"CAST(NULL AS DOUBLE) AS {quoted(one)}" for one in stored)
+        view = temporary_view(self.session, frame)
+        try:
+            target = f"{quoted(self.name(table))} REPLACE WHERE {spark_sql(where)}"
+            self.session.sql(f"INSERT INTO {target} SELECT {picked} FROM {quoted(view)}").collect()  # noqa: S608 - quoted
+        finally:
+            self.session.catalog.dropTempView(view)
+
+    def _write(self, table: Table, where: Where, write: Callable[[], Any], attempts: int = ATTEMPTS) -> None:
+        for attempt in range(1, attempts + 1):
+            try:
+                write()
+                return
+            except WarehouseError:
+                raise
+            except Exception as error:
+                if not is_conflict(error):
+                    raise WarehouseError(
+                        f"{self.name(table)}: the write failed, nothing of it was kept: {said(error)}"
+                    ) from error
+                if attempt == attempts:
+                    raise WarehouseError(
+                        f"{self.name(table)}: another process kept writing the same keys ({spark_sql(where)}); run it "
+                        "again"
+                    ) from error
+                time.sleep(random.uniform(0.05, min(0.2 * attempt, 4.0)))  # noqa: S311 - jitter
+
+    def _tried(self, table: Table, call: Callable[[], Any]) -> Any:
+        """What `call` returns; None where the table is not there. Raises WarehouseError."""
+        with self._explained(table, "read the table"):
+            try:
+                return call()
+            except Exception as error:
+                if not is_absent(error):
+                    raise
+                return None
+
+    @contextmanager
+    def _explained(self, table: Table, what: str) -> Iterator[None]:
+        """The engine's errors as ours, with the grants that may be lacking."""
+        session = self.session  # its own errors name their mend
+        try:
+            yield
+        except WarehouseError:
+            raise
+        except Exception as error:
+            if not type(error).__module__.startswith(("pyspark", "databricks", "grpc", "py4j")):
+                raise
+            raise WarehouseError(
+                f"{self.name(table)}: cannot {what} with {type(session).__name__}: {said(error)} ({_GRANTS})"
+            ) from error

@@ -1,0 +1,76 @@
+"""The implementations that the contract suite runs over, made anew in any process, and rows to write."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from forecast_platform.warehouse.base import Warehouse, keys_of
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.warehouse.unity import UnityWarehouse
+
+
+@dataclass(frozen=True)
+class Make:
+    """How to open one warehouse: a folder, or a Spark Connect address."""
+
+    kind: Literal["folder", "unity"]
+    place: str
+
+    def another(self) -> Warehouse:
+        """The warehouse as another process would open it: nothing shared but the tables."""
+        if self.kind == "folder":
+            return DeltaWarehouse(Path(self.place))
+        return unity(self.place)
+
+
+def unity(remote: str, **options: object) -> UnityWarehouse:
+    """Unity Catalog tables over a session of its own."""
+
+    def session() -> object:
+        from pyspark.sql.connect.session import SparkSession
+
+        return SparkSession.builder.remote(remote).create()
+
+    return UnityWarehouse(session, **options)  # type: ignore[arg-type]
+
+
+def metadata(model: str, chosen: Sequence[dt.date], crps: float = 1.0) -> pa.Table:
+    """Rows of forecast_metadata, one a date."""
+    rows = [
+        {
+            "commodity": "Coffee",
+            "model_name": model,
+            "model_version": "v1.0",
+            "forecast_date": day,
+            "crps_14d": crps,
+            "actuals_available": 0,
+            "has_data_leakage": False,
+            "model_success": True,
+        }
+        for day in chosen
+    ]
+    return pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+
+
+def days(first: int, last: int) -> list[dt.date]:
+    """Days of January 2020."""
+    return [dt.date(2020, 1, day) for day in range(first, last + 1)]
+
+
+def where(model: str, chosen: Sequence[dt.date]) -> dict[str, object]:
+    """The keys of `metadata`."""
+    return keys_of("Coffee", model, "v1.0", chosen, by_month=False)
+
+
+def write_days(make: Make, model: str, chosen: list[dt.date]) -> None:
+    """One write a day: what a second process does."""
+    warehouse = make.another()
+    for day in chosen:
+        warehouse.replace(FORECAST_METADATA, metadata(model, [day]), where(model, [day]))

@@ -1,0 +1,209 @@
+"""The warehouse contract: what any implementation must do, run over both: a folder, and Unity Catalog tables (sail)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import multiprocessing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from forecast_platform.warehouse.base import Between, Warehouse, WarehouseError
+from forecast_platform.warehouse.schemas import (
+    CHAMPIONS,
+    DISTRIBUTIONS,
+    FORECAST_METADATA,
+    FORECAST_RUNS,
+    TABLES,
+    UNIFIED_DATA,
+    Table,
+)
+from forecast_platform_tests.warehouse.implementations import Make, days, metadata, where, write_days
+
+
+def plain(table: Table, changes: dict[str, object], n_rows: int = 1) -> pa.Table:
+    """Rows with some value in every column that must not be null."""
+    some: dict[str, object] = {
+        "string": "x",
+        "date": dt.date(2020, 1, 1),
+        "timestamp": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc),
+        "bool": False,
+        "int": 1,
+        "float": 1.0,
+        "float32": 1.0,
+    }
+    row = {column.name: some[column.type] for column in table.columns if not column.nullable}
+    return pa.Table.from_pylist([{**row, **changes}] * n_rows, schema=table.arrow_schema())
+
+
+def test_reading_a_table_that_does_not_exist_gives_no_rows_with_its_schema(warehouse: Warehouse) -> None:
+    rows = warehouse.read(CHAMPIONS)
+    assert rows.num_rows == 0
+    assert rows.schema.equals(CHAMPIONS.arrow_schema())
+    assert warehouse.version(CHAMPIONS) is None
+    assert warehouse.rows(CHAMPIONS) == 0
+
+
+def test_replace_touches_exactly_the_keys_it_names(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 10)), where("a", days(1, 10)))
+    warehouse.replace(FORECAST_METADATA, metadata("b", days(1, 10)), where("b", days(1, 10)))
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(3, 5), 9.0), where("a", days(3, 5)))
+    rows = warehouse.read(FORECAST_METADATA).to_pylist()
+    assert len(rows) == 20
+    changed = {(row["model_name"], row["forecast_date"]) for row in rows if row["crps_14d"] == 9.0}
+    assert changed == {("a", day) for day in days(3, 5)}
+
+
+def test_replacing_by_nothing_deletes(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 4)), where("a", days(1, 4)))
+    warehouse.replace(FORECAST_METADATA, metadata("a", []), where("a", days(2, 3)))
+    left = warehouse.read(FORECAST_METADATA, ["forecast_date"])["forecast_date"].to_pylist()
+    assert sorted(left) == [dt.date(2020, 1, 1), dt.date(2020, 1, 4)]
+    assert warehouse.rows(FORECAST_METADATA) == 2
+
+
+def test_each_write_is_one_version(warehouse: Warehouse) -> None:
+    first = warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 4)), where("a", days(1, 4)))
+    second = warehouse.replace(FORECAST_METADATA, metadata("a", days(2, 3)), where("a", days(2, 3)))
+    assert (first, second) == (1, 2)
+    assert warehouse.version(FORECAST_METADATA) == 2
+
+
+def test_rows_outside_the_predicate_are_refused_and_nothing_is_written(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    with pytest.raises(WarehouseError, match="2 rows lie outside the keys to replace"):
+        warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 4)), where("a", days(1, 2)))
+    assert warehouse.rows(FORECAST_METADATA) == 2
+    assert warehouse.version(FORECAST_METADATA) == 1
+
+
+def test_a_repeated_key_is_refused(warehouse: Warehouse) -> None:
+    rows = pa.concat_tables([metadata("a", days(1, 1)), metadata("a", days(1, 1))])
+    with pytest.raises(WarehouseError, match="1 rows repeat a key"):
+        warehouse.replace(FORECAST_METADATA, rows, where("a", days(1, 1)))
+
+
+def test_a_wrong_schema_is_refused_with_the_columns(warehouse: Warehouse) -> None:
+    rows = metadata("a", days(1, 1)).drop_columns(["crps_14d"]).append_column("crps_15d", pa.array([1.0]))
+    with pytest.raises(WarehouseError, match=r"missing \['crps_14d'\], unknown \['crps_15d'\]"):
+        warehouse.replace(FORECAST_METADATA, rows, where("a", days(1, 1)))
+
+
+def test_null_where_a_value_is_needed_is_refused(warehouse: Warehouse) -> None:
+    rows = metadata("a", days(1, 1))
+    position = rows.schema.get_field_index("model_success")
+    rows = rows.set_column(position, "model_success", pa.array([None], pa.bool_()))
+    with pytest.raises(WarehouseError, match="model_success must not be null"):
+        warehouse.replace(FORECAST_METADATA, rows, where("a", days(1, 1)))
+
+
+def test_a_write_must_name_its_keys(warehouse: Warehouse) -> None:
+    with pytest.raises(WarehouseError, match="must name the keys"):
+        warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), {})
+
+
+def test_a_table_without_partitions_can_be_replaced_as_a_whole(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_RUNS, plain(FORECAST_RUNS, {"forecast_date": dt.date(2020, 1, 1)}), {})
+    warehouse.replace(FORECAST_RUNS, plain(FORECAST_RUNS, {"forecast_date": dt.date(2020, 1, 2)}), {})
+    assert warehouse.read(FORECAST_RUNS, ["forecast_date"])["forecast_date"].to_pylist() == [dt.date(2020, 1, 2)]
+    warehouse.replace(FORECAST_RUNS, FORECAST_RUNS.arrow_schema().empty_table(), {})
+    assert warehouse.rows(FORECAST_RUNS) == 0
+
+
+def test_an_unknown_column_in_a_read_is_named(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), where("a", days(1, 1)))
+    with pytest.raises(WarehouseError, match="no column nonsense"):
+        warehouse.read(FORECAST_METADATA, ["nonsense"])
+
+
+def test_reads_filter_by_partition_range_and_list(warehouse: Warehouse) -> None:
+    for model in ("a", "b"):
+        warehouse.replace(FORECAST_METADATA, metadata(model, days(1, 9)), where(model, days(1, 9)))
+    part = {
+        "commodity": "Coffee",
+        "model_name": ["a"],
+        "forecast_date": Between(dt.date(2020, 1, 4), dt.date(2020, 1, 6)),
+    }
+    assert warehouse.read(FORECAST_METADATA, where=part).num_rows == 3
+    assert warehouse.read(FORECAST_METADATA, where={"forecast_date": days(1, 2)}).num_rows == 4
+    assert warehouse.read(FORECAST_METADATA, where={"crps_14d": 1.0, "model_success": True}).num_rows == 18
+    assert warehouse.read(FORECAST_METADATA, where={"forecast_date": []}).num_rows == 0
+    none = warehouse.read(FORECAST_METADATA, ["forecast_date", "crps_14d"], {"commodity": "Sugar"})
+    assert none.num_rows == 0
+    assert none.schema.equals(pa.schema([FORECAST_METADATA.arrow_schema().field(n) for n in none.schema.names]))
+
+
+def test_text_and_times_come_back_as_they_were_and_can_be_asked_for(warehouse: Warehouse) -> None:
+    odd = 'it\'s a \\ "quote" -- 100% ☕'
+    moments = [dt.datetime(2020, 3, 29, 1, 30, 0, n, tzinfo=dt.timezone.utc) for n in (123456, 123457)]
+    rows = pa.concat_tables([plain(CHAMPIONS, {"commodity": odd, "valid_from": one, "why": odd}) for one in moments])
+    warehouse.replace(CHAMPIONS, rows, {"commodity": odd})
+    elsewhere = moments[1].astimezone(dt.timezone(dt.timedelta(hours=-7)))
+    [found] = warehouse.read(CHAMPIONS, where={"commodity": odd, "valid_from": elsewhere}).to_pylist()
+    assert (found["valid_from"], found["why"]) == (moments[1], odd)
+    assert warehouse.read(CHAMPIONS, where={"commodity": odd, "valid_from": Between(*moments)}).num_rows == 2
+    nothing = CHAMPIONS.arrow_schema().empty_table()
+    warehouse.replace(CHAMPIONS, nothing, {"commodity": odd, "valid_from": moments[0]})
+    assert warehouse.read(CHAMPIONS, ["valid_from"])["valid_from"].to_pylist() == [moments[1]]
+
+
+def test_numbers_keep_their_bits(warehouse: Warehouse) -> None:
+    values = [0.1, -0.0, 5e-324, 1.7976931348623157e308, math.inf, math.nan, None]
+    paths = pa.concat_tables(
+        [plain(DISTRIBUTIONS, {"path_id": number, "day_1": value}) for number, value in enumerate(values)]
+    )
+    keys = {"commodity": "x", "model_name": "x", "model_version": "x", "forecast_month": "x"}
+    warehouse.replace(DISTRIBUTIONS, paths, keys)
+    found = warehouse.read(DISTRIBUTIONS, where=keys).sort_by("path_id").combine_chunks()
+    assert found.schema.equals(DISTRIBUTIONS.arrow_schema())
+    # As text, because no NaN equals another, and 0.0 equals -0.0.
+    assert [repr(value) for value in found["day_1"].to_pylist()] == [repr(v) for v in paths["day_1"].to_pylist()]
+
+
+def test_unified_data_takes_declared_covariates_and_keeps_older_rows(warehouse: Warehouse) -> None:
+    first, second, third = (dt.date(2020, 1, day) for day in (1, 2, 3))
+    warehouse.replace(UNIFIED_DATA, plain(UNIFIED_DATA, {"date": first}), {"commodity": "x", "date": first})
+    wider = plain(UNIFIED_DATA, {"date": second}).append_column("usd_brl", pa.array([4.0]))
+    warehouse.replace(UNIFIED_DATA, wider, {"commodity": "x", "date": second})
+    warehouse.replace(UNIFIED_DATA, plain(UNIFIED_DATA, {"date": third}), {"commodity": "x", "date": third})
+    rows = warehouse.read(UNIFIED_DATA, ["date", "usd_brl"]).sort_by("date").to_pylist()
+    assert [row["usd_brl"] for row in rows] == [None, 4.0, None]
+    assert warehouse.read(UNIFIED_DATA).schema.equals(UNIFIED_DATA.arrow_schema(("usd_brl",)))
+
+
+def test_another_process_s_tables_are_seen(make: Make, warehouse: Warehouse) -> None:
+    other = make.another()
+    other.replace(FORECAST_METADATA, metadata("a", days(1, 3)), where("a", days(1, 3)))
+    assert warehouse.rows(FORECAST_METADATA) == 3
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), where("a", days(1, 3)))
+    assert other.read(FORECAST_METADATA, ["forecast_date"])["forecast_date"].to_pylist() == days(1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("models", [("a", "b"), ("a", "a")], ids=["different models", "one model"])
+def test_two_processes_writing_at_once_lose_nothing(make: Make, models: tuple[str, str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    spans = [days(1, 4), days(9, 12)]
+    writers = [
+        context.Process(target=write_days, args=(make, model, span), daemon=True) for model, span in zip(models, spans, strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    rows = make.another().read(FORECAST_METADATA, ["model_name", "forecast_date"]).to_pylist()
+    expected = [(model, day) for model, span in zip(models, spans, strict=True) for day in span]
+    assert sorted((row["model_name"], row["forecast_date"]) for row in rows) == sorted(expected)
+
+
+def test_every_key_and_partition_column_is_in_its_schema() -> None:
+    for table in TABLES:
+        names = {column.name for column in table.columns}
+        assert {*table.key, *table.partition_by} <= names
+
+
+def test_the_suite_runs_over_both_implementations(make: Make, tmp_path: Path) -> None:
+    assert type(make.another()).__name__ == {"folder": "DeltaWarehouse", "unity": "UnityWarehouse"}[make.kind]
