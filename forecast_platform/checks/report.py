@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, AssetCheckSpec, AssetKey
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    partition_loading_context,
+)
 
 from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
@@ -43,6 +50,17 @@ def request(context: AssetCheckExecutionContext) -> Request:
 def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:
     """One check of an asset."""
     return AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
+
+
+def recorded(results: Iterable[AssetCheckResult]) -> Iterator[AssetCheckResult]:
+    """`results`, each handed to Dagster as of the beginning of this hour.
+
+    For every result Dagster lists all partitions of the asset that are there now, thousands of them, and keeps the
+    list only while now stays the same. The partitions of a run do not change within it.
+    """
+    hour = dt.datetime.now(dt.timezone.utc).replace(minute=0, second=0, microsecond=0)
+    with partition_loading_context(effective_dt=hour):
+        yield from results
 
 
 def result(asset: AssetKey, name: str, findings: Sequence[Finding]) -> AssetCheckResult:

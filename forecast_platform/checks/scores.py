@@ -9,7 +9,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 from forecast_platform.assets import score
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.point_rules import calibration
-from forecast_platform.checks.report import request, result, spec
+from forecast_platform.checks.report import recorded, request, result, spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,18 +41,18 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
     def check_forecast_metadata(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         from forecast_platform.pipeline.display import metadata_frame
         from forecast_platform.pipeline.performance import trailing_performance
+        from forecast_platform.reports.scores import REFERENCE
 
         asked = request(context)
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)
-            metadata = metadata_frame(asked.platform, series)
+            metadata = metadata_frame(asked.platform, series, [model, REFERENCE])
             if CALIBRATED in found:
                 found[CALIBRATED].append(calibrated(target, metadata))
             if PERFORMANCE in found:
                 found[PERFORMANCE].append(degraded(target, trailing_performance(metadata, model, asked.version)))
-        for name, findings in found.items():
-            yield result(key, name, findings)
+        yield from recorded(result(key, name, findings) for name, findings in found.items())
 
     return check_forecast_metadata
 

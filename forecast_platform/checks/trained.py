@@ -11,7 +11,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDef
 from forecast_platform.assets import train
 from forecast_platform.checks import rules
 from forecast_platform.checks.findings import Finding, Target
-from forecast_platform.checks.report import Request, request, result, spec
+from forecast_platform.checks.report import Request, recorded, request, result, spec
 from forecast_platform.pipeline.platform import NoDataError, Platform
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
@@ -39,9 +39,7 @@ def trained_models_checks(model: str) -> AssetChecksDefinition:
             for name, finding in examine(asked, asked.target(series, model)).items():
                 found.setdefault(name, []).append(finding)
         chosen = {check.name for check in context.selected_asset_check_keys}
-        for name, findings in found.items():
-            if name in chosen:
-                yield result(key, name, findings)
+        yield from recorded(result(key, name, findings) for name, findings in found.items() if name in chosen)
 
     return check_trained_models
 

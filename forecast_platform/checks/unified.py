@@ -9,7 +9,7 @@ from forecast_platform.assets import ingest
 from forecast_platform.checks import rules
 from forecast_platform.checks.findings import Finding
 from forecast_platform.checks.reading import dates_of
-from forecast_platform.checks.report import Request, request, result, spec
+from forecast_platform.checks.report import Request, recorded, request, result, spec
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
 
 DUPLICATES, GAPS, JUMPS, STALE, COVARIATES = (
@@ -43,9 +43,7 @@ def unified_data_checks() -> AssetChecksDefinition:
             for name, finding in examine(asked, series).items():
                 found.setdefault(name, []).append(finding)
         chosen = {key.name for key in context.selected_asset_check_keys}
-        for name, findings in found.items():
-            if name in chosen:
-                yield result(ingest.KEY, name, findings)
+        yield from recorded(result(ingest.KEY, name, findings) for name, findings in found.items() if name in chosen)
 
     return check_unified_data
 

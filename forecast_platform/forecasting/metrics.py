@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -188,6 +189,43 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
     statistic = float(mean / np.sqrt(variance / n) * np.sqrt(correction))
     return Comparison(statistic, float(2 * stdtr(n - 1, -abs(statistic))))
+
+
+def mann_whitney_greater(recent: Floats, earlier: Floats) -> float:
+    """One-sided p-value of Mann and Whitney's U (1947): that values of `recent` [m] tend to be above `earlier`'s [n].
+
+    Exact where one of them holds at most eight values and no two are equal; else normal, with continuity and tie
+    correction. As scipy.stats.mannwhitneyu, whose import takes half a second. 1 where all values are equal.
+    """
+    values = np.concatenate([np.asarray(recent, np.float64), np.asarray(earlier, np.float64)])
+    m, n = len(recent), len(earlier)
+    if m == 0 or n == 0 or not np.isfinite(values).all():
+        raise ValueError(f"mann_whitney_greater: {m} and {n} values, at least one each and all finite")
+    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]
+    u = float(ranks[:m].sum()) - m * (m + 1) / 2
+    if min(m, n) <= 8 and len(ties) == m + n:
+        counts = _rank_sums(min(m, n), max(m, n))
+        return float(counts[round(u) :].sum() / counts.sum())
+    from scipy.special import ndtr
+
+    size = m + n
+    spread = np.sqrt(m * n / 12 * (size + 1 - (ties**3 - ties).sum() / (size * (size - 1))))
+    return 1.0 if spread == 0 else float(ndtr(-(u - m * n / 2 - 0.5) / spread))
+
+
+@lru_cache(maxsize=64)
+def _rank_sums(m: int, n: int) -> Floats:
+    """How many of the orders of m and n distinct values have each U, [m * n + 1]."""
+    # By whether the largest value is of the first kind (it beats all n of the second) or of the second.
+    rows = [np.ones(1) for _ in range(m + 1)]
+    for second in range(1, n + 1):
+        for first in range(1, m + 1):
+            total = np.zeros(first * second + 1)
+            total[second:] += rows[first - 1]
+            total[: len(rows[first])] += rows[first]
+            rows[first] = total
+    return rows[m]
 
 
 def score_dates(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,9 +57,10 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
     return f"{platform.settings.reports_url}/{path.name}"
 
 
-def metadata_frame(platform: Platform, series: str) -> pd.DataFrame:
-    """All forecast_metadata rows of a series, sorted."""
-    rows = platform.warehouse.read(FORECAST_METADATA, where={"commodity": series})
+def metadata_frame(platform: Platform, series: str, models: Sequence[str] | None = None) -> pd.DataFrame:
+    """The forecast_metadata rows of a series, sorted; of `models`, or of all."""
+    where: dict[str, Any] = {"commodity": series, **({} if models is None else {"model_name": list(models)})}
+    rows = platform.warehouse.read(FORECAST_METADATA, where=where)
     return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Floats
-from forecast_platform.forecasting.metrics import diebold_mariano
+from forecast_platform.forecasting.metrics import diebold_mariano, mann_whitney_greater
 from forecast_platform.reports.scores import REFERENCE, SESSIONS, ModelKey, counted, scored
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ def _against_history(
     if not earlier > 0:
         return []
     blocks = [_blocks(loss[part], overlap) / _blocks(weight[part], overlap) for part in (now, before)]
-    return [Comparison(measure, "its own history", newest, earlier, newest / earlier - 1, _greater(*blocks), market)]
+    return [
+        Comparison(
+            measure, "its own history", newest, earlier, newest / earlier - 1, mann_whitney_greater(*blocks), market
+        )
+    ]
 
 
 def _price(rows: pd.DataFrame) -> Floats:
@@ -157,7 +161,9 @@ def _direction(hits: Floats, recent: Bools, naive: bool) -> list[Comparison]:
     if len(before) >= MIN_EARLIER and before.mean() > 0:
         earlier = float(before.mean())
         found.append(
-            Comparison("direction", "its own history", share, earlier, 1 - share / earlier, _greater(-now, -before))
+            Comparison(
+                "direction", "its own history", share, earlier, 1 - share / earlier, mann_whitney_greater(-now, -before)
+            )
         )
     return found
 
@@ -166,10 +172,3 @@ def _blocks(values: Floats, size: int) -> Floats:
     """Means of consecutive blocks of `size`, counted from the newest; the oldest, incomplete one is left out."""
     count = max(len(values) // size, 1)
     return values[-min(count * size, len(values)) :].reshape(count, -1).mean(axis=1)
-
-
-def _greater(recent: Floats, earlier: Floats) -> float:
-    """One-sided Mann-Whitney p-value of `recent` being larger."""
-    from scipy.stats import mannwhitneyu
-
-    return float(mannwhitneyu(recent, earlier, alternative="greater").pvalue)

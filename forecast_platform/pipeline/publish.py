@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.base import Between, keys_of
+from forecast_platform.warehouse.base import Between, keys_of, months_between
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
@@ -163,26 +163,16 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
     settings = platform.settings
     first, last = min(dates), max(dates)
     expected = covered(platform)
+    wanted = {(series, model, version) for series in settings.series_names for model, version in expected}
     there: dict[dt.date, dict[tuple[str, str, str], tuple[int, bool]]] = {day: {} for day in dates}
-    for series in settings.series_names:
-        for model, version in expected:
-            where = {**keys_of(series, model, version, [first, last], by_month=False), "day_ahead": HORIZON}
-            where["forecast_date"] = Between(first, last)
-            points_there = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)
-            made = set(points_there["forecast_date"].to_pylist()) & there.keys()
-            if not made:
-                continue
-            where = {**keys_of(series, model, version, sorted(made), by_month=True), "path_id": 0}
-            columns = ["forecast_date", "staleness_days", "is_backfill"]
-            for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
-                if row["forecast_date"] in there:
-                    there[row["forecast_date"]][series, model, version] = (row["staleness_days"], row["is_backfill"])
+    for row in _published(platform, wanted, first, last):
+        if row["forecast_date"] in there:
+            there[row["forecast_date"]][_owner(row)] = (row["staleness_days"], row["is_backfill"])
     now = platform.settings.now()
     rows: dict[dt.date, dict[str, Any]] = {}
     for day, found in there.items():
         if not found:
             continue
-        wanted = {(series, model, version) for series in settings.series_names for model, version in expected}
         missing = sorted(wanted - found.keys())
         stale = max(days for days, _ in found.values())
         whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in settings.series_names)]
@@ -203,3 +193,27 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
         table = pa.Table.from_pylist(list(rows.values()), schema=FORECAST_RUNS.arrow_schema())
         platform.warehouse.replace(FORECAST_RUNS, table, where)
     return {day: row["status"] for day, row in rows.items()}
+
+
+def _published(
+    platform: Platform, wanted: set[tuple[str, str, str]], first: dt.date, last: dt.date
+) -> Iterator[dict[str, Any]]:
+    """One row for each forecast of first..last by the `wanted` (series, model, version) that has paths and points."""
+    owner: dict[str, Any] = {
+        name: sorted({item[place] for item in wanted})
+        for place, name in enumerate(("commodity", "model_name", "model_version"))
+    }
+    where = {**owner, "forecast_date": Between(first, last)}
+    rows = platform.warehouse.read(POINT_FORECASTS, [*owner, "forecast_date"], {**where, "day_ahead": HORIZON})
+    points = {(*_owner(row), row["forecast_date"]) for row in rows.to_pylist()}
+    if not points:
+        return
+    where |= {"forecast_month": months_between(first, last), "path_id": 0}
+    columns = [*owner, "forecast_date", "staleness_days", "is_backfill"]
+    for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
+        if _owner(row) in wanted and (*_owner(row), row["forecast_date"]) in points:
+            yield row
+
+
+def _owner(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["commodity"], row["model_name"], row["model_version"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools
 from forecast_platform.reports import page
+from forecast_platform.reports.figure import Figure, Properties
 from forecast_platform.reports.scores import ModelKey, counted, scored, succeeded
 
 if TYPE_CHECKING:
@@ -25,14 +26,13 @@ STATES = (
 
 _BINS = 10
 _MONTHS_FROM, _WEEKS_FROM, _FEW = 400, 92, 14
+_PANEL_GAP = 0.03
 
 
-def coverage_bars(board: pd.DataFrame) -> Any:
+def coverage_bars(board: pd.DataFrame) -> Figure:
     """Share of targets inside the 80 % and 95 % band for each row of a leaderboard, with the nominal lines."""
-    import plotly.graph_objects as go
-
     names = [f"{row.model_name}<br>{row.model_version}" for row in board.itertuples()]
-    figure = go.Figure()
+    figure = Figure()
     for level, colour in ((80, "#7fb0f5"), (95, page.ACCENT)):
         values = board[f"coverage_{level}"].to_numpy(np.float64)
         figure.add_bar(
@@ -45,62 +45,86 @@ def coverage_bars(board: pd.DataFrame) -> Any:
             insidetextanchor="middle",
             hovertemplate="%{y:.1%}",
         )
-        figure.add_hline(
+        figure.add_hline(level / 100, {"dash": "dash", "width": 1.3, "color": page.INK})
+        figure.add_annotation(
+            f"nominal {level} %",
+            x=1,
+            xref="x domain",
+            xanchor="right",
             y=level / 100,
-            line={"dash": "dash", "width": 1.3, "color": page.INK},
-            annotation={"text": f"nominal {level} %", "font": {"size": 11}, "bgcolor": "rgba(255,255,255,.75)"},
-            annotation_position="top right",
+            yanchor="bottom",
+            font={"size": 11},
+            bgcolor="rgba(255,255,255,.75)",
         )
-    figure.update_layout(
-        barmode="group",
-        bargap=0.35,
-        bargroupgap=0.06,
-        margin={"l": 60, "r": 16, "t": 30, "b": 50},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        yaxis={"range": [0, 1.06], "tickformat": ".0%", "title": "targets inside the band"},
-    )
+    figure.layout |= {
+        "barmode": "group",
+        "bargap": 0.35,
+        "bargroupgap": 0.06,
+        "margin": {"l": 60, "r": 16, "t": 30, "b": 50},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "yaxis": {"range": [0, 1.06], "tickformat": ".0%", "title": {"text": "targets inside the band"}},
+    }
     return figure
 
 
-def pit_histograms(metadata: pd.DataFrame) -> tuple[Any, int]:
+def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
     """PIT histograms of each model with the uniform line, and how many rows of panels there are (0: no PIT known)."""
-    from plotly.subplots import make_subplots
-
+    figure = Figure(layout={"showlegend": False, "margin": {"l": 60, "r": 16, "t": 34, "b": 30}})
     values = {}
     for key, rows in scored(metadata, "14d").items():
         pits = rows["pit"].to_numpy(np.float64)[counted(rows)]
         if np.isfinite(pits).any():
             values[key] = pits[np.isfinite(pits)]
     if not values:
-        return None, 0
+        return figure, 0
     columns = min(4, len(values))
     n_rows = -(-len(values) // columns)
-    figure = make_subplots(
-        rows=n_rows,
-        cols=columns,
-        shared_yaxes=True,
-        subplot_titles=[f"{key.name} {key.version} (n = {len(pits):,})" for key, pits in values.items()],
-        vertical_spacing=0.28 / n_rows,
-        horizontal_spacing=0.03,
-    )
+    width = (1 - _PANEL_GAP * (columns - 1)) / columns
+    gap = 0.28 / n_rows
+    height = (1 - gap * (n_rows - 1)) / n_rows
     edges = np.linspace(0, 1, _BINS + 1)
-    for number, pits in enumerate(values.values()):
-        place = {"row": number // columns + 1, "col": number % columns + 1}
-        density = np.histogram(pits, edges)[0] * _BINS / len(pits)
+    for number, (key, pits) in enumerate(values.items()):
+        row, column = divmod(number, columns)
+        axis = "" if number == 0 else str(number + 1)
+        first = row * columns
+        left, top = column * (width + _PANEL_GAP), 1 - row * (height + gap)
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
-            y=density,
+            y=np.histogram(pits, edges)[0] * _BINS / len(pits),
             width=1 / _BINS,
             marker={"color": "#9cc2f7", "line": {"color": "white", "width": 1}},
             hovertemplate="PIT %{x:.2f}: %{y:.2f} times uniform<extra></extra>",
-            **place,
+            xaxis=f"x{axis}",
+            yaxis=f"y{axis}",
         )
-        figure.add_hline(y=1, line={"dash": "dash", "width": 1.3, "color": page.INK}, **place)
-    figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1], showgrid=False)
-    figure.update_yaxes(rangemode="tozero")
-    figure.update_yaxes(title="density", col=1)
-    figure.update_annotations(font={"size": 13})
-    figure.update_layout(showlegend=False, margin={"l": 60, "r": 16, "t": 34, "b": 30})
+        figure.add_hline(1, {"dash": "dash", "width": 1.3, "color": page.INK}, xref=f"x{axis} domain", yref=f"y{axis}")
+        figure.add_annotation(
+            f"{key.name} {key.version} (n = {len(pits):,})",
+            x=left + width / 2,
+            xref="paper",
+            xanchor="center",
+            y=top,
+            yref="paper",
+            yanchor="bottom",
+            font={"size": 13},
+        )
+        figure.layout[f"xaxis{axis}"] = {
+            "domain": [left, min(left + width, 1.0)],
+            "anchor": f"y{axis}",
+            "range": [0, 1],
+            "tickvals": [0, 0.5, 1],
+            "showgrid": False,
+        }
+        # One scale a row of panels, written beside its first.
+        shared: Properties = {"title": {"text": "density"}} if column == 0 else {"showticklabels": False}
+        if column:
+            shared["matches"] = "y" if first == 0 else f"y{first + 1}"
+        figure.layout[f"yaxis{axis}"] = {
+            "domain": [max(top - height, 0.0), top],
+            "anchor": f"x{axis}",
+            "rangemode": "tozero",
+            **shared,
+        }
     return figure, n_rows
 
 
@@ -125,10 +149,8 @@ def status(metadata: pd.DataFrame, expected: Sequence[dt.date], keys: Sequence[M
     return made, failed & ~made
 
 
-def coverage_map(expected: Sequence[dt.date], keys: Sequence[ModelKey], made: Bools, failed: Bools) -> Any:
+def coverage_map(expected: Sequence[dt.date], keys: Sequence[ModelKey], made: Bools, failed: Bools) -> Figure:
     """Heat map of models by time: a day, week or month a cell, whichever suits the span; worst state shown first."""
-    import plotly.graph_objects as go
-
     days = np.array(sorted(set(expected)), "datetime64[D]")
     unit, cells = _cells(days)
     starts, position = np.unique(cells, return_inverse=True)
@@ -142,33 +164,32 @@ def coverage_map(expected: Sequence[dt.date], keys: Sequence[ModelKey], made: Bo
     colours = [
         [edge, colour] for place, (_, colour) in enumerate(STATES) for edge in (place * step, (place + 1) * step)
     ]
-    figure = go.Figure(
-        go.Heatmap(
-            x=[str(start) for start in starts],
-            y=[f"{key.name} {key.version}  " for key in keys],
-            z=state,
-            zmin=-0.5,
-            zmax=len(STATES) - 0.5,
-            colorscale=colours,
-            showscale=False,
-            xgap=1,
-            ygap=3,
-            text=[
-                [
-                    f"{unit} of {starts[c]}<br>{n_made[r, c]} made, {n_missing[r, c]} missing, {n_failed[r, c]} failed"
-                    for c in range(len(starts))
-                ]
-                for r in range(len(keys))
-            ],
-            hovertemplate="%{y}<br>%{text}<extra></extra>",
-        )
+    figure = Figure()
+    figure.add_heatmap(
+        x=[str(start) for start in starts],
+        y=[f"{key.name} {key.version}  " for key in keys],
+        z=state,
+        zmin=-0.5,
+        zmax=len(STATES) - 0.5,
+        colorscale=colours,
+        showscale=False,
+        xgap=1,
+        ygap=3,
+        text=[
+            [
+                f"{unit} of {starts[c]}<br>{n_made[r, c]} made, {n_missing[r, c]} missing, {n_failed[r, c]} failed"
+                for c in range(len(starts))
+            ]
+            for r in range(len(keys))
+        ],
+        hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
-    figure.update_layout(
-        margin={"l": 10, "r": 16, "t": 10, "b": 34},
+    figure.layout |= {
+        "margin": {"l": 10, "r": 16, "t": 10, "b": 34},
         # Few cells on a date axis get ticks of hours.
-        xaxis={"type": "date" if len(starts) > _FEW else "category", "showgrid": False},
-        yaxis={"autorange": "reversed", "automargin": True, "showgrid": False},
-    )
+        "xaxis": {"type": "date" if len(starts) > _FEW else "category", "showgrid": False},
+        "yaxis": {"autorange": "reversed", "automargin": True, "showgrid": False},
+    }
     return figure
 
 

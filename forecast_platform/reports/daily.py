@@ -6,12 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
 from forecast_platform.reports import charts, page
+from forecast_platform.reports.figure import Figure
 from forecast_platform.reports.scores import REFERENCE, ModelKey
 
 if TYPE_CHECKING:
@@ -167,10 +168,8 @@ def _forecasts(one: SeriesDay, number: int) -> str:
     )
 
 
-def _figure(one: SeriesDay, champion: Bands | None) -> Any:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
+def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
+    figure = Figure()
     origin = np.datetime64(one.forecast_date, "D")
     start, anchor = one.history_dates[-1:], one.history_close[-1:]
     axis = [str(day) for day in np.concatenate([start, origin + np.arange(14)])]
@@ -217,13 +216,13 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Any:
             hovertemplate="%{y:,.2f}",
         )
     figure.add_vline(x=str(origin), line={"width": 1, "dash": "dot", "color": page.MUTED})
-    figure.update_layout(
-        hovermode="x unified",
-        margin={"l": 60, "r": 16, "t": 56, "b": 30},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
-        yaxis={"tickformat": ",~r", "title": "Close"},
-        xaxis={"showgrid": False},
-    )
+    figure.layout |= {
+        "hovermode": "x unified",
+        "margin": {"l": 60, "r": 16, "t": 56, "b": 30},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+        "yaxis": {"tickformat": ",~r", "title": {"text": "Close"}},
+        "xaxis": {"showgrid": False},
+    }
     return figure
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.summary import Paths, Summary, quantile_of_sorted, sorted_paths, summarise_sorted
 from forecast_platform.reports import page
+from forecast_platform.reports.figure import Figure
 
 HISTORY_DAYS = 90
 """Calendar days of closes shown before the forecast."""
@@ -110,13 +110,11 @@ def _figure(
     targets: Dates,
     actuals: Floats,
     unit: str,
-) -> Any:
-    import plotly.graph_objects as go
-
+) -> Figure:
     # The fan opens at the newest close, so that forecast and history meet.
     start, anchor = dates[-1:], closes[-1:]
     axis = _days_text(np.concatenate([start, targets]))
-    figure = go.Figure()
+    figure = Figure()
     for label, low, high, opacity in _BANDS:
         lower, upper = (np.concatenate([anchor, quantile_of_sorted(ordered, level)]) for level in (low, high))
         figure.add_scatter(
@@ -172,18 +170,18 @@ def _figure(
     shown = np.concatenate([np.ravel(values) for values in in_view])
     low, high = float(shown.min()), float(shown.max())
     margin = 0.05 * (high - low) or 1.0
-    figure.update_layout(
-        hovermode="x unified",
-        margin={"l": 64, "r": 16, "t": 44, "b": 36},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        yaxis={
+    figure.layout |= {
+        "hovermode": "x unified",
+        "margin": {"l": 64, "r": 16, "t": 44, "b": 36},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        "yaxis": {
             "range": [low - margin, high + margin],
-            "title": f"Close ({page.escape(unit)})",
+            "title": {"text": f"Close ({page.escape(unit)})"},
             "tickformat": ",~r",
             "zeroline": False,
         },
-        xaxis={"range": view, "hoverformat": "%a %d %b %Y", "showgrid": False, "tickformat": "%d %b\n%Y"},
-    )
+        "xaxis": {"range": view, "hoverformat": "%a %d %b %Y", "showgrid": False, "tickformat": "%d %b\n%Y"},
+    }
     return figure
 
 

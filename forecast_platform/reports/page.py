@@ -10,10 +10,11 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from forecast_platform.reports.figure import Figure, package_data, template
 
 PLOTLY_FILE = "plotly.min.js"
-"""Written once beside the pages, as plotly's own include_plotlyjs="directory" expects."""
+"""Written once beside the pages, for all of them."""
 
 INK, MUTED, ACCENT, GOOD, WARN, BAD, EMPTY = (
     "#1c2733", "#66727f", "#1f6feb", "#2e9e6b", "#e6a23c", "#d1453b", "#e6e9ed",
@@ -110,18 +111,18 @@ def table(
     return Html(f'<div class="scroll"><table>{inner}</table></div>')
 
 
-def plot(figure: Any, name: str, height: int, tools: bool = False) -> Html:
-    """A plotly figure as HTML; `name` is its id, unique on the page, `height` in pixels, `tools` its row of buttons."""
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        font={"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 13, "color": INK},
-        hoverlabel={"bgcolor": "white"},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-    )
+def plot(figure: Figure, name: str, height: int, tools: bool = False) -> Html:
+    """A figure as HTML; `name` is its id, unique on the page, `height` in pixels, `tools` its row of buttons."""
+    shell = {
+        "template": template("plotly_white"),
+        "height": height,
+        "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 13, "color": INK},
+        "hoverlabel": {"bgcolor": "white"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+    }
     # "</script>" or "<!--" inside a string would end or hide the script that holds it.
-    content = figure.to_json().replace("<", "\\u003c")
+    content = Figure(figure.data, {**figure.layout, **shell}).to_json().replace("<", "\\u003c")
     config = json.dumps({"displaylogo": False, "responsive": True, "displayModeBar": tools})
     return Html(
         f'<div id="{name}" style="height:{height}px"></div><script>(function(){{var f={content};'
@@ -194,12 +195,13 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _write_plotly(folder: Path) -> None:
-    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+    source, path = package_data() / PLOTLY_FILE, folder / PLOTLY_FILE
+    if path.is_file() and _head(path) == _head(source):
+        return
+    write_atomically(path, source.read_text(encoding="utf-8"))
 
-    head = f"plotly.js v{get_plotlyjs_version()}\n"
-    path = folder / PLOTLY_FILE
-    if path.is_file():
-        with path.open(encoding="utf-8") as stream:
-            if head in stream.read(200):
-                return
-    write_atomically(path, get_plotlyjs())
+
+def _head(path: Path) -> str:
+    """The beginning of plotly's script, which names its version."""
+    with path.open(encoding="utf-8") as stream:
+        return stream.read(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from forecast_platform.forecasting.history import Dates
 
 Day = dt.date | np.datetime64
+
+log = logging.getLogger(__name__)
 
 
 def as_day(day: Day) -> np.datetime64:
@@ -35,8 +38,7 @@ def sessions(exchange: str, start: Day, end: Day) -> Dates:
     first, last = as_day(start), as_day(end)
     if last < first:
         return np.empty(0, "datetime64[D]")
-    decades = range(int(str(first)[:3]), int(str(last)[:3]) + 1)
-    found = np.concatenate([_decade(exchange, decade) for decade in decades])
+    found = _covering(exchange, int(str(first)[:3]), int(str(last)[:3]))
     return found[(found >= first) & (found <= last)]
 
 
@@ -58,27 +60,53 @@ def next_session_after(sessions: Dates, day: Day) -> dt.date:
     return found
 
 
-# Building a calendar costs about 10 ms a year and more, so whole decades are built once and requests are slices.
-@lru_cache(maxsize=256)
-def _decade(exchange: str, decade: int) -> Dates:
-    start, end = np.datetime64(f"{decade}0-01-01"), np.datetime64(f"{decade}9-12-31")
-    low, high = _bounds(exchange)
+_built: dict[str, tuple[int, int, Dates]] = {}
+"""By exchange: the first and the last decade whose sessions are known in this process, and the sessions."""
+
+
+def _covering(exchange: str, first: int, last: int) -> Dates:
+    """Sessions of at least the decades first..last: of all that were asked for so far, in one calendar.
+
+    Building a calendar costs 0.1 s and 10 ms a year more, so one wide calendar serves requests as slices.
+    """
+    known = _built.get(exchange)
+    if known is not None:
+        if known[0] <= first and last <= known[1]:
+            return known[2]
+        first, last = min(first, known[0]), max(last, known[1])
+    found = _span(exchange, np.datetime64(f"{first}0-01-01"), np.datetime64(f"{last}9-12-31"))
+    found.setflags(write=False)
+    _built[exchange] = (first, last, found)
+    return found
+
+
+def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> Dates:
+    try:
+        return _sessions_of(_calendar(exchange, start=str(start), end=str(end)))
+    except ValueError as refused:
+        low, high = _bounds(exchange)
+        if low <= start and end <= high:
+            raise
+        log.debug("%s has no calendar of %s to %s (%s): its week is continued", exchange, start, end, refused)
     inner_start, inner_end = max(start, low), min(end, high)
     if inner_end < inner_start:
         inner_start, inner_end = (low, low + 366) if end < low else (high - 366, high)
     calendar = _calendar(exchange, start=str(inner_start), end=str(inner_end))
-    inside = calendar.sessions.to_numpy().astype("datetime64[D]")
+    inside = _sessions_of(calendar)
     before = np.arange(start, min(inner_start, end + 1), dtype="datetime64[D]")
     after = np.arange(max(inner_end + 1, start), end + 1, dtype="datetime64[D]")
     week = calendar.weekmask
-    found = np.concatenate(
+    return np.concatenate(
         [
             before[np.is_busday(before, weekmask=week)],
             inside[(inside >= start) & (inside <= end)],
             after[np.is_busday(after, weekmask=week)],
         ]
     )
-    found.setflags(write=False)
+
+
+def _sessions_of(calendar: ExchangeCalendar) -> Dates:
+    found: Dates = calendar.sessions.to_numpy().astype("datetime64[D]")
     return found
 
 

@@ -310,3 +310,20 @@ def test_pooled_figures_leave_out_what_does_not_count() -> None:
     assert metrics.pooled(values, keep) == 3.5
     assert metrics.pooled(values, keep, "root_mean_square") == pytest.approx(np.sqrt(12.5))
     assert np.isnan(metrics.pooled(values, ~keep & False))
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "decimals"), [(6, 150, 9), (8, 8, 9), (20, 3, 9), (9, 40, 9), (6, 30, 1), (12, 12, 1)]
+)
+def test_mann_whitney_is_that_of_scipy(m: int, n: int, decimals: int) -> None:
+    rng = np.random.default_rng(m * n)
+    for shift in (-1.0, 0.0, 0.5, 3.0):
+        recent, earlier = (np.round(values, decimals) for values in (rng.normal(shift, 1, m), rng.normal(0, 1, n)))
+        expected = stats.mannwhitneyu(recent, earlier, alternative="greater").pvalue
+        assert metrics.mann_whitney_greater(recent, earlier) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mann_whitney_of_equal_values_says_nothing_and_of_unknown_ones_is_refused() -> None:
+    assert metrics.mann_whitney_greater(np.ones(20), np.ones(30)) == 1.0
+    with pytest.raises(ValueError, match="all finite"):
+        metrics.mann_whitney_greater(np.array([1.0, np.nan]), np.ones(3))

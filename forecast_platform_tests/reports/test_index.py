@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from forecast_platform.reports import page
+from forecast_platform.reports.figure import Figure
 from forecast_platform.reports.index import write_index
 
 
@@ -68,9 +69,9 @@ def test_plotly_is_written_once(tmp_path: Path) -> None:
 
 
 def test_text_in_a_figure_cannot_end_its_script() -> None:
-    import plotly.graph_objects as go
-
-    text = page.plot(go.Figure(go.Bar(x=["</script><b>"], y=[1])), "one", 300)
+    figure = Figure()
+    figure.add_bar(x=["</script><b>"], y=[1])
+    text = page.plot(figure, "one", 300)
     assert text.count("</script>") == 1
     assert text.endswith("</script>")
 

@@ -80,28 +80,28 @@ def test_map_gathers_eight_years_into_months_and_shows_the_worst_state_first() -
     failed[1, 40] = True
     made[2, :31] = False
     heat = charts.coverage_map(days, keys, made, failed).data[0]
-    state = np.array(heat.z)
+    state = heat["z"]
     names = [name for name, _ in charts.STATES]
     assert state.shape == (7, 95)
     assert names[state[0, 0]] == "some missing"
     assert names[state[1, 1]] == "some failed"
     assert names[state[2, 0]] == "none made"
     assert names[state[3, 0]] == "all made"
-    assert heat.text[0][0] == "month of 2018-01-01<br>30 made, 1 missing, 0 failed"
+    assert heat["text"][0][0] == "month of 2018-01-01<br>30 made, 1 missing, 0 failed"
 
 
 def test_weeks_of_the_map_begin_on_mondays() -> None:
     days = [dt.date(2018, 1, 3) + dt.timedelta(days=day) for day in range(200)]
     made = np.ones((1, len(days)), np.bool_)
     heat = charts.coverage_map(days, [ModelKey("naive", "v1.0")], made, ~made).data[0]
-    assert {dt.date.fromisoformat(day).weekday() for day in heat.x} == {0}
+    assert {dt.date.fromisoformat(day).weekday() for day in heat["x"]} == {0}
 
 
 def test_pit_histogram_averages_one(metadata: pd.DataFrame) -> None:
     figure, panels = charts.pit_histograms(metadata)
     assert panels == 1
     for bars in figure.data:
-        assert np.mean(bars.y) == pytest.approx(1)
+        assert np.mean(bars["y"]) == pytest.approx(1)
 
 
 def test_a_series_with_nothing_yet_says_so_and_shows_the_models_that_should_be_there(
