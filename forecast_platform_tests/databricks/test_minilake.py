@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from forecast_platform.compute.databricks.chunk_task import ChunkRequest
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform_tests.compute.engines import assert_same_tables, content
 from forecast_platform_tests.databricks import minilake
 from forecast_platform_tests.databricks.conftest import NODE
 from forecast_platform_tests.databricks.test_pipes_clients import (
@@ -16,11 +25,15 @@ from forecast_platform_tests.databricks.test_pipes_clients import (
     _serverless_client,
     _source,
 )
+from forecast_platform_tests.worlds import days, settings_for
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 pytestmark = pytest.mark.slow
+
+CLUSTER = {"source", "landing", "warehouse", "models", "lookback_years", "start_date", "n_paths", "min_free_gb"}
+"""Settings of a cluster over the same files."""
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +99,39 @@ def test_a_remote_error_fails_the_step_and_materializes_nothing(
     result, _ = _materialize(_serverless_client(its_client), task, {"fail": True})
     assert not result.success
     assert not result.get_asset_materialization_events()
+
+
+def _output(client: WorkspaceClient) -> str:
+    """What the newest run printed."""
+    newest = max(client.jobs.list_runs(expand_tasks=True), key=lambda run: run.run_id or 0)
+    return "\n".join(str(client.jobs.get_run_output(task.run_id or 0).logs) for task in newest.tasks or [])
+
+
+CHUNK = """
+import sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+names = {{"pipes_context": "--dagster-pipes-context", "pipes_messages": "--dagster-pipes-messages"}}
+sys.argv[1:] = ["--action=chunk", "--config={config}", *(f"--{{name}}={{given[names[name]]}}" for name in names)]
+from forecast_platform.compute.databricks import entry
+entry.main()
+"""
+
+
+def test_a_chunk_run_there_leaves_the_same_paths(
+    emulator: minilake.Minilake, its_client: WorkspaceClient, small: Path, tmp_path: Path
+) -> None:
+    dates = days("2018-02-01", "2018-02-03")
+    here = Platform.from_settings(settings_for(small))
+    there = Platform.from_settings(settings_for(small, warehouse=copytree(small / "warehouse", tmp_path / "there")))
+    settings = json.loads(there.settings.model_dump_json(include=CLUSTER))
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(settings))
+    path = emulator.script(CHUNK.format(config=str(tmp_path / "cluster.yaml")), "chunk.py")
+    task = {"task_key": "main", "spark_python_task": {"python_file": path}, "environment_key": "default"}
+    request = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(dates))
+    result, instance = _materialize(_serverless_client(its_client), task, {"chunk": request.to_dict()})
+    log = "\n".join(entry.user_message for entry in instance.all_logs(result.run_id))
+    assert result.success, f"{log}\n{_output(its_client)}"
+    assert "3 written, 0 failed" in log
+    forecast(here, "Alpha", "naive", dates)
+    assert content(there, DISTRIBUTIONS).num_rows == 600
+    assert_same_tables(here, there)
