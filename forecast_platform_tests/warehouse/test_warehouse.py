@@ -187,7 +187,8 @@ def test_two_processes_writing_at_once_lose_nothing(make: Make, models: tuple[st
     context = multiprocessing.get_context("spawn")
     spans = [days(1, 4), days(9, 12)]
     writers = [
-        context.Process(target=write_days, args=(make, model, span), daemon=True) for model, span in zip(models, spans, strict=True)
+        context.Process(target=write_days, args=(make, model, span), daemon=True)
+        for model, span in zip(models, spans, strict=True)
     ]
     for writer in writers:
         writer.start()
