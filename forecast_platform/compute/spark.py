@@ -194,6 +194,7 @@ def _failed(chunk: Chunk, error: Exception) -> ChunkResult:
     """A chunk none of whose dates were made. One chunk's failure must not keep the others from being written."""
     if isinstance(error, DiskFullError):
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
-    # Spark's messages carry whole stack traces of two languages.
-    reason = f"{type(error).__name__}: {str(error).strip()[:600]}"
+    # Spark's messages carry whole stack traces of two languages; a Python worker's error is the last line of them.
+    text = str(error).strip()
+    reason = f"{type(error).__name__}: {text if len(text) <= 600 else f'{text[:250]} ... {text[-350:]}'}"
     return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason))
