@@ -11,6 +11,7 @@ from forecast_platform.pipeline.champions import Champion, ChampionError, champi
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import failures_text, ranges_text
 from forecast_platform.settings import Settings
+from forecast_platform.tracking import registered_name
 
 
 class Looking(Operations):
@@ -91,7 +92,8 @@ def _tell(platform: Platform, chosen: Champion, before: str) -> None:
     say(f"{chosen.series}: the champion is {chosen.model} {chosen.version} (before: {before})")
     say(f"since {chosen.valid_from:%Y-%m-%d %H:%M:%S} UTC, by {chosen.by}: {chosen.why}")
     note = mirror(platform, chosen)
-    say(f"note: {note}" if note else f"MLflow's alias champion of {chosen.series}-{chosen.model} follows")
+    name = registered_name(platform.settings, chosen.series, chosen.model)
+    say(f"note: {note}" if note else f"MLflow's alias champion of {name} follows")
 
 
 def plan(settings: Settings, options: argparse.Namespace) -> bool:

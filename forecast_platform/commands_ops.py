@@ -100,9 +100,9 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.migrate import migrate as bring_up
     from forecast_platform.housekeeping.migrate import plan
-    from forecast_platform.warehouse.delta import DeltaWarehouse
+    from forecast_platform.pipeline.platform import Platform
 
-    warehouse = DeltaWarehouse(settings.warehouse)
+    warehouse = Platform.from_settings(settings).warehouse
     if options.dry_run:
         todo = plan(warehouse)
         for one in todo:

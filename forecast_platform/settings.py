@@ -36,9 +36,12 @@ from forecast_platform.settings_parts import (
     EmailSettings,
     PublicationLag,
     SeriesSettings,
+    SettingsError,
     SparkSettings,
     landing_series,
+    refuse_unreadable,
 )
+from forecast_platform.settings_unity import UnityOptions, default_folder, in_volume
 from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -50,10 +53,6 @@ MAX_PARTITIONS = 25_000
 
 
 _SECRETS = ("webhook_url", "slack_webhook_url", "email.password")
-
-
-class SettingsError(ValueError):
-    """A setting is wrong; the message names it, its value and what is allowed."""
 
 
 def default_home() -> Path:
@@ -77,6 +76,10 @@ class Settings(BaseSettings):
         default_factory=lambda: default_home() / "warehouse",
         description="Root folder of the tables, laid out catalog/schema/table; models, reports and tracking beside.",
     )
+    tables: Literal["folder", "unity_catalog"] = Field(
+        default="folder", description="Where the tables are: in the warehouse folder, or in Unity Catalog, by Spark."
+    )
+    unity: UnityOptions = Field(default_factory=UnityOptions, description="See UnityOptions; for unity_catalog.")
     source: Literal["sample", "landing", "feeds"] = Field(
         default="sample",
         description="Where raw prices come from: the packaged WTI sample, landing files, or public feeds (network).",
@@ -119,7 +122,9 @@ class Settings(BaseSettings):
         description="Processes for slow fits, and threads for simulation, on this machine.",
     )
     mlflow_tracking_uri: str | None = Field(
-        default=None, description="MLflow server; an SQLite file in the warehouse where unset."
+        default=None,
+        description="MLflow server, or databricks; where unset an SQLite file in the warehouse, "
+        "or databricks where that is in a volume.",
     )
     mlflow_ui_url: str = Field(
         default="http://127.0.0.1:5000", description="Where `mlflow ui` is reached; links in the UI point there."
@@ -248,7 +253,7 @@ class Settings(BaseSettings):
         if not isinstance(data, dict):
             return data
         source = data.get("source", "sample")
-        data = dict(data)
+        data = default_folder(dict(data))
         if source == "sample":
             data.setdefault("end_date", dt.date(2019, 1, 4))
             if not data.get("series"):
@@ -267,6 +272,8 @@ class Settings(BaseSettings):
         if self.source == "feeds" and (without or not self.series):
             what = f"series {', '.join(without)} have no ticker" if without else "no series is configured"
             raise ValueError(f"source is feeds, but {what}: name each series' symbol, such as ticker: KC=F for Coffee")
+        if self.tables == "unity_catalog" and self.spark.writer == "workers":
+            raise ValueError("spark.writer: workers write to a folder; with tables unity_catalog use spark or driver")
         names = [series.name for series in self.series]
         if len({name.lower() for name in names}) < len(names):
             raise ValueError(f"series: names must differ by more than case, got {names}")
@@ -310,8 +317,9 @@ class Settings(BaseSettings):
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's tracking store."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.warehouse / '_mlflow' / 'mlflow.db'}"
+        """MLflow's tracking store: where unset, the workspace's for a warehouse in a volume, else an SQLite file."""
+        local = "databricks" if in_volume(self.warehouse) else f"sqlite:///{self.warehouse / '_mlflow' / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or local
 
     @property
     def reports(self) -> Path:
@@ -366,7 +374,7 @@ def build(**values: Any) -> Settings:
         _refuse_unknown_variables()
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
         if path:
-            _refuse_unreadable(Path(path))
+            refuse_unreadable(Path(path), f"{PREFIX}CONFIG")
         return Settings(**values)
     except pydantic_settings.SettingsError as error:
         name = re.findall(r'field "(\w+)"', str(error))[:1]
@@ -376,19 +384,6 @@ def build(**values: Any) -> Settings:
         ) from error
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
-
-
-def _refuse_unreadable(path: Path) -> None:
-    import yaml
-
-    if not path.is_file():
-        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: no such file")
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: not readable as YAML: {error}") from error
-    if found is not None and not isinstance(found, dict):
-        raise SettingsError(f"config ({PREFIX}CONFIG) = {str(path)!r}: settings are `name: value` lines, not a list")
 
 
 def _refuse_unknown_variables() -> None:

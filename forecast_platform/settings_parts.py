@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it, its value and what is allowed."""
+
+
 class SeriesSettings(BaseModel):
     """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
 
@@ -108,3 +112,17 @@ def landing_series(landing: Any) -> list[dict[str, Any]]:
         raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
     names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
     return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
+
+
+def refuse_unreadable(path: Path, variable: str) -> None:
+    """Raise SettingsError where the YAML file that `variable` names holds no settings."""
+    import yaml
+
+    if not path.is_file():
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: no such file")
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: not readable as YAML: {error}") from error
+    if found is not None and not isinstance(found, dict):
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: settings are `name: value` lines, not a list")

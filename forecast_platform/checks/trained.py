@@ -12,7 +12,9 @@ from forecast_platform.assets import train
 from forecast_platform.checks import rules
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.report import Request, recorded, request, result, spec
+from forecast_platform.pipeline import artifacts
 from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 WINDOWS, FINITE, HOLDOUT = "every_window_trained", "finite_parameters", "no_worse_than_naive"
@@ -59,7 +61,9 @@ def examine(asked: Request, target: Target) -> dict[str, Finding]:
     expected = [start for start in expected if start >= min(active)] if active else expected[-1:]
     return {
         WINDOWS: rules.windows_complete(target, list(active), expected),
-        FINITE: rules.finite_parameters(target, {start: _text(row) for start, row in chosen.items()}),
+        FINITE: rules.finite_parameters(
+            target, {start: _text(platform.settings, row) for start, row in chosen.items()}
+        ),
         HOLDOUT: rules.holdout_skill(target, metrics),
     }
 
@@ -75,12 +79,9 @@ def expected_windows(platform: Platform, series: str) -> list[dt.date]:
     return platform.frequency.starts(dates[0], dates[-1]) if dates else []
 
 
-def _text(row: dict[str, Any]) -> str | None:
+def _text(settings: Settings, row: dict[str, Any]) -> str | None:
     """The model's and its figures' JSON; None where the model's file is gone."""
     text = row["fitted_model_json"]
     if text is None:
-        path = Path(row["fitted_model_s3_path"])
-        if not path.is_file():
-            return None
-        text = path.read_text()
-    return f"{text}\n{row['parameters']}"
+        text = artifacts.read_text(settings, Path(row["fitted_model_s3_path"]))
+    return None if text is None else f"{text}\n{row['parameters']}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.compute.spark_delta import delta_warehouse, sweep, write_with_spark
+from forecast_platform.compute.spark_delta import prepare, sweep, write_with_spark
 from forecast_platform.compute.spark_pieces import (
     Prepared,
     Replies,
@@ -35,7 +35,7 @@ from forecast_platform.pipeline.chunks import Chunk, ChunkResult
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import load_model
 from forecast_platform.warehouse.base import DiskFullError
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import HORIZON
 
 if TYPE_CHECKING:
     from forecast_platform.compute.spark_fits import Fitter
@@ -139,9 +139,7 @@ class _Run:
     def _attempts(self, todo: list[Prepared], now: dt.datetime) -> Replies:
         n_dates = sum(len(prepared.inputs.dates) for prepared in todo)
         if self.writer != "driver":
-            warehouse = delta_warehouse(self.platform)
-            warehouse.check_space(n_dates * self.platform.settings.n_paths * _PATH_BYTES)
-            warehouse.create(DISTRIBUTIONS)
+            prepare(self.platform, n_dates * self.platform.settings.n_paths * _PATH_BYTES)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._job(todo, now)

@@ -1,4 +1,4 @@
-"""Paths from Spark's workers to the Delta table, written by Spark itself in one commit a job."""
+"""Paths from Spark's workers to the table (a folder, or Unity Catalog), written by Spark itself, one commit a job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.compute.spark_pieces import Prepared, Replies, SparkJobError, collected, key_of, made_of
-from forecast_platform.compute.spark_session import master_of
+from forecast_platform.compute.spark_session import is_sail
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.platform import Platform
-from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.base import Where, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.predicates import spark_sql
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.warehouse.unity import UnityWarehouse
 
 _STALE_SECONDS = 2 * 86400
 """Age from which an exchange folder is taken for what a killed driver left behind."""
@@ -28,20 +30,20 @@ def write_with_spark(
     """Run the job with the table as its output, in one commit; where keys are replaced, only by valid ones."""
     import pyarrow as pa
 
-    from forecast_platform.compute.spark_worker import from_bytes
+    from forecast_platform.compute.spark_worker import ROWS_DDL, from_bytes
 
-    warehouse = delta_warehouse(platform)
-    target = str(warehouse.path(DISTRIBUTIONS))
+    warehouse = platform.warehouse
     key = key_of(todo[0].chunk)
     asked = [day for prepared in todo for day in prepared.inputs.dates.astype(dt.date)]
     where = keys_of(*key, asked, by_month=True)
     # A date that turns out to be invalid keeps its stored paths, so what replaces others waits until that is known.
     replacing = warehouse.read(DISTRIBUTIONS, ["path_id"], {**where, "path_id": 0}).num_rows > 0
     if replacing:
-        rows.write.format("delta").mode("overwrite").save(str(folder / "paths"))
+        # Parquet: Unity Catalog takes no Delta tables in a volume.
+        rows.write.mode("overwrite").parquet(str(folder / "paths"))
     else:
         with _turn(platform):
-            _replace(rows, target, DeltaWarehouse.predicate(where))
+            _replace(platform, rows, where)
     files = sorted(folder.glob("*.arrow"))
     replies = collected(pa.concat_tables([from_bytes(file.read_bytes()) for file in files]), numbers)
     good: list[dt.date] = []
@@ -55,10 +57,10 @@ def write_with_spark(
         return replies
     where = keys_of(*key, good, by_month=True)
     if replacing:
-        staged = session.read.format("delta").load(str(folder / "paths"))
+        staged = session.read.schema(ROWS_DDL).parquet(str(folder / "paths"))
         with _turn(platform):
-            _replace(staged, target, DeltaWarehouse.predicate(where))
-    _verify(session, target, DeltaWarehouse.predicate(where), good, platform.settings.n_paths)
+            _replace(platform, staged, where)
+    _verify(_stored(platform, session), where, good, platform.settings.n_paths)
     return replies
 
 
@@ -66,18 +68,39 @@ def _turn(platform: Platform) -> AbstractContextManager[Any]:
     """sail gives up a commit where any other came in between, also of other keys: its jobs take turns."""
     from filelock import FileLock
 
-    if master_of(platform.settings) != "sail":
+    if not is_sail(platform.settings):
         return nullcontext()
     return FileLock(str(platform.settings.warehouse / "_spark.lock"))
 
 
-def _replace(rows: Any, target: str, predicate: str) -> None:
-    """One commit that replaces the rows of the predicate. Never partitionOverwriteMode: sail replaces the table."""
-    rows.write.format("delta").mode("overwrite").option("replaceWhere", predicate).save(target)
+def _replace(platform: Platform, rows: Any, where: Where) -> None:
+    """One commit that replaces the rows of `where`. Never partitionOverwriteMode: sail replaces the table."""
+    warehouse = platform.warehouse
+    if isinstance(warehouse, UnityWarehouse):
+        warehouse.replace_frame(DISTRIBUTIONS, rows, where)
+        return
+    target = str(delta_warehouse(platform).path(DISTRIBUTIONS))
+    rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(target)
 
 
-def _verify(session: Any, target: str, predicate: str, good: Sequence[dt.date], n_paths: int) -> None:
-    counts = session.read.format("delta").load(target).where(predicate).groupBy("forecast_date").count().toArrow()
+def _stored(platform: Platform, session: Any) -> Any:
+    if isinstance(platform.warehouse, UnityWarehouse):
+        return platform.warehouse.frame(DISTRIBUTIONS)
+    return session.read.format("delta").load(str(delta_warehouse(platform).path(DISTRIBUTIONS)))
+
+
+def prepare(platform: Platform, size: int) -> None:
+    """Make the table where it is not there yet, and look whether `size` bytes fit on the disk that it is on."""
+    if isinstance(platform.warehouse, UnityWarehouse):
+        platform.warehouse.create(DISTRIBUTIONS)
+        return
+    warehouse = delta_warehouse(platform)
+    warehouse.check_space(size)
+    warehouse.create(DISTRIBUTIONS)
+
+
+def _verify(stored: Any, where: Where, good: Sequence[dt.date], n_paths: int) -> None:
+    counts = stored.where(spark_sql(where)).groupBy("forecast_date").count().toArrow()
     found = dict(zip(counts["forecast_date"].to_pylist(), counts["count"].to_pylist(), strict=True))
     wrong = {day: found.get(day, 0) for day in good if found.get(day, 0) != n_paths}
     wrong.update({day: count for day, count in found.items() if day not in set(good)})
@@ -92,7 +115,9 @@ def _verify(session: Any, target: str, predicate: str, good: Sequence[dt.date], 
 def delta_warehouse(platform: Platform) -> DeltaWarehouse:
     """The platform's warehouse as a folder of Delta tables. Raises SparkJobError where it is none."""
     if not isinstance(platform.warehouse, DeltaWarehouse):
-        raise SparkJobError("spark.writer spark and workers write to a warehouse folder; set it to driver")
+        raise SparkJobError(
+            f"spark.writer: {type(platform.warehouse).__name__} is no warehouse folder; set it to driver"
+        )
     return platform.warehouse
 
 

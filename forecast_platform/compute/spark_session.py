@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecast_platform.settings import Settings
+from forecast_platform.settings_unity import in_volume
 
 if TYPE_CHECKING:
     from dagster import ResourceDefinition
@@ -43,22 +44,35 @@ def writer_of(settings: Settings) -> Writer:
     """Who writes the paths: `auto` resolved to what works without being told what is shared."""
     if settings.spark.writer != "auto":
         return settings.spark.writer
-    master = master_of(settings)
-    if master == "sail":
+    if is_sail(settings):
         return "spark"
-    return "workers" if master.startswith("local") else "driver"
+    if settings.tables == "unity_catalog":
+        # What workers hand over goes through a folder, which a laptop and a cluster do not share.
+        return "spark" if in_volume(settings.warehouse) and settings.warehouse.is_dir() else "driver"
+    return "workers" if master_of(settings).startswith("local") else "driver"
+
+
+def is_sail(settings: Settings) -> bool:
+    """Whether the session is this process's embedded engine; with Unity Catalog only where it is asked for."""
+    if settings.tables == "unity_catalog" and settings.spark.master == "auto":
+        return False
+    return master_of(settings) == "sail"
 
 
 def session_for(settings: Settings) -> Any:
     """The process's session on the master that the settings name. Raises SparkUnavailableError."""
+    if settings.tables == "unity_catalog" and settings.spark.master == "auto":
+        from forecast_platform.compute.spark_catalog import catalog_session
+
+        return catalog_session(settings)
     master = master_of(settings)
     with _lock:
         if master == "sail":
-            return _connect(_sail_address(), settings)
+            return connect(_sail_address(), settings)
         if master.startswith("sc://"):
-            return _connect(master, settings)
+            return connect(master, settings)
         if master == "databricks":
-            return _cluster(settings)
+            return cluster_session(settings)
         return _classic(master, settings)
 
 
@@ -66,11 +80,10 @@ def cores_of(session: Any, settings: Settings) -> int:
     """Cores that the session's tasks can use."""
     if settings.spark.cores is not None:
         return settings.spark.cores
-    master = master_of(settings)
-    if master == "sail":
+    if is_sail(settings):
         return os.cpu_count() or 1
     # Clusters of shared access speak Connect too.
-    if master.startswith("sc://") or not hasattr(session, "sparkContext"):
+    if ".connect." in type(session).__module__:
         return UNKNOWN_CORES
     return int(session.sparkContext.defaultParallelism)
 
@@ -121,19 +134,23 @@ def _classic(master: str, settings: Settings) -> Any:
     return builder.getOrCreate()
 
 
-def _cluster(settings: Settings) -> Any:
-    """The session that a Databricks cluster gives to the code it runs."""
+def cluster_session(settings: Settings) -> Any:
+    """The session that a Databricks cluster gives to the code it runs. Raises SparkUnavailableError."""
+    if find_spec("pyspark") is None:
+        raise SparkUnavailableError(
+            f"this is Databricks ({os.environ['DATABRICKS_RUNTIME_VERSION']}), but {sys.executable} has no pyspark: "
+            "use the cluster's own Python"
+        )
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession()
-    if session is None:
-        raise SparkUnavailableError("this Databricks cluster has no Spark session: set spark.master")
+    session = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
 
 
-def _connect(address: str, settings: Settings) -> Any:
+def connect(address: str, settings: Settings) -> Any:
+    """The process's session on a Spark Connect server."""
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.remote(address).getOrCreate()

@@ -36,3 +36,13 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
 def lock_file(settings: Settings) -> Path:
     """The lock of this warehouse's house-keeping."""
     return settings.warehouse.parent / f".{settings.warehouse.name}.housekeeping.lock"
+
+
+def require_folder(settings: Settings, what: str) -> None:
+    """Raise HousekeepingError where the tables are not in the warehouse folder, with what does the same there."""
+    if settings.tables != "folder":
+        raise HousekeepingError(
+            f"{what}: the tables are in Unity Catalog ({settings.unity.catalog}), not in a folder. There a copy is "
+            "CREATE TABLE ... DEEP CLONE, an earlier version is RESTORE TABLE ... TO VERSION AS OF, and a dropped table "
+            "comes back with UNDROP TABLE (docs/databricks.md, Unity Catalog)"
+        )

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.dagster_home import instance_home
-from forecast_platform.housekeeping import HousekeepingError, exclusive
+from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES
@@ -64,6 +64,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
 
     Nothing appears under that name before it is complete. Raises HousekeepingError.
     """
+    require_folder(settings, "backup")
     target = target.expanduser().absolute()
     if target.exists():
         raise HousekeepingError(f"{target} is there already: name a new folder or .tar file")

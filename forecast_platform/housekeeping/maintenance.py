@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES, TRAINED_MODELS, Table
+from forecast_platform.warehouse.unity import UnityWarehouse
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -97,10 +99,7 @@ def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = TABL
     Raises HousekeepingError where `hours` is below MIN_VACUUM_HOURS: a reader could lose a file that it is about to
     open.
     """
-    if hours < MIN_VACUUM_HOURS:
-        raise HousekeepingError(
-            f"vacuum_hours = {hours}: at least {MIN_VACUUM_HOURS}, or a running reader loses the files it reads"
-        )
+    _check_hours(hours)
     found = []
     for table in tables:
         opened = _open(warehouse, table)
@@ -185,7 +184,7 @@ def _remove_outputs(instance: DagsterInstance, run_id: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def archive_superseded(settings: Settings, warehouse: DeltaWarehouse) -> int:
+def archive_superseded(settings: Settings, warehouse: Warehouse) -> int:
     """Move MLflow runs of fits that a newer fit has replaced to MLflow's `deleted` stage; returns how many.
 
     They can be restored there until `mlflow gc` removes them; the fitted model stays in trained_models in any case.
@@ -219,10 +218,24 @@ def _is_active(client: Any, run_id: str) -> bool:
 
 
 def _compact_all(platform: Platform, instance: DagsterInstance) -> list[str]:
-    done = compact(_delta(platform), platform.settings.today())
+    warehouse = platform.warehouse
+    if isinstance(warehouse, UnityWarehouse):
+        done = optimize(warehouse)
+    else:
+        done = compact(_folder(platform), platform.settings.today())
     return [
         f"{one.table}: {'left for the next time, a writer is at work' if one.busy else _merged(one)}" for one in done
     ]
+
+
+def optimize(warehouse: UnityWarehouse, tables: Sequence[Table] = TABLES) -> list[Compaction]:
+    """Compaction of Unity Catalog's tables by the engine, which orders it with writers itself."""
+    found = []
+    for table in tables:
+        done = warehouse.optimize(table)
+        if done is not None:
+            found.append(Compaction(warehouse.name(table), done.removed, done.added))
+    return found
 
 
 def _merged(one: Compaction) -> str:
@@ -230,8 +243,21 @@ def _merged(one: Compaction) -> str:
 
 
 def _vacuum_all(platform: Platform, instance: DagsterInstance) -> list[str]:
-    done = vacuum(_delta(platform), platform.settings.vacuum_hours)
+    hours = platform.settings.vacuum_hours
+    warehouse = platform.warehouse
+    if isinstance(warehouse, UnityWarehouse):
+        _check_hours(hours)
+        there = [warehouse.name(table) for table in TABLES if warehouse.vacuum(table, hours)]
+        return [f"{name}: files that no version of the last {hours} hours refers to are deleted" for name in there]
+    done = vacuum(_folder(platform), hours)
     return [f"{one.table}: {one.files} files, {one.bytes / 1e6:.1f} MB deleted" for one in done]
+
+
+def _check_hours(hours: int) -> None:
+    if hours < MIN_VACUUM_HOURS:
+        raise HousekeepingError(
+            f"vacuum_hours = {hours}: at least {MIN_VACUUM_HOURS}, or a running reader loses the files it reads"
+        )
 
 
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
@@ -246,13 +272,13 @@ def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
 
 
 def _archive(platform: Platform, instance: DagsterInstance) -> list[str]:
-    count = archive_superseded(platform.settings, _delta(platform))
+    count = archive_superseded(platform.settings, platform.warehouse)
     return [f"{count} MLflow runs of superseded fits archived"]
 
 
-def _delta(platform: Platform) -> DeltaWarehouse:
+def _folder(platform: Platform) -> DeltaWarehouse:
     if not isinstance(platform.warehouse, DeltaWarehouse):
-        raise HousekeepingError("compaction and vacuum of this warehouse are its own (on Databricks: OPTIMIZE, VACUUM)")
+        raise HousekeepingError(f"{type(platform.warehouse).__name__}: its maintenance is not known here")
     return platform.warehouse
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.housekeeping import HousekeepingError
+from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES, Column, Table
+from forecast_platform.warehouse.unity import UnityWarehouse
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -37,24 +39,21 @@ class Migration:
 
 
 def plan(
-    warehouse: DeltaWarehouse,
+    warehouse: Warehouse,
     tables: Sequence[Table] = TABLES,
     defaults: Mapping[tuple[str, str], Any] = DEFAULTS,
 ) -> list[Migration]:
     """What each existing table needs; tables that fit, or are not there yet, are left out. Nothing is written."""
     found = []
     for table in tables:
-        opened = _open(warehouse, table)
-        if opened is None:
-            continue
-        one = _compare(table, opened, defaults)
-        if one.add or one.refused:
+        one = _needs(warehouse, table, defaults)
+        if one is not None and (one.add or one.refused):
             found.append(one)
     return found
 
 
 def migrate(
-    warehouse: DeltaWarehouse,
+    warehouse: Warehouse,
     tables: Sequence[Table] = TABLES,
     defaults: Mapping[tuple[str, str], Any] = DEFAULTS,
     say: Callable[[str], None] = print,
@@ -67,28 +66,50 @@ def migrate(
     refused = [f"{one.table.name}: {text}" for one in todo for text in one.refused]
     if refused:
         raise HousekeepingError("cannot migrate; no table was touched:\n  " + "\n  ".join(refused))
-    added = 0
     for one in todo:
-        opened = _open(warehouse, one.table)
-        if opened is not None:
-            for column in one.add:
-                _add(warehouse, opened, one.table, column, defaults)
-                say(f"{one.table.name}: added {column.name} ({column.type})")
-                added += 1
-    return added
+        for column in one.add:
+            if isinstance(warehouse, UnityWarehouse):
+                warehouse.add_columns(one.table, [column])
+            else:
+                _add(_folder(warehouse), one.table, column, defaults)
+            say(f"{one.table.name}: added {column.name} ({column.type})")
+    return sum(len(one.add) for one in todo)
 
 
-def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str], Any]) -> Migration:
+def _needs(warehouse: Warehouse, table: Table, defaults: Mapping[tuple[str, str], Any]) -> Migration | None:
+    """What the stored table needs; None where it is not there yet."""
+    if isinstance(warehouse, UnityWarehouse):
+        stored = warehouse.stored_types(table)
+        # Its layout may be changed by its owner (CLUSTER BY, partitions); nothing here depends on it.
+        return None if stored is None else _compare(table, stored, None, defaults)
+    opened = _open(_folder(warehouse), table)
+    if opened is None:
+        return None
+    types = {item.name: _type_name(item.type) for item in opened.schema().fields}
+    return _compare(table, types, opened.metadata().partition_columns, defaults)
+
+
+def _folder(warehouse: Warehouse) -> DeltaWarehouse:
+    if not isinstance(warehouse, DeltaWarehouse):
+        raise HousekeepingError(f"{type(warehouse).__name__}: its migration is not known here")
+    return warehouse
+
+
+def _compare(
+    table: Table,
+    there: Mapping[str, str],
+    partitioned: Sequence[str] | None,
+    defaults: Mapping[tuple[str, str], Any],
+) -> Migration:
+    """`there`: types of the stored columns; `partitioned`: None where the layout is free. Unity takes no defaults."""
     one = Migration(table)
-    there = {item.name: item for item in opened.schema().fields}
-    partitioned = opened.metadata().partition_columns
-    if list(partitioned) != list(table.partition_by):
+    if partitioned is not None and list(partitioned) != list(table.partition_by):
         one.refused.append(
             f"its files are partitioned by {', '.join(partitioned) or 'nothing'}, this version wants "
             f"{', '.join(table.partition_by) or 'nothing'}: move the table aside and make it anew (backfill)"
         )
     for column in table.columns:
-        default = defaults.get((table.short_name, column.name))
+        default = defaults.get((table.short_name, column.name)) if partitioned is not None else None
         if column.name not in there:
             if column.nullable or default is not None:
                 one.add.append(column)
@@ -98,7 +119,7 @@ def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str]
                     "table aside and make it anew (backfill), or declare a default in housekeeping/migrate.py"
                 )
             continue
-        stored, wanted = _type_name(there[column.name].type), _DELTA_TYPES[column.type]
+        stored, wanted = there[column.name], _DELTA_TYPES[column.type]
         if stored != wanted:
             one.refused.append(f"column {column.name} is {stored}, this version wants {wanted}: a type is not changed")
     known = {column.name for column in table.columns}
@@ -111,11 +132,12 @@ def _compare(table: Table, opened: DeltaTable, defaults: Mapping[tuple[str, str]
     return one
 
 
-def _add(
-    warehouse: DeltaWarehouse, opened: DeltaTable, table: Table, column: Column, defaults: Mapping[tuple[str, str], Any]
-) -> None:
+def _add(warehouse: DeltaWarehouse, table: Table, column: Column, defaults: Mapping[tuple[str, str], Any]) -> None:
     from deltalake.schema import Field, PrimitiveType
 
+    opened = _open(warehouse, table)
+    if opened is None:  # removed since it was looked at
+        return
     default = defaults.get((table.short_name, column.name))
     if default is None:
         opened.alter.add_columns([Field(column.name, PrimitiveType(_DELTA_TYPES[column.type]), nullable=True)])

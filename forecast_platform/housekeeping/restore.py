@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from forecast_platform.dagster_home import instance_home
-from forecast_platform.housekeeping import HousekeepingError, exclusive
+from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -40,6 +40,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
     exchanged. A warehouse with anything in it is only replaced with `force`, and is set aside, not deleted. Paths
     inside the records follow where the warehouse has moved. Raises HousekeepingError, with nothing changed.
     """
+    require_folder(settings, "restore")
     source = source.expanduser().absolute()
     warehouse, home = settings.warehouse, instance_home(settings)
     if not force and (_filled(warehouse) or _filled(home)):

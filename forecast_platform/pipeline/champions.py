@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.models import registry
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import NoDataError, Platform
 from forecast_platform.pipeline.training import account
@@ -227,7 +228,7 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
     """
     from mlflow.exceptions import MlflowException
 
-    from forecast_platform.tracking import Tracker, TrackingError
+    from forecast_platform.tracking import Tracker, TrackingError, registered_name
 
     where = {"commodity": chosen.series, "model_name": chosen.model, "model_version": chosen.version}
     columns = ["training_cutoff_date", "mlflow_run_id"]
@@ -236,18 +237,13 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
     if not tracked:
         return f"MLflow's alias {ALIAS} was not moved: no tracked fit of {chosen.model} {chosen.version}"
     run_id = max(tracked, key=lambda row: row["training_cutoff_date"])["mlflow_run_id"]
-    name = f"{chosen.series}-{chosen.model}"
     try:
-        client = Tracker(platform.settings).client
-        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        if not versions:
-            return f"MLflow's alias {ALIAS} was not moved: run {run_id} has no registered version of {name}"
-        client.set_registered_model_alias(name, ALIAS, versions[0].version)
-        for other in client.search_registered_models(f"tags.series = '{chosen.series}'"):
-            if other.name != name and ALIAS in (other.aliases or {}):
-                client.delete_registered_model_alias(other.name, ALIAS)
+        moved = Tracker(platform.settings).move_alias(chosen.series, chosen.model, run_id, ALIAS, registry.names())
     except (MlflowException, TrackingError, OSError) as error:
         return f"MLflow's alias {ALIAS} was not moved: {platform.settings.tracking_uri}: {error}"
+    if not moved:
+        name = registered_name(platform.settings, chosen.series, chosen.model)
+        return f"MLflow's alias {ALIAS} was not moved: run {run_id} has no registered version of {name}"
     return None
 
 

@@ -152,10 +152,8 @@ class Platform:
     @classmethod
     def from_settings(cls, settings: Settings | None = None, spark: SessionSource | None = None) -> Platform:
         """The platform that the settings describe; `spark` is a Dagster run's session, where there is one."""
-        from forecast_platform.warehouse.delta import DeltaWarehouse
-
         settings = settings or load()
-        return cls(settings, DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb), spark)
+        return cls(settings, _warehouse(settings, spark), spark)
 
     @property
     def frequency(self) -> WindowFrequency:
@@ -224,6 +222,29 @@ class Platform:
             return None
         days = rows["date"].to_numpy().astype("datetime64[D]")
         return _date(days.min()), _date(days.max())
+
+
+def _warehouse(settings: Settings, spark: SessionSource | None) -> Warehouse:
+    """The tables that the settings name; nothing is opened, no session is made."""
+    if settings.tables == "folder":
+        from forecast_platform.warehouse.delta import DeltaWarehouse
+
+        return DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb)
+    from forecast_platform.warehouse.unity import UnityWarehouse
+
+    def session() -> Any:
+        if spark is not None:
+            return spark.spark_session
+        from forecast_platform.compute.spark_session import session_for
+
+        return session_for(settings)
+
+    return UnityWarehouse(
+        session,
+        catalog=settings.unity.catalog,
+        liquid=settings.unity.clustering == "liquid",
+        properties=settings.unity.properties,
+    )
 
 
 def _known(values: NDArray[Any]) -> bool:

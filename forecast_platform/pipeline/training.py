@@ -19,6 +19,7 @@ import numpy as np
 from forecast_platform import __version__
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.pipeline import artifacts
 from forecast_platform.pipeline.holdout import holdout_metrics
 from forecast_platform.pipeline.platform import Platform, row_hashes
 from forecast_platform.pipeline.results import Outcome, Progress, silent
@@ -185,12 +186,12 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
     text = row["fitted_model_json"]
     if text is None:
         path = Path(row["fitted_model_s3_path"])
-        if not path.is_file():
+        text = artifacts.read_text(platform.settings, path)
+        if text is None:
             raise MissingModelError(
                 f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
                 f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
             )
-        text = path.read_text()
     parameters = json.loads(row["parameters"])
     return StoredModel(
         fitted=registry.get(model).load(text, platform.training_window(window_start)),
@@ -285,8 +286,9 @@ def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_ver
     size = len(done.text.encode())
     path = None
     if size >= INLINE_LIMIT:
-        folder = platform.settings.warehouse / "_artifacts" / "models" / task.series / task.model / version
-        path = _write_file(folder / str(task.window_start) / f"{identity}.json", done.text)
+        folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version
+        path = folder / str(task.window_start) / f"{identity}.json"
+        artifacts.write_text(platform.settings, path, done.text)
     cutoff = task.window_start - dt.timedelta(days=1)
     where = {
         "commodity": task.series,
@@ -318,14 +320,6 @@ def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_ver
     kept = [{**old, "is_active": False} for old in earlier]
     schema = TRAINED_MODELS.arrow_schema()
     platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
-
-
-def _write_file(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-    return path
 
 
 def account() -> str:

@@ -85,7 +85,12 @@ class UnityWarehouse:
 
     def stored_columns(self, table: Table) -> list[str] | None:
         """The columns of the stored table, in order; None where it does not exist yet."""
-        return self._tried(table, lambda: list(self.session.table(quoted(self.name(table))).columns))
+        stored = self.stored_types(table)
+        return None if stored is None else list(stored)
+
+    def stored_types(self, table: Table) -> dict[str, str] | None:
+        """Type of each stored column as Delta names it (integer, double...), in order; None where there is no table."""
+        return self._tried(table, lambda: {one.name: one.dataType.typeName() for one in self.frame(table).schema})
 
     def frame(self, table: Table) -> Any:
         """The table as a Spark DataFrame."""

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import yaml
 
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import (
@@ -26,6 +28,7 @@ from forecast_platform.warehouse.schemas import (
     Table,
 )
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
+from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import settings_for, write_landing
 
 pytestmark = pytest.mark.slow
@@ -113,10 +116,40 @@ def _jvm(root: Path) -> Iterator[Environment]:
     yield {"FORECAST_PLATFORM_COMPUTE": "spark", "FORECAST_PLATFORM_SPARK__MASTER": "local[2,4]"}
 
 
-COMPUTES: dict[str, Callable[[Path], Iterator[Environment]]] = {"local": _local, "sail": _sail, "jvm": _jvm}
+def _workspace(compute: str, root: Path) -> Iterator[Environment]:
+    """A workspace on loopback that is deployed to; its clusters see the same files."""
+    with Workspace(root / "databricks", environment={"OMP_NUM_THREADS": "1"}) as workspace:
+        workspace.spark = False
+        cluster = {
+            name.removeprefix("FORECAST_PLATFORM_").lower(): value
+            for name, value in _environment(root).items()
+            if name.startswith("FORECAST_PLATFORM_")
+        }
+        (root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
+        changes = {
+            "FORECAST_PLATFORM_COMPUTE": compute,
+            "FORECAST_PLATFORM_SPARK__MASTER": "sail",
+            "FORECAST_PLATFORM_DATABRICKS__CONFIG": str(root / "cluster.yaml"),
+            "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
+            "DATABRICKS_HOST": workspace.host,
+            "DATABRICKS_TOKEN": workspace.token,
+        }
+        deploy = [sys.executable, "-m", "forecast_platform.cli", "databricks", "deploy"]
+        subprocess.run(deploy, env={**_environment(root), **changes}, check=True, capture_output=True, timeout=120)
+        yield changes
+
+
+COMPUTES: dict[str, Callable[[Path], Iterator[Environment]]] = {
+    "local": _local,
+    "sail": _sail,
+    "jvm": _jvm,
+    "step launcher": partial(_workspace, "databricks"),
+    "Pipes serverless": partial(_workspace, "databricks_serverless"),
+    "Pipes classic": partial(_workspace, "databricks_classic"),
+}
 """Each compute: what must be there while the commands run, and the settings that choose it."""
 
-_MARKS = {"sail": needs_sail, "jvm": needs_java}
+_MARKS = {"sail": needs_sail, "jvm": needs_java, "step launcher": needs_sail}
 _OTHERS = [pytest.param(name, marks=_MARKS.get(name, ())) for name in COMPUTES if name != "local"]
 
 

@@ -1,0 +1,68 @@
+"""Files beside the tables: fitted models too large for a row. In the warehouse folder, or in Unity Catalog's volume.
+
+A volume is a folder on a cluster; elsewhere the same path is reached through the workspace's Files API.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecast_platform.settings import Settings
+from forecast_platform.settings_unity import VOLUMES, in_volume
+
+if TYPE_CHECKING:
+    from forecast_platform.compute.databricks.connection import Connection
+
+
+def root(settings: Settings) -> Path:
+    """The folder of all artifacts: the volume's where the tables are in Unity Catalog and it is named."""
+    volume = settings.unity.volume_path if settings.tables == "unity_catalog" else None
+    return (volume or settings.warehouse) / "_artifacts"
+
+
+def write_text(settings: Settings, path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises OSError; DatabricksError where the workspace refuses."""
+    if _is_remote(path):
+        connection = _connection(settings)
+        connection.call(f"writing {path}", lambda: _upload(connection, path, text))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def read_text(settings: Settings, path: Path) -> str | None:
+    """The file's text; None where it is not there. Raises OSError; DatabricksError where the workspace refuses."""
+    if _is_remote(path):
+        connection = _connection(settings)
+        return connection.call(f"reading {path}", lambda: _download(connection, path))
+    return path.read_text() if path.is_file() else None
+
+
+def _is_remote(path: Path) -> bool:
+    return in_volume(path) and not VOLUMES.is_dir()
+
+
+def _connection(settings: Settings) -> Connection:
+    from forecast_platform.compute.databricks.connection import Connection
+
+    return Connection(settings.databricks)
+
+
+def _upload(connection: Connection, path: Path, text: str) -> None:
+    connection.client.files.create_directory(str(path.parent))
+    connection.client.files.upload(str(path), BytesIO(text.encode()), overwrite=True)
+
+
+def _download(connection: Connection, path: Path) -> str | None:
+    from databricks.sdk.errors import NotFound
+
+    try:
+        contents = connection.client.files.download(str(path)).contents
+    except NotFound:
+        return None
+    return "" if contents is None else contents.read().decode()

@@ -1,0 +1,56 @@
+"""compute=spark over Unity Catalog tables gives the bits of compute=local in a folder; what surrounds it works too."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.read import Reader
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS, UNIFIED_DATA
+from forecast_platform.warehouse.unity import UnityWarehouse
+from forecast_platform_tests.compute.engines import assert_same_tables
+from forecast_platform_tests.unity_catalog import Lakehouse
+from forecast_platform_tests.worlds import days, settings_for
+
+SPAN = days("2017-12-30", "2018-01-03")
+
+
+def over(lakehouse: Lakehouse, root: Path, **changes: object) -> Settings:
+    """Settings of the small platform with its tables in the catalog."""
+    spark = {"master": lakehouse.remote, "writer": "spark", "cores": 2}
+    return settings_for(root, tables="unity_catalog", compute="spark", spark=spark, **changes)
+
+
+def copied(source: Platform, target: Platform) -> None:
+    """What forecasts are made of, copied into another warehouse."""
+    for table in (UNIFIED_DATA, TRAINED_MODELS):
+        for series in source.settings.series_names:
+            where = {"commodity": series}
+            target.warehouse.replace(table, source.warehouse.read(table, where=where), where)
+
+
+def test_spark_over_unity_catalog_and_local_over_a_folder_give_the_same_bits(
+    small: Path, tmp_path: Path, lakehouse: Lakehouse
+) -> None:
+    here = Platform.from_settings(settings_for(small))
+    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
+    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    assert isinstance(there.warehouse, UnityWarehouse)
+    copied(here, there)
+    assert forecast(here, "Alpha", "naive", SPAN).written == set(SPAN)
+    assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)
+    assert_same_tables(here, there)
+    # Version 0 is the table's creation: all paths are one commit.
+    assert there.warehouse.version(DISTRIBUTIONS) == 1
+    again = forecast(there, "Alpha", "naive", SPAN)
+    assert (again.skipped, again.written) == (set(SPAN), set())
+    assert forecast(there, "Alpha", "naive", SPAN[:2], overwrite=True).written == set(SPAN[:2])
+    assert_same_tables(here, there)
+    assert not list((there.settings.warehouse / "_spark").iterdir())
+    asked = ("Alpha", "naive", SPAN[0], SPAN[-1])
+    one, other = (Reader(platform.settings, platform.warehouse).paths(*asked) for platform in (here, there))
+    assert list(one) == list(other) == SPAN
+    assert all((one[day] == other[day]).sum() == one[day].size for day in SPAN)
