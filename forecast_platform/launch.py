@@ -175,6 +175,12 @@ def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
             described = data.user_failure_data.description if data.user_failure_data else None
             error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
             messages.append(f"FAILED {event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+        elif event.event_type_value == "PIPELINE_FAILURE" and not messages:
+            # Before any step: a resource that could not be made, such as a launcher without credentials.
+            error = event.job_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            messages.append(f"FAILED: {error.message.strip() if error else event.message}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"

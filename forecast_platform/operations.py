@@ -41,9 +41,21 @@ class Operations:
         return {VERSION_TAG: self.version, **({OVERWRITE_TAG: "true"} if self.overwrite else {})}
 
     def begin(self) -> None:
-        """Close what a killed command left open."""
+        """Close what a killed command left open. Raises UsageError where no step could be shipped to its compute."""
+        self._require_compute()
         for run_id in self.launcher.close_orphans():
             self.say(f"closed run {run_id[:8]}: the command that ran it was killed; what it wrote is kept")
+
+    def _require_compute(self) -> None:
+        if self.settings.compute != "databricks":
+            return
+        from forecast_platform.compute.databricks.connection import DatabricksError
+        from forecast_platform.compute.databricks.step_config import check
+
+        try:
+            check(self.settings)
+        except DatabricksError as error:
+            raise UsageError(str(error)) from None
 
     def ingest(self, series: Sequence[str]) -> tuple[list[str], bool]:
         """Bring unified_data up to date where the source has newer or revised days.

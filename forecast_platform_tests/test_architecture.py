@@ -113,9 +113,11 @@ def test_no_file_has_more_than_400_lines() -> None:
     assert {name: count for name, count in lengths.items() if count > 400} == {}
 
 
-def test_definitions_load_without_a_heavy_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compute", ["local", "databricks"])
+def test_definitions_load_without_a_heavy_library(tmp_path: Path, compute: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FORECAST_PLATFORM_")}
     environment["FORECAST_PLATFORM_WAREHOUSE"] = str(tmp_path / "warehouse")
+    environment["FORECAST_PLATFORM_COMPUTE"] = compute
     code = (
         "import json, sys, forecast_platform.definitions as found; found.defs.resolve_all_asset_keys(); "
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +27,19 @@ def instance(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """What is zipped and shipped: this small graph alone."""
-    target = tmp_path / "package" / "forecast_platform_tests" / "databricks" / "launched"
+def package() -> Iterator[Path]:
+    """What is zipped and shipped: this small graph alone. The launcher leaves out what lies under a `pytest` path."""
+    with tempfile.TemporaryDirectory(prefix="shipped-") as folder:
+        yield _written(Path(folder))
+
+
+def _written(folder: Path) -> Path:
+    target = folder / "forecast_platform_tests" / "databricks" / "launched"
     target.mkdir(parents=True)
-    for folder in (target, target.parent, target.parent.parent):
-        (folder / "__init__.py").touch()
+    for part in (target, target.parent, target.parent.parent):
+        (part / "__init__.py").touch()
     (target / "graph.py").write_text((Path(__file__).parent / "launched" / "graph.py").read_text())
-    return tmp_path / "package"
+    return folder
 
 
 @pytest.fixture
@@ -90,6 +98,8 @@ def test_a_step_runs_on_the_cluster_and_its_events_are_dagsters_own(
     assert record.asset_materialization.partition == "2024-01-02"
     logs = "\n".join(entry.user_message for entry in instance.all_logs(result.run_id))
     assert "from the cluster" in logs
+    [code] = (workspace.root / "dbfs" / "dagster_staging").rglob("code.zip")
+    assert "forecast_platform_tests/databricks/launched/graph.py" in zipfile.ZipFile(code).namelist()
     assert workspace.token not in logs
     assert "hidden-value" not in logs
 

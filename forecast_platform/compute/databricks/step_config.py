@@ -1,18 +1,19 @@
 """What compute=databricks ships a step with: the cluster, the platform's settings there, the launcher's configuration.
 
-Nothing here makes a call, or imports the launcher's library.
+Nothing here imports the launcher's library.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from forecast_platform.compute.databricks.connection import DatabricksError
-from forecast_platform.compute.databricks.deploy import settings_file
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.deploy import build_wheel, settings_file
 from forecast_platform.compute.databricks.submit import new_cluster
 from forecast_platform.settings import PREFIX, Settings, SettingsError, build
 from forecast_platform.settings_databricks import DatabricksOptions
@@ -31,6 +32,14 @@ _SHARED = (
     *("n_paths", "seed", "model_version"),
 )
 """Settings that partitions and rows follow from: the same on both sides."""
+
+
+def check(settings: Settings) -> dict[str, str]:
+    """The cluster's variables. Raises DatabricksError where steps could not be shipped with these settings."""
+    environment = cluster_environment(settings)
+    credentials_of(Connection(settings.databricks).client.config, os.environ)
+    build_wheel()
+    return environment
 
 
 def cluster_environment(settings: Settings) -> dict[str, str]:

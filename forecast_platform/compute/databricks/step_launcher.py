@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import tempfile
 import time
 import warnings
@@ -30,8 +31,10 @@ from dagster._core.events import DagsterEventBatchMetadata
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.log_manager import DagsterLogManager
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
+from databricks.sdk import errors as sdk_errors
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
@@ -83,11 +86,12 @@ def step_launcher(settings: Settings, family: Family) -> Iterator[StepRuns]:
 
 
 class StepRuns(DatabricksPySparkStepLauncher):
-    """The library's launcher, which this changes in four ways.
+    """The library's launcher, which this changes in five ways.
 
     - A submission whose answer is lost is not a second run: it carries an idempotency token.
     - A run that a killed process left behind is found by its name and ended before its step is started again.
     - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
+    - What the remote step printed goes to the step's output here, and not as one text into the event log.
     - A run that ends without a step's outcome fails the step with the remote task's own error; skipped is no success.
     """
 
@@ -144,6 +148,18 @@ class StepRuns(DatabricksPySparkStepLauncher):
         if not concluded:
             raise DatabricksError(self._why(databricks_run_id, result_of(run)))
         step_context.log.info(f"Databricks run {databricks_run_id}: {result_of(run)}")
+
+    def log_compute_logs(self, log: DagsterLogManager, run_id: str, step_key: str) -> None:
+        """What the remote process printed goes to the step's own output, not into events: it can be megabytes."""
+        for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+            try:
+                text = self.databricks_runner.client.read_file(self._dbfs_path(run_id, step_key, name)).decode()
+            except sdk_errors.NotFound:
+                continue  # the step never began
+            except sdk_errors.DatabricksError as error:
+                log.warning(f"{name} of {step_key} could not be read: {self.connection.redact(str(error))}")
+                continue
+            stream.write(self.connection.redact(text))
 
     def _events(self, step_context: StepExecutionContext, step_key: str) -> Sequence[EventLogEntry]:
         found: Sequence[EventLogEntry] = self.connection.call(

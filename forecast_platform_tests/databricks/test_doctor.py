@@ -1,0 +1,85 @@
+"""`forecast-platform doctor` on a workspace: what it needs is there, or what lacks is named with its mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forecast_platform.doctor_databricks import databricks
+from forecast_platform.doctor_stores import Finding
+from forecast_platform.settings import build
+from forecast_platform_tests.databricks_workspace import Workspace
+
+
+@pytest.fixture(autouse=True)
+def _logged_in(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+
+
+def found(tmp_path: Path, compute: str = "databricks", **options: Any) -> dict[str, Finding]:
+    settings = build(compute=compute, warehouse=tmp_path / "warehouse", databricks=options)
+    return {finding.name: finding for finding in databricks(settings)}
+
+
+def test_a_workspace_that_has_everything_is_well_and_left_as_it_was(workspace: Workspace, tmp_path: Path) -> None:
+    findings = found(tmp_path)
+    assert set(findings) == {"databricks", "cluster", "step launcher", "dbfs"}
+    assert {finding.level for finding in findings.values()} == {"ok"}
+    assert "someone@example.com" in findings["databricks"].found
+    assert not [path for path in (workspace.root / "dbfs").rglob("*") if path.is_file()]
+    assert workspace.token not in str(findings)
+
+
+def test_dbfs_switched_off_fails_for_the_step_launcher_and_is_not_asked_of_the_others(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.dbfs_enabled = False
+    finding = found(tmp_path)["dbfs"]
+    assert finding.level == "FAIL"
+    assert "Public DBFS root is disabled" in finding.found
+    assert "databricks_serverless or databricks_classic, which do without it" in finding.mend
+    for compute in ("databricks_serverless", "databricks_classic"):
+        assert {item.level for item in found(tmp_path, compute).values()} == {"ok"}
+
+
+def test_a_refused_token_fails_and_is_not_shown(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi" + "0" * 32)
+    findings = found(tmp_path)
+    assert findings["databricks"].level == "FAIL"
+    assert "DATABRICKS_TOKEN" in findings["databricks"].mend
+    assert "0" * 16 not in str(findings)
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    assert found(tmp_path)["databricks"].level == "FAIL"
+
+
+def test_missing_secrets_and_clusters_that_never_end_are_named(workspace: Workspace, tmp_path: Path) -> None:
+    client = workspace.client()
+    client.secrets.create_scope("keys")
+    client.secrets.put_secret("keys", "there", string_value="hidden-value")
+    findings = found(tmp_path, secrets={"A": "keys/there"})
+    assert findings["secrets"].level == "ok"
+    assert "scope keys has no key gone" in found(tmp_path, secrets={"A": "keys/gone"})["secrets"].found
+    assert found(tmp_path, secrets={"A": "nowhere/key"})["secrets"].level == "FAIL"
+    spec = {"spark_version": "17.3.x-cpu-ml-scala2.13", "node_type_id": "i3.xlarge", "num_workers": 1}
+    endless = workspace.clusters.create(spec, "API").cluster_id
+    assert found(tmp_path, existing_cluster_id=endless)["cluster"].level == "WARN"
+    ending = workspace.clusters.create({**spec, "autotermination_minutes": 30}, "API").cluster_id
+    assert "ends after 30 idle minutes" in found(tmp_path, existing_cluster_id=ending)["cluster"].found
+    assert found(tmp_path, existing_cluster_id="gone")["cluster"].level == "FAIL"
+    assert found(tmp_path, runtime="14.3.x-scala2.12")["cluster"].level == "WARN"
+
+
+def test_settings_that_cannot_be_shipped_fail(tmp_path: Path) -> None:
+    findings = {finding.name: finding for finding in databricks(build(compute="databricks"))}
+    assert findings["step launcher"].level == "FAIL"
+    assert "where the tables are" in findings["step launcher"].found
+
+
+def test_other_computes_are_not_looked_at(workspace: Workspace, tmp_path: Path) -> None:
+    assert found(tmp_path, "local") == {}
+    assert not workspace.calls
