@@ -16,7 +16,7 @@ import pytest
 
 from forecast_platform.compute.databricks.book import Book
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.worlds import days
@@ -96,6 +96,41 @@ def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
 
 
 @pytest.mark.slow
+def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspace: Workspace, tmp_path: Path) -> None:
+    from forecast_platform.services import free_port
+    from forecast_platform_tests.ui.running import Running
+    from forecast_platform_tests.ui.running import until as seen
+
+    workspace.faults.add(RunFault("slow_start", seconds=300))
+    environment = {
+        **os.environ,
+        "FORECAST_PLATFORM_CONFIG": str(world.config()),
+        "FORECAST_PLATFORM_WAREHOUSE": str(world.root / "warehouse"),
+        "FORECAST_PLATFORM_REPORTS_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    platform = Running.start(tmp_path, environment)
+    try:
+        backfill_id = platform.launch(["distributions/naive", "point_forecasts/naive"], sorted(keys()))
+        [run] = seen("remote run", lambda: list(workspace.jobs.runs.values()), 180)
+        seen("its id kept", lambda: all(json.loads(path.read_text())["run_id"] for path in world.book()), 30)
+        [started] = platform.backfill(backfill_id).runs
+        ended = platform.ask(
+            "mutation($id: String!) { terminateRun(runId: $id, terminatePolicy: SAFE_TERMINATE) { __typename } }",
+            id=started.id,
+        )
+        assert ended["__typename"] == "TerminateRunSuccess"
+        seen("end of the remote run", lambda: run.state.result, 60)
+        seen("end", lambda: platform.backfill(backfill_id).runs[0].status == "CANCELED", 60)
+        statuses = platform.statuses("distributions/naive")
+    finally:
+        platform.stop()
+    assert run.state.result == "CANCELED"
+    assert not statuses["materialized"] & keys()
+    assert not world.dates()
+    world.no_secret_anywhere()
+
+
+@pytest.mark.slow
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.pipeline.platform import VERSION_TAG
 
@@ -154,6 +189,9 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     assert finished.success
     assert len(workspace.jobs.runs) == 1
     assert world.metadata(finished.run_id)["keys_skipped"] == 3
+    assert world.forecast("2018-02-05", "2018-02-05").success
+    assert not world.book(), "what the killed step left is removed by the next that works"
+    assert not list(workspace.local(MESSAGES).iterdir())
 
 
 @pytest.mark.slow

@@ -87,6 +87,10 @@ class Book:
         self.keep(mine)
         return mine
 
+    def orphans(self, host: str) -> list[Entry]:
+        """Entries whose process is gone."""
+        return [entry for entry in self._entries() if entry.host == host and not owner.alive(entry.owner)]
+
     def _entries(self) -> Iterator[Entry]:
         for path in sorted(self.folder.glob("*.json")):
             with suppress(FileNotFoundError):  # its run has just ended
