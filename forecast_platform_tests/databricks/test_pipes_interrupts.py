@@ -131,6 +131,30 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
 
 
 @pytest.mark.slow
+def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+    world.options["poll_seconds"] = 4
+    user = workspace.tokens[workspace.token]
+
+    def cancel() -> None:
+        until(lambda: workspace.count("GET", "messages/1.json"))
+        del workspace.tokens[workspace.token]
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast()
+    assert finished.status == "CANCELED"
+    [run] = workspace.jobs.runs.values()
+    log = world.log(finished.run_id)
+    assert f"run {run.run_id} may still go on" in log
+    assert f"databricks cancel {run.run_id}" in log
+    assert "MATERIALIZED" not in world.partitions()
+    assert world.book(), "it is found again"
+    workspace.tokens[workspace.token] = user
+    run.cancelled.set()
+
+
+@pytest.mark.slow
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.pipeline.platform import VERSION_TAG
 
@@ -235,26 +259,26 @@ def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
 
 def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
     book = Book(tmp_path / "runs")
-    first, new = book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    first, new = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     assert new
     assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
-    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
+    assert book.claim("host", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
     for host, wanted in (
         ("other", request(FIRST, LAST)),
         ("host", request("2018-02-04", "2018-02-05")),
         ("host", request(FIRST, LAST, "random_walk")),
     ):
-        other, new = book.claim(host, "wheel", "/Volumes/a/b/c", wanted, {})
+        other, new = book.claim(host, "/Volumes/a/b/c", wanted, {})
         assert new
         assert other.token != first.token
     book.drop(first)
-    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
+    assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
 
 
 def test_only_what_was_made_since_counts_as_made(tmp_path: Path) -> None:
     old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
     one, two, three = days(FIRST, LAST)
     before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
-    entry, _ = Book(tmp_path).claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), before)
+    entry, _ = Book(tmp_path).claim("host", "/Volumes/a/b/c", request(FIRST, LAST), before)
     assert entry.made({one: old, two: new, three: new}) == {two, three}
     assert entry.made({}) == set()

@@ -106,17 +106,18 @@ class Fleet:
             run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
             try:
                 if run.over():
+                    run.mine = True
                     run.close()
             except DatabricksError as error:
                 self.step.log.warning(f"{error}; looked at again by the next step")
 
     def _submit(self, job: Job) -> None:
         """Start the job's run, or wait for one that is making some of its keys already."""
-        host, wheel, volume = self.connection.host, self.deployed.wheel, self.connection.options.volume
+        host, volume = self.connection.host, self.connection.options.volume
         run: PipesRun | None = None
         try:
             while True:
-                entry, new = self.book.claim(host, wheel, volume, job.rest, job.before)
+                entry, new = self.book.claim(host, volume, job.rest, job.before)
                 job.attached = not new
                 if entry.token in self._active:
                     self._jobs[entry.token].append(job)
@@ -124,6 +125,11 @@ class Fleet:
                 run = PipesRun(self.connection, self.deployed, self.book, self.book.adopt(entry), self.step)
                 if not run.over():
                     break
+                if not run.mine:  # its step is about to take it as done, as this one does
+                    self._settle(job, entry, None, None)
+                    if not job.left:
+                        return
+                self.book.drop(entry)
                 run.close()
             job.runs += new
             if job.attached:
