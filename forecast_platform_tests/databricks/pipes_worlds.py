@@ -61,7 +61,16 @@ class World:
 
     def deploy(self) -> None:
         """What an operator does once."""
-        cluster = {
+        self._write("cluster.yaml", self.cluster)
+        deploy(Connection(self.settings.databricks), lambda _: None)
+
+    def config(self) -> Path:
+        """A settings file for Dagster processes of their own."""
+        options = self.settings.databricks.model_dump(mode="json", exclude_unset=True)
+        return self._write("dagster.yaml", {"compute": self.compute, "databricks": options, "automation": False})
+
+    def _write(self, name: str, changes: Mapping[str, Any]) -> Path:
+        values = {
             "source": "landing",
             "landing": str(self.root / "landing"),
             "warehouse": str(self.root / "warehouse"),
@@ -70,10 +79,11 @@ class World:
             "start_date": "2017-07-01",
             "n_paths": 200,
             "min_free_gb": 0.0,
-            **self.cluster,
+            **changes,
         }
-        (self.root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
-        deploy(Connection(self.settings.databricks), lambda _: None)
+        path = self.root / name
+        path.write_text(yaml.safe_dump(values))
+        return path
 
     def forecast(self, first: str = FIRST, last: str = LAST, model: str = "naive", **tags: str) -> Finished:
         """Forecast Alpha's dates in a Dagster run."""

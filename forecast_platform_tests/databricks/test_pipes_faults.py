@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from forecast_platform.compute.databricks.compute import passing
+from forecast_platform.compute.databricks.fleet import passing
 from forecast_platform.compute.databricks.monitor import TaskError
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
@@ -161,6 +161,21 @@ def test_a_secret_that_remote_code_shows_is_hidden_everywhere(world: World, work
 
 
 @pytest.mark.slow
+def test_a_secret_of_the_cluster_is_hidden_where_the_remote_code_shows_it(world: World, workspace: Workspace) -> None:
+    hidden = 'Pa55-"word"-of-a-feed'
+    client = workspace.client()
+    client.secrets.create_scope("keys")
+    client.secrets.put_secret("keys", "feed", string_value=hidden)
+    world.compute = "databricks_classic"
+    world.options["secrets"] = {"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}
+    text = failed(world, "timezone", "***")
+    assert hidden not in text
+    [run] = workspace.jobs.runs.values()
+    assert "Pa55" not in str(run.tasks[0].output), "nor does the workspace show it"
+    world.no_secret_anywhere(hidden, "Pa55")
+
+
+@pytest.mark.slow
 def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(world: World, workspace: Workspace) -> None:
     workspace.faults.add(Fault("drop_after", "*/runs/submit"))
     workspace.faults.add(Fault("throttle", "*/runs/get", times=2, retry_after=0.1))
@@ -195,7 +210,7 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
 
 @pytest.mark.slow
 def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, workspace: Workspace) -> None:
-    workspace.faults.add(RunFault("slow_start", seconds=3))
+    workspace.faults.add(RunFault("slow_start", seconds=18))
     world.options["outage_seconds"] = 0
     away = Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=5, after=2)
     workspace.faults.add(away)

@@ -16,7 +16,7 @@ import pytest
 
 from forecast_platform.compute.databricks.book import Book
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.worlds import days
@@ -96,6 +96,65 @@ def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
 
 
 @pytest.mark.slow
+def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspace: Workspace, tmp_path: Path) -> None:
+    from forecast_platform.services import free_port
+    from forecast_platform_tests.ui.running import Running
+    from forecast_platform_tests.ui.running import until as seen
+
+    workspace.faults.add(RunFault("slow_start", seconds=300))
+    environment = {
+        **os.environ,
+        "FORECAST_PLATFORM_CONFIG": str(world.config()),
+        "FORECAST_PLATFORM_WAREHOUSE": str(world.root / "warehouse"),
+        "FORECAST_PLATFORM_REPORTS_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    platform = Running.start(tmp_path, environment)
+    try:
+        backfill_id = platform.launch(["distributions/naive", "point_forecasts/naive"], sorted(keys()))
+        [run] = seen("remote run", lambda: list(workspace.jobs.runs.values()), 180)
+        seen("its id kept", lambda: all(json.loads(path.read_text())["run_id"] for path in world.book()), 30)
+        [started] = platform.backfill(backfill_id).runs
+        ended = platform.ask(
+            "mutation($id: String!) { terminateRun(runId: $id, terminatePolicy: SAFE_TERMINATE) { __typename } }",
+            id=started.id,
+        )
+        assert ended["__typename"] == "TerminateRunSuccess"
+        seen("end of the remote run", lambda: run.state.result, 60)
+        seen("end", lambda: platform.backfill(backfill_id).runs[0].status == "CANCELED", 60)
+        statuses = platform.statuses("distributions/naive")
+    finally:
+        platform.stop()
+    assert run.state.result == "CANCELED"
+    assert not statuses["materialized"] & keys()
+    assert not world.dates()
+    world.no_secret_anywhere()
+
+
+@pytest.mark.slow
+def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+    world.options["poll_seconds"] = 4
+    user = workspace.tokens[workspace.token]
+
+    def cancel() -> None:
+        until(lambda: workspace.count("GET", "messages/1.json"))
+        del workspace.tokens[workspace.token]
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast()
+    assert finished.status == "CANCELED"
+    [run] = workspace.jobs.runs.values()
+    log = world.log(finished.run_id)
+    assert f"run {run.run_id} may still go on" in log
+    assert f"databricks cancel {run.run_id}" in log
+    assert "MATERIALIZED" not in world.partitions()
+    assert world.book(), "it is found again"
+    workspace.tokens[workspace.token] = user
+    run.cancelled.set()
+
+
+@pytest.mark.slow
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.pipeline.platform import VERSION_TAG
 
@@ -154,6 +213,9 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     assert finished.success
     assert len(workspace.jobs.runs) == 1
     assert world.metadata(finished.run_id)["keys_skipped"] == 3
+    assert world.forecast("2018-02-05", "2018-02-05").success
+    assert not world.book(), "what the killed step left is removed by the next that works"
+    assert not list(workspace.local(MESSAGES).iterdir())
 
 
 @pytest.mark.slow
@@ -197,26 +259,26 @@ def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
 
 def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
     book = Book(tmp_path / "runs")
-    first, new = book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    first, new = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     assert new
     assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
-    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
+    assert book.claim("host", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
     for host, wanted in (
         ("other", request(FIRST, LAST)),
         ("host", request("2018-02-04", "2018-02-05")),
         ("host", request(FIRST, LAST, "random_walk")),
     ):
-        other, new = book.claim(host, "wheel", "/Volumes/a/b/c", wanted, {})
+        other, new = book.claim(host, "/Volumes/a/b/c", wanted, {})
         assert new
         assert other.token != first.token
     book.drop(first)
-    assert book.claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
+    assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
 
 
 def test_only_what_was_made_since_counts_as_made(tmp_path: Path) -> None:
     old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
     one, two, three = days(FIRST, LAST)
     before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
-    entry, _ = Book(tmp_path).claim("host", "wheel", "/Volumes/a/b/c", request(FIRST, LAST), before)
+    entry, _ = Book(tmp_path).claim("host", "/Volumes/a/b/c", request(FIRST, LAST), before)
     assert entry.made({one: old, two: new, three: new}) == {two, three}
     assert entry.made({}) == set()

@@ -27,7 +27,6 @@ class Entry:
     token: str
     """Its idempotency token: submitting again with it gives the same run."""
     host: str
-    wheel: str
     owner: str
     folder: str
     """Where its messages are, in the volume."""
@@ -49,9 +48,7 @@ class Book:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def claim(
-        self, host: str, wheel: str, volume: str, request: ChunkRequest, before: dict[str, str]
-    ) -> tuple[Entry, bool]:
+    def claim(self, host: str, volume: str, request: ChunkRequest, before: dict[str, str]) -> tuple[Entry, bool]:
         """The entry of a run that may be making some of these keys already; else a new one, and True."""
         with self._lock():
             for entry in self._entries():
@@ -64,7 +61,7 @@ class Book:
             # Databricks remembers a token long after its run: each submission has one of its own, kept before the call.
             token = f"forecast-platform-{secrets.token_hex(16)}"
             folder = f"{volume}/{token}"
-            entry = Entry(token, host, wheel, owner.this_process(), folder, request, before)
+            entry = Entry(token, host, owner.this_process(), folder, request, before)
             self.keep(entry)
             return entry, True
 
@@ -86,6 +83,10 @@ class Book:
         mine = replace(entry, owner=owner.this_process())
         self.keep(mine)
         return mine
+
+    def orphans(self, host: str) -> list[Entry]:
+        """Entries whose process is gone."""
+        return [entry for entry in self._entries() if entry.host == host and not owner.alive(entry.owner)]
 
     def _entries(self) -> Iterator[Entry]:
         for path in sorted(self.folder.glob("*.json")):

@@ -9,11 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import StringIO
+from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.pipeline.platform import Platform
@@ -23,6 +26,9 @@ from forecast_platform.progress import reporter
 ACTIONS = ("chunk", "fit")
 PIPES = {"pipes_context": "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESSAGES"}
 """Parameters that carry Pipes' own bootstrap, and Pipes' names for them."""
+
+_SHORTEST = 4
+"""Characters from which a secret's value is taken out of texts: shorter ones are parts of words."""
 
 _SEND_SECONDS = 2.0
 """How often the run's messages are written to the volume."""
@@ -86,8 +92,22 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
     given = dict(parameters)
     text = given.pop("chunk", None)
+    hide = Hide([*given.pop("secrets", "").split(","), "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"])
+    try:
+        return _run(action, given, text, hide)
+    except Exception as error:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        if hide(trace) == trace:
+            raise
+        # The workspace keeps a task's error and shows it to whoever may see the run.
+        raise entry.TaskFailedError(hide(trace)) from None
+
+
+def _run(action: str, given: dict[str, str], text: str | None, hide: Hide) -> str:
+    from forecast_platform.compute.databricks import entry
+
     bootstrap = {PIPES[name]: given.pop(name) for name in PIPES if name in given}
-    with _reporting(bootstrap) as pipes:
+    with _reporting(bootstrap, hide) as pipes:
         wanted = pipes.get_extra("chunk") if pipes else json.loads(text or "{}")
         if not wanted or wanted.get("action") != action:
             raise entry.ParameterError(f"chunk = {wanted}: a {action} is wanted, as JSON or in the extras of Pipes")
@@ -109,6 +129,20 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
             first = next(iter(reply["failed"]))
             raise entry.TaskFailedError(f"{request.about}: {len(outcome.failed)} keys failed\n{first}")
     return json.dumps(reply)
+
+
+class Hide:
+    """Takes the values of these environment variables out of texts."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        values = {os.environ.get(name, "") for name in names if name}
+        self._values = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """`text` without the values, also where it is JSON."""
+        for value in self._values:
+            text = text.replace(value, "***").replace(json.dumps(value)[1:-1], "***")
+        return text
 
 
 def do(platform: Platform, request: ChunkRequest, info: Any) -> Outcome:
@@ -154,21 +188,30 @@ class _ToDagster(logging.Handler):
 
 
 @contextmanager
-def _reporting(bootstrap: Mapping[str, str]) -> Iterator[Any]:
+def _reporting(bootstrap: Mapping[str, str], hide: Hide) -> Iterator[Any]:
     """The Pipes context of the step that submitted this run; None where there is none."""
     if not bootstrap:
         yield None
         return
     from dagster_pipes import (
+        PipesBufferedFilesystemMessageWriterChannel,
         PipesMappingParamsLoader,
         PipesUnityCatalogVolumesContextLoader,
         PipesUnityCatalogVolumesMessageWriter,
         open_dagster_pipes,
     )
 
+    class Channel(PipesBufferedFilesystemMessageWriterChannel):
+        def upload_messages_chunk(self, payload: IO[Any], index: int) -> None:
+            super().upload_messages_chunk(StringIO(hide(payload.read())), index)
+
+    class Writer(PipesUnityCatalogVolumesMessageWriter):
+        def make_channel(self, params: Any) -> PipesBufferedFilesystemMessageWriterChannel:
+            return Channel(path=params["path"], interval=self.interval)
+
     with open_dagster_pipes(
         context_loader=PipesUnityCatalogVolumesContextLoader(),
-        message_writer=PipesUnityCatalogVolumesMessageWriter(interval=_SEND_SECONDS),
+        message_writer=Writer(interval=_SEND_SECONDS),
         params_loader=PipesMappingParamsLoader(bootstrap),
     ) as pipes:
         ours = logging.getLogger("forecast_platform")

@@ -182,6 +182,7 @@ class PipesRun:
             parameters = {
                 **({"config": self.deployed.config} if self.deployed.config else {}),
                 "compute": options.remote_compute,
+                **({"secrets": ",".join(options.secrets)} if options.secrets else {}),
                 **{name: bootstrap[variable] for name, variable in PIPES.items()},
             }
             action = entry.request.action
@@ -242,9 +243,11 @@ class PipesRun:
         return Reply.from_dict(found[-1]) if found else None
 
     def close(self) -> None:
-        """The run is over: forget it, and remove its messages."""
-        self.book.drop(self.entry)
+        """The run is over: forget it, and remove its messages. One of a step that still works is left to that step."""
         self._stack.close()
+        if not self.mine:
+            return
+        self.book.drop(self.entry)
         try:
             self.volume.remove(self.entry.folder)
         except DatabricksError as error:

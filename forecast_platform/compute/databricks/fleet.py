@@ -1,0 +1,252 @@
+"""The remote runs of one Dagster step: how many at a time, which are tried again, and what became of whose keys."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from forecast_platform.compute.databricks.book import Book, Entry
+from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.deploy import Deployment
+from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
+from forecast_platform.compute.databricks.pipes import PipesRun
+from forecast_platform.pipeline.results import Outcome, RemoteRun
+from forecast_platform.settings_databricks import DatabricksOptions
+
+Current = Callable[[Sequence[dt.date]], Mapping[dt.date, dt.datetime]]
+"""Of these keys, those that the tables hold as they should be now, with when they were made."""
+
+NOT_AGAIN = re.compile(
+    r"QUOTA|INSUFFICIENT_INSTANCE|STOCKOUT|INVALID_ARGUMENT|[Ll]ibrary installation|LIBRARY_|\bPERMISSION"
+)
+"""Causes that a second run of the same would meet again."""
+
+
+@dataclass
+class Job:
+    """A request, and what has become of its keys so far."""
+
+    request: ChunkRequest
+    left: set[dt.date]
+    outcome: Outcome
+    before: dict[str, str]
+    runs: int = 0
+    """Runs that were submitted for it."""
+    attached: bool = False
+    """Whether it waits for a run that another step submitted."""
+
+    @classmethod
+    def of(cls, request: ChunkRequest, current: Current) -> Job:
+        """The request with nothing done yet."""
+        before = {day.isoformat(): made.isoformat() for day, made in current(request.dates).items()}
+        return cls(request, set(request.dates), Outcome(request.series, request.model), before)
+
+    @property
+    def rest(self) -> ChunkRequest:
+        """A request for the keys that are left."""
+        return ChunkRequest(**{**vars(self.request), "dates": tuple(sorted(self.left))})
+
+    def fail(self, reason: str, said: Mapping[dt.date, str] | None = None) -> None:
+        """Give up what is left: for what the run said of a key, else for `reason`."""
+        self.outcome.failed.update({day: (said or {}).get(day, reason) for day in self.left})
+        self.left = set()
+
+
+@dataclass
+class Fleet:
+    """The remote runs of one step. All in the step's thread, so that an interrupt always reaches them."""
+
+    connection: Connection
+    deployed: Deployment
+    book: Book
+    step: Any
+    current: Current
+    serverless: bool
+    stopped: str | None = None
+    """Why nothing more is submitted."""
+    _active: dict[str, PipesRun] = field(default_factory=dict)
+    _jobs: dict[str, list[Job]] = field(default_factory=dict)
+    """By token: the jobs that wait for the run."""
+
+    def work(self, requests: Sequence[ChunkRequest]) -> Generator[Job, None, None]:
+        """Yield each request's job when it is done. Ended early, by whatever, it ends its runs and waits for that."""
+        waiting = deque(Job.of(request, self.current) for request in requests)
+        options = self.connection.options
+        try:
+            self._sweep()
+            while waiting or self._active:
+                while waiting and len(self._active) < options.concurrent_runs:
+                    job = waiting.popleft()
+                    if self.stopped is not None:
+                        job.fail(f"not submitted, after another chunk's run failed: {self.stopped}")
+                    else:
+                        self._submit(job)
+                    if not job.left:
+                        yield job
+                for token in list(self._active):
+                    for job in self._look(token):
+                        if job.left:
+                            waiting.appendleft(job)
+                        else:
+                            yield job
+                if self._active:
+                    time.sleep(options.poll_seconds)
+        finally:
+            self._abandon()
+
+    def _sweep(self) -> None:
+        """Forget runs that are over and whose step was killed before it could."""
+        for entry in self.book.orphans(self.connection.host):
+            run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
+            try:
+                if run.over():
+                    run.mine = True
+                    run.close()
+            except DatabricksError as error:
+                self.step.log.warning(f"{error}; looked at again by the next step")
+
+    def _submit(self, job: Job) -> None:
+        """Start the job's run, or wait for one that is making some of its keys already."""
+        host, volume = self.connection.host, self.connection.options.volume
+        run: PipesRun | None = None
+        try:
+            while True:
+                entry, new = self.book.claim(host, volume, job.rest, job.before)
+                job.attached = not new
+                if entry.token in self._active:
+                    self._jobs[entry.token].append(job)
+                    return
+                run = PipesRun(self.connection, self.deployed, self.book, self.book.adopt(entry), self.step)
+                if not run.over():
+                    break
+                if not run.mine:  # its step is about to take it as done, as this one does
+                    self._settle(job, entry, None, None)
+                    if not job.left:
+                        return
+                self.book.drop(entry)
+                run.close()
+            job.runs += new
+            if job.attached:
+                self.step.log.warning(
+                    f"{entry.request.about}: an earlier step has submitted this (Databricks run {entry.run_id}): "
+                    "attached to it"
+                )
+            self._active[entry.token], self._jobs[entry.token] = run, [job]
+            run.start(serverless=self.serverless)
+        except DatabricksError as error:
+            self.stopped = str(error)
+            job.fail(self.stopped)
+            if run is not None:
+                self._forget(run, over=not error.passing and run.entry.run_id is None)
+
+    def _look(self, token: str) -> list[Job]:
+        """The jobs that the run has brought further, where it is over or can be watched no more."""
+        run = self._active[token]
+        try:
+            ended = run.look()
+            if ended is None:
+                return []
+            found = [] if ended.success else errors(self.connection, ended.run_id)
+        except DatabricksError as error:
+            jobs = self._forget(run, over=False)
+            self._note(jobs, run.url)
+            self.stopped = f"{error}\nrun {run.entry.run_id} may still go on: {run.url}\nrun this again to attach to it"
+            for job in jobs:
+                self._settle(job, run.entry, self.stopped, None)
+            return jobs
+        reply = run.reply()
+        jobs = self._forget(run, over=True)
+        reason = _reason(ended, found)
+        again = passing(found)
+        self._note(jobs, ended.url)
+        for job in jobs:
+            # What a run of another step left is asked for anew.
+            retried = job.attached or (again and job.runs < self.connection.options.attempts)
+            self._settle(job, run.entry, None if retried else reason, reply)
+            if job.left:
+                self.step.log.warning(f"{len(job.left)} keys of {job.request.about} are submitted again")
+            elif not ended.success and found and not _of_the_code(found):
+                self.stopped = reason
+        if not ended.success:
+            self.step.log.error(reason)
+        return jobs
+
+    def _settle(self, job: Job, entry: Entry, reason: str | None, reply: Reply | None) -> None:
+        """Take what the tables hold of a run's keys as done; the rest fails where there is a reason to."""
+        made = entry.made(self.current(entry.request.dates)) & job.left
+        job.outcome.written |= made
+        job.left -= made
+        if reply is not None:
+            job.outcome.seconds += reply.seconds
+            job.outcome.notes += reply.notes
+        if reason is not None:
+            job.fail(reason, reply.failed if reply else None)
+
+    def _note(self, jobs: Sequence[Job], url: str) -> None:
+        if url:
+            for job in jobs:
+                job.outcome.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
+
+    def _forget(self, run: PipesRun, *, over: bool) -> list[Job]:
+        self._active.pop(run.entry.token, None)
+        if over:
+            run.close()
+        else:
+            run.leave()
+        return self._jobs.pop(run.entry.token, [])
+
+    def _abandon(self) -> None:
+        """End what goes on still: ask all runs first, then wait for each."""
+        runs = list(self._active.values())
+        for step in ("ask_to_cancel", "wait_for_end"):
+            for run in list(runs):
+                try:
+                    getattr(run, step)()
+                except DatabricksError as error:
+                    runs.remove(run)
+                    self.step.log.error(
+                        f"{error}\nrun {run.entry.run_id} may still go on: {run.url}\nend it with `forecast-platform "
+                        f"databricks cancel {run.entry.run_id}`, or run this again to attach to it"
+                    )
+                    run.leave()
+        self._active.clear()
+
+
+def passing(found: Sequence[TaskError]) -> bool:
+    """Whether all that failed in a run was Databricks' own, and may go well the next time."""
+    return bool(found) and all(
+        error.life in ("INTERNAL_ERROR", "SKIPPED")
+        and error.state not in ("CANCELED", "TIMEDOUT")
+        and not NOT_AGAIN.search(f"{error.error}\n{error.mend}")
+        for error in found
+    )
+
+
+def _of_the_code(found: Sequence[TaskError]) -> bool:
+    return any(error.life == "TERMINATED" and error.state != "CANCELED" for error in found)
+
+
+def _reason(ended: Ended, found: Sequence[TaskError]) -> str:
+    if ended.success:
+        return (
+            f"Databricks run {ended.run_id} succeeded, but the tables do not hold these keys as the settings here make "
+            "them: do the cluster's settings (databricks.config) name the same warehouse, source, seed and "
+            f"n_paths? {ended.url}"
+        )
+    return "\n".join([f"Databricks run {ended.run_id}: {ended.result}", *map(error_text, found)])
+
+
+def cost(options: DatabricksOptions, *, serverless: bool) -> str:
+    """What the cost of a run is found under."""
+    if serverless:
+        return f"budget policy {options.budget_policy_id}" if options.budget_policy_id else "no budget policy"
+    if options.existing_cluster_id:
+        return f"cluster {options.existing_cluster_id}"
+    tags = {"application": "forecast_platform", **options.tags}
+    return "tags " + ", ".join(f"{name}={value}" for name, value in tags.items())
