@@ -23,9 +23,11 @@ _HISTORY_DAYS = 90
 
 
 def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt.date | None) -> str | None:
-    """Write the fan chart of one forecast; returns its address, None where there is no forecast."""
+    """Write the fan chart of one forecast; returns its address, None where there is no forecast.
+
+    The index lists it once `index` was called.
+    """
     from forecast_platform.reports.fan_chart import write_fan_chart
-    from forecast_platform.reports.index import write_index
 
     if day is None:
         return None
@@ -53,8 +55,14 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
     )
-    write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"
+
+
+def index(platform: Platform) -> None:
+    """Bring the reports' entry page up to date."""
+    from forecast_platform.reports.index import write_index
+
+    write_index(platform.settings.reports)
 
 
 def metadata_frame(platform: Platform, series: str, models: Sequence[str] | None = None) -> pd.DataFrame:
