@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _HISTORY_DAYS = 90
 
+KEY_COLUMNS = (
+    *("commodity", "model_name", "model_version", "forecast_date", "last_observed_date"),
+    *("model_success", "has_data_leakage", "actuals_available"),
+)
+"""Columns of forecast_metadata that say whose forecast a row is of, and whether it counts."""
+
 
 def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt.date | None) -> str | None:
     """Write the fan chart of one forecast; returns its address, None where there is no forecast.
@@ -65,10 +71,12 @@ def index(platform: Platform) -> None:
     write_index(platform.settings.reports)
 
 
-def metadata_frame(platform: Platform, series: str, models: Sequence[str] | None = None) -> pd.DataFrame:
-    """The forecast_metadata rows of a series, sorted; of `models`, or of all."""
+def metadata_frame(
+    platform: Platform, series: str, models: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The forecast_metadata rows of a series, sorted; of `models`, or of all; KEY_COLUMNS and `columns`, or all."""
     where: dict[str, Any] = {"commodity": series, **({} if models is None else {"model_name": list(models)})}
-    rows = platform.warehouse.read(FORECAST_METADATA, where=where)
+    rows = platform.warehouse.read(FORECAST_METADATA, None if columns is None else [*KEY_COLUMNS, *columns], where)
     return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
 
 
