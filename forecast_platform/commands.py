@@ -185,7 +185,7 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
 
 
 def _show_results(operations: Operations, series: Sequence[str], models: Sequence[str], last: dt.date) -> None:
-    from forecast_platform.pipeline.display import fan_chart, metadata_frame
+    from forecast_platform.pipeline.display import fan_chart, index, metadata_frame
     from forecast_platform.reports.scores import leaderboard
 
     settings = operations.settings
@@ -195,6 +195,7 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
             say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)
+    index(operations.platform)
     say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
     say("the UI:                forecast-platform up, then http://127.0.0.1:3000")
     say(f"fits:                  mlflow ui --backend-store-uri {settings.tracking_uri}")

@@ -20,14 +20,20 @@ from dagster import DagsterEventType, DagsterInvariantViolationError, Field, Str
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import NullPool
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
     from dagster._serdes import ConfigurableClassData
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
 
 BATCH_SIZE = 1000
 """Events a batch, unless DAGSTER_EVENT_BATCH_SIZE is set; 0 there turns batching off."""
+
+KEPT_ENGINES = 16
+"""Shards whose engine is kept: the index and some runs. The webserver and the daemon see thousands of runs."""
 
 # Dagster reads the variable at each event, so setting it on import is early enough: no event is stored before the
 # instance has loaded its storage.
@@ -49,6 +55,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._joined = threading.local()
+        self._engines: dict[str, Engine] = {}
         super().__init__(str(Path(base_dir) / "history" / "runs"), inst_data=inst_data)
         # A batch holds connections to several shards at once; the parent's lock admits one.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
@@ -93,6 +100,35 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def index_connection(self) -> AbstractContextManager[Connection]:
         """Connection to the index shard; inside a batch, the batch's own, so that the parent's helpers join it."""
         return self._join_or_connect()
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction on a connection of its own to a shard.
+
+        As the parent's, with one engine kept for each of the shards used last: the parent makes one for every
+        connection, and with it goes the memory of compiled statements, which costs more than the statements do.
+        """
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        engine = self._engines.pop(shard, None)
+        if engine is None:
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=NullPool,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+            )
+        self._engines[shard] = engine
+        while len(self._engines) > KEPT_ENGINES:
+            # No pool, so an engine holds no connection: one that is in use elsewhere may be forgotten.
+            self._engines.pop(next(iter(self._engines)))
+        return engine
 
     @contextmanager
     def _join_or_connect(self) -> Iterator[Connection]:

@@ -22,7 +22,7 @@ from dagster._core.events import AssetMaterializationPlannedData, AssetObservati
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.exc import IntegrityError
 
-from forecast_platform.dagster_storage import BATCH_SIZE, BatchedSqliteEventLogStorage
+from forecast_platform.dagster_storage import BATCH_SIZE, KEPT_ENGINES, BatchedSqliteEventLogStorage
 
 RUN = "11111111-1111-1111-1111-111111111111"
 OTHER_RUN = "22222222-2222-2222-2222-222222222222"
@@ -347,3 +347,19 @@ def test_storage_imports_nothing_beyond_what_dagster_imports() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+def test_engines_are_kept_for_the_shards_used_last_and_no_connection_stays_open(tmp_path: Path) -> None:
+    storage = BatchedSqliteEventLogStorage(str(tmp_path))
+    runs = [f"{number:08d}-0000-0000-0000-000000000000" for number in range(KEPT_ENGINES + 4)]
+    for run in runs:
+        storage.store_event(_materialized(1, FIRST, 1, run))
+    assert len(storage._engines) == KEPT_ENGINES
+    known = storage._engine(runs[-1])
+    with storage.run_connection(runs[-1]) as connection:
+        assert connection.engine is known
+    for run in runs:
+        # A forgotten shard is opened again, and a file that nobody holds can be removed.
+        assert len(storage.get_logs_for_run(run)) == 1
+        storage.delete_events(run)
+        assert len(storage.get_logs_for_run(run)) == 0

@@ -85,7 +85,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         required_resource_keys={"platform", FORECASTS},
     )
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.display import fan_chart
+        from forecast_platform.pipeline.display import fan_chart, index
         from forecast_platform.pipeline.inference import forecast
         from forecast_platform.pipeline.publish import forecast_runs
 
@@ -110,6 +110,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
             if chart:
                 links[f"fan_chart_{outcome.series}"] = MetadataValue.url(chart)
+        if links:
+            index(platform)
         metadata = outcome_metadata(outcomes, links)
         counts = {
             paths_key(model): platform.warehouse.rows(DISTRIBUTIONS),

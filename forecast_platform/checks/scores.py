@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CALIBRATED, PERFORMANCE = "calibrated", "not_degraded"
 _COLUMNS = ("coverage_80_1d", "coverage_95_1d", "coverage_80_14d", "coverage_95_14d", "pit")
+_READ = (*_COLUMNS, "crps_14d", "mae_14d", "mape_14d", "dir_day0")
 
 
 def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
@@ -47,7 +48,7 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)
-            metadata = metadata_frame(asked.platform, series, [model, REFERENCE])
+            metadata = metadata_frame(asked.platform, series, [model, REFERENCE], _READ)
             if CALIBRATED in found:
                 found[CALIBRATED].append(calibrated(target, metadata))
             if PERFORMANCE in found:

@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
 _HISTORY_DAYS = 90
 
+KEY_COLUMNS = (
+    *("commodity", "model_name", "model_version", "forecast_date", "last_observed_date"),
+    *("model_success", "has_data_leakage", "actuals_available"),
+)
+"""Columns of forecast_metadata that say whose forecast a row is of, and whether it counts."""
+
 
 def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt.date | None) -> str | None:
-    """Write the fan chart of one forecast; returns its address, None where there is no forecast."""
+    """Write the fan chart of one forecast; returns its address, None where there is no forecast.
+
+    The index lists it once `index` was called.
+    """
     from forecast_platform.reports.fan_chart import write_fan_chart
-    from forecast_platform.reports.index import write_index
 
     if day is None:
         return None
@@ -53,14 +61,22 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
     )
-    write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"
 
 
-def metadata_frame(platform: Platform, series: str, models: Sequence[str] | None = None) -> pd.DataFrame:
-    """The forecast_metadata rows of a series, sorted; of `models`, or of all."""
+def index(platform: Platform) -> None:
+    """Bring the reports' entry page up to date."""
+    from forecast_platform.reports.index import write_index
+
+    write_index(platform.settings.reports)
+
+
+def metadata_frame(
+    platform: Platform, series: str, models: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The forecast_metadata rows of a series, sorted; of `models`, or of all; KEY_COLUMNS and `columns`, or all."""
     where: dict[str, Any] = {"commodity": series, **({} if models is None else {"model_name": list(models)})}
-    rows = platform.warehouse.read(FORECAST_METADATA, where=where)
+    rows = platform.warehouse.read(FORECAST_METADATA, None if columns is None else [*KEY_COLUMNS, *columns], where)
     return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
 
 

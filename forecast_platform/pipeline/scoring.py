@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_seconds", "inference_seconds")
+"""What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
+
+
 def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
     """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
     started = time.perf_counter()
@@ -100,7 +104,7 @@ def score(
 def _score_span(platform: Platform, series: str, model: str, version: str, first: dt.date, last: dt.date) -> int:
     """Score the forecasts of first..last that need it, a chunk in memory at a time; returns how many."""
     where = {"commodity": series, "model_name": model, "model_version": version, "forecast_date": Between(first, last)}
-    rows = platform.warehouse.read(FORECAST_METADATA, where=where)
+    rows = platform.warehouse.read(FORECAST_METADATA, _KNOWN, where)
     known = {row["forecast_date"]: row for row in rows.to_pylist()}
     months = keys_of(series, model, version, [first, last], by_month=True)
     months["forecast_month"] = months_between(first, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,12 +12,15 @@ EARLIER = 14
 """Earlier fan charts of a model, and earlier daily pages, that are listed beside the newest."""
 
 
+_DATED = re.compile(r"_\d{4}-\d{2}-\d{2}$")
+
+
 def write_index(folder: Path) -> Path:
     """Write index.html over the pages in `folder`; call it after pages were written. Returns its path."""
     boards: dict[str, str] = {}
     days: dict[str, str] = {}
     charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(folder.glob("*.html")):
+    for path in _listed(folder):
         about = page.read_about(path)
         if about is None:
             continue
@@ -40,6 +44,14 @@ def write_index(folder: Path) -> Path:
         content=content,
         about={"kind": "index"},
     )
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The pages that may be listed, by name: of those that differ in their date only, the newest."""
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("*.html")):
+        by_stem[_DATED.sub("", path.stem)].append(path)
+    return sorted(path for paths in by_stem.values() for path in paths[-EARLIER - 1 :])
 
 
 def _days(days: dict[str, str]) -> str:

@@ -33,6 +33,21 @@ def test_index_lists_boards_and_the_newest_fan_chart_of_each_model(tmp_path: Pat
     assert "http" not in text
 
 
+def test_only_the_newest_pages_of_a_model_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [dt.date(2020, 1, 1) + dt.timedelta(days=n) for n in range(40)]
+    for model in ("naive", "naive_2"):
+        for day in days:
+            name = page.file_name("fan-chart", "Coffee", model, "v1.0", str(day))
+            _page(tmp_path, "fan_chart", name, series="Coffee", model=model, version="v1.0", date=str(day))
+    opened: list[Path] = []
+    read = page.read_about
+    monkeypatch.setattr(page, "read_about", lambda path: opened.append(path) or read(path))
+    text = write_index(tmp_path).read_text(encoding="utf-8")
+    assert len(opened) == 2 * 15
+    assert text.count(str(days[-1])) == text.count(str(days[-15])) == 4
+    assert str(days[-16]) not in text
+
+
 def test_an_empty_folder_gets_an_index_too(tmp_path: Path) -> None:
     text = write_index(tmp_path / "new").read_text(encoding="utf-8")
     assert "No reports yet" in text
