@@ -48,6 +48,10 @@ class Warehouse(Protocol):
         """
         ...
 
+    def create(self, table: Table) -> None:
+        """Create the table, empty, where it does not exist yet."""
+        ...
+
     def version(self, table: Table) -> int | None:
         """The table's current version; None where it does not exist yet."""
         ...

@@ -85,7 +85,6 @@ def _environment(root: Path) -> Environment:
 
 def _run(root: Path, changes: Environment) -> Made:
     """All commands, on the compute that `changes` name."""
-    write_landing(root / "landing")
     platform = Platform.from_settings(settings_for(root, models=MODELS))
     environment, made = {**_environment(root), **changes}, Made()
     for action, command in COMMANDS.items():
@@ -160,7 +159,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
 
     def once(compute: str) -> Made:
         if compute not in known:
-            root = tmp_path_factory.mktemp(compute)
+            root = tmp_path_factory.mktemp(compute.replace(" ", "_"))
+            write_landing(root / "landing")
             serving = COMPUTES[compute](root)
             changes = next(serving)
             try:

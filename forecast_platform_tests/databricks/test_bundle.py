@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,9 @@ import yaml
 from forecast_platform.compute.databricks.deploy import NOTEBOOKS
 from forecast_platform.compute.databricks.entry import PARAMETERS
 from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
-from forecast_platform.settings_databricks import RUNTIME
+from forecast_platform.settings_databricks import RUNTIME, DatabricksOptions
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,12 +36,39 @@ def test_the_schedules_are_first_of_january_and_july_and_eight_in_the_morning(bu
 
 
 def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str, Any]) -> None:
-    for job in bundle["resources"]["jobs"].values():
+    for name, job in bundle["resources"]["jobs"].items():
         assert job["max_concurrent_runs"] == 1
         [task] = job["tasks"]
+        if name == "create_tables":
+            continue
         assert (ROOT / task["notebook_task"]["notebook_path"]).is_file()
     assert bundle["variables"]["runtime"]["default"] == RUNTIME
     assert set(NOTEBOOK_OF.values()) == set(NOTEBOOKS)
+
+
+def test_the_bundle_makes_the_schemas_the_volumes_and_the_tables(bundle: dict[str, Any], tmp_path: Path) -> None:
+    schemas = {item["name"] for item in bundle["resources"]["schemas"].values()}
+    assert schemas == {table.name.split(".")[1] for table in TABLES}
+    assert {bundle["variables"]["catalog"]["default"]} == {table.name.split(".")[0] for table in TABLES}
+    volumes = {item["name"] for item in bundle["resources"]["volumes"].values()}
+    assert DatabricksOptions().volume.rsplit("/", 1)[1] in volumes
+    [task] = bundle["resources"]["jobs"]["create_tables"]["tasks"]
+    wheel = task["python_wheel_task"]
+    entry = re.search(
+        rf'^{wheel["entry_point"]} = "([\w.]+):main"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert entry
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"warehouse": str(tmp_path / "warehouse")}))
+    arguments = {**wheel["named_parameters"], "config": str(tmp_path / "settings.yaml")}
+    command = [sys.executable, "-m", entry[1]]
+    done = subprocess.run(
+        [*command, *(f"--{name}={value}" for name, value in arguments.items())], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tables"] == [table.name for table in TABLES]
+    warehouse = DeltaWarehouse(tmp_path / "warehouse")
+    assert {warehouse.version(table) for table in TABLES} == {0}
+    assert {warehouse.rows(table) for table in TABLES} == {0}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

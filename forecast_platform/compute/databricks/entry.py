@@ -19,6 +19,7 @@ from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, failures_text
 from forecast_platform.settings import PREFIX, Settings, build
+from forecast_platform.warehouse.schemas import TABLES
 
 ACTIONS = ("train", "backfill", "infer")
 PARAMETERS = (
@@ -91,6 +92,16 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
     if report.failures:
         raise TaskFailedError(f"{action}: {len(report.failures)} steps have failed keys\n" + "\n".join(report.failures))
     return json.dumps({"action": action, "steps": report.steps})
+
+
+def create_tables(parameters: Mapping[str, str]) -> str:
+    """Create every table that does not exist yet; returns their names as JSON. Raises ParameterError."""
+    if set(parameters) - {"config"}:
+        raise ParameterError(f"parameters {', '.join(sorted(set(parameters) - {'config'}))}: tables takes config only")
+    warehouse = Platform.from_settings(settings_for(parameters)).warehouse
+    for table in TABLES:
+        warehouse.create(table)
+    return json.dumps({"action": "tables", "tables": [table.name for table in TABLES]})
 
 
 def settings_for(given: Mapping[str, str]) -> Settings:
@@ -212,8 +223,12 @@ def main() -> None:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
     action = parameters.pop("action", "")
-    work = chunk_task.run if action in chunk_task.ACTIONS else run
-    sys.stdout.write(work(action, parameters) + "\n")
+    if action == "tables":
+        said = create_tables(parameters)
+    else:
+        work = chunk_task.run if action in chunk_task.ACTIONS else run
+        said = work(action, parameters)
+    sys.stdout.write(said + "\n")
 
 
 if __name__ == "__main__":
