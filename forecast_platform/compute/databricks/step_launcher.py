@@ -30,8 +30,8 @@ from dagster._core.errors import raise_execution_interrupts
 from dagster._core.events import DagsterEventBatchMetadata
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.log_manager import DagsterLogManager
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
 from databricks.sdk import errors as sdk_errors
