@@ -238,6 +238,21 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
         assert not materialized(instance, "distributions", "naive")
 
 
+def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_without_it(shipping: Shipping) -> None:
+    shipping.workspace.dbfs_enabled = False
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    assert "Public DBFS root is disabled" in told
+    assert "set compute to databricks_serverless or databricks_classic" in told
+    # A launcher that cannot be made fails the run before any step; that is told too.
+    (shipping.root / "pytest-tmp").mkdir()
+    shipping.variables["TMPDIR"] = str(shipping.root / "pytest-tmp")
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    assert "set TMPDIR to another folder" in told
+    assert not shipping.workspace.jobs.runs
+
+
 @needs_sail
 def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shipping: Shipping) -> None:
     running = Running.start(shipping.root, shipping.variables)
