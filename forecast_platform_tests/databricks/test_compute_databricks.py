@@ -209,13 +209,9 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     with shipping.instance() as instance:
         statuses = [run.status.value for run in instance.get_runs() if run.job_name == "forecast"]
         assert sorted(statuses) == ["CANCELED", "FAILURE", "SUCCESS"]
-        [events] = [
-            instance.get_records_for_run(run.run_id).records
-            for run in instance.get_runs()
-            if run.status.value == "CANCELED"
-        ]
-        made = [record.event_log_entry for record in events]
-        assert not [entry for entry in made if entry.dagster_event and entry.dagster_event.is_step_materialization]
+        [canceled] = [run for run in instance.get_runs() if run.status.value == "CANCELED"]
+        made = [entry.dagster_event for entry in instance.all_logs(canceled.run_id) if entry.is_dagster_event]
+        assert not [event for event in made if event.step_key == "forecasts_naive" and event.is_step_materialization]
         assert "was left behind" in told_by_runs(instance)
 
 
@@ -225,7 +221,7 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     [
         (RunFault("cluster", code="QUOTA_EXCEEDED"), ("QUOTA_EXCEEDED", "raise the quota")),
         (RunFault("lost", seconds=1.0), ("Could not reach driver", "a larger driver_node_type")),
-        (RunFault("skipped"), ("SKIPPED", "submit it again")),
+        (RunFault("skipped"), ("SKIPPED", "another run of this job is going on")),
         (RunFault("task"), ("this failure was asked for", "Traceback")),
     ],
     ids=["cluster", "lost", "skipped", "task"],
@@ -240,6 +236,21 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
         assert text in told
     with shipping.instance() as instance:
         assert not materialized(instance, "distributions", "naive")
+
+
+def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_without_it(shipping: Shipping) -> None:
+    shipping.workspace.dbfs_enabled = False
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    assert "Public DBFS root is disabled" in told
+    assert "set compute to databricks_serverless or databricks_classic" in told
+    # A launcher that cannot be made fails the run before any step; that is told too.
+    (shipping.root / "pytest-tmp").mkdir()
+    shipping.variables["TMPDIR"] = str(shipping.root / "pytest-tmp")
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    assert "set TMPDIR to another folder" in told
+    assert not shipping.workspace.jobs.runs
 
 
 @needs_sail

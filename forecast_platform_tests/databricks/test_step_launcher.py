@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dagster import AssetKey, DagsterInstance, execute_job, reconstructable
 
+from forecast_platform.settings import load
 from forecast_platform_tests.databricks.conftest import NODE
-from forecast_platform_tests.databricks.launched.graph import local_job, shipped_job
+from forecast_platform_tests.databricks.launched.graph import flaky_job, local_job, shipped_job
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 
 if TYPE_CHECKING:
@@ -134,6 +135,38 @@ def test_permissions_are_granted_on_the_run_and_its_cluster(
         assert result.success
     kinds = {kind for (kind, _), granted in workspace.access.lists.items() if "traders" in granted}
     assert kinds == {"jobs", "clusters"}
+
+
+@pytest.mark.slow
+def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
+    workspace: Workspace, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    monkeypatch.setenv("FORECAST_PLATFORM_COMPUTE", "databricks")
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS", "0.2")
+    load.cache_clear()
+    tags = {"dagster/partition": "2024-01-02"}
+    with execute_job(
+        reconstructable(flaky_job),
+        instance,
+        run_config={"execution": {"config": {"in_process": {}}}},
+        tags=tags,
+        raise_on_error=False,
+    ) as result:
+        assert result.success, remote_output(workspace)
+    load.cache_clear()
+    record = instance.get_latest_materialization_event(AssetKey("flaky"))
+    assert record is not None
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.metadata["attempt"].value == 1
+    names = [made.name for made in workspace.jobs.runs.values()]
+    assert names == [f"forecast-platform step flaky {result.run_id}"] * 2
+    logs = "\n".join(str(entry.dagster_event) for entry in instance.all_logs(result.run_id))
+    assert "the share is not mounted" in logs
+    assert workspace.token not in logs
 
 
 def test_locally_the_same_key_holds_no_step_launcher(instance: DagsterInstance) -> None:

@@ -18,6 +18,11 @@ MENDS = (
         "a library could not be installed: deploy again; check databricks.packages, and that an index is reached",
     ),
     (
+        r"DBFS root is disabled",
+        "this workspace has DBFS switched off: set compute to databricks_serverless or databricks_classic, which do "
+        "without it, or have an admin enable DBFS root and mounts",
+    ),
+    (
         r"maximum concurrent runs",
         "another run of this job is going on: wait for it, or cancel it with `forecast-platform databricks cancel`",
     ),

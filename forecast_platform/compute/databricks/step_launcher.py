@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -30,14 +31,15 @@ from dagster._core.errors import raise_execution_interrupts
 from dagster._core.events import DagsterEventBatchMetadata
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.log_manager import DagsterLogManager
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
 from databricks.sdk import errors as sdk_errors
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
+from forecast_platform.compute.databricks.mends import suggest
 from forecast_platform.compute.databricks.monitor import ENDED, cancel, error_text, errors, life_of, result_of
 from forecast_platform.compute.databricks.step_config import (
     Family,
@@ -114,14 +116,21 @@ class StepRuns(DatabricksPySparkStepLauncher):
             "run_name": run_name(step, run_id),
             "idempotency_token": f"forecast-platform-{token}",
         }
-        yield from super().launch_step(step_context)
+        try:
+            yield from super().launch_step(step_context)
+        except sdk_errors.DatabricksError as error:
+            told = self.connection.redact(str(error))
+            raise DatabricksError(f"shipping {step} to {self.connection.host}: {told}\n{suggest(told)}") from None
 
     def step_events_iterator(
         self, step_context: StepExecutionContext, step_key: str, databricks_run_id: int
     ) -> Iterator[DagsterEvent]:
         """The step's events, as they come, until the run has ended. Raises DatabricksError where they lack an end."""
-        yield self.get_databricks_run_dagster_event(step_context, databricks_run_id)
+        looking = f"looking at run {databricks_run_id}"
         look = partial(self.connection.client.jobs.get_run, databricks_run_id)
+        yield self.connection.call(
+            looking, lambda: self.get_databricks_run_dagster_event(step_context, databricks_run_id)
+        )
         seen = 0
         concluded = False
         began = time.monotonic()
@@ -129,13 +138,13 @@ class StepRuns(DatabricksPySparkStepLauncher):
             while True:
                 with raise_execution_interrupts():
                     time.sleep(self.databricks_runner.poll_interval_sec)
-                    run = self.connection.call(f"looking at run {databricks_run_id}", look)
+                    run = self.connection.call(looking, look)
                     # After the state: what an ended run reports is complete.
                     events = self._events(step_context, step_key)
                 for event in self._store(step_context, events[seen:]):
                     concluded = concluded or event.event_type in _CONCLUDED
                     yield event
-                seen = len(events)
+                seen = max(seen, len(events))
                 if life_of(run) in ENDED:
                     break
                 if time.monotonic() - began > self.databricks_runner.max_wait_time_sec:
@@ -143,7 +152,10 @@ class StepRuns(DatabricksPySparkStepLauncher):
         except DagsterExecutionInterruptedError:
             # Its end is waited for: a run that starts now must not meet it in the tables.
             step_context.log.info(f"Cancelling Databricks run {databricks_run_id}.")
-            cancel(self.connection, databricks_run_id)
+            try:
+                cancel(self.connection, databricks_run_id)
+            except DatabricksError as error:
+                step_context.log.warning(f"Databricks run {databricks_run_id} may go on still: {error}")
             raise
         if not concluded:
             raise DatabricksError(self._why(databricks_run_id, result_of(run)))
@@ -162,10 +174,13 @@ class StepRuns(DatabricksPySparkStepLauncher):
             stream.write(self.connection.redact(text))
 
     def _events(self, step_context: StepExecutionContext, step_key: str) -> Sequence[EventLogEntry]:
-        found: Sequence[EventLogEntry] = self.connection.call(
-            f"reading the events of {step_key}",
-            lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
-        )
+        try:
+            found: Sequence[EventLogEntry] = self.connection.call(
+                f"reading the events of {step_key}",
+                lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
+            )
+        except (EOFError, OSError, zlib.error):
+            return []  # half written: whole at the next look
         return found
 
     def _store(self, step_context: StepExecutionContext, events: Sequence[EventLogEntry]) -> Iterator[DagsterEvent]:

@@ -9,6 +9,7 @@ from dagster import (
     Definitions,
     JobDefinition,
     MaterializeResult,
+    RetryPolicy,
     asset,
     define_asset_job,
 )
@@ -27,9 +28,17 @@ def heavy(context: AssetExecutionContext) -> MaterializeResult:
     return MaterializeResult(metadata={"runtime": runtime, "password": len(os.environ.get("PASSWORD", ""))})
 
 
-def _job(launcher: Any) -> JobDefinition:
+@asset(partitions_def=DAYS, required_resource_keys={"pyspark_step_launcher"}, retry_policy=RetryPolicy(max_retries=1))
+def flaky(context: AssetExecutionContext) -> MaterializeResult:
+    """Fails at its first attempt, for a reason that may pass."""
+    if context.retry_number == 0:
+        raise OSError("the share is not mounted")
+    return MaterializeResult(metadata={"attempt": context.retry_number})
+
+
+def _job(launcher: Any, shipped: Any = heavy) -> JobDefinition:
     job = define_asset_job("shipped", selection="*")
-    graph = Definitions(assets=[heavy], jobs=[job], resources={"pyspark_step_launcher": launcher})
+    graph = Definitions(assets=[shipped], jobs=[job], resources={"pyspark_step_launcher": launcher})
     return graph.resolve_job_def("shipped")
 
 
@@ -38,6 +47,14 @@ def shipped_job() -> JobDefinition:
     from dagster_databricks import databricks_pyspark_step_launcher
 
     return _job(databricks_pyspark_step_launcher)
+
+
+def flaky_job() -> JobDefinition:
+    """The flaky asset under the platform's own launcher, which on the cluster is none."""
+    from forecast_platform.compute.step_launchers import TRAINING, step_launcher_resources
+    from forecast_platform.settings import load
+
+    return _job(step_launcher_resources(load())[TRAINING], flaky)
 
 
 def local_job() -> JobDefinition:
