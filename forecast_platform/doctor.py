@@ -294,10 +294,10 @@ CHECKS: tuple[Check, ...] = (
     tables,
     tracking,
     dagster,
+    databricks,
     definitions,
     ports,
     services,
-    databricks,
     machine,
     clock,
 )

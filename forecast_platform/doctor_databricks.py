@@ -42,6 +42,9 @@ def databricks(settings: Settings) -> Iterator[Finding]:
     if settings.compute == "databricks":
         yield from _shipping(settings)
         yield from _dbfs(connection)
+    else:
+        yield from _deployed(connection)
+        yield from _volume(connection)
 
 
 def _secrets(connection: Connection) -> Iterator[Finding]:
@@ -126,6 +129,46 @@ def _dbfs(connection: Connection) -> Iterator[Finding]:
         yield Finding("dbfs", "ok", f"dbfs:{connection.options.staging} can be written, read and removed")
     else:
         yield Finding("dbfs", "FAIL", f"dbfs:{path} came back other than it was written", _NO_DBFS)
+
+
+def _deployed(connection: Connection) -> Iterator[Finding]:
+    from forecast_platform.compute.databricks.connection import DatabricksError
+    from forecast_platform.compute.databricks.deploy import current_deployment
+
+    try:
+        deployed = current_deployment(connection)
+    except DatabricksError as error:
+        yield _fault("deployment", error, "forecast-platform databricks deploy")
+        return
+    yield Finding("deployment", "ok", f"forecast-platform {deployed.version}, the code that is here")
+
+
+def _volume(connection: Connection) -> Iterator[Finding]:
+    """A small file written to, read from and removed from the volume through which runs report."""
+    from forecast_platform.compute.databricks.connection import DatabricksError
+    from forecast_platform.compute.databricks.pipes import Volume
+
+    volume = Volume(connection)
+    where = connection.options.volume
+    folder = f"{where}/doctor-{uuid.uuid4().hex}"
+    try:
+        volume.make(folder)
+        volume.write(f"{folder}/probe", b"probe")
+        read = volume.read(f"{folder}/probe")
+        volume.remove(folder)
+    except DatabricksError as error:
+        yield _fault("volume", error, "make the volume, or name another in databricks.volume")
+        return
+    if read == b"probe":
+        yield Finding("volume", "ok", f"{where} takes and gives files")
+    else:
+        yield Finding("volume", "FAIL", f"{where} gave back {read!r} for b'probe'", "use another volume")
+
+
+def _fault(name: str, error: Exception, otherwise: str) -> Finding:
+    """What is wrong, and the message's own mend where it has one."""
+    found, _, mend = str(error).partition("\n")
+    return Finding(name, "FAIL", found, mend.replace("\n", " ") or otherwise)
 
 
 def _line(error: Exception) -> str:

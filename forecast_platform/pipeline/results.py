@@ -46,6 +46,7 @@ class Outcome:
     def add(self, part: Outcome) -> None:
         """Take over what another outcome of the same series and model came to."""
         self.written |= part.written
+        self.skipped |= part.skipped
         self.failed |= part.failed
         self.rows += part.rows
         self.notes += part.notes

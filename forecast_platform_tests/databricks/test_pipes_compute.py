@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from dagster import Failure
 
+from forecast_platform.doctor_databricks import databricks
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import VERSION_TAG, Platform
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
@@ -61,6 +62,34 @@ def test_a_step_is_refused_before_any_run_where_nothing_or_other_code_is_deploye
     assert not workspace.jobs.runs
     assert not world.dates()
     assert "MATERIALIZED" not in world.partitions()
+
+
+def test_a_step_without_credentials_is_refused_without_another_try(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    finished = world.forecast()
+    assert finished.status == "FAILURE"
+    assert "no usable Databricks credentials" in finished.messages[0]
+    assert not any(
+        entry.dagster_event and entry.dagster_event.is_step_up_for_retry for entry in world.events(finished.run_id)
+    )
+
+
+def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:
+    def found() -> list[tuple[str, str]]:
+        return [(one.name, one.level) for one in databricks(world.settings)]
+
+    there = [("databricks", "ok"), ("cluster", "ok"), ("deployment", "ok")]
+    assert found() == [*there, ("volume", "ok")]
+    assert not list(workspace.local(MESSAGES).iterdir())
+    workspace.faults.add(_refused_volume())
+    assert found() == [*there, ("volume", "FAIL")]
+    workspace.tokens.clear()
+    [refused] = databricks(world.settings)
+    assert (refused.level, "DATABRICKS_TOKEN" in refused.mend) == ("FAIL", True)
+    world.compute = "local"
+    assert not found()
 
 
 def test_a_call_without_a_dagster_step_says_so(world: World) -> None:
@@ -159,6 +188,22 @@ def test_each_window_is_a_run_and_overwrite_makes_dates_anew(world: World, works
     assert len(workspace.jobs.runs) == 4
     np.testing.assert_array_equal(world.paths(), first)
     assert world.dates() == {day(text) for text in ("2017-12-30", "2017-12-31", "2018-01-01", "2018-01-02")}
+
+
+@pytest.mark.slow
+def test_a_backfill_from_the_command_line_trains_forecasts_and_scores(
+    world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecast_platform import settings
+    from forecast_platform.cli import main
+
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(world.config()))
+    settings.load.cache_clear()
+    chosen = ["--commodity", "Alpha", "--models", "naive", "--model-version-tag", "v2"]
+    assert main(["backfill", *chosen, "--start-date", FIRST, "--end-date", LAST, "--train"]) == 0, capsys.readouterr()
+    assert [run.tasks[0].key for run in workspace.jobs.runs.values()] == ["fit", "chunk"]
+    assert world.dates() == set(days(FIRST, LAST))
+    settings.load.cache_clear()
 
 
 @pytest.mark.slow

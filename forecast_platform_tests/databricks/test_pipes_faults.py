@@ -123,6 +123,19 @@ def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again
 
 
 @pytest.mark.slow
+def test_a_chunk_that_fails_leaves_the_others_their_keys(world: World, workspace: Workspace) -> None:
+    world.options["concurrent_runs"] = 1
+    workspace.faults.add(RunFault("task"))
+    finished = world.forecast("2017-12-31", "2018-01-01")
+    assert finished.status == "FAILURE"
+    assert len(workspace.jobs.runs) == 2
+    [written] = world.dates()
+    [lost] = {day("2017-12-31"), day("2018-01-01")} - {written}
+    assert world.partitions() == {"MATERIALIZED": {f"{written}|Alpha"}, "FAILED": {f"{lost}|Alpha"}}
+    assert f"{lost}: Databricks run" in finished.messages[0]
+
+
+@pytest.mark.slow
 def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_are_kept(
     world: World, workspace: Workspace
 ) -> None:
