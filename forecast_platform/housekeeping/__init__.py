@@ -43,6 +43,6 @@ def require_folder(settings: Settings, what: str) -> None:
     if settings.tables != "folder":
         raise HousekeepingError(
             f"{what}: the tables are in Unity Catalog ({settings.unity.catalog}), not in a folder. There a copy is "
-            "CREATE TABLE ... DEEP CLONE, an earlier version is RESTORE TABLE ... TO VERSION AS OF, and a dropped table "
-            "comes back with UNDROP TABLE (docs/databricks.md, Unity Catalog)"
+            "CREATE TABLE ... DEEP CLONE, an earlier version RESTORE TABLE ... TO VERSION AS OF, and UNDROP TABLE "
+            "brings back a dropped table (docs/databricks.md, Unity Catalog)"
         )
