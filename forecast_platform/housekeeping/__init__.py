@@ -18,10 +18,14 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
     """Hold the lock that backup, restore and maintenance share: each assumes that none of the others runs.
 
     The lock lies beside the warehouse, so that it survives a restore that swaps the folder. A killed process lets it
-    go. Raises HousekeepingError where it is still held after `timeout` seconds.
+    go. Raises HousekeepingError where it is still held after `timeout` seconds. Tables in Unity Catalog need no lock:
+    the engine orders its own statements.
     """
     from filelock import FileLock, Timeout
 
+    if settings.tables != "folder":
+        yield
+        return
     path = lock_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

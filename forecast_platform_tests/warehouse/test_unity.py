@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from forecast_platform.compute.spark_session import SparkUnavailableError
@@ -109,6 +110,17 @@ def test_a_test_catalog_lies_beside_the_production_one(lakehouse: Lakehouse) -> 
     real, test = unity(lakehouse.remote), unity(lakehouse.remote, catalog="commodity_test")
     test.replace(FORECAST_METADATA, metadata("a", days(1, 3)), where("a", days(1, 3)))
     assert (test.rows(FORECAST_METADATA), real.rows(FORECAST_METADATA)) == (3, 0)
+
+
+def test_times_are_the_same_instants_whatever_the_session_s_zone(lakehouse: Lakehouse) -> None:
+    warehouse, other = unity(lakehouse.remote), unity(lakehouse.remote)
+    other.session.conf.set("spark.sql.session.timeZone", "America/Los_Angeles")
+    moment = dt.datetime(2020, 3, 8, 10, 30, 0, 5, tzinfo=dt.timezone.utc)
+    row = {"commodity": "x", "model_name": "m", "model_version": "v", "valid_from": moment, "by": "b", "why": "w"}
+    rows = pa.Table.from_pylist([row], schema=CHAMPIONS.arrow_schema())
+    for one, two in ((warehouse, other), (other, warehouse)):
+        one.replace(CHAMPIONS, rows, {"commodity": "x"})
+        assert two.read(CHAMPIONS, where={"valid_from": moment}).equals(rows)
 
 
 def test_a_table_of_an_earlier_version_says_migrate_and_migrate_adds_what_may_be_null(lakehouse: Lakehouse) -> None:
