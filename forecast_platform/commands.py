@@ -169,7 +169,7 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
     series = list(settings.series_names)
     say(
         f"source {settings.source}, series {', '.join(series)}, models {', '.join(chosen)}\n"
-        f"tables in {settings.warehouse}"
+        f"tables in {settings.warehouse if settings.tables == 'folder' else settings.unity.catalog}"
     )
     series, good = operations.ingest(series)
     last = last_forecastable(operations, series)

@@ -62,6 +62,11 @@ def tables(settings: Settings) -> Iterator[Finding]:
     """Each table that exists opens, has all of its files, and has the schema of this version."""
     from forecast_platform.warehouse.schemas import TABLES
 
+    if settings.tables == "unity_catalog":
+        from forecast_platform.doctor_unity import unity_tables
+
+        yield from unity_tables(settings)
+        return
     absent = []
     for table in TABLES:
         path = settings.warehouse.joinpath(*table.name.split("."))

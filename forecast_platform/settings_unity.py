@@ -27,7 +27,7 @@ class UnityOptions(BaseModel):
     volume: str | None = Field(
         default=None,
         description="Volume for large models, reports and what Spark's workers hand over, catalog.schema.name such as "
-        "commodity.forecast.platform; `warehouse` is its folder where unset.",
+        "commodity.forecast.platform; on a cluster `warehouse` is its folder where unset.",
     )
     clustering: Literal["partition", "liquid"] = Field(
         default="partition", description="Layout of new tables: PARTITIONED BY, or CLUSTER BY (liquid clustering)."
@@ -67,10 +67,18 @@ class UnityOptions(BaseModel):
 
 
 def default_folder(data: dict[str, Any]) -> dict[str, Any]:
-    """`warehouse` is the volume's folder where only the volume is named. `data`: settings as given."""
+    """Where volumes are mounted, `warehouse` is the named volume's folder unless it is set. `data`: settings as given.
+
+    Elsewhere it stays the usual folder, so that one file of settings serves a laptop and a cluster.
+    """
     unity = data.get("unity")
     volume = unity.get("volume") if isinstance(unity, dict) else getattr(unity, "volume", None)
-    if data.get("tables") == "unity_catalog" and isinstance(volume, str) and not data.get("warehouse"):
+    if (
+        data.get("tables") == "unity_catalog"
+        and isinstance(volume, str)
+        and not data.get("warehouse")
+        and VOLUMES.is_dir()
+    ):
         return {**data, "warehouse": VOLUMES.joinpath(*volume.split("."))}
     return data
 

@@ -56,14 +56,13 @@ def examine(asked: Request, target: Target) -> dict[str, Finding]:
     wanted = set(active) if asked.keys is None else set(active) & set(asked.keys[target.series])
     chosen = {start: active[start] for start in sorted(wanted)}
     metrics = {start: json.loads(row["parameters"]).get("metrics") or {} for start, row in chosen.items()}
+    texts = {start: _text(platform.settings, row) for start, row in chosen.items()}
     expected = expected_windows(platform, target.series)
     # From the first window that was ever trained: who starts with the newest does not owe the years before.
     expected = [start for start in expected if start >= min(active)] if active else expected[-1:]
     return {
         WINDOWS: rules.windows_complete(target, list(active), expected),
-        FINITE: rules.finite_parameters(
-            target, {start: _text(platform.settings, row) for start, row in chosen.items()}
-        ),
+        FINITE: rules.finite_parameters(target, texts),
         HOLDOUT: rules.holdout_skill(target, metrics),
     }
 

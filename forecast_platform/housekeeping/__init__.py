@@ -18,10 +18,14 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
     """Hold the lock that backup, restore and maintenance share: each assumes that none of the others runs.
 
     The lock lies beside the warehouse, so that it survives a restore that swaps the folder. A killed process lets it
-    go. Raises HousekeepingError where it is still held after `timeout` seconds.
+    go. Raises HousekeepingError where it is still held after `timeout` seconds. Tables in Unity Catalog need no lock:
+    the engine orders its own statements.
     """
     from filelock import FileLock, Timeout
 
+    if settings.tables != "folder":
+        yield
+        return
     path = lock_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -43,6 +47,6 @@ def require_folder(settings: Settings, what: str) -> None:
     if settings.tables != "folder":
         raise HousekeepingError(
             f"{what}: the tables are in Unity Catalog ({settings.unity.catalog}), not in a folder. There a copy is "
-            "CREATE TABLE ... DEEP CLONE, an earlier version is RESTORE TABLE ... TO VERSION AS OF, and a dropped table "
-            "comes back with UNDROP TABLE (docs/databricks.md, Unity Catalog)"
+            "CREATE TABLE ... DEEP CLONE, an earlier version RESTORE TABLE ... TO VERSION AS OF, and UNDROP TABLE "
+            "brings back a dropped table (docs/databricks.md, Unity Catalog)"
         )

@@ -114,9 +114,10 @@ def _compare(
             if column.nullable or default is not None:
                 one.add.append(column)
             else:
+                declare = ", or declare a default in housekeeping/migrate.py" if partitioned is not None else ""
                 one.refused.append(
                     f"column {column.name} must not be null and has no default for the rows that are there: move the "
-                    "table aside and make it anew (backfill), or declare a default in housekeeping/migrate.py"
+                    f"table aside and make it anew (backfill){declare}"
                 )
             continue
         stored, wanted = there[column.name], _DELTA_TYPES[column.type]

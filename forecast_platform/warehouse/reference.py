@@ -11,8 +11,9 @@ _HEAD = """\
 
 Written from `forecast_platform/warehouse/schemas.py` by `python3 tasks.py docs`; change it there.
 
-Every table is a Delta table. Locally it lies in the warehouse folder under `catalog/schema/table`; any Delta reader
-opens it, and `forecast_platform.read` hands out what a trading program needs. Every write replaces exactly the keys
+Every table is a Delta table. Locally it lies in the warehouse folder under `catalog/schema/table`, where any Delta
+reader opens it; with `tables: unity_catalog` it is a managed table of Unity Catalog ([databricks](databricks.md)).
+`forecast_platform.read` hands out what a trading program needs. Every write replaces exactly the keys
 that it names, in one commit. `date` is a calendar day, `timestamp` is UTC with microseconds, `int` has 32 bits,
 `float` 64 and `float32` 32.
 

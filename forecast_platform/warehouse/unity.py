@@ -193,9 +193,15 @@ class UnityWarehouse:
                 f"{table.name}: the write failed, nothing of it was kept; it has no column {', '.join(lacking)}: run "
                 "`forecast-platform migrate`"
             )
+        if set(names) - set(stored):
+            self._write(table, {}, lambda: self._widen(table, names))
+
+    def _widen(self, table: Table, names: Sequence[str]) -> None:
+        """Add the covariates that are not there yet; another writer may have added some since it was last looked."""
+        stored = self.stored_columns(table) or []
         new = [Column(name, "float", "Declared covariate.") for name in names if name not in stored]
         if new:
-            self.add_columns(table, new)
+            self.dialect.add_columns(self.session, self.name(table), new)
 
     def _insert(self, table: Table, frame: Any, names: Sequence[str], where: Where) -> None:
         """One statement, one commit. Never partitionOverwriteMode: sail replaces the whole table."""

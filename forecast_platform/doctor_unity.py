@@ -1,0 +1,65 @@
+"""The part of `forecast-platform doctor` that looks at Unity Catalog: session, tables, volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from forecast_platform.doctor_stores import Finding
+from forecast_platform.settings import PREFIX, Settings
+
+_GRANTS = "docs/databricks.md, Unity Catalog, lists the grants; `forecast-platform migrate` adds missing columns"
+
+
+def unity_tables(settings: Settings) -> Iterator[Finding]:
+    """There is a session, each table that exists opens and has this version's schema, the volume is named."""
+    from forecast_platform.compute.spark_session import SparkUnavailableError
+    from forecast_platform.housekeeping.migrate import plan
+    from forecast_platform.pipeline.platform import Platform
+    from forecast_platform.warehouse.base import WarehouseError
+    from forecast_platform.warehouse.schemas import TABLES
+    from forecast_platform.warehouse.unity import UnityWarehouse
+
+    yield from _volume(settings)
+    warehouse = Platform.from_settings(settings).warehouse
+    assert isinstance(warehouse, UnityWarehouse)  # noqa: S101 - the settings say so
+    try:
+        engine = type(warehouse.dialect).__name__
+    except SparkUnavailableError as error:
+        what, _, mend = str(error).partition(": ")
+        yield Finding("spark", "FAIL", what, mend)
+        return
+    yield Finding("spark", "ok", f"a session of {type(warehouse.session).__module__}, statements as of {engine}")
+    absent = []
+    for table in TABLES:
+        name = warehouse.name(table)
+        try:
+            version = warehouse.version(table)
+            needs = plan(warehouse, [table])
+        except WarehouseError as error:
+            yield Finding("tables", "FAIL", str(error), _GRANTS)
+            continue
+        if version is None:
+            absent.append(name)
+        elif needs:
+            lacking = ", ".join(column.name for column in needs[0].add)
+            found = "; ".join([*([f"no column {lacking}"] if lacking else []), *needs[0].refused])
+            yield Finding("tables", "FAIL", f"{name}: {found}", _GRANTS)
+        else:
+            yield Finding("tables", "ok", f"{name}: version {version}, schema as defined")
+    if absent:
+        yield Finding("tables", "ok", f"not there yet: {', '.join(absent)}")
+
+
+def _volume(settings: Settings) -> Iterator[Finding]:
+    from forecast_platform.pipeline import artifacts
+
+    folder = artifacts.root(settings)
+    if settings.unity.volume is not None:
+        yield Finding("volume", "ok", f"large models go to {folder}")
+        return
+    yield Finding(
+        "volume",
+        "WARN",
+        f"large models go to {folder}, which other machines that read the tables may not see",
+        f"name a volume, such as {PREFIX}UNITY__VOLUME={settings.unity.catalog}.forecast.platform",
+    )
