@@ -102,6 +102,11 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _selection(plan)
     _span(plan)
     plan.add_argument("--overwrite", action="store_true", help="as if the backfill were to replace what is there")
+    plan.add_argument(
+        "--ui",
+        action="store_true",
+        help="also say which runs the UI would launch for these dates (years of them take it minutes)",
+    )
     plan.set_defaults(command=_plan)
 
     compare = commands.add_parser("compare", help="which of two versions is better, by how much, how sure")

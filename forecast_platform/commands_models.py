@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from collections.abc import Sequence
 
 from forecast_platform.commands import last_forecastable, say
 from forecast_platform.operations import Operations, UsageError, missing_text
@@ -137,12 +138,46 @@ def plan(settings: Settings, options: argparse.Namespace) -> bool:
     say(f"\nruns: {sum(planned.runs.values())} ({runs})")
     say(f"time: {_seconds(planned.seconds)}")
     _say_disk(settings, planned.stored_bytes, planned.free_bytes)
+    if options.ui:
+        _say_ui(settings, series, models, dates, looking.windows(first, last))
     if planned.complete:
         return True
     lacking = {(item.series, item.model): list(item.missing_windows) for item in planned.models if item.missing_windows}
     *lines, _ = missing_text(lacking, settings, version).splitlines()
     say("\n".join([*lines, "or launch the backfill with --train"]))
     return False
+
+
+def _say_ui(
+    settings: Settings,
+    series: Sequence[str],
+    models: Sequence[str],
+    dates: Sequence[dt.date],
+    windows: Sequence[dt.date],
+) -> None:
+    """The runs of the UI's backfills of the same keys: a table family at a time, and all of them marked at once."""
+    from forecast_platform.assets import forecast, ingest, score, train
+    from forecast_platform.definitions import build_definitions
+    from forecast_platform.ui_runs import ui_runs
+
+    definitions = build_definitions(settings)
+    forecasts = [key(model) for model in models for key in (forecast.paths_key, forecast.points_key)]
+    trained, scores = ([part.key(model) for model in models] for part in (train, score))
+    marked = {
+        "trained_models": (trained, windows),
+        "distributions and point_forecasts": ([*forecasts, forecast.ACTUALS_KEY], dates),
+        "forecast_metadata": (scores, windows),
+        "unified_data, trained_models, distributions and point_forecasts at once": (
+            [ingest.KEY, *trained, *forecasts],
+            dates,
+        ),
+    }
+    say("\nin the UI, where these assets are marked (docs/backfills.md):")
+    for names, (assets, wanted) in marked.items():
+        found = ui_runs(definitions, assets, wanted, series)
+        say(f"{names}: {len(found)} run{'' if len(found) == 1 else 's'}")
+        for run in found:
+            say(f"  {run}")
 
 
 def _say_disk(settings: Settings, added: int, free: int) -> None:

@@ -21,9 +21,12 @@ SERIES = ("Alpha", "Beta")
 MODELS = ("naive", "random_walk")
 
 
-def write_landing(folder: Path, *, last: dt.date = LAST, seed: int = 7) -> Path:
-    """Two correlated series, VIX and one region's weather, from FIRST to `last`; the same values for any `last`."""
-    days = sessions("XNYS", FIRST, LAST)
+def write_landing(
+    folder: Path, *, last: dt.date | None = None, seed: int = 7, span: tuple[dt.date, dt.date] = (FIRST, LAST)
+) -> Path:
+    """Two correlated series, VIX and one region's weather, over `span` cut at `last`, the same for any `last`."""
+    last = last or span[1]
+    days = sessions("XNYS", *span)
     rng = np.random.default_rng(seed)
     common = rng.standard_t(5, len(days)) * 0.012
     market = folder / "market"
@@ -35,7 +38,7 @@ def write_landing(folder: Path, *, last: dt.date = LAST, seed: int = 7) -> Path:
         frame[frame.date <= pd.Timestamp(last)].to_csv(market / f"{name.lower()}.csv", index=False)
     macro = pd.DataFrame({"date": days, "vix": np.round(15 + 5 * np.abs(rng.standard_normal(len(days))), 3)})
     macro[macro.date <= pd.Timestamp(last)].to_csv(folder / "macro.csv", index=False)
-    every = pd.date_range(FIRST, LAST)
+    every = pd.date_range(*span)
     season = 20 + 8 * np.sin(2 * np.pi * every.dayofyear.to_numpy() / 365.25)
     weather = pd.DataFrame(
         {

@@ -14,7 +14,6 @@ from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.reading import (
     forecast_dates,
     sample_from_paths,
-    stored_keys,
     stored_paths,
     stored_points,
     surroundings,
@@ -104,8 +103,7 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
     if not dates:
         return {name: [target.good(dates=0)] for name in (VALID, LEAKAGE, PLAUSIBLE)}
     n_paths = platform.settings.n_paths
-    stored = stored_paths(platform, target, dates)
-    keys = stored_keys(platform, target, dates)
+    stored, keys = stored_paths(platform, target, dates)
     days, last = keys["forecast_date"], keys["last_observed_date"]
     windows = np.array(platform.frequency.starts(min(dates), max(dates)), "datetime64[D]")
     starts = windows[np.searchsorted(windows, days, side="right") - 1]

@@ -27,6 +27,9 @@ PART_DATES = 184
 SAMPLED_DATES = 12
 """Dates whose statistics are computed anew from the paths: enough to see any systematic difference."""
 
+_IDENTITY = ("forecast_date", "data_cutoff_date", "training_cutoff_date", "last_observed_date")
+_LEAKS = "has_data_leakage"
+
 _MEANING = dict(zip(STATISTICS, ("mean", "std", "lower_95", "lower_80", "median", "upper_80", "upper_95"), strict=True))
 
 
@@ -52,36 +55,39 @@ class StoredPaths:
         return dates[good], day_1[rows].reshape(-1, n_paths), day_14[rows].reshape(-1, n_paths)
 
 
-def stored_paths(platform: Platform, target: Target, dates: Sequence[dt.date]) -> StoredPaths:
-    """The rows of these dates, half a year read at a time."""
-    parts = []
+def stored_paths(
+    platform: Platform, target: Target, dates: Sequence[dt.date]
+) -> tuple[StoredPaths, dict[str, NDArray[Any]]]:
+    """The rows of these dates, half a year read at a time; and what identifies the inputs of each stored date."""
+    parts, firsts = [], []
     for begin in range(0, len(dates), PART_DATES):
         where = keys_of(target.series, target.model, target.version, dates[begin : begin + PART_DATES], by_month=True)
-        rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+        rows = platform.warehouse.read(DISTRIBUTIONS, ["path_id", *_IDENTITY, _LEAKS, *DAY_COLUMNS], where)
         columns = [_floats(rows, name) for name in DAY_COLUMNS]
+        path_ids = rows["path_id"].to_numpy().astype(np.int64)
+        firsts.append(rows.select([*_IDENTITY, _LEAKS]).filter(_mask(path_ids == 0)))
         # Copies: a view would keep all fourteen columns of every part alive.
         parts.append(
             (
                 dates_of(rows, "forecast_date"),
-                rows["path_id"].to_numpy().astype(np.int64),
+                path_ids,
                 finite_rows(columns),
                 columns[0].copy(),
                 columns[-1].copy(),
             )
         )
     if not parts:
-        empty = np.empty(0, np.float32)
-        return StoredPaths(np.empty(0, "datetime64[D]"), np.empty(0, np.int64), np.empty(0, bool), empty, empty)
-    return StoredPaths(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        raise ValueError(f"{target}: no dates to read")
+    return StoredPaths(*(np.concatenate(values) for values in zip(*parts, strict=True))), _identities(firsts)
 
 
-def stored_keys(platform: Platform, target: Target, dates: Sequence[dt.date]) -> dict[str, NDArray[Any]]:
-    """One row a stored date, ascending: forecast_date and what identifies its inputs."""
-    columns = ["forecast_date", "data_cutoff_date", "training_cutoff_date", "last_observed_date"]
-    where = {**keys_of(target.series, target.model, target.version, dates, by_month=True), "path_id": 0}
-    rows = platform.warehouse.read(DISTRIBUTIONS, [*columns, "has_data_leakage"], where).sort_by("forecast_date")
-    found: dict[str, NDArray[Any]] = {name: dates_of(rows, name) for name in columns}
-    found["has_data_leakage"] = rows["has_data_leakage"].to_numpy(zero_copy_only=False).astype(bool)
+def _identities(firsts: Sequence[pa.Table]) -> dict[str, NDArray[Any]]:
+    """One row a stored date, ascending."""
+    import pyarrow as pa
+
+    rows = pa.concat_tables(firsts).sort_by("forecast_date")
+    found: dict[str, NDArray[Any]] = {name: dates_of(rows, name) for name in _IDENTITY}
+    found[_LEAKS] = rows[_LEAKS].to_numpy(zero_copy_only=False).astype(bool)
     return found
 
 

@@ -120,9 +120,19 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
                 expected = min(due, platform.series_table(series).last_observed + _DAY)
             except NoDataError:
                 expected = due
+        used = {name for owner, name, _ in newest if owner == series}
         for model in settings.models:
+            if not settings.automated and used and model not in used:
+                # Nothing runs by itself here, and whoever ran the others left this one out.
+                yield _unused(series, model)
+                continue
             for version in (settings.model_version, *settings.active_versions):
                 yield _forecast(series, model, version, newest.get((series, model, version)), expected)
+
+
+def _unused(series: str, model: str) -> Fact:
+    mend = f"`forecast-platform backfill --train --commodity {series} --models {model}` makes its forecasts"
+    return Fact(f"forecast {series} {model}", "good", f"not in use; {mend}")
 
 
 def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date) -> Fact:

@@ -54,6 +54,15 @@ def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
     assert facts["forecast Beta naive v1.0"].state == "good"
 
 
+def test_a_model_that_was_never_used_is_no_fault_where_nothing_runs_by_itself(root: Path) -> None:
+    models = ("naive", "random_walk", "auto_ets")
+    found = _facts(_at(root, "2018-03-31T20:00", models=models, automation=False))
+    assert found["forecast Alpha auto_ets"].state == "good"
+    assert "not in use; `forecast-platform backfill --train" in found["forecast Alpha auto_ets"].text
+    assert found["forecast Alpha naive v1.0"].state == "good"
+    assert _facts(_at(root, "2018-03-31T20:00", models=models))["forecast Alpha auto_ets v1.0"].state == "bad"
+
+
 def test_late_data_warn_and_stale_data_are_bad(root: Path) -> None:
     assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha"].state == "warn"
     found = _facts(_at(root, "2018-04-09T20:00"))["data Alpha"]

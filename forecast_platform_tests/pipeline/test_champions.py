@@ -16,7 +16,6 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
-from forecast_platform.settings import load
 from forecast_platform_tests.worlds import MODELS, settings_for
 
 NEWEST = dt.date(2018, 3, 30)
@@ -196,27 +195,6 @@ def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platfor
 
 def test_the_same_forecasts_are_told_to_be_the_same() -> None:
     assert Duel(100, 2.0, 2.0, 1.0, 0.8, 0.8).verdict("A", "B") == "A and B are the same"
-
-
-@pytest.fixture
-def shell(ready: Platform, monkeypatch: pytest.MonkeyPatch):
-    """Runs a command as a shell would, over the same platform."""
-    settings = ready.settings
-    values = {
-        "SOURCE": "landing",
-        "LANDING": str(settings.landing),
-        "WAREHOUSE": str(settings.warehouse),
-        "MODELS": '["naive", "random_walk"]',
-        "LOOKBACK_YEARS": "3",
-        "START_DATE": "2017-07-01",
-        "N_PATHS": "200",
-        "MIN_FREE_GB": "0",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(f"FORECAST_PLATFORM_{name}", value)
-    load.cache_clear()
-    yield lambda *arguments: cli.main(list(arguments))
-    load.cache_clear()
 
 
 def test_promote_and_rollback_from_a_shell(shell, ready: Platform, capsys: pytest.CaptureFixture[str]) -> None:

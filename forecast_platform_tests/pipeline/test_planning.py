@@ -109,28 +109,9 @@ def test_days_that_would_be_ingested_first_are_told(platform: Platform) -> None:
     assert "2018-03-29 to 2018-04-01 is new or revised" in planned.notes[0]
 
 
-@pytest.fixture
-def shell(platform: Platform, monkeypatch: pytest.MonkeyPatch):
-    """Runs a command as a shell would, over the same platform."""
-    settings = platform.settings
-    values = {
-        "SOURCE": "landing",
-        "LANDING": str(settings.landing),
-        "WAREHOUSE": str(settings.warehouse),
-        "MODELS": '["naive", "random_walk"]',
-        "LOOKBACK_YEARS": "3",
-        "START_DATE": "2017-07-01",
-        "N_PATHS": "200",
-        "MIN_FREE_GB": "0",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(f"FORECAST_PLATFORM_{name}", value)
-    load.cache_clear()
-    yield lambda *arguments: cli.main(list(arguments))
-    load.cache_clear()
-
-
-def test_plan_from_a_shell_prints_and_writes_nothing(shell, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_from_a_shell_prints_and_writes_nothing(
+    shell, platform: Platform, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = _files(small)
     span = ("--start-date", "2018-01-01", "--end-date", "2018-03-30")
     assert shell("plan", "--commodity", "Alpha", *span) == cli.OK
@@ -140,6 +121,20 @@ def test_plan_from_a_shell_prints_and_writes_nothing(shell, small: Path, capsys:
     assert "runs: 2 (1 forecast, 1 score)" in shown
     assert "time: unknown: no past to tell from" in shown
     assert "GB free now" in shown
+    assert _files(small) == before
+
+
+def test_plan_says_which_runs_the_ui_would_launch(shell, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = _files(small)
+    assert shell("plan", "--start-date", "2018-01-02", "--end-date", "2018-01-04", "--ui") == cli.OK
+    shown = capsys.readouterr().out
+    part = "distributions, point_forecasts of naive, random_walk"
+    assert "distributions and point_forecasts: 2 runs" in shown
+    assert f"  2018-01-02|Alpha to 2018-01-04|Alpha: {part}\n  2018-01-02|Beta to 2018-01-04|Beta: {part}" in shown
+    # Dagster makes a run for each key of the dimension that has fewer: of one window, one run for all series.
+    assert "forecast_metadata: 1 run\n  2018-01-01|Alpha to 2018-01-01|Beta: forecast_metadata of naive" in shown
+    # The days are those of unified_data then: what reads them is made a day later.
+    assert "  2018-01-03|Alpha to 2018-01-05|Alpha: " in shown
     assert _files(small) == before
 
 

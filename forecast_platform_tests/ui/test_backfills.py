@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import signal
@@ -9,12 +10,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from dagster import AssetKey
 
+from forecast_platform.definitions import build_definitions
 from forecast_platform.pipeline.platform import Platform
+from forecast_platform.ui_runs import ui_runs
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform_tests.ui.conftest import BETA_BEGINS, UNTRAINED
 from forecast_platform_tests.ui.running import Running, keys, until
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = pytest.mark.slow
 log = logging.getLogger(__name__)
@@ -115,6 +119,14 @@ def test_all_models_at_once_are_one_run_a_series(running: Running, launched: dic
     assert [(run.first, run.last) for run in state.runs] == [
         ("2017-01-01|Alpha", "2017-01-10|Alpha"),
         ("2017-01-01|Beta", "2017-01-10|Beta"),
+    ]
+    # What `plan --ui` says beforehand.
+    definitions = build_definitions(settings_for(running.warehouse.parent, start_date=dt.date(2017, 1, 1)))
+    planned = ui_runs(
+        definitions, [AssetKey(name.split("/")) for name in assets], days("2017-01-01", "2017-01-10"), ["Alpha", "Beta"]
+    )
+    assert [(run.assets, run.first, run.last) for run in planned] == [
+        (run.assets, run.first, run.last) for run in state.runs
     ]
     for run, series in zip(state.runs, ("Alpha", "Beta"), strict=True):
         assert run.assets == set(assets)
@@ -223,13 +235,13 @@ def test_a_selection_that_dagster_expands_downstream_computes_nothing_again(runn
         **dict.fromkeys(NAIVE, (f"{year[0]}|Alpha", f"{year[1]}|Alpha")),
     }
     expanded, exact = running.launch(list(widest), [day]), running.launch_exactly(widest)
-    for backfill_id, days in ((expanded, (0, 365)), (exact, (365,))):
+    for backfill_id, counts in ((expanded, (0, 365)), (exact, (365,))):
         state = running.finished(backfill_id)
         assert state.status == "COMPLETED_SUCCESS"
         assert state.counts["unified_data"] == (1, 1, 0)
         assert state.counts["trained_models/naive"] == (2, 2, 0)
         targeted = [state.counts.get(asset, (0, 0, 0))[0] for asset in NAIVE]
-        assert set(targeted) <= set(days)
+        assert set(targeted) <= set(counts)
         assert len(state.runs) == (3 if all(targeted) else 2)
         done = sorted(counts for run in state.runs for counts in running.done(run.id).values())
         assert done == [(0, 1, 0), (0, 2, 0), (0, 365, 0)][: len(state.runs)]
