@@ -36,10 +36,10 @@ pytestmark = pytest.mark.slow
 MODELS = ("naive", "xgboost")
 COMMANDS = {
     "train": ("train", "--start-date", "2017-07-01", "--end-date", "2018-02-28"),
-    "backfill": ("backfill", "--start-date", "2017-12-21", "--end-date", "2018-01-10"),
+    "backfill": ("backfill", "--commodity", "Alpha", "--start-date", "2017-12-21", "--end-date", "2018-01-10"),
     "daily": ("infer", "--date", "2018-02-28"),
 }
-"""In this order, each over what the one before left: two windows, a range over their boundary, one day."""
+"""In this order, each over what the one before left: two windows of each series, a range over their boundary, one day of both."""
 
 TABLES = (UNIFIED_DATA, TRAINED_MODELS, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)
 OF_THE_RUN = {
@@ -179,10 +179,10 @@ def test_the_local_compute_does_what_is_asked(ran: Callable[[str], Made], action
     assert made.told[action][0] == 0, made.told[action][1]
     after = made.tables[action]
     assert after[TRAINED_MODELS.name].num_rows == 2 * 2 * len(MODELS)
-    dates = {"train": 0, "backfill": 21, "daily": 22}[action]
+    keys = {"train": 0, "backfill": 21, "daily": 23}[action] * len(MODELS)
     forecasts = after[DISTRIBUTIONS.name].filter(~pc.field("is_actuals"))
-    assert forecasts.num_rows == dates * 2 * len(MODELS) * 200
-    assert after[POINT_FORECASTS.name].num_rows == dates * 2 * len(MODELS) * 14
+    assert forecasts.num_rows == keys * 200
+    assert after[POINT_FORECASTS.name].num_rows == keys * 14
     if action == "daily":
         assert dt.date(2018, 2, 28) in after[FORECAST_RUNS.name]["forecast_date"].to_pylist()
 
