@@ -39,7 +39,7 @@ COMMANDS = {
     "backfill": ("backfill", "--commodity", "Alpha", "--start-date", "2017-12-21", "--end-date", "2018-01-10"),
     "daily": ("infer", "--date", "2018-02-28"),
 }
-"""In this order, each over what the one before left: two windows of each series, a range over their boundary, one day of both."""
+"""In this order, each over what the one before left: two windows, a range over their boundary, one day of both."""
 
 TABLES = (UNIFIED_DATA, TRAINED_MODELS, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)
 OF_THE_RUN = {
