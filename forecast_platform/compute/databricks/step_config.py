@@ -52,7 +52,8 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     known = {name: value for name, value in values.items() if value is not None}
     if options.config:
         known.update(_file_values(Path(options.config)))
-    if "warehouse" not in known and f"{PREFIX}WAREHOUSE" not in options.environment:
+    told = "warehouse" in known or f"{PREFIX}WAREHOUSE" in options.environment
+    if not told and known.get("tables") != "unity_catalog":
         raise DatabricksError(
             "compute=databricks: the cluster cannot know where the tables are: set warehouse to a place that both "
             "sides see under one path, or name a YAML file with the cluster's settings in databricks.config"
