@@ -24,6 +24,7 @@ UNKNOWN_CORES = 8
 _CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
 _lock = threading.Lock()
 _sail: Any = None
+_sessions: dict[str, Any] = {}
 
 
 class SparkUnavailableError(RuntimeError):
@@ -153,7 +154,10 @@ def connect(address: str, settings: Settings) -> Any:
     """The process's session on a Spark Connect server."""
     from pyspark.sql import SparkSession
 
-    session = SparkSession.builder.remote(address).getOrCreate()
+    session = _sessions.get(address)
+    if session is None or session.is_stopped:
+        # getOrCreate would return the process's session on another server, where there is one.
+        session = _sessions[address] = SparkSession.builder.remote(address).create()
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session

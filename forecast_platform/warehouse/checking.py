@@ -67,3 +67,12 @@ def check_columns(table: Table, stored: Sequence[str], columns: Sequence[str] | 
 def lacking_columns(table: Table, stored: Sequence[str]) -> list[str]:
     """The columns of this version that the stored table lacks."""
     return [column.name for column in table.columns if column.name not in stored]
+
+
+def in_order(table: Table, stored: Sequence[str]) -> list[str]:
+    """The stored columns as every implementation hands them out: the schema's, then further ones as they came.
+
+    delta-rs moves partition columns to the end where a column is added.
+    """
+    known = [column.name for column in table.columns]
+    return [name for name in known if name in stored] + [name for name in stored if name not in known]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
-from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, lacking_columns
+from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import Table
 
@@ -68,6 +68,7 @@ class DeltaWarehouse:
         where = where or {}
         schema = pa.schema(found.schema().to_arrow())
         check_columns(table, schema.names, columns, where)
+        names = in_order(table, schema.names) if columns is None else list(columns)
         partition_filters = [
             found_filter
             for name in table.partition_by
@@ -78,8 +79,7 @@ class DeltaWarehouse:
         # (deltalake 1.6.6 with pyarrow 25), this does not.
         files = found.file_uris(partition_filters or None)
         if not files:
-            empty = schema.empty_table()
-            return empty if columns is None else empty.select(list(columns))
+            return schema.empty_table().select(names)
         partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
         dataset = ds.dataset(
             sorted(files),
@@ -88,7 +88,7 @@ class DeltaWarehouse:
             partitioning=partitioning,
             partition_base_dir=str(self.path(table)),
         )
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=expression(where))
+        return dataset.to_table(columns=names, filter=expression(where))
 
     def replace(self, table: Table, data: pa.Table, where: Where) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.warehouse.base import WarehouseError, Where
-from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, lacking_columns
+from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
 from forecast_platform.warehouse.predicates import quoted, spark_sql, text_literal
 from forecast_platform.warehouse.schemas import Column, Table
 from forecast_platform.warehouse.unity_dialect import (
@@ -106,7 +106,7 @@ class UnityWarehouse:
             empty = table.arrow_schema().empty_table()
             return empty if columns is None else empty.select(list(columns))
         check_columns(table, stored, columns, where)
-        names = stored if columns is None else list(columns)
+        names = in_order(table, stored) if columns is None else list(columns)
         found = self._tried(
             table, lambda: self.frame(table).where(spark_sql(where)).select(*map(quoted, names)).toArrow()
         )
