@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from forecast_platform.doctor_databricks import databricks
+from forecast_platform.doctor_pipes import databricks_runs
 from forecast_platform.doctor_stores import Finding, dagster, folder, tables, tracking
 from forecast_platform.services import answers, is_free
 from forecast_platform.settings import PREFIX, SeriesSettings, Settings
@@ -294,7 +294,7 @@ CHECKS: tuple[Check, ...] = (
     tables,
     tracking,
     dagster,
-    databricks,
+    databricks_runs,
     definitions,
     ports,
     services,

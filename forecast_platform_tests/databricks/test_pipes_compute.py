@@ -13,7 +13,7 @@ from dagster import Failure
 
 from forecast_platform.compute.databricks import entry
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
-from forecast_platform.doctor_databricks import databricks
+from forecast_platform.doctor_pipes import databricks_runs
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import VERSION_TAG, Platform
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
@@ -82,14 +82,14 @@ def test_a_step_without_credentials_is_refused_without_another_try(
 
 def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:
     def found() -> list[tuple[str, str]]:
-        return [(one.name, one.level) for one in databricks(world.settings)]
+        return [(one.name, one.level) for one in databricks_runs(world.settings)]
 
     assert found() == [("databricks", "ok"), ("volume", "ok")]
     assert not list(workspace.local(MESSAGES).iterdir())
     workspace.faults.add(_refused_volume())
     assert found() == [("databricks", "ok"), ("volume", "FAIL")]
     workspace.tokens.clear()
-    [refused] = databricks(world.settings)
+    [refused] = databricks_runs(world.settings)
     assert (refused.level, "has expired" in refused.mend) == ("FAIL", True)
     world.compute = "local"
     assert not found()

@@ -9,7 +9,7 @@ from forecast_platform.doctor_stores import Finding
 from forecast_platform.settings import Settings
 
 
-def databricks(settings: Settings) -> Iterator[Finding]:
+def databricks_runs(settings: Settings) -> Iterator[Finding]:
     """The workspace lets us in, holds this code, and its volume takes and gives a file."""
     from forecast_platform.compute import remote_for
 
