@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dagster import Failure
 
+from forecast_platform.compute.databricks import entry
+from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform.doctor_databricks import databricks
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import VERSION_TAG, Platform
@@ -114,6 +118,30 @@ def _refused_volume() -> object:
     )
 
 
+def test_a_chunk_runs_without_pipes_too(
+    small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = World(small, workspace, "local")
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(alone.config()))
+    chunk = ChunkRequest("chunk", "Alpha", "naive", "v1.0", (day(FIRST),)).to_dict()
+    arguments = [f"--config={alone.config()}", "--compute=local"]
+    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--chunk={json.dumps(chunk)}"])
+    entry.main()
+    assert "1 written, 0 failed, 200 rows" in capsys.readouterr().out
+    assert alone.dates() == {day(FIRST)}
+    for wrong, said in (
+        (["--action=fit", *arguments, f"--chunk={json.dumps(chunk)}"], "a fit is wanted"),
+        (["--action=chunk", *arguments], "a chunk is wanted"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["task", *wrong])
+        with pytest.raises(entry.ParameterError, match=said):
+            entry.main()
+    unknown = json.dumps({**chunk, "series": "Gold"})
+    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--chunk={unknown}"])
+    with pytest.raises(entry.TaskFailedError, match="'Gold' is not configured on the cluster, which knows Alpha, Beta"):
+        entry.main()
+
+
 @pytest.mark.slow
 def test_a_classic_run_has_its_cluster_tags_and_gives_the_local_bits(
     world: World, workspace: Workspace, tmp_path: Path
@@ -149,13 +177,13 @@ def test_a_classic_run_uses_the_existing_cluster(world: World, workspace: Worksp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compute", ["databricks_serverless", "databricks_classic"])
-@pytest.mark.parametrize("model", ["naive", "xgboost"])
+@pytest.mark.parametrize(
+    ("compute", "model"),
+    [("databricks_serverless", "naive"), ("databricks_serverless", "xgboost"), ("databricks_classic", "naive")],
+)
 def test_training_and_forecasting_give_the_local_fit_and_paths(
     world: World, workspace: Workspace, tmp_path: Path, compute: str, model: str
 ) -> None:
-    if (compute, model) == ("databricks_classic", "xgboost"):
-        pytest.skip("the same remote code as on serverless")
     world.models = ("naive", model) if model != "naive" else ("naive", "random_walk")
     world.deploy()
     twin = world.twin(tmp_path / "twin")

@@ -8,17 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from forecast_platform.compute.databricks.book import Book
+from forecast_platform.compute.databricks.book import Book, made_since
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
-from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days
 
 STEP = """
@@ -63,6 +65,22 @@ def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World,
     assert not world.dates()
     assert not world.book()
     world.no_secret_anywhere()
+
+
+@pytest.mark.slow
+def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+    workspace.faults.add(Fault("throttle", "*/runs/submit", retry_after=3))
+
+    def cancel() -> None:
+        until(lambda: workspace.count("POST", "runs/submit"))
+        interrupt()
+
+    with beside(cancel):
+        finished = world.forecast()
+    assert finished.status == "CANCELED"
+    assert [run.state.result for run in workspace.jobs.runs.values()] == ["CANCELED"]
+    assert not world.book()
 
 
 @pytest.mark.slow
@@ -275,10 +293,23 @@ def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> Non
     assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
 
 
-def test_only_what_was_made_since_counts_as_made(tmp_path: Path) -> None:
+def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    elsewhere = replace(mine, token="other", owner="another-machine:1:1")
+    gone = replace(mine, token="gone", owner=mine.owner.replace(f":{os.getpid()}:", ":4194305:"))
+    for entry in (elsewhere, gone):
+        book.keep(entry)
+    assert book.orphans("host") == [gone]
+    assert not book.orphans("other")
+    yesterday = time.time() - 90_000
+    os.utime(tmp_path / "other.json", (yesterday, yesterday))
+    assert book.orphans("host") == [gone, elsewhere]
+
+
+def test_only_what_was_made_since_counts_as_made() -> None:
     old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
     one, two, three = days(FIRST, LAST)
     before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
-    entry, _ = Book(tmp_path).claim("host", "/Volumes/a/b/c", request(FIRST, LAST), before)
-    assert entry.made({one: old, two: new, three: new}) == {two, three}
-    assert entry.made({}) == set()
+    assert made_since(before, {one: old, two: new, three: new}) == {two, three}
+    assert made_since(before, {}) == set()

@@ -16,7 +16,8 @@ from typing import Any
 from forecast_platform import owner
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 
-KEPT_SECONDS = 8 * 86_400
+DAY_SECONDS = 86_400.0
+KEPT_SECONDS = 8 * DAY_SECONDS
 """Runs are ended after hours; a file of this age belongs to one that nobody asked for again."""
 
 
@@ -35,11 +36,10 @@ class Entry:
     """When those of its keys that were current before were made: one that it makes anew has another time."""
     run_id: int | None = None
 
-    def made(self, now: Mapping[dt.date, dt.datetime]) -> set[dt.date]:
-        """Its keys that are current now and were made since."""
-        return {
-            day for day in self.request.dates if day in now and self.before.get(day.isoformat()) != now[day].isoformat()
-        }
+
+def made_since(before: Mapping[str, str], now: Mapping[dt.date, dt.datetime]) -> set[dt.date]:
+    """The keys that are current now and were not, or were made at another time, before."""
+    return {day for day, made in now.items() if before.get(day.isoformat()) != made.isoformat()}
 
 
 class Book:
@@ -85,8 +85,15 @@ class Book:
         return mine
 
     def orphans(self, host: str) -> list[Entry]:
-        """Entries whose process is gone."""
-        return [entry for entry in self._entries() if entry.host == host and not owner.alive(entry.owner)]
+        """Entries whose process is gone, or must be: whether one on another host is cannot be known."""
+        return [
+            entry
+            for entry in self._entries()
+            if entry.host == host and (not owner.alive(entry.owner) or self._age(entry) > DAY_SECONDS)
+        ]
+
+    def _age(self, entry: Entry) -> float:
+        return time.time() - (self.folder / f"{entry.token}.json").stat().st_mtime
 
     def _entries(self) -> Iterator[Entry]:
         for path in sorted(self.folder.glob("*.json")):

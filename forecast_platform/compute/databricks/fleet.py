@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forecast_platform.compute.databricks.book import Book, Entry
+from forecast_platform.compute.databricks.book import Book, Entry, made_since
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
@@ -122,13 +122,17 @@ class Fleet:
                 if entry.token in self._active:
                     self._jobs[entry.token].append(job)
                     return
-                run = PipesRun(self.connection, self.deployed, self.book, self.book.adopt(entry), self.step)
+                run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
+                # Known from here on: an interrupt must find it, whatever it does next.
+                self._active[entry.token], self._jobs[entry.token] = run, [job]
+                run.adopt()
                 if not run.over():
                     break
-                if not run.mine:  # its step is about to take it as done, as this one does
-                    self._settle(job, entry, None, None)
-                    if not job.left:
-                        return
+                del self._active[entry.token], self._jobs[entry.token]
+                # Only what was made since this step began: the run may have ended long ago.
+                self._take(job, made_since(job.before, self.current(job.rest.dates)))
+                if not job.left:
+                    return
                 self.book.drop(entry)
                 run.close()
             job.runs += new
@@ -137,7 +141,6 @@ class Fleet:
                     f"{entry.request.about}: an earlier step has submitted this (Databricks run {entry.run_id}): "
                     "attached to it"
                 )
-            self._active[entry.token], self._jobs[entry.token] = run, [job]
             run.start(serverless=self.serverless)
         except DatabricksError as error:
             self.stopped = str(error)
@@ -179,14 +182,17 @@ class Fleet:
 
     def _settle(self, job: Job, entry: Entry, reason: str | None, reply: Reply | None) -> None:
         """Take what the tables hold of a run's keys as done; the rest fails where there is a reason to."""
-        made = entry.made(self.current(entry.request.dates)) & job.left
-        job.outcome.written |= made
-        job.left -= made
+        self._take(job, made_since(entry.before, self.current(entry.request.dates)))
         if reply is not None:
             job.outcome.seconds += reply.seconds
             job.outcome.notes += reply.notes
         if reason is not None:
             job.fail(reason, reply.failed if reply else None)
+
+    @staticmethod
+    def _take(job: Job, made: set[dt.date]) -> None:
+        job.outcome.written |= made & job.left
+        job.left -= made
 
     def _note(self, jobs: Sequence[Job], url: str) -> None:
         if url:

@@ -203,8 +203,10 @@ def _why_pending(connection: Connection, task: RunTask) -> str:
         cluster = connection.call(
             f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id)
         )
-        text = f"cluster {cluster_id} is {cluster.state.value if cluster.state else 'unknown'}: {cluster.state_message}"
-    return f"{connection.redact(text)}; a pool, another node_type or existing_cluster_id starts sooner"
+        state = cluster.state.value if cluster.state else "unknown"
+        text = f"cluster {cluster_id} is {state}: {cluster.state_message}; a pool, another node_type or "
+        text += "existing_cluster_id starts sooner"
+    return connection.redact(text)
 
 
 def cancel(connection: Connection, run_id: int) -> Ended:

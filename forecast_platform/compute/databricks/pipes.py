@@ -163,6 +163,11 @@ class PipesRun:
         """The run's page; empty while it is not known."""
         return self._watch.url if self._watch else ""
 
+    def adopt(self) -> None:
+        """Take over a run whose own process is gone."""
+        self.entry = self.book.adopt(self.entry)
+        self.mine = owner.this_process() == self.entry.owner
+
     def start(self, *, serverless: bool) -> None:
         """Submit the run, or find the one that the entry's token has started. Raises DatabricksError."""
         entry = self.entry
