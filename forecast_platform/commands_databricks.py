@@ -26,6 +26,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     deploy.add_argument("--wheel", type=Path, help="upload this wheel instead of the package as it is here")
     deploy.set_defaults(command=_guarded(_deploy))
 
+    wheel = verbs.add_parser("wheel", help="write the wheel that clusters install, for bundles and by hand")
+    wheel.add_argument("folder", type=Path, metavar="FOLDER", help="folder to write it to")
+    wheel.set_defaults(command=_wheel)
+
     submit = verbs.add_parser("submit", help="start a training, backfill or inference run; exit code by its outcome")
     submit.add_argument("action", choices=("train", "backfill", "infer"))
     submit.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured there)")
@@ -87,6 +91,16 @@ def _deploy(options: argparse.Namespace, settings: Settings, connection: Connect
     _say(f"deployed forecast-platform {deployed.version} to {connection.host}{deployed.folder}")
     if deployed.config is None:
         _say("no settings file: set databricks.config, or give the cluster FORECAST_PLATFORM_ variables")
+    return OK
+
+
+def _wheel(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.compute.databricks.deploy import build_wheel
+
+    name, content = build_wheel()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / name).write_bytes(content)
+    _say(str(options.folder / name))
     return OK
 
 

@@ -99,6 +99,11 @@ def cancel(session: Any) -> None:
 
 def spark_resource(settings: Settings) -> ResourceDefinition:
     """The session as a Dagster resource, made on first use: dagster-pyspark's, on the master of the settings."""
+    if master_of(settings) == "databricks":
+        from dagster import ResourceDefinition
+
+        # dagster-pyspark is not on clusters: it would bring a pyspark in the place of the runtime's own.
+        return ResourceDefinition(lambda _: ClusterSession(settings))
     from dagster_pyspark import LazyPySparkResource
 
     class SparkResource(LazyPySparkResource):
@@ -109,6 +114,18 @@ def spark_resource(settings: Settings) -> ResourceDefinition:
                 self._spark_session = session_for(settings)
 
     return SparkResource(spark_config=settings.spark.config).get_resource_definition()
+
+
+class ClusterSession:
+    """Gives the session of the Databricks cluster that this process runs on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @property
+    def spark_session(self) -> Any:
+        """The cluster's session."""
+        return cluster_session(self._settings)
 
 
 def _classic(master: str, settings: Settings) -> Any:

@@ -21,6 +21,11 @@ _SECRET = re.compile(r"(token|secret|password|api_?key)\s*:\s*\S", re.IGNORECASE
 _HERE = Path(__file__).resolve().parents[2]
 
 
+NOT_ON_CLUSTERS = ("pyspark", "dagster-pyspark", "dagster-databricks", "dagster-webserver")
+"""Requirements that a cluster does not get. A runtime's Spark is its own: a pyspark from the package index, which the
+dagster libraries among these ask for too, would take its place, and ends a serverless session at once."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """What a workspace folder holds, as paths that a cluster sees."""
@@ -166,9 +171,11 @@ def build_wheel() -> tuple[str, bytes]:
     """The package as it is here, as a wheel: (file name, content). The same source gives the same bytes.
 
     Made without a build tool, which a machine that only operates the platform need not have: it is a pure Python
-    package. Its requirements are those of the installed distribution.
+    package. Its requirements are those of the installed distribution, less NOT_ON_CLUSTERS.
     """
     from importlib.metadata import PackageNotFoundError, distribution
+
+    from packaging.requirements import Requirement
 
     try:
         about = distribution("forecast-platform")
@@ -179,7 +186,9 @@ def build_wheel() -> tuple[str, bytes]:
     for name in ("dagster.yaml", "workspace.yaml"):
         if (_HERE.parent / name).is_file():
             files.setdefault(f"forecast_platform/{name}", (_HERE.parent / name).read_bytes())
-    needs = "".join(f"Requires-Dist: {need}\n" for need in about.requires or () if "extra ==" not in need)
+    wanted = [need for need in about.requires or () if "extra ==" not in need]
+    wanted = [need for need in wanted if Requirement(need).name not in NOT_ON_CLUSTERS]
+    needs = "".join(f"Requires-Dist: {need}\n" for need in wanted)
     files[f"{info}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: forecast-platform\nVersion: {__version__}\n{needs}".encode()
     )
