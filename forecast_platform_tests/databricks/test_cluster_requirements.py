@@ -22,6 +22,10 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 """
 
+ABSENT = tuple(name.replace("-", "_") for name in NOT_ON_CLUSTERS if name != "pyspark")
+"""Modules that a cluster does not have; pyspark is its own there."""
+
+
 WORK = """
 from forecast_platform.compute.databricks import chunk_task, entry
 from forecast_platform.definitions import defs
@@ -46,14 +50,13 @@ def test_the_wheel_for_clusters_brings_no_spark(tmp_path: Path) -> None:
 
 
 def test_definitions_and_tasks_do_without_what_clusters_lack(tmp_path: Path) -> None:
-    modules = tuple(name.replace("-", "_") for name in NOT_ON_CLUSTERS if name != "pyspark")
     environment = {
         **os.environ,
         "DATABRICKS_RUNTIME_VERSION": "17.3",
         "FORECAST_PLATFORM_COMPUTE": "spark",
         "FORECAST_PLATFORM_WAREHOUSE": str(tmp_path),
     }
-    code = BLOCKED.format(modules=modules) + WORK
+    code = BLOCKED.format(modules=ABSENT) + WORK
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["ClusterSession"]
