@@ -175,9 +175,15 @@ def connect(address: str, settings: Settings) -> Any:
     if session is None or session.is_stopped:
         # getOrCreate would return the process's session on another server, where there is one.
         session = _sessions[address] = SparkSession.builder.remote(address).create()
+        leave_quietly(session)
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
+
+
+def leave_quietly(session: Any) -> None:
+    """Let the process end without asking the server to clean up: where it is gone, pyspark would try for minutes."""
+    atexit.register(session.client.close)
 
 
 def _sail_address() -> str:

@@ -140,19 +140,33 @@ class UnityWarehouse:
 
     def create(self, table: Table) -> None:
         """Create the table where it does not exist yet, and its schema; the catalog must be there."""
-        name = self.name(table)
         with self._explained(table, "create the table"):
-            self.dialect.clustering(table.partition_by, liquid=self.liquid)
+            statement = self.create_statement(table)
             try:
-                self.session.sql(self.create_statement(table)).collect()
-            except Exception as error:
-                if not lacks_schema(error):
+                self._made(table, statement)
+            except Exception:
+                # Two writers at once: IF NOT EXISTS is no lock, and engines differ in how they tell the second one.
+                if not self._is_there(table):
                     raise
-                self.session.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(name.rsplit('.', 1)[0])}").collect()
-                self.session.sql(self.create_statement(table)).collect()
+
+    def _is_there(self, table: Table) -> bool:
+        """Whether the table can be read: for where another error is at hand that says more than one of looking."""
+        try:
+            return self.stored_types(table) is not None
+        except WarehouseError:
+            return False
+
+    def _made(self, table: Table, statement: str) -> None:
+        try:
+            self.session.sql(statement).collect()
+        except Exception as error:
+            if not lacks_schema(error):
+                raise
+            self.session.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.name(table).rsplit('.', 1)[0])}").collect()
+            self.session.sql(statement).collect()
 
     def create_statement(self, table: Table) -> str:
-        """The statement that makes the table: columns with comments, layout, properties."""
+        """The statement that makes the table: columns with comments, layout, properties. Raises WarehouseError."""
         parts = [
             f"CREATE TABLE IF NOT EXISTS {quoted(self.name(table))}",
             f"({', '.join(definition(column) for column in table.columns)})",
@@ -160,8 +174,9 @@ class UnityWarehouse:
             self.dialect.clustering(table.partition_by, liquid=self.liquid),
             f"COMMENT {text_literal(table.description)}",
         ]
-        if self.properties:
-            pairs = (f"{text_literal(key)} = {text_literal(value)}" for key, value in sorted(self.properties.items()))
+        properties = {**self.dialect.properties(table), **self.properties}
+        if properties:
+            pairs = (f"{text_literal(key)} = {text_literal(value)}" for key, value in sorted(properties.items()))
             parts.append(f"TBLPROPERTIES ({', '.join(pairs)})")
         return " ".join(part for part in parts if part)
 

@@ -8,6 +8,7 @@ Delta, but not all of the SQL: where it lacks a statement it does the same by ot
 | version | DESCRIBE HISTORY | newest commit in the table's folder, which must be seen from here |
 | add columns | ALTER TABLE ADD COLUMNS, with comments | an empty append that merges the schema; no comments |
 | liquid clustering | CLUSTER BY | refused |
+| a number that a file holds once or always | exact | off by a bit where it has statistics; so it gets none |
 | compaction, vacuum | OPTIMIZE, VACUUM | refused |
 | rows outside the predicate of a replace | refused by the engine | taken; so ours are checked before (`checking`) |
 """
@@ -24,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.predicates import quoted, text_literal
-from forecast_platform.warehouse.schemas import Column
+from forecast_platform.warehouse.schemas import Column, Table
 
 SQL_TYPES = {
     "string": "STRING",
@@ -36,6 +37,8 @@ SQL_TYPES = {
     "float32": "FLOAT",
 }
 """Column types of `schemas` as Spark's SQL names them."""
+
+FLOATS = ("float", "float32")
 
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 _COMMIT = re.compile(r"^(\d{20})\.json$")
@@ -59,6 +62,10 @@ class Dialect(Protocol):
 
     def clustering(self, columns: Sequence[str], *, liquid: bool) -> str:
         """The clause of CREATE TABLE that lays out files by `columns`. Raises WarehouseError."""
+        ...
+
+    def properties(self, table: Table) -> dict[str, str]:
+        """Properties that every new table gets."""
         ...
 
     def version(self, session: Any, name: str) -> int:
@@ -94,6 +101,10 @@ class Delta:
             return ""
         return f"{'CLUSTER BY' if liquid else 'PARTITIONED BY'} ({', '.join(map(quoted, columns))})"
 
+    def properties(self, table: Table) -> dict[str, str]:
+        """None: the engine's defaults are right."""
+        return {}
+
     def version(self, session: Any, name: str) -> int:
         """From the table's history."""
         return int(_rows(session.sql(f"DESCRIBE HISTORY {quoted(name)} LIMIT 1"))[0]["version"])
@@ -120,6 +131,11 @@ class Sail:
         if liquid and columns:
             raise WarehouseError("sail has no liquid clustering: set unity.clustering to partition")
         return Delta().clustering(columns, liquid=False)
+
+    def properties(self, table: Table) -> dict[str, str]:
+        """No statistics of floats: sail 0.7 reads a constant column from them, as JSON numbers one bit off at times."""
+        exact = [one.name for one in table.columns if one.type not in FLOATS and one.name not in table.partition_by]
+        return {"delta.dataSkippingStatsColumns": ",".join(exact)}
 
     def version(self, session: Any, name: str) -> int:
         """sail has no DESCRIBE HISTORY; it publishes each commit in the table's log before it returns."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from forecast_platform.compute.spark_session import leave_quietly
 from forecast_platform.warehouse.base import Warehouse, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
@@ -36,7 +37,9 @@ def unity(remote: str, **options: object) -> UnityWarehouse:
     def session() -> object:
         from pyspark.sql.connect.session import SparkSession
 
-        return SparkSession.builder.remote(remote).create()
+        made = SparkSession.builder.remote(remote).create()
+        leave_quietly(made)
+        return made
 
     return UnityWarehouse(session, **options)  # type: ignore[arg-type]
 

@@ -162,6 +162,15 @@ def test_numbers_keep_their_bits(warehouse: Warehouse) -> None:
     assert [repr(value) for value in found["day_1"].to_pylist()] == [repr(v) for v in paths["day_1"].to_pylist()]
 
 
+def test_a_number_that_is_all_its_file_holds_keeps_its_bits(warehouse: Warehouse) -> None:
+    # sail answered from the file's statistics, whose JSON it reads one bit off for one number in six.
+    values = [0.23661700534065394, 0.028157876032270466, 0.11436127130646373]
+    for day, value in zip(days(1, 3), values, strict=True):
+        warehouse.replace(FORECAST_METADATA, metadata("a", [day], value), where("a", [day]))
+    found = warehouse.read(FORECAST_METADATA, ["forecast_date", "crps_14d"]).sort_by("forecast_date")
+    assert found["crps_14d"].to_pylist() == values
+
+
 def test_unified_data_takes_declared_covariates_and_keeps_older_rows(warehouse: Warehouse) -> None:
     first, second, third = (dt.date(2020, 1, day) for day in (1, 2, 3))
     warehouse.replace(UNIFIED_DATA, plain(UNIFIED_DATA, {"date": first}), {"commodity": "x", "date": first})
