@@ -6,7 +6,10 @@ import datetime as dt
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,37 @@ def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> t
         DeltaWarehouse(Path(job.root)).replace(DISTRIBUTIONS, rows, where)
         os.kill(os.getpid(), signal.SIGKILL)
     return made, rows
+
+
+def takes_seconds(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+    """A worker that is still at it when the interrupt comes."""
+    marker.touch()
+    time.sleep(4)
+    return forecast_piece(job, row)
+
+
+def fit_takes_seconds(marker: Path, task: FitTask) -> Fit:
+    """A fit that is still going on when the interrupt comes."""
+    with marker.open("a") as told:
+        told.write("started\n")
+    time.sleep(4)
+    return fit(task)
+
+
+@contextmanager
+def interrupt_after(marker: Path) -> Iterator[None]:
+    """Ctrl-C as soon as `marker` is there."""
+
+    def interrupt() -> None:
+        give_up = time.monotonic() + 60
+        while not marker.exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    yield
+    thread.join(60)
 
 
 def task_for(platform: Platform, series: str, model: str, start: dt.date) -> FitTask:
