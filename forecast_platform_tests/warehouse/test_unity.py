@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,23 @@ def test_no_session_is_an_error_that_names_the_mend(tmp_path: Path, monkeypatch:
     assert found["spark"].level == "FAIL"
     assert "SPARK_REMOTE" in found["spark"].mend
     assert found["volume"].level == "WARN"
+
+
+def test_a_session_that_the_server_has_forgotten_is_replaced(lakehouse: Lakehouse) -> None:
+    class Forgotten:
+        client = io.StringIO()
+
+        def table(self, name: str) -> Any:
+            raise SparkError("INVALID_HANDLE.SESSION_CLOSED", f"the session is closed: {name}")
+
+    good = unity(lakehouse.remote).session
+    forgotten = Forgotten()
+    waiting = [forgotten, good]
+    warehouse = UnityWarehouse(lambda: waiting.pop(0))
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    assert warehouse.rows(FORECAST_METADATA) == 2
+    assert forgotten.client.closed
+    assert waiting == []
 
 
 def test_doctor_says_which_tables_are_there(lakehouse: Lakehouse, tmp_path: Path) -> None:
