@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,8 +28,8 @@ UNKNOWN_CORES = 8
 log = logging.getLogger(__name__)
 
 _CANCEL_SECONDS = 15.0
-_EMBEDDED, _REMOTE = (5, 2_000), (15, 10_000)
-"""Tries of a call, and milliseconds between two at most: 5 s and 2 min in all, where pyspark's own are 10 min."""
+_EMBEDDED, _FIRST, _REMOTE = (5, 2_000), (8, 5_000), (15, 10_000)
+"""Tries of a call, and milliseconds between two at most: 5 s, 25 s and 2 min in all; pyspark's own are 10 min."""
 
 _CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
 _lock = threading.Lock()
@@ -129,11 +130,10 @@ def spark_resource(settings: Settings) -> ResourceDefinition:
     from dagster_pyspark import LazyPySparkResource
 
     class SparkResource(LazyPySparkResource):
-        """dagster-pyspark's lazy session, on an embedded engine, a cluster or Spark Connect."""
+        """dagster-pyspark's lazy session, on an embedded engine, a cluster or Spark Connect; a lost one made anew."""
 
         def _init_session(self) -> None:
-            if self._spark_session is None:
-                self._spark_session = session_for(settings)
+            self._spark_session = session_for(settings)
 
     return SparkResource(spark_config=settings.spark.config).get_resource_definition()
 
@@ -184,26 +184,58 @@ def cluster_session(settings: Settings) -> Any:
     from pyspark.sql import SparkSession
 
     session = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
-    for name, value in {**_CONFIG, **settings.spark.config}.items():
-        session.conf.set(name, value)
-    return session
+    return _settled(session, settings)
 
 
 def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOTE) -> Any:
-    """The process's session on a Spark Connect server, which is waited for with `patience` where it is silent."""
-    from pyspark.sql import SparkSession
-    from pyspark.sql.connect.client.retries import DefaultPolicy
-
+    """The process's session on a Spark Connect server, which is waited for with `patience` where it is silent; on
+    first contact for half a minute. Raises SparkUnavailableError."""
     session = _sessions.get(address)
-    if session is None or session.is_stopped:
-        # getOrCreate would return the process's session on another server, where there is one.
-        session = _sessions[address] = SparkSession.builder.remote(address).create()
-        tries, longest = patience
-        session.client.set_retry_policies([DefaultPolicy(max_retries=tries, max_backoff=longest)])
-        leave_quietly(session)
+    if session is not None and not session.is_stopped:
+        try:
+            return _settled(session, settings)
+        except Exception as error:  # noqa: BLE001 - a new session tells whether it is the server
+            log.warning("the session on %s is lost, a new one is made: %s", _public(address), _reason(error))
+    from pyspark.sql import SparkSession
+
+    # getOrCreate would return the process's session on another server, where there is one.
+    session = SparkSession.builder.remote(address).create()
+    _wait_at_most(session, min(patience, _FIRST))
+    leave_quietly(session)
+    try:
+        _settled(session, settings)
+    except Exception as error:
+        raise SparkUnavailableError(
+            f"no session on {_public(address)}: {_reason(error)}; start the Spark Connect server, or correct "
+            "spark.master (or SPARK_REMOTE) and spark.config"
+        ) from error
+    _wait_at_most(session, patience)
+    _sessions[address] = session
+    return session
+
+
+def _settled(session: Any, settings: Settings) -> Any:
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
+
+
+def _wait_at_most(session: Any, patience: tuple[int, int]) -> None:
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    tries, longest = patience
+    session.client.set_retry_policies([DefaultPolicy(max_retries=tries, max_backoff=longest)])
+
+
+def _public(address: str) -> str:
+    """The address without its parameters, which may hold a token."""
+    return address.partition("/;")[0]
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of a gRPC one, which has several, what it says of the details."""
+    said = re.search(r'details = "([^"]*)"', str(error))
+    return said.group(1) if said else str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def leave_quietly(session: Any) -> None:
