@@ -50,11 +50,19 @@ def assert_same_tables(one: Platform, other: Platform) -> None:
         assert not differing, (table.name, differing)
 
 
+def _first(marker: Path) -> bool:
+    """Whether this is the first worker to come here, of those that come at the same time too."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker whose machine fails after its first piece was made."""
     made = forecast_piece(job, row)
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         raise OSError("the machine went away")
     return made
 
@@ -62,11 +70,10 @@ def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecast
 def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker process that is killed once its rows are in the table, before Spark hears of it."""
     made, rows = forecast_piece(job, row)
-    if not marker.exists():
+    if _first(marker):
         from forecast_platform.warehouse.base import keys_of
         from forecast_platform.warehouse.delta import DeltaWarehouse
 
-        marker.touch()
         assert job.root is not None
         where = keys_of(row["series"], row["model"], row["version"], made.days, by_month=True)
         DeltaWarehouse(Path(job.root)).replace(DISTRIBUTIONS, rows, where)
@@ -116,15 +123,13 @@ def task_for(platform: Platform, series: str, model: str, start: dt.date) -> Fit
 
 def dies_once(marker: Path, task: FitTask) -> Fit:
     """A worker process that is killed in its first fit."""
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         os.kill(os.getpid(), signal.SIGKILL)
     return fit(task)
 
 
 def fit_fails_once(marker: Path, task: FitTask) -> Fit:
     """A worker whose machine fails in its first fit."""
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         raise OSError("the machine went away")
     return fit(task)
