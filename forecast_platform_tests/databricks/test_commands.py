@@ -184,11 +184,21 @@ def test_a_submission_whose_answer_was_lost_is_found_again(
     else:
         assert shell("submit", "backfill", "--no-wait")[0] == 0
         ledger = tmp_path / "local" / "_databricks" / "submitted.json"
-        [entry] = json.loads(ledger.read_text()).items()
+        [(key, kept)] = json.loads(ledger.read_text()).items()
         # As it is when the process dies after the call and before its answer was kept.
-        ledger.write_text(json.dumps({entry[0]: {"attempt": 1, "run_id": None}}))
+        ledger.write_text(json.dumps({key: {**kept, "run_id": None}}))
         assert shell("submit", "backfill")[0] == 0
     assert len(deployed.jobs.runs) == 1
+
+
+def test_a_request_that_was_done_before_is_done_anew_from_a_shell_that_does_not_know_of_it(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    notebook(deployed, "daily_inference", "dbutils.notebook.exit('{}')")
+    for machine in ("today", "tomorrow"):
+        monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / machine))
+        assert shell("submit", "infer")[0] == 0
+    assert len(deployed.jobs.runs) == 2, "the run of an earlier day is not taken for today's"
 
 
 def test_a_disturbed_workspace_is_waited_out(deployed: Workspace, shell: Shell) -> None:
