@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.mends import suggest
 
 if TYPE_CHECKING:
+    from databricks.sdk.service.compute import ClusterDetails
     from databricks.sdk.service.jobs import BaseRun, Run, RunTask
 
 ENDED = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
+WAITING = ("PENDING", "QUEUED", "WAITING_FOR_RETRY")
 UPSTREAM = ("UPSTREAM_FAILED", "UPSTREAM_CANCELED", "EXCLUDED")
 _TRACE_LINES = 25
 
@@ -100,11 +102,12 @@ class Watch:
                 left = self._estimate - (time.time() - (run.start_time or 0) / 1000)
                 eta = f", about {_span(left)} left" if left > 0 else ", longer than usual"
             self.say(f"{_clock()} {key}: {state} after {_span(time.monotonic() - self._began)}{eta}")
-        waited = time.time() - (task.start_time or 0) / 1000
+        # A task that waits in a queue has no start yet.
+        waited = time.time() - task.start_time / 1000 if task.start_time else time.monotonic() - self._began
         patience = self.connection.options.pending_warning_seconds
-        if state == "PENDING" and waited > patience and key not in self._warned:
+        if state in WAITING and waited > patience and key not in self._warned:
             self._warned.add(key)
-            self.warn(f"{_clock()} {key}: waiting for {_span(waited)}: {_why_pending(self.connection, task)}")
+            self.warn(f"{_clock()} {key}: {state} for {_span(waited)}: {_why_waiting(self.connection, run, task)}")
 
 
 def watch(connection: Connection, run_id: int, say: Callable[[str], None]) -> Ended:
@@ -133,7 +136,10 @@ def usual_seconds(connection: Connection, run: Run) -> float | None:
             if other.run_name == run.run_name and result_of(other) == "SUCCESS" and other.end_time and other.start_time
         ]
 
-    known = connection.call("listing earlier runs", earlier)
+    try:
+        known = connection.call("listing earlier runs", earlier)
+    except DatabricksError:  # an estimate is not worth the watch
+        return None
     return statistics.median(known[:9]) if known else None
 
 
@@ -162,11 +168,17 @@ def errors(connection: Connection, run_id: int) -> list[TaskError]:
 
 
 def _task_error(connection: Connection, task: RunTask, state: str) -> TaskError:
+    from databricks.sdk.service.jobs import RunOutput
+
     task_run = task.run_id or 0
-    output = connection.call(
-        f"reading the output of task {task.task_key}", lambda: connection.client.jobs.get_run_output(task_run)
-    )
     message = (task.state.state_message if task.state else None) or ""
+    try:
+        output = connection.call(
+            f"reading the output of task {task.task_key}", lambda: connection.client.jobs.get_run_output(task_run)
+        )
+    except DatabricksError as unread:
+        # What else is known of the task is told all the same.
+        output = RunOutput(error=f"{message}\n{unread}".strip())
     error = output.error or message
     ended = _termination(connection, task)
     everything = "\n".join([error, message, output.error_trace or "", ended])
@@ -185,27 +197,39 @@ def _task_error(connection: Connection, task: RunTask, state: str) -> TaskError:
 
 def _termination(connection: Connection, task: RunTask) -> str:
     """Why the task's cluster ended, where that is no ordinary end."""
-    cluster_id = task.cluster_instance.cluster_id if task.cluster_instance else None
-    if not cluster_id:
-        return ""
-    cluster = connection.call(f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id))
-    reason = cluster.termination_reason
-    if reason is None or reason.code is None or reason.code.value in ("JOB_FINISHED", "INACTIVITY", "USER_REQUEST"):
+    cluster = _cluster_of(connection, task)
+    reason = cluster.termination_reason if cluster else None
+    if (
+        cluster is None
+        or reason is None
+        or reason.code is None
+        or reason.code.value in ("JOB_FINISHED", "INACTIVITY", "USER_REQUEST")
+    ):
         return ""
     details = ", ".join(f"{name}: {value}" for name, value in (reason.parameters or {}).items())
-    return f"cluster {cluster_id} ended: {reason.code.value}{' (' + details + ')' if details else ''}"
+    return f"cluster {cluster.cluster_id} ended: {reason.code.value}{' (' + details + ')' if details else ''}"
 
 
-def _why_pending(connection: Connection, task: RunTask) -> str:
+def _cluster_of(connection: Connection, task: RunTask) -> ClusterDetails | None:
+    """The task's cluster; None where it has none, or none that is known or shown (any more)."""
     cluster_id = task.cluster_instance.cluster_id if task.cluster_instance else None
-    text = (task.state.state_message if task.state else None) or "no reason given"
-    if cluster_id:
-        cluster = connection.call(
-            f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id)
-        )
+    if not cluster_id:
+        return None
+    try:
+        return connection.call(f"looking at cluster {cluster_id}", lambda: connection.client.clusters.get(cluster_id))
+    except DatabricksError:
+        return None
+
+
+def _why_waiting(connection: Connection, run: Run, task: RunTask) -> str:
+    cluster = _cluster_of(connection, task)
+    if cluster is not None:
         state = cluster.state.value if cluster.state else "unknown"
-        text = f"cluster {cluster_id} is {state}: {cluster.state_message}; a pool, another node_type or "
+        text = f"cluster {cluster.cluster_id} is {state}: {cluster.state_message}; a pool, another node_type or "
         text += "existing_cluster_id starts sooner"
+    else:
+        told = [reason for of in (task.state, run.state) if of for reason in (of.queue_reason, of.state_message)]
+        text = next((reason for reason in told if reason), "no reason given")
     return connection.redact(text)
 
 
