@@ -68,9 +68,17 @@ class Watch:
     """A run that is looked at now and then; each task's changes of state are said, and a long wait, with why."""
 
     def __init__(
-        self, connection: Connection, run_id: int, say: Callable[[str], None], warn: Callable[[str], None] | None = None
+        self,
+        connection: Connection,
+        run_id: int,
+        say: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
+        *,
+        alike: str | None = None,
     ) -> None:
+        """`alike`: how the names of runs begin that tell how long this one takes; without it, runs of its own name."""
         self.connection, self.run_id, self.say, self.warn = connection, run_id, say, warn or say
+        self._alike = alike
         self.url = ""
         self._began = time.monotonic()
         self._shown: dict[str, str] = {}
@@ -83,7 +91,7 @@ class Watch:
         run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
         if not self.url:
             self.url = run.run_page_url or ""
-            self._estimate = usual_seconds(connection, run)
+            self._estimate = usual_seconds(connection, run, self._alike)
             about = "no earlier run of this name tells how long it takes"
             if self._estimate:
                 about = f"usually {_span(self._estimate)}"
@@ -124,8 +132,8 @@ def ended_of(connection: Connection, run_id: int, run: Run) -> Ended:
     return Ended(run_id, result_of(run), connection.redact(message), run.run_page_url or "")
 
 
-def usual_seconds(connection: Connection, run: Run) -> float | None:
-    """The median of the last successful runs of this name; None where there is none."""
+def usual_seconds(connection: Connection, run: Run, alike: str | None = None) -> float | None:
+    """The median of the last successful runs of this name, or of names that begin so; None where there is none."""
     import itertools
 
     def earlier() -> list[float]:
@@ -133,7 +141,10 @@ def usual_seconds(connection: Connection, run: Run) -> float | None:
         return [
             (other.end_time - other.start_time) / 1000
             for other in found
-            if other.run_name == run.run_name and result_of(other) == "SUCCESS" and other.end_time and other.start_time
+            if (other.run_name == run.run_name or (alike and (other.run_name or "").startswith(alike)))
+            and result_of(other) == "SUCCESS"
+            and other.end_time
+            and other.start_time
         ]
 
     try:
