@@ -208,6 +208,22 @@ def test_a_disturbed_workspace_is_waited_out(deployed: Workspace, shell: Shell) 
     assert shell("submit", "backfill")[0] == 0
 
 
+def test_a_watch_that_is_refused_does_not_count_as_the_run_s_failure(deployed: Workspace, shell: Shell) -> None:
+    deployed.faults.add(
+        Fault("error", "*/runs/get", status=403, code="PERMISSION_DENIED", message="Invalid access token.", after=1)
+    )
+    deployed.faults.add(RunFault("slow_start", seconds=1))
+    code, text = shell("submit", "backfill")
+    [run] = deployed.jobs.runs
+    assert code == 130
+    assert "has expired" in text
+    assert f"run {run} goes on. Watch it again with `forecast-platform databricks monitor {run}`" in text
+    assert shell("monitor", str(run))[0] == 0
+    code, text = shell("monitor", "1")
+    assert code == 1
+    assert "does not exist" in text
+
+
 def test_a_refused_token_is_named_without_being_shown(
     deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +272,10 @@ def test_an_existing_cluster_and_secrets_reach_the_run(
     assert "hidden-value" not in json.dumps(run.body)
     cluster = client.clusters.create(spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1)
     notebook(deployed, "backfill_spark", "pass")
-    assert shell("submit", "backfill", "--cluster", cluster.bind()["cluster_id"])[0] == 0
+    cluster_id = cluster.bind()["cluster_id"]
+    code, text = shell("submit", "backfill", "--cluster", cluster_id)
+    assert code == 0
+    assert f"are not set on cluster {cluster_id}" in text
 
 
 def test_cancel_ends_a_watched_run_with_exit_code_one(deployed: Workspace, shell: Shell) -> None:

@@ -203,12 +203,15 @@ class Handler:
 
 
 @pytest.mark.slow
-def test_a_secret_of_the_cluster_is_hidden_where_the_remote_code_shows_it(world: World, workspace: Workspace) -> None:
+@pytest.mark.parametrize("compute", ["databricks_classic", "databricks_serverless"])
+def test_a_secret_of_the_task_is_hidden_where_the_remote_code_shows_it(
+    world: World, workspace: Workspace, compute: str
+) -> None:
     hidden = 'Pa55-"word"-of-a-feed'
     client = workspace.client()
     client.secrets.create_scope("keys")
     client.secrets.put_secret("keys", "feed", string_value=hidden)
-    world.compute = "databricks_classic"
+    world.compute = compute
     world.options["secrets"] = {"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}
     text = failed(world, "timezone", "***")
     assert hidden not in text

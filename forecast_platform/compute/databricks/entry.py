@@ -10,11 +10,13 @@ import datetime as dt
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
+from forecast_platform.compute.databricks.variables import Hide, provide
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, failures_text
@@ -35,6 +37,8 @@ PARAMETERS = (
 )
 """Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
 `start_date` may be the word `first`, for the first date of the settings."""
+_OF_MAIN = ("action", "secrets", "environment")
+"""Parameters of the wheel's entry point itself."""
 
 
 class TaskFailedError(RuntimeError):
@@ -222,13 +226,24 @@ def main() -> None:
         if not argument.startswith("--") or not equals:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
-    action = parameters.pop("action", "")
-    if action == "tables":
-        said = create_tables(parameters)
-    else:
-        work = chunk_task.run if action in chunk_task.ACTIONS else run
-        said = work(action, parameters)
+    names = provide(parameters)
+    hide = Hide([*names, "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"])
+    action, given = parameters.get("action", ""), {k: v for k, v in parameters.items() if k not in _OF_MAIN}
+    try:
+        said = _do(action, given, hide)
+    except Exception as error:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        if hide(trace) == trace:
+            raise
+        # The workspace keeps a task's error and shows it to whoever may see the run.
+        raise TaskFailedError(hide(trace)) from None
     sys.stdout.write(said + "\n")
+
+
+def _do(action: str, given: Mapping[str, str], hide: Hide) -> str:
+    if action == "tables":
+        return create_tables(given)
+    return chunk_task.run(action, given, hide) if action in chunk_task.ACTIONS else run(action, given)
 
 
 if __name__ == "__main__":

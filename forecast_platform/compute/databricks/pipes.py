@@ -194,7 +194,6 @@ class PipesRun:
             parameters = {
                 **({"config": self.deployed.config} if self.deployed.config else {}),
                 "compute": options.remote_compute,
-                **({"secrets": ",".join(options.secrets)} if options.secrets else {}),
                 **{name: bootstrap[variable] for name, variable in PIPES.items()},
             }
             action = entry.request.action

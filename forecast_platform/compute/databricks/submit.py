@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
+from forecast_platform.compute.databricks.variables import parameters_of
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ def wheel_task(
     if serverless:
         task = {"task_key": action, "timeout_seconds": _limit(options, action), "environment_key": ENVIRONMENT}
     entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
-    return {**task, "python_wheel_task": {**entry, "named_parameters": {"action": action, **parameters}}}
+    named = {"action": action, **parameters, **parameters_of(options)}
+    return {**task, "python_wheel_task": {**entry, "named_parameters": named}}
 
 
 def _on_cluster(
