@@ -86,11 +86,20 @@ def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
     assert again == record, "the same source is the same wheel"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "api_key: very-hidden",
+        "email: {host: mail, 'password': very-hidden}",
+        "slack_webhook_url: https://hooks.example.com/very-hidden",
+        "mlflow_tracking_uri: https://someone:very-hidden@mlflow.example.com",
+    ],
+)
 def test_deploy_refuses_a_settings_file_that_holds_a_secret(
-    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     config = tmp_path / "cluster.yaml"
-    config.write_text("source: sample\napi_key: very-hidden\n")
+    config.write_text(f"source: sample\n{line}\n")
     monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__CONFIG", str(config))
     code, text = shell("deploy")
     assert code == 1
