@@ -15,6 +15,7 @@ from forecast_platform.cli import main
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS
+from forecast_platform_tests.databricks.pipes_worlds import World, keys
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -101,6 +102,25 @@ def test_training_then_inference_of_one_day(
     ]
     assert [step["written"] for step in trained["steps"] if step["step"] == "train"] == [1]
     assert [step["written"] for step in inferred["steps"] if step["step"] == "forecast"] == [1]
+
+
+def test_what_databricks_own_scheduler_made_dagster_records_and_the_other_way_round(
+    remote: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alpha = ["--commodity", "Alpha", "--models", "naive", "--compute", "local", "--start-date"]
+    assert shell("submit", "infer", *alpha, LAST) == 0, capsys.readouterr().out
+    made = paths(remote, "naive")
+    dagster = World(remote, workspace, "local")
+    finished = dagster.forecast(LAST, LAST)
+    assert finished.success
+    assert dagster.metadata(finished.run_id)["keys_skipped"] == 1
+    assert dagster.partitions() == {"MATERIALIZED": keys(LAST, LAST)}
+    np.testing.assert_array_equal(paths(remote, "naive"), made)
+    assert dagster.forecast(FIRST, FIRST).success
+    assert shell("submit", "infer", *alpha, FIRST) == 0, capsys.readouterr().out
+    report = json.loads(list(workspace.jobs.runs.values())[-1].tasks[0].output["notebook_output"]["result"])
+    [step] = [step for step in report["steps"] if step["step"] == "forecast"]
+    assert (step["written"], step["unchanged"]) == (0, 1)
 
 
 def test_a_backfill_with_training_makes_all_windows_and_dates_of_the_data(
