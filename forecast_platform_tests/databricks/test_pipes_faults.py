@@ -235,6 +235,17 @@ def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(world: World
 
 
 @pytest.mark.slow
+def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace: Workspace) -> None:
+    world.options["pending_warning_seconds"] = 0.2
+    workspace.faults.add(RunFault("queued", seconds=1.5))
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert "chunk: QUEUED for" in world.log(finished.run_id)
+    assert "maximum concurrent runs of 1" in world.log(finished.run_id)
+    assert world.partitions() == {"MATERIALIZED": keys()}
+
+
+@pytest.mark.slow
 def test_what_tells_why_a_run_failed_may_itself_be_refused(world: World, workspace: Workspace) -> None:
     world.compute = "databricks_classic"
     workspace.faults.add(RunFault("task"))

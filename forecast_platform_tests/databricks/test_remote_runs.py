@@ -145,6 +145,24 @@ def test_a_missing_model_fails_the_run_with_the_command_that_trains_it(
     assert "submit train first" in text
 
 
+@pytest.mark.parametrize("place", [[], ["--serverless"]])
+def test_a_secret_in_an_error_is_hidden_before_it_leaves_the_task(
+    remote: Path,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: list[str],
+) -> None:
+    workspace.access.scopes["keys"] = {"feed": "Pa55-word-of-a-feed"}
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__SECRETS", '{"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}')
+    assert shell("submit", "infer", "--compute", "local", *place) == 1
+    [run] = workspace.jobs.runs.values()
+    for text in (capsys.readouterr().out, str(run.tasks[0].output)):
+        assert "timezone" in text
+        assert "***" in text
+        assert "Pa55" not in text
+
+
 def test_a_wrong_parameter_fails_before_anything_is_done(remote: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shell("submit", "backfill", "--commodity", "Gold", "--compute", "local") == 1
     assert "configured are Alpha, Beta" in capsys.readouterr().out

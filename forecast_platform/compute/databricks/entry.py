@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,11 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
     Raises ParameterError before anything is done, TaskFailedError after everything that can be done is.
     """
+    with _hidden(Hide()):
+        return _run(action, parameters)
+
+
+def _run(action: str, parameters: Mapping[str, str]) -> str:
     if action not in ACTIONS:
         raise ParameterError(f"action {action!r}: one of {', '.join(ACTIONS)}")
     unknown = sorted(set(parameters) - set(PARAMETERS))
@@ -227,23 +233,29 @@ def main() -> None:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
     names = provide(parameters)
-    hide = Hide([*names, "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"])
     action, given = parameters.get("action", ""), {k: v for k, v in parameters.items() if k not in _OF_MAIN}
-    try:
+    hide = Hide(names)
+    with _hidden(hide):
         said = _do(action, given, hide)
+    sys.stdout.write(said + "\n")
+
+
+@contextmanager
+def _hidden(hide: Hide) -> Iterator[None]:
+    """No secret in an error: the workspace keeps a task's error and shows it to whoever may see the run."""
+    try:
+        yield
     except Exception as error:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         if hide(trace) == trace:
             raise
-        # The workspace keeps a task's error and shows it to whoever may see the run.
         raise TaskFailedError(hide(trace)) from None
-    sys.stdout.write(said + "\n")
 
 
 def _do(action: str, given: Mapping[str, str], hide: Hide) -> str:
     if action == "tables":
         return create_tables(given)
-    return chunk_task.run(action, given, hide) if action in chunk_task.ACTIONS else run(action, given)
+    return chunk_task.run(action, given, hide) if action in chunk_task.ACTIONS else _run(action, given)
 
 
 if __name__ == "__main__":

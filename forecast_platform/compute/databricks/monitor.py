@@ -64,6 +64,13 @@ def result_of(run: BaseRun | Run | RunTask) -> str:
     return state.result_state.value if state and state.result_state else life_of(run)
 
 
+def tasks_of(run: Run) -> list[RunTask]:
+    """Each task's newest attempt: a job's tasks may be retried, and the earlier attempts stay in the list."""
+    attempts = sorted(run.tasks or [], key=lambda task: task.attempt_number or 0)
+    newest = {task.task_key: task for task in attempts}
+    return [newest[key] for key in dict.fromkeys(task.task_key for task in run.tasks or [])]
+
+
 class Watch:
     """A run that is looked at now and then; each task's changes of state are said, and a long wait, with why."""
 
@@ -96,12 +103,12 @@ class Watch:
             if self._estimate:
                 about = f"usually {_span(self._estimate)}"
             self.say(f"{_clock()} run {run_id} {run.run_name}: {run.run_page_url}\n         {about}")
-        for task in run.tasks or []:
+        for task in tasks_of(run):
             self._tell(run, task)
         return ended_of(connection, run_id, run) if life_of(run) in ENDED else None
 
     def _tell(self, run: Run, task: RunTask) -> None:
-        key = task.task_key
+        key = task.task_key + (f" (attempt {task.attempt_number + 1})" if task.attempt_number else "")
         state = result_of(task) if life_of(task) in ENDED else life_of(task)
         if self._shown.get(key) != state:
             self._shown[key] = state
@@ -161,7 +168,7 @@ def errors(connection: Connection, run_id: int) -> list[TaskError]:
     """
     run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
     found = []
-    for task in run.tasks or []:
+    for task in tasks_of(run):
         state = result_of(task)
         if life_of(task) not in ENDED or state == "SUCCESS" or state in UPSTREAM:
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
-from forecast_platform.compute.databricks.variables import parameters_of
+from forecast_platform.compute.databricks.variables import SECRETS, parameters_of
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         **options.environment,
         **{name: "{{secrets/" + secret + "}}" for name, secret in options.secrets.items()},
     }
+    if options.secrets:
+        variables = {**variables, SECRETS: ",".join(options.secrets)}
     if variables:
         cluster["spark_env_vars"] = dict(variables)
     if workers == 0:

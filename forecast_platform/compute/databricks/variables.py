@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from forecast_platform.settings_databricks import DatabricksOptions
 
+SECRETS = "SECRET_VARIABLES"
+"""The variable of new clusters that names those that hold secrets."""
+
 _SHORTEST = 4
 """Characters from which a secret's value is taken out of texts: shorter ones are parts of words."""
 
@@ -45,10 +48,11 @@ def provide(given: Mapping[str, str]) -> list[str]:
 
 
 class Hide:
-    """Takes the values of these environment variables out of texts."""
+    """Takes the values of the environment's secrets, and of these variables, out of texts."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        values = {os.environ.get(name, "") for name in names if name}
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        always = ["DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", *os.environ.get(SECRETS, "").split(",")]
+        values = {os.environ.get(name, "") for name in (*names, *always) if name}
         self._values = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
