@@ -166,6 +166,8 @@ class Launcher:
 
 
 def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    from forecast_platform.checks.report import EARLIER, OWN
+
     messages: list[str] = []
     warnings: list[str] = []
     totals: dict[str, dict[str, Any]] = {}
@@ -184,8 +186,10 @@ def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"
+            if OWN in found.metadata and found.metadata[OWN].value:
+                continue  # of another series, and told when that one was run
             if found.severity.value == "ERROR":
-                messages.append(f"FAILED check {name}: {found.description}")
+                messages.append(f"FAILED check {name}: {(found.description or '').partition(EARLIER)[0]}")
             else:
                 warnings.append(name)
         elif event.is_step_materialization:
