@@ -188,6 +188,16 @@ def test_a_failure_of_a_series_that_is_no_longer_configured_is_forgotten(world: 
     assert found.passed
 
 
+@pytest.mark.parametrize(("selected", "other"), [(PATHS, POINTS), (POINTS, PATHS)])
+def test_paths_and_point_forecasts_are_recorded_whichever_is_selected(
+    world: World, selected: AssetKey, other: AssetKey
+) -> None:
+    assert world.run("forecast", [selected], SPAN[0], SPAN[-1]).success
+    wanted = {f"{day}|Alpha" for day in SPAN}
+    for key in (selected, other):
+        assert world.instance.get_materialized_partitions(key) == wanted
+
+
 def test_point_forecasts_out_of_order_and_unlike_their_paths_are_found(world: World) -> None:
     forecast(world.platform, "Alpha", "naive", SPAN[:5])
     where = keys_of("Alpha", "naive", "v1.0", [SPAN[2]], by_month=False)
