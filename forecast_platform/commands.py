@@ -101,7 +101,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     day = options.date or settings.today()
-    operations.check_span(day, day)
+    operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
     series, good = operations.ingest(series)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
