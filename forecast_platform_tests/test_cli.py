@@ -208,6 +208,16 @@ def test_a_folder_that_refuses_a_write_is_named_with_the_mend(run: Run, small: P
     assert f"{small}/warehouse/_reports: File exists: make it writable for this account" in told
 
 
+def test_a_part_of_the_maintenance_that_fails_keeps_no_other_from_running(run: Run, small: Path) -> None:
+    files = (small / "warehouse" / "commodity" / "forecast" / "trained_models").rglob("*.parquet")
+    next(path for path in sorted(files) if "commodity=Alpha" in str(path)).unlink()
+    code, told = run("maintain")
+    assert code == 1
+    assert "compact: FAILED: " in told
+    assert "the next run goes on from here" in told
+    assert all(f"{part}: done in" in told for part in ("vacuum", "prune"))
+
+
 def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "forecast_platform.cli", *arguments],
