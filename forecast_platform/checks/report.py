@@ -25,7 +25,7 @@ from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.pipeline.platform import Platform
 
-EARLIER = "\nFound by earlier runs, of what this one was not about:"
+EARLIER = "\n\nFound by earlier runs, of what this one was not about:\n\n"
 """What separates a run's own findings from those that are still standing, in a check's description."""
 
 OWN = "this_run_passed"
@@ -124,7 +124,7 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Fi
         )
     description = _lines(failed or findings) or "nothing to examine"
     if earlier:
-        description += f"{EARLIER}\n{_lines(earlier)}"
+        description += EARLIER + _lines(earlier)
         metadata[OWN] = not failed
     return AssetCheckResult(
         asset_key=key.asset_key,
@@ -137,4 +137,5 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Fi
 
 
 def _lines(findings: Sequence[Finding]) -> str:
-    return "\n".join(dict.fromkeys(finding.text for finding in findings))
+    """A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space."""
+    return "\n\n".join(dict.fromkeys(finding.text for finding in findings))
