@@ -149,10 +149,7 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         name: object = bands.key.name
         if bands.key == one.champion:
             name = page.Html(f"<b>{page.escape(bands.key.name)}</b> (champion)")
-        cells = [
-            f"{_price(bands.median[day])}  [{_price(bands.lower_80[day])} to {_price(bands.upper_80[day])}]"
-            for day in (0, 6, 13)
-        ]
+        cells = [_outlook(bands, day) for day in (0, 6, 13)]
         link = page.Html(f'<a href="{page.escape(bands.link)}">fan chart</a>') if bands.link else ""
         rows.append([name, bands.key.version, *cells, link])
         if bands.key.name == REFERENCE:
@@ -166,6 +163,13 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
         "and the medians of the other models; the table has medians and 80 % bands.",
     )
+
+
+def _outlook(bands: Bands, day: int) -> str:
+    """Median and 80 % band of one day; a band without width is that of a day before the market opens again."""
+    if bands.lower_80[day] == bands.upper_80[day]:
+        return f"{_price(bands.median[day])}  market shut"
+    return f"{_price(bands.median[day])}  [{_price(bands.lower_80[day])} to {_price(bands.upper_80[day])}]"
 
 
 def _figure(one: SeriesDay, champion: Bands | None) -> Figure:

@@ -88,6 +88,13 @@ def test_the_page_says_who_hit_and_who_missed(tmp_path: Path, coffee: SeriesDay)
     assert "sharp v1.0 inside 80 % 104.00 to 108.00 – missed 90.00 to 100.00" in text
 
 
+def test_a_day_on_which_the_market_is_shut_is_not_passed_off_as_certain(tmp_path: Path, coffee: SeriesDay) -> None:
+    for bound in (coffee.models[1].lower_80, coffee.models[1].upper_80):
+        bound[0] = 110.0
+    text = " ".join(_text(write_daily_page(tmp_path, day=DAY, series=[coffee], facts=FACTS, state="good")).split())
+    assert "sharp (champion) v1.0 110.00 market shut 110.00 [103.23 to 116.77]" in text
+
+
 def test_the_page_shows_champion_board_map_and_health(tmp_path: Path, coffee: SeriesDay) -> None:
     text = " ".join(_text(write_daily_page(tmp_path, day=DAY, series=[coffee], facts=FACTS, state="warn")).split())
     assert "sharp (champion)" in text
