@@ -87,7 +87,7 @@ class SeriesDay:
 def write_daily_page(
     folder: Path, *, day: dt.date, series: Sequence[SeriesDay], facts: Sequence[tuple[str, str, str]], state: str
 ) -> Path:
-    """Write the page of `day` and the same page as NEWEST; returns the former.
+    """Write the page of `day`, and the same page as NEWEST where there is none of a later day; returns the former.
 
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
@@ -107,6 +107,9 @@ def write_daily_page(
         content.append(_map(one, number))
     content.append(_health(facts))
     links = {f"{one.series} leaderboard": one.leaderboard_link for one in series if one.leaderboard_link}
+    own = page.file_name("daily", str(day))
+    # A page of the past that is made again does not stand for the newest.
+    newest = all(path.name <= own for path in folder.glob("daily_????-??-??.html"))
     written = [
         page.write_page(
             folder,
@@ -117,7 +120,7 @@ def write_daily_page(
             about={"kind": "daily", "date": str(day)},
             links=links,
         )
-        for name in (page.file_name("daily", str(day)), NEWEST)
+        for name in ((own, NEWEST) if newest else (own,))
     ]
     return written[0]
 
