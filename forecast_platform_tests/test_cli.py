@@ -309,6 +309,8 @@ def test_the_first_command_on_the_sample_needs_nothing_but_the_package(tmp_path:
         timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "warehouse" / "_reports" / "index.html").is_file()
+    index = (tmp_path / "warehouse" / "_reports" / "index.html").read_text(encoding="utf-8")
+    assert 'href="daily_2019-01-04.html"' in index
+    assert "forecast WTI: 2018-01-01 to 2019-01-04" in done.stdout, "whole windows, without a gap before the first date"
     assert "leaderboard by CRPS" in done.stdout
     assert "forecast-platform up" in done.stdout
