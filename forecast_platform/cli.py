@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,9 @@ from forecast_platform import __version__, commands_databricks, commands_ops
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST}
+"""What a folder or disk refuses: nothing that a traceback would tell more about."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG
     except (HousekeepingError, NoDataError, NoForecastError, SourceError, WarehouseError) as error:
         _say_error(error)
+        return FAILED
+    except OSError as error:
+        if error.errno not in _NOT_OURS or error.filename is None:
+            raise
+        _say_error(
+            f"{error.filename}: {error.strerror}: make it writable for this account, or choose another folder "
+            "(FORECAST_PLATFORM_WAREHOUSE, DAGSTER_HOME); `forecast-platform doctor` looks at each"
+        )
         return FAILED
     except KeyboardInterrupt:
         _say_error("interrupted: what was written is kept; run the command again to complete it")
@@ -85,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
     up.add_argument("--host", default="127.0.0.1", help="address to bind; the UI has no login, keep it on loopback")
-    up.add_argument("--port", type=int, default=3000, help="port of the UI")
+    up.add_argument("--port", type=commands_ops.port, default=3000, help="port of the UI")
     up.set_defaults(command=_up)
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")

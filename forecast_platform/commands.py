@@ -101,7 +101,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     day = options.date or settings.today()
-    operations.check_span(day, day)
+    operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
     series, good = operations.ingest(series)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
@@ -173,8 +173,9 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
     )
     series, good = operations.ingest(series)
     last = last_forecastable(operations, series)
-    first = max(settings.start_date, last - dt.timedelta(days=365))
-    windows = operations.windows(first, last)
+    # Whole windows, which leave no gap before the year's first date.
+    windows = operations.windows(max(settings.start_date, last - dt.timedelta(days=365)), last)
+    first = windows[0]
     lacking = operations.missing(series, chosen, windows)
     if lacking:
         good &= operations.train(series, chosen, windows)
@@ -185,7 +186,8 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
 
 
 def _show_results(operations: Operations, series: Sequence[str], models: Sequence[str], last: dt.date) -> None:
-    from forecast_platform.pipeline.display import fan_chart, index, metadata_frame
+    from forecast_platform.pipeline.daily import daily_page
+    from forecast_platform.pipeline.display import fan_chart, metadata_frame
     from forecast_platform.reports.scores import leaderboard
 
     settings = operations.settings
@@ -195,7 +197,7 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
             say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)
-    index(operations.platform)
+    daily_page(operations.platform)
     say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
     say("the UI:                forecast-platform up, then http://127.0.0.1:3000")
     say(f"fits:                  mlflow ui --backend-store-uri {settings.tracking_uri}")

@@ -17,7 +17,7 @@ Operation = Callable[[Settings, argparse.Namespace], bool]
 def register(commands: Any) -> None:
     """Add the commands of this module to the command line's subparsers."""
     one = _command(commands, "health", health, "is everything as it should be? one line a fact; exit code 1 where not")
-    one.add_argument("--http", type=int, metavar="PORT", help="serve it as JSON under /health instead")
+    one.add_argument("--http", type=port, metavar="PORT", help="serve it as JSON under /health instead")
     one.add_argument("--host", default="127.0.0.1", help="address that --http binds; keep it on loopback")
     one.add_argument("--json", action="store_true", help="print JSON")
 
@@ -48,6 +48,13 @@ def _day(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2022-12-30") from error
+
+
+def port(text: str) -> int:
+    """The number of a port, as an argument of the command line."""
+    if not text.isdecimal() or not int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
+    return int(text)
 
 
 def health(settings: Settings, options: argparse.Namespace) -> bool:
@@ -120,21 +127,32 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def maintain(settings: Settings, options: argparse.Namespace) -> bool:
-    """Compact, vacuum, prune and archive now, as the weekly job does."""
+    """Compact, vacuum, prune and archive now, as the weekly job does; False where a part failed."""
+    from dagster import DagsterError
+    from deltalake.exceptions import DeltaError
+    from sqlalchemy.exc import SQLAlchemyError
+
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.maintenance import PARTS
     from forecast_platform.launch import Launcher
     from forecast_platform.pipeline.platform import Platform
+    from forecast_platform.warehouse.base import WarehouseError
 
     platform = Platform.from_settings(settings)
     instance = Launcher(settings).instance
+    good = True
     with exclusive(settings, "maintain", timeout=60):
         for name, part in PARTS.items():
             started = time.perf_counter()
-            for line in part(platform, instance):
-                print(f"{name}: {line}", flush=True)
+            try:
+                for line in part(platform, instance):
+                    print(f"{name}: {line}", flush=True)
+            except (DagsterError, DeltaError, OSError, SQLAlchemyError, WarehouseError) as error:
+                print(f"{name}: FAILED: {error}; the next run goes on from here", flush=True)
+                good = False
+                continue
             print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
-    return True
+    return good
 
 
 def daily_page(settings: Settings, options: argparse.Namespace) -> bool:

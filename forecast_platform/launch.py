@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from forecast_platform import owner, progress
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
@@ -36,14 +37,25 @@ def shipped(name: str) -> Path:
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Create the instance's folder with our dagster.yaml where it has none, and point this process at it."""
+    """Create the instance's folder with our dagster.yaml where it has none, and point this process at it.
+
+    Raises SettingsError where the folder cannot be made or written to.
+    """
     from forecast_platform.dagster_home import instance_home
 
     home = instance_home(settings)
-    home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"
-    if not target.exists():
-        shutil.copyfile(shipped("dagster.yaml"), target)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            shutil.copyfile(shipped("dagster.yaml"), target)
+        if not os.access(home, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable")
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME = {str(home)!r}: {error.strerror}: name a folder that this account can write to "
+            "(unset, it is _dagster in the warehouse)"
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     return home
@@ -166,6 +178,8 @@ class Launcher:
 
 
 def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    from forecast_platform.checks.report import EARLIER, OWN
+
     messages: list[str] = []
     warnings: list[str] = []
     totals: dict[str, dict[str, Any]] = {}
@@ -184,8 +198,11 @@ def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"
+            if OWN in found.metadata and found.metadata[OWN].value:
+                continue  # of another series, and told when that one was run
             if found.severity.value == "ERROR":
-                messages.append(f"FAILED check {name}: {found.description}")
+                own = (found.description or "").partition(EARLIER)[0].replace("\n\n", "\n  ")
+                messages.append(f"FAILED check {name}: {own}")
             else:
                 warnings.append(name)
         elif event.is_step_materialization:

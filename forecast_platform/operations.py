@@ -133,20 +133,23 @@ class Operations:
         """Starts of the training windows that forecast first..last."""
         return self.platform.frequency.starts(first, last)
 
-    def check_span(self, first: dt.date, last: dt.date) -> None:
-        """Refuse a span that is empty or has no partitions. Raises UsageError."""
+    def check_span(
+        self, first: dt.date, last: dt.date, options: tuple[str, str] = ("--start-date", "--end-date")
+    ) -> None:
+        """Refuse a span that is empty or has no partitions; `options` gave its ends. Raises UsageError."""
         begins = self.settings.start_date
         ends = min(self.settings.today(), self.settings.end_date or dt.date.max)
         if last < first:
-            raise UsageError(f"--end-date {last} lies before --start-date {first}")
+            raise UsageError(f"{options[1]} {last} lies before {options[0]} {first}")
         if first < begins:
             raise UsageError(
-                f"--start-date {first} lies before {begins}, the first forecast date (setting start_date): ask for "
+                f"{options[0]} {first} lies before {begins}, the first forecast date (setting start_date): ask for "
                 "later dates, or set start_date earlier if the source has the history"
             )
         if last > ends:
             what = "end_date of this source" if self.settings.end_date else "today"
-            raise UsageError(f"--end-date {last} lies after {ends}, {what}: ask for earlier dates")
+            ask = "an earlier date" if first == last else "earlier dates"
+            raise UsageError(f"{options[1]} {last} lies after {ends}, {what}: ask for {ask}")
 
     def chosen_series(self, names: Sequence[str] | None) -> list[str]:
         """Configured series by these names, in configured order; all where none is named."""

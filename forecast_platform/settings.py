@@ -39,7 +39,9 @@ from forecast_platform.settings_parts import (
     SettingsError,
     SparkSettings,
     landing_series,
+    perhaps,
     refuse_unreadable,
+    web_address,
 )
 from forecast_platform.settings_unity import UnityOptions, default_folder, in_volume
 from forecast_platform.sources.feed_settings import FeedSettings
@@ -238,6 +240,11 @@ class Settings(BaseSettings):
             raise ValueError("an IANA zone such as America/Los_Angeles or UTC") from error
         return value
 
+    @field_validator("reports_url", "ui_url", "mlflow_ui_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return web_address(value)
+
     @field_validator("model_version", "active_versions")
     @classmethod
     def _plain_version(cls, value: Any) -> Any:
@@ -355,6 +362,10 @@ def describe(error: ValidationError) -> str:
         hidden = name in _SECRETS or isinstance(item.get("input"), dict)
         value = "..." if hidden else item.get("input")
         allowed = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            known = perhaps(name, Settings.model_fields) if len(item["loc"]) == 1 else ", see docs/configuration.md"
+            lines.append(f"{name} = {value!r}: no such setting{known}")
+            continue
         if not name:
             lines.append(allowed)
             continue
@@ -390,4 +401,5 @@ def _refuse_unknown_variables() -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable.split("__")[0] not in known:
-            raise SettingsError(f"{variable} = {os.environ[variable]!r}: no such setting; known: {sorted(known)}")
+            meant = perhaps(variable, known, PREFIX)
+            raise SettingsError(f"{variable} = {os.environ[variable]!r}: no such setting{meant}")

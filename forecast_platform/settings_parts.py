@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -126,3 +129,22 @@ def refuse_unreadable(path: Path, variable: str) -> None:
         raise SettingsError(f"config ({variable}) = {str(path)!r}: not readable as YAML: {error}") from error
     if found is not None and not isinstance(found, dict):
         raise SettingsError(f"config ({variable}) = {str(path)!r}: settings are `name: value` lines, not a list")
+
+
+def perhaps(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all; each begins with `prefix`."""
+    names = sorted(one.removeprefix(prefix) for one in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), names, 1)
+    return f", perhaps {prefix}{near[0]}" if near else "; known: " + ", ".join(prefix + one for one in names)
+
+
+def web_address(value: str) -> str:
+    """`value` without a slash at its end. Raises ValueError where it is no http address."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("an address such as http://127.0.0.1:3001, with a port up to 65535")
+    return value.rstrip("/")

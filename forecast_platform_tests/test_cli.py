@@ -154,7 +154,7 @@ def test_two_series_of_one_date_share_their_shocks(run: Run, small: Path) -> Non
         (["backfill", "--models", "oracle"], "model 'oracle' is not configured; configured: naive, random_walk"),
         (["backfill", "--start-date", "2017-06-30"], "lies before 2017-07-01, the first forecast date"),
         (["backfill", "--start-date", "2018-02-01", "--end-date", "2018-01-01"], "lies before --start-date"),
-        (["infer", "--date", "2999-01-01"], "lies after"),
+        (["infer", "--date", "2999-01-01"], ": --date 2999-01-01 lies after"),
         (["train", "--train-frequency", "monthly"], "FORECAST_PLATFORM_TRAIN_FREQUENCY=monthly"),
     ],
 )
@@ -180,6 +180,42 @@ def test_wrong_settings_are_told_without_a_traceback(run: Run, monkeypatch: pyte
     code, told = run("coverage")
     assert code == 2
     assert "n_paths (FORECAST_PLATFORM_N_PATHS) = '7'" in told
+
+
+@pytest.mark.parametrize("arguments", [("up", "--port", "80000"), ("health", "--http", "-1"), ("up", "--port", "ui")])
+def test_a_port_that_is_none_is_named(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*arguments[:1], f"{arguments[1]}={arguments[2]}"])
+    assert caught.value.code == 2
+    assert f"'{arguments[2]}' is not a port: a number from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["coverage", "up"])
+def test_a_dagster_home_that_cannot_be_is_named_with_the_mend(
+    run: Run, small: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (small / "in the way").touch()
+    monkeypatch.setenv("DAGSTER_HOME", str(small / "in the way"))
+    code, told = run(command)
+    assert code == 2
+    assert f"DAGSTER_HOME = '{small}/in the way': File exists: name a folder that this account can write to" in told
+
+
+def test_a_folder_that_refuses_a_write_is_named_with_the_mend(run: Run, small: Path) -> None:
+    (small / "warehouse" / "_reports").touch()
+    code, told = run("daily-page")
+    assert code == 1
+    assert f"{small}/warehouse/_reports: File exists: make it writable for this account" in told
+
+
+def test_a_part_of_the_maintenance_that_fails_keeps_no_other_from_running(run: Run, small: Path) -> None:
+    files = (small / "warehouse" / "commodity" / "forecast" / "trained_models").rglob("*.parquet")
+    next(path for path in sorted(files) if "commodity=Alpha" in str(path)).unlink()
+    code, told = run("maintain")
+    assert code == 1
+    assert "compact: FAILED: " in told
+    assert "the next run goes on from here" in told
+    assert all(f"{part}: done in" in told for part in ("vacuum", "prune"))
 
 
 def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -273,6 +309,8 @@ def test_the_first_command_on_the_sample_needs_nothing_but_the_package(tmp_path:
         timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "warehouse" / "_reports" / "index.html").is_file()
+    index = (tmp_path / "warehouse" / "_reports" / "index.html").read_text(encoding="utf-8")
+    assert 'href="daily_2019-01-04.html"' in index
+    assert "forecast WTI: 2018-01-01 to 2019-01-04" in done.stdout, "whole windows, without a gap before the first date"
     assert "leaderboard by CRPS" in done.stdout
     assert "forecast-platform up" in done.stdout

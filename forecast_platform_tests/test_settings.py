@@ -58,6 +58,9 @@ def test_the_environment_overrides_the_yaml_file(tmp_path: Path, monkeypatch: py
         ("START_DATE", "2018-02-01", ["2018-02-01", "not the first day", "2018-01-01"]),
         ("CONFIG", "/nowhere/x.yaml", ["/nowhere/x.yaml", "no such file"]),
         ("NONSENSE", "1", ["FORECAST_PLATFORM_NONSENSE", "no such setting", "FORECAST_PLATFORM_SOURCE"]),
+        ("N_PATH", "500", ["FORECAST_PLATFORM_N_PATH = '500'", "no such setting, perhaps FORECAST_PLATFORM_N_PATHS"]),
+        ("REPORTS_URL", "banana", ["reports_url", "'banana'", "such as http://127.0.0.1:3001"]),
+        ("REPORTS_URL", "http://127.0.0.1:80000", ["reports_url", "80000", "a port up to 65535"]),
         ("HORIZON", "7", ["horizon", "'7'", "14"]),
         ("TIMEZONE", "Mars/Olympus", ["timezone", "Mars/Olympus", "IANA"]),
         ("SOURCE", "oracle", ["source", "'oracle'", "'landing'"]),
@@ -67,7 +70,7 @@ def test_the_environment_overrides_the_yaml_file(tmp_path: Path, monkeypatch: py
         ("SERIES", "Coffee", ["FORECAST_PLATFORM_SERIES", "'Coffee'", "JSON"]),
         ("MODELS", "naive,oracle", ["models", "oracle", "naive"]),
         ("SERIES", '[{"name": "Cof fee"}]', ["series", "Cof fee", "letters"]),
-        ("SERIES", '[{"name": "Coffee", "colour": "brown"}]', ["series.0.colour", "brown"]),
+        ("SERIES", '[{"name": "Coffee", "colour": "brown"}]', ["series.0.colour", "brown", "no such setting"]),
         ("SERIES", '[{"name": "Coffee"}, {"name": "coffee"}]', ["differ by more than case"]),
     ],
 )
@@ -79,6 +82,16 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(
         build()
     for part in told:
         assert part in str(caught.value)
+
+
+def test_an_unknown_setting_of_the_yaml_file_is_named_with_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("modells: [naive]\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    with pytest.raises(SettingsError, match=r"modells = \['naive'\]: no such setting, perhaps models"):
+        build()
 
 
 def test_a_landing_folder_without_files_is_named(tmp_path: Path) -> None:

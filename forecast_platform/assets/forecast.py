@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from forecast_platform.assets import OWNERS, RETRIES, ingest, train
-from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.assets.report import conclude, definition_metadata, log_good, outcome_metadata, requested
 from forecast_platform.compute.step_launchers import FORECASTS
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
@@ -120,6 +120,9 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         points = {**metadata, "rows_written": HORIZON * metadata["keys_written"]}
         both = {paths_key(model): metadata, points_key(model): points}
         chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
+        # The step writes both tables, whichever of the two was asked for.
+        for key in counts.keys() - chosen.keys():
+            log_good(context, key, outcomes, both[key])
         yield from conclude(context, chosen, outcomes, row_counts=counts)
 
     return forecasts

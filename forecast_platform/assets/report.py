@@ -88,9 +88,8 @@ def conclude(
             counted = dict(TableMetadataSet(row_count=row_counts[asset_key]))
             yield MaterializeResult(asset_key=asset_key, metadata={**metadata, **counted})
         return
-    for outcome in outcomes:
-        for asset_key, metadata in results.items():
-            _log_good(context, asset_key, outcome, metadata)
+    for asset_key, metadata in results.items():
+        log_good(context, asset_key, outcomes, metadata)
     details = "\n".join(f"{outcome.series} {outcome.model}: {failures_text(outcome.failed)}" for outcome in failed)
     count = sum(len(outcome.failed) for outcome in failed)
     kept = sum(len(outcome.good) for outcome in outcomes)
@@ -108,14 +107,18 @@ def conclude(
     )
 
 
-def _log_good(context: AssetExecutionContext, asset_key: AssetKey, outcome: Outcome, metadata: Metadata) -> None:
-    for day in sorted(outcome.good):
-        partition = partitions.key(day, outcome.series)
-        context.log_event(
-            AssetMaterialization(
-                asset_key, partition=partition, metadata=metadata, tags=get_tags_from_multi_partition_key(partition)
+def log_good(
+    context: AssetExecutionContext, asset_key: AssetKey, outcomes: Sequence[Outcome], metadata: Metadata
+) -> None:
+    """Record each key that is there, one by one: 5 ms each."""
+    for outcome in outcomes:
+        for day in sorted(outcome.good):
+            partition = partitions.key(day, outcome.series)
+            context.log_event(
+                AssetMaterialization(
+                    asset_key, partition=partition, metadata=metadata, tags=get_tags_from_multi_partition_key(partition)
+                )
             )
-        )
 
 
 def requested(context: AssetExecutionContext, order: Sequence[str]) -> dict[str, list[dt.date]]:

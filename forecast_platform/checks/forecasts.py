@@ -18,7 +18,7 @@ from forecast_platform.checks.reading import (
     stored_points,
     surroundings,
 )
-from forecast_platform.checks.report import Request, recorded, request, result, spec
+from forecast_platform.checks.report import Request, recorded, request, spec
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
@@ -92,7 +92,7 @@ def forecasts_checks(model: str) -> AssetChecksDefinition:
                 for name, findings in verdicts.items():
                     if AssetCheckKey(asset, name) in found:
                         found[AssetCheckKey(asset, name)] += findings
-        yield from recorded(result(key.asset_key, key.name, findings) for key, findings in found.items())
+        yield from recorded(context, asked, found)
 
     return check_forecasts
 

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckExecutionContext,
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    DagsterInstance,
+    MetadataValue,
     partition_loading_context,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.pipeline.platform import Platform
+
+EARLIER = "\n\nFound by earlier runs, of what this one was not about:\n\n"
+"""What separates a run's own findings from those that are still standing, in a check's description."""
+
+OWN = "this_run_passed"
+"""Metadata of a check that failed for what earlier runs had found: whether this run's own findings are good."""
+
+_FAILING = "failing"
+"""Metadata of a failed check: what is wrong, for the next evaluation to know."""
 
 
 @dataclass(frozen=True)
@@ -52,31 +67,75 @@ def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False
     return AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
 
 
-def recorded(results: Iterable[AssetCheckResult]) -> Iterator[AssetCheckResult]:
-    """`results`, each handed to Dagster as of the beginning of this hour.
+def recorded(
+    context: AssetCheckExecutionContext, asked: Request, found: Mapping[AssetCheckKey, Sequence[Finding]]
+) -> Iterator[AssetCheckResult]:
+    """The evaluation of each check, handed to Dagster as of the beginning of this hour.
 
     For every result Dagster lists all partitions of the asset that are there now, thousands of them, and keeps the
     list only while now stays the same. The partitions of a run do not change within it.
     """
     hour = dt.datetime.now(dt.timezone.utc).replace(minute=0, second=0, microsecond=0)
     with partition_loading_context(effective_dt=hour):
-        yield from results
+        for key, findings in found.items():
+            yield result(key, findings, standing(context.instance, asked, key, {one.subject for one in findings}))
 
 
-def result(asset: AssetKey, name: str, findings: Sequence[Finding]) -> AssetCheckResult:
-    """The check's evaluation: failed where any finding is, as severe as the worst, saying what to do."""
+def standing(instance: DagsterInstance, asked: Request, key: AssetCheckKey, examined: Collection[str]) -> list[Finding]:
+    """What the newest evaluation found wrong with subjects that are not `examined` now and are still configured.
+
+    Dagster shows the newest evaluation alone, and a backfill makes a run a series: without these, one series' failure
+    would be gone as soon as the next series' run is good.
+    """
+    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended)
+    event = records[0].event if records else None
+    evaluation = event.dagster_event.event_specific_data if event is not None and event.dagster_event else None
+    if not isinstance(evaluation, AssetCheckEvaluation) or _FAILING not in evaluation.metadata:
+        return []
+    settings = asked.platform.settings
+    versions = {asked.version, settings.model_version, *settings.active_versions}
+
+    def counts(subject: str) -> bool:
+        series, *more = subject.split()
+        return subject not in examined and series in settings.series_names and (not more or more[-1] in versions)
+
+    kept: Any = evaluation.metadata[_FAILING].value
+    return [Finding(**one) for one in kept if counts(one["subject"])]
+
+
+def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Finding] = ()) -> AssetCheckResult:
+    """The check's evaluation: failed where any finding is, as severe as the worst, saying what to do.
+
+    `earlier` findings fail the check as well, but only warn: they are no reason to stop what depends on this run.
+    """
     failed = [finding for finding in findings if not finding.passed]
     severe = any(finding.severity == "error" for finding in failed)
-    shown = failed or findings
-    metadata: dict[str, float | int | str] = {}
+    metadata: dict[str, Any] = {}
     for finding in findings:
         for figure, value in finding.figures.items():
             metadata[f"{finding.subject}: {figure}"] = value
+    if failed or earlier:
+        metadata[_FAILING] = MetadataValue.json(
+            [
+                {"subject": one.subject, "problem": one.problem, "mend": one.mend, "severity": one.severity}
+                for one in (*failed, *earlier)
+            ]
+        )
+    description = _lines(failed or findings) or "nothing to examine"
+    if earlier:
+        description += EARLIER + _lines(earlier)
+        metadata[OWN] = not failed
     return AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=not failed,
-        severity=AssetCheckSeverity.ERROR if severe or not failed else AssetCheckSeverity.WARN,
-        description="\n".join(dict.fromkeys(finding.text for finding in shown)) or "nothing to examine",
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=not (failed or earlier),
+        severity=AssetCheckSeverity.WARN if not severe and (failed or earlier) else AssetCheckSeverity.ERROR,
+        description=description,
         metadata=metadata,
     )
+
+
+def _lines(findings: Sequence[Finding]) -> str:
+    """A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space."""
+    return "\n\n".join(dict.fromkeys(finding.text for finding in findings))

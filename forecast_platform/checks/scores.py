@@ -4,12 +4,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, multi_asset_check
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    multi_asset_check,
+)
 
 from forecast_platform.assets import score
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.point_rules import calibration
-from forecast_platform.checks.report import recorded, request, result, spec
+from forecast_platform.checks.report import recorded, request, spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +59,7 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
                 found[CALIBRATED].append(calibrated(target, metadata))
             if PERFORMANCE in found:
                 found[PERFORMANCE].append(degraded(target, trailing_performance(metadata, model, asked.version)))
-        yield from recorded(result(key, name, findings) for name, findings in found.items())
+        yield from recorded(context, asked, {AssetCheckKey(key, name): findings for name, findings in found.items()})
 
     return check_forecast_metadata
 

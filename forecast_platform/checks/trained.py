@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, multi_asset_check
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    multi_asset_check,
+)
 
 from forecast_platform.assets import train
 from forecast_platform.checks import rules
 from forecast_platform.checks.findings import Finding, Target
-from forecast_platform.checks.report import Request, recorded, request, result, spec
+from forecast_platform.checks.report import Request, recorded, request, spec
 from forecast_platform.pipeline import artifacts
 from forecast_platform.pipeline.platform import NoDataError, Platform
 from forecast_platform.settings import Settings
@@ -36,12 +42,12 @@ def trained_models_checks(model: str) -> AssetChecksDefinition:
     )
     def check_trained_models(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         asked = request(context)
-        found: dict[str, list[Finding]] = {}
+        found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, asked.target(series, model)).items():
-                found.setdefault(name, []).append(finding)
-        chosen = {check.name for check in context.selected_asset_check_keys}
-        yield from recorded(result(key, name, findings) for name, findings in found.items() if name in chosen)
+                found.setdefault(AssetCheckKey(key, name), []).append(finding)
+        chosen = context.selected_asset_check_keys
+        yield from recorded(context, asked, {one: findings for one, findings in found.items() if one in chosen})
 
     return check_trained_models
 

@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 
 import numpy as np
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetChecksDefinition, multi_asset_check
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    multi_asset_check,
+)
 
 from forecast_platform.assets import ingest
 from forecast_platform.checks import rules
 from forecast_platform.checks.findings import Finding
 from forecast_platform.checks.reading import dates_of
-from forecast_platform.checks.report import Request, recorded, request, result, spec
+from forecast_platform.checks.report import Request, recorded, request, spec
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
 
 DUPLICATES, GAPS, JUMPS, STALE, COVARIATES = (
@@ -38,12 +44,12 @@ def unified_data_checks() -> AssetChecksDefinition:
     )
     def check_unified_data(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         asked = request(context)
-        found: dict[str, list[Finding]] = {}
+        found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, series).items():
-                found.setdefault(name, []).append(finding)
-        chosen = {key.name for key in context.selected_asset_check_keys}
-        yield from recorded(result(ingest.KEY, name, findings) for name, findings in found.items() if name in chosen)
+                found.setdefault(AssetCheckKey(ingest.KEY, name), []).append(finding)
+        chosen = context.selected_asset_check_keys
+        yield from recorded(context, asked, {key: findings for key, findings in found.items() if key in chosen})
 
     return check_unified_data
 

@@ -192,12 +192,12 @@ def _instance(settings: Settings) -> Iterator[Fact]:
     from dagster import DagsterError, DagsterInstance
     from sqlalchemy.exc import SQLAlchemyError
 
-    prepare_home(settings)
     try:
+        prepare_home(settings)
         with DagsterInstance.from_config(str(home)) as instance:
             yield from _runs(settings, instance)
             yield from _daemons(settings, instance)
-    except (DagsterError, SQLAlchemyError, OSError) as error:
+    except (DagsterError, SQLAlchemyError, OSError, SettingsError) as error:
         yield Fact("dagster", "bad", f"the records in {home} cannot be read: {error}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from forecast_platform.warehouse.base import Between
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from forecast_platform.sources.unify import UnifiedFrame
@@ -58,7 +59,45 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
             )
         except SourceError as error:
             report.rejections.append(f"{series.name}: {error}")
+            continue
+        if raw.macro is None and any(item.file.startswith("macro.") for item in raw.rejections):
+            frames[series.name] = keep_macro(frames[series.name], _stored(platform, series.name))
     return frames, report
+
+
+def _stored(platform: Platform, name: str) -> pd.DataFrame:
+    return platform.warehouse.read(UNIFIED_DATA, where={"commodity": name}).to_pandas()
+
+
+def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
+    """A frame made without the macro file, with the macro values that are `stored`, carried forward over new days.
+
+    A series that no covariate ties to a refused macro file goes on without it; what the file had given stays.
+    """
+    import pandas as pd
+
+    from forecast_platform.sources.base import MARKET_COLUMNS
+    from forecast_platform.sources.validate import is_macro_column
+
+    macro = [name for name in stored.columns if is_macro_column(name) and stored[name].notna().any()]
+    if not macro:
+        return unified
+    held = stored.assign(date=pd.to_datetime(stored["date"])).set_index("date").sort_index()
+    frame = unified.frame.set_index("date")
+    known = held.reindex(frame.index)
+    frame[macro] = known[macro].ffill()
+    new_days = known["filled_columns"].isna()
+
+    def filled(own: str, old: object, is_new: bool) -> str:
+        market = [name for name in own.split(",") if name in MARKET_COLUMNS]
+        rest = [name for name in own.split(",") if name and name not in MARKET_COLUMNS]
+        kept = macro if is_new else [name for name in str(old).split(",") if name in macro]
+        return ",".join([*market, *kept, *rest])
+
+    columns = (frame["filled_columns"], known["filled_columns"], new_days)
+    frame["filled_columns"] = [filled(*row) for row in zip(*columns, strict=True)]
+    note = f"the macro file is refused: the values of {', '.join(macro)} are those known before, carried forward"
+    return replace(unified, frame=frame.reset_index(), notes=[*unified.notes, note])
 
 
 def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:

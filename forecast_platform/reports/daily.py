@@ -87,7 +87,7 @@ class SeriesDay:
 def write_daily_page(
     folder: Path, *, day: dt.date, series: Sequence[SeriesDay], facts: Sequence[tuple[str, str, str]], state: str
 ) -> Path:
-    """Write the page of `day` and the same page as NEWEST; returns the former.
+    """Write the page of `day`, and the same page as NEWEST where there is none of a later day; returns the former.
 
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
@@ -107,6 +107,9 @@ def write_daily_page(
         content.append(_map(one, number))
     content.append(_health(facts))
     links = {f"{one.series} leaderboard": one.leaderboard_link for one in series if one.leaderboard_link}
+    own = page.file_name("daily", str(day))
+    # A page of the past that is made again does not stand for the newest.
+    newest = all(path.name <= own for path in folder.glob("daily_????-??-??.html"))
     written = [
         page.write_page(
             folder,
@@ -117,7 +120,7 @@ def write_daily_page(
             about={"kind": "daily", "date": str(day)},
             links=links,
         )
-        for name in (page.file_name("daily", str(day)), NEWEST)
+        for name in ((own, NEWEST) if newest else (own,))
     ]
     return written[0]
 
@@ -149,10 +152,7 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         name: object = bands.key.name
         if bands.key == one.champion:
             name = page.Html(f"<b>{page.escape(bands.key.name)}</b> (champion)")
-        cells = [
-            f"{_price(bands.median[day])}  [{_price(bands.lower_80[day])} to {_price(bands.upper_80[day])}]"
-            for day in (0, 6, 13)
-        ]
+        cells = [_outlook(bands, day) for day in (0, 6, 13)]
         link = page.Html(f'<a href="{page.escape(bands.link)}">fan chart</a>') if bands.link else ""
         rows.append([name, bands.key.version, *cells, link])
         if bands.key.name == REFERENCE:
@@ -166,6 +166,13 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
         "and the medians of the other models; the table has medians and 80 % bands.",
     )
+
+
+def _outlook(bands: Bands, day: int) -> str:
+    """Median and 80 % band of one day; a band without width is that of a day before the market opens again."""
+    if bands.lower_80[day] == bands.upper_80[day]:
+        return f"{_price(bands.median[day])}  market shut"
+    return f"{_price(bands.median[day])}  [{_price(bands.lower_80[day])} to {_price(bands.upper_80[day])}]"
 
 
 def _figure(one: SeriesDay, champion: Bands | None) -> Figure:

@@ -64,11 +64,11 @@ class World:
             build_definitions(self.settings), Definitions(assets=[blend], jobs=[define_asset_job("blended", chosen)])
         )
 
-    def run(self, job: str, keys: list[AssetKey], first: dt.date, last: dt.date) -> Any:
-        """Run these assets over first..last of Alpha, selecting assets only: their checks come with them."""
+    def run(self, job: str, keys: list[AssetKey], first: dt.date, last: dt.date, series: str = "Alpha") -> Any:
+        """Run these assets over first..last of a series, selecting assets only: their checks come with them."""
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            tags=range_tags(first, last, ["Alpha"]),
+            tags=range_tags(first, last, [series]),
             asset_selection=keys,
             raise_on_error=False,
         )
@@ -155,6 +155,47 @@ def test_a_blocking_check_stops_what_depends_on_the_forecasts(world: World) -> N
     assert mended.success
     assert DOWNSTREAM in _materialized(mended)
     assert not world.evaluations(mended)["plausible_paths"].passed
+
+
+def test_a_failure_of_one_series_stands_until_that_series_is_run_again(world: World) -> None:
+    chosen = [PATHS, POINTS, DOWNSTREAM]
+    forecast(world.platform, "Alpha", "naive", SPAN)
+    _spoil(world.platform, "day_7", float("nan"), SPAN[4])
+    assert not world.run("blended", chosen, SPAN[0], SPAN[-1]).success
+    for _ in range(2):
+        other = world.run("blended", chosen, SPAN[0], SPAN[1], "Beta")
+        found = world.evaluations(other)["complete_and_finite"]
+        assert not found.passed
+        assert found.description.startswith("Beta naive v1.0: good")
+        assert "Alpha naive v1.0: 200 paths are not finite, of 2018-01-05" in found.description
+        # What Alpha lacks is no reason to stop Beta.
+        assert other.success
+        assert DOWNSTREAM in _materialized(other)
+    forecast(world.platform, "Alpha", "naive", SPAN[4:5], overwrite=True)
+    mended = world.evaluations(world.run("blended", chosen, SPAN[0], SPAN[-1]))["complete_and_finite"]
+    assert mended.passed
+    assert "earlier" not in mended.description
+
+
+def test_a_failure_of_a_series_that_is_no_longer_configured_is_forgotten(world: World) -> None:
+    forecast(world.platform, "Beta", "naive", SPAN)
+    where = keys_of("Beta", "naive", "v1.0", [SPAN[2]], by_month=True)
+    rows = world.platform.warehouse.read(DISTRIBUTIONS, where=where)
+    world.platform.warehouse.replace(DISTRIBUTIONS, rows.slice(0, 150), where)
+    assert not world.run("forecast", [PATHS, POINTS], SPAN[0], SPAN[-1], "Beta").success
+    world.definitions = build_definitions(world.settings.model_copy(update={"series": world.settings.series[:1]}))
+    found = world.evaluations(world.run("forecast", [PATHS, POINTS], SPAN[0], SPAN[1]))["complete_and_finite"]
+    assert found.passed
+
+
+@pytest.mark.parametrize(("selected", "other"), [(PATHS, POINTS), (POINTS, PATHS)])
+def test_paths_and_point_forecasts_are_recorded_whichever_is_selected(
+    world: World, selected: AssetKey, other: AssetKey
+) -> None:
+    assert world.run("forecast", [selected], SPAN[0], SPAN[-1]).success
+    wanted = {f"{day}|Alpha" for day in SPAN}
+    for key in (selected, other):
+        assert world.instance.get_materialized_partitions(key) == wanted
 
 
 def test_point_forecasts_out_of_order_and_unlike_their_paths_are_found(world: World) -> None:

@@ -90,6 +90,34 @@ def test_a_refused_file_keeps_back_its_series_and_no_other(tmp_path: Path) -> No
     assert _frame(platform, "Beta").empty
 
 
+def test_a_refused_macro_file_leaves_the_values_it_had_given_and_new_days_carry_them(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    write_landing(landing, last=dt.date(2018, 3, 23))
+    series = [{"name": name, "covariates": [], "regions": []} for name in SERIES]
+    platform = _platform(tmp_path, series=series)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    before = _frame(platform, "Alpha")
+    whole = (landing / "macro.csv").read_bytes()
+    write_landing(landing)
+    mended = (landing / "macro.csv").read_bytes()
+    (landing / "macro.csv").write_bytes(b"\xff" + whole[1:])
+    changed, refused = catch_up(platform, ["Alpha"])
+    assert "macro.csv, row 1" in refused[0]
+    assert changed["Alpha"][0] == before.date.iloc[-1] + dt.timedelta(days=1)
+    report = ingest(platform, SERIES, platform.settings.history_start, LAST)
+    assert any("the values of vix are those known before" in note for note in report.outcomes["Alpha"].notes)
+    after = _frame(platform, "Alpha")
+    pd.testing.assert_frame_equal(after.iloc[: len(before)], before)
+    new = after.iloc[len(before) :]
+    assert len(new)
+    assert new.vix.unique().tolist() == [before.vix.iloc[-1]]
+    assert new.filled_columns.str.contains("vix").all()
+    (landing / "macro.csv").write_bytes(mended)
+    again = ingest(platform, ["Alpha"], platform.settings.history_start, LAST).outcomes["Alpha"]
+    assert min(again.written) > before.date.iloc[-1]
+    assert _frame(platform, "Alpha").vix.nunique() > before.vix.nunique()
+
+
 def test_a_missing_close_is_filled_forward_and_counted(tmp_path: Path) -> None:
     write_landing(tmp_path / "landing")
     file = tmp_path / "landing" / "market" / "alpha.csv"

@@ -88,6 +88,13 @@ def test_the_page_says_who_hit_and_who_missed(tmp_path: Path, coffee: SeriesDay)
     assert "sharp v1.0 inside 80 % 104.00 to 108.00 – missed 90.00 to 100.00" in text
 
 
+def test_a_day_on_which_the_market_is_shut_is_not_passed_off_as_certain(tmp_path: Path, coffee: SeriesDay) -> None:
+    for bound in (coffee.models[1].lower_80, coffee.models[1].upper_80):
+        bound[0] = 110.0
+    text = " ".join(_text(write_daily_page(tmp_path, day=DAY, series=[coffee], facts=FACTS, state="good")).split())
+    assert "sharp (champion) v1.0 110.00 market shut 110.00 [103.23 to 116.77]" in text
+
+
 def test_the_page_shows_champion_board_map_and_health(tmp_path: Path, coffee: SeriesDay) -> None:
     text = " ".join(_text(write_daily_page(tmp_path, day=DAY, series=[coffee], facts=FACTS, state="warn")).split())
     assert "sharp (champion)" in text
@@ -108,7 +115,8 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path, coffee: SeriesDay
 def test_the_newest_page_has_a_name_that_stays_and_the_index_lists_each_day_once(
     tmp_path: Path, coffee: SeriesDay
 ) -> None:
-    for day in (DAY - dt.timedelta(days=1), DAY):
+    # The last one is a page of the past that is made again.
+    for day in (DAY - dt.timedelta(days=1), DAY, DAY - dt.timedelta(days=2)):
         write_daily_page(tmp_path, day=day, series=[coffee], facts=FACTS, state="good")
     assert page.read_about(tmp_path / "daily.html") == page.read_about(tmp_path / "daily_2020-04-29.html")
     index = write_index(tmp_path).read_text()
