@@ -173,13 +173,13 @@ class Observer:
 
     def expected(self) -> dict[str, set[tuple[str, str]]]:
         """Version -> series and models that the daily run covers: the configured and active versions with every
-        model, the champions, and what a rollback would return to."""
+        model, the champions, and what a rollback would return to. A champion of one series is expected of all of
+        them, because one run makes a version's forecasts of all series."""
         from forecast_platform.pipeline.champions import covered
 
         found: dict[str, set[tuple[str, str]]] = {}
-        for series in self.settings.series_names:
-            for model, version in covered(self.platform, [series]):
-                found.setdefault(version, set()).add((series, model))
+        for model, version in covered(self.platform):
+            found.setdefault(version, set()).update((series, model) for series in self.settings.series_names)
         return found
 
     def missing(self, days: list[dt.date]) -> dict[dt.date, frozenset[Pair]]:

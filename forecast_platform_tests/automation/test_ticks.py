@@ -26,7 +26,10 @@ from forecast_platform.automation.detect import TICK_GRACE, check_problems, tick
 from forecast_platform.automation.problems import Message
 from forecast_platform.automation.schedules import crons
 from forecast_platform.definitions import build_definitions
+from forecast_platform.pipeline import champions
+from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings, build
+from forecast_platform.warehouse.schemas import FORECAST_RUNS
 from forecast_platform_tests.automation.simulation import Simulation, memory_instance
 from forecast_platform_tests.worlds import settings_for, write_landing
 
@@ -116,6 +119,19 @@ def test_a_sunday_is_forecast_from_fridays_or_older_closes_and_scored(small: Pat
     assert [key.split("/")[0] for _, key, _ in simulation.runs] == ["ingest", "forecast", "actuals", "score"]
     assert simulation.runs[0][1].startswith("ingest/2018-03-30..2018-03-31/Alpha+Beta/")
     assert {status for *_, status in simulation.runs} == {"SUCCESS"}
+
+
+def test_a_champion_of_one_series_keeps_the_day_complete_for_all(small: Path) -> None:
+    """Beta never had a model of Alpha's champion version: it is trained like Alpha's, and no run fails for want of it."""
+    simulation = simulate(small, SUNDAY, 9, catch_up_days=1, catch_up_windows=1)
+    platform = Platform.from_settings(simulation.settings)
+    champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
+    simulation.until_quiet("train_missing_windows")
+    assert simulation.until_quiet("daily_forecast") == "2018-04-01 is complete"
+    assert {status for *_, status in simulation.runs} == {"SUCCESS"}
+    [signal] = platform.warehouse.read(FORECAST_RUNS, where={"forecast_date": SUNDAY}).to_pylist()
+    assert (signal["status"], signal["missing"]) == ("complete", "")
+    assert "naive:v0.9" in signal["models"]
 
 
 def test_new_days_are_ingested_once_they_have_landed_whole(small: Path) -> None:
