@@ -122,7 +122,7 @@ def test_a_sunday_is_forecast_from_fridays_or_older_closes_and_scored(small: Pat
 
 
 def test_a_champion_of_one_series_keeps_the_day_complete_for_all(small: Path) -> None:
-    """Beta never had a model of Alpha's champion version: it is trained like Alpha's, and no run fails for want of it."""
+    """Beta never had a model of Alpha's champion version: it is trained, and no run fails for want of it."""
     simulation = simulate(small, SUNDAY, 9, catch_up_days=1, catch_up_windows=1)
     platform = Platform.from_settings(simulation.settings)
     champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
