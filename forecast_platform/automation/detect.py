@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.automation.causes import explain
 from forecast_platform.automation.problems import Problem
 from forecast_platform.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
+from forecast_platform.checks.report import AFFECTED, EXAMINED
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import AssetCheckKey, DagsterInstance, DagsterRun
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 LOOK_BACK = dt.timedelta(days=3)
 """How far back a failed run is a problem that is told; one that nobody mended in that time is told no more."""
+
+_EVALUATIONS = 50
+"""Evaluations of a check that are looked back on: weeks of them, with several versions and backfills among them."""
 
 TICK_GRACE = dt.timedelta(minutes=15)
 """How late a schedule's tick may be: the daemon looks every few seconds, and a machine may be restarting."""
@@ -180,32 +185,70 @@ def last_due(cron: str, zone: str, before: dt.datetime) -> float:
     return float(next(reverse_cron_string_iterator(before.timestamp(), cron, zone)).timestamp())
 
 
-def check_problems(instance: DagsterInstance, keys: Iterable[AssetCheckKey]) -> list[Problem]:
-    """Asset checks whose newest evaluation failed; a check that broke is a failed run."""
+def check_problems(
+    instance: DagsterInstance,
+    keys: Iterable[AssetCheckKey],
+    covered: Set[str] | None = None,
+    known: dict[AssetCheckKey, tuple[object, Problem | None]] | None = None,
+) -> list[Problem]:
+    """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since.
+
+    A check is evaluated by each run, which looks at some series and one version: the newest evaluation says nothing of
+    the others. covered: the subjects that the daily run makes; of others nothing is told. known: what was found of
+    evaluations that have not changed since, kept by the caller. A check that broke is a failed run.
+    """
+    storage = instance.event_log_storage
+    known = {} if known is None else known
+    for key, newest in storage.get_latest_asset_check_execution_by_key(list(keys)).items():
+        place = (newest.id, newest.status, covered)
+        if key not in known or known[key][0] != place:
+            history = storage.get_asset_check_execution_history(key, limit=_EVALUATIONS)
+            known[key] = (place, _check_problem(key, history, covered))
+    return [problem for _, problem in known.values() if problem is not None]
+
+
+def _check_problem(
+    key: AssetCheckKey, history: Sequence[AssetCheckExecutionRecord], covered: Set[str] | None
+) -> Problem | None:
+    """What is open of one check by its evaluations, newest first; None where every subject passed last."""
     from dagster import AssetCheckSeverity
 
-    found = []
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
-    for key, record in records.items():
+    settled: set[str] = set()
+    open_subjects: list[str] = []
+    lines: list[str] = []
+    severe, since = False, 0.0
+    for record in history:
         event = record.event.dagster_event if record.event is not None else None
         data: Any = event.event_specific_data if event is not None else None
-        if record.status.value != "FAILED" or data is None or not hasattr(data, "severity"):
+        if record.status.value not in ("FAILED", "SUCCEEDED") or not hasattr(data, "severity"):
             continue
-        name = f"{key.asset_key.to_user_string()}: {key.name}"
-        description = data.description or "no description"
-        hints = {label: value.value for label, value in data.metadata.items() if label in ("mend", "cause", "affected")}
-        found.append(
-            Problem(
-                key=f"check/{name}",
-                what=f"check failed: {name}\n{description[:1500]}",
-                since=_utc(record.create_timestamp),
-                affected=str(hints.get("affected", key.asset_key.to_user_string())),
-                cause=str(hints.get("cause", "see the check's description above")),
-                mend=str(hints.get("mend", "do what the description says; the check's metadata has the details")),
-                severity="warning" if data.severity == AssetCheckSeverity.WARN else "error",
-            )
-        )
-    return found
+        examined, affected = (_subjects(data.metadata, label) for label in (EXAMINED, AFFECTED))
+        mine = [name for name in affected if name not in settled and (covered is None or name in covered)]
+        if record.status.value == "FAILED" and (mine or not examined):
+            open_subjects += mine
+            told = (data.description or "no description").splitlines()
+            lines += [line for line in told if not mine or any(line.startswith(f"{name}: ") for name in mine)]
+            severe |= data.severity != AssetCheckSeverity.WARN
+            since = record.create_timestamp
+        settled.update(examined)
+        if not examined:  # it looked at all that there is
+            break
+    if not lines:
+        return None
+    name, text = f"{key.asset_key.to_user_string()}: {key.name}", "\n".join(lines)
+    return Problem(
+        key=f"check/{name}",
+        what=f"check failed: {name}\n{text[:1500]}",
+        since=_utc(since),
+        affected=", ".join(open_subjects) or key.asset_key.to_user_string(),
+        cause="see the check's description above",
+        mend="do what the description says; the check's metadata has the details",
+        severity="error" if severe else "warning",
+    )
+
+
+def _subjects(metadata: Mapping[str, Any], label: str) -> list[str]:
+    return str(metadata[label].value).split(", ") if label in metadata else []
 
 
 def _utc(timestamp: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dagster import (
+    AssetCheckKey,
     DefaultSensorStatus,
     RunRequest,
     SensorDefinition,
@@ -167,6 +168,7 @@ class Alerting:
     _counted_for: object = None
     _ready: list[revisions.Revision] = field(default_factory=list)
     _stale: list[Problem] = field(default_factory=list)
+    _checks: dict[AssetCheckKey, tuple[object, Problem | None]] = field(default_factory=dict)
 
     def look(self, context: SensorEvaluationContext) -> str:
         """Find problems, tell the notifiers; returns what to say of the tick.
@@ -179,7 +181,7 @@ class Alerting:
         detectors: dict[str, Callable[[], list[Problem]]] = {
             "runs": lambda: detect.run_problems(instance, self.settings, now),
             "ticks": lambda: detect.tick_problems(instance, crons(self.settings), now),
-            "checks": lambda: detect.check_problems(instance, checks),
+            "checks": lambda: detect.check_problems(instance, checks, self.covered(), self._checks),
             "revisions": lambda: self.revision_problems(now),
         }
         broken = []
@@ -197,6 +199,12 @@ class Alerting:
         count = len(self.book.open_problems())
         told = f"; not told: {'; '.join(failures)}" if failures else ""
         return f"{count} problem{'' if count == 1 else 's'} open{told}"
+
+    def covered(self) -> frozenset[str]:
+        """What the daily run makes, as checks name it: each series, and each series, model and version."""
+        expected = self.observer.expected().items()
+        made = (f"{series} {model} {version}" for version, pairs in expected for series, model in pairs)
+        return frozenset({*self.settings.series_names, *made})
 
     def revision_problems(self, now: dt.datetime) -> list[Problem]:
         """Revised days whose forecasts are still the old ones."""

@@ -19,6 +19,10 @@ from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.pipeline.platform import Platform
 
+EXAMINED, AFFECTED = "examined", "affected"
+"""Metadata of an evaluation: the subjects it looked at, and those that failed; each a series, or a series, model and
+version. Runs of several versions or series evaluate one check, and its newest evaluation speaks for its own alone."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -72,6 +76,9 @@ def result(asset: AssetKey, name: str, findings: Sequence[Finding]) -> AssetChec
     for finding in findings:
         for figure, value in finding.figures.items():
             metadata[f"{finding.subject}: {figure}"] = value
+    metadata[EXAMINED] = ", ".join(dict.fromkeys(finding.subject for finding in findings))
+    if failed:
+        metadata[AFFECTED] = ", ".join(dict.fromkeys(finding.subject for finding in failed))
     return AssetCheckResult(
         asset_key=asset,
         check_name=name,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckSeverity,
     AssetKey,
     DagsterInstance,
@@ -25,6 +26,8 @@ from dagster._utils.error import SerializableErrorInfo
 from forecast_platform.automation.detect import TICK_GRACE, check_problems, tick_problems
 from forecast_platform.automation.problems import Message
 from forecast_platform.automation.schedules import crons
+from forecast_platform.checks.findings import Finding, Target
+from forecast_platform.checks.report import result
 from forecast_platform.definitions import build_definitions
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.platform import Platform
@@ -238,6 +241,43 @@ def test_a_failed_check_is_told_with_its_severity_until_it_passes() -> None:
         assert "look at the feed" in problem.what
         instance.report_runless_asset_event(evaluation(True))
         assert check_problems(instance, keys) == []
+
+
+def _evaluated(instance: DagsterInstance, *findings: Finding) -> AssetCheckKey:
+    evaluation = result(AssetKey(["distributions", "naive"]), "plausible_paths", findings)
+    event = AssetCheckEvaluation(
+        evaluation.asset_key,
+        evaluation.check_name,
+        evaluation.passed,
+        evaluation.metadata,
+        severity=evaluation.severity,
+        description=evaluation.description,
+    )
+    instance.report_runless_asset_event(event)
+    return event.asset_check_key
+
+
+def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes() -> None:
+    old, new = (Target("Alpha", "naive", version, "v2.0") for version in ("v1.0", "v2.0"))
+    beta = Target("Beta", "naive", "v2.0", "v2.0")
+    wrong = old.bad("the spread is out of bounds", "look at the fan chart", "warning")
+    known: dict = {}
+    with DagsterInstance.ephemeral() as instance:
+        key = _evaluated(instance, wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
+        _evaluated(instance, new.good(), beta.bad("paths begin elsewhere", "make them again"))
+        [problem] = check_problems(instance, [key], known=known)
+        assert problem.affected == "Beta naive v2.0, Alpha naive v1.0"
+        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in problem.what
+        assert problem.severity == "error"
+        _evaluated(instance, new.good(), beta.good())
+        [problem] = check_problems(instance, [key], known=known)
+        assert (problem.affected, problem.severity) == ("Alpha naive v1.0", "warning")
+        assert "Beta" not in problem.what
+        # What the daily run does not make any more is nobody's problem.
+        assert check_problems(instance, [key], frozenset({str(new), str(beta)}), known) == []
+        assert check_problems(instance, [key], frozenset({str(old)}), known) == [problem]
+        _evaluated(instance, old.good())
+        assert check_problems(instance, [key], known=known) == []
 
 
 def _tick(simulation: Simulation, name: str, at: dt.datetime, status: TickStatus, error: str = "") -> None:
