@@ -11,6 +11,7 @@ from forecast_platform.automation.causes import explain
 from forecast_platform.automation.problems import Problem
 from forecast_platform.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
 from forecast_platform.checks.report import AFFECTED, EXAMINED
+from forecast_platform.pipeline.platform import VERSION_TAG
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 LOOK_BACK = dt.timedelta(days=3)
 """How far back a failed run is a problem that is told; one that nobody mended in that time is told no more."""
+
+_VERSIONED = ("train", "forecast", "score")
+"""Kinds of runs that are of one version."""
 
 _EVALUATIONS = 50
 """Evaluations of a check that are looked back on: weeks of them, with several versions and backfills among them."""
@@ -30,23 +34,27 @@ TICK_GRACE = dt.timedelta(minutes=15)
 def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime) -> list[Problem]:
     """Failed runs that no later run of the same kind has made good, each error once.
 
-    The same error of the same job on further days is the same problem; a run of the same kind that succeeds after it,
-    over at least the same partitions or by automation, ends it.
+    The same error of the same job on further days is the same problem; a run of the same kind and version that
+    succeeds after it, over at least the same partitions or by automation for some of its series and models, ends it.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
     finished = [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
     records = instance.get_run_records(RunsFilter(statuses=finished, updated_after=now - LOOK_BACK), ascending=True)
-    open_problems: dict[str, tuple[DagsterRun, Problem]] = {}
+    open_problems: dict[str, tuple[list[DagsterRun], Problem]] = {}
     for record in records:
         run = record.dagster_run
         kind = _kind(run)
         if run.is_success:
-            open_problems = {key: item for key, item in open_problems.items() if not _makes_good(run, item[0])}
+            for key, (failed, _) in list(open_problems.items()):
+                failed[:] = [one for one in failed if not _makes_good(run, one, settings)]
+                if not failed:
+                    del open_problems[key]
             continue
         error = error_of(instance, run.run_id)
         key = f"run/{kind}/{short_hash(_signature(error))}"
         if key in open_problems:
+            open_problems[key][0].append(run)
             continue
         ended = dt.datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), dt.timezone.utc)
         cause, mend = explain(error, _where(instance, settings, run))
@@ -59,7 +67,7 @@ def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime
             mend=mend,
             link=f"{settings.ui_url}/runs/{run.run_id}",
         )
-        open_problems[key] = (run, problem)
+        open_problems[key] = ([run], problem)
     return [problem for _, problem in open_problems.values()]
 
 
@@ -67,14 +75,26 @@ def _kind(run: DagsterRun) -> str:
     return run.tags.get(STEP_TAG, run.job_name)
 
 
-def _makes_good(good: DagsterRun, failed: DagsterRun) -> bool:
+def _makes_good(good: DagsterRun, failed: DagsterRun, settings: Settings) -> bool:
     if _kind(good) != _kind(failed) or good.job_name != failed.job_name:
         return False
-    if STEP_TAG in good.tags:
-        return True
+    if _kind(good) in _VERSIONED and _version(good, settings) != _version(failed, settings):
+        return False
+    if STEP_TAG in good.tags and STEP_TAG in failed.tags:
+        # Of whatever dates: the next day's run is of the same kind. What a retry leaves out was there already.
+        return all(_meet(good.tags.get(tag), failed.tags.get(tag)) for tag in (SERIES_TAG, MODELS_TAG))
     start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
     ends = (good.tags.get(start, ""), failed.tags.get(start, ""), failed.tags.get(end, ""), good.tags.get(end, ""))
     return ends[0] <= ends[1] and ends[2] <= ends[3]
+
+
+def _version(run: DagsterRun, settings: Settings) -> str:
+    return run.tags.get(VERSION_TAG, settings.model_version)
+
+
+def _meet(one: str | None, other: str | None) -> bool:
+    """Whether two tags name anything in common; one that is not there names all."""
+    return one is None or other is None or not set(one.split("+")).isdisjoint(other.split("+"))
 
 
 def _signature(error: str) -> str:

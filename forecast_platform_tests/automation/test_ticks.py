@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 from dagster import (
-    AssetCheckEvaluation,
-    AssetCheckKey,
-    AssetCheckSeverity,
     AssetKey,
     DagsterInstance,
     DefaultScheduleStatus,
@@ -23,11 +20,9 @@ from dagster._core.remote_origin import RemoteInstigatorOrigin
 from dagster._core.scheduler.instigation import InstigatorType, TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.automation.detect import TICK_GRACE, check_problems, tick_problems
+from forecast_platform.automation.detect import TICK_GRACE, tick_problems
 from forecast_platform.automation.problems import Message
 from forecast_platform.automation.schedules import crons
-from forecast_platform.checks.findings import Finding, Target
-from forecast_platform.checks.report import result
 from forecast_platform.definitions import build_definitions
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.platform import Platform
@@ -220,64 +215,6 @@ def test_a_failed_run_is_one_message_with_its_cause_and_ends_with_a_good_run(sma
     assert problem.cause.startswith("the newest prices have not arrived")
     assert problem.link.startswith("http://127.0.0.1:3000/runs/")
     assert by_key["missing"].problem.severity == "critical"
-
-
-def test_a_failed_check_is_told_with_its_severity_until_it_passes() -> None:
-    def evaluation(passed: bool) -> AssetCheckEvaluation:
-        return AssetCheckEvaluation(
-            asset_key=AssetKey("unified_data"),
-            check_name="stale_source",
-            passed=passed,
-            severity=AssetCheckSeverity.WARN,
-            description="Coffee has no new close since 2021-03-01: look at the feed",
-        )
-
-    keys = [evaluation(True).asset_check_key]
-    with DagsterInstance.ephemeral() as instance:
-        instance.report_runless_asset_event(evaluation(False))
-        [problem] = check_problems(instance, keys)
-        assert problem.severity == "warning"
-        assert "unified_data: stale_source" in problem.what
-        assert "look at the feed" in problem.what
-        instance.report_runless_asset_event(evaluation(True))
-        assert check_problems(instance, keys) == []
-
-
-def _evaluated(instance: DagsterInstance, *findings: Finding) -> AssetCheckKey:
-    evaluation = result(AssetKey(["distributions", "naive"]), "plausible_paths", findings)
-    event = AssetCheckEvaluation(
-        evaluation.asset_key,
-        evaluation.check_name,
-        evaluation.passed,
-        evaluation.metadata,
-        severity=evaluation.severity,
-        description=evaluation.description,
-    )
-    instance.report_runless_asset_event(event)
-    return event.asset_check_key
-
-
-def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes() -> None:
-    old, new = (Target("Alpha", "naive", version, "v2.0") for version in ("v1.0", "v2.0"))
-    beta = Target("Beta", "naive", "v2.0", "v2.0")
-    wrong = old.bad("the spread is out of bounds", "look at the fan chart", "warning")
-    known: dict = {}
-    with DagsterInstance.ephemeral() as instance:
-        key = _evaluated(instance, wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
-        _evaluated(instance, new.good(), beta.bad("paths begin elsewhere", "make them again"))
-        [problem] = check_problems(instance, [key], known=known)
-        assert problem.affected == "Beta naive v2.0, Alpha naive v1.0"
-        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in problem.what
-        assert problem.severity == "error"
-        _evaluated(instance, new.good(), beta.good())
-        [problem] = check_problems(instance, [key], known=known)
-        assert (problem.affected, problem.severity) == ("Alpha naive v1.0", "warning")
-        assert "Beta" not in problem.what
-        # What the daily run does not make any more is nobody's problem.
-        assert check_problems(instance, [key], frozenset({str(new), str(beta)}), known) == []
-        assert check_problems(instance, [key], frozenset({str(old)}), known) == [problem]
-        _evaluated(instance, old.good())
-        assert check_problems(instance, [key], known=known) == []
 
 
 def _tick(simulation: Simulation, name: str, at: dt.datetime, status: TickStatus, error: str = "") -> None:
