@@ -164,10 +164,13 @@ def _dearer(line: str) -> str:
 
 
 def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(small: Path) -> None:
-    simulation = simulate(small, SUNDAY, 8, catch_up_days=5)
-    simulation.local(SUNDAY, 8, 2)
+    simulation = simulate(small, SUNDAY, 9, catch_up_days=5, catch_up_windows=1)
+    platform = Platform.from_settings(simulation.settings)
+    champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
+    simulation.until_quiet("train_missing_windows")
     simulation.until_quiet("new_data")
     simulation.until_quiet("daily_forecast")
+    simulation.settings.warehouse.joinpath("_alerts", "revisions.json").write_text('[{"seri')
     _revise(small / "landing" / "market" / "alpha.csv", "2018-03-28")
     age_files(simulation)
     assert simulation.sensor("new_data")[0] == ["SUCCESS"]
@@ -175,11 +178,11 @@ def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(
     [message] = [one for one in simulation.recorder.messages if one.problem.key.startswith("revised/")]
     assert message.problem.key == "revised/Alpha"
     assert "the source has revised rows of 2018-03-28" in message.problem.what
-    assert "forecasts of Alpha of 2018-03-29 to 2018-04-01 by naive, random_walk are stale" in message.problem.affected
-    assert (
-        "forecast-platform backfill --commodity Alpha --start-date 2018-03-15 --end-date 2018-04-01"
-        in message.problem.mend
+    assert "forecasts of Alpha of 2018-03-29 to 2018-04-01 by naive, naive v0.9, random_walk are stale" in (
+        message.problem.affected
     )
+    command = "forecast-platform backfill --commodity Alpha --start-date 2018-03-15 --end-date 2018-04-01"
+    assert f"`{command}` and `{command} --model-version-tag v0.9 --models naive`" in message.problem.mend
 
 
 def test_a_refused_file_is_told_with_its_row(small: Path) -> None:
