@@ -271,7 +271,6 @@ class Observer:
         back = range(settings.catch_up_days - 1, -1, -1)
         days = [day for day in (today - n * _DAY for n in back) if day >= settings.start_date]
         missing = self.missing(days)
-        first = max(today - 13 * _DAY, settings.start_date)
         expected = self.expected()
         everything = len(settings.models) * len(settings.series_names)
         return DayState(
@@ -286,7 +285,6 @@ class Observer:
                 max(self.platform.window_start(today - 14 * _DAY), settings.start_date),
                 self.platform.window_start(today),
             ),
-            actuals_from=first,
             pending=pending,
             training=training,
             models_of={

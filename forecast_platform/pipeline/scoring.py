@@ -23,6 +23,7 @@ from forecast_platform.warehouse.schemas import (
     DAY_COLUMNS,
     DISTRIBUTIONS,
     FORECAST_METADATA,
+    HORIZON,
     POINT_FORECASTS,
 )
 
@@ -72,6 +73,13 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
         outcome.rows = len(written)
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def incomplete_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
+    """Earlier dates whose stored actuals reach `first` or beyond: they gain a day when it becomes known."""
+    span = [first - dt.timedelta(days=back) for back in range(HORIZON - 1, 0, -1)]
+    where = keys_of(series, ACTUALS, ACTUALS, span, by_month=True)
+    return sorted(platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)["forecast_date"].to_pylist())
 
 
 def score(
