@@ -145,19 +145,19 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         metadata=definition_metadata(DISTRIBUTIONS),
         description=(
             "What prices really did over the 14 days from each forecast date: one row a date, null while unknown; "
-            "rows of the 13 dates before the first one asked for are completed with it. Reads unified_data outside "
+            "earlier rows that have gained days since are completed with them. Reads unified_data outside "
             "the lineage, because it looks ahead of the forecast date."
         ),
         required_resource_keys={"platform"},
         output_required=False,
     )
     def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.scoring import incomplete_before, write_actuals
+        from forecast_platform.pipeline.scoring import open_before, write_actuals
 
         platform: Platform = context.resources.platform
         outcomes, completed = [], []
         for series, dates in requested(context, platform.settings.series_names).items():
-            earlier = incomplete_before(platform, series, dates[0])
+            earlier = open_before(platform, series, dates[0])
             outcome = write_actuals(platform, series, [*earlier, *dates])
             outcomes.append(outcome)
             completed += [(day, series) for day in earlier if day in outcome.written]

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pytest
 from dagster import (
     AssetKey,
@@ -28,9 +28,9 @@ from forecast_platform.definitions import build_definitions
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.scoring import write_actuals
+from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, build
-from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, FORECAST_RUNS
+from forecast_platform.warehouse.schemas import FORECAST_RUNS
 from forecast_platform_tests.automation.simulation import Simulation, memory_instance
 from forecast_platform_tests.worlds import settings_for, write_landing
 
@@ -125,19 +125,15 @@ def test_a_sunday_is_forecast_from_fridays_or_older_closes_and_scored(small: Pat
 def test_the_day_s_forecast_run_completes_the_actuals_of_the_dates_before_it(small: Path) -> None:
     simulation = simulate(small, SUNDAY, 9, catch_up_days=1)
     platform = Platform.from_settings(simulation.settings)
-    day = dt.date(2018, 3, 21)
+    day = SUNDAY - dt.timedelta(days=14)
     write_actuals(platform, "Alpha", [day])
-    where = keys_of("Alpha", ACTUALS, ACTUALS, [day], by_month=True)
-    [row] = platform.warehouse.read(DISTRIBUTIONS, where=where).to_pylist()
-    known = row["day_5"]
-    row |= {"day_5": None, "input_hash": "of a day when less was known"}
-    schema = DISTRIBUTIONS.arrow_schema()
-    platform.warehouse.replace(DISTRIBUTIONS, pa.Table.from_pylist([row], schema=schema), where)
+    reader = Reader(simulation.settings, platform.warehouse)
+    assert np.isnan(reader.actuals("Alpha", day)[day][12:]).all()
     simulation.until_quiet("daily_forecast")
-    [row] = platform.warehouse.read(DISTRIBUTIONS, where=where).to_pylist()
-    assert row["day_5"] == known
+    # Its last day is the Saturday before, whose row this Sunday's ingest brings.
+    assert np.isfinite(reader.actuals("Alpha", day)[day]).all()
     made = simulation.instance.get_materialized_partitions(AssetKey(["distributions", "actuals"]))
-    assert made == {"2018-03-21|Alpha", "2018-04-01|Alpha", "2018-04-01|Beta"}
+    assert made == {"2018-03-18|Alpha", "2018-04-01|Alpha", "2018-04-01|Beta"}
 
 
 def test_a_champion_of_one_series_keeps_the_day_complete_for_all(small: Path) -> None:
