@@ -158,8 +158,9 @@ def _data(platform: Platform, series: str) -> Fact:
     try:
         table = platform.series_table(series)
         last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
-        last -= dt.timedelta(days=settings.publication_lag_days.market)
-        due = last_session_on_or_before(table.sessions, last)
+        # A close is first seen that many days after its session.
+        lag = dt.timedelta(days=settings.publication_lag_days.market)
+        due = last_session_on_or_before(table.sessions, last - lag) + lag
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "bad", str(error))
     newest = table.last_observed
