@@ -13,11 +13,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from forecast_platform.automation.notifiers import notifiers_of
 from forecast_platform.doctor_databricks import databricks
 from forecast_platform.doctor_services import compose, services
 from forecast_platform.doctor_stores import Finding, dagster, folder, tables, tracking
 from forecast_platform.services import answers, is_free
-from forecast_platform.settings import PREFIX, SeriesSettings, Settings
+from forecast_platform.settings import PREFIX, SeriesSettings, Settings, SettingsError
 from forecast_platform.up import REPORTS_SERVER
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _unmet(name: str, allowed: Callable[[str], bool]) -> str | None:
 
 
 def configuration(settings: Settings) -> Iterator[Finding]:
-    """The settings (they have loaded) and each series' exchange calendar."""
+    """The settings (they have loaded), who is told of problems, and each series' exchange calendar."""
     from forecast_platform.sources.base import SourceError
     from forecast_platform.sources.calendars import sessions
 
@@ -116,6 +117,12 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     origin = ", ".join(overridden) if overridden else "defaults"
     found = f"source {settings.source}, {len(settings.series)} series, {len(settings.models)} models (from {origin})"
     yield Finding("settings", "ok", found)
+    try:
+        notifiers_of(settings)
+    except SettingsError as error:
+        yield Finding(
+            "alerts", "WARN", str(error), "set it in the environment of the daemon: else only its log is told"
+        )
     today = settings.today()
     known = []
     for series in settings.series:

@@ -122,6 +122,16 @@ def test_an_unknown_exchange_fails_and_names_close_matches(
     assert "| set `exchange` of WTI to a known code" in found
 
 
+def test_a_notifier_without_its_address_warns(
+    warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(doctor.configuration)
+    monkeypatch.setenv("FORECAST_PLATFORM_NOTIFIERS", '["log", "slack"]')
+    assert main(["doctor"]) == 0
+    [found] = lines(capsys, "WARN")
+    assert "slack needs FORECAST_PLATFORM_SLACK_WEBHOOK_URL | set it in the environment of the daemon" in found
+
+
 def test_a_refused_file_fails_its_series_and_no_other(
     warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

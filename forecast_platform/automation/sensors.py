@@ -22,13 +22,13 @@ from dagster import (
 from forecast_platform import jobs
 from forecast_platform.automation import detect, revisions
 from forecast_platform.automation.daily import decide, decide_ingest, decide_training, training_underway
-from forecast_platform.automation.notifiers import notifiers_of
+from forecast_platform.automation.notifiers import LogNotifier, notifiers_of
 from forecast_platform.automation.observe import Observer, rules_of
 from forecast_platform.automation.problems import AlertBook, Problem
 from forecast_platform.automation.requests import attempts_of, run_request
 from forecast_platform.automation.schedules import answer, crons
 from forecast_platform.automation.watch import Cursor, look, signature
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
 
@@ -173,7 +173,8 @@ class Alerting:
     def look(self, context: SensorEvaluationContext) -> str:
         """Find problems, tell the notifiers; returns what to say of the tick.
 
-        Raises RuntimeError, after everything that can be told was told, where a detector failed.
+        Raises RuntimeError, after everything that can be told was told, where a detector failed or the notifiers
+        cannot be had.
         """
         now = self.settings.now()
         instance, repository = context.instance, context.repository_def
@@ -191,11 +192,16 @@ class Alerting:
             # One detector that breaks must not silence the others; the tick fails at its end and says so.
             except Exception as error:  # noqa: BLE001
                 broken.append(f"{section}: {type(error).__name__}: {error}")
-        failures = self.book.deliver(notifiers_of(self.settings))
+        try:
+            chosen = notifiers_of(self.settings)
+        except SettingsError as error:
+            # Who should be told cannot be; the log can, and the tick fails.
+            chosen, broken = [("log", LogNotifier())], [*broken, str(error)]
+        failures = self.book.deliver(chosen)
         for text in failures:
             context.log.error(f"{text}; it is tried again at the next tick")
         if broken:
-            raise RuntimeError(f"problems could not be looked for: {'; '.join(broken)}")
+            raise RuntimeError(f"problems could not be looked for, or told: {'; '.join(broken)}")
         count = len(self.book.open_problems())
         told = f"; not told: {'; '.join(failures)}" if failures else ""
         return f"{count} problem{'' if count == 1 else 's'} open{told}"

@@ -39,7 +39,7 @@ SUNDAY = dt.date(2018, 4, 1)
 
 
 def simulate(root: Path, day: dt.date, hour: int, **changes: object) -> Simulation:
-    settings = settings_for(root, notifiers=("recorder",), **changes)
+    settings = settings_for(root, **{"notifiers": ("recorder",), **changes})
     simulation = Simulation(
         settings, memory_instance(root / "dagster"), dt.datetime(2018, 1, 1, tzinfo=dt.timezone.utc)
     )
@@ -291,3 +291,13 @@ def test_a_notifier_that_is_down_does_not_stop_the_sensor(small: Path) -> None:
     simulation.local(dt.date(2018, 4, 20), 15)
     assert "not told" not in simulation.sensor("alerts")[1]
     assert {one.problem.key.split("/")[0] for one in sent} >= {"late", "missing", "run", "schedule"}
+
+
+def test_a_notifier_without_its_address_fails_the_sensor_and_the_log_is_told(
+    small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = simulate(small, dt.date(2018, 4, 20), 12, notifiers=("slack",))
+    simulation.until_quiet("daily_forecast")
+    with pytest.raises(RuntimeError, match="notifiers: slack needs FORECAST_PLATFORM_SLACK_WEBHOOK_URL"):
+        simulation.sensor("alerts")
+    assert "CRITICAL: no v1.0 forecast of" in caplog.text
