@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,12 +130,19 @@ def maintain(settings: Settings, options: argparse.Namespace) -> bool:
     platform = Platform.from_settings(settings)
     instance = Launcher(settings).instance
     with exclusive(settings, "maintain", timeout=60):
+        failed = []
         for name, part in PARTS.items():
             started = time.perf_counter()
-            for line in part(platform, instance):
-                print(f"{name}: {line}", flush=True)
-            print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
-    return True
+            try:
+                for line in part(platform, instance):
+                    print(f"{name}: {line}", flush=True)
+            # As in the job, a part that fails keeps no other from running.
+            except Exception as error:  # noqa: BLE001
+                failed.append(name)
+                print(f"{name}: FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            else:
+                print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
+    return not failed
 
 
 def daily_page(settings: Settings, options: argparse.Namespace) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 LOOK_BACK = dt.timedelta(days=3)
-"""How far back a failed run is a problem that is told; one that nobody mended in that time is told no more."""
+"""How far back a failed run or tick is a problem that is told; one that nobody mended in that time is told no more."""
 
 _VERSIONED = ("train", "forecast", "score")
 """Kinds of runs that are of one version."""
@@ -152,6 +152,8 @@ def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]
     """
     from dagster._core.scheduler.instigation import TickStatus
 
+    # What has ticked no more since then is not in the code any more, or has long been made up for.
+    told = LOOK_BACK.total_seconds()
     found = []
     for state in instance.all_instigator_state():
         if not state.is_running:
@@ -159,7 +161,7 @@ def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]
         name = state.instigator_name
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=3)
         over = [tick for tick in ticks if tick.status != TickStatus.STARTED]
-        if over and over[0].status == TickStatus.FAILURE:
+        if over and over[0].status == TickStatus.FAILURE and now.timestamp() - over[0].timestamp < told:
             error = over[0].error.message.strip() if over[0].error else "no error was recorded"
             cause, mend = explain(error, f"the ticks of {name} in the UI (Automation)")
             found.append(
