@@ -314,6 +314,8 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
         names = sorted({name for found in late.values() for name in found})
         reasons = sorted({state.hopeless[day] for day in late if day in state.hopeless})
         first, last = min(late), max(late)
+        models = " ".join(sorted({name.partition("/")[2] for name in names}))
+        tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
         yield Problem(
             key=_missing_key(version),
             what=f"no {version} forecast of {ranges_text(late)}",
@@ -321,7 +323,7 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
             affected=", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else ""),
             cause="; ".join(reasons) or "the runs that should have made them failed, or did not start",
             mend="newer data are forecast by themselves; by hand: `forecast-platform backfill --start-date "
-            f"{first} --end-date {last} --train`",
+            f"{first} --end-date {last} --train{tag}`",
             severity="critical",
         )
 

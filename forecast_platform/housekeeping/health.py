@@ -141,7 +141,10 @@ def _unused(series: str, model: str) -> Fact:
 
 def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date, tag: str) -> Fact:
     name = f"forecast {series} {model} {version}"
-    mend = f"run `forecast-platform backfill --commodity {series} --models {model}{tag}`, and look at the failed runs"
+    # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before `due`.
+    span = "" if newest is None else f" --start-date {newest + _DAY}"
+    command = f"forecast-platform backfill --commodity {series} --models {model}{span} --end-date {due}{tag}"
+    mend = f"run `{command}`, and look at the failed runs"
     if newest is None:
         return Fact(name, "bad", f"none yet, {due} is due; {mend}")
     if newest < due:

@@ -158,6 +158,16 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     assert "backfill --start-date 2021-03-09 --end-date 2021-03-09" in by_key["missing/v1.0"].mend
 
 
+def test_the_command_for_a_missing_forecast_of_another_version_names_version_and_models() -> None:
+    both = state(versions=("v1.0", "v0.9"), missing={TUESDAY: EVERYTHING | {("Coffee", "naive", "v0.9")}})
+    now = at(TUESDAY, 11)
+    runs = [attempt(request, "failure", now) for request in requests(decide(RULES, both, [], now))] * 3
+    found = {one.key: one.mend for one in decide(RULES, both, runs, now + dt.timedelta(hours=1)).problems}
+    span = "`forecast-platform backfill --start-date 2021-03-09 --end-date 2021-03-09 --train"
+    assert f"{span}`" in found["missing/v1.0"]
+    assert f"{span} --model-version-tag v0.9 --models naive`" in found["missing/v0.9"]
+
+
 def test_a_problem_with_late_data_stays_one_problem_over_the_night() -> None:
     """Before today's deadline the day before's is what counts: it must not be told again each day."""
     outage = late(days=4)

@@ -49,7 +49,8 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
     found = _facts(late)["forecast Alpha naive v1.0"]
     assert found.state == "bad"
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
-    assert "forecast-platform backfill --commodity Alpha --models naive" in found.text
+    span = "--start-date 2018-04-01 --end-date 2018-04-01"
+    assert f"forecast-platform backfill --commodity Alpha --models naive {span}`" in found.text
 
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_champion_without_forecasts_is_bad_whatever_its_version(root: Path, pl
     champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
     found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha naive v0.9"]
     assert found.state == "bad"
-    assert "backfill --commodity Alpha --models naive --model-version-tag v0.9`" in found.text
+    assert "backfill --commodity Alpha --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
 
 
 @pytest.mark.parametrize("damage", ["log", "file", "no file"])
