@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -136,6 +137,16 @@ def perhaps(name: str, known: Iterable[str], prefix: str = "") -> str:
     names = sorted(one.removeprefix(prefix) for one in known)
     near = difflib.get_close_matches(name.removeprefix(prefix), names, 1)
     return f", perhaps {prefix}{near[0]}" if near else "; known: " + ", ".join(prefix + one for one in names)
+
+
+def refuse_unknown_variables(fields: Iterable[str], prefix: str) -> None:
+    """Raise SettingsError where a variable of the environment begins with `prefix` and names none of `fields`."""
+    known = {f"{prefix}{name.upper()}" for name in fields}
+    for variable in os.environ:
+        if variable.startswith(prefix) and variable.split("__")[0] not in known:
+            meant = perhaps(variable, known, prefix)
+            # Without its value, which is a secret where the name of a secret was misspelt.
+            raise SettingsError(f"{variable}: no such setting{meant}")
 
 
 def web_address(value: str) -> str:

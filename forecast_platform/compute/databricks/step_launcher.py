@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import re
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
 from dagster import (
@@ -195,7 +195,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 f"reading the events of {step_key}",
                 lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
             )
-        except (EOFError, OSError, zlib.error, pickle.UnpicklingError):
+        except (EOFError, OSError, zlib.error, UnpicklingError):
             return []  # half written: whole at the next look
         return found
 
