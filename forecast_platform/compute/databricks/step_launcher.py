@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import re
 import sys
 import tempfile
@@ -198,7 +197,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 f"reading the events of {step_key}",
                 lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
             )
-        except (EOFError, OSError, zlib.error, pickle.UnpicklingError):
+        except (EOFError, OSError, zlib.error):
             return []  # half written: whole at the next look
         return found
 
