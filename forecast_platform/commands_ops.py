@@ -129,7 +129,6 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
 
 def maintain(settings: Settings, options: argparse.Namespace) -> bool:
     """Compact, vacuum, prune and archive now, as the weekly job does; False where a part failed."""
-
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.maintenance import PARTS
     from forecast_platform.launch import Launcher
@@ -147,7 +146,7 @@ def maintain(settings: Settings, options: argparse.Namespace) -> bool:
             # As in the job, a part that fails keeps no other from running.
             except Exception as error:  # noqa: BLE001
                 failed.append(name)
-                print(f"{name}: FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                print(f"{name}: FAILED: {error}; the next run goes on from here", file=sys.stderr, flush=True)
             else:
                 print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
     return not failed

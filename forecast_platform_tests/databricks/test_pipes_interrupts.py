@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dagster import build_asset_context
 
 from forecast_platform.compute.databricks.book import Book, made_since
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
@@ -291,6 +292,27 @@ def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> Non
         assert other.token != first.token
     book.drop(first)
     assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
+
+
+def test_a_run_whose_taking_over_was_interrupted_is_cancelled(world: World, workspace: Workspace) -> None:
+    from forecast_platform.compute.databricks.connection import Connection
+    from forecast_platform.compute.databricks.deploy import deployment
+    from forecast_platform.compute.databricks.pipes import PipesRun
+    from forecast_platform_tests.databricks.conftest import python_task, script
+
+    connection = Connection(world.settings.databricks)
+    task = python_task(script(workspace, "import time; time.sleep(60)"))
+    run_id = connection.client.jobs.submit(tasks=[task]).bind()["run_id"]
+    book = Book(world.root / "runs")
+    made, _ = book.claim("host", MESSAGES, request(FIRST, LAST), {})
+    orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id)
+    book.keep(orphan)
+    run = PipesRun(connection, deployment(connection), book, orphan, build_asset_context())
+    book.adopt(orphan)  # and no further
+    run.ask_to_cancel()
+    run.wait_for_end()
+    assert workspace.jobs.runs[run_id].state.result == "CANCELED"
+    assert not book.orphans("host")
 
 
 def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
     names = [made.name for made in workspace.jobs.runs.values()]
     assert names == [f"forecast-platform step flaky {result.run_id}"] * 2
     logs = "\n".join(str(entry.dagster_event) for entry in instance.all_logs(result.run_id))
-    assert "the share is not mounted" in logs
+    assert "the share is not mounted with Bearer ***" in logs
+    assert "xxxx" not in logs
     assert workspace.token not in logs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -72,6 +72,14 @@ class Connection:
             if value:
                 text = text.replace(str(value), "***")
         return _SHAPES.sub("***", text)
+
+    def redacted(self, value: Any) -> Any:
+        """A value of JSON without secrets, text by text: in one text a secret's end and a quote may look alike."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, dict):
+            return {name: self.redacted(inner) for name, inner in value.items()}
+        return [self.redacted(inner) for inner in value] if isinstance(value, list) else value
 
     def call(self, what: str, function: Callable[[], T]) -> T:
         """Make a call that may be repeated (a read, an overwrite, a submission with an idempotency token).

@@ -136,15 +136,7 @@ class VolumeMessages(PipesMessageReader):
                 return
             self._next += 1
             for message in messages:
-                self._handler.handle_message(self._redacted(message))
-
-    def _redacted(self, value: Any) -> Any:
-        """A message without secrets, text by text: in the JSON, a secret's end and its quote may look alike."""
-        if isinstance(value, str):
-            return self.volume.connection.redact(value)
-        if isinstance(value, dict):
-            return {name: self._redacted(inner) for name, inner in value.items()}
-        return [self._redacted(inner) for inner in value] if isinstance(value, list) else value
+                self._handler.handle_message(self.volume.connection.redacted(message))
 
     def no_messages_debug_text(self) -> str:
         """Where messages are expected, for Pipes' warning."""
@@ -270,6 +262,9 @@ class PipesRun:
 
     def ask_to_cancel(self) -> None:
         """Ask for the run's end without waiting for it. Raises DatabricksError."""
+        if not self.mine:
+            # The interrupt may have come in the midst of taking it over.
+            self.adopt()
         if self.entry.run_id is None and self._launching is not None:
             self._known(self._launching.result())
         if self.entry.run_id is not None and self.mine:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import sys
@@ -17,7 +18,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pickle import UnpicklingError
 from typing import Any
 
 from dagster import (
@@ -33,6 +33,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.log_manager import DagsterLogManager
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._serdes import deserialize_value, serialize_value
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
 from databricks.sdk import errors as sdk_errors
@@ -91,11 +92,12 @@ def step_launcher(settings: Settings, family: Family) -> Iterator[StepRuns]:
 
 
 class StepRuns(DatabricksPySparkStepLauncher):
-    """The library's launcher, which this changes in five ways.
+    """The library's launcher, which this changes in six ways.
 
     - A submission whose answer is lost is not a second run: it carries an idempotency token.
     - A run that a killed process left behind is found by its name and ended before its step is started again.
     - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
+    - Nothing that looks like a token is kept of what the remote step reports.
     - What the remote step printed goes to the step's output here, and not as one text into the event log.
     - A run that ends without a step's outcome fails the step with the remote task's own error; skipped is no success.
     """
@@ -195,12 +197,13 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 f"reading the events of {step_key}",
                 lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
             )
-        except (EOFError, OSError, zlib.error, UnpicklingError):
+        except (EOFError, OSError, zlib.error):
             return []  # half written: whole at the next look
         return found
 
     def _store(self, step_context: StepExecutionContext, events: Sequence[EventLogEntry]) -> Iterator[DagsterEvent]:
         """Keep these events: materializations in a batch, as a step of this process has them."""
+        events = [self._redacted(event) for event in events]
         batch = f"{step_context.run_id}-{step_context.step.key}-{id(events)}"
         for position, event in enumerate(events):
             last = position + 1 == len(events)
@@ -208,6 +211,13 @@ class StepRuns(DatabricksPySparkStepLauncher):
         for event in events:
             if event.is_dagster_event:
                 yield event.get_dagster_event()
+
+    def _redacted(self, event: EventLogEntry) -> EventLogEntry:
+        """An event without what looks like a token, whatever the remote code quoted."""
+        text = serialize_value(event)
+        if self.connection.redact(text) == text:
+            return event
+        return deserialize_value(json.dumps(self.connection.redacted(json.loads(text))), EventLogEntry)
 
     def _why(self, databricks_run_id: int, result: str) -> str:
         found = errors(self.connection, databricks_run_id)

@@ -32,7 +32,7 @@ def heavy(context: AssetExecutionContext) -> MaterializeResult:
 def flaky(context: AssetExecutionContext) -> MaterializeResult:
     """Fails at its first attempt, for a reason that may pass."""
     if context.retry_number == 0:
-        raise OSError("the share is not mounted")
+        raise OSError(f"the share is not mounted with Bearer {'x' * 20}")
     return MaterializeResult(metadata={"attempt": context.retry_number})
 
 
