@@ -40,6 +40,7 @@ from forecast_platform.settings_parts import (
     SparkSettings,
     landing_series,
     perhaps,
+    refuse_unknown_variables,
     refuse_unreadable,
     web_address,
 )
@@ -382,7 +383,7 @@ def load() -> Settings:
 def build(**values: Any) -> Settings:
     """Settings from `values`, the environment and the YAML file. Raises SettingsError."""
     try:
-        _refuse_unknown_variables()
+        refuse_unknown_variables(PREFIX, Settings.model_fields)
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
         if path:
             refuse_unreadable(Path(path), f"{PREFIX}CONFIG")
@@ -395,11 +396,3 @@ def build(**values: Any) -> Settings:
         ) from error
     except ValidationError as error:
         raise SettingsError(describe(error)) from error
-
-
-def _refuse_unknown_variables() -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable.split("__")[0] not in known:
-            meant = perhaps(variable, known, PREFIX)
-            raise SettingsError(f"{variable} = {os.environ[variable]!r}: no such setting{meant}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -136,6 +137,14 @@ def perhaps(name: str, known: Iterable[str], prefix: str = "") -> str:
     names = sorted(one.removeprefix(prefix) for one in known)
     near = difflib.get_close_matches(name.removeprefix(prefix), names, 1)
     return f", perhaps {prefix}{near[0]}" if near else "; known: " + ", ".join(prefix + one for one in names)
+
+
+def refuse_unknown_variables(prefix: str, fields: Iterable[str]) -> None:
+    """Raise SettingsError where the environment has a variable that begins with `prefix` and sets none of `fields`."""
+    known = {f"{prefix}{name.upper()}" for name in fields}
+    for variable, value in os.environ.items():
+        if variable.startswith(prefix) and variable.split("__")[0] not in known:
+            raise SettingsError(f"{variable} = {value!r}: no such setting{perhaps(variable, known, prefix)}")
 
 
 def web_address(value: str) -> str:
