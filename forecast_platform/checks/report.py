@@ -25,7 +25,7 @@ from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.pipeline.platform import Platform
 
-EARLIER = "\n\nFound by earlier runs, of what this one was not about:\n\n"
+EARLIER = "Found by earlier runs, of what this one was not about:"
 """What separates a run's own findings from those that are still standing, in a check's description."""
 
 OWN = "this_run_passed"
@@ -122,20 +122,16 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Fi
                 for one in (*failed, *earlier)
             ]
         )
-    description = _lines(failed or findings) or "nothing to examine"
+    texts = [finding.text for finding in failed or ([] if earlier else findings)]
     if earlier:
-        description += EARLIER + _lines(earlier)
+        texts += [EARLIER, *(finding.text for finding in earlier)]
         metadata[OWN] = not failed
     return AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=not (failed or earlier),
         severity=AssetCheckSeverity.WARN if not severe and (failed or earlier) else AssetCheckSeverity.ERROR,
-        description=description,
+        # A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space.
+        description="\n\n".join(dict.fromkeys(texts)) or "nothing to examine",
         metadata=metadata,
     )
-
-
-def _lines(findings: Sequence[Finding]) -> str:
-    """A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space."""
-    return "\n\n".join(dict.fromkeys(finding.text for finding in findings))
