@@ -2,10 +2,11 @@
 
     python benchmarks/spark.py --landing FOLDER [--models naive xgboost] [--engines local sail jvm] [--warehouse DIR]
 
-Each line is a process of its own, held to 1 or 2 of this machine's processors: seconds to a session, seconds of the
-first job (workers start and import), wall and CPU seconds of the backfill when warm (CPU of the process and all its
-children: JVM and Python workers), and wall seconds of a job of one date. From the CPU a date takes, the cluster's
-times are computed for 2,878 dates of 2 series, with the same cutting into jobs and pieces as the code does.
+Each line is a process of its own, held to 1 or 2 of this machine's processors: seconds to a session; what the workers'
+start and imports cost (the first job of half a year less the same job again, warm); wall and CPU seconds of the
+backfill when warm (CPU of the process and all its children: JVM and Python workers), as such and as multiples of
+`local` with as many processors; and wall seconds of a job of one date. From the CPU a date takes, the cluster's times
+are computed for 2,878 dates of 2 series, with the same cutting into jobs and pieces as the code does.
 """
 
 from __future__ import annotations
@@ -42,16 +43,19 @@ def main() -> None:
         subprocess.run(call, env=environment(options, root), check=True, stdout=subprocess.DEVNULL)
     load = os.getloadavg()[0]
     print(f"{options.series}, {FIRST} to {LAST}, 2,000 paths x 14 days; load before the start {load:.1f}")
-    print(f"{'engine':<8}{'workers':>8} {'model':<22}{'session s':>10}{'first job s':>12}", end="")
-    print(f"{'wall s':>8}{'CPU s':>8}{'one date s':>12}")
+    print(f"{'engine':<8}{'workers':>8} {'model':<22}{'session s':>10}{'worker start s':>16}", end="")
+    print(f"{'wall s':>8}{'CPU s':>8}{'x wall':>8}{'x CPU':>8}{'one date s':>12}")
     found: dict[tuple[str, int, str], dict[str, float]] = {}
     for engine in options.engines:
         for workers in options.workers:
             for model in options.models:
                 one = run_case(options, root, engine, workers, model)
                 found[engine, workers, model] = one
-                print(f"{engine:<8}{workers:>8} {model:<22}{one['session']:>10.1f}{one['first']:>12.1f}", end="")
-                print(f"{one['wall']:>8.1f}{one['cpu']:>8.1f}{one['single']:>12.2f}", flush=True)
+                print(f"{engine:<8}{workers:>8} {model:<22}{one['session']:>10.1f}{one['start']:>16.1f}", end="")
+                print(f"{one['wall']:>8.1f}{one['cpu']:>8.1f}", end="")
+                base = found.get(("local", workers, model))
+                ratios = [f"{one[name] / base[name]:.2f}" if base else "-" for name in ("wall", "cpu")]
+                print(f"{ratios[0]:>8}{ratios[1]:>8}{one['single']:>12.2f}", flush=True)
     on_paper(options, found)
     shutil.rmtree(folder)
 
@@ -107,10 +111,10 @@ def case(options: argparse.Namespace) -> dict[str, float]:
     session = time.perf_counter() - started
     dates = [FIRST + dt.timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
     half_year = dates[:181]
-    first, _ = timed(platform, lambda: forecast(platform, options.series, model, half_year))
+    first, again = (timed(platform, lambda: forecast(platform, options.series, model, half_year))[0] for _ in range(2))
     single = min(timed(platform, lambda: forecast(platform, options.series, model, dates[:1]))[0] for _ in range(2))
     wall, cpu = timed(platform, lambda: forecast(platform, options.series, model, dates))
-    return {"session": session, "first": first, "wall": wall, "cpu": cpu, "single": single}
+    return {"session": session, "start": first - again, "wall": wall, "cpu": cpu, "single": single}
 
 
 def timed(platform, work) -> tuple[float, float]:
@@ -130,7 +134,8 @@ def processor_seconds() -> float:
 
     this = psutil.Process()
     times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
-    return sum(one.user + one.system for one in times)
+    # Also of children that have ended, such as a worker that Spark let go.
+    return sum(one.user + one.system + one.children_user + one.children_system for one in times)
 
 
 def on_paper(options: argparse.Namespace, found: dict[tuple[str, int, str], dict[str, float]]) -> None:

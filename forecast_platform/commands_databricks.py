@@ -127,6 +127,9 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
         serverless=options.serverless,
         cluster_id=options.cluster,
     )
+    placed = options.cluster or settings.databricks.existing_cluster_id
+    if placed and not options.serverless and (settings.databricks.secrets or settings.databricks.environment):
+        _say(f"databricks.secrets and databricks.environment are not set on cluster {placed}: set them there")
     done = submit(connection, deployment(connection), request, Ledger(_folder(settings) / "submitted.json"))
     _say(f"run {done.run_id} " + ("submitted" if done.started else "is the same request and still going on: attached"))
     if options.no_wait:
@@ -136,21 +139,28 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
 
 
 def _monitor(options: argparse.Namespace, settings: Settings, connection: Connection) -> int:
+    connection.call("looking at the run", lambda: connection.client.jobs.get_run(options.run_id))
     return _watch(settings, connection, options.run_id)
 
 
 def _watch(settings: Settings, connection: Connection, run_id: int) -> int:
+    from forecast_platform.compute.databricks.connection import DatabricksError
     from forecast_platform.compute.databricks.monitor import watch
 
+    why = ""
     try:
         ended = watch(connection, run_id, _say)
     except KeyboardInterrupt:
-        _say(
-            f"\nno longer watched; run {run_id} goes on. Watch it again with `forecast-platform databricks monitor "
-            f"{run_id}`, end it with `forecast-platform databricks cancel {run_id}`"
-        )
-        return INTERRUPTED
-    return _conclude(settings, connection, ended)
+        pass
+    except DatabricksError as error:
+        why = f"forecast-platform: {error}"
+    else:
+        return _conclude(settings, connection, ended)
+    _say(
+        f"{why}\nno longer watched; run {run_id} goes on. Watch it again with `forecast-platform databricks monitor "
+        f"{run_id}`, end it with `forecast-platform databricks cancel {run_id}`"
+    )
+    return INTERRUPTED
 
 
 def _conclude(settings: Settings, connection: Connection, ended: Ended) -> int:

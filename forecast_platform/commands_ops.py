@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -128,31 +129,28 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
 
 def maintain(settings: Settings, options: argparse.Namespace) -> bool:
     """Compact, vacuum, prune and archive now, as the weekly job does; False where a part failed."""
-    from dagster import DagsterError
-    from deltalake.exceptions import DeltaError
-    from sqlalchemy.exc import SQLAlchemyError
 
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.maintenance import PARTS
     from forecast_platform.launch import Launcher
     from forecast_platform.pipeline.platform import Platform
-    from forecast_platform.warehouse.base import WarehouseError
 
     platform = Platform.from_settings(settings)
     instance = Launcher(settings).instance
-    good = True
     with exclusive(settings, "maintain", timeout=60):
+        failed = []
         for name, part in PARTS.items():
             started = time.perf_counter()
             try:
                 for line in part(platform, instance):
                     print(f"{name}: {line}", flush=True)
-            except (DagsterError, DeltaError, OSError, SQLAlchemyError, WarehouseError) as error:
-                print(f"{name}: FAILED: {error}; the next run goes on from here", flush=True)
-                good = False
-                continue
-            print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
-    return good
+            # As in the job, a part that fails keeps no other from running.
+            except Exception as error:  # noqa: BLE001
+                failed.append(name)
+                print(f"{name}: FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            else:
+                print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
+    return not failed
 
 
 def daily_page(settings: Settings, options: argparse.Namespace) -> bool:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from forecast_platform.automation.notifiers import notifiers_of
 from forecast_platform.doctor_databricks import databricks
+from forecast_platform.doctor_services import compose, services
 from forecast_platform.doctor_stores import Finding, dagster, folder, tables, tracking
 from forecast_platform.services import answers, is_free
-from forecast_platform.settings import PREFIX, SeriesSettings, Settings
+from forecast_platform.settings import PREFIX, SeriesSettings, Settings, SettingsError
 from forecast_platform.up import REPORTS_SERVER
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _unmet(name: str, allowed: Callable[[str], bool]) -> str | None:
 
 
 def configuration(settings: Settings) -> Iterator[Finding]:
-    """The settings (they have loaded) and each series' exchange calendar."""
+    """The settings (they have loaded), who is told of problems, and each series' exchange calendar."""
     from forecast_platform.sources.base import SourceError
     from forecast_platform.sources.calendars import sessions
 
@@ -117,6 +117,12 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     origin = ", ".join(overridden) if overridden else "defaults"
     found = f"source {settings.source}, {len(settings.series)} series, {len(settings.models)} models (from {origin})"
     yield Finding("settings", "ok", found)
+    try:
+        notifiers_of(settings)
+    except SettingsError as error:
+        yield Finding(
+            "alerts", "WARN", str(error), "set it in the environment of the daemon: else only its log is told"
+        )
     today = settings.today()
     known = []
     for series in settings.series:
@@ -235,34 +241,6 @@ def _serves_reports(url: str) -> bool:
         return False
 
 
-def services(settings: Settings) -> Iterator[Finding]:
-    """The systemd units of deploy/, where they are installed: the settings they run with are those of this shell."""
-    folder = Path("/etc/systemd/system")
-    units = sorted(folder.glob("forecast-platform*.service")) if folder.is_dir() else []
-    if not units:
-        yield Finding("services", "ok", "no systemd unit installed; deploy/ has units and a compose file")
-        return
-    for unit in units:
-        text = unit.read_text()
-        for name in re.findall(r"^EnvironmentFile=-?(.+)$", text, re.MULTILINE):
-            file = Path(name.strip())
-            if not file.is_file():
-                mend = f"copy deploy/systemd/environment.example to {file} and set it"
-                yield Finding("services", "FAIL", f"{unit.name}: {file} is not there", mend)
-                continue
-            warehouse = re.findall(rf"^{PREFIX}WAREHOUSE=(.+)$", file.read_text(), re.MULTILINE)
-            if warehouse and Path(warehouse[-1].strip()) != settings.warehouse:
-                found = f"{unit.name} uses the warehouse {warehouse[-1].strip()}, this shell {settings.warehouse}"
-                mend = f"export {PREFIX}WAREHOUSE={warehouse[-1].strip()} in this shell"
-                yield Finding("services", "WARN", found, mend)
-        for command in re.findall(r"^Exec\w+=(\S+)", text, re.MULTILINE):
-            if not Path(command).exists():
-                yield Finding(
-                    "services", "FAIL", f"{unit.name}: no {command}", "install the package there, or mend the path"
-                )
-    yield Finding("services", "ok", f"{len(units)} systemd units: {', '.join(unit.stem for unit in units)}")
-
-
 def machine(settings: Settings) -> Iterator[Finding]:
     """Memory and cores."""
     import psutil
@@ -298,6 +276,7 @@ CHECKS: tuple[Check, ...] = (
     definitions,
     ports,
     services,
+    compose,
     machine,
     clock,
 )

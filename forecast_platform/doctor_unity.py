@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 from forecast_platform.doctor_stores import Finding
@@ -9,9 +10,14 @@ from forecast_platform.settings import PREFIX, Settings
 
 _GRANTS = "docs/databricks.md, Unity Catalog, lists the grants; `forecast-platform migrate` adds missing columns"
 
+_MAKE_VOLUME = (
+    "CREATE VOLUME as docs/databricks.md says, with READ VOLUME and WRITE VOLUME for this account; from outside of "
+    "Databricks log in too (DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile)"
+)
+
 
 def unity_tables(settings: Settings) -> Iterator[Finding]:
-    """There is a session, each table that exists opens and has this version's schema, the volume is named."""
+    """There is a session, each table that exists opens and has this version's schema, the volume takes files."""
     from forecast_platform.compute.spark_session import SparkUnavailableError
     from forecast_platform.housekeeping.migrate import plan
     from forecast_platform.pipeline.platform import Platform
@@ -51,15 +57,29 @@ def unity_tables(settings: Settings) -> Iterator[Finding]:
 
 
 def _volume(settings: Settings) -> Iterator[Finding]:
+    """A small file written to, read from and removed from the folder of large models."""
+    from forecast_platform.compute.databricks.connection import DatabricksError
     from forecast_platform.pipeline import artifacts
 
     folder = artifacts.root(settings)
-    if settings.unity.volume is not None:
-        yield Finding("volume", "ok", f"large models go to {folder}")
+    if settings.unity.volume is None:
+        yield Finding(
+            "volume",
+            "WARN",
+            f"large models go to {folder}, which other machines that read the tables may not see",
+            f"name a volume, such as {PREFIX}UNITY__VOLUME={settings.unity.catalog}.forecast.platform",
+        )
         return
-    yield Finding(
-        "volume",
-        "WARN",
-        f"large models go to {folder}, which other machines that read the tables may not see",
-        f"name a volume, such as {PREFIX}UNITY__VOLUME={settings.unity.catalog}.forecast.platform",
-    )
+    probe = folder / f"doctor-{uuid.uuid4().hex}"
+    try:
+        artifacts.write_text(settings, probe, "probe")
+        read = artifacts.read_text(settings, probe)
+        artifacts.remove(settings, probe)
+    except (OSError, DatabricksError) as error:
+        found = str(error).partition("\n")[0]
+        yield Finding("volume", "FAIL", f"large models go to {folder}, which takes no file: {found}", _MAKE_VOLUME)
+        return
+    if read == "probe":
+        yield Finding("volume", "ok", f"large models go to {folder}, which takes and gives files")
+    else:
+        yield Finding("volume", "FAIL", f"{folder} gave back {read!r} for 'probe'", _MAKE_VOLUME)

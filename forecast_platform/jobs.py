@@ -1,4 +1,5 @@
-"""The four jobs of the daily cycle: a job holds assets of one partition set only, so it is four runs and not one."""
+"""The four jobs: a job holds assets of one partition set only, so a day is three runs (ingest, forecast, score) and not
+one; train runs when a window begins."""
 
 from __future__ import annotations
 

@@ -250,13 +250,18 @@ class Reader:
 
         if as_of.tzinfo is None:
             raise ValueError(f"as_of = {as_of}: name its time zone, for example datetime.now(timezone.utc)")
-        columns = list(dict.fromkeys([*wanted, "generation_timestamp"]))
-        parts = [self.warehouse.read(table, columns, where) for table in (DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE)]
-        rows = pa.concat_tables(parts, promote_options="permissive")
+        identity = ["forecast_date", "generation_timestamp"]
+        columns = list(dict.fromkeys([*wanted, *identity]))
+        stored, archived = (
+            self.warehouse.read(table, columns, where) for table in (DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE)
+        )
+        # What is archived is still in the table until it is replaced.
+        archived = archived.join(stored.group_by(identity).aggregate([]), identity, join_type="left anti")
+        rows = pa.concat_tables([stored, archived.select(columns)], promote_options="permissive")
         rows = rows.filter(pc.less_equal(rows["generation_timestamp"], pa.scalar(as_of)))
         newest = rows.group_by("forecast_date").aggregate([("generation_timestamp", "max")])
-        keys = newest.rename_columns(["forecast_date", "generation_timestamp"])
-        return rows.join(keys, ["forecast_date", "generation_timestamp"], join_type="inner")
+        keys = newest.rename_columns(identity)
+        return rows.join(keys, identity, join_type="inner")
 
     def _complete(self, first: dt.date, last: dt.date) -> set[dt.date]:
         rows = self.warehouse.read(

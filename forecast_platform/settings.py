@@ -365,7 +365,7 @@ def describe(error: ValidationError) -> str:
         allowed = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             known = perhaps(name, Settings.model_fields) if len(item["loc"]) == 1 else ", see docs/configuration.md"
-            lines.append(f"{name} = {value!r}: no such setting{known}")
+            lines.append(f"{name}: no such setting{known}")
             continue
         if not name:
             lines.append(allowed)
@@ -383,7 +383,7 @@ def load() -> Settings:
 def build(**values: Any) -> Settings:
     """Settings from `values`, the environment and the YAML file. Raises SettingsError."""
     try:
-        refuse_unknown_variables(PREFIX, Settings.model_fields)
+        refuse_unknown_variables(Settings.model_fields, PREFIX)
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
         if path:
             refuse_unreadable(Path(path), f"{PREFIX}CONFIG")

@@ -62,9 +62,9 @@ class DatabricksOptions(BaseModel):
     packages: tuple[str, ...] = Field(default=(), description="Further requirements installed on the cluster.")
     tags: dict[str, str] = Field(default_factory=dict, description="Custom tags of new clusters, for cost reports.")
     secrets: dict[str, str] = Field(
-        default_factory=dict, description="Environment variables of new clusters by secret: NAME: scope/key."
+        default_factory=dict, description="Environment variables of remote tasks by secret: NAME: scope/key."
     )
-    environment: dict[str, str] = Field(default_factory=dict, description="Environment variables of new clusters.")
+    environment: dict[str, str] = Field(default_factory=dict, description="Environment variables of remote tasks.")
     init_scripts: tuple[str, ...] = Field(
         default=(),
         description="Init scripts of new clusters, in order: /Workspace/..., /Volumes/..., abfss://... or gs://...",

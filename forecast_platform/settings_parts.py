@@ -139,12 +139,14 @@ def perhaps(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f", perhaps {prefix}{near[0]}" if near else "; known: " + ", ".join(prefix + one for one in names)
 
 
-def refuse_unknown_variables(prefix: str, fields: Iterable[str]) -> None:
-    """Raise SettingsError where the environment has a variable that begins with `prefix` and sets none of `fields`."""
+def refuse_unknown_variables(fields: Iterable[str], prefix: str) -> None:
+    """Raise SettingsError where a variable of the environment begins with `prefix` and names none of `fields`."""
     known = {f"{prefix}{name.upper()}" for name in fields}
-    for variable, value in os.environ.items():
+    for variable in os.environ:
         if variable.startswith(prefix) and variable.split("__")[0] not in known:
-            raise SettingsError(f"{variable} = {value!r}: no such setting{perhaps(variable, known, prefix)}")
+            meant = perhaps(variable, known, prefix)
+            # Without its value, which is a secret where the name of a secret was misspelt.
+            raise SettingsError(f"{variable}: no such setting{meant}")
 
 
 def web_address(value: str) -> str:

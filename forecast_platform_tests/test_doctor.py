@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform import doctor, doctor_stores
+from forecast_platform import doctor, doctor_services, doctor_stores
 from forecast_platform.cli import main
 from forecast_platform.launch import shipped
 from forecast_platform.settings import load
@@ -122,6 +122,16 @@ def test_an_unknown_exchange_fails_and_names_close_matches(
     assert "| set `exchange` of WTI to a known code" in found
 
 
+def test_a_notifier_without_its_address_warns(
+    warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(doctor.configuration)
+    monkeypatch.setenv("FORECAST_PLATFORM_NOTIFIERS", '["log", "slack"]')
+    assert main(["doctor"]) == 0
+    [found] = lines(capsys, "WARN")
+    assert "slack needs FORECAST_PLATFORM_SLACK_WEBHOOK_URL | set it in the environment of the daemon" in found
+
+
 def test_a_refused_file_fails_its_series_and_no_other(
     warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -230,3 +240,71 @@ def test_a_check_that_breaks_does_not_hide_the_others(
     said = capsys.readouterr().out
     assert "RuntimeError: unforeseen" in said
     assert "ok    clock" in said
+
+
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The units of deploy/ as they are installed: their environment file and programs under a folder of this test's."""
+    folder, place = tmp_path / "system", tmp_path / "installed"
+    folder.mkdir()
+    monkeypatch.setattr(doctor_services, "UNITS", folder)
+    for path in (doctor_services.DEPLOY / "systemd").glob("*.service"):
+        text = path.read_text().replace("/opt/forecast-platform", str(place)).replace("/etc/", f"{place}/")
+        (folder / path.name).write_text(text)
+    for program in ("forecast-platform", "dagster", "dagster-daemon", "dagster-webserver"):
+        (place / "bin").mkdir(parents=True, exist_ok=True)
+        (place / "bin" / program).touch()
+    (place / "forecast-platform").mkdir()
+    return place
+
+
+def test_units_that_run_with_another_warehouse_or_instance_than_the_shell_warn(
+    warehouse: Path, units: Path, capsys: pytest.CaptureFixture[str], only
+) -> None:
+    only(doctor.services)
+    file = units / "forecast-platform" / "environment"
+    file.write_text(f"FORECAST_PLATFORM_WAREHOUSE={warehouse}\nDAGSTER_HOME={warehouse / '_dagster'}\n")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "6 systemd units" in said
+    assert "all is well" in said
+    shutil.copy(doctor_services.DEPLOY / "systemd" / "environment.example", file)
+    assert main(["doctor"]) == 0
+    found = lines(capsys, "WARN")
+    assert len(found) == 12
+    assert "| export DAGSTER_HOME=/var/lib/forecast-platform/dagster in this shell" in found[1]
+
+
+def test_units_without_environment_or_program_fail(
+    warehouse: Path, units: Path, capsys: pytest.CaptureFixture[str], only
+) -> None:
+    only(doctor.services)
+    (units / "bin" / "dagster-daemon").unlink()
+    assert main(["doctor"]) == 1
+    found = lines(capsys, "FAIL")
+    assert len(found) == 7
+    assert f"environment is not there | copy deploy/systemd/environment.example to {units}" in found[0]
+    assert any(f"forecast-platform-daemon.service: no {units / 'bin' / 'dagster-daemon'}" in line for line in found)
+
+
+def test_a_compose_file_that_was_begun_says_what_is_missing(
+    warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(doctor.compose)
+    monkeypatch.setattr(doctor_services, "DEPLOY", tmp_path)
+    assert main(["doctor"]) == 0
+    assert "compose" not in capsys.readouterr().out
+    (tmp_path / "settings.yaml").mkdir()
+    assert main(["doctor"]) == 1
+    password, settings = lines(capsys, "FAIL")
+    assert "does not set DAGSTER_PG_PASSWORD | write DAGSTER_PG_PASSWORD=<password> into it" in password
+    assert "is a folder (docker makes one where it finds no file) | put your settings there" in settings
+    (tmp_path / ".env").write_text("DAGSTER_PG_PASSWORD=one\n")
+    (tmp_path / "settings.yaml").rmdir()
+    (tmp_path / "settings.yaml").write_text("source: landing\nlanding: /home/me/landing\n")
+    assert main(["doctor"]) == 1
+    [found] = lines(capsys, "FAIL")
+    assert "landing is /home/me/landing; in the containers it is /landing" in found
+    (tmp_path / "settings.yaml").write_text("source: landing\nlanding: /landing\n")
+    assert main(["doctor"]) == 0
+    assert "docker compose" in capsys.readouterr().out

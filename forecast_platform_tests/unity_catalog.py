@@ -114,8 +114,8 @@ def serve(catalog: Catalog) -> str:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # An answer of two packets would wait 40 ms for the first one's receipt.
-        wbufsize = -1
+        # The second packet of an answer would wait 40 ms for the first one's receipt.
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -131,7 +131,6 @@ def serve(catalog: Catalog) -> str:
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
-            self.wfile.flush()
 
         do_POST = do_DELETE = do_GET
 

@@ -17,7 +17,14 @@ from dagster import (
 )
 
 from forecast_platform.assets import OWNERS, RETRIES, ingest, train
-from forecast_platform.assets.report import conclude, definition_metadata, log_good, outcome_metadata, requested
+from forecast_platform.assets.report import (
+    conclude,
+    definition_metadata,
+    log_good,
+    log_materialization,
+    outcome_metadata,
+    requested,
+)
 from forecast_platform.compute.step_launchers import FORECASTS
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
@@ -141,21 +148,28 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         kinds={"python", "deltalake"},
         metadata=definition_metadata(DISTRIBUTIONS),
         description=(
-            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown. "
-            "Reads unified_data outside the lineage, because it looks ahead of the forecast date."
+            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown; "
+            "earlier rows that have gained days since are completed with them. Reads unified_data outside "
+            "the lineage, because it looks ahead of the forecast date."
         ),
         required_resource_keys={"platform"},
         output_required=False,
     )
     def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.scoring import write_actuals
+        from forecast_platform.pipeline.scoring import open_before, write_actuals
 
         platform: Platform = context.resources.platform
-        keys = requested(context, platform.settings.series_names)
-        outcomes = [write_actuals(platform, series, dates) for series, dates in keys.items()]
+        outcomes, completed = [], []
+        for series, dates in requested(context, platform.settings.series_names).items():
+            earlier = open_before(platform, series, dates[0])
+            outcome = write_actuals(platform, series, [*earlier, *dates])
+            outcomes.append(outcome)
+            completed += [(day, series) for day in earlier if day in outcome.written]
+        metadata = outcome_metadata(outcomes, {})
         rows = platform.warehouse.rows(DISTRIBUTIONS)
-        yield from conclude(
-            context, {ACTUALS_KEY: outcome_metadata(outcomes, {})}, outcomes, row_counts={ACTUALS_KEY: rows}
-        )
+        yield from conclude(context, {ACTUALS_KEY: metadata}, outcomes, row_counts={ACTUALS_KEY: rows})
+        # Their partitions are not this run's, so no result speaks for them.
+        for day, series in completed:
+            log_materialization(context, ACTUALS_KEY, day, series, metadata)
 
     return actuals

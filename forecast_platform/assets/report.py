@@ -113,12 +113,16 @@ def log_good(
     """Record each key that is there, one by one: 5 ms each."""
     for outcome in outcomes:
         for day in sorted(outcome.good):
-            partition = partitions.key(day, outcome.series)
-            context.log_event(
-                AssetMaterialization(
-                    asset_key, partition=partition, metadata=metadata, tags=get_tags_from_multi_partition_key(partition)
-                )
-            )
+            log_materialization(context, asset_key, day, outcome.series, metadata)
+
+
+def log_materialization(
+    context: AssetExecutionContext, asset_key: AssetKey, day: dt.date, series: str, metadata: Metadata
+) -> None:
+    """Record one partition by itself, beside or in place of the step's result."""
+    partition = partitions.key(day, series)
+    tags = get_tags_from_multi_partition_key(partition)
+    context.log_event(AssetMaterialization(asset_key, partition=partition, metadata=metadata, tags=tags))
 
 
 def requested(context: AssetExecutionContext, order: Sequence[str]) -> dict[str, list[dt.date]]:

@@ -32,7 +32,8 @@ CAUSES: tuple[Cause, ...] = (
         r"UNRESOLVED_COLUMN|column .* cannot be resolved|cannot resolve .*column|has no column (\S+)|"
         r"No field (?:named|with name) (\S+)|FieldRef\.",
         "a table was written with another schema than the code now reads",
-        "migrate the tables, or ingest again for a column of unified_data (`forecast-platform backfill` does so first)",
+        "run `forecast-platform migrate`, or ingest again for a column of unified_data (`forecast-platform backfill` "
+        "does so first)",
     ),
     Cause(
         r"(?:auto_?arima|sarimax|order search|pmdarima)[\s\S]*(?:MemoryError|out of memory|Cannot allocate)|"
@@ -45,6 +46,12 @@ CAUSES: tuple[Cause, ...] = (
         "the process ran out of memory and was stopped",
         "lower workers and max_concurrent_runs, or n_paths; for the order search lower max_p, max_q or the lookback; "
         "or give the machine more memory. What was written is kept: the rerun goes on from there",
+    ),
+    Cause(
+        r"the table cannot be read",
+        "files of a table are damaged or were removed by something else than this platform",
+        "put the newest backup back (`forecast-platform restore`); trained_models and distributions can also be made "
+        "anew",
     ),
     Cause(
         r"SESSION_(?:CLOSED|EXPIRED|NOT_FOUND)|session (?:has )?(?:timed out|expired|timeout)|INVALID_HANDLE",

@@ -96,7 +96,6 @@ class DayState:
     missing: Mapping[dt.date, frozenset[Pair]]
     hopeless: Mapping[dt.date, str]
     score_windows: tuple[dt.date, dt.date]
-    actuals_from: dt.date
     pending: Pending = Pending()
     training: str = ""
     models_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -216,23 +215,21 @@ def _finished_for_today(rules: Rules, state: DayState, version: str, attempts: S
 
 def _forecast_request(rules: Rules, state: DayState, version: str, first: dt.date, last: dt.date) -> Request:
     """The range first..last: all models and series where it holds today, else those that something is missing of."""
+    data, actuals = state.data, version == state.versions[0]
     if first <= state.today <= last:
-        return Request("forecast", first, last, rules.series, state.data, version, state.models_of.get(version, ()))
+        models = state.models_of.get(version, ())
+        return Request("forecast", first, last, rules.series, data, version, models, actuals)
     pairs = {pair for day, found in state.missing.items() if first <= day <= last for pair in found}
     chosen = {series for series, _, owner in pairs if owner == version}
     hull = [name for name in rules.series if name in chosen]
     position = rules.series.index
     together = rules.series[position(hull[0]) : position(hull[-1]) + 1]
     models = tuple(sorted({model for _, model, owner in pairs if owner == version}))
-    return Request("forecast", first, last, together, state.data, version, models)
+    return Request("forecast", first, last, together, data, version, models, actuals)
 
 
 def _score(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime) -> Decision:
-    """Actuals of the last 14 dates, then the metadata of every window that gained any."""
-    actuals = Request("actuals", state.actuals_from, state.today, rules.series, state.data)
-    found = _request(rules, [actuals], attempts, now)
-    if found.requests or found.reason:
-        return found
+    """The metadata of every window that gained actuals."""
     first, last = state.score_windows
     scores = [
         Request("score", first, last, rules.series, _score_data(state, version), version) for version in state.versions
@@ -317,6 +314,8 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
         names = sorted({name for found in late.values() for name in found})
         reasons = sorted({state.hopeless[day] for day in late if day in state.hopeless})
         first, last = min(late), max(late)
+        models = " ".join(sorted({name.partition("/")[2] for name in names}))
+        tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
         yield Problem(
             key=_missing_key(version),
             what=f"no {version} forecast of {ranges_text(late)}",
@@ -324,7 +323,7 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
             affected=", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else ""),
             cause="; ".join(reasons) or "the runs that should have made them failed, or did not start",
             mend="newer data are forecast by themselves; by hand: `forecast-platform backfill --start-date "
-            f"{first} --end-date {last} --train`",
+            f"{first} --end-date {last} --train{tag}`",
             severity="critical",
         )
 

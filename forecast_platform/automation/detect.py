@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.automation.causes import explain
 from forecast_platform.automation.problems import Problem
 from forecast_platform.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
+from forecast_platform.checks.report import failing, newest_evaluation
+from forecast_platform.pipeline.platform import VERSION_TAG
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import AssetCheckKey, DagsterInstance, DagsterRun
 
 LOOK_BACK = dt.timedelta(days=3)
-"""How far back a failed run is a problem that is told; one that nobody mended in that time is told no more."""
+"""How far back a failed run or tick is a problem that is told; one that nobody mended in that time is told no more."""
+
+_VERSIONED = ("train", "forecast", "score")
+"""Kinds of runs that are of one version."""
 
 TICK_GRACE = dt.timedelta(minutes=15)
 """How late a schedule's tick may be: the daemon looks every few seconds, and a machine may be restarting."""
@@ -25,23 +30,27 @@ TICK_GRACE = dt.timedelta(minutes=15)
 def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime) -> list[Problem]:
     """Failed runs that no later run of the same kind has made good, each error once.
 
-    The same error of the same job on further days is the same problem; a run of the same kind that succeeds after it,
-    over at least the same partitions or by automation, ends it.
+    The same error of the same job on further days is the same problem; a run of the same kind and version that
+    succeeds after it, over at least the same partitions or by automation for some of its series and models, ends it.
     """
     from dagster import DagsterRunStatus, RunsFilter
 
     finished = [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
     records = instance.get_run_records(RunsFilter(statuses=finished, updated_after=now - LOOK_BACK), ascending=True)
-    open_problems: dict[str, tuple[DagsterRun, Problem]] = {}
+    open_problems: dict[str, tuple[list[DagsterRun], Problem]] = {}
     for record in records:
         run = record.dagster_run
         kind = _kind(run)
         if run.is_success:
-            open_problems = {key: item for key, item in open_problems.items() if not _makes_good(run, item[0])}
+            for key, (failed, _) in list(open_problems.items()):
+                failed[:] = [one for one in failed if not _makes_good(run, one, settings)]
+                if not failed:
+                    del open_problems[key]
             continue
         error = error_of(instance, run.run_id)
         key = f"run/{kind}/{short_hash(_signature(error))}"
         if key in open_problems:
+            open_problems[key][0].append(run)
             continue
         ended = dt.datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), dt.timezone.utc)
         cause, mend = explain(error, _where(instance, settings, run))
@@ -54,7 +63,7 @@ def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime
             mend=mend,
             link=f"{settings.ui_url}/runs/{run.run_id}",
         )
-        open_problems[key] = (run, problem)
+        open_problems[key] = ([run], problem)
     return [problem for _, problem in open_problems.values()]
 
 
@@ -62,14 +71,26 @@ def _kind(run: DagsterRun) -> str:
     return run.tags.get(STEP_TAG, run.job_name)
 
 
-def _makes_good(good: DagsterRun, failed: DagsterRun) -> bool:
+def _makes_good(good: DagsterRun, failed: DagsterRun, settings: Settings) -> bool:
     if _kind(good) != _kind(failed) or good.job_name != failed.job_name:
         return False
-    if STEP_TAG in good.tags:
-        return True
+    if _kind(good) in _VERSIONED and _version(good, settings) != _version(failed, settings):
+        return False
+    if STEP_TAG in good.tags and STEP_TAG in failed.tags:
+        # Of whatever dates: the next day's run is of the same kind. What a retry leaves out was there already.
+        return all(_meet(good.tags.get(tag), failed.tags.get(tag)) for tag in (SERIES_TAG, MODELS_TAG))
     start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
     ends = (good.tags.get(start, ""), failed.tags.get(start, ""), failed.tags.get(end, ""), good.tags.get(end, ""))
     return ends[0] <= ends[1] and ends[2] <= ends[3]
+
+
+def _version(run: DagsterRun, settings: Settings) -> str:
+    return run.tags.get(VERSION_TAG, settings.model_version)
+
+
+def _meet(one: str | None, other: str | None) -> bool:
+    """Whether two tags name anything in common; one that is not there names all."""
+    return one is None or other is None or not set(one.split("+")).isdisjoint(other.split("+"))
 
 
 def _signature(error: str) -> str:
@@ -127,6 +148,8 @@ def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]
     """
     from dagster._core.scheduler.instigation import TickStatus
 
+    # What has ticked no more since then is not in the code any more, or has long been made up for.
+    told = LOOK_BACK.total_seconds()
     found = []
     for state in instance.all_instigator_state():
         if not state.is_running:
@@ -134,7 +157,7 @@ def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]
         name = state.instigator_name
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=3)
         over = [tick for tick in ticks if tick.status != TickStatus.STARTED]
-        if over and over[0].status == TickStatus.FAILURE:
+        if over and over[0].status == TickStatus.FAILURE and now.timestamp() - over[0].timestamp < told:
             error = over[0].error.message.strip() if over[0].error else "no error was recorded"
             cause, mend = explain(error, f"the ticks of {name} in the UI (Automation)")
             found.append(
@@ -180,32 +203,43 @@ def last_due(cron: str, zone: str, before: dt.datetime) -> float:
     return float(next(reverse_cron_string_iterator(before.timestamp(), cron, zone)).timestamp())
 
 
-def check_problems(instance: DagsterInstance, keys: Iterable[AssetCheckKey]) -> list[Problem]:
-    """Asset checks whose newest evaluation failed; a check that broke is a failed run."""
+def check_problems(
+    instance: DagsterInstance, keys: Iterable[AssetCheckKey], covered: Set[str] | None = None
+) -> list[Problem]:
+    """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since.
+
+    covered: the subjects that the daily run makes; of others nothing is told. A check that broke is a failed run.
+    """
+    # One query for all: only those that are not good are looked at by themselves.
+    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
+    found = [_check_problem(instance, key, covered) for key, one in newest.items() if one.status.value != "SUCCEEDED"]
+    return [problem for problem in found if problem is not None]
+
+
+def _check_problem(instance: DagsterInstance, key: AssetCheckKey, covered: Set[str] | None) -> Problem | None:
+    """What is open of one check by its newest evaluation; None where nothing is."""
     from dagster import AssetCheckSeverity
 
-    found = []
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
-    for key, record in records.items():
-        event = record.event.dagster_event if record.event is not None else None
-        data: Any = event.event_specific_data if event is not None else None
-        if record.status.value != "FAILED" or data is None or not hasattr(data, "severity"):
-            continue
-        name = f"{key.asset_key.to_user_string()}: {key.name}"
-        description = data.description or "no description"
-        hints = {label: value.value for label, value in data.metadata.items() if label in ("mend", "cause", "affected")}
-        found.append(
-            Problem(
-                key=f"check/{name}",
-                what=f"check failed: {name}\n{description[:1500]}",
-                since=_utc(record.create_timestamp),
-                affected=str(hints.get("affected", key.asset_key.to_user_string())),
-                cause=str(hints.get("cause", "see the check's description above")),
-                mend=str(hints.get("mend", "do what the description says; the check's metadata has the details")),
-                severity="warning" if data.severity == AssetCheckSeverity.WARN else "error",
-            )
-        )
-    return found
+    newest = newest_evaluation(instance, key)
+    if newest is None or newest[0].passed:
+        return None
+    evaluation, at = newest
+    findings = failing(evaluation)
+    told = [one for one in findings if covered is None or one.subject in covered]
+    if findings and not told:
+        return None
+    name = f"{key.asset_key.to_user_string()}: {key.name}"
+    text = "\n".join(dict.fromkeys(one.text for one in told)) or evaluation.description or "no description"
+    severe = any(one.severity == "error" for one in told) if told else evaluation.severity != AssetCheckSeverity.WARN
+    return Problem(
+        key=f"check/{name}",
+        what=f"check failed: {name}\n{text[:1500]}",
+        since=_utc(at),
+        affected=", ".join(dict.fromkeys(one.subject for one in told)) or key.asset_key.to_user_string(),
+        cause="see the check's description above",
+        mend="do what the description says; the check's metadata has the details",
+        severity="error" if severe else "warning",
+    )
 
 
 def _utc(timestamp: float) -> str:

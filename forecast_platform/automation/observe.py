@@ -173,13 +173,13 @@ class Observer:
 
     def expected(self) -> dict[str, set[tuple[str, str]]]:
         """Version -> series and models that the daily run covers: the configured and active versions with every
-        model, the champions, and what a rollback would return to."""
+        model, the champions, and what a rollback would return to. A champion of one series is expected of all of
+        them, because one run makes a version's forecasts of all series."""
         from forecast_platform.pipeline.champions import covered
 
         found: dict[str, set[tuple[str, str]]] = {}
-        for series in self.settings.series_names:
-            for model, version in covered(self.platform, [series]):
-                found.setdefault(version, set()).add((series, model))
+        for model, version in covered(self.platform):
+            found.setdefault(version, set()).update((series, model) for series in self.settings.series_names)
         return found
 
     def missing(self, days: list[dt.date]) -> dict[dt.date, frozenset[Pair]]:
@@ -273,7 +273,6 @@ class Observer:
         back = range(settings.catch_up_days - 1, -1, -1)
         days = [day for day in (today - n * _DAY for n in back) if day >= settings.start_date]
         missing = self.missing(days)
-        first = max(today - 13 * _DAY, settings.start_date)
         expected = self.expected()
         everything = len(settings.models) * len(settings.series_names)
         return DayState(
@@ -288,7 +287,6 @@ class Observer:
                 max(self.platform.window_start(today - 14 * _DAY), settings.start_date),
                 self.platform.window_start(today),
             ),
-            actuals_from=first,
             pending=pending,
             training=training,
             models_of={

@@ -15,13 +15,12 @@ from forecast_platform.pipeline.platform import VERSION_TAG
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance, RunRequest
 
-Step = Literal["ingest", "train", "forecast", "actuals", "score"]
+Step = Literal["ingest", "train", "forecast", "score"]
 
 JOB_OF: dict[Step, str] = {
     "ingest": jobs.INGEST,
     "train": jobs.TRAIN,
     "forecast": jobs.FORECAST,
-    "actuals": jobs.FORECAST,
     "score": jobs.SCORE,
 }
 
@@ -39,7 +38,8 @@ _KEPT_DAYS = 30
 class Request:
     """Partitions first..last of `series` (contiguous in configured order), over the data that `data` names.
 
-    models: the models asked for; empty for all of them, and where the step has none.
+    models: the models asked for; empty for all of them, and where the step has none. actuals: whether a forecast run
+    brings the actuals up to date, too; one version's does.
     """
 
     step: Step
@@ -49,6 +49,7 @@ class Request:
     data: str
     version: str = ""
     models: tuple[str, ...] = ()
+    actuals: bool = False
 
     @property
     def job(self) -> str:
@@ -189,14 +190,12 @@ def _assets(request: Request, models: Sequence[str]) -> list[AssetKey]:
     chosen = request.models or models
     if request.step == "ingest":
         return [ingest.KEY]
-    if request.step == "actuals":
-        return [forecast.ACTUALS_KEY]
     if request.step == "train":
         return [train.key(model) for model in chosen]
     if request.step == "score":
         return [score.key(model) for model in chosen]
-    # The actuals of these dates, all unknown yet, make the row that the daily actuals run completes.
-    return [key(model) for model in chosen for key in (forecast.paths_key, forecast.points_key)]
+    keys = [key(model) for model in chosen for key in (forecast.paths_key, forecast.points_key)]
+    return [*keys, forecast.ACTUALS_KEY] if request.actuals else keys
 
 
 def groups(names: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from forecast_platform.automation.problems import Problem
 from forecast_platform.pipeline.results import ranges_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from forecast_platform.pipeline.ingest import Changes
     from forecast_platform.pipeline.platform import Platform
 
@@ -46,9 +45,17 @@ class Revisions:
             return [Revision(**item) for item in json.loads(self.path.read_text())]
         except FileNotFoundError:
             return []
+        except (ValueError, TypeError):
+            # A damaged file must not stop ingest, which notes revisions, for ever.
+            self.path.replace(self.path.with_suffix(".damaged"))
+            return []
 
     def add(self, changes: Mapping[str, Changes], noticed: dt.datetime, table_version: int) -> list[Revision]:
         """Note what `changes` revises; returns what is new. A series' open revision takes further days in."""
+        with self._lock():
+            return self._add(changes, noticed, table_version)
+
+    def _add(self, changes: Mapping[str, Changes], noticed: dt.datetime, table_version: int) -> list[Revision]:
         known = {item.series: item for item in self.read()}
         new = []
         for name, change in changes.items():
@@ -75,28 +82,38 @@ class Revisions:
     def drop(self, done: Iterable[Revision]) -> None:
         """Forget revisions whose forecasts are up to date."""
         gone = set(done)
-        kept = [item for item in self.read() if item not in gone]
         if gone:
-            self._write(kept)
+            with self._lock():
+                self._write([item for item in self.read() if item not in gone])
+
+    def _lock(self) -> AbstractContextManager[object]:
+        """The sensors that note and drop revisions run in threads of their own."""
+        from filelock import FileLock
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{self.path}.lock", timeout=30)
 
     def _write(self, revisions: Iterable[Revision]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps([asdict(item) for item in revisions], indent=1))
         temporary.replace(self.path)
 
 
-def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> dict[str, list[dt.date]]:
-    """Model -> forecast dates after the revised day whose stored forecasts do not fit the data any more."""
+Stale = Mapping[tuple[str, str], list[dt.date]]
+"""Model and version -> forecast dates."""
+
+
+def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> Stale:
+    """Forecast dates after the revised day whose stored forecasts do not fit the data any more, of every model and
+    version that the daily run covers."""
+    from forecast_platform.pipeline.champions import covered
     from forecast_platform.pipeline.inference import plan
     from forecast_platform.warehouse.base import Between
     from forecast_platform.warehouse.schemas import HORIZON, POINT_FORECASTS
 
-    settings = platform.settings
-    version = settings.model_version
-    first = max(dt.date.fromisoformat(revision.first) + _DAY, settings.start_date)
+    first = max(dt.date.fromisoformat(revision.first) + _DAY, platform.settings.start_date)
     found = {}
-    for model in settings.models:
+    for model, version in covered(platform):
         where = {
             "commodity": revision.series,
             "model_name": model,
@@ -109,15 +126,19 @@ def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> dict[
             chunks = plan(platform, revision.series, model, version, there).chunks
             stale = sorted(day for chunk in chunks for day in chunk.dates)
             if stale:
-                found[model] = stale
+                found[model, version] = stale
     return found
 
 
-def problem_of(platform: Platform, revision: Revision, stale: Mapping[str, list[dt.date]], today: dt.date) -> Problem:
+def problem_of(platform: Platform, revision: Revision, stale: Stale, today: dt.date) -> Problem:
     """What was revised, what is stale because of it, and how to refresh it."""
     settings = platform.settings
     day = dt.date.fromisoformat(revision.first)
     dates = sorted({date for found in stale.values() for date in found})
+    own = settings.model_version
+    names = sorted(model if version == own else f"{model} {version}" for model, version in stale)
+    versions = sorted({version for _, version in stale}, key=lambda version: (version != own, version))
+    commands = [f"`{refresh_command(platform, revision, dates[-1])}{_only(stale, one, own)}`" for one in versions]
     windows = [
         start
         for start in platform.frequency.starts(settings.start_date, today)
@@ -129,10 +150,9 @@ def problem_of(platform: Platform, revision: Revision, stale: Mapping[str, list[
         key=f"revised/{revision.series}",
         what=f"{revision.series}: the source has revised rows of {span}",
         since=revision.noticed,
-        affected=f"forecasts of {revision.series} of {ranges_text(dates)} by {', '.join(sorted(stale))} are stale"
-        f"{trained}",
+        affected=f"forecasts of {revision.series} of {ranges_text(dates)} by {', '.join(names)} are stale{trained}",
         cause="prices, covariates or weather of past days were corrected at their source",
-        mend=f"refresh them with `{refresh_command(platform, revision, dates[-1])}`"
+        mend=f"refresh them with {' and '.join(commands)}"
         + (f" (models first, if wished: `{_train_command(revision, windows, today)}`)" if windows else ""),
         severity="warning",
     )
@@ -143,6 +163,12 @@ def refresh_command(platform: Platform, revision: Revision, last: dt.date) -> st
     # Actuals reach 13 days ahead: those of dates before the revised day hold it as well.
     first = max(dt.date.fromisoformat(revision.first) - 13 * _DAY, platform.settings.start_date)
     return f"forecast-platform backfill --commodity {revision.series} --start-date {first} --end-date {last}"
+
+
+def _only(stale: Stale, version: str, configured: str) -> str:
+    """What makes the command one of a version other than the configured one: that may lack some of the models."""
+    models = " ".join(sorted(model for model, owner in stale if owner == version))
+    return "" if version == configured else f" --model-version-tag {version} --models {models}"
 
 
 def _train_command(revision: Revision, windows: list[dt.date], today: dt.date) -> str:

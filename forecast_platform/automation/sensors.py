@@ -21,13 +21,13 @@ from dagster import (
 from forecast_platform import jobs
 from forecast_platform.automation import detect, revisions
 from forecast_platform.automation.daily import decide, decide_ingest, decide_training, training_underway
-from forecast_platform.automation.notifiers import notifiers_of
+from forecast_platform.automation.notifiers import LogNotifier, notifiers_of
 from forecast_platform.automation.observe import Observer, rules_of
 from forecast_platform.automation.problems import AlertBook, Problem
 from forecast_platform.automation.requests import attempts_of, run_request
 from forecast_platform.automation.schedules import answer, crons
 from forecast_platform.automation.watch import Cursor, look, signature
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
 
@@ -171,7 +171,8 @@ class Alerting:
     def look(self, context: SensorEvaluationContext) -> str:
         """Find problems, tell the notifiers; returns what to say of the tick.
 
-        Raises RuntimeError, after everything that can be told was told, where a detector failed.
+        Raises RuntimeError, after everything that can be told was told, where a detector failed or the notifiers
+        cannot be had.
         """
         now = self.settings.now()
         instance, repository = context.instance, context.repository_def
@@ -179,7 +180,7 @@ class Alerting:
         detectors: dict[str, Callable[[], list[Problem]]] = {
             "runs": lambda: detect.run_problems(instance, self.settings, now),
             "ticks": lambda: detect.tick_problems(instance, crons(self.settings), now),
-            "checks": lambda: detect.check_problems(instance, checks),
+            "checks": lambda: detect.check_problems(instance, checks, self.covered()),
             "revisions": lambda: self.revision_problems(now),
         }
         broken = []
@@ -189,14 +190,25 @@ class Alerting:
             # One detector that breaks must not silence the others; the tick fails at its end and says so.
             except Exception as error:  # noqa: BLE001
                 broken.append(f"{section}: {type(error).__name__}: {error}")
-        failures = self.book.deliver(notifiers_of(self.settings))
+        try:
+            chosen = notifiers_of(self.settings)
+        except SettingsError as error:
+            # Who should be told cannot be; the log can, and the tick fails.
+            chosen, broken = [("log", LogNotifier())], [*broken, str(error)]
+        failures = self.book.deliver(chosen)
         for text in failures:
             context.log.error(f"{text}; it is tried again at the next tick")
         if broken:
-            raise RuntimeError(f"problems could not be looked for: {'; '.join(broken)}")
+            raise RuntimeError(f"problems could not be looked for, or told: {'; '.join(broken)}")
         count = len(self.book.open_problems())
         told = f"; not told: {'; '.join(failures)}" if failures else ""
         return f"{count} problem{'' if count == 1 else 's'} open{told}"
+
+    def covered(self) -> frozenset[str]:
+        """What the daily run makes, as checks name it: each series, and each series, model and version."""
+        expected = self.observer.expected().items()
+        made = (f"{series} {model} {version}" for version, pairs in expected for series, model in pairs)
+        return frozenset({*self.settings.series_names, *made})
 
     def revision_problems(self, now: dt.datetime) -> list[Problem]:
         """Revised days whose forecasts are still the old ones."""

@@ -131,6 +131,8 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
 def examine_points(platform: Platform, target: Target, dates: list[dt.date], there: Dates) -> dict[str, list[Finding]]:
     """The verdicts of each check's rules on point forecasts; `there`: every date that has some."""
     settings = platform.settings
+    # None where the newest close lies a weekend or more before the first forecast date, which is forecast all the same.
+    expected = expected_dates(platform, target.series) or [settings.start_date]
     timely = [
         point_rules.fresh(
             target,
@@ -140,7 +142,7 @@ def examine_points(platform: Platform, target: Target, dates: list[dt.date], the
             settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
             _source_late(platform, target.series),
         ),
-        point_rules.date_gaps(target, there, expected_dates(platform, target.series)[-1]),
+        point_rules.date_gaps(target, there, expected[-1]),
     ]
     if not dates:
         return {ON_TIME: timely, AGREES: [target.good(dates=0)]}

@@ -23,6 +23,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from forecast_platform import partitions
 from forecast_platform.checks.findings import Finding, Target
+from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 
 EARLIER = "Found by earlier runs, of what this one was not about:"
@@ -78,36 +79,51 @@ def recorded(
     hour = dt.datetime.now(dt.timezone.utc).replace(minute=0, second=0, microsecond=0)
     with partition_loading_context(effective_dt=hour):
         for key, findings in found.items():
-            yield result(key, findings, standing(context.instance, asked, key, {one.subject for one in findings}))
+            yield result(key, findings, earlier(context.instance, asked, key, {one.subject for one in findings}))
 
 
-def standing(instance: DagsterInstance, asked: Request, key: AssetCheckKey, examined: Collection[str]) -> list[Finding]:
-    """What the newest evaluation found wrong with subjects that are not `examined` now and are still configured.
+def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, examined: Collection[str]) -> list[Finding]:
+    """What is wrong by the newest evaluation with subjects that are not `examined` now and are still made.
 
     Dagster shows the newest evaluation alone, and a backfill makes a run a series: without these, one series' failure
     would be gone as soon as the next series' run is good.
     """
-    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended)
-    event = records[0].event if records else None
-    evaluation = event.dagster_event.event_specific_data if event is not None and event.dagster_event else None
-    if not isinstance(evaluation, AssetCheckEvaluation) or _FAILING not in evaluation.metadata:
+    newest = newest_evaluation(instance, key)
+    found = [one for one in failing(newest[0]) if one.subject not in examined] if newest else []
+    if not found:
         return []
-    settings = asked.platform.settings
-    versions = {asked.version, settings.model_version, *settings.active_versions}
+    names = asked.platform.settings.series_names
+    versions = {asked.version, *(version for _, version in covered(asked.platform))}
 
     def counts(subject: str) -> bool:
         series, *more = subject.split()
-        return subject not in examined and series in settings.series_names and (not more or more[-1] in versions)
+        return series in names and (not more or more[-1] in versions)
 
-    kept: Any = evaluation.metadata[_FAILING].value
-    return [Finding(**one) for one in kept if counts(one["subject"])]
+    return [one for one in found if counts(one.subject)]
 
 
-def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Finding] = ()) -> AssetCheckResult:
+def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[AssetCheckEvaluation, float] | None:
+    """The newest evaluation of a check that has ended, with its time as a timestamp."""
+    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended):
+        event = record.event.dagster_event if record.event is not None else None
+        evaluation = event.event_specific_data if event is not None else None
+        # A check that broke has failed too, and has none.
+        if isinstance(evaluation, AssetCheckEvaluation):
+            return evaluation, record.create_timestamp
+    return None
+
+
+def failing(evaluation: AssetCheckEvaluation) -> list[Finding]:
+    """All that is wrong by an evaluation, with what earlier ones had found."""
+    kept: Any = evaluation.metadata[_FAILING].value if _FAILING in evaluation.metadata else ()
+    return [Finding(**one) for one in kept]
+
+
+def result(key: AssetCheckKey, findings: Sequence[Finding], before: Sequence[Finding] = ()) -> AssetCheckResult:
     """The check's evaluation: failed where any finding is, as severe as the worst, saying what to do.
 
-    `earlier` findings fail the check as well, but only warn: they are no reason to stop what depends on this run.
+    Findings from `before` fail the check as well, but only warn: they are no reason to stop what depends on this run.
     """
     failed = [finding for finding in findings if not finding.passed]
     severe = any(finding.severity == "error" for finding in failed)
@@ -115,22 +131,22 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], earlier: Sequence[Fi
     for finding in findings:
         for figure, value in finding.figures.items():
             metadata[f"{finding.subject}: {figure}"] = value
-    if failed or earlier:
+    if failed or before:
         metadata[_FAILING] = MetadataValue.json(
             [
                 {"subject": one.subject, "problem": one.problem, "mend": one.mend, "severity": one.severity}
-                for one in (*failed, *earlier)
+                for one in (*failed, *before)
             ]
         )
-    texts = [finding.text for finding in failed or ([] if earlier else findings)]
-    if earlier:
-        texts += [EARLIER, *(finding.text for finding in earlier)]
+    texts = [finding.text for finding in failed or ([] if before else findings)]
+    if before:
+        texts += [EARLIER, *(finding.text for finding in before)]
         metadata[OWN] = not failed
     return AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
-        passed=not (failed or earlier),
-        severity=AssetCheckSeverity.WARN if not severe and (failed or earlier) else AssetCheckSeverity.ERROR,
+        passed=not (failed or before),
+        severity=AssetCheckSeverity.WARN if not severe and (failed or before) else AssetCheckSeverity.ERROR,
         # A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space.
         description="\n\n".join(dict.fromkeys(texts)) or "nothing to examine",
         metadata=metadata,

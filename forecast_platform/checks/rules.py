@@ -111,13 +111,16 @@ def stale_source(
 ) -> Finding:
     """The last session due has arrived.
 
-    sessions: the exchange's, ascending; lag: the publication lag in days; limit: days beyond which no forecast is
+    last_observed: the day on which the newest close was first seen, `lag` days (the publication lag) after its session;
+    sessions: the exchange's, ascending; limit: days beyond which no forecast is
     made; ended: the last day of a source that has ended, which is never late.
     """
     if ended is not None:
         return Finding(series, figures={"last_close": str(last_observed), "source_ended": str(ended)})
     last = np.datetime64(last_observed, "D")
-    due = sessions[sessions < np.datetime64(today, "D") - lag * ONE_DAY]
+    # The days on which the sessions' closes are first seen.
+    due = sessions + lag * ONE_DAY
+    due = due[due < np.datetime64(today, "D")]
     late = due[due > last]
     if len(late) == 0:
         return Finding(series, figures={"last_close": str(last_observed)})

@@ -29,7 +29,14 @@ from forecast_platform.compute.spark_pieces import (
     split,
     window_row,
 )
-from forecast_platform.compute.spark_session import Writer, cancel, cores_of, session_for, writer_of
+from forecast_platform.compute.spark_session import (
+    SparkUnavailableError,
+    Writer,
+    cancel,
+    cores_of,
+    session_for,
+    writer_of,
+)
 from forecast_platform.pipeline import inference
 from forecast_platform.pipeline.chunks import Chunk, ChunkResult
 from forecast_platform.pipeline.platform import Platform
@@ -140,9 +147,10 @@ class _Run:
         n_dates = sum(len(prepared.inputs.dates) for prepared in todo)
         if self.writer != "driver":
             prepare(self.platform, n_dates * self.platform.settings.n_paths * _PATH_BYTES)
+        run = self
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._job(todo, now)
+                return run._job(todo, now)
             except DiskFullError:
                 raise
             except Exception:
@@ -150,8 +158,10 @@ class _Run:
                     raise
                 log.exception("Spark: a job over %s dates was lost; tried again (%s of %s)", n_dates, attempt, ATTEMPTS)
                 time.sleep(0.5 * attempt)
+                # The session may be what was lost.
+                run = replace(self, session=_session(self.platform)[0])
             except BaseException:
-                cancel(self.session)
+                cancel(run.session)
                 raise
         raise SparkJobError("unreachable")
 
@@ -210,6 +220,6 @@ class _Run:
 
 def _failed(chunk: Chunk, error: Exception) -> ChunkResult:
     """A chunk none of whose dates were made. One chunk's failure must not keep the others from being written."""
-    if isinstance(error, DiskFullError):
+    if isinstance(error, DiskFullError | SparkUnavailableError):
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
     return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason_of(error)))

@@ -6,7 +6,7 @@ import datetime as dt
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,5 +125,6 @@ def sweep(folder: Path) -> None:
     """Remove what a killed driver left behind."""
     if folder.is_dir():
         for old in folder.iterdir():
-            if old.stat().st_mtime < time.time() - _STALE_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process's job has ended
+                if old.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)

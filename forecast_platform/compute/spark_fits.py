@@ -59,12 +59,14 @@ def spark_fits(
     size = 1 if registry.get(tasks[0].model).slow_fit else slots
     jobs = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     # Each job is waited for by a thread; the session takes them side by side, and the cluster's slots are filled.
+    stopped = threading.Event()
     with ThreadPoolExecutor(min(slots, len(jobs)), thread_name_prefix="fits") as pool:
-        waiting = [pool.submit(_attempts, session, job, attempts, fitter) for job in jobs]
+        waiting = [pool.submit(_attempts, session, job, attempts, fitter, stopped) for job in jobs]
         try:
             for future in as_completed(waiting):
                 yield from future.result()
         except BaseException:
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             cancel(session)
             raise
@@ -109,12 +111,16 @@ def _task_of(row: Mapping[str, Any]) -> FitTask:
     return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"])
 
 
-def _attempts(session: Any, tasks: Sequence[FitTask], attempts: int, fitter: Fitter) -> list[Fit]:
+def _attempts(
+    session: Any, tasks: Sequence[FitTask], attempts: int, fitter: Fitter, stopped: threading.Event
+) -> list[Fit]:
     starts = ", ".join(str(task.window_start) for task in tasks)
     for attempt in range(1, attempts + 1):
         try:
             return _job(session, tasks, fitter)
         except Exception as error:
+            if stopped.is_set():  # cancelled, and nobody waits for it
+                raise
             log.exception("Spark: fits of %s %s were lost (%s of %s tries)", tasks[0].model, starts, attempt, attempts)
             reason = reason_of(error)
             time.sleep(0.5 * attempt)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import re
 import shutil
+import signal
+import socket
 import sys
 import threading
 from importlib.util import find_spec
@@ -20,6 +24,12 @@ Writer = Literal["spark", "workers", "driver"]
 
 UNKNOWN_CORES = 8
 """Cores that a Spark Connect cluster is taken to have where spark.cores is unset: it cannot be asked."""
+
+log = logging.getLogger(__name__)
+
+_CANCEL_SECONDS = 15.0
+_EMBEDDED, _FIRST, _REMOTE = (5, 2_000), (8, 5_000), (15, 10_000)
+"""Tries of a call, and milliseconds between two at most: 5 s, 25 s and 2 min in all; pyspark's own are 10 min."""
 
 _CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
 _lock = threading.Lock()
@@ -69,7 +79,9 @@ def session_for(settings: Settings) -> Any:
     master = master_of(settings)
     with _lock:
         if master == "sail":
-            return connect(_sail_address(), settings)
+            session = connect(_sail_address(), settings, _EMBEDDED)
+            _keep_interrupts()
+            return session
         if master.startswith("sc://"):
             return connect(master, settings)
         if master == "databricks":
@@ -90,11 +102,22 @@ def cores_of(session: Any, settings: Settings) -> int:
 
 
 def cancel(session: Any) -> None:
-    """Stop what still runs for an interrupted step."""
-    if hasattr(session, "interruptAll"):
-        session.interruptAll()
-    else:
-        session.sparkContext.cancelAllJobs()
+    """Stop what still runs for an interrupted step. Not waited for long: the step is to end, whatever Spark does."""
+    thread = threading.Thread(target=_cancel, args=(session,), name="spark cancel", daemon=True)
+    thread.start()
+    thread.join(_CANCEL_SECONDS)
+    if thread.is_alive():
+        log.warning("Spark does not say within %.0f s that it stopped what still ran for this step", _CANCEL_SECONDS)
+
+
+def _cancel(session: Any) -> None:
+    try:
+        if hasattr(session, "interruptAll"):
+            session.interruptAll()
+        else:
+            session.sparkContext.cancelAllJobs()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the interrupt is what the caller is told of
+        log.warning("Spark did not stop what still ran for this step: %s", str(error).partition("\n")[0])
 
 
 def spark_resource(settings: Settings) -> ResourceDefinition:
@@ -107,11 +130,10 @@ def spark_resource(settings: Settings) -> ResourceDefinition:
     from dagster_pyspark import LazyPySparkResource
 
     class SparkResource(LazyPySparkResource):
-        """dagster-pyspark's lazy session, on an embedded engine, a cluster or Spark Connect."""
+        """dagster-pyspark's lazy session, on an embedded engine, a cluster or Spark Connect; a lost one made anew."""
 
         def _init_session(self) -> None:
-            if self._spark_session is None:
-                self._spark_session = session_for(settings)
+            self._spark_session = session_for(settings)
 
     return SparkResource(spark_config=settings.spark.config).get_resource_definition()
 
@@ -162,23 +184,58 @@ def cluster_session(settings: Settings) -> Any:
     from pyspark.sql import SparkSession
 
     session = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
-    for name, value in {**_CONFIG, **settings.spark.config}.items():
-        session.conf.set(name, value)
-    return session
+    return _settled(session, settings)
 
 
-def connect(address: str, settings: Settings) -> Any:
-    """The process's session on a Spark Connect server."""
+def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOTE) -> Any:
+    """The process's session on a Spark Connect server, which is waited for with `patience` where it is silent; on
+    first contact for half a minute. Raises SparkUnavailableError."""
+    session = _sessions.get(address)
+    if session is not None and not session.is_stopped:
+        try:
+            return _settled(session, settings)
+        except Exception as error:  # noqa: BLE001 - a new session tells whether it is the server
+            log.warning("the session on %s is lost, a new one is made: %s", _public(address), _reason(error))
     from pyspark.sql import SparkSession
 
-    session = _sessions.get(address)
-    if session is None or session.is_stopped:
-        # getOrCreate would return the process's session on another server, where there is one.
-        session = _sessions[address] = SparkSession.builder.remote(address).create()
-        leave_quietly(session)
+    # getOrCreate would return the process's session on another server, where there is one.
+    session = SparkSession.builder.remote(address).create()
+    _wait_at_most(session, min(patience, _FIRST))
+    leave_quietly(session)
+    try:
+        _settled(session, settings)
+    except Exception as error:
+        raise SparkUnavailableError(
+            f"no session on {_public(address)}: {_reason(error)}; start the Spark Connect server, or correct "
+            "spark.master (or SPARK_REMOTE) and spark.config"
+        ) from error
+    _wait_at_most(session, patience)
+    _sessions[address] = session
+    return session
+
+
+def _settled(session: Any, settings: Settings) -> Any:
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
+
+
+def _wait_at_most(session: Any, patience: tuple[int, int]) -> None:
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    tries, longest = patience
+    session.client.set_retry_policies([DefaultPolicy(max_retries=tries, max_backoff=longest)])
+
+
+def _public(address: str) -> str:
+    """The address without its parameters, which may hold a token."""
+    return address.partition("/;")[0]
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of a gRPC one, which has several, what it says of the details."""
+    said = re.search(r'details = "([^"]*)"', str(error))
+    return said.group(1) if said else str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def leave_quietly(session: Any) -> None:
@@ -189,7 +246,7 @@ def leave_quietly(session: Any) -> None:
 def _sail_address() -> str:
     """Address of this process's embedded server, started on the first call (about a second)."""
     global _sail
-    if _sail is None:
+    if _sail is None or not _answers(_sail):
         if find_spec("pysail") is None:
             raise SparkUnavailableError(
                 "spark.master is 'sail', but pysail is not installed: install the extra `sail` "
@@ -200,7 +257,30 @@ def _sail_address() -> str:
 
         server = SparkConnectServer()
         server.start(background=True)
-        atexit.register(server.stop)
+        atexit.register(_stop, server)
         _sail = server
     host, port = _sail.listening_address
     return f"sc://{host}:{port}"
+
+
+def _answers(server: Any) -> bool:
+    """Whether the embedded server still is there: pysail says that it runs also where an interrupt has ended it."""
+    if not server.running:
+        return False
+    try:
+        socket.create_connection(server.listening_address, timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
+def _stop(server: Any) -> None:
+    if server.running:
+        server.stop()
+
+
+def _keep_interrupts() -> None:
+    """Put Python's handler of SIGINT back, alone: sail's ends the server before its work could be cancelled."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)

@@ -128,14 +128,18 @@ def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
 
 def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
     from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
 
     warehouse = DeltaWarehouse(settings.warehouse)
     # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
     opened = {}
     for table in reversed(TABLES):
         path = warehouse.path(table)
-        if DeltaTable.is_deltatable(str(path)):
-            opened[table] = DeltaTable(str(path))
+        try:
+            if DeltaTable.is_deltatable(str(path)):
+                opened[table] = DeltaTable(str(path))
+        except DeltaError as error:
+            raise OSError(f"{table.name}: {str(error).splitlines()[0]}") from error
     for table, pinned in opened.items():
         root = warehouse.path(table)
         place = "warehouse/" + "/".join(table.name.split("."))
@@ -180,7 +184,10 @@ def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) 
             contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as source,
             contextlib.closing(sqlite3.connect(copy)) as sink,
         ):
-            source.backup(sink)
+            try:
+                source.backup(sink)
+            except sqlite3.Error as error:
+                raise OSError(f"{path}: {error}") from error
         _copy_file(copy, place, writer, manifest)
 
 

@@ -8,16 +8,17 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from forecast_platform.dagster_home import instance_home
 from forecast_platform.jobs import FORECAST, INGEST, SCORE
 from forecast_platform.launch import prepare_home
+from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import NoDataError, Platform
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.sources.base import SourceError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 State = Literal["good", "warn", "bad"]
 _ORDER: dict[State, int] = {"good": 0, "warn": 1, "bad": 2}
 _DAY = dt.timedelta(days=1)
+
+DAEMON_SILENT = dt.timedelta(minutes=5)
+"""Without a heartbeat for this long a daemon is dead: it beats every half minute, and Dagster itself waits for 30."""
 
 CACHED_SECONDS = 15.0
 """For how long an answer over HTTP is given again."""
@@ -83,7 +87,7 @@ def health(settings: Settings) -> HealthReport:
         report.facts.append(_data(platform, name))
     try:
         report.facts.extend(_forecasts(platform))
-    except WarehouseError as error:
+    except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
     report.facts.extend(_instance(settings))
     return report
@@ -121,13 +125,13 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
             except NoDataError:
                 expected = due
         used = {name for owner, name, _ in newest if owner == series}
-        for model in settings.models:
-            if not settings.automated and used and model not in used:
-                # Nothing runs by itself here, and whoever ran the others left this one out.
-                yield _unused(series, model)
-                continue
-            for version in (settings.model_version, *settings.active_versions):
-                yield _forecast(series, model, version, newest.get((series, model, version)), expected)
+        unused = [model for model in settings.models if not settings.automated and used and model not in used]
+        # Nothing runs by itself here, and whoever ran the others left these out.
+        yield from (_unused(series, model) for model in unused)
+        for model, version in covered(platform):
+            if model not in unused:
+                tag = "" if version == settings.model_version else f" --model-version-tag {version}"
+                yield _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
 
 
 def _unused(series: str, model: str) -> Fact:
@@ -135,9 +139,12 @@ def _unused(series: str, model: str) -> Fact:
     return Fact(f"forecast {series} {model}", "good", f"not in use; {mend}")
 
 
-def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date) -> Fact:
+def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date, tag: str) -> Fact:
     name = f"forecast {series} {model} {version}"
-    mend = f"run `forecast-platform backfill --commodity {series} --models {model}`, and look at the failed runs"
+    # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before `due`.
+    span = "" if newest is None else f" --start-date {newest + _DAY}"
+    command = f"forecast-platform backfill --commodity {series} --models {model}{span} --end-date {due}{tag}"
+    mend = f"run `{command}`, and look at the failed runs"
     if newest is None:
         return Fact(name, "bad", f"none yet, {due} is due; {mend}")
     if newest < due:
@@ -154,8 +161,9 @@ def _data(platform: Platform, series: str) -> Fact:
     try:
         table = platform.series_table(series)
         last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
-        last -= dt.timedelta(days=settings.publication_lag_days.market)
-        due = last_session_on_or_before(table.sessions, last)
+        # A close is first seen that many days after its session.
+        lag = dt.timedelta(days=settings.publication_lag_days.market)
+        due = last_session_on_or_before(table.sessions, last - lag) + lag
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "bad", str(error))
     newest = table.last_observed
@@ -204,25 +212,31 @@ def _instance(settings: Settings) -> Iterator[Fact]:
 def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     from dagster import DagsterRunStatus, RunsFilter
 
-    newest: dict[str, float] = {}
     for job in (INGEST, FORECAST, SCORE):
-        found = instance.get_run_records(RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
-        ended = found[0].end_time if found else None
+        ended = _newest_success(instance, job)
         if ended is None:
             yield Fact(f"last {job}", "warn", "no run has succeeded yet")
-            continue
-        newest[job] = ended
-        yield Fact(f"last {job}", "good", f"succeeded {_ago(ended, settings)}")
+        else:
+            yield Fact(f"last {job}", "good", f"succeeded {_ago(ended, settings)}")
     since = settings.now() - _DAY
     failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
-    yield _failures(failed, newest)
+    jobs = {run.dagster_run.job_name for run in failed}
+    yield _failures(failed, {job: _newest_success(instance, job) or 0.0 for job in jobs})
 
 
-def _failures(failed: list[RunRecord] | Any, newest: dict[str, float]) -> Fact:
+def _newest_success(instance: DagsterInstance, job: str) -> float | None:
+    """When the newest run of a job that succeeded ended; None where none has."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    found = instance.get_run_records(RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
+    return found[0].end_time if found else None
+
+
+def _failures(failed: Sequence[RunRecord], newest: Mapping[str, float]) -> Fact:
     """Failures of the last day; those that a later success of the same job made good are a warning."""
     if not failed:
         return Fact("failed runs", "good", "none in the last day")
-    open_ = [run for run in failed if (run.end_time or 0) > newest.get(run.dagster_run.job_name, 0)]
+    open_ = [run for run in failed if (run.end_time or 0) > newest[run.dagster_run.job_name]]
     shown = ", ".join(f"{run.dagster_run.job_name} {run.dagster_run.run_id[:8]}" for run in (open_ or failed)[:4])
     if open_:
         return Fact("failed runs", "bad", f"{len(open_)} in the last day, not made good since: {shown}; see their logs")
@@ -230,25 +244,28 @@ def _failures(failed: list[RunRecord] | Any, newest: dict[str, float]) -> Fact:
 
 
 def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
-    """Those that are alive and those that are not, a fact each."""
-    required = {kind.lower(): status for kind, status in instance.get_daemon_statuses().items() if status.required}
-    beats = {
-        kind: status.last_heartbeat.timestamp for kind, status in required.items() if status.last_heartbeat is not None
-    }
-    alive = sorted(kind for kind, status in required.items() if status.healthy)
-    dead = sorted(required.keys() - set(alive))
+    """Those that are alive, those of them that had errors lately, and those that are not, a fact each."""
+    required = [kind for kind, status in instance.get_daemon_statuses().items() if status.required]
+    beats = {kind: beat for kind, beat in instance.get_daemon_heartbeats().items() if kind in required}
+    oldest_good = settings.now().timestamp() - DAEMON_SILENT.total_seconds()
+    alive = {kind: beat for kind, beat in sorted(beats.items()) if beat.timestamp >= oldest_good}
     if alive:
-        oldest = min((beats[kind] for kind in alive if kind in beats), default=settings.now().timestamp())
-        yield Fact("daemons", "good", f"{', '.join(alive)}: heartbeat {_ago(oldest, settings)}")
+        oldest = min(beat.timestamp for beat in alive.values())
+        yield Fact("daemons", "good", f"{', '.join(alive).lower()}: heartbeat {_ago(oldest, settings)}")
+    for kind, beat in alive.items():
+        if beat.errors:
+            error = beat.errors[0].message.strip()
+            yield Fact("daemons", "warn", f"{kind.lower()}: runs, with errors in the last minutes: {error}")
+    dead = sorted(kind for kind in required if kind not in alive)
     if not dead:
         return
     if not settings.automated:
         yield Fact("daemons", "warn", "not running; automation is off for this source")
         return
-    known = [beats[kind] for kind in dead if kind in beats]
+    known = [beats[kind].timestamp for kind in dead if kind in beats]
     what = f"no heartbeat since {_ago(max(known), settings)}" if known else "never started"
     mend = "nothing is started by itself; run `forecast-platform up`"
-    yield Fact("daemons", "bad", f"{', '.join(dead)}: {what}: {mend}")
+    yield Fact("daemons", "bad", f"{', '.join(dead).lower()}: {what}: {mend}")
 
 
 def _ago(stamp: float, settings: Settings) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import datetime as dt
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -19,6 +20,9 @@ from forecast_platform.housekeeping.backup import Manifest, extract, read_manife
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
+
+_DAGSTER = re.compile(r"dagster([._-](daemon|webserver|_daemon))?$")
+"""Names of Dagster's programs and modules."""
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2(2)."""
@@ -40,6 +44,8 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
     exchanged. A warehouse with anything in it is only replaced with `force`, and is set aside, not deleted. Paths
     inside the records follow where the warehouse has moved. Raises HousekeepingError, with nothing changed.
     """
+    from deltalake.exceptions import DeltaError
+
     require_folder(settings, "restore")
     source = source.expanduser().absolute()
     warehouse, home = settings.warehouse, instance_home(settings)
@@ -62,7 +68,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
             kept = [_swap(staging, warehouse, stamp)]
             if not inside and staged_home.is_dir():
                 kept.append(_swap(staged_home, home, stamp))
-    except OSError as error:
+    except (OSError, sqlite3.Error, DeltaError) as error:
         raise HousekeepingError(f"restore of {source} failed: {error}") from error
     finally:
         for left in (staging, staged_home):
@@ -89,17 +95,31 @@ def _place(name: str, staging: Path, home: Path) -> Path:
 
 @contextlib.contextmanager
 def _nothing_runs(home: Path) -> Iterator[None]:
-    """Hold the lock of `forecast-platform up` while the folders are swapped."""
+    """Hold the lock of `forecast-platform up` while the folders are swapped. Processes of units of their own hold none:
+    they are looked for on this machine."""
     from filelock import FileLock, Timeout
 
     if not home.is_dir():
         yield
         return
+    for running in _dagster_processes(home):
+        raise HousekeepingError(f"{running} is running on {home}: stop it (and what starts it again), then restore")
     try:
         with FileLock(str(home / ".up.lock"), timeout=0):
             yield
     except Timeout as error:
         raise HousekeepingError("`forecast-platform up` is running on this warehouse: stop it, then restore") from error
+
+
+def _dagster_processes(home: Path) -> Iterator[str]:
+    """Dagster's servers and runs whose instance is in `home`, as far as this account may see."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            program = next((Path(word).name for word in process.cmdline()[:4] if _DAGSTER.match(Path(word).name)), None)
+            if program and Path(process.environ().get("DAGSTER_HOME", "")) == home:
+                yield f"{program} (process {process.pid})"
 
 
 def _refuse_without_room(warehouse: Path, manifest: Manifest) -> None:

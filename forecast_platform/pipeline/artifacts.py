@@ -43,6 +43,15 @@ def read_text(settings: Settings, path: Path) -> str | None:
     return path.read_text() if path.is_file() else None
 
 
+def remove(settings: Settings, path: Path) -> None:
+    """Remove a file that is there. Raises OSError; DatabricksError where the workspace refuses."""
+    if _is_remote(path):
+        connection = _connection(settings)
+        connection.call(f"removing {path}", lambda: connection.client.files.delete(str(path)))
+        return
+    path.unlink()
+
+
 def _is_remote(path: Path) -> bool:
     return in_volume(path) and not VOLUMES.is_dir()
 

@@ -67,7 +67,8 @@ def gather(platform: Platform, stored: StoredModel, series: str, dates: Sequence
         failed[origin.astype(dt.date)] = f"data of {series} begin on {observed[0]}; nothing is known before {origin}"
     origins, known = origins[known > 0], known[known > 0]
     last = observed[known - 1] if len(origins) else origins
-    due = table.sessions[np.maximum(np.searchsorted(table.sessions, origins) - 1, 0)]
+    seen = table.seen_days(settings.publication_lag_days.market)
+    due = seen[np.maximum(np.searchsorted(seen, origins) - 1, 0)]
     staleness = np.maximum((due - last).astype(int), 0)
     fresh = staleness <= settings.max_staleness_days
     for origin, newest, late in zip(origins[~fresh], last[~fresh], staleness[~fresh], strict=True):

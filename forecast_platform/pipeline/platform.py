@@ -44,6 +44,10 @@ class SeriesTable:
         """The newest day with a real close."""
         return _date(self.dates[np.flatnonzero(self.columns["is_observed"])[-1]])
 
+    def seen_days(self, lag: int) -> Dates:
+        """The days on which each session's close is first seen: `lag`, the market's publication lag, after it."""
+        return self.sessions + lag * ONE_DAY
+
     def covariate_names(self, kind: Covariates, window: TrainingWindow) -> tuple[str, ...]:
         """The covariates a model of this kind reads in this window: those known for at least half of it.
 

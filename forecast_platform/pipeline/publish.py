@@ -75,16 +75,22 @@ def points(
 
 
 def archive(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
-    """Copy paths that were published live to the archive, before they are replaced."""
+    """Copy paths that were published live to the archive, before they are replaced; those of a write that failed after
+    it are there already."""
     if not dates:
         return
     import pyarrow as pa
 
-    rows = platform.warehouse.read(DISTRIBUTIONS, where=keys_of(series, model, version, dates, by_month=True))
+    where = keys_of(series, model, version, dates, by_month=True)
+    rows = platform.warehouse.read(DISTRIBUTIONS, where=where)
+    identity = ["forecast_date", "generation_timestamp"]
+    there = platform.warehouse.read(DISTRIBUTIONS_ARCHIVE, identity, {**where, "path_id": 0})
+    rows = rows.join(there.group_by(identity).aggregate([]), identity, join_type="left anti")
+    if not rows.num_rows:
+        return
     now = pa.scalar(platform.settings.now(), pa.timestamp("us", tz="UTC"))
     rows = rows.append_column("archived_at", pa.repeat(now, rows.num_rows))
-    where = {**keys_of(series, model, version, dates, by_month=True), "archived_at": now.as_py()}
-    platform.warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows, where)
+    platform.warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows, {**where, "archived_at": now.as_py()})
 
 
 def successes(

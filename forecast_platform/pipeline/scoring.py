@@ -23,12 +23,16 @@ from forecast_platform.warehouse.schemas import (
     DAY_COLUMNS,
     DISTRIBUTIONS,
     FORECAST_METADATA,
+    HORIZON,
     POINT_FORECASTS,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
+_LATE_DAYS = 92
+"""Days of actuals that are looked through for incomplete ones: longer than any feed is late for."""
 
 _KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_seconds", "inference_seconds")
 """What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
@@ -72,6 +76,20 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
         outcome.rows = len(written)
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
+    """Earlier dates whose stored actuals may have changed since: those that reach the day before `first`, the newest
+    that is known on it, and those of the last months that late data left incomplete."""
+    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS, HORIZON))
+    where: dict[str, Any] = {"commodity": series, "model_name": ACTUALS, "model_version": ACTUALS}
+    where |= {"forecast_month": months_between(earliest, first), "forecast_date": Between(earliest, first)}
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", DAY_COLUMNS[-1]], where).to_pylist()
+    return sorted(
+        row["forecast_date"]
+        for row in rows
+        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[DAY_COLUMNS[-1]] is None)
+    )
 
 
 def score(

@@ -253,8 +253,8 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
     table = platform.series_table(series)
     if start > platform.settings.today():
         raise ValueError(f"window {start} has not begun; it can be trained from that day on")
-    sessions = table.sessions
-    due = sessions[sessions < window.end]
+    seen = table.seen_days(platform.settings.publication_lag_days.market)
+    due = seen[seen < window.end]
     missing = int((due > np.datetime64(table.last_observed, "D")).sum())
     if missing:
         raise ValueError(

@@ -12,7 +12,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -204,7 +205,7 @@ class FeedSource:
     def _market(self, one: SeriesSettings) -> None:
         path = self._file(f"market/{one.stem}")
         kept = _read(path)
-        fresh = self.prices(self.feeds, str(one.ticker), self._first(kept), self._end)
+        fresh = self._prices(str(one.ticker), self._first(kept))
         _keep(path, kept, fresh, ["date"])
 
     def _macro(self) -> None:
@@ -217,7 +218,7 @@ class FeedSource:
         for name, symbol in self.feeds.macro.items():
             known = None if kept is None or name not in kept else kept[["date", name]].dropna()
             try:
-                bars = self.prices(self.feeds, symbol, self._first(known), self._end)
+                bars = self._prices(symbol, self._first(known))
             except FeedError as error:
                 failed.append(str(error))
             else:
@@ -236,9 +237,7 @@ class FeedSource:
         for name, place in self.feeds.regions.items():
             known = None if kept is None else kept[kept["region"] == name]
             try:
-                rows = self.weather(
-                    self.feeds, self.landing.folder / ".weather_cache", place, self._first(known), self._end
-                )
+                rows = self._weather_at(place, self._first(known))
             except FeedError as error:
                 failed.append(f"{name}: {error}")
             else:
@@ -247,6 +246,14 @@ class FeedSource:
             _keep(path, kept, pd.concat(regions, ignore_index=True), ["region", "date"])
         if failed:
             raise FeedError("; ".join(failed))
+
+    def _prices(self, symbol: str, first: dt.date) -> pd.DataFrame:
+        with _client(f"prices of {symbol}"):
+            return self.prices(self.feeds, symbol, first, self._end)
+
+    def _weather_at(self, place: tuple[float, float], first: dt.date) -> pd.DataFrame:
+        with _client(f"weather at {place}"):
+            return self.weather(self.feeds, self.landing.folder / ".weather_cache", place, first, self._end)
 
     @property
     def _end(self) -> dt.date:
@@ -264,6 +271,20 @@ class FeedSource:
         if (other := path.with_suffix(".parquet")).exists():
             raise FeedError(f"{other} is there: feeds write {path.name}; move the Parquet file away")
         return path
+
+
+@contextmanager
+def _client(what: str) -> Iterator[None]:
+    """Any error of a feed's client as FeedError: a service that changes its answers makes it fail in ways of its own,
+    and what is not kept as a failure is asked for again at once, for ever."""
+    try:
+        yield
+    except FeedError:
+        raise
+    except Exception as error:
+        raise FeedError(
+            f"{what}: the feed's client failed ({type(error).__name__}: {error}): look for a newer version of it"
+        ) from error
 
 
 def _read(path: Path) -> pd.DataFrame | None:

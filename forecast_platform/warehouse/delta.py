@@ -81,14 +81,19 @@ class DeltaWarehouse:
         if not files:
             return schema.empty_table().select(names)
         partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
-        dataset = ds.dataset(
-            sorted(files),
-            schema=schema,
-            format="parquet",
-            partitioning=partitioning,
-            partition_base_dir=str(self.path(table)),
-        )
-        return dataset.to_table(columns=names, filter=expression(where))
+        try:
+            dataset = ds.dataset(
+                sorted(files),
+                schema=schema,
+                format="parquet",
+                partitioning=partitioning,
+                partition_base_dir=str(self.path(table)),
+            )
+            return dataset.to_table(columns=names, filter=expression(where))
+        except (OSError, pa.ArrowInvalid) as error:
+            if not isinstance(error, OSError) and "Parquet" not in str(error):
+                raise
+            raise _damaged(table, error) from error
 
     def replace(self, table: Table, data: pa.Table, where: Where) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
@@ -141,15 +146,19 @@ class DeltaWarehouse:
     def _table(self, table: Table) -> DeltaTable | None:
         """The table at its newest version, opened once and then only brought up to date."""
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
-        known = self._open.get(table.name)
-        if known is not None:
-            known.update_incremental()
-            return known
-        path = self.path(table)
-        if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
-            return None
-        self._open[table.name] = DeltaTable(str(path))
+        try:
+            known = self._open.get(table.name)
+            if known is not None:
+                known.update_incremental()
+                return known
+            path = self.path(table)
+            if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+                return None
+            self._open[table.name] = DeltaTable(str(path))
+        except DeltaError as error:
+            raise _damaged(table, error) from error
         return self._open[table.name]
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
@@ -196,6 +205,14 @@ class DeltaWarehouse:
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(DAY_COLUMNS, plain))
+
+
+def _damaged(table: Table, error: Exception) -> WarehouseError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return WarehouseError(
+        f"{table.name}: the table cannot be read ({reason}): if its files are damaged, put a backup back with "
+        "`forecast-platform restore`"
+    )
 
 
 def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:

@@ -21,6 +21,7 @@ from forecast_platform.warehouse.unity_dialect import (
     dialect_of,
     is_absent,
     is_conflict,
+    is_session_lost,
     lacks_schema,
     said,
     temporary_view,
@@ -35,8 +36,8 @@ _GRANTS = "docs/databricks.md, Unity Catalog, lists the grants that are needed"
 class UnityWarehouse:
     """Tables catalog.schema.table of a Unity Catalog. Each write is one commit of one statement.
 
-    The session is asked for on first use and kept. `catalog` takes the place of the first part of the tables' names,
-    so that a test's tables lie beside the production ones.
+    The session is asked for on first use and kept while it lasts. `catalog` takes the place of the first part of the
+    tables' names, so that a test's tables lie beside the production ones.
     """
 
     def __init__(
@@ -52,16 +53,16 @@ class UnityWarehouse:
         self.liquid = liquid
         self.properties = dict(properties or {})
         self._lock = threading.Lock()
+        self._session: Any = None
 
     @property
     def session(self) -> Any:
         """The Spark session. Raises what its source raises where none can be had."""
         with self._lock:
+            # A Connect session ends where its server was started anew. A classic one knows no such thing.
+            if self._session is None or getattr(self._session, "is_stopped", False):
+                self._session = self._source()
             return self._session
-
-    @cached_property
-    def _session(self) -> Any:
-        return self._source()
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -252,11 +253,23 @@ class UnityWarehouse:
         """What `call` returns; None where the table is not there. Raises WarehouseError."""
         with self._explained(table, "read the table"):
             try:
-                return call()
+                return self._with_a_session(call)
             except Exception as error:
                 if not is_absent(error):
                     raise
                 return None
+
+    def _with_a_session(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns, with a new session where the server has forgotten ours. Every write begins by a read."""
+        try:
+            return call()
+        except Exception as error:
+            if not is_session_lost(error):
+                raise
+            with self._lock:
+                self._session.client.close()  # so that whoever else keeps it sees that it has ended
+                self._session = None
+            return call()
 
     @contextmanager
     def _explained(self, table: Table, what: str) -> Iterator[None]:

@@ -191,6 +191,11 @@ def is_conflict(error: Exception) -> bool:
     return condition.startswith(_CONFLICTS) or _CONFLICT_TEXTS.search(str(error)) is not None
 
 
+def is_session_lost(error: Exception) -> bool:
+    """Whether the server no longer knows the session: it was idle for too long, or the server was started anew."""
+    return (_condition(error) or "").startswith("INVALID_HANDLE.SESSION")
+
+
 def said(error: Exception) -> str:
     """The first line of an engine's error; the rest is its plan or stack."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:600]

@@ -230,6 +230,13 @@ def test_scores_follow_the_actuals(platform: Platform) -> None:
     assert np.isfinite(whole.crps_14d).all()
 
 
+def test_actuals_are_there_for_every_date_and_whole_once_its_days_are_over(platform: Platform) -> None:
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "day_14"], {"model_name": "actuals"}).to_pylist()
+    assert sorted(row["forecast_date"] for row in rows) == _expected_dates()
+    incomplete = {row["forecast_date"] for row in rows if row["day_14"] is None}
+    assert incomplete == {LAST - n * DAY for n in range(14)}
+
+
 def test_the_same_data_never_run_twice(year: Year) -> None:
     good = Counter(key for _, key, status in year.sim.runs if status == "SUCCESS" and key)
     assert max(good.values()) == 1

@@ -17,6 +17,7 @@ CASES = [
     ("sarimax_auto_weather: MemoryError: Unable to allocate 3.1 GiB", "ran out of memory", "lower max_p"),
     ("RuntimeError: out of memory during the order search", "ran out of memory", "lookback"),
     ("numpy MemoryError: Unable to allocate", "ran out of memory", "lower workers"),
+    ("WarehouseError: commodity.silver.unified_data: the table cannot be read (no file)", "damaged", "restore"),
     ("[SESSION_EXPIRED] the session has expired", "Spark session ended", "launch the run again"),
     ("AWS says: InsufficientInstanceCapacity: no capacity in us-east-1a", "no machines", "another instance type"),
     ("OSError: [Errno 28] No space left on device", "disk is full", "free space"),

@@ -53,7 +53,6 @@ def state(today: dt.date = TUESDAY, **changes: object) -> DayState:
         missing={today: EVERYTHING},
         hopeless={},
         score_windows=(dt.date(2021, 1, 1), dt.date(2021, 1, 1)),
-        actuals_from=today - 13 * DAY,
     )
     return replace(found, **changes)  # type: ignore[arg-type]
 
@@ -88,6 +87,7 @@ def test_all_models_and_series_of_today_are_one_run() -> None:
     [request] = requests(decide(RULES, state(), [], at(TUESDAY, 8)))
     assert (request.step, request.first, request.last, request.series) == ("forecast", TUESDAY, TUESDAY, SERIES)
     assert request.models == ()
+    assert request.actuals
     assert request.tags()["dagster/asset_partition_range_start"] == "2021-03-09|Coffee"
     assert request.tags()["dagster/asset_partition_range_end"] == "2021-03-09|Sugar"
 
@@ -116,7 +116,7 @@ def test_the_day_goes_from_ingest_over_forecast_to_score_and_ends() -> None:
             if request.step == "forecast":
                 today = replace(today, missing={})
         now += dt.timedelta(minutes=1)
-    assert seen == ["ingest", "forecast", "actuals", "score"]
+    assert seen == ["ingest", "forecast", "score"]
     assert found.reason == "2021-03-09 is complete"
 
 
@@ -156,6 +156,16 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     assert by_key["late/Coffee"].severity == "error"
     assert by_key["missing/v1.0"].cause == reason
     assert "backfill --start-date 2021-03-09 --end-date 2021-03-09" in by_key["missing/v1.0"].mend
+
+
+def test_the_command_for_a_missing_forecast_of_another_version_names_version_and_models() -> None:
+    both = state(versions=("v1.0", "v0.9"), missing={TUESDAY: EVERYTHING | {("Coffee", "naive", "v0.9")}})
+    now = at(TUESDAY, 11)
+    runs = [attempt(request, "failure", now) for request in requests(decide(RULES, both, [], now))] * 3
+    found = {one.key: one.mend for one in decide(RULES, both, runs, now + dt.timedelta(hours=1)).problems}
+    span = "`forecast-platform backfill --start-date 2021-03-09 --end-date 2021-03-09 --train"
+    assert f"{span}`" in found["missing/v1.0"]
+    assert f"{span} --model-version-tag v0.9 --models naive`" in found["missing/v0.9"]
 
 
 def test_a_problem_with_late_data_stays_one_problem_over_the_night() -> None:
@@ -206,7 +216,7 @@ def test_the_same_data_are_not_forecast_again_and_a_revised_price_is() -> None:
     [request] = requests(decide(RULES, state(), [], now))
     runs = [attempt(request, "success", now)]
     done = state(missing={})
-    assert {one.step for one in requests(decide(RULES, done, runs, now))} == {"actuals"}
+    assert {one.step for one in requests(decide(RULES, done, runs, now))} == {"score"}
     revised = replace(done, data="d2")
     [again] = requests(decide(RULES, revised, runs, now))
     assert (again.step, again.data) == ("forecast", "d2")
@@ -250,6 +260,8 @@ def test_a_champion_of_another_version_is_forecast_with_its_own_models() -> None
     )
     found = requests(decide(RULES, both, [], at(TUESDAY, 8)))
     assert [(one.version, one.models) for one in found] == [("v1.0", ()), ("v0.9", ("naive",))]
+    # Two runs at a time must not write the same actuals.
+    assert [one.actuals for one in found] == [True, False]
 
 
 def test_a_file_being_written_is_waited_for_but_not_past_the_deadline() -> None:

@@ -8,10 +8,9 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dagster import (
-    AssetCheckEvaluation,
-    AssetCheckSeverity,
     AssetKey,
     DagsterInstance,
     DefaultScheduleStatus,
@@ -22,11 +21,16 @@ from dagster._core.remote_origin import RemoteInstigatorOrigin
 from dagster._core.scheduler.instigation import InstigatorType, TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.automation.detect import TICK_GRACE, check_problems, tick_problems
+from forecast_platform.automation.detect import TICK_GRACE, tick_problems
 from forecast_platform.automation.problems import Message
 from forecast_platform.automation.schedules import crons
 from forecast_platform.definitions import build_definitions
+from forecast_platform.pipeline import champions
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.scoring import write_actuals
+from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, build
+from forecast_platform.warehouse.schemas import FORECAST_RUNS
 from forecast_platform_tests.automation.simulation import Simulation, memory_instance
 from forecast_platform_tests.worlds import settings_for, write_landing
 
@@ -35,7 +39,7 @@ SUNDAY = dt.date(2018, 4, 1)
 
 
 def simulate(root: Path, day: dt.date, hour: int, **changes: object) -> Simulation:
-    settings = settings_for(root, notifiers=("recorder",), **changes)
+    settings = settings_for(root, **{"notifiers": ("recorder",), **changes})
     simulation = Simulation(
         settings, memory_instance(root / "dagster"), dt.datetime(2018, 1, 1, tzinfo=dt.timezone.utc)
     )
@@ -113,9 +117,36 @@ def test_a_sunday_is_forecast_from_fridays_or_older_closes_and_scored(small: Pat
     simulation.local(SUNDAY, 8, 2)
     assert simulation.until_quiet("daily_forecast") == "2018-04-01 is complete"
     # Saturday's row repeats Thursday's close: it is written on Sunday, and nothing new is waited for.
-    assert [key.split("/")[0] for _, key, _ in simulation.runs] == ["ingest", "forecast", "actuals", "score"]
+    assert [key.split("/")[0] for _, key, _ in simulation.runs] == ["ingest", "forecast", "score"]
     assert simulation.runs[0][1].startswith("ingest/2018-03-30..2018-03-31/Alpha+Beta/")
     assert {status for *_, status in simulation.runs} == {"SUCCESS"}
+
+
+def test_the_day_s_forecast_run_completes_the_actuals_of_the_dates_before_it(small: Path) -> None:
+    simulation = simulate(small, SUNDAY, 9, catch_up_days=1)
+    platform = Platform.from_settings(simulation.settings)
+    day = SUNDAY - dt.timedelta(days=14)
+    write_actuals(platform, "Alpha", [day])
+    reader = Reader(simulation.settings, platform.warehouse)
+    assert np.isnan(reader.actuals("Alpha", day)[day][12:]).all()
+    simulation.until_quiet("daily_forecast")
+    # Its last day is the Saturday before, whose row this Sunday's ingest brings.
+    assert np.isfinite(reader.actuals("Alpha", day)[day]).all()
+    made = simulation.instance.get_materialized_partitions(AssetKey(["distributions", "actuals"]))
+    assert made == {"2018-03-18|Alpha", "2018-04-01|Alpha", "2018-04-01|Beta"}
+
+
+def test_a_champion_of_one_series_keeps_the_day_complete_for_all(small: Path) -> None:
+    """Beta never had a model of Alpha's champion version: it is trained, and no run fails for want of it."""
+    simulation = simulate(small, SUNDAY, 9, catch_up_days=1, catch_up_windows=1)
+    platform = Platform.from_settings(simulation.settings)
+    champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
+    simulation.until_quiet("train_missing_windows")
+    assert simulation.until_quiet("daily_forecast") == "2018-04-01 is complete"
+    assert {status for *_, status in simulation.runs} == {"SUCCESS"}
+    [signal] = platform.warehouse.read(FORECAST_RUNS, where={"forecast_date": SUNDAY}).to_pylist()
+    assert (signal["status"], signal["missing"]) == ("complete", "")
+    assert "naive:v0.9" in signal["models"]
 
 
 def test_new_days_are_ingested_once_they_have_landed_whole(small: Path) -> None:
@@ -150,10 +181,13 @@ def _dearer(line: str) -> str:
 
 
 def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(small: Path) -> None:
-    simulation = simulate(small, SUNDAY, 8, catch_up_days=5)
-    simulation.local(SUNDAY, 8, 2)
+    simulation = simulate(small, SUNDAY, 9, catch_up_days=5, catch_up_windows=1)
+    platform = Platform.from_settings(simulation.settings)
+    champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
+    simulation.until_quiet("train_missing_windows")
     simulation.until_quiet("new_data")
     simulation.until_quiet("daily_forecast")
+    simulation.settings.warehouse.joinpath("_alerts", "revisions.json").write_text('[{"seri')
     _revise(small / "landing" / "market" / "alpha.csv", "2018-03-28")
     age_files(simulation)
     assert simulation.sensor("new_data")[0] == ["SUCCESS"]
@@ -161,11 +195,11 @@ def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(
     [message] = [one for one in simulation.recorder.messages if one.problem.key.startswith("revised/")]
     assert message.problem.key == "revised/Alpha"
     assert "the source has revised rows of 2018-03-28" in message.problem.what
-    assert "forecasts of Alpha of 2018-03-29 to 2018-04-01 by naive, random_walk are stale" in message.problem.affected
-    assert (
-        "forecast-platform backfill --commodity Alpha --start-date 2018-03-15 --end-date 2018-04-01"
-        in message.problem.mend
+    assert "forecasts of Alpha of 2018-03-29 to 2018-04-01 by naive, naive v0.9, random_walk are stale" in (
+        message.problem.affected
     )
+    command = "forecast-platform backfill --commodity Alpha --start-date 2018-03-15 --end-date 2018-04-01"
+    assert f"`{command}` and `{command} --model-version-tag v0.9 --models naive`" in message.problem.mend
 
 
 def test_a_refused_file_is_told_with_its_row(small: Path) -> None:
@@ -201,27 +235,6 @@ def test_a_failed_run_is_one_message_with_its_cause_and_ends_with_a_good_run(sma
     assert problem.cause.startswith("the newest prices have not arrived")
     assert problem.link.startswith("http://127.0.0.1:3000/runs/")
     assert by_key["missing"].problem.severity == "critical"
-
-
-def test_a_failed_check_is_told_with_its_severity_until_it_passes() -> None:
-    def evaluation(passed: bool) -> AssetCheckEvaluation:
-        return AssetCheckEvaluation(
-            asset_key=AssetKey("unified_data"),
-            check_name="stale_source",
-            passed=passed,
-            severity=AssetCheckSeverity.WARN,
-            description="Coffee has no new close since 2021-03-01: look at the feed",
-        )
-
-    keys = [evaluation(True).asset_check_key]
-    with DagsterInstance.ephemeral() as instance:
-        instance.report_runless_asset_event(evaluation(False))
-        [problem] = check_problems(instance, keys)
-        assert problem.severity == "warning"
-        assert "unified_data: stale_source" in problem.what
-        assert "look at the feed" in problem.what
-        instance.report_runless_asset_event(evaluation(True))
-        assert check_problems(instance, keys) == []
 
 
 def _tick(simulation: Simulation, name: str, at: dt.datetime, status: TickStatus, error: str = "") -> None:
@@ -278,3 +291,13 @@ def test_a_notifier_that_is_down_does_not_stop_the_sensor(small: Path) -> None:
     simulation.local(dt.date(2018, 4, 20), 15)
     assert "not told" not in simulation.sensor("alerts")[1]
     assert {one.problem.key.split("/")[0] for one in sent} >= {"late", "missing", "run", "schedule"}
+
+
+def test_a_notifier_without_its_address_fails_the_sensor_and_the_log_is_told(
+    small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = simulate(small, dt.date(2018, 4, 20), 12, notifiers=("slack",))
+    simulation.until_quiet("daily_forecast")
+    with pytest.raises(RuntimeError, match="notifiers: slack needs FORECAST_PLATFORM_SLACK_WEBHOOK_URL"):
+        simulation.sensor("alerts")
+    assert "CRITICAL: no v1.0 forecast of" in caplog.text

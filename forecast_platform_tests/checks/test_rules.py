@@ -75,8 +75,10 @@ def test_a_session_that_is_late_is_a_warning_and_beyond_the_limit_an_error(last:
     found = rules.stale_source("Coffee", dt.date.fromisoformat(last), sessions, today, 0, 5, None)
     _broken(found, f"the newest close is of {last}", "the last of 2022-01-07", "infer", severity=severity)
     assert rules.stale_source("Coffee", dt.date(2022, 1, 7), sessions, today, 0, 5, None).passed
-    # A close known one day later is not late on the day after its session.
-    assert rules.stale_source("Coffee", dt.date(2022, 1, 6), sessions, today, 1, 5, None).passed
+    # Published a day late, Thursday's close is first seen on Friday: on Saturday nothing newer is due.
+    assert rules.stale_source("Coffee", dt.date(2022, 1, 7), sessions, today, 1, 5, None).passed
+    late = rules.stale_source("Coffee", dt.date(2022, 1, 6), sessions, today, 1, 5, None)
+    _broken(late, "1 sessions are late, the last of 2022-01-07", severity="warning")
     assert rules.stale_source("Coffee", dt.date(2019, 1, 6), sessions, today, 0, 5, dt.date(2019, 1, 7)).passed
 
 

@@ -6,7 +6,10 @@ import datetime as dt
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,11 +50,19 @@ def assert_same_tables(one: Platform, other: Platform) -> None:
         assert not differing, (table.name, differing)
 
 
+def _first(marker: Path) -> bool:
+    """Whether this is the first worker to come here, of those that come at the same time too."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker whose machine fails after its first piece was made."""
     made = forecast_piece(job, row)
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         raise OSError("the machine went away")
     return made
 
@@ -59,16 +70,46 @@ def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecast
 def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker process that is killed once its rows are in the table, before Spark hears of it."""
     made, rows = forecast_piece(job, row)
-    if not marker.exists():
+    if _first(marker):
         from forecast_platform.warehouse.base import keys_of
         from forecast_platform.warehouse.delta import DeltaWarehouse
 
-        marker.touch()
         assert job.root is not None
         where = keys_of(row["series"], row["model"], row["version"], made.days, by_month=True)
         DeltaWarehouse(Path(job.root)).replace(DISTRIBUTIONS, rows, where)
         os.kill(os.getpid(), signal.SIGKILL)
     return made, rows
+
+
+def takes_seconds(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+    """A worker that is still at it when the interrupt comes."""
+    marker.touch()
+    time.sleep(4)
+    return forecast_piece(job, row)
+
+
+def fit_takes_seconds(marker: Path, task: FitTask) -> Fit:
+    """A fit that is still going on when the interrupt comes."""
+    with marker.open("a") as told:
+        told.write("started\n")
+    time.sleep(4)
+    return fit(task)
+
+
+@contextmanager
+def interrupt_after(marker: Path) -> Iterator[None]:
+    """Ctrl-C as soon as `marker` is there."""
+
+    def interrupt() -> None:
+        give_up = time.monotonic() + 60
+        while not marker.exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    yield
+    thread.join(60)
 
 
 def task_for(platform: Platform, series: str, model: str, start: dt.date) -> FitTask:
@@ -82,15 +123,13 @@ def task_for(platform: Platform, series: str, model: str, start: dt.date) -> Fit
 
 def dies_once(marker: Path, task: FitTask) -> Fit:
     """A worker process that is killed in its first fit."""
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         os.kill(os.getpid(), signal.SIGKILL)
     return fit(task)
 
 
 def fit_fails_once(marker: Path, task: FitTask) -> Fit:
     """A worker whose machine fails in its first fit."""
-    if not marker.exists():
-        marker.touch()
+    if _first(marker):
         raise OSError("the machine went away")
     return fit(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from forecast_platform.pipeline import training
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import Fit, FitTask, fit, train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform_tests.compute.engines import fit_fails_once, needs_java, needs_sail, task_for
+from forecast_platform_tests.compute.engines import (
+    fit_fails_once,
+    fit_takes_seconds,
+    interrupt_after,
+    needs_java,
+    needs_sail,
+    task_for,
+)
 from forecast_platform_tests.compute.test_spark_jvm import run_case
 from forecast_platform_tests.worlds import settings_for
 
@@ -91,6 +99,19 @@ def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monke
     assert done[WINDOWS[0]].error is None
     assert done[WINDOWS[0]].text == fit(tasks[0]).text
     assert "no such machine" in str(done[WINDOWS[1]].error)
+
+
+@needs_sail
+def test_an_interrupt_ends_training_and_no_fit_is_sent_again(small: Path, tmp_path: Path) -> None:
+    platform = on_sail(small)
+    tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
+    marker = tmp_path / "started"
+    started = time.monotonic()
+    with interrupt_after(marker), pytest.raises(KeyboardInterrupt):
+        list(SparkCompute(fitter=partial(fit_takes_seconds, marker)).fits(platform, tasks))
+    assert time.monotonic() - started < 30
+    time.sleep(1)
+    assert marker.read_text().count("started") <= len(tasks)
 
 
 @needs_java

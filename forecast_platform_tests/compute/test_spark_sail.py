@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from deltalake import DeltaTable
 
 from forecast_platform import cli
+from forecast_platform.compute import spark_session
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.compute.spark_session import session_for
 from forecast_platform.pipeline import publish
@@ -24,7 +26,15 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS
-from forecast_platform_tests.compute.engines import RESULTS, assert_same_tables, content, fails_once, needs_sail
+from forecast_platform_tests.compute.engines import (
+    RESULTS,
+    assert_same_tables,
+    content,
+    fails_once,
+    interrupt_after,
+    needs_sail,
+    takes_seconds,
+)
 from forecast_platform_tests.test_cli import environment
 from forecast_platform_tests.worlds import days, ingest_all, settings_for
 
@@ -121,6 +131,30 @@ def test_a_job_that_fails_every_time_fails_its_keys_with_the_reason_and_writes_n
     assert {day for result in results for day in result.failed} == set(SPAN)
     assert all("no such machine" in reason for result in results for reason in result.failed.values())
     assert there.warehouse.rows(DISTRIBUTIONS) == 0
+
+
+def test_an_interrupt_stops_the_job_within_seconds_and_the_engine_outlives_it(small: Path, tmp_path: Path) -> None:
+    # sail takes SIGINT for its own end, and pyspark would then look for it for ten minutes.
+    here, there = pair(small, tmp_path)
+    chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
+    compute = SparkCompute(worker=partial(takes_seconds, tmp_path / "started"))
+    session = session_for(there.settings)
+    started = time.monotonic()
+    with interrupt_after(tmp_path / "started"), pytest.raises(KeyboardInterrupt):
+        list(compute.run(there, chunks))
+    assert time.monotonic() - started < 30
+    assert there.warehouse.rows(DISTRIBUTIONS) == 0
+    assert session_for(there.settings) is session
+    assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)
+    forecast(here, "Alpha", "naive", SPAN)
+    assert_same_tables(here, there)
+
+
+def test_an_engine_that_has_ended_is_started_again(small: Path, tmp_path: Path) -> None:
+    _, there = pair(small, tmp_path)
+    session_for(there.settings)
+    spark_session._sail.stop()
+    assert forecast(there, "Alpha", "naive", SPAN[:2]).written == set(SPAN[:2])
 
 
 def test_what_was_live_is_archived_before_spark_replaces_it(

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from forecast_platform.automation.schedules import DAILY, TRAINING, crons
 from forecast_platform.compute.databricks.deploy import NOTEBOOKS
 from forecast_platform.compute.databricks.entry import PARAMETERS
 from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
+from forecast_platform.settings import build
 from forecast_platform.settings_databricks import RUNTIME, DatabricksOptions
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES
@@ -33,6 +35,22 @@ def test_the_schedules_are_first_of_january_and_july_and_eight_in_the_morning(bu
     assert schedules["train_models"]["quartz_cron_expression"] == "0 0 0 1 1,7 ?"
     assert schedules["daily_inference"]["quartz_cron_expression"] == "0 0 8 * * ?"
     assert schedules["backfill"] is None
+
+
+def test_the_schedules_are_dagster_s_own(bundle: dict[str, Any]) -> None:
+    ours = crons(build())
+    jobs = bundle["resources"]["jobs"]
+    for name, job in ((TRAINING, jobs["train_models"]), (DAILY, jobs["daily_inference"])):
+        seconds, *fields = job["schedule"]["quartz_cron_expression"].replace("?", "*").split()
+        assert seconds == "0"
+        assert (" ".join(fields), job["schedule"]["timezone_id"]) == ours[name]
+
+
+def test_production_is_deployed_to_a_folder_of_its_own(bundle: dict[str, Any]) -> None:
+    # Databricks' own tool refuses a production target without one.
+    target = bundle["targets"]["prod"]
+    assert target["mode"] == "production"
+    assert target["workspace"]["root_path"].endswith("/.bundle/${bundle.name}/${bundle.target}")
 
 
 def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str, Any]) -> None:

@@ -86,11 +86,20 @@ def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
     assert again == record, "the same source is the same wheel"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "api_key: very-hidden",
+        "email: {host: mail, 'password': very-hidden}",
+        "slack_webhook_url: https://hooks.example.com/very-hidden",
+        "mlflow_tracking_uri: https://someone:very-hidden@mlflow.example.com",
+    ],
+)
 def test_deploy_refuses_a_settings_file_that_holds_a_secret(
-    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     config = tmp_path / "cluster.yaml"
-    config.write_text("source: sample\napi_key: very-hidden\n")
+    config.write_text(f"source: sample\n{line}\n")
     monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__CONFIG", str(config))
     code, text = shell("deploy")
     assert code == 1
@@ -184,11 +193,21 @@ def test_a_submission_whose_answer_was_lost_is_found_again(
     else:
         assert shell("submit", "backfill", "--no-wait")[0] == 0
         ledger = tmp_path / "local" / "_databricks" / "submitted.json"
-        [entry] = json.loads(ledger.read_text()).items()
+        [(key, kept)] = json.loads(ledger.read_text()).items()
         # As it is when the process dies after the call and before its answer was kept.
-        ledger.write_text(json.dumps({entry[0]: {"attempt": 1, "run_id": None}}))
+        ledger.write_text(json.dumps({key: {**kept, "run_id": None}}))
         assert shell("submit", "backfill")[0] == 0
     assert len(deployed.jobs.runs) == 1
+
+
+def test_a_request_that_was_done_before_is_done_anew_from_a_shell_that_does_not_know_of_it(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    notebook(deployed, "daily_inference", "dbutils.notebook.exit('{}')")
+    for machine in ("today", "tomorrow"):
+        monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / machine))
+        assert shell("submit", "infer")[0] == 0
+    assert len(deployed.jobs.runs) == 2, "the run of an earlier day is not taken for today's"
 
 
 def test_a_disturbed_workspace_is_waited_out(deployed: Workspace, shell: Shell) -> None:
@@ -196,6 +215,22 @@ def test_a_disturbed_workspace_is_waited_out(deployed: Workspace, shell: Shell) 
     deployed.faults.add(Fault("throttle", "*/runs/get", times=2, after=2, retry_after=0.1))
     deployed.faults.add(Fault("drop", "*/runs/get", times=1, after=5))
     assert shell("submit", "backfill")[0] == 0
+
+
+def test_a_watch_that_is_refused_does_not_count_as_the_run_s_failure(deployed: Workspace, shell: Shell) -> None:
+    deployed.faults.add(
+        Fault("error", "*/runs/get", status=403, code="PERMISSION_DENIED", message="Invalid access token.", after=1)
+    )
+    deployed.faults.add(RunFault("slow_start", seconds=1))
+    code, text = shell("submit", "backfill")
+    [run] = deployed.jobs.runs
+    assert code == 130
+    assert "has expired" in text
+    assert f"run {run} goes on. Watch it again with `forecast-platform databricks monitor {run}`" in text
+    assert shell("monitor", str(run))[0] == 0
+    code, text = shell("monitor", "1")
+    assert code == 1
+    assert "does not exist" in text
 
 
 def test_a_refused_token_is_named_without_being_shown(
@@ -246,7 +281,10 @@ def test_an_existing_cluster_and_secrets_reach_the_run(
     assert "hidden-value" not in json.dumps(run.body)
     cluster = client.clusters.create(spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1)
     notebook(deployed, "backfill_spark", "pass")
-    assert shell("submit", "backfill", "--cluster", cluster.bind()["cluster_id"])[0] == 0
+    cluster_id = cluster.bind()["cluster_id"]
+    code, text = shell("submit", "backfill", "--cluster", cluster_id)
+    assert code == 0
+    assert f"are not set on cluster {cluster_id}" in text
 
 
 def test_cancel_ends_a_watched_run_with_exit_code_one(deployed: Workspace, shell: Shell) -> None:

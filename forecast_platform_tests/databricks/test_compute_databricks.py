@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from forecast_platform.partitions import Partitions
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
@@ -105,6 +106,17 @@ def materialized(instance: DagsterInstance, *asset: str) -> set[str]:
     return instance.get_materialized_partitions(AssetKey(asset))
 
 
+def failed(root: Path, instance: DagsterInstance, *asset: str) -> set[str]:
+    """Partitions that the UI shows as failed."""
+    chosen = keys(["Alpha"], (FIRST, LAST))
+    found = instance.get_status_by_partition(AssetKey(asset), chosen, Partitions(settings_for(root)).days) or {}
+    return {key for key, status in found.items() if status is not None and status.value == "FAILED"}
+
+
+def run_statuses(instance: DagsterInstance) -> list[str]:
+    return sorted(run.status.value for run in instance.get_runs() if run.job_name == "forecast")
+
+
 def told_by_runs(instance: DagsterInstance) -> str:
     """Every event and log of every run."""
     return "\n".join(
@@ -166,6 +178,10 @@ def test_training_and_a_backfill_on_the_cluster_s_own_session_are_the_local_bits
 @needs_sail
 def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_are_there(shipping: Shipping) -> None:
     span = ("--start-date", "2018-04-02", "--end-date", "2018-04-06")
+    shipping.variables["FORECAST_PLATFORM_DATABRICKS__PENDING_WARNING_SECONDS"] = "0.2"
+    shipping.workspace.faults.add(RunFault("slow_start", seconds=6))
+    shipping.workspace.faults.add(Fault("throttle", "*/jobs/runs/get", after=1, times=2, retry_after=0.1))
+    shipping.workspace.faults.add(Fault("drop", "*/jobs/runs/get", after=5))
     code, told = shipping.run("backfill", "--commodity", "Alpha", "--models", "naive", *span)
     assert code == 1
     assert "data of Alpha end on 2018-03-29" in told
@@ -183,6 +199,9 @@ def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_
         ]
         [failure] = [one for one in failures if one.user_failure_data is not None]
         assert f"{len(good)} are there" in failure.user_failure_data.description
+        told = told_by_runs(instance)
+        for text in ("dagster-task: PENDING", "acquiring more instances", "dagster-task: SUCCESS"):
+            assert text in told
     # The remote task did its work: what failed is the step.
     assert shipping.states == [("TERMINATED", "SUCCESS")]
 
@@ -223,8 +242,9 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
         (RunFault("lost", seconds=1.0), ("Could not reach driver", "a larger driver_node_type")),
         (RunFault("skipped"), ("SKIPPED", "another run of this job is going on")),
         (RunFault("task"), ("this failure was asked for", "Traceback")),
+        (RunFault("library", message="no distribution"), ("no distribution", "deploy again")),
     ],
-    ids=["cluster", "lost", "skipped", "task"],
+    ids=["cluster", "lost", "skipped", "task", "library"],
 )
 def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_mend(
     shipping: Shipping, fault: RunFault, said: tuple[str, ...]
@@ -235,7 +255,45 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
     for text in said:
         assert text in told
     with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE"]
         assert not materialized(instance, "distributions", "naive")
+        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
+        assert shipping.workspace.token not in told_by_runs(instance)
+    assert not len(shipping.paths())
+
+
+@needs_sail
+def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_next(shipping: Shipping) -> None:
+    workspace = shipping.workspace
+    user = workspace.tokens[workspace.token]
+    workspace.faults.add(RunFault("slow_start", seconds=120, times=2))
+    process = shipping.start(*BACKFILL)
+    first = shipping.submitted()
+    del workspace.tokens[workspace.token]
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "the token is wrong or has expired" in told
+    assert f"end it with `forecast-platform databricks cancel {first.run_id}`" in told
+    assert first.state.life == "PENDING"
+    # Cancelled while the workspace refuses: the Dagster run is cancelled all the same.
+    workspace.tokens[workspace.token] = user
+    shipping.variables["FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS"] = "5"
+    process = shipping.start(*BACKFILL)
+    second = until("the second run", lambda: (list(workspace.jobs.runs.values())[1:] or [None])[0], 120)
+    assert first.state.result == "CANCELED", "ended before its step was started again"
+    looked = workspace.count("GET", "/jobs/runs/get")
+    until("the watch", lambda: workspace.count("GET", "/jobs/runs/get") > looked, 60)
+    del workspace.tokens[workspace.token]
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    with shipping.instance() as instance:
+        assert f"Databricks run {second.run_id} may go on still" in told_by_runs(instance)
+        assert run_statuses(instance) == ["CANCELED", "FAILURE"]
+        assert not materialized(instance, "distributions", "naive")
+        assert workspace.token not in told_by_runs(instance)
+    assert workspace.token not in told
+    assert not len(shipping.paths())
 
 
 def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_without_it(shipping: Shipping) -> None:

@@ -164,6 +164,20 @@ def test_a_classic_run_has_its_cluster_tags_and_gives_the_local_bits(
 
 
 @pytest.mark.slow
+def test_serverless_runs_have_the_variables_that_a_new_cluster_would_have(world: World, workspace: Workspace) -> None:
+    world.options |= {"environment": {"FORECAST_PLATFORM_SEED": "not a number"}}
+    finished = world.forecast()
+    assert finished.status == "FAILURE"
+    assert "'not a number'" in "\n".join(finished.messages)
+    world.options |= {"environment": {"FORECAST_PLATFORM_LOG_JSON": "1"}, "secrets": {"FEED": "keys/gone"}}
+    finished = world.forecast()
+    assert finished.status == "FAILURE"
+    assert "FEED cannot be read from keys/gone" in "\n".join(finished.messages)
+    assert "READ on the scope" in "\n".join(finished.messages)
+    assert not world.dates()
+
+
+@pytest.mark.slow
 def test_a_classic_run_uses_the_existing_cluster(world: World, workspace: Workspace) -> None:
     created = workspace.client().clusters.create(
         spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1

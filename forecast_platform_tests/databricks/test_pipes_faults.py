@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.fleet import passing
 from forecast_platform.compute.databricks.monitor import TaskError
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, World, day, keys
+from forecast_platform.compute.databricks.pipes import Volume, VolumeMessages
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days
 
@@ -173,13 +176,42 @@ def test_a_secret_that_remote_code_shows_is_hidden_everywhere(world: World, work
     world.no_secret_anywhere(other)
 
 
+def test_a_message_that_quotes_a_token_arrives_without_it(world: World, workspace: Workspace) -> None:
+    connection = Connection(world.settings.databricks)
+    volume = Volume(connection)
+    volume.make(f"{MESSAGES}/run/messages")
+    log = {"method": "log", "params": {"message": "sent Bearer abc", "extra": [workspace.token, 1, None]}}
+    volume.write(f"{MESSAGES}/run/messages/1.json", json.dumps(log).encode())
+    volume.write(f"{MESSAGES}/run/messages/2.json", json.dumps({"half": "é"}, ensure_ascii=False).encode()[:-3])
+    handler = Handler()
+    reader = VolumeMessages(volume, f"{MESSAGES}/run")
+    with reader.read_messages(handler):
+        reader.pull()
+    assert handler.seen == [{"method": "log", "params": {"message": "sent Bearer ***", "extra": ["***", 1, None]}}]
+
+
+class Handler:
+    """What Pipes' own handler is to a reader."""
+
+    received_closed_message = False
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def handle_message(self, message: object) -> None:
+        self.seen.append(message)
+
+
 @pytest.mark.slow
-def test_a_secret_of_the_cluster_is_hidden_where_the_remote_code_shows_it(world: World, workspace: Workspace) -> None:
+@pytest.mark.parametrize("compute", ["databricks_classic", "databricks_serverless"])
+def test_a_secret_of_the_task_is_hidden_where_the_remote_code_shows_it(
+    world: World, workspace: Workspace, compute: str
+) -> None:
     hidden = 'Pa55-"word"-of-a-feed'
     client = workspace.client()
     client.secrets.create_scope("keys")
     client.secrets.put_secret("keys", "feed", string_value=hidden)
-    world.compute = "databricks_classic"
+    world.compute = compute
     world.options["secrets"] = {"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}
     text = failed(world, "timezone", "***")
     assert hidden not in text
@@ -193,12 +225,34 @@ def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(world: World
     workspace.faults.add(Fault("drop_after", "*/runs/submit"))
     workspace.faults.add(Fault("throttle", "*/runs/get", times=2, retry_after=0.1))
     workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=1, after=3))
+    workspace.faults.add(Fault("error", "*/runs/get", status=502, code="BAD_GATEWAY", times=1, after=5))
     workspace.faults.add(Fault("drop", "/api/2.0/fs/*", times=1))
     workspace.faults.add(Fault("throttle", "/api/2.0/fs/*", times=2, after=3, retry_after=0.1))
     finished = world.forecast()
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1
     assert world.partitions() == {"MATERIALIZED": keys()}
+
+
+@pytest.mark.slow
+def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace: Workspace) -> None:
+    world.options["pending_warning_seconds"] = 0.2
+    workspace.faults.add(RunFault("queued", seconds=1.5))
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert "chunk: QUEUED for" in world.log(finished.run_id)
+    assert "maximum concurrent runs of 1" in world.log(finished.run_id)
+    assert world.partitions() == {"MATERIALIZED": keys()}
+
+
+@pytest.mark.slow
+def test_what_tells_why_a_run_failed_may_itself_be_refused(world: World, workspace: Workspace) -> None:
+    world.compute = "databricks_classic"
+    workspace.faults.add(RunFault("task"))
+    for path in ("*/runs/get-output", "*/clusters/get", "*/runs/list"):
+        workspace.faults.add(Fault("error", path, times=99, status=403, code="PERMISSION_DENIED", message="not yours"))
+    text = failed(world, "Workload failed", "reading the output of task chunk", f"{workspace.host}/jobs/")
+    assert "may still go on" not in text
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from forecast_platform.cli import main
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS
+from forecast_platform_tests.databricks.pipes_worlds import World, keys
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -103,6 +104,25 @@ def test_training_then_inference_of_one_day(
     assert [step["written"] for step in inferred["steps"] if step["step"] == "forecast"] == [1]
 
 
+def test_what_databricks_own_scheduler_made_dagster_records_and_the_other_way_round(
+    remote: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alpha = ["--commodity", "Alpha", "--models", "naive", "--compute", "local", "--start-date"]
+    assert shell("submit", "infer", *alpha, LAST) == 0, capsys.readouterr().out
+    made = paths(remote, "naive")
+    dagster = World(remote, workspace, "local")
+    finished = dagster.forecast(LAST, LAST)
+    assert finished.success
+    assert dagster.metadata(finished.run_id)["keys_skipped"] == 1
+    assert dagster.partitions() == {"MATERIALIZED": keys(LAST, LAST)}
+    np.testing.assert_array_equal(paths(remote, "naive"), made)
+    assert dagster.forecast(FIRST, FIRST).success
+    assert shell("submit", "infer", *alpha, FIRST) == 0, capsys.readouterr().out
+    report = json.loads(list(workspace.jobs.runs.values())[-1].tasks[0].output["notebook_output"]["result"])
+    [step] = [step for step in report["steps"] if step["step"] == "forecast"]
+    assert (step["written"], step["unchanged"]) == (0, 1)
+
+
 def test_a_backfill_with_training_makes_all_windows_and_dates_of_the_data(
     remote: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +143,24 @@ def test_a_missing_model_fails_the_run_with_the_command_that_trains_it(
     text = capsys.readouterr().out
     assert "no trained_models/naive v9 for Alpha" in text
     assert "submit train first" in text
+
+
+@pytest.mark.parametrize("place", [[], ["--serverless"]])
+def test_a_secret_in_an_error_is_hidden_before_it_leaves_the_task(
+    remote: Path,
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: list[str],
+) -> None:
+    workspace.access.scopes["keys"] = {"feed": "Pa55-word-of-a-feed"}
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__SECRETS", '{"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}')
+    assert shell("submit", "infer", "--compute", "local", *place) == 1
+    [run] = workspace.jobs.runs.values()
+    for text in (capsys.readouterr().out, str(run.tasks[0].output)):
+        assert "timezone" in text
+        assert "***" in text
+        assert "Pa55" not in text
 
 
 def test_a_wrong_parameter_fails_before_anything_is_done(remote: Path, capsys: pytest.CaptureFixture[str]) -> None:

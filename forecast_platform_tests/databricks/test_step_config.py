@@ -19,7 +19,7 @@ from forecast_platform.compute.databricks.submit import new_cluster
 from forecast_platform.compute.step_launchers import FORECASTS, TRAINING
 from forecast_platform.definitions import build_definitions
 from forecast_platform.settings import Settings, SettingsError, build, load
-from forecast_platform_tests.databricks_workspace import Workspace
+from forecast_platform_tests.databricks_workspace import Fault, Workspace
 from forecast_platform_tests.worlds import settings_for, write_landing
 
 
@@ -219,6 +219,45 @@ def test_a_token_is_named_by_its_variable_and_oauth_logs_in(
     assert check(settings)["FORECAST_PLATFORM_COMPUTE"] == "spark"
     with step_launcher(settings, "train") as launcher:
         assert launcher.databricks_runner.client.workspace_client.current_user.me().user_name == "robot"
+    login = Connection(settings.databricks, pause=0.01)
+    logged_in.faults.add(Fault("error", "/oidc/v1/token", status=500, times=2))
+    assert login.call("logging in", login.client.current_user.me).user_name == "robot"
+    logged_in.faults.add(Fault("error", "/oidc/.well-known/*", status=500, code="INTERNAL_ERROR"))
+    with pytest.raises(DatabricksError, match="must be reached from here"):
+        Connection(settings.databricks)
+
+
+def test_an_azure_service_principal_logs_in_on_both_ways(
+    landed: Path, logged_in: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from databricks.sdk import environments
+
+    from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+    from forecast_platform.compute.databricks.step_launcher import step_launcher
+
+    # What a host of azuredatabricks.net is to the SDK, with the workspace as Azure's login too.
+    there = f"{logged_in.host}/"
+    azure = environments.AzureEnvironment("LOCAL", there, there, there)
+    cloud = environments.DatabricksEnvironment(
+        environments.Cloud.AZURE, logged_in.host, azure_application_id="databricks", azure_environment=azure
+    )
+    monkeypatch.setattr(environments, "ALL_ENVS", [cloud])
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    logged_in.oauth_clients["principal"] = "very-secret"
+    for name, value in {"CLIENT_ID": "principal", "CLIENT_SECRET": "very-secret", "TENANT_ID": "tenant"}.items():
+        monkeypatch.setenv(f"ARM_{name}", value)
+    settings = shipped_settings(landed)
+    connection = Connection(settings.databricks)
+    assert connection.client.config.auth_type == "azure-client-secret"
+    assert connection.client.current_user.me().user_name == "principal"
+    with step_launcher(settings, "train") as launcher:
+        assert launcher.databricks_runner.client.workspace_client.current_user.me().user_name == "principal"
+    assert logged_in.count("POST", "/tenant/oauth2/token") >= 2
+    logged_in.oauth_clients["principal"] = "another-secret"
+    refused = Connection(settings.databricks)
+    with pytest.raises(DatabricksError, match=r"(?s)Client authentication failed.*make a new secret") as caught:
+        refused.call("logging in", refused.client.current_user.me)
+    assert "very-secret" not in str(caught.value)
 
 
 def test_wrong_places_are_refused_where_they_are_set(landed: Path) -> None:

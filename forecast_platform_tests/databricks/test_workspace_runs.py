@@ -179,6 +179,14 @@ def test_what_follows_a_failed_task_is_not_run_and_the_parent_has_no_output(
     assert output(client, run, "second").error == "RuntimeError: this failure was asked for"
 
 
+def test_of_a_task_that_was_retried_the_newest_attempt_counts() -> None:
+    from forecast_platform.compute.databricks.monitor import tasks_of
+
+    tasks = [("train", 1, 12), ("infer", 0, 13), ("train", 0, 11)]
+    named = [{"task_key": key, "attempt_number": attempt, "run_id": number} for key, attempt, number in tasks]
+    assert [task.run_id for task in tasks_of(jobs.Run.from_dict({"tasks": named}))] == [12, 13]
+
+
 def test_the_same_idempotency_token_never_starts_a_second_run(workspace: Workspace, client: WorkspaceClient) -> None:
     task = python_task(script(workspace, "pass"))
     first = client.jobs.submit(tasks=[task], idempotency_token="once").bind()["run_id"]

@@ -1,4 +1,4 @@
-"""Who may do what: tokens from OAuth, permissions, secret scopes, the current user."""
+"""Who may do what: tokens from OAuth (also Azure's), permissions, secret scopes, the current user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from forecast_platform_tests.databricks_workspace.faults import ApiError, exists
 
 if TYPE_CHECKING:
     from forecast_platform_tests.databricks_workspace.server import Request, Workspace
+
+
+class LoginError(ApiError):
+    """An error of the token endpoints, in OAuth's own form."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"error": self.code, "error_description": self.message}
 
 
 class Access:
@@ -105,7 +113,7 @@ def token(workspace: Workspace, request: Request) -> dict[str, Any]:
     if kind.lower() == "basic":
         client, _, secret = base64.b64decode(encoded).decode().partition(":")
     if form.get("grant_type") != "client_credentials" or workspace.oauth_clients.get(client) != secret:
-        raise ApiError(401, "invalid_client", "Client authentication failed")
+        raise LoginError(401, "invalid_client", "Client authentication failed")
     issued = f"oauth{random.token_hex(16)}"
     workspace.tokens[issued] = client
     return {"access_token": issued, "token_type": "Bearer", "expires_in": 3600}
@@ -125,4 +133,5 @@ ROUTES = {
     ("GET", r"/api/2\.0/preview/scim/v2/Me"): me,
     ("GET", r"/oidc/\.well-known/oauth-authorization-server"): endpoints,
     ("POST", r"/oidc/v1/token"): token,
+    ("POST", r"/(?P<tenant>[\w-]+)/oauth2/token"): token,
 }

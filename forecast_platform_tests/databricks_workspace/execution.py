@@ -100,6 +100,11 @@ class Execution:
             result = "UPSTREAM_CANCELED" if run.cancelled.is_set() else "UPSTREAM_FAILED"
             state.end("TERMINATED", result, "Upstream task failed.")
             return
+        queued = self.workspace.faults.for_task("queued", task.key)
+        if queued:
+            state.life = run.state.life = "QUEUED"
+            run.state.queue_reason = "Queued due to reaching maximum concurrent runs of 1."
+            run.cancelled.wait(queued.seconds)
         state.life = run.state.life = "PENDING"
         if not self._start_cluster(task) or self._cancelled(task):
             return

@@ -62,12 +62,13 @@ class Fault:
 class RunFault:
     """A disturbed run: applied to the next `times` tasks (with this key, where one is given).
 
-    slow_start: the cluster takes `seconds` to start. cluster: it never starts, for the reason `code`. library: a
-    library cannot be installed. lost: the driver dies `seconds` into the task. skipped: the run is never started.
-    task: the task raises. forgotten: the workspace no longer knows the run, `seconds` after it was submitted.
+    queued: it waits `seconds` in the job's queue. slow_start: the cluster takes `seconds` to start. cluster: it never
+    starts, for the reason `code`. library: a library cannot be installed. lost: the driver dies `seconds` into the
+    task. skipped: the run is never started. task: the task raises. forgotten: the workspace no longer knows the run,
+    `seconds` after it was submitted.
     """
 
-    kind: Literal["slow_start", "cluster", "library", "lost", "skipped", "task", "forgotten"]
+    kind: Literal["queued", "slow_start", "cluster", "library", "lost", "skipped", "task", "forgotten"]
     task_key: str | None = None
     times: int = 1
     seconds: float = 0.0

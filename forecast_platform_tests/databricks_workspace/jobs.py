@@ -28,6 +28,7 @@ class State:
     life: str = "PENDING"
     result: str | None = None
     message: str = ""
+    queue_reason: str = ""
     cancelled: bool = False
     created: int = field(default_factory=now)
     running: int | None = None
@@ -46,6 +47,8 @@ class State:
         }
         if self.result:
             state["result_state"] = self.result
+        if self.life == "QUEUED":
+            state["queue_reason"] = self.queue_reason
         times = {"start_time": self.created, "setup_duration": (self.running or self.created) - self.created}
         if self.running:
             times["execution_duration"] = (self.ended or now()) - self.running

@@ -221,7 +221,7 @@ def _handler(workspace: Workspace, routes: list[tuple[str, re.Pattern[str], Hand
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
         def _dispatch(self, request: Request) -> dict[str, Any] | Raw:
-            if not request.path.startswith("/oidc/"):
+            if not request.path.startswith("/oidc/") and not request.path.endswith("/oauth2/token"):
                 request.user = workspace.authenticate(request.headers)
             for method, pattern, handler in routes:
                 match = pattern.fullmatch(request.path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,6 +206,43 @@ def test_a_restore_is_refused_while_the_platform_is_up(settings: Settings, tmp_p
                 restore(settings, tmp_path / "saved", force=True)
         finally:
             other.kill()
+
+
+def test_a_restore_is_refused_while_a_unit_s_daemon_runs_and_names_it(settings: Settings, tmp_path: Path) -> None:
+    backup(settings, tmp_path / "saved")
+    home = Launcher(settings).home
+    program = tmp_path / "dagster-daemon"
+    program.write_text("print(1, flush=True); import time; time.sleep(60)")
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    with subprocess.Popen(
+        [sys.executable, str(program), "run"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        try:
+            named = re.escape(f"dagster-daemon (process {other.pid}) is running on {home}: stop it")
+            with pytest.raises(HousekeepingError, match=named):
+                restore(settings, tmp_path / "saved", force=True)
+        finally:
+            other.kill()
+    assert restore(settings, tmp_path / "saved", force=True).kept
+
+
+def test_a_backup_of_a_damaged_table_or_database_says_which_and_leaves_nothing(
+    root: Path, settings: Settings, tmp_path: Path
+) -> None:
+    home = Launcher(settings).home
+    (home / "history").mkdir(parents=True, exist_ok=True)
+    damaged = home / "history" / "other.db"
+    damaged.write_text("no database, but long enough to be taken for one" * 20)
+    with pytest.raises(HousekeepingError, match=r"nothing is left of it: .*other\.db: file is not a database"):
+        backup(settings, tmp_path / "saved")
+    damaged.unlink()
+    for path in (root / "warehouse" / "commodity" / "silver" / "unified_data" / "_delta_log").glob("*.json"):
+        path.write_text("{damaged")
+    with pytest.raises(HousekeepingError, match=r"nothing is left of it: commodity\.silver\.unified_data: "):
+        backup(settings, tmp_path / "saved")
+    assert not [path for path in tmp_path.iterdir() if "saved" in path.name]
 
 
 def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, tmp_path: Path) -> None:

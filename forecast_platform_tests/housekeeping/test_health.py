@@ -9,10 +9,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from dagster import asset, materialize
+from dagster import DagsterInstance, asset, materialize
+from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health, server
 from forecast_platform.launch import Launcher
+from forecast_platform.pipeline import champions
+from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings
 from forecast_platform_tests.worlds import settings_for
 
@@ -45,7 +49,8 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
     found = _facts(late)["forecast Alpha naive v1.0"]
     assert found.state == "bad"
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
-    assert "forecast-platform backfill --commodity Alpha --models naive" in found.text
+    span = "--start-date 2018-04-01 --end-date 2018-04-01"
+    assert f"forecast-platform backfill --commodity Alpha --models naive {span}`" in found.text
 
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
@@ -103,6 +108,43 @@ def test_daemons_that_never_ran_are_bad_where_automation_is_on(root: Path) -> No
     assert "automation is off" in found.text
 
 
+def _beat(instance: DagsterInstance, kind: str, at: dt.datetime, error: str = "") -> None:
+    errors = [SerializableErrorInfo(error, [], None)] if error else None
+    instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), kind, "1", errors))
+
+
+def test_a_daemon_is_dead_minutes_after_its_last_heartbeat_and_its_errors_are_told(root: Path) -> None:
+    now = dt.datetime.now(dt.timezone.utc)
+    settings = settings_for(root).with_clock(lambda: now)
+    instance = Launcher(settings).instance
+    for kind in instance.get_required_daemon_types():
+        _beat(instance, kind, now - dt.timedelta(minutes=6 if kind == "SCHEDULER" else 1))
+    found = [fact for fact in health(settings).facts if fact.name == "daemons"]
+    assert [fact.state for fact in found] == ["good", "bad"]
+    assert found[1].text.startswith("scheduler: no heartbeat since 6 min ago")
+    _beat(instance, "SCHEDULER", now, "no such file")
+    [_, failing] = [fact for fact in health(settings).facts if fact.name == "daemons"]
+    assert (failing.state, failing.text) == ("warn", "scheduler: runs, with errors in the last minutes: no such file")
+
+
+def test_a_champion_without_forecasts_is_bad_whatever_its_version(root: Path, platform: Platform) -> None:
+    champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
+    found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha naive v0.9"]
+    assert found.state == "bad"
+    assert "backfill --commodity Alpha --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
+
+
+@pytest.mark.parametrize("damage", ["log", "file", "no file"])
+def test_a_damaged_table_is_a_fact_not_an_error(root: Path, damage: str) -> None:
+    folder = root / "warehouse" / "commodity" / "silver" / "unified_data"
+    for path in sorted((folder / "_delta_log").glob("*.json") if damage == "log" else folder.rglob("*.parquet")):
+        path.unlink() if damage == "no file" else path.write_text("{damaged")
+    found = _facts(_at(root, "2018-03-31T20:00"))["data Beta"]
+    assert found.state == "bad"
+    assert "unified_data: the table cannot be read" in found.text
+    assert "forecast-platform restore" in found.text
+
+
 _healthy = {"now": True}
 
 
@@ -122,6 +164,9 @@ def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatc
     found = _facts(settings)["failed runs"]
     assert found.state == "bad"
     assert done.run_id[:8] in found.text
+    monkeypatch.setitem(_healthy, "now", True)
+    materialize([sometimes], instance=instance)
+    assert _facts(settings)["failed runs"].state == "warn"
 
 
 def test_http_answers_200_where_healthy_and_503_where_not(root: Path, tmp_path: Path) -> None:

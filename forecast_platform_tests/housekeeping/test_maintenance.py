@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import os
 import random
@@ -233,3 +234,20 @@ def test_the_weekly_job_runs_its_parts_in_order_and_none_waits_for_anothers_succ
     schedule = maintenance_schedule(settings, job)
     assert schedule.cron_schedule == "0 2 * * 0"
     assert schedule.execution_timezone == settings.timezone
+
+
+def test_the_command_goes_on_after_a_part_that_fails_and_says_which(
+    platform: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecast_platform.commands_ops import maintain
+
+    broken = platform.settings.model_copy(update={"vacuum_hours": 1})
+    assert not maintain(broken, argparse.Namespace())
+    said = capsys.readouterr()
+    assert "vacuum: FAILED: HousekeepingError: vacuum_hours = 1: at least 24" in said.err
+    assert [line.split(":")[0] for line in said.out.splitlines() if "done in" in line] == [
+        "compact",
+        "prune",
+        "archive",
+    ]
+    assert maintain(platform.settings, argparse.Namespace())

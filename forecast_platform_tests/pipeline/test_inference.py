@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,15 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import paths_of
 from forecast_platform.pipeline.training import load_model, train
 from forecast_platform.read import Reader
-from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
+from forecast_platform.warehouse.base import DiskFullError, keys_of
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import (
+    DISTRIBUTIONS,
+    DISTRIBUTIONS_ARCHIVE,
+    FORECAST_METADATA,
+    POINT_FORECASTS,
+    Table,
+)
 from forecast_platform_tests.worlds import days, ingest_all, settings_for, write_landing
 
 SPAN = days("2017-12-20", "2018-01-15")
@@ -242,6 +250,40 @@ def test_what_was_live_is_archived_when_it_is_replaced_and_as_of_reads_it(small:
     forecast(platform, "Alpha", "naive", [day])
     assert not np.array_equal(reader.paths("Alpha", "naive", day)[day], live)
     assert np.array_equal(reader.paths("Alpha", "naive", day, as_of=published)[day], live)
+
+
+def test_a_write_that_fails_after_the_archive_doubles_no_published_path(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = dt.datetime(2018, 1, 9, 17, tzinfo=dt.timezone.utc)
+    live_days = [dt.date(2018, 1, 9), dt.date(2018, 1, 10)]
+    platform = Platform.from_settings(settings_for(small).with_clock(lambda: published))
+    reader = Reader(platform.settings, platform.warehouse)
+    forecast(platform, "Alpha", "naive", live_days)
+    live = reader.paths("Alpha", "naive", live_days[0], live_days[1])
+
+    def as_published() -> None:
+        found = reader.paths("Alpha", "naive", live_days[0], live_days[1], as_of=published)
+        assert list(found) == live_days
+        assert all(np.array_equal(found[day], live[day]) for day in live_days)
+
+    replace = DeltaWarehouse.replace
+
+    def full(warehouse: DeltaWarehouse, table: Table, *rest: Any) -> int:
+        if table is DISTRIBUTIONS:
+            raise DiskFullError("no room")
+        return replace(warehouse, table, *rest)
+
+    platform = _platform(small)
+    with monkeypatch.context() as patched:
+        patched.setattr(DeltaWarehouse, "replace", full)
+        for _ in range(2):
+            outcome = forecast(platform, "Alpha", "naive", live_days[:1], overwrite=True)
+            assert "no room" in outcome.failed[live_days[0]]
+            as_published()
+    assert forecast(platform, "Alpha", "naive", live_days[:1], overwrite=True).written == set(live_days[:1])
+    as_published()
+    assert platform.warehouse.rows(DISTRIBUTIONS_ARCHIVE) == 200
 
 
 def test_a_plan_says_what_would_be_done_and_writes_nothing(small: Path) -> None:

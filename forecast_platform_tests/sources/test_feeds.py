@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -302,6 +302,27 @@ def test_a_feed_that_fails_leaves_what_was_fetched_and_warns(tmp_path: Path, wor
     raw = source.read([COFFEE])
     assert len(raw.market["Coffee"]) == len(DAYS)
     assert "market/coffee.csv: prices of KC=F: no network; what was fetched before is used" in raw.warnings
+
+
+def test_a_client_that_breaks_over_an_answer_is_a_feed_that_fails_and_is_not_asked_again_at_once(
+    tmp_path: Path, world: World
+) -> None:
+    source = world.source(tmp_path)
+    source.read([COFFEE])
+    world.now += 3600
+
+    def broken(*_: object) -> pd.DataFrame:
+        world.asked.append(("KC=F", TODAY, TODAY))
+        return [][0]
+
+    changed = replace(source, prices=broken)
+    raw = changed.read([COFFEE])
+    assert len(raw.market["Coffee"]) == len(DAYS)
+    told = "prices of KC=F: the feed's client failed (IndexError: list index out of range)"
+    assert any(told in warning for warning in raw.warnings)
+    asked = len(world.asked)
+    assert changed.read([COFFEE]).warnings == raw.warnings
+    assert len(world.asked) == asked
 
 
 def test_a_series_of_which_nothing_was_ever_fetched_is_rejected_with_the_feeds_reason(

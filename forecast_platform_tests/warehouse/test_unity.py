@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from forecast_platform.warehouse.predicates import spark_sql
 from forecast_platform.warehouse.schemas import CHAMPIONS, DISTRIBUTIONS, FORECAST_METADATA, FORECAST_RUNS, TABLES
 from forecast_platform.warehouse.unity import UnityWarehouse
 from forecast_platform.warehouse.unity_dialect import Delta, is_absent, is_conflict
+from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.unity_catalog import Lakehouse
 from forecast_platform_tests.warehouse.implementations import days, metadata, unity, where
 
@@ -192,14 +194,42 @@ def test_no_session_is_an_error_that_names_the_mend(tmp_path: Path, monkeypatch:
     assert found["volume"].level == "WARN"
 
 
-def test_doctor_says_which_tables_are_there(lakehouse: Lakehouse, tmp_path: Path) -> None:
+def test_a_session_that_the_server_has_forgotten_is_replaced(lakehouse: Lakehouse) -> None:
+    class Forgotten:
+        client = io.StringIO()
+
+        def table(self, name: str) -> Any:
+            raise SparkError("INVALID_HANDLE.SESSION_CLOSED", f"the session is closed: {name}")
+
+    good = unity(lakehouse.remote).session
+    forgotten = Forgotten()
+    waiting = [forgotten, good]
+    warehouse = UnityWarehouse(lambda: waiting.pop(0))
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    assert warehouse.rows(FORECAST_METADATA) == 2
+    assert forgotten.client.closed
+    assert waiting == []
+
+
+def test_doctor_says_which_tables_are_there_and_that_the_volume_takes_files(
+    lakehouse: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spark = {"master": lakehouse.remote}
     settings = build(
         warehouse=tmp_path, tables="unity_catalog", spark=spark, unity={"volume": "commodity.forecast.platform"}
     )
     warehouse = Platform.from_settings(settings).warehouse
     warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), where("a", days(1, 1)))
-    found = list(unity_tables(settings))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Workspace(tmp_path / "workspace") as workspace:
+        monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+        monkeypatch.setenv("DATABRICKS_TOKEN", "expired")
+        [refused] = [finding for finding in unity_tables(settings) if finding.name == "volume"]
+        assert refused.level == "FAIL"
+        assert "WRITE VOLUME" in refused.mend
+        monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+        found = list(unity_tables(settings))
+        assert not list(workspace.local("/Volumes/commodity/forecast/platform/_artifacts").iterdir())
     assert {finding.level for finding in found} == {"ok"}
     assert any("forecast_metadata: version 1, schema as defined" in finding.found for finding in found)
     assert any("not there yet" in finding.found and "champions" in finding.found for finding in found)

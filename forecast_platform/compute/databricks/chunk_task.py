@@ -9,16 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from typing import IO, Any
 
 from forecast_platform import __version__
+from forecast_platform.compute.databricks.variables import Hide
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, ranges_text
 from forecast_platform.progress import reporter
@@ -26,9 +25,6 @@ from forecast_platform.progress import reporter
 ACTIONS = ("chunk", "fit")
 PIPES = {"pipes_context": "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESSAGES"}
 """Parameters that carry Pipes' own bootstrap, and Pipes' names for them."""
-
-_SHORTEST = 4
-"""Characters from which a secret's value is taken out of texts: shorter ones are parts of words."""
 
 _SEND_SECONDS = 2.0
 """How often the run's messages are written to the volume."""
@@ -83,7 +79,7 @@ def reply_of(outcome: Outcome) -> dict[str, Any]:
     return {"failed": failed, "notes": outcome.notes, "seconds": outcome.seconds}
 
 
-def run(action: str, parameters: Mapping[str, str]) -> str:
+def run(action: str, parameters: Mapping[str, str], hide: Hide) -> str:
     """Do one chunk with the settings of this cluster; returns what became of it as JSON.
 
     Raises ParameterError before anything is done, TaskFailedError where keys failed.
@@ -92,20 +88,6 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
     given = dict(parameters)
     text = given.pop("chunk", None)
-    hide = Hide([*given.pop("secrets", "").split(","), "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET"])
-    try:
-        return _run(action, given, text, hide)
-    except Exception as error:
-        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        if hide(trace) == trace:
-            raise
-        # The workspace keeps a task's error and shows it to whoever may see the run.
-        raise entry.TaskFailedError(hide(trace)) from None
-
-
-def _run(action: str, given: dict[str, str], text: str | None, hide: Hide) -> str:
-    from forecast_platform.compute.databricks import entry
-
     bootstrap = {PIPES[name]: given.pop(name) for name in PIPES if name in given}
     with _reporting(bootstrap, hide) as pipes:
         wanted = pipes.get_extra("chunk") if pipes else json.loads(text or "{}")
@@ -129,20 +111,6 @@ def _run(action: str, given: dict[str, str], text: str | None, hide: Hide) -> st
             first = next(iter(reply["failed"]))
             raise entry.TaskFailedError(f"{request.about}: {len(outcome.failed)} keys failed\n{first}")
     return json.dumps(reply)
-
-
-class Hide:
-    """Takes the values of these environment variables out of texts."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        values = {os.environ.get(name, "") for name in names if name}
-        self._values = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        """`text` without the values, also where it is JSON."""
-        for value in self._values:
-            text = text.replace(value, "***").replace(json.dumps(value)[1:-1], "***")
-        return text
 
 
 def do(platform: Platform, request: ChunkRequest, info: Any) -> Outcome:

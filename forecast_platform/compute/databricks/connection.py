@@ -20,6 +20,10 @@ ATTEMPTS = 5
 RETRY_SECONDS = 120
 """How long the SDK itself goes on with a call that is throttled or finds no connection."""
 
+_REFUSED = "the token is wrong or has expired, or its owner may not do this: make a new one, or ask an admin"
+_NO_LOGIN = "the client's secret is wrong or has expired, or it may not log in here: make a new secret, or ask an admin"
+_CLIENT_REFUSED = re.compile("invalid_client|unauthorized_client|invalid_grant|access_denied")
+
 _SHAPES = re.compile(r"\b(dapi|dose|dkea|dsce)[0-9a-f]{16,}(-\d+)?\b|(?<=Bearer )\S+|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 """What tokens look like, whoever they belong to."""
 
@@ -51,7 +55,8 @@ class Connection:
         except ValueError as error:
             raise DatabricksError(
                 f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN"
-                " (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile"
+                " (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile; "
+                "the host is a workspace's URL, and must be reached from here"
             ) from None
 
     @property
@@ -80,19 +85,20 @@ class Connection:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return function()
-            except (errors.InternalError, errors.DeadlineExceeded, errors.TemporarilyUnavailable) as error:
-                if attempt == ATTEMPTS:
-                    raise self._said(what, error, f"after {ATTEMPTS} tries", passing=True) from None
-                time.sleep(self.pause * 2 ** (attempt - 1))
-            except (errors.Unauthenticated, errors.PermissionDenied) as error:
-                mend = (
-                    "the token is wrong or has expired, or its owner may not do this: make a new one, or ask an admin"
-                )
-                raise self._said(what, error, mend) from None
-            except (errors.TooManyRequests, RequestException, TimeoutError) as error:
-                raise self._said(what, error, "", passing=True) from None
-            except (errors.DatabricksError, ValueError) as error:
-                raise self._said(what, error, "") from None
+            except (errors.DatabricksError, RequestException, TimeoutError, ValueError) as error:
+                service = (errors.InternalError, errors.DeadlineExceeded, errors.TemporarilyUnavailable)
+                # Of the base class itself are statuses that the SDK has no name for, such as a gateway's 502.
+                again = isinstance(error, service) or type(error) is errors.DatabricksError
+                mend = _REFUSED if isinstance(error, (errors.Unauthenticated, errors.PermissionDenied)) else ""
+                if self.client.config.auth_type != "pat" and type(error) is ValueError:
+                    # From the renewal of an OAuth token, which says a refusal and an outage in the same way.
+                    mend = _NO_LOGIN if _CLIENT_REFUSED.search(str(error)) else ""
+                    again = not mend
+                if again and attempt < ATTEMPTS:
+                    time.sleep(self.pause * 2 ** (attempt - 1))
+                    continue
+                passing = again or isinstance(error, (errors.TooManyRequests, RequestException, TimeoutError))
+                raise self._said(what, error, f"after {ATTEMPTS} tries" if again else mend, passing=passing) from None
         raise AssertionError("unreachable")
 
     def _said(self, what: str, error: Exception, mend: str, *, passing: bool = False) -> DatabricksError:

@@ -17,7 +17,11 @@ from forecast_platform.compute.databricks.connection import Connection, Databric
 
 NOTEBOOKS = ("train_models", "daily_inference", "backfill_spark")
 RECORD = "deployment.json"
-_SECRET = re.compile(r"(token|secret|password|api_?key)\s*:\s*\S", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:(token|secret|password|api_?key|webhook_url)[\"']?\s*:\s*(?!null\b|~)[^\s#]|://[^/\s:@]+:[^/\s@]+@)",
+    re.IGNORECASE,
+)
+"""What a line with a secret looks like: by its name, or a URL with a password."""
 _HERE = Path(__file__).resolve().parents[2]
 
 
@@ -153,8 +157,8 @@ def settings_file(path: Path) -> bytes:
     hit = _SECRET.search(text)
     if hit:
         raise DatabricksError(
-            f"{path} seems to hold a secret ({hit[1]}): keep it in a Databricks secret scope and name it in "
-            "databricks.secrets (NAME: scope/key)"
+            f"{path} seems to hold a secret ({hit[1] or 'a URL with a password'}): keep it in a Databricks secret "
+            "scope and name it in databricks.secrets (NAME: scope/key)"
         )
     return text.encode()
 

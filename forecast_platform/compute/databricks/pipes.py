@@ -130,14 +130,21 @@ class VolumeMessages(PipesMessageReader):
             content = self.volume.read(f"{self.folder}/messages/{self._next}.json")
             if not content:
                 return
-            text = self.volume.connection.redact(content.decode())
             try:
-                messages = [json.loads(line) for line in text.splitlines()]
+                messages = [json.loads(line) for line in content.decode().splitlines()]
             except ValueError:  # it is being written
                 return
             self._next += 1
             for message in messages:
-                self._handler.handle_message(message)
+                self._handler.handle_message(self._redacted(message))
+
+    def _redacted(self, value: Any) -> Any:
+        """A message without secrets, text by text: in the JSON, a secret's end and its quote may look alike."""
+        if isinstance(value, str):
+            return self.volume.connection.redact(value)
+        if isinstance(value, dict):
+            return {name: self._redacted(inner) for name, inner in value.items()}
+        return [self._redacted(inner) for inner in value] if isinstance(value, list) else value
 
     def no_messages_debug_text(self) -> str:
         """Where messages are expected, for Pipes' warning."""
@@ -187,7 +194,6 @@ class PipesRun:
             parameters = {
                 **({"config": self.deployed.config} if self.deployed.config else {}),
                 "compute": options.remote_compute,
-                **({"secrets": ",".join(options.secrets)} if options.secrets else {}),
                 **{name: bootstrap[variable] for name, variable in PIPES.items()},
             }
             action = entry.request.action

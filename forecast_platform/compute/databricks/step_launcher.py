@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from pickle import UnpicklingError
 from typing import Any
 
 from dagster import (
@@ -36,11 +36,12 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
 from databricks.sdk import errors as sdk_errors
+from requests import RequestException
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
 from forecast_platform.compute.databricks.mends import suggest
-from forecast_platform.compute.databricks.monitor import ENDED, cancel, error_text, errors, life_of, result_of
+from forecast_platform.compute.databricks.monitor import Watch, cancel, error_text, errors
 from forecast_platform.compute.databricks.step_config import (
     Family,
     cluster_environment,
@@ -50,6 +51,8 @@ from forecast_platform.compute.databricks.step_config import (
 from forecast_platform.settings import Settings
 
 _NAME = "forecast-platform step"
+_UNREACHED = (sdk_errors.DatabricksError, RequestException, TimeoutError)
+"""What the library's own calls raise where the workspace refuses, or is not reached."""
 _CONCLUDED = (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE, DagsterEventType.STEP_UP_FOR_RETRY)
 
 
@@ -102,6 +105,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
         self.connection = connection
         self._wheel = wheel
         self._settled = dict(self.run_config)
+        self._watch: Watch | None = None
 
     def launch_step(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
         """Run the step on the cluster; its events are those of the remote process."""
@@ -118,18 +122,30 @@ class StepRuns(DatabricksPySparkStepLauncher):
         }
         try:
             yield from super().launch_step(step_context)
-        except sdk_errors.DatabricksError as error:
+        except _UNREACHED as error:
             told = self.connection.redact(str(error))
+            # Once the run is there, the library cancels it after every failure; a refusal of that is no cause.
+            cause = error.__context__
+            if isinstance(cause, DagsterExecutionInterruptedError):
+                raise cause from None
+            if isinstance(cause, DatabricksError):
+                run = self._watch.run_id if self._watch else ""
+                raise DatabricksError(
+                    f"{cause}\nnor could Databricks run {run} be cancelled: {told}\nit may still go on; run this "
+                    f"again, which ends it first, or end it with `forecast-platform databricks cancel {run}`"
+                ) from None
             raise DatabricksError(f"shipping {step} to {self.connection.host}: {told}\n{suggest(told)}") from None
 
     def step_events_iterator(
         self, step_context: StepExecutionContext, step_key: str, databricks_run_id: int
     ) -> Iterator[DagsterEvent]:
         """The step's events, as they come, until the run has ended. Raises DatabricksError where they lack an end."""
-        looking = f"looking at run {databricks_run_id}"
-        look = partial(self.connection.client.jobs.get_run, databricks_run_id)
+        log = step_context.log
+        watch = Watch(self.connection, databricks_run_id, log.info, log.warning, alike=run_name(step_key, ""))
+        self._watch = watch
         yield self.connection.call(
-            looking, lambda: self.get_databricks_run_dagster_event(step_context, databricks_run_id)
+            f"looking at run {databricks_run_id}",
+            lambda: self.get_databricks_run_dagster_event(step_context, databricks_run_id),
         )
         seen = 0
         concluded = False
@@ -138,14 +154,14 @@ class StepRuns(DatabricksPySparkStepLauncher):
             while True:
                 with raise_execution_interrupts():
                     time.sleep(self.databricks_runner.poll_interval_sec)
-                    run = self.connection.call(looking, look)
+                    ended = watch.look()
                     # After the state: what an ended run reports is complete.
                     events = self._events(step_context, step_key)
                 for event in self._store(step_context, events[seen:]):
                     concluded = concluded or event.event_type in _CONCLUDED
                     yield event
                 seen = max(seen, len(events))
-                if life_of(run) in ENDED:
+                if ended is not None:
                     break
                 if time.monotonic() - began > self.databricks_runner.max_wait_time_sec:
                     raise DatabricksError(f"run {databricks_run_id} has not ended in time; it is cancelled")
@@ -158,8 +174,8 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 step_context.log.warning(f"Databricks run {databricks_run_id} may go on still: {error}")
             raise
         if not concluded:
-            raise DatabricksError(self._why(databricks_run_id, result_of(run)))
-        step_context.log.info(f"Databricks run {databricks_run_id}: {result_of(run)}")
+            raise DatabricksError(self._why(databricks_run_id, ended.result))
+        step_context.log.info(f"Databricks run {databricks_run_id}: {ended.result}")
 
     def log_compute_logs(self, log: DagsterLogManager, run_id: str, step_key: str) -> None:
         """What the remote process printed goes to the step's own output, not into events: it can be megabytes."""
@@ -168,7 +184,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 text = self.databricks_runner.client.read_file(self._dbfs_path(run_id, step_key, name)).decode()
             except sdk_errors.NotFound:
                 continue  # the step never began
-            except sdk_errors.DatabricksError as error:
+            except _UNREACHED as error:
                 log.warning(f"{name} of {step_key} could not be read: {self.connection.redact(str(error))}")
                 continue
             stream.write(self.connection.redact(text))
@@ -179,7 +195,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 f"reading the events of {step_key}",
                 lambda: self.get_step_events(step_context.run_id, step_key, step_context.previous_attempt_count),
             )
-        except (EOFError, OSError, zlib.error):
+        except (EOFError, OSError, zlib.error, UnpicklingError):
             return []  # half written: whole at the next look
         return found
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
+from forecast_platform.compute.databricks.variables import SECRETS, parameters_of
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class Ledger:
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """By request: the attempt's number and, once known, its run id."""
+        """By request: the idempotency token of its newest submission and, once known, the run id."""
         try:
             return dict(json.loads(self.path.read_text()))
         except FileNotFoundError:
@@ -61,36 +64,56 @@ class Ledger:
                 f"{self.path} is no JSON ({error}): delete it; runs are then found by monitor"
             ) from error
 
-    def write(self, key: str, attempt: int, run_id: int | None) -> None:
-        """Keep the state of a request."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        known = {**self.read(), key: {"attempt": attempt, "run_id": run_id}}
+    def claim(self, key: str, over: str | None) -> str:
+        """The token to submit a request with: a new one, kept before the call, where `over` is the newest known."""
+        with self._lock():
+            known = self.read()
+            token = known.get(key, {}).get("token")
+            if token is None or token == over:
+                # Databricks remembers a token long after its run, and this file may be lost: none is ever used again.
+                token = f"forecast-platform-{secrets.token_hex(16)}"
+                self._write({**known, key: {"token": token, "run_id": None}})
+            return str(token)
+
+    def keep(self, key: str, token: str, run_id: int) -> None:
+        """Keep which run a token has started."""
+        with self._lock():
+            self._write({**self.read(), key: {"token": token, "run_id": run_id}})
+
+    def _write(self, known: Mapping[str, Any]) -> None:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(known, indent=1))
         temporary.replace(self.path)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        from filelock import FileLock
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            yield
 
 
 def submit(connection: Connection, deployed: Deployment, request: Request, ledger: Ledger) -> Submitted:
     """Start the run, or find the one that the same request has started and that is not over yet.
 
-    The attempt's number is written before the call and is part of the idempotency token: a crash between the call and
-    its answer is repaired by asking again. Raises DatabricksError.
+    The idempotency token is kept before the call: a crash between the call and its answer is repaired by asking again.
+    Raises DatabricksError.
     """
     options = connection.options
     payload = tasks(options, deployed, request)
     text = json.dumps([connection.host, request.name, payload], sort_keys=True)
     key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    known = ledger.read().get(key, {"attempt": 1, "run_id": None})
-    attempt = int(known["attempt"])
-    if known["run_id"] is not None:
+    known = ledger.read().get(key, {})
+    over = None
+    if known.get("run_id") is not None:
         run = run_or_none(connection, int(known["run_id"]))
         if run is not None and life_of(run) not in ENDED:
             return Submitted(int(known["run_id"]), started=False)
-        attempt += 1
-    ledger.write(key, attempt, None)
-    token = f"forecast-platform-{key[:32]}-{attempt}"
+        over = known.get("token")
+    token = ledger.claim(key, over)
     run_id = launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
-    ledger.write(key, attempt, run_id)
+    ledger.keep(key, token, run_id)
     return Submitted(run_id, started=True)
 
 
@@ -152,7 +175,8 @@ def wheel_task(
     if serverless:
         task = {"task_key": action, "timeout_seconds": _limit(options, action), "environment_key": ENVIRONMENT}
     entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
-    return {**task, "python_wheel_task": {**entry, "named_parameters": {"action": action, **parameters}}}
+    named = {"action": action, **parameters, **parameters_of(options)}
+    return {**task, "python_wheel_task": {**entry, "named_parameters": named}}
 
 
 def _on_cluster(
@@ -184,6 +208,8 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         **options.environment,
         **{name: "{{secrets/" + secret + "}}" for name, secret in options.secrets.items()},
     }
+    if options.secrets:
+        variables = {**variables, SECRETS: ",".join(options.secrets)}
     if variables:
         cluster["spark_env_vars"] = dict(variables)
     if workers == 0:

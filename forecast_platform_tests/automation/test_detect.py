@@ -1,0 +1,119 @@
+"""What Dagster's records say is wrong: failed runs and checks, each a problem until what failed has passed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckSeverity,
+    AssetKey,
+    DagsterInstance,
+    DagsterRunStatus,
+)
+
+from forecast_platform.automation.detect import check_problems, run_problems
+from forecast_platform.automation.requests import Request as Wanted
+from forecast_platform.checks.findings import Finding, Target
+from forecast_platform.checks.report import Request, earlier, result
+from forecast_platform.definitions import build_definitions
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.settings import Settings
+from forecast_platform_tests.worlds import settings_for
+
+SUNDAY = dt.date(2018, 4, 1)
+KEY = AssetCheckKey(AssetKey(["distributions", "naive"]), "plausible_paths")
+
+
+def _ended(instance: DagsterInstance, settings: Settings, request: Wanted, good: bool) -> None:
+    """A run of the request that has ended."""
+    definition = build_definitions(settings).resolve_job_def(request.job)
+    status = DagsterRunStatus.SUCCESS if good else DagsterRunStatus.STARTED
+    run = instance.create_run_for_job(definition, tags=request.tags(), status=status)
+    if not good:
+        instance.report_run_failed(run, f"{request.version} {request.series} gave up")
+
+
+@pytest.mark.parametrize(
+    ("change", "over"),
+    [
+        ({"version": "v0.9"}, False),
+        ({"series": ("Beta",)}, False),
+        ({"models": ("random_walk",)}, False),
+        ({"first": SUNDAY + dt.timedelta(days=1), "last": SUNDAY + dt.timedelta(days=1)}, True),
+        ({"series": ("Alpha", "Beta"), "models": ()}, True),
+    ],
+)
+def test_a_failed_run_is_over_with_a_good_one_of_its_version_series_and_model(
+    small: Path, change: dict, over: bool
+) -> None:
+    settings = settings_for(small)
+    failed = Wanted("forecast", SUNDAY, SUNDAY, ("Alpha",), "d1", "v1.0", ("naive",))
+    with DagsterInstance.ephemeral() as instance:
+        _ended(instance, settings, failed, False)
+        _ended(instance, settings, replace(failed, **change), True)
+        found = run_problems(instance, settings, dt.datetime.now(dt.timezone.utc))
+    job = "job forecast; 2018-04-01 to 2018-04-01; Alpha; naive"
+    assert [problem.affected for problem in found] == ([] if over else [job])
+
+
+def test_a_failed_check_is_told_with_its_severity_until_it_passes() -> None:
+    def evaluation(passed: bool) -> AssetCheckEvaluation:
+        return AssetCheckEvaluation(
+            asset_key=AssetKey("unified_data"),
+            check_name="stale_source",
+            passed=passed,
+            severity=AssetCheckSeverity.WARN,
+            description="Coffee has no new close since 2021-03-01: look at the feed",
+        )
+
+    keys = [evaluation(True).asset_check_key]
+    with DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(evaluation(False))
+        [problem] = check_problems(instance, keys)
+        assert problem.severity == "warning"
+        assert "unified_data: stale_source" in problem.what
+        assert "look at the feed" in problem.what
+        instance.report_runless_asset_event(evaluation(True))
+        assert check_problems(instance, keys) == []
+
+
+def _evaluated(instance: DagsterInstance, asked: Request, *findings: Finding) -> None:
+    evaluation = result(KEY, findings, earlier(instance, asked, KEY, {one.subject for one in findings}))
+    event = AssetCheckEvaluation(
+        evaluation.asset_key,
+        evaluation.check_name,
+        evaluation.passed,
+        evaluation.metadata,
+        severity=evaluation.severity,
+        description=evaluation.description,
+    )
+    instance.report_runless_asset_event(event)
+
+
+def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes(small: Path) -> None:
+    platform = Platform.from_settings(settings_for(small, model_version="v2.0", active_versions=("v1.0",)))
+    old, new = (Target("Alpha", "naive", version, "v2.0") for version in ("v1.0", "v2.0"))
+    beta = Target("Beta", "naive", "v2.0", "v2.0")
+    wrong = old.bad("the spread is out of bounds", "look at the fan chart", "warning")
+    runs = {version: Request(platform, version, None) for version in ("v1.0", "v2.0")}
+    with DagsterInstance.ephemeral() as instance:
+        _evaluated(instance, runs["v1.0"], wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
+        _evaluated(instance, runs["v2.0"], new.good(), beta.bad("paths begin elsewhere", "make them again"))
+        [problem] = check_problems(instance, [KEY])
+        assert problem.affected == "Beta naive v2.0, Alpha naive v1.0"
+        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in problem.what
+        assert problem.severity == "error"
+        _evaluated(instance, runs["v2.0"], new.good(), beta.good())
+        [problem] = check_problems(instance, [KEY])
+        assert (problem.affected, problem.severity) == ("Alpha naive v1.0", "warning")
+        assert "Beta" not in problem.what
+        # What the daily run does not make any more is nobody's problem.
+        assert check_problems(instance, [KEY], frozenset({str(new), str(beta)})) == []
+        assert check_problems(instance, [KEY], frozenset({str(old)})) == [problem]
+        _evaluated(instance, runs["v1.0"], old.good())
+        assert check_problems(instance, [KEY]) == []
