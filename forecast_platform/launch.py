@@ -201,7 +201,7 @@ def _tell(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
             if OWN in found.metadata and found.metadata[OWN].value:
                 continue  # of another series, and told when that one was run
             if found.severity.value == "ERROR":
-                own = (found.description or "").partition(EARLIER)[0].replace("\n\n", "\n  ")
+                own = (found.description or "").partition(EARLIER)[0].strip().replace("\n\n", "\n  ")
                 messages.append(f"FAILED check {name}: {own}")
             else:
                 warnings.append(name)

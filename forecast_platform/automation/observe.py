@@ -213,21 +213,23 @@ class Observer:
         limit = self.settings.max_staleness_days
         for day in days:
             start = self.platform.window_start(day)
-            if start in blocked:
-                found[day] = f"no model for window {start}: {blocked[start]}"
+            reasons = [f"no model for window {start}: {blocked[start]}"] if start in blocked else []
             for name in self.settings.series_names:
                 table, due = self.table(name), self.due(name, day)
                 if table is None:
-                    found[day] = f"unified_data has no rows of {name}"
+                    reasons.append(f"unified_data has no rows of {name}")
                     continue
                 known = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
                 if len(known) == 0:
-                    found[day] = f"data of {name} begin on {table.dates[0]}"
+                    reasons.append(f"data of {name} begin on {table.dates[0]}")
                 elif (due - known[-1].item()).days > limit:
-                    found[day] = (
-                        f"data of {name} end on {known[-1]}, {(due - known[-1].item()).days} days before the session "
-                        f"due; at most {limit} are allowed (max_staleness_days)"
+                    # Without the number of days, which would make each date's reason one of its own.
+                    reasons.append(
+                        f"data of {name} end on {known[-1]}, more than the {limit} days before the session due that "
+                        "max_staleness_days allows"
                     )
+            if reasons:
+                found[day] = "; ".join(reasons)
         return found
 
     def windows(self, today: dt.date) -> list[WindowState]:

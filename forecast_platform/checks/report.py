@@ -26,7 +26,7 @@ from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 
-EARLIER = "\n\nFound by earlier runs, of what this one was not about:\n\n"
+EARLIER = "Found by earlier runs, of what this one was not about:"
 """What separates a run's own findings from those that are still standing, in a check's description."""
 
 OWN = "this_run_passed"
@@ -138,20 +138,16 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], before: Sequence[Fin
                 for one in (*failed, *before)
             ]
         )
-    description = _lines(failed or findings) or "nothing to examine"
+    texts = [finding.text for finding in failed or ([] if before else findings)]
     if before:
-        description += EARLIER + _lines(before)
+        texts += [EARLIER, *(finding.text for finding in before)]
         metadata[OWN] = not failed
     return AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=not (failed or before),
         severity=AssetCheckSeverity.WARN if not severe and (failed or before) else AssetCheckSeverity.ERROR,
-        description=description,
+        # A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space.
+        description="\n\n".join(dict.fromkeys(texts)) or "nothing to examine",
         metadata=metadata,
     )
-
-
-def _lines(findings: Sequence[Finding]) -> str:
-    """A paragraph each: the UI reads descriptions as Markdown, in which a single line break is a space."""
-    return "\n\n".join(dict.fromkeys(finding.text for finding in findings))

@@ -166,8 +166,9 @@ def test_a_failure_of_one_series_stands_until_that_series_is_run_again(world: Wo
         other = world.run("blended", chosen, SPAN[0], SPAN[1], "Beta")
         found = world.evaluations(other)["complete_and_finite"]
         assert not found.passed
-        assert found.description.startswith("Beta naive v1.0: good")
+        assert found.description.startswith("Found by earlier runs")
         assert "Alpha naive v1.0: 200 paths are not finite, of 2018-01-05" in found.description
+        assert found.metadata["this_run_passed"].value is True
         # What Alpha lacks is no reason to stop Beta.
         assert other.success
         assert DOWNSTREAM in _materialized(other)
