@@ -82,9 +82,8 @@ def session_for(settings: Settings) -> Any:
     master = master_of(settings)
     with _lock:
         if master == "sail":
-            session = connect(_sail_address(), settings, _EMBEDDED)
-            _keep_interrupts()
-            return session
+            with _keeping_interrupts():
+                return connect(_sail_address(), settings, _EMBEDDED)
         if master.startswith("sc://"):
             return connect(master, settings)
         if master == "databricks":
@@ -205,7 +204,8 @@ def _classic(master: str, settings: Settings) -> Any:
     }
     for name, value in settled.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    with _keeping_interrupts():
+        return builder.getOrCreate()
 
 
 def cluster_session(settings: Settings) -> Any:
@@ -313,8 +313,11 @@ def _stop(server: Any) -> None:
         server.stop()
 
 
-def _keep_interrupts() -> None:
-    """Put Python's handler of SIGINT back, alone: sail's ends the server before its work could be cancelled."""
+@contextmanager
+def _keeping_interrupts() -> Iterator[None]:
+    """Put the handler of SIGINT back: sail's ends the server before its work could be cancelled, and the JVM session's
+    raises KeyboardInterrupt where Dagster waits for its own, and would record a failure."""
     handler = signal.getsignal(signal.SIGINT)
+    yield
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, handler)
