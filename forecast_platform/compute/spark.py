@@ -34,6 +34,8 @@ from forecast_platform.compute.spark_session import (
     Writer,
     cancel,
     cores_of,
+    interrupt_in,
+    interruptible,
     session_for,
     writer_of,
 )
@@ -150,10 +152,14 @@ class _Run:
         run = self
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return run._job(todo, now)
+                with interruptible(run.session):
+                    return run._job(todo, now)
             except DiskFullError:
                 raise
-            except Exception:
+            except Exception as error:
+                interrupt = interrupt_in(error)
+                if interrupt is not None:
+                    raise interrupt from None
                 if attempt == ATTEMPTS:
                     raise
                 log.exception("Spark: a job over %s dates was lost; tried again (%s of %s)", n_dates, attempt, ATTEMPTS)

@@ -43,7 +43,7 @@ def write_with_spark(
         rows.write.mode("overwrite").parquet(str(folder / "paths"))
     else:
         with _turn(platform):
-            _replace(platform, rows, where)
+            replace_rows(platform, rows, where)
     files = sorted(folder.glob("*.arrow"))
     replies = collected(pa.concat_tables([from_bytes(file.read_bytes()) for file in files]), numbers)
     good: list[dt.date] = []
@@ -59,7 +59,7 @@ def write_with_spark(
     if replacing:
         staged = session.read.schema(ROWS_DDL).parquet(str(folder / "paths"))
         with _turn(platform):
-            _replace(platform, staged, where)
+            replace_rows(platform, staged, where)
     _verify(_stored(platform, session), where, good, platform.settings.n_paths)
     return replies
 
@@ -73,7 +73,7 @@ def _turn(platform: Platform) -> AbstractContextManager[Any]:
     return FileLock(str(platform.settings.warehouse / "_spark.lock"))
 
 
-def _replace(platform: Platform, rows: Any, where: Where) -> None:
+def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
     """One commit that replaces the rows of `where`. Never partitionOverwriteMode: sail replaces the table."""
     warehouse = platform.warehouse
     if isinstance(warehouse, UnityWarehouse):

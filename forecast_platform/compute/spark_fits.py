@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -119,11 +118,11 @@ def _attempts(
         try:
             return _job(session, tasks, fitter)
         except Exception as error:
-            if stopped.is_set():  # cancelled, and nobody waits for it
+            # The cancelled job's error may be here before the interrupt that cancelled it.
+            if stopped.wait(0.5 * attempt):
                 raise
             log.exception("Spark: fits of %s %s were lost (%s of %s tries)", tasks[0].model, starts, attempt, attempts)
             reason = reason_of(error)
-            time.sleep(0.5 * attempt)
     return [Fit(task, error=reason) for task in tasks]
 
 

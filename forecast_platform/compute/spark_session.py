@@ -11,7 +11,10 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecast_platform.settings import Settings
@@ -79,9 +82,8 @@ def session_for(settings: Settings) -> Any:
     master = master_of(settings)
     with _lock:
         if master == "sail":
-            session = connect(_sail_address(), settings, _EMBEDDED)
-            _keep_interrupts()
-            return session
+            with _keeping_interrupts():
+                return connect(_sail_address(), settings, _EMBEDDED)
         if master.startswith("sc://"):
             return connect(master, settings)
         if master == "databricks":
@@ -118,6 +120,37 @@ def _cancel(session: Any) -> None:
             session.sparkContext.cancelAllJobs()
     except Exception as error:  # noqa: BLE001 - whatever it is, the interrupt is what the caller is told of
         log.warning("Spark did not stop what still ran for this step: %s", str(error).partition("\n")[0])
+
+
+@contextmanager
+def interruptible(session: Any) -> Iterator[None]:
+    """Within this, an interrupt cancels Spark's jobs before it goes its way: a call of the JVM holds it back until the
+    job has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def cancel_first(number: int, frame: FrameType | None) -> None:
+        cancel(session)
+        before[signal.Signals(number)](number, frame)  # type: ignore[operator, misc]
+
+    taken = [number for number, handler in before.items() if callable(handler)]
+    for number in taken:
+        signal.signal(number, cancel_first)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
+
+
+def interrupt_in(error: Exception) -> BaseException | None:
+    """The interrupt that an error hides, if any: pyspark raises the end of a cancelled job in its place."""
+    found: BaseException | None = error
+    while isinstance(found, Exception):
+        found = found.__context__
+    return found
 
 
 def spark_resource(settings: Settings) -> ResourceDefinition:
@@ -171,7 +204,8 @@ def _classic(master: str, settings: Settings) -> Any:
     }
     for name, value in settled.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    with _keeping_interrupts():
+        return builder.getOrCreate()
 
 
 def cluster_session(settings: Settings) -> Any:
@@ -279,8 +313,11 @@ def _stop(server: Any) -> None:
         server.stop()
 
 
-def _keep_interrupts() -> None:
-    """Put Python's handler of SIGINT back, alone: sail's ends the server before its work could be cancelled."""
+@contextmanager
+def _keeping_interrupts() -> Iterator[None]:
+    """Put the handler of SIGINT back: sail's ends the server before its work could be cancelled, and the JVM session's
+    raises KeyboardInterrupt where Dagster waits for its own, and would record a failure."""
     handler = signal.getsignal(signal.SIGINT)
+    yield
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, handler)

@@ -3,7 +3,8 @@
     python -m forecast_platform_tests.compute.jvm_case ROOT MASTER WRITER FIRST LAST MODEL,MODEL [MARKER]
 
 Prints one JSON line a model: dates written, dates failed. With MARKER, the first worker is killed after it wrote.
-With the word `fits` for WRITER, models are fitted on the windows that begin on FIRST and LAST instead.
+With the word `fits` for WRITER, models are fitted on the windows that begin on FIRST and LAST instead. With the word
+`interrupted`, Ctrl-C comes in the middle of the first model's job.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import fit
-from forecast_platform_tests.compute.engines import dies_once, dies_once_after_writing, task_for
+from forecast_platform_tests.compute.engines import (
+    dies_once,
+    dies_once_after_writing,
+    interrupt_after,
+    takes_seconds,
+    task_for,
+)
 from forecast_platform_tests.worlds import days, settings_for
 
 
@@ -30,13 +37,27 @@ def fits(platform: Platform, model: str, windows: list[str], marker: str | None)
     return {"model": model, "fits": {str(one.task.window_start): [one.text, one.metrics, one.error] for one in done}}
 
 
+def interrupted(platform: Platform, model: str, first: str, last: str, marker: Path) -> dict[str, object]:
+    """What comes out of a run that is interrupted while a worker is at it."""
+    chunks = plan(platform, "Alpha", model, "v1.0", days(first, last)).chunks
+    try:
+        with interrupt_after(marker):
+            results = list(SparkCompute(partial(takes_seconds, marker)).run(platform, chunks))
+    except KeyboardInterrupt:
+        return {"interrupted": True}
+    return {"interrupted": False, "failed": [reason for result in results for reason in result.failed.values()]}
+
+
 def main(root: str, master: str, writer: str, first: str, last: str, models: str, marker: str | None = None) -> None:
     names = tuple(models.split(","))
-    chosen = {"master": master, "writer": "auto" if writer == "fits" else writer}
+    chosen = {"master": master, "writer": writer if writer in ("workers", "driver") else "auto"}
     platform = Platform.from_settings(settings_for(Path(root), compute="spark", spark=chosen, models=names))
     if writer == "fits":
         for name in names:
             sys.stdout.write(json.dumps(fits(platform, name, [first, last], marker)) + "\n")
+        return
+    if writer == "interrupted":
+        sys.stdout.write(json.dumps(interrupted(platform, names[0], first, last, Path(str(marker)))) + "\n")
         return
     worker = None if marker is None else partial(dies_once_after_writing, Path(marker))
     for name in names:

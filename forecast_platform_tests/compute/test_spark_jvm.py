@@ -77,3 +77,10 @@ def test_a_worker_killed_after_its_write_leaves_no_duplicates_and_the_driver_may
     [reply] = run_case(tmp_path / "spark", "local[2]", "driver", FIRST, LAST, "random_walk")
     assert reply["written"] == len(SPAN)
     assert_same_tables(here, Platform.from_settings(settings_for(tmp_path / "spark")))
+
+
+def test_an_interrupt_is_not_taken_for_a_lost_job(small: Path, tmp_path: Path) -> None:
+    # pyspark raises the cancelled job's error over the interrupt that cancelled it.
+    [reply] = run_case(small, "local[2]", "interrupted", FIRST, LAST, "naive", str(tmp_path / "started"))
+    assert reply == {"interrupted": True}
+    assert Platform.from_settings(settings_for(small)).warehouse.rows(DISTRIBUTIONS) == 0

@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from forecast_platform import cli
 from forecast_platform.compute import spark_session
 from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.compute.spark_delta import prepare, replace_rows
 from forecast_platform.compute.spark_session import session_for
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS
 from forecast_platform_tests.compute.engines import (
     RESULTS,
     assert_same_tables,
@@ -214,6 +216,44 @@ def test_the_driver_can_write_what_workers_return(small: Path, tmp_path: Path) -
     forecast(here, "Beta", "naive", SPAN)
     forecast(driver, "Beta", "naive", SPAN)
     assert_same_tables(here, driver)
+
+
+def test_paths_that_are_all_a_file_holds_keep_their_bits_when_sail_rewrites_it(small: Path, tmp_path: Path) -> None:
+    # Over a weekend day_1 is the held close in every path: sail answers such a column from statistics in JSON.
+    _, platform = pair(small, tmp_path)
+    prepare(platform, 0)
+    session = session_for(platform.settings)
+    some = {"string": "x", "timestamp": platform.settings.now(), "bool": False, "int": 1}
+    rng = np.random.default_rng(7)
+
+    def rows(kept: list[dt.date]) -> pa.Table:
+        fixed = {column.name: some.get(column.type) for column in DISTRIBUTIONS.columns}
+        closes = dict(zip(DAY_COLUMNS, rng.random(14, np.float32) * 200, strict=True))
+        made = [
+            {
+                **fixed,
+                **closes,
+                "forecast_date": day,
+                "data_cutoff_date": day,
+                "last_observed_date": day,
+                "path_id": path,
+            }
+            for day in kept
+            for path in range(2)
+        ]
+        return pa.Table.from_pylist(made, schema=DISTRIBUTIONS.arrow_schema())
+
+    def write(table: pa.Table, written: list[dt.date]) -> None:
+        replace_rows(platform, session.createDataFrame(table), {"commodity": "x", "forecast_date": written})
+
+    for day in days("2018-01-01", "2018-01-20"):
+        both = [day, day + dt.timedelta(days=100)]
+        table = rows(both)
+        write(table, both)
+        write(rows(both[1:]), both[1:])
+        found = platform.warehouse.read(DISTRIBUTIONS, [*DAY_COLUMNS, "path_id"], {"forecast_date": day})
+        expected = table.slice(0, 2).select(found.column_names)
+        assert found.sort_by("path_id").combine_chunks().equals(expected.combine_chunks())
 
 
 @pytest.mark.slow
