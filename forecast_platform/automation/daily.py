@@ -6,7 +6,7 @@ Pure: no Dagster, no clock, no I/O. `observe.py` gathers the state, `sensors.py`
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
@@ -85,8 +85,8 @@ class DayState:
     """What the tables hold.
 
     data: names the content of unified_data, over all series. missing: forecasts that there are not, by forecast date,
-    of the dates that are caught up (today among them). hopeless: dates whose data are missing or too old, with the
-    reason. training: why a model that today needs is not there yet but will be; empty where none is on its way.
+    of the dates that are caught up (today among them). hopeless: dates and series without data that would do, with
+    the reason. training: why a model that today needs is not there yet but will be; empty where none is on its way.
     """
 
     today: dt.date
@@ -94,7 +94,7 @@ class DayState:
     data: str
     versions: tuple[str, ...]
     missing: Mapping[dt.date, frozenset[Pair]]
-    hopeless: Mapping[dt.date, str]
+    hopeless: Mapping[dt.date, Mapping[str, str]]
     score_windows: tuple[dt.date, dt.date]
     pending: Pending = Pending()
     training: str = ""
@@ -131,7 +131,7 @@ def decide_ingest(rules: Rules, pending: Pending, attempts: Sequence[Attempt], n
         return Decision(reason=pending.unsettled)
     wanted = ingest_requests(rules, pending)
     nothing = Decision(reason="unified_data holds all of the source")
-    return _request(rules, wanted, attempts, now, missing=True) if wanted else nothing
+    return judged(rules, wanted, attempts, now, missing=True) if wanted else nothing
 
 
 def decide(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime) -> Decision:
@@ -182,20 +182,14 @@ def _waiting(rules: Rules, state: DayState, expired: bool) -> str:
 
 def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime, waiting: str) -> Decision:
     """Forecast what is missing, and today unless it is waited for; then score."""
-    today = state.today
     decision = Decision()
     reasons = [waiting] if waiting else []
     for version in state.versions:
-        dates = {day for day, pairs in state.missing.items() if any(pair[2] == version for pair in pairs)}
-        # A date whose data are too old was tried on its own day; until newer data come, a run could only fail again.
-        dates = {day for day in dates if day not in state.hopeless}
-        dates.discard(today)
-        if not waiting and not _finished_for_today(rules, state, version, attempts):
-            dates.add(today)
-        wanted = [_forecast_request(rules, state, version, *span) for span in ranges(dates)]
-        part = _request(rules, wanted, attempts, now, 1 if today in state.hopeless else 0, missing=True)
-        decision.requests += part.requests
-        reasons += [part.reason] if part.reason else []
+        with_today = not waiting and not _finished_for_today(rules, state, version, attempts)
+        for wanted, most in _wanted(rules, state, version, with_today):
+            part = judged(rules, wanted, attempts, now, most, missing=True)
+            decision.requests += part.requests
+            reasons += [part.reason] if part.reason else []
     running = any(attempt.step == "forecast" and attempt.status == "open" for attempt in attempts)
     if decision.requests or running or waiting:
         decision.reason = "; ".join(reasons) or "the forecast is running"
@@ -205,27 +199,51 @@ def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: d
     return score
 
 
+def _wanted(rules: Rules, state: DayState, version: str, with_today: bool) -> Iterator[tuple[list[Request], int]]:
+    """Forecasts to request of a version, and how often they may be tried (0: as the rules say).
+
+    A date and series whose data are too old was tried on its own day; until newer data come, a run could only fail
+    again. It keeps no other series from being caught up.
+    """
+    today, dates = state.today, dict[frozenset[str], set[dt.date]]()
+    for day, pairs in state.missing.items():
+        blocked = frozenset(state.hopeless.get(day, ()))
+        if day != today and any(owner == version and series not in blocked for series, _, owner in pairs):
+            dates.setdefault(blocked, set()).add(day)
+    if with_today and today not in state.hopeless:
+        dates.setdefault(frozenset(), set()).add(today)
+    for blocked, days in sorted(dates.items(), key=lambda item: min(item[1])):
+        yield [one for span in ranges(days) for one in _forecast_requests(rules, state, version, *span, blocked)], 0
+    if with_today and today in state.hopeless:
+        yield _forecast_requests(rules, state, version, today, today), 1
+
+
 def _finished_for_today(rules: Rules, state: DayState, version: str, attempts: Sequence[Attempt]) -> bool:
     """Whether today has been forecast from the data there are now: nothing is missing, and a run over them ended."""
     if any(pair[2] == version for pair in state.missing.get(state.today, ())):
         return False
-    request = _forecast_request(rules, state, version, state.today, state.today)
+    [request] = _forecast_requests(rules, state, version, state.today, state.today)
     return any(attempt.covers(request) and attempt.status != "open" for attempt in attempts)
 
 
-def _forecast_request(rules: Rules, state: DayState, version: str, first: dt.date, last: dt.date) -> Request:
+def _forecast_requests(
+    rules: Rules, state: DayState, version: str, first: dt.date, last: dt.date, blocked: Set[str] = frozenset()
+) -> list[Request]:
     """The range first..last: all models and series where it holds today, else those that something is missing of."""
     data, actuals = state.data, version == state.versions[0]
     if first <= state.today <= last:
         models = state.models_of.get(version, ())
-        return Request("forecast", first, last, rules.series, data, version, models, actuals)
+        return [Request("forecast", first, last, rules.series, data, version, models, actuals)]
     pairs = {pair for day, found in state.missing.items() if first <= day <= last for pair in found}
-    chosen = {series for series, _, owner in pairs if owner == version}
-    hull = [name for name in rules.series if name in chosen]
-    position = rules.series.index
-    together = rules.series[position(hull[0]) : position(hull[-1]) + 1]
-    models = tuple(sorted({model for _, model, owner in pairs if owner == version}))
-    return Request("forecast", first, last, together, data, version, models, actuals)
+    chosen = {series for series, _, owner in pairs if owner == version} - blocked
+    models = tuple(sorted({model for series, model, owner in pairs if owner == version and series in chosen}))
+    found = []
+    for segment in groups(rules.series, [name for name in rules.series if name not in blocked]):
+        places = [place for place, name in enumerate(segment) if name in chosen]
+        if places:
+            together = segment[places[0] : places[-1] + 1]
+            found.append(Request("forecast", first, last, together, data, version, models, actuals))
+    return found
 
 
 def _score(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime) -> Decision:
@@ -234,7 +252,7 @@ def _score(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.d
     scores = [
         Request("score", first, last, rules.series, _score_data(state, version), version) for version in state.versions
     ]
-    found = _request(rules, scores, attempts, now)
+    found = judged(rules, scores, attempts, now)
     return found if found.requests or found.reason else Decision(reason=f"{state.today} is complete")
 
 
@@ -244,7 +262,7 @@ def _score_data(state: DayState, version: str) -> str:
     return f"{state.data}-{len(there)}" if there else state.data
 
 
-def _request(
+def judged(
     rules: Rules,
     wanted: Sequence[Request],
     attempts: Sequence[Attempt],
@@ -253,6 +271,7 @@ def _request(
     *,
     missing: bool = False,
 ) -> Decision:
+    """Which of the wanted runs to start now, and what the others wait for."""
     decision = Decision()
     reasons = []
     for request in wanted:
@@ -312,7 +331,14 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
         if not late:
             continue
         names = sorted({name for found in late.values() for name in found})
-        reasons = sorted({state.hopeless[day] for day in late if day in state.hopeless})
+        reasons = sorted(
+            {
+                reason
+                for day, found in late.items()
+                for series, reason in state.hopeless.get(day, {}).items()
+                if any(name.startswith(f"{series}/") for name in found)
+            }
+        )
         first, last = min(late), max(late)
         models = " ".join(sorted({name.partition("/")[2] for name in names}))
         tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
@@ -326,51 +352,3 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
             f"{first} --end-date {last} --train{tag}`",
             severity="critical",
         )
-
-
-@dataclass(frozen=True)
-class WindowState:
-    """A training window that lacks models: which, and whether each series' data are complete to the day before."""
-
-    start: dt.date
-    lacking: Mapping[str, frozenset[Pair]]
-    """By version."""
-    waits_for: Mapping[str, str]
-    """Series -> why it cannot be trained yet."""
-    data: str
-    """Names the content of unified_data before the window."""
-
-
-def decide_training(
-    rules: Rules, windows: Sequence[WindowState], attempts: Sequence[Attempt], now: dt.datetime
-) -> Decision:
-    """Train the windows that lack a model, newest first, as soon as their last session is in."""
-    wanted: list[Request] = []
-    waits: list[str] = []
-    for window in sorted(windows, key=lambda one: one.start, reverse=True):
-        for version, pairs in window.lacking.items():
-            names = {series for series, _, _ in pairs}
-            blocked = {name for name in names if name in window.waits_for}
-            waits += [f"window {window.start}: {window.waits_for[name]}" for name in sorted(blocked)]
-            models = tuple(sorted({model for series, model, _ in pairs if series not in blocked}))
-            wanted += [
-                Request("train", window.start, window.start, group, window.data, version, models)
-                for group in groups(rules.series, sorted(names - blocked))
-            ]
-    decision = _request(rules, wanted, attempts, now, missing=True)
-    if not decision.requests:
-        decision.reason = "; ".join(part for part in [decision.reason, *waits] if part) or "every window has its models"
-    return decision
-
-
-def training_underway(
-    rules: Rules, windows: Sequence[WindowState], attempts: Sequence[Attempt], now: dt.datetime
-) -> str:
-    """Why the models of these windows are worth waiting for; empty where none is on its way."""
-    if any(attempt.step == "train" and attempt.status == "open" for attempt in attempts):
-        return "training is running"
-    found = decide_training(rules, windows, attempts, now)
-    if found.requests:
-        spans = ", ".join(f"{request.first} {'+'.join(request.series)}" for request, _ in found.requests)
-        return f"windows to be trained: {spans}"
-    return found.reason if "tried again" in found.reason else ""

@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from forecast_platform.automation.daily import DayState, Pair, Pending, Rules, SeriesState, WindowState
+from forecast_platform.automation.daily import DayState, Pair, Pending, Rules, SeriesState
 from forecast_platform.automation.requests import short_hash
 from forecast_platform.automation.revisions import Revisions
+from forecast_platform.automation.training import WindowState
 from forecast_platform.automation.watch import Look, look, signature
 from forecast_platform.settings import Settings
 
@@ -204,33 +205,37 @@ class Observer:
                 found[day] = pairs
         return found
 
-    def hopeless(self, days: Iterable[dt.date], windows: Iterable[WindowState]) -> dict[dt.date, str]:
-        """Dates that no run can forecast now, with the reason: their data are too old, or their window is untrained."""
-        import numpy as np
-
-        blocked = {window.start: reason for window in windows for reason in window.waits_for.values()}
-        found: dict[dt.date, str] = {}
-        limit = self.settings.max_staleness_days
+    def hopeless(self, days: Iterable[dt.date], windows: Iterable[WindowState]) -> dict[dt.date, dict[str, str]]:
+        """Dates and series that no run can forecast now, with the reason: data too old, or a window untrained."""
+        waiting = {window.start: window.waits_for for window in windows}
+        found: dict[dt.date, dict[str, str]] = {}
         for day in days:
             start = self.platform.window_start(day)
-            reasons = [f"no model for window {start}: {blocked[start]}"] if start in blocked else []
-            for name in self.settings.series_names:
-                table, due = self.table(name), self.due(name, day)
-                if table is None:
-                    reasons.append(f"unified_data has no rows of {name}")
-                    continue
-                known = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
-                if len(known) == 0:
-                    reasons.append(f"data of {name} begin on {table.dates[0]}")
-                elif (due - known[-1].item()).days > limit:
-                    # Without the number of days, which would make each date's reason one of its own.
-                    reasons.append(
-                        f"data of {name} end on {known[-1]}, more than the {limit} days before the session due that "
-                        "max_staleness_days allows"
-                    )
+            waits = waiting.get(start, {})
+            untrained = {name: f"no model for window {start}: {reason}" for name, reason in waits.items()}
+            old = {name: self._too_old(name, day) for name in self.settings.series_names}
+            reasons = {**untrained, **{name: reason for name, reason in old.items() if reason}}
             if reasons:
-                found[day] = "; ".join(reasons)
+                found[day] = reasons
         return found
+
+    def _too_old(self, name: str, day: dt.date) -> str:
+        """Why the data of a series allow no forecast of `day`; empty where they do."""
+        import numpy as np
+
+        table, due, limit = self.table(name), self.due(name, day), self.settings.max_staleness_days
+        if table is None:
+            return f"unified_data has no rows of {name}"
+        known = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
+        if len(known) == 0:
+            return f"data of {name} begin on {table.dates[0]}"
+        if (due - known[-1].item()).days <= limit:
+            return ""
+        # Without the number of days, which would make each date's reason one of its own.
+        return (
+            f"data of {name} end on {known[-1]}, more than the {limit} days before the session due that "
+            "max_staleness_days allows"
+        )
 
     def windows(self, today: dt.date) -> list[WindowState]:
         """The newest windows up to `today` that lack a model."""

@@ -16,9 +16,10 @@ from dagster import (
 )
 
 from forecast_platform import jobs
-from forecast_platform.automation.daily import Decision, decide_ingest, decide_training
+from forecast_platform.automation.daily import Decision, decide_ingest
 from forecast_platform.automation.observe import Observer, rules_of
 from forecast_platform.automation.requests import attempts_of, run_request
+from forecast_platform.automation.training import decide_training
 from forecast_platform.forecasting.windows import FREQUENCIES
 from forecast_platform.settings import Settings
 

@@ -20,12 +20,13 @@ from dagster import (
 
 from forecast_platform import jobs
 from forecast_platform.automation import detect, revisions
-from forecast_platform.automation.daily import decide, decide_ingest, decide_training, training_underway
+from forecast_platform.automation.daily import decide, decide_ingest
 from forecast_platform.automation.notifiers import LogNotifier, notifiers_of
 from forecast_platform.automation.observe import Observer, rules_of
 from forecast_platform.automation.problems import AlertBook, Problem
 from forecast_platform.automation.requests import attempts_of, run_request
 from forecast_platform.automation.schedules import answer, crons
+from forecast_platform.automation.training import decide_training, training_underway
 from forecast_platform.automation.watch import Cursor, look, signature
 from forecast_platform.settings import Settings, SettingsError
 

@@ -14,13 +14,11 @@ from forecast_platform.automation.daily import (
     Pending,
     Rules,
     SeriesState,
-    WindowState,
     decide,
     decide_ingest,
-    decide_training,
-    training_underway,
 )
 from forecast_platform.automation.requests import Attempt, Request
+from forecast_platform.automation.training import WindowState, decide_training, training_underway
 
 ZONE = ZoneInfo("America/Los_Angeles")
 DAY = dt.timedelta(days=1)
@@ -146,7 +144,7 @@ def test_after_the_deadline_the_forecast_is_made_from_the_data_there_are_and_peo
 
 def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() -> None:
     reason = "data of Coffee end on 2021-03-01, 7 days before the session due; at most 5 are allowed"
-    old = state(series=late(days=7), hopeless={TUESDAY: reason})
+    old = state(series=late(days=7), hopeless={TUESDAY: {"Coffee": reason}})
     now = at(TUESDAY, 11)
     [request] = requests(decide(RULES, old, [], now))
     failed = attempt(request, "failure", now)
@@ -248,8 +246,20 @@ def test_missing_days_whose_data_are_there_are_caught_up_while_today_waits() -> 
 
 def test_missing_days_without_data_wait_for_them() -> None:
     missing = {TUESDAY - DAY: EVERYTHING, TUESDAY: EVERYTHING}
-    found = decide(RULES, state(missing=missing, hopeless={TUESDAY - DAY: "too old"}), [], at(TUESDAY, 8))
+    found = decide(
+        RULES, state(missing=missing, hopeless={TUESDAY - DAY: dict.fromkeys(SERIES, "too old")}), [], at(TUESDAY, 8)
+    )
     assert steps(found) == [("forecast", TUESDAY, TUESDAY, SERIES)]
+
+
+def test_a_series_without_data_keeps_no_other_from_being_caught_up() -> None:
+    missing = {TUESDAY - 2 * DAY: EVERYTHING, TUESDAY - DAY: EVERYTHING, TUESDAY: EVERYTHING}
+    old = {day: {"Coffee": "too old"} for day in missing}
+    found = decide(RULES, state(series=late(days=9), missing=missing, hopeless=old), [], at(TUESDAY, 11))
+    assert [one for one in steps(found) if one[2] < TUESDAY] == [
+        ("forecast", TUESDAY - 2 * DAY, TUESDAY - DAY, ("Sugar",))
+    ]
+    assert [(one.series, one.last) for one in requests(found)][-1] == (SERIES, TUESDAY)
 
 
 def test_a_champion_of_another_version_is_forecast_with_its_own_models() -> None:
