@@ -146,7 +146,8 @@ def maintain(settings: Settings, options: argparse.Namespace) -> bool:
             # As in the job, a part that fails keeps no other from running.
             except Exception as error:  # noqa: BLE001
                 failed.append(name)
-                print(f"{name}: FAILED: {error}; the next run goes on from here", file=sys.stderr, flush=True)
+                told = f"{type(error).__name__}: {error}"
+                print(f"{name}: FAILED: {told}; the next run goes on from here", file=sys.stderr, flush=True)
             else:
                 print(f"{name}: done in {time.perf_counter() - started:.1f} s", flush=True)
     return not failed
