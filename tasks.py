@@ -81,7 +81,7 @@ def test(rest: Sequence[str]) -> int:
 
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, two files at a time: they start servers, and wait for them more than they compute"""
-    shared = ["-n", "2", "--dist", "loadscope"]
+    shared = ["-n", "2", "--dist", "loadfile"]
     code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow and not year", *shared, *rest], threads=1)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")

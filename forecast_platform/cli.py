@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    quickstart = commands.add_parser("quickstart", help="ingest, train, forecast a recent year, evaluate, report")
+    quickstart = commands.add_parser("quickstart", help="ingest, train, forecast recent windows, evaluate, report")
     quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: five quick ones)")
     quickstart.set_defaults(command=_quickstart)
 

@@ -161,7 +161,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
-    """Ingest, train, forecast a recent year, evaluate, report; says where to look."""
+    """Ingest, train, forecast recent windows, evaluate, report; says where to look."""
     started = time.perf_counter()
     operations = Operations(settings, say, settings.model_version)
     operations.begin()

@@ -186,7 +186,7 @@ def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: d
     reasons = [waiting] if waiting else []
     for version in state.versions:
         with_today = not waiting and not _finished_for_today(rules, state, version, attempts)
-        for wanted, most in _wanted(rules, state, version, with_today):
+        for wanted, most in _wanted(rules, state, version, attempts, with_today):
             part = judged(rules, wanted, attempts, now, most, missing=True)
             decision.requests += part.requests
             reasons += [part.reason] if part.reason else []
@@ -199,7 +199,9 @@ def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: d
     return score
 
 
-def _wanted(rules: Rules, state: DayState, version: str, with_today: bool) -> Iterator[tuple[list[Request], int]]:
+def _wanted(
+    rules: Rules, state: DayState, version: str, attempts: Sequence[Attempt], with_today: bool
+) -> Iterator[tuple[list[Request], int]]:
     """Forecasts to request of a version, and how often they may be tried (0: as the rules say).
 
     A date and series whose data are too old was tried on its own day; until newer data come, a run could only fail
@@ -215,7 +217,11 @@ def _wanted(rules: Rules, state: DayState, version: str, with_today: bool) -> It
     for blocked, days in sorted(dates.items(), key=lambda item: min(item[1])):
         yield [one for span in ranges(days) for one in _forecast_requests(rules, state, version, *span, blocked)], 0
     if with_today and today in state.hopeless:
-        yield _forecast_requests(rules, state, version, today, today), 1
+        everything = _forecast_requests(rules, state, version, today, today)
+        yield everything, 1
+        if any(attempt.covers(everything[0]) and attempt.status != "open" for attempt in attempts):
+            # It has said what is wrong with the one; the others may have failed for what passes.
+            yield _forecast_requests(rules, state, version, today, today, frozenset(state.hopeless[today])), 0
 
 
 def _finished_for_today(rules: Rules, state: DayState, version: str, attempts: Sequence[Attempt]) -> bool:
@@ -229,9 +235,10 @@ def _finished_for_today(rules: Rules, state: DayState, version: str, attempts: S
 def _forecast_requests(
     rules: Rules, state: DayState, version: str, first: dt.date, last: dt.date, blocked: Set[str] = frozenset()
 ) -> list[Request]:
-    """The range first..last: all models and series where it holds today, else those that something is missing of."""
+    """The range first..last: all models and series where it holds today, else those that something is missing of; in
+    either case without `blocked` series."""
     data, actuals = state.data, version == state.versions[0]
-    if first <= state.today <= last:
+    if first <= state.today <= last and not blocked:
         models = state.models_of.get(version, ())
         return [Request("forecast", first, last, rules.series, data, version, models, actuals)]
     pairs = {pair for day, found in state.missing.items() if first <= day <= last for pair in found}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.automation.causes import explain
 from forecast_platform.automation.problems import Problem
 from forecast_platform.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
+from forecast_platform.checks.findings import Finding
 from forecast_platform.checks.report import failing, newest_evaluation
 from forecast_platform.pipeline.platform import VERSION_TAG
 from forecast_platform.settings import Settings
@@ -206,40 +207,37 @@ def last_due(cron: str, zone: str, before: dt.datetime) -> float:
 def check_problems(
     instance: DagsterInstance, keys: Iterable[AssetCheckKey], covered: Set[str] | None = None
 ) -> list[Problem]:
-    """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since.
+    """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since:
+    a problem each.
 
     covered: the subjects that the daily run makes; of others nothing is told. A check that broke is a failed run.
     """
-    # One query for all: only those that are not good are looked at by themselves.
-    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
-    found = [_check_problem(instance, key, covered) for key, one in newest.items() if one.status.value != "SUCCEEDED"]
-    return [problem for problem in found if problem is not None]
+    return [problem for key in keys for problem in _check_problems(instance, key, covered)]
 
 
-def _check_problem(instance: DagsterInstance, key: AssetCheckKey, covered: Set[str] | None) -> Problem | None:
-    """What is open of one check by its newest evaluation; None where nothing is."""
-    from dagster import AssetCheckSeverity
-
+def _check_problems(instance: DagsterInstance, key: AssetCheckKey, covered: Set[str] | None) -> Iterator[Problem]:
+    """What is open of one check by its newest evaluation."""
     newest = newest_evaluation(instance, key)
     if newest is None or newest[0].passed:
-        return None
+        return
     evaluation, at = newest
-    findings = failing(evaluation)
-    told = [one for one in findings if covered is None or one.subject in covered]
-    if findings and not told:
-        return None
     name = f"{key.asset_key.to_user_string()}: {key.name}"
-    text = "\n".join(dict.fromkeys(one.text for one in told)) or evaluation.description or "no description"
-    severe = any(one.severity == "error" for one in told) if told else evaluation.severity != AssetCheckSeverity.WARN
-    return Problem(
-        key=f"check/{name}",
-        what=f"check failed: {name}\n{text[:1500]}",
-        since=_utc(at),
-        affected=", ".join(dict.fromkeys(one.subject for one in told)) or key.asset_key.to_user_string(),
-        cause="see the check's description above",
-        mend="do what the description says; the check's metadata has the details",
-        severity="error" if severe else "warning",
-    )
+    by_subject: dict[str, list[Finding]] = {}
+    for finding in failing(evaluation):
+        by_subject.setdefault(finding.subject, []).append(finding)
+    for subject, findings in by_subject.items():
+        if covered is None or subject in covered:
+            severe = any(one.severity == "error" for one in findings)
+            text = "\n".join(dict.fromkeys(one.text for one in findings))
+            yield Problem(
+                key=f"check/{name}/{subject}",
+                what=f"check failed: {name}\n{text[:1500]}",
+                since=_utc(at),
+                affected=subject,
+                cause="see the check's description above",
+                mend="do what the description says; the check's metadata has the details",
+                severity="error" if severe else "warning",
+            )
 
 
 def _utc(timestamp: float) -> str:

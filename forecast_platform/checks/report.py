@@ -32,6 +32,9 @@ EARLIER = "Found by earlier runs, of what this one was not about:"
 OWN = "this_run_passed"
 """Metadata of a check that failed for what earlier runs had found: whether this run's own findings are good."""
 
+_RECENT = 25
+"""Evaluations among which the newest is looked for: more runs than can be queued at a time."""
+
 _FAILING = "failing"
 """Metadata of a failed check: what is wrong, for the next evaluation to know."""
 
@@ -103,15 +106,19 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
 
 
 def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[AssetCheckEvaluation, float] | None:
-    """The newest evaluation of a check that has ended, with its time as a timestamp."""
+    """The newest evaluation of a check that has ended, with its time as a timestamp.
+
+    Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others.
+    """
     ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended):
+    found: list[tuple[AssetCheckEvaluation, float]] = []
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=_RECENT, status=ended):
         event = record.event.dagster_event if record.event is not None else None
         evaluation = event.event_specific_data if event is not None else None
         # A check that broke has failed too, and has none.
-        if isinstance(evaluation, AssetCheckEvaluation):
-            return evaluation, record.create_timestamp
-    return None
+        if record.event is not None and isinstance(evaluation, AssetCheckEvaluation):
+            found.append((evaluation, record.event.timestamp))
+    return max(found, key=lambda item: item[1], default=None)
 
 
 def failing(evaluation: AssetCheckEvaluation) -> list[Finding]:

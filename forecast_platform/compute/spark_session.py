@@ -230,6 +230,7 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
             return _settled(session, settings)
         except Exception as error:  # noqa: BLE001 - a new session tells whether it is the server
             log.warning("the session on %s is lost, a new one is made: %s", _public(address), _reason(error))
+            session.client.close()  # so that what keeps it, such as the warehouse, sees that it has ended
     from pyspark.sql import SparkSession
 
     # getOrCreate would return the process's session on another server, where there is one.
@@ -318,6 +319,8 @@ def _keeping_interrupts() -> Iterator[None]:
     """Put the handler of SIGINT back: sail's ends the server before its work could be cancelled, and the JVM session's
     raises KeyboardInterrupt where Dagster waits for its own, and would record a failure."""
     handler = signal.getsignal(signal.SIGINT)
-    yield
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)

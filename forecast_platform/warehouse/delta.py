@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import random
 import shutil
 import time
@@ -91,7 +92,9 @@ class DeltaWarehouse:
             )
             return dataset.to_table(columns=names, filter=expression(where))
         except (OSError, pa.ArrowInvalid) as error:
-            if not isinstance(error, OSError) and "Parquet" not in str(error):
+            # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
+            of_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+            if of_system or (not isinstance(error, OSError) and "Parquet" not in str(error)):
                 raise
             raise _damaged(table, error) from error
 

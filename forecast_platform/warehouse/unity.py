@@ -261,14 +261,17 @@ class UnityWarehouse:
 
     def _with_a_session(self, call: Callable[[], Any]) -> Any:
         """What `call` returns, with a new session where the server has forgotten ours. Every write begins by a read."""
+        session = self.session
         try:
             return call()
         except Exception as error:
             if not is_session_lost(error):
                 raise
             with self._lock:
-                self._session.client.close()  # so that whoever else keeps it sees that it has ended
-                self._session = None
+                # Threads lose it together: the first replaces it, the others take what it made.
+                if self._session is session:
+                    session.client.close()  # so that whoever else keeps it sees that it has ended
+                    self._session = None
             return call()
 
     @contextmanager

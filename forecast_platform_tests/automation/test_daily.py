@@ -148,6 +148,8 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     now = at(TUESDAY, 11)
     [request] = requests(decide(RULES, old, [], now))
     failed = attempt(request, "failure", now)
+    # Sugar's were made by that run.
+    old = replace(old, missing={TUESDAY: frozenset(pair for pair in EVERYTHING if pair[0] == "Coffee")})
     found = decide(RULES, old, [failed], now + dt.timedelta(hours=1))
     assert "forecast" not in {request.step for request in requests(found)}
     by_key = {problem.key: problem for problem in found.problems}
@@ -260,6 +262,20 @@ def test_a_series_without_data_keeps_no_other_from_being_caught_up() -> None:
         ("forecast", TUESDAY - 2 * DAY, TUESDAY - DAY, ("Sugar",))
     ]
     assert [(one.series, one.last) for one in requests(found)][-1] == (SERIES, TUESDAY)
+
+
+def test_beside_a_series_without_data_the_others_of_today_are_tried_as_often_as_ever() -> None:
+    old = state(series=late(days=9), hopeless={TUESDAY: {"Coffee": "too old"}})
+    now = at(TUESDAY, 11)
+    [request] = requests(decide(RULES, old, [], now))
+    assert request.series == SERIES
+    runs = [attempt(request, "failure", now)]
+    for tried in (1, 2):
+        now += dt.timedelta(minutes=45)
+        found = decide(RULES, old, runs, now).requests
+        assert [(one.series, one.last, number) for one, number in found] == [(("Sugar",), TUESDAY, tried)]
+        runs.append(attempt(found[0][0], "failure", now))
+    assert "forecast" not in {one.step for one in requests(decide(RULES, old, runs, now + dt.timedelta(hours=3)))}
 
 
 def test_a_champion_of_another_version_is_forecast_with_its_own_models() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,18 @@ import pytest
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckKey,
-    AssetCheckSeverity,
+    AssetCheckResult,
+    AssetCheckSpec,
     AssetKey,
     DagsterInstance,
     DagsterRunStatus,
+    Definitions,
+    MaterializeResult,
+    asset,
+    in_process_executor,
 )
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from forecast_platform.automation.detect import check_problems, run_problems
 from forecast_platform.automation.requests import Request as Wanted
@@ -61,25 +69,28 @@ def test_a_failed_run_is_over_with_a_good_one_of_its_version_series_and_model(
     assert [problem.affected for problem in found] == ([] if over else [job])
 
 
-def test_a_failed_check_is_told_with_its_severity_until_it_passes() -> None:
-    def evaluation(passed: bool) -> AssetCheckEvaluation:
-        return AssetCheckEvaluation(
-            asset_key=AssetKey("unified_data"),
-            check_name="stale_source",
-            passed=passed,
-            severity=AssetCheckSeverity.WARN,
-            description="Coffee has no new close since 2021-03-01: look at the feed",
-        )
+def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first() -> None:
+    answers = [True, False]
+    key = AssetCheckKey(AssetKey("unified_data"), "stale_source")
 
-    keys = [evaluation(True).asset_check_key]
+    @asset(name="unified_data", check_specs=[AssetCheckSpec("stale_source", asset="unified_data")])
+    def unified_data() -> Iterator[MaterializeResult | AssetCheckResult]:
+        yield MaterializeResult()
+        rule = Finding("Coffee") if answers.pop(0) else Finding("Coffee", "no new close", "look at the feed", "warning")
+        yield result(key, [rule])
+
+    job = Definitions(assets=[unified_data], executor=in_process_executor).resolve_implicit_global_asset_job_def()
     with DagsterInstance.ephemeral() as instance:
-        instance.report_runless_asset_event(evaluation(False))
-        [problem] = check_problems(instance, keys)
-        assert problem.severity == "warning"
+        slow, quick = (instance.create_run_for_job(job) for _ in range(2))
+        for run in (quick, slow):
+            assert execute_run(InMemoryJob(job), run, instance).success
+        [problem] = check_problems(instance, [key])
+        assert (problem.affected, problem.severity) == ("Coffee", "warning")
         assert "unified_data: stale_source" in problem.what
         assert "look at the feed" in problem.what
-        instance.report_runless_asset_event(evaluation(True))
-        assert check_problems(instance, keys) == []
+        answers.append(True)
+        execute_run(InMemoryJob(job), instance.create_run_for_job(job), instance)
+        assert check_problems(instance, [key]) == []
 
 
 def _evaluated(instance: DagsterInstance, asked: Request, *findings: Finding) -> None:
@@ -104,10 +115,10 @@ def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes
     with DagsterInstance.ephemeral() as instance:
         _evaluated(instance, runs["v1.0"], wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
         _evaluated(instance, runs["v2.0"], new.good(), beta.bad("paths begin elsewhere", "make them again"))
-        [problem] = check_problems(instance, [KEY])
-        assert problem.affected == "Beta naive v2.0, Alpha naive v1.0"
-        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in problem.what
-        assert problem.severity == "error"
+        found = {problem.affected: problem for problem in check_problems(instance, [KEY])}
+        assert {name: one.severity for name, one in found.items()} == {str(beta): "error", str(old): "warning"}
+        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in found[str(old)].what
+        assert len({one.key for one in found.values()}) == 2, "each is told by itself"
         _evaluated(instance, runs["v2.0"], new.good(), beta.good())
         [problem] = check_problems(instance, [KEY])
         assert (problem.affected, problem.severity) == ("Alpha naive v1.0", "warning")

@@ -79,6 +79,4 @@ def test_a_lost_session_is_made_anew_and_the_warehouse_goes_on(lakehouse: Lakeho
     first.client._channel.close()
     second = session_for(settings)
     assert second is not first
-    # The session knows: so does what holds it.
-    first.client.close()
     assert warehouse.rows(FORECAST_METADATA) == 1
