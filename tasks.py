@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -81,6 +82,8 @@ def test(rest: Sequence[str]) -> int:
 
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, two files at a time: they start servers, and wait for them more than they compute"""
+    # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shared = ["-n", "2", "--dist", "loadfile"]
     code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow and not year", *shared, *rest], threads=1)
     if code == NO_TESTS:
