@@ -330,24 +330,19 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
     """One problem a version: dates without a forecast after their deadline."""
     for version in state.versions:
         late = {
-            day: sorted({f"{series}/{model}" for series, model, owner in pairs if owner == version})
+            day: {(series, model) for series, model, owner in pairs if owner == version}
             for day, pairs in state.missing.items()
             if now >= rules.deadline(day)
         }
-        late = {day: names for day, names in late.items() if names}
+        late = {day: found for day, found in late.items() if found}
         if not late:
             continue
-        names = sorted({name for found in late.values() for name in found})
-        reasons = sorted(
-            {
-                reason
-                for day, found in late.items()
-                for series, reason in state.hopeless.get(day, {}).items()
-                if any(name.startswith(f"{series}/") for name in found)
-            }
-        )
+        everything = set[tuple[str, str]]().union(*late.values())
+        names = sorted(f"{series}/{model}" for series, model in everything)
+        found = ((state.hopeless.get(day, {}), {series for series, _ in pairs}) for day, pairs in late.items())
+        reasons = sorted({why[series] for why, lacking in found for series in lacking & why.keys()})
         first, last = min(late), max(late)
-        models = " ".join(sorted({name.partition("/")[2] for name in names}))
+        models = " ".join(sorted({model for _, model in everything}))
         tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
         yield Problem(
             key=_missing_key(version),

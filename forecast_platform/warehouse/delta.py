@@ -91,10 +91,13 @@ class DeltaWarehouse:
                 partition_base_dir=str(self.path(table)),
             )
             return dataset.to_table(columns=names, filter=expression(where))
-        except (OSError, pa.ArrowInvalid) as error:
+        except OSError as error:
             # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
-            of_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
-            if of_system or (not isinstance(error, OSError) and "Parquet" not in str(error)):
+            if error.errno not in (None, errno.ENOENT):
+                raise
+            raise _damaged(table, error) from error
+        except pa.ArrowInvalid as error:
+            if "Parquet" not in str(error):
                 raise
             raise _damaged(table, error) from error
 
