@@ -127,9 +127,6 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
         serverless=options.serverless,
         cluster_id=options.cluster,
     )
-    placed = options.cluster or settings.databricks.existing_cluster_id
-    if placed and not options.serverless and (settings.databricks.secrets or settings.databricks.environment):
-        _say(f"databricks.secrets and databricks.environment are not set on cluster {placed}: set them there")
     done = submit(connection, deployment(connection), request, Ledger(_folder(settings) / "submitted.json"))
     _say(f"run {done.run_id} " + ("submitted" if done.started else "is the same request and still going on: attached"))
     if options.no_wait:

@@ -21,6 +21,8 @@ dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configure
 dbutils.widgets.dropdown("train", "false", ["false", "true"], "train windows that have no model first")
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "spark", "compute: spark, or local for the driver alone")
+dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, comma-separated")
+dbutils.widgets.text("environment", "", "variables, as JSON")
 
 # COMMAND ----------
 
@@ -36,6 +38,8 @@ names = [
     "train",
     "overwrite",
     "compute",
+    "secrets",
+    "environment",
 ]
 report = run("backfill", {name: dbutils.widgets.get(name) for name in names})
 

@@ -21,12 +21,25 @@ dbutils.widgets.text("end_date", "", "last date (empty: today)")
 dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configured one)")
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
+dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, comma-separated")
+dbutils.widgets.text("environment", "", "variables, as JSON")
 
 # COMMAND ----------
 
 from forecast_platform.compute.databricks.entry import run
 
-names = ["config", "commodity", "models", "start_date", "end_date", "model_version_tag", "overwrite", "compute"]
+names = [
+    "config",
+    "commodity",
+    "models",
+    "start_date",
+    "end_date",
+    "model_version_tag",
+    "overwrite",
+    "compute",
+    "secrets",
+    "environment",
+]
 report = run("train", {name: dbutils.widgets.get(name) for name in names})
 
 # COMMAND ----------

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
+from forecast_platform.hiding import hide
 from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
@@ -132,7 +133,7 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
     there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
     kept = set(there["forecast_date"].to_pylist())
     rows = [
-        {"forecast_date": day, "model_success": False, "error": reason}
+        {"forecast_date": day, "model_success": False, "error": hide(reason)}
         for day, reason in sorted(failed.items())
         if day not in kept
     ]

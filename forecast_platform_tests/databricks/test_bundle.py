@@ -15,7 +15,7 @@ import yaml
 
 from forecast_platform.automation.schedules import DAILY, TRAINING, crons
 from forecast_platform.compute.databricks.deploy import NOTEBOOKS
-from forecast_platform.compute.databricks.entry import PARAMETERS
+from forecast_platform.compute.databricks.entry import OF_THE_PROCESS, PARAMETERS
 from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
 from forecast_platform.settings import build
 from forecast_platform.settings_databricks import RUNTIME, DatabricksOptions
@@ -43,7 +43,8 @@ def test_the_schedules_are_dagster_s_own(bundle: dict[str, Any]) -> None:
     for name, job in ((TRAINING, jobs["train_models"]), (DAILY, jobs["daily_inference"])):
         seconds, *fields = job["schedule"]["quartz_cron_expression"].replace("?", "*").split()
         assert seconds == "0"
-        assert (" ".join(fields), job["schedule"]["timezone_id"]) == ours[name]
+        assert job["schedule"]["timezone_id"] == "${var.timezone}"
+        assert (" ".join(fields), bundle["variables"]["timezone"]["default"]) == ours[name]
 
 
 def test_production_is_deployed_to_a_folder_of_its_own(bundle: dict[str, Any]) -> None:
@@ -77,7 +78,9 @@ def test_the_bundle_makes_the_schemas_the_volumes_and_the_tables(bundle: dict[st
     )
     assert entry
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"warehouse": str(tmp_path / "warehouse")}))
-    arguments = {**wheel["named_parameters"], "config": str(tmp_path / "settings.yaml")}
+    defaults = {f"${{var.{name}}}": about.get("default", "") for name, about in bundle["variables"].items()}
+    arguments = {name: defaults.get(text, text) for name, text in wheel["named_parameters"].items()}
+    arguments["config"] = str(tmp_path / "settings.yaml")
     command = [sys.executable, "-m", entry[1]]
     done = subprocess.run(
         [*command, *(f"--{name}={value}" for name, value in arguments.items())], capture_output=True, text=True
@@ -107,5 +110,6 @@ def test_a_notebook_holds_parameters_and_one_call_and_no_logic(name: str) -> Non
         and ast.unparse(node.value.func).startswith("dbutils.widgets.")
         and isinstance(node.value.args[0], ast.Constant)
     ]
-    assert set(widgets) <= set(PARAMETERS)
+    assert set(widgets) <= {*PARAMETERS, *OF_THE_PROCESS}
+    assert set(OF_THE_PROCESS) <= set(widgets)
     assert {"config", "commodity", "models", "start_date"} <= set(widgets)

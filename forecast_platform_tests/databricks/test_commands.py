@@ -280,11 +280,21 @@ def test_an_existing_cluster_and_secrets_reach_the_run(
     [run] = deployed.jobs.runs.values()
     assert "hidden-value" not in json.dumps(run.body)
     cluster = client.clusters.create(spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1)
-    notebook(deployed, "backfill_spark", "pass")
     cluster_id = cluster.bind()["cluster_id"]
-    code, text = shell("submit", "backfill", "--cluster", cluster_id)
-    assert code == 0
-    assert f"are not set on cluster {cluster_id}" in text
+    told = ("submit", "backfill", "--cluster", cluster_id, "--start-date", "1600-01-01")
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT", '{"FORECAST_PLATFORM_TIMEZONE": "Nowhere/At-all"}')
+    assert shell("deploy")[0] == 0, "the notebooks as they are"
+    code, text = shell(*told)
+    assert code == 1
+    assert "Nowhere/At-all" in text, "the environment reaches a cluster that is there already"
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__SECRETS", '{"FORECAST_PLATFORM_TIMEZONE": "keys/feed"}')
+    monkeypatch.delenv("FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT")
+    code, text = shell(*told)
+    assert code == 1
+    assert "'***'" in text, text
+    assert "hidden-value" not in text
+    run = list(deployed.jobs.runs.values())[-1]
+    assert "hidden-value" not in str(run.tasks[0].output), "nor does the workspace show it"
 
 
 def test_cancel_ends_a_watched_run_with_exit_code_one(deployed: Workspace, shell: Shell) -> None:

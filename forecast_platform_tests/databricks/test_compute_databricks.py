@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import json
 import os
 import shutil
 import signal
@@ -331,3 +333,34 @@ def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shi
         assert not running.statuses("trained_models/naive")["materialized"]
     finally:
         running.stop()
+
+
+def shown_by(workspace: Workspace) -> str:
+    """All that the step left on the cluster's side: printed, raised, and its events, unpacked."""
+    staged = workspace.root / "dbfs" / "dagster_staging"
+    files = [path for path in staged.rglob("*") if path.is_file() and path.suffix != ".zip"]
+    content = [path.read_bytes() for path in files]
+    content += [gzip.decompress(text) for text in content if text.startswith(b"\x1f\x8b")]
+    tasks = [str(task.output) for run in workspace.jobs.runs.values() for task in run.tasks]
+    return "\n".join([*(text.decode(errors="replace") for text in content), *tasks])
+
+
+@needs_sail
+@pytest.mark.parametrize("name", ["TIMEZONE", "MLFLOW_TRACKING_URI"])
+def test_a_secret_that_the_remote_code_shows_leaves_the_cluster_nowhere(shipping: Shipping, name: str) -> None:
+    # One stops the step before it begins; the other is quoted in a note of a step that succeeds.
+    hidden = 'sqlite:////dev/null/Pa55-"word"-of-a-store'
+    client = shipping.workspace.client()
+    client.secrets.create_scope("keys")
+    client.secrets.put_secret("keys", "store", string_value=hidden)
+    shipping.variables["FORECAST_PLATFORM_DATABRICKS__SECRETS"] = json.dumps(
+        {f"FORECAST_PLATFORM_{name}": "keys/store"}
+    )
+    window = ("--start-date", str(WINDOW), "--end-date", str(WINDOW), "--model-version-tag", "v2")
+    code, told = shipping.run("train", "--commodity", "Alpha", "--models", "naive", *window)
+    with shipping.instance() as instance:
+        events = told_by_runs(instance)
+    for text in (told, events, shown_by(shipping.workspace)):
+        assert "Pa55" not in text
+    assert "***" in events, (code, told)
+    assert not files_with(shipping.root, "Pa55")

@@ -17,7 +17,7 @@ from io import StringIO
 from typing import IO, Any
 
 from forecast_platform import __version__
-from forecast_platform.compute.databricks.variables import Hide
+from forecast_platform.hiding import hide
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, ranges_text
 from forecast_platform.progress import reporter
@@ -79,7 +79,7 @@ def reply_of(outcome: Outcome) -> dict[str, Any]:
     return {"failed": failed, "notes": outcome.notes, "seconds": outcome.seconds}
 
 
-def run(action: str, parameters: Mapping[str, str], hide: Hide) -> str:
+def run(action: str, parameters: Mapping[str, str]) -> str:
     """Do one chunk with the settings of this cluster; returns what became of it as JSON.
 
     Raises ParameterError before anything is done, TaskFailedError where keys failed.
@@ -89,7 +89,7 @@ def run(action: str, parameters: Mapping[str, str], hide: Hide) -> str:
     given = dict(parameters)
     text = given.pop("chunk", None)
     bootstrap = {PIPES[name]: given.pop(name) for name in PIPES if name in given}
-    with _reporting(bootstrap, hide) as pipes:
+    with _reporting(bootstrap) as pipes:
         wanted = pipes.get_extra("chunk") if pipes else json.loads(text or "{}")
         if not wanted or wanted.get("action") != action:
             raise entry.ParameterError(f"chunk = {wanted}: a {action} is wanted, as JSON or in the extras of Pipes")
@@ -156,7 +156,7 @@ class _ToDagster(logging.Handler):
 
 
 @contextmanager
-def _reporting(bootstrap: Mapping[str, str], hide: Hide) -> Iterator[Any]:
+def _reporting(bootstrap: Mapping[str, str]) -> Iterator[Any]:
     """The Pipes context of the step that submitted this run; None where there is none."""
     if not bootstrap:
         yield None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from forecast_platform.hiding import HIDDEN, hidden_in
 from forecast_platform.settings_databricks import DatabricksOptions
 
 if TYPE_CHECKING:
@@ -70,16 +71,12 @@ class Connection:
         for name in ("token", "client_secret", "azure_client_secret", "password"):
             value = getattr(config, name, None)
             if value:
-                text = text.replace(str(value), "***")
-        return _SHAPES.sub("***", text)
+                text = text.replace(str(value), HIDDEN)
+        return _SHAPES.sub(HIDDEN, text)
 
     def redacted(self, value: Any) -> Any:
-        """A value of JSON without secrets, text by text: in one text a secret's end and a quote may look alike."""
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, dict):
-            return {name: self.redacted(inner) for name, inner in value.items()}
-        return [self.redacted(inner) for inner in value] if isinstance(value, list) else value
+        """A value of JSON without what `redact` takes out of texts."""
+        return hidden_in(value, self.redact)
 
     def call(self, what: str, function: Callable[[], T]) -> T:
         """Make a call that may be repeated (a read, an overwrite, a submission with an idempotency token).

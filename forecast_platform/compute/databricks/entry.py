@@ -10,14 +10,13 @@ import datetime as dt
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
-from forecast_platform.compute.databricks.variables import Hide, provide
+from forecast_platform.compute.databricks.variables import provide
+from forecast_platform.hiding import hidden
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.results import Outcome, failures_text
@@ -38,7 +37,9 @@ PARAMETERS = (
 )
 """Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
 `start_date` may be the word `first`, for the first date of the settings."""
-_OF_MAIN = ("action", "secrets", "environment")
+OF_THE_PROCESS = ("secrets", "environment")
+"""Parameters that set this process's variables where the cluster has none of ours."""
+_OF_MAIN = ("action", *OF_THE_PROCESS)
 """Parameters of the wheel's entry point itself."""
 
 
@@ -74,8 +75,10 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
     Raises ParameterError before anything is done, TaskFailedError after everything that can be done is.
     """
-    with _hidden(Hide()):
-        return _run(action, parameters)
+    given = dict(parameters)
+    provide({name: given.pop(name) for name in OF_THE_PROCESS if name in given})
+    with hidden():
+        return _run(action, given)
 
 
 def _run(action: str, parameters: Mapping[str, str]) -> str:
@@ -232,30 +235,16 @@ def main() -> None:
         if not argument.startswith("--") or not equals:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
-    names = provide(parameters)
+    provide(parameters)
     action, given = parameters.get("action", ""), {k: v for k, v in parameters.items() if k not in _OF_MAIN}
-    hide = Hide(names)
-    with _hidden(hide):
-        said = _do(action, given, hide)
-    sys.stdout.write(said + "\n")
+    with hidden():
+        sys.stdout.write(_do(action, given) + "\n")
 
 
-@contextmanager
-def _hidden(hide: Hide) -> Iterator[None]:
-    """No secret in an error: the workspace keeps a task's error and shows it to whoever may see the run."""
-    try:
-        yield
-    except Exception as error:
-        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        if hide(trace) == trace:
-            raise
-        raise TaskFailedError(hide(trace)) from None
-
-
-def _do(action: str, given: Mapping[str, str], hide: Hide) -> str:
+def _do(action: str, given: Mapping[str, str]) -> str:
     if action == "tables":
         return create_tables(given)
-    return chunk_task.run(action, given, hide) if action in chunk_task.ACTIONS else _run(action, given)
+    return chunk_task.run(action, given) if action in chunk_task.ACTIONS else _run(action, given)
 
 
 if __name__ == "__main__":

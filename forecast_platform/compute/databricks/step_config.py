@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, settings_file
 from forecast_platform.compute.databricks.submit import new_cluster
+from forecast_platform.hiding import SECRETS
 from forecast_platform.settings import PREFIX, Settings, SettingsError, build
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -52,8 +53,8 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     known = {name: value for name, value in values.items() if value is not None}
     if options.config:
         known.update(_file_values(Path(options.config)))
-    told = "warehouse" in known or f"{PREFIX}WAREHOUSE" in options.environment
-    if not told and known.get("tables") != "unity_catalog":
+    placed = "warehouse" in known or f"{PREFIX}WAREHOUSE" in options.environment
+    if not placed and known.get("tables") != "unity_catalog":
         raise DatabricksError(
             "compute=databricks: the cluster cannot know where the tables are: set warehouse to a place that both "
             "sides see under one path, or name a YAML file with the cluster's settings in databricks.config"
@@ -66,7 +67,8 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     known["compute"] = "spark"
     _compare(settings, known)
     variables = {f"{PREFIX}{name.upper()}": _text(value) for name, value in known.items()}
-    return {**{name: text for name, text in variables.items() if name not in options.secrets}, **options.environment}
+    told = {name: text for name, text in variables.items() if name not in options.secrets}
+    return {**told, **options.environment, **({SECRETS: ",".join(options.secrets)} if options.secrets else {})}
 
 
 def launcher_config(

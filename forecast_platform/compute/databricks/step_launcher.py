@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import sys
@@ -33,12 +32,12 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.log_manager import DagsterLogManager
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._serdes import deserialize_value, serialize_value
 from dagster_databricks import DatabricksPySparkStepLauncher, databricks_pyspark_step_launcher
 from dagster_pyspark.utils import DEFAULT_EXCLUDE
 from databricks.sdk import errors as sdk_errors
 from requests import RequestException
 
+from forecast_platform.compute.databricks import step_task
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
 from forecast_platform.compute.databricks.mends import suggest
@@ -49,6 +48,7 @@ from forecast_platform.compute.databricks.step_config import (
     credentials_of,
     launcher_config,
 )
+from forecast_platform.compute.databricks.step_task import event_without
 from forecast_platform.settings import Settings
 
 _NAME = "forecast-platform step"
@@ -97,7 +97,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
     - A submission whose answer is lost is not a second run: it carries an idempotency token.
     - A run that a killed process left behind is found by its name and ended before its step is started again.
     - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
-    - Nothing that looks like a token is kept of what the remote step reports.
+    - No secret leaves the cluster (`step_task`), and nothing that looks like a token is kept of what comes from there.
     - What the remote step printed goes to the step's output here, and not as one text into the event log.
     - A run that ends without a step's outcome fails the step with the remote task's own error; skipped is no success.
     """
@@ -191,6 +191,9 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 continue
             stream.write(self.connection.redact(text))
 
+    def _main_file_local_path(self) -> str:
+        return step_task.__file__
+
     def _events(self, step_context: StepExecutionContext, step_key: str) -> Sequence[EventLogEntry]:
         try:
             found: Sequence[EventLogEntry] = self.connection.call(
@@ -203,7 +206,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
 
     def _store(self, step_context: StepExecutionContext, events: Sequence[EventLogEntry]) -> Iterator[DagsterEvent]:
         """Keep these events: materializations in a batch, as a step of this process has them."""
-        events = [self._redacted(event) for event in events]
+        events = [event_without(event, self.connection.redact) for event in events]
         batch = f"{step_context.run_id}-{step_context.step.key}-{id(events)}"
         for position, event in enumerate(events):
             last = position + 1 == len(events)
@@ -211,13 +214,6 @@ class StepRuns(DatabricksPySparkStepLauncher):
         for event in events:
             if event.is_dagster_event:
                 yield event.get_dagster_event()
-
-    def _redacted(self, event: EventLogEntry) -> EventLogEntry:
-        """An event without what looks like a token, whatever the remote code quoted."""
-        text = serialize_value(event)
-        if self.connection.redact(text) == text:
-            return event
-        return deserialize_value(json.dumps(self.connection.redacted(json.loads(text))), EventLogEntry)
 
     def _why(self, databricks_run_id: int, result: str) -> str:
         found = errors(self.connection, databricks_run_id)

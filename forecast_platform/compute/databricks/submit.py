@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
-from forecast_platform.compute.databricks.variables import SECRETS, parameters_of
+from forecast_platform.compute.databricks.variables import parameters_of
+from forecast_platform.hiding import SECRETS
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) ->
         else:
             path = f"{deployed.folder}/{NOTEBOOK_OF[action]}"
             task = _on_cluster(options, deployed, action, request.cluster_id)
-            task["notebook_task"] = {"notebook_path": path, "base_parameters": parameters, "source": "WORKSPACE"}
+            named = {**parameters, **parameters_of(options)}
+            task["notebook_task"] = {"notebook_path": path, "base_parameters": named, "source": "WORKSPACE"}
         if found:
             task["depends_on"] = [{"task_key": found[-1]["task_key"]}]
         found.append(task)

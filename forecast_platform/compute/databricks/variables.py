@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 
+from forecast_platform.hiding import SECRETS
 from forecast_platform.settings_databricks import DatabricksOptions
-
-SECRETS = "SECRET_VARIABLES"
-"""The variable of new clusters that names those that hold secrets."""
-
-_SHORTEST = 4
-"""Characters from which a secret's value is taken out of texts: shorter ones are parts of words."""
 
 
 def parameters_of(options: DatabricksOptions) -> dict[str, str]:
@@ -22,14 +18,14 @@ def parameters_of(options: DatabricksOptions) -> dict[str, str]:
     return {name: text for name, text in (("secrets", secrets), ("environment", environment)) if text}
 
 
-def provide(given: Mapping[str, str]) -> list[str]:
-    """Set those variables that this process lacks; returns the names of those that hold secrets.
+def provide(given: Mapping[str, str]) -> None:
+    """Set those variables that this process lacks, and the one that names those that hold secrets.
 
-    Raises ValueError, with the mend, where a secret cannot be read.
+    Raises ValueError, with the mend, where a parameter cannot be understood or a secret cannot be read.
     """
-    for name, value in json.loads(given.get("environment") or "{}").items():
+    environment, secrets = _environment(given.get("environment", "")), _secrets(given.get("secrets", ""))
+    for name, value in environment.items():
         os.environ.setdefault(name, value)
-    secrets = dict(item.split("=", 1) for item in given.get("secrets", "").split(",") if item)
     lacking = {name: secret for name, secret in secrets.items() if name not in os.environ}
     if lacking:
         from databricks.sdk import WorkspaceClient
@@ -44,19 +40,25 @@ def provide(given: Mapping[str, str]) -> list[str]:
                     f"databricks.secrets: {name} cannot be read from {secret}: {error}\nput it there, and give the "
                     "account that runs this READ on the scope"
                 ) from None
-    return list(secrets)
+    known = {*os.environ.get(SECRETS, "").split(","), *secrets} - {""}
+    if known:
+        os.environ[SECRETS] = ",".join(sorted(known))
 
 
-class Hide:
-    """Takes the values of the environment's secrets, and of these variables, out of texts."""
+def _environment(text: str) -> dict[str, str]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        # Not shown: somebody may have put a secret there.
+        raise ValueError('environment: variables as JSON, such as {"NAME": "text"}')
+    return found
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
-        always = ["DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", *os.environ.get(SECRETS, "").split(",")]
-        values = {os.environ.get(name, "") for name in (*names, *always) if name}
-        self._values = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 
-    def __call__(self, text: str) -> str:
-        """`text` without the values, also where it is JSON."""
-        for value in self._values:
-            text = text.replace(value, "***").replace(json.dumps(value)[1:-1], "***")
-        return text
+def _secrets(text: str) -> dict[str, str]:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    for position, item in enumerate(items, start=1):
+        if not re.fullmatch(r"\w+=[^/=]+/[^/=]+", item):
+            raise ValueError(f"secrets, item {position}: NAME=scope/key, comma-separated")
+    return dict(item.split("=", 1) for item in items)
