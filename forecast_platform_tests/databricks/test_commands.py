@@ -169,6 +169,18 @@ def test_a_run_that_could_not_be_done_says_how_to_mend_it(
     assert mend in text, text
 
 
+def test_a_cancel_that_does_not_end_the_run_is_not_waited_for_for_ever(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forecast_platform.compute.databricks.monitor._CANCEL_SECONDS", 0.1)
+    assert shell("submit", "backfill")[0] == 0
+    [run] = deployed.jobs.runs.values()
+    run.state.life = "TERMINATING"  # as a run whose cluster does not let go
+    code, text = shell("cancel", str(run.run_id))
+    assert code == 1
+    assert f"run {run.run_id} was cancelled 0 s ago and is still TERMINATING: look at {deployed.host}" in text
+
+
 def test_the_same_request_is_not_started_twice_while_it_goes_on(deployed: Workspace, shell: Shell) -> None:
     notebook(deployed, "backfill_spark", "import time; time.sleep(60)")
     assert shell("submit", "backfill", "--no-wait")[0] == 0

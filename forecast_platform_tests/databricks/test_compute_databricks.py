@@ -182,6 +182,8 @@ def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_
     span = ("--start-date", "2018-04-02", "--end-date", "2018-04-06")
     shipping.variables["FORECAST_PLATFORM_DATABRICKS__PENDING_WARNING_SECONDS"] = "0.2"
     shipping.workspace.faults.add(RunFault("slow_start", seconds=6))
+    shipping.workspace.faults.add(Fault("error", "*/dbfs/add-block", status=500, code="INTERNAL_ERROR", after=1))
+    shipping.workspace.faults.add(Fault("error", "*/jobs/runs/submit", status=502, code="BAD_GATEWAY"))
     shipping.workspace.faults.add(Fault("throttle", "*/jobs/runs/get", after=1, times=2, retry_after=0.1))
     shipping.workspace.faults.add(Fault("drop", "*/jobs/runs/get", after=5))
     code, told = shipping.run("backfill", "--commodity", "Alpha", "--models", "naive", *span)
@@ -315,7 +317,8 @@ def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_wi
 
 @needs_sail
 def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shipping: Shipping) -> None:
-    running = Running.start(shipping.root, shipping.variables)
+    # No run but those asked for here: after the daily deadline the sensor would launch today's.
+    running = Running.start(shipping.root, {**shipping.variables, "FORECAST_PLATFORM_AUTOMATION": "false"})
     try:
         chosen = keys(["Alpha"], (FIRST, LAST))
         state = running.finished(running.launch(["distributions/naive", "point_forecasts/naive"], chosen), 180)

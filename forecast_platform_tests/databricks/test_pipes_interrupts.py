@@ -126,6 +126,7 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
         "FORECAST_PLATFORM_CONFIG": str(world.config()),
         "FORECAST_PLATFORM_WAREHOUSE": str(world.root / "warehouse"),
         "FORECAST_PLATFORM_REPORTS_URL": f"http://127.0.0.1:{free_port()}",
+        "FORECAST_PLATFORM_AUTOMATION": "false",
     }
     platform = Running.start(tmp_path, environment)
     try:

@@ -20,6 +20,8 @@ ENDED = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
 WAITING = ("PENDING", "QUEUED", "WAITING_FOR_RETRY")
 UPSTREAM = ("UPSTREAM_FAILED", "UPSTREAM_CANCELED", "EXCLUDED")
 _TRACE_LINES = 25
+_CANCEL_SECONDS = 600
+"""How long a cancelled run may take to end."""
 
 
 @dataclass(frozen=True)
@@ -252,12 +254,21 @@ def _why_waiting(connection: Connection, run: Run, task: RunTask) -> str:
 
 
 def cancel(connection: Connection, run_id: int) -> Ended:
-    """End the run, and wait until it has ended. A run that is over is left as it is."""
+    """End the run, and wait until it has ended. A run that is over is left as it is.
+
+    Raises DatabricksError where it is refused, or has not ended after `_CANCEL_SECONDS`.
+    """
     connection.call(f"cancelling run {run_id}", lambda: connection.client.jobs.cancel_run(run_id))
+    began = time.monotonic()
     while True:
         run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
         if life_of(run) in ENDED:
             return ended_of(connection, run_id, run)
+        if time.monotonic() - began > _CANCEL_SECONDS:
+            raise DatabricksError(
+                f"run {run_id} was cancelled {_span(_CANCEL_SECONDS)} ago and is still {life_of(run)}: look at "
+                f"{run.run_page_url}"
+            )
         time.sleep(min(2.0, connection.options.poll_seconds))
 
 

@@ -15,9 +15,9 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from dagster import (
     DagsterEvent,
@@ -50,6 +50,8 @@ from forecast_platform.compute.databricks.step_config import (
 )
 from forecast_platform.compute.databricks.step_task import event_without
 from forecast_platform.settings import Settings
+
+T = TypeVar("T")
 
 _NAME = "forecast-platform step"
 _UNREACHED = (sdk_errors.DatabricksError, RequestException, TimeoutError)
@@ -94,7 +96,8 @@ def step_launcher(settings: Settings, family: Family) -> Iterator[StepRuns]:
 class StepRuns(DatabricksPySparkStepLauncher):
     """The library's launcher, which this changes in six ways.
 
-    - A submission whose answer is lost is not a second run: it carries an idempotency token.
+    - A submission whose answer is lost is not a second run: it carries an idempotency token. An error of the service
+      while the step is shipped is tried again.
     - A run that a killed process left behind is found by its name and ended before its step is started again.
     - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
     - No secret leaves the cluster (`step_task`), and nothing that looks like a token is kept of what comes from there.
@@ -107,6 +110,11 @@ class StepRuns(DatabricksPySparkStepLauncher):
         self.connection = connection
         self._wheel = wheel
         self._settled = dict(self.run_config)
+        submit = self.databricks_runner.submit_run
+        # The token makes a second submission the same run; the library itself gives up at the first 500.
+        vars(self.databricks_runner)["submit_run"] = lambda config, task: self._again(
+            "submitting", lambda: submit(config, task)
+        )
         self._watch: Watch | None = None
 
     def launch_step(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
@@ -193,6 +201,17 @@ class StepRuns(DatabricksPySparkStepLauncher):
 
     def _main_file_local_path(self) -> str:
         return step_task.__file__
+
+    def _upload_artifacts(self, *about: Any) -> None:
+        upload = super()._upload_artifacts
+        self._again("uploading the step", lambda: upload(*about))
+
+    def _again(self, what: str, function: Callable[[], T]) -> T:
+        """A call that may be repeated. Raises DatabricksError, with the mend."""
+        try:
+            return self.connection.call(what, function)
+        except DatabricksError as error:
+            raise DatabricksError(f"{error}\n{suggest(str(error))}", passing=error.passing) from None
 
     def _events(self, step_context: StepExecutionContext, step_key: str) -> Sequence[EventLogEntry]:
         try:
