@@ -101,9 +101,9 @@ def _session(platform: Platform) -> tuple[Any, int]:
     return session, cores_of(session, settings) * settings.spark.partitions_per_core
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """One call of `SparkCompute.run`: where, how wide, and who writes."""
+    """One call of `SparkCompute.run`: where, how wide, and who writes. A session that is lost is replaced."""
 
     platform: Platform
     session: Any
@@ -149,11 +149,10 @@ class _Run:
         n_dates = sum(len(prepared.inputs.dates) for prepared in todo)
         if self.writer != "driver":
             prepare(self.platform, n_dates * self.platform.settings.n_paths * _PATH_BYTES)
-        run = self
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with interruptible(run.session):
-                    return run._job(todo, now)
+                with interruptible(self.session):
+                    return self._job(todo, now)
             except DiskFullError:
                 raise
             except Exception as error:
@@ -164,10 +163,10 @@ class _Run:
                     raise
                 log.exception("Spark: a job over %s dates was lost; tried again (%s of %s)", n_dates, attempt, ATTEMPTS)
                 time.sleep(0.5 * attempt)
-                # The session may be what was lost.
-                run = replace(self, session=_session(self.platform)[0])
+                # The session may be what was lost; the groups after this one begin with the new one.
+                self.session = _session(self.platform)[0]
             except BaseException:
-                cancel(run.session)
+                cancel(self.session)
                 raise
         raise SparkJobError("unreachable")
 

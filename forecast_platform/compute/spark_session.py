@@ -234,7 +234,14 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
     from pyspark.sql import SparkSession
 
     # getOrCreate would return the process's session on another server, where there is one.
-    session = SparkSession.builder.remote(address).create()
+    try:
+        session = SparkSession.builder.remote(address).create()
+    except ValueError:
+        # Its text may hold the address's token.
+        raise SparkUnavailableError(
+            f"spark.master (or SPARK_REMOTE) {_public(address)!r} is no address of a Spark Connect server: "
+            "sc://HOST:PORT, with parameters sc://HOST:PORT/;token=..."
+        ) from None
     _wait_at_most(session, min(patience, _FIRST))
     leave_quietly(session)
     try:
@@ -264,7 +271,7 @@ def _wait_at_most(session: Any, patience: tuple[int, int]) -> None:
 
 def _public(address: str) -> str:
     """The address without its parameters, which may hold a token."""
-    return address.partition("/;")[0]
+    return re.split("/?;", address)[0]
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,21 @@ def test_an_engine_that_has_ended_is_started_again(small: Path, tmp_path: Path) 
     session_for(there.settings)
     spark_session._sail.stop()
     assert forecast(there, "Alpha", "naive", SPAN[:2]).written == set(SPAN[:2])
+
+
+def test_a_session_that_is_lost_costs_a_run_one_try_and_not_one_a_group(
+    small: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("forecast_platform.compute.spark_pieces.DRIVER_GROUP_DATES", 1)
+    driver = settings_for(small, compute="spark", spark={"master": "sail", "writer": "driver"})
+    there = Platform.from_settings(driver)
+    planned = plan(there, "Alpha", "naive", "v1.0", SPAN[:5]).chunks
+    chunks = [replace(chunk, dates=(day,)) for chunk in planned for day in chunk.dates]
+    results = SparkCompute().run(there, chunks)
+    assert not next(results).failed
+    session_for(there.settings).client._channel.close()
+    assert not any(result.failed for result in results)
+    assert sum("was lost; tried again" in record.message for record in caplog.records) == 1
 
 
 def test_what_was_live_is_archived_before_spark_replaces_it(

@@ -42,6 +42,19 @@ def test_a_server_that_is_not_there_is_named_with_the_mend_and_without_its_token
 
 
 @needs_sail
+@pytest.mark.parametrize(
+    "address", ["sc://", "sc://spark:port", "sc://spark:15002;token=very-secret", "sc://spark/path"]
+)
+def test_an_address_that_is_none_is_named_with_what_one_looks_like(tmp_path: Path, address: str) -> None:
+    settings = build(warehouse=tmp_path, compute="spark", spark={"master": address})
+    with pytest.raises(SparkUnavailableError, match="sc://HOST:PORT") as refused:
+        session_for(settings)
+    assert repr(address.partition(";")[0]) in str(refused.value)
+    assert "very-secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@needs_sail
 def test_a_run_stops_at_the_first_job_that_has_no_server(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
