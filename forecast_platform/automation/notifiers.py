@@ -21,16 +21,31 @@ log = logging.getLogger(__name__)
 TIMEOUT = 10.0
 """Seconds that a server may take: the sensor's tick ends after 60."""
 
+_OF_THE_MESSAGE = (400, 413, 422)
+"""HTTP's answers to a message that its server cannot take, however often it is sent."""
+_SLACK_MOST = 35_000
+"""Characters of a text; Slack cuts at 40,000, and counts what is escaped."""
+
 
 class NotifierError(RuntimeError):
-    """A message was not taken; the text names no secret."""
+    """A message was not taken; the text names no secret.
+
+    `refused`: it was this message that was refused; others may be taken.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Notifier(Protocol):
     """Takes messages to people."""
 
     def send(self, message: Message) -> None:
-        """Deliver one message, or raise: it is tried again at the next tick."""
+        """Deliver one message, or raise: it is tried again at the next tick.
+
+        After an error of the connection the others wait too; after NotifierError(refused=True) they are sent.
+        """
         ...
 
 
@@ -76,7 +91,7 @@ class SlackNotifier(WebhookNotifier):
     def payload(self, message: Message) -> dict[str, Any]:
         """Slack's shape: one text; &, < and > are escaped as Slack asks."""
         title, text = (_slack_escape(part) for part in (message.title, message.text()))
-        return {"text": f"*{title}*\n{text}"}
+        return {"text": f"*{title}*\n{text}"[:_SLACK_MOST]}
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,10 @@ class EmailNotifier:
         except (smtplib.SMTPException, OSError) as error:
             # An authentication error repeats what was sent: name its code only.
             reason = f"code {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else str(error)
-            raise NotifierError(f"{settings.host}:{settings.port} did not take the mail: {reason}") from None
+            refused = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
+            raise NotifierError(
+                f"{settings.host}:{settings.port} did not take the mail: {reason}", refused=refused
+            ) from None
 
 
 def _slack_escape(text: str) -> str:
@@ -125,7 +143,8 @@ def _post(name: str, url: str, payload: dict[str, Any]) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - the scheme was checked
             answer.read(1000)
     except urllib.error.HTTPError as error:
-        raise NotifierError(f"{name} answered {error.code} {error.reason}") from None
+        refused = error.code in _OF_THE_MESSAGE
+        raise NotifierError(f"{name} answered {error.code} {error.reason}", refused=refused) from None
     except (urllib.error.URLError, OSError) as error:
         raise NotifierError(f"{name} cannot be reached: {getattr(error, 'reason', error)}") from None
 

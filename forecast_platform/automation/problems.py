@@ -116,7 +116,11 @@ class AlertBook:
                     notifier.send(message)
                 # A notifier may fail in any way its library knows; the others must still be told, and it is retried.
                 except Exception as error:  # noqa: BLE001
-                    failures.append(f"notifier {name}: {type(error).__name__}: {error}")
+                    refused = getattr(error, "refused", False)
+                    about = f", {message.title}" if refused else ""
+                    failures.append(f"notifier {name}{about}: {type(error).__name__}: {error}")
+                    if refused:
+                        continue  # a message that is never taken must not keep back those behind it
                     break
                 with self._open() as entries:
                     entry = entries.get(key)

@@ -9,6 +9,7 @@ import logging
 import socketserver
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,22 @@ def test_a_notifier_that_fails_loses_no_alert_and_stops_no_other(book: AlertBook
     assert kept.titles == ["ERROR", "RESOLVED"]
 
 
+def test_a_message_that_is_refused_keeps_no_other_back(book: AlertBook) -> None:
+    class Picky(Kept):
+        def send(self, message: Message) -> None:
+            if "Coffee" in message.problem.what:
+                raise NotifierError("webhook answered 413 Too Large", refused=True)
+            super().send(message)
+
+    picky = Picky()
+    book.report("daily", [replace(PROBLEM, key="a", what="Coffee is late"), replace(PROBLEM, key="b", what="Sugar is")])
+    [failure] = book.deliver([("picky", picky)])
+    assert failure == "notifier picky, ERROR: Coffee is late: NotifierError: webhook answered 413 Too Large"
+    assert picky.titles == ["ERROR"]
+    assert len(book.deliver([("picky", picky)])) == 1, "it is tried, and said, again"
+    assert picky.titles == ["ERROR"], "what was taken is not sent again"
+
+
 def test_a_damaged_book_is_set_aside_and_alerts_go_on(book: AlertBook) -> None:
     book.report("daily", [PROBLEM])
     book.path.write_text('{"late/Coffee": {"probl')
@@ -134,14 +151,15 @@ def test_the_log_is_told_at_the_level_of_the_problem(caplog: pytest.LogCaptureFi
 
 @pytest.fixture
 def web() -> Iterator[tuple[str, list[dict[str, object]]]]:
-    """A web server that keeps what is posted; /refuse answers 403."""
+    """A web server that keeps what is posted; /refuse/STATUS answers that."""
     posted: list[dict[str, object]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             posted.append({"type": self.headers["Content-Type"], **json.loads(body)})
-            self.send_response(403 if self.path.startswith("/refuse") else 200)
+            status = self.path.removeprefix("/refuse/")
+            self.send_response(200 if status == self.path else int(status) if status.isdigit() else 403)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -178,6 +196,15 @@ def test_a_webhook_that_refuses_is_an_error_that_names_no_address(web: tuple[str
         WebhookNotifier("http://127.0.0.1:9/secret-part").send(OPEN)
     for text in (str(caught.value), str(unreachable.value), repr(notifier), str(caught.value.__cause__)):
         assert "secret-part" not in text
+
+
+@pytest.mark.parametrize(("status", "refused"), [(400, True), (413, True), (403, False), (429, False), (503, False)])
+def test_an_answer_tells_a_message_that_is_refused_from_a_server_that_refuses(
+    web: tuple[str, list[dict[str, object]]], status: int, refused: bool
+) -> None:
+    with pytest.raises(NotifierError, match=f"slack answered {status}") as caught:
+        SlackNotifier(f"{web[0]}/refuse/{status}").send(OPEN)
+    assert caught.value.refused is refused
 
 
 class _Smtp(socketserver.StreamRequestHandler):
