@@ -60,14 +60,16 @@ def port(text: str) -> int:
 
 def health(settings: Settings, options: argparse.Namespace) -> bool:
     """Print one line a fact, or serve them as JSON under /health until interrupted; False where something is bad."""
-    from forecast_platform.housekeeping import health as look
+    from forecast_platform.housekeeping.health import health as look
 
     if options.http is not None:
-        with look.server(settings, options.http, options.host) as server:
+        from forecast_platform.housekeeping.health_http import server as serving
+
+        with serving(settings, options.http, options.host) as server:
             print(f"http://{options.host}:{server.server_port}/health  (Ctrl-C stops)", flush=True)
             server.serve_forever()
         return True
-    report = look.health(settings)
+    report = look(settings)
     if options.json:
         print(report.to_json())
     else:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from forecast_platform.housekeeping.health import Cached, respond
+from forecast_platform.housekeeping.health_http import Cached, respond
 from forecast_platform.launch import prepare_home
 from forecast_platform.services import (
     ServiceError,

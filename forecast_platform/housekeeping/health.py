@@ -6,12 +6,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
@@ -35,8 +31,8 @@ _DAY = dt.timedelta(days=1)
 DAEMON_SILENT = dt.timedelta(minutes=5)
 """Without a heartbeat for this long a daemon is dead: it beats every half minute, and Dagster itself waits for 30."""
 
-CACHED_SECONDS = 15.0
-"""For how long an answer over HTTP is given again."""
+_MOST_CHECKS = 10
+"""Failing checks that are named."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def health(settings: Settings) -> HealthReport:
         report.facts.extend(_forecasts(platform))
     except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
-    report.facts.extend(_instance(settings))
+    report.facts.extend(_instance(platform))
     return report
 
 
@@ -191,8 +187,9 @@ def _disk(settings: Settings) -> Fact:
     return Fact("disk", "good", text)
 
 
-def _instance(settings: Settings) -> Iterator[Fact]:
-    """Runs and daemons, from the instance in DAGSTER_HOME; it is opened, never created."""
+def _instance(platform: Platform) -> Iterator[Fact]:
+    """Runs, daemons and checks, from the instance in DAGSTER_HOME; it is opened, never created."""
+    settings = platform.settings
     home = instance_home(settings)
     if not (home / "dagster.yaml").is_file():
         yield Fact("dagster", "bad", f"no instance in {home}: run `forecast-platform up`, or set DAGSTER_HOME")
@@ -205,6 +202,7 @@ def _instance(settings: Settings) -> Iterator[Fact]:
         with DagsterInstance.from_config(str(home)) as instance:
             yield from _runs(settings, instance)
             yield from _daemons(settings, instance)
+            yield from _checks(platform, instance)
     except (DagsterError, SQLAlchemyError, OSError, SettingsError) as error:
         yield Fact("dagster", "bad", f"the records in {home} cannot be read: {error}")
 
@@ -268,6 +266,32 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     yield Fact("daemons", "bad", f"{', '.join(dead).lower()}: {what}: {mend}")
 
 
+def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
+    """Asset checks that fail for what the daily run makes, as the alerts tell them."""
+    from forecast_platform.automation.detect import check_problems
+    from forecast_platform.checks.catalog import platform_checks
+
+    settings = platform.settings
+    keys = [key for checks in platform_checks(settings.models) for key in checks.check_keys]
+    try:
+        pairs = covered(platform)
+    except WarehouseError as error:
+        yield Fact("checks", "warn", f"not looked at: {error}")
+        return
+    made = {f"{series} {model} {version}" for series in settings.series_names for model, version in pairs}
+    found = check_problems(instance, keys, made | set(settings.series_names))
+    found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
+    for problem in found[:_MOST_CHECKS]:
+        state: State = "warn" if problem.severity == "warning" else "bad"
+        yield Fact(problem.key, state, "; ".join(problem.what.splitlines()[1:]))
+    if len(found) > _MOST_CHECKS:
+        yield Fact(
+            "checks", "warn", f"{len(found) - _MOST_CHECKS} more fail: see Checks on the assets' pages in the UI"
+        )
+    if not found:
+        yield Fact("checks", "good", "none fails")
+
+
 def _ago(stamp: float, settings: Settings) -> str:
     zone = ZoneInfo(settings.timezone)
     seconds = max(0.0, settings.now().timestamp() - stamp)
@@ -281,54 +305,3 @@ def _ago(stamp: float, settings: Settings) -> str:
         else f"{seconds / 86400:.0f} days"
     )
     return f"{span} ago ({dt.datetime.fromtimestamp(stamp, zone):%Y-%m-%d %H:%M})"
-
-
-class Cached:
-    """`health` for those who ask often: one look every CACHED_SECONDS, however many ask."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._lock = threading.Lock()
-        self._known: tuple[float, HealthReport] | None = None
-
-    def __call__(self) -> HealthReport:
-        """The newest report."""
-        with self._lock:
-            if self._known is None or time.monotonic() - self._known[0] > CACHED_SECONDS:
-                self._known = (time.monotonic(), health(self.settings))
-            return self._known[1]
-
-
-def respond(handler: BaseHTTPRequestHandler, found: HealthReport) -> None:
-    """Answer a request with the report as JSON: 200 where healthy, 503 where not."""
-    content = found.to_json().encode()
-    handler.send_response(200 if found.healthy else 503)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(content)))
-    handler.send_header("Cache-Control", "no-store")
-    handler.end_headers()
-    handler.wfile.write(content)
-
-
-@contextmanager
-def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[ThreadingHTTPServer]:
-    """A server whose /health answers JSON: 200 where healthy, 503 where not. Raises SettingsError for a taken port."""
-    report = Cached(settings)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.partition("?")[0].rstrip("/") not in ("", "/health"):
-                self.send_error(404, "ask for /health")
-                return
-            respond(self, report())
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    try:
-        found = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise SettingsError(f"--http {port}: {host}:{port} cannot be used ({error.strerror})") from error
-    found.daemon_threads = True
-    with found:
-        yield found

@@ -6,14 +6,19 @@ import datetime as dt
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, asset, materialize
+from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, DagsterInstance, asset, materialize
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health, server
+from forecast_platform.checks.findings import Finding
+from forecast_platform.checks.report import result
+from forecast_platform.checks.unified import STALE
+from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health
+from forecast_platform.housekeeping.health_http import server
 from forecast_platform.launch import Launcher
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.platform import Platform
@@ -167,6 +172,28 @@ def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatc
     monkeypatch.setitem(_healthy, "now", True)
     materialize([sometimes], instance=instance)
     assert _facts(settings)["failed runs"].state == "warn"
+
+
+def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_daily_run_makes(root: Path) -> None:
+    settings = _at(root, "2018-03-31T20:00")
+    instance = Launcher(settings).instance
+    key = AssetCheckKey(AssetKey("unified_data"), STALE)
+    assert _facts(settings)["checks"] == Fact("checks", "good", "none fails")
+    at_fault = Finding("Alpha", "no new close for 9 days", "look at the feed", "error")
+    gone = Finding("Copper", "no new close for 9 days", "look at the feed", "error")
+
+    def evaluated(*findings: Finding) -> dict[str, Fact]:
+        found = result(key, findings)
+        about = {"severity": found.severity, "description": found.description}
+        event = AssetCheckEvaluation(key.asset_key, key.name, found.passed, found.metadata, **about)
+        instance.report_runless_asset_event(event)
+        return {name: fact for name, fact in _facts(settings).items() if name.startswith("check")}
+
+    [fact] = evaluated(at_fault, gone).values()
+    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "bad", "Alpha: no new close for 9 days; look at the feed")
+    [fact] = evaluated(replace(at_fault, severity="warning")).values()
+    assert fact.state == "warn"
+    assert evaluated(replace(at_fault, problem=None), gone) == {"checks": Fact("checks", "good", "none fails")}
 
 
 def test_http_answers_200_where_healthy_and_503_where_not(root: Path, tmp_path: Path) -> None:
