@@ -283,7 +283,8 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
     for problem in found[:_MOST_CHECKS]:
         state: State = "warn" if problem.severity == "warning" else "bad"
-        yield Fact(problem.key, state, "; ".join(problem.what.splitlines()[1:]))
+        said = [line.removeprefix(f"{problem.affected}: ") for line in problem.what.splitlines()[1:]]
+        yield Fact(problem.key, state, "; ".join(said))
     if len(found) > _MOST_CHECKS:
         yield Fact(
             "checks", "warn", f"{len(found) - _MOST_CHECKS} more fail: see Checks on the assets' pages in the UI"

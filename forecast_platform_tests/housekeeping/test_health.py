@@ -190,7 +190,7 @@ def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_dail
         return {name: fact for name, fact in _facts(settings).items() if name.startswith("check")}
 
     [fact] = evaluated(at_fault, gone).values()
-    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "bad", "Alpha: no new close for 9 days; look at the feed")
+    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "bad", "no new close for 9 days; look at the feed")
     [fact] = evaluated(replace(at_fault, severity="warning")).values()
     assert fact.state == "warn"
     assert evaluated(replace(at_fault, problem=None), gone) == {"checks": Fact("checks", "good", "none fails")}
