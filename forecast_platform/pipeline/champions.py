@@ -23,7 +23,8 @@ ROLLBACK = "rollback from "
 """How `why` of a rollback's row begins; the rest names what was left, and the reason."""
 
 DECISIVE_SHARE, DECISIVE_P, DECISIVE_DATES = 0.01, 0.05, 60
-"""What a challenger must show to be promoted by itself: CRPS lower by 1 % at p < 0.05 over 60 distinct last closes."""
+"""What a challenger must show to be promoted by itself: CRPS lower by 1 % at p < 0.05 over 60 distinct last closes; of
+several, each at that level divided by their number (Bonferroni)."""
 
 
 class ChampionError(ValueError):
@@ -195,9 +196,13 @@ def rollback(platform: Platform, series: str, why: str = "", *, force: bool = Fa
     return _write(platform, rows, series, back.model, back.version, by, reason)
 
 
-def decisive(result: Duel) -> bool:
-    """Whether a challenger (B of the duel) is better than the champion (A) beyond doubt and by enough to matter."""
-    return bool(result.n_dates >= DECISIVE_DATES and result.gain >= DECISIVE_SHARE and result.sure)
+def decisive(result: Duel, challengers: int = 1) -> bool:
+    """Whether a challenger (B of the duel) is better than the champion (A) beyond doubt and by enough to matter.
+
+    challengers: how many are tried at once; the best of many equals is better than the champion by chance.
+    """
+    beyond_doubt = result.p_value < DECISIVE_P / challengers
+    return bool(result.n_dates >= DECISIVE_DATES and result.gain >= DECISIVE_SHARE and beyond_doubt)
 
 
 def auto_promote(platform: Platform, series: str) -> Champion | None:
@@ -209,7 +214,7 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
     metadata = metadata_frame(platform, series)
     current = champion(platform, series)
     duels = {pair: duel(metadata, current, pair) for pair in covered(platform, [series]) if pair != current}
-    challengers = {pair: result for pair, result in duels.items() if decisive(result)}
+    challengers = {pair: result for pair, result in duels.items() if decisive(result, len(duels))}
     if not challengers:
         return None
     best = max(challengers, key=lambda pair: challengers[pair].gain)

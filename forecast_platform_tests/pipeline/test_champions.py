@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,14 @@ def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platfor
     assert (chosen.model, chosen.version) == ("random_walk", "v1.1")
     assert chosen.why.startswith("auto_promote: random_walk v1.1 is better than random_walk v1.0 by")
     assert champions.auto_promote(willing, "Alpha") is None
+
+
+def test_of_several_challengers_each_must_be_surer() -> None:
+    just = Duel(100, 2.0, 1.9, 0.04, 0.8, 0.8)
+    assert champions.decisive(just)
+    assert not champions.decisive(just, 2)
+    assert champions.decisive(replace(just, p_value=0.024), 2)
+    assert not champions.decisive(replace(just, p_value=float("nan")))
 
 
 def test_the_same_forecasts_are_told_to_be_the_same() -> None:
