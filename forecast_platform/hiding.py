@@ -6,6 +6,7 @@ Only the process that has a secret can know its value, so it is taken out there:
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -22,8 +23,10 @@ HIDDEN = "***"
 _ALWAYS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET")
 _SHORTEST = 4
 """Characters from which a secret's value is taken out of texts: shorter ones are parts of words."""
-_STRUCTURE = ("__class__", "__enum__")
-"""Names by which Dagster's JSON says what a value is; without them it cannot be read again."""
+_NAMES = ("__class__", "__enum__", "event_type_value", "step_key", "job_name", "run_id", "partition")
+_WHOLE = ("AssetKey", "NodeHandle", "StepHandle", "ResolvedFromDynamicStepHandle")
+"""What Dagster's JSON says of what a value is and what an event is of; without them it cannot be read again, or would
+be of something else. They are names of ours."""
 
 
 class SecretShownError(RuntimeError):
@@ -35,7 +38,9 @@ class Hide:
 
     def __init__(self) -> None:
         names = {*_ALWAYS, *os.environ.get(SECRETS, "").split(",")} - {""}
-        values = {os.environ.get(name, "") for name in names}
+        given = {os.environ.get(name, "") for name in names}
+        # Also without a line's end, which a shell's pipe has put there and a library does not repeat.
+        values = given | {value.strip() for value in given}
         shown = {form for value in values if len(value) >= _SHORTEST for form in _forms(value)}
         self._shown = sorted(shown, key=lambda form: (-len(form), form))
 
@@ -51,12 +56,14 @@ def hide(text: str) -> str:
     return Hide()(text)
 
 
-def hidden_in(value: Any, without: Callable[[str], str] = hide) -> Any:
+def hidden_in(value: Any, without: Callable[[str], str]) -> Any:
     """A value of JSON without secrets, text by text: in one text a secret's end and a quote may look alike."""
     if isinstance(value, str):
         return without(value)
     if isinstance(value, dict):
-        return {name: inner if name in _STRUCTURE else hidden_in(inner, without) for name, inner in value.items()}
+        if value.get("__class__") in _WHOLE:
+            return value
+        return {name: inner if name in _NAMES else hidden_in(inner, without) for name, inner in value.items()}
     return [hidden_in(inner, without) for inner in value] if isinstance(value, list) else value
 
 
@@ -64,11 +71,11 @@ class HidingStream:
     """An output stream that takes the secrets out of what is written to it."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def write(self, text: str) -> int:
         """Write `text` without secrets."""
-        self._stream.write(hide(text))
+        self.stream.write(hide(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -77,7 +84,7 @@ class HidingStream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 @contextmanager
@@ -86,9 +93,14 @@ def hidden() -> Iterator[None]:
 
     Raises SecretShownError in the place of an error that shows one.
     """
-    with redirect_stdout(HidingStream(sys.stdout)), redirect_stderr(HidingStream(sys.stderr)):
+    out, err = HidingStream(sys.stdout), HidingStream(sys.stderr)
+    with _logged_to(out, err), redirect_stdout(out), redirect_stderr(err):
         try:
             yield
+        except SystemExit as stop:
+            if not isinstance(stop.code, str):
+                raise
+            raise SystemExit(hide(stop.code)) from None
         except Exception as error:
             trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
             told = hide(trace)
@@ -97,9 +109,29 @@ def hidden() -> Iterator[None]:
             raise SecretShownError(hide(f"{type(error).__name__}: {error}\n\n{trace}")) from None
 
 
+@contextmanager
+def _logged_to(*streams: HidingStream) -> Iterator[None]:
+    """Handlers of logs that were made with the plain streams write to these."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    handlers = {handler for logger in loggers for handler in getattr(logger, "handlers", ())}
+    changed: list[tuple[logging.StreamHandler[Any], Any]] = []
+    for handler in handlers:
+        if isinstance(handler, logging.StreamHandler):
+            for stream in streams:
+                if handler.stream is stream.stream:
+                    changed.append((handler, handler.setStream(stream)))
+                    break
+    try:
+        yield
+    finally:
+        for handler, before in changed:
+            handler.setStream(before)
+
+
 def _forms(value: str) -> set[str]:
     """How a value is written: itself, as JSON (also within JSON's text), as Python shows it, within an address."""
     as_json = json.dumps(value)[1:-1]
     plain = json.dumps(value, ensure_ascii=False)[1:-1]
     address = {quote(value), quote(value, safe=""), quote_plus(value)}
-    return {value, as_json, json.dumps(as_json)[1:-1], plain, repr(value)[1:-1], *address}
+    shown = {repr(value)[1:-1], repr(f'"{value}')[2:-1]}  # which quote is escaped depends on what is around it
+    return {value, as_json, json.dumps(as_json)[1:-1], plain, *shown, *address}

@@ -391,8 +391,9 @@ def build(**values: Any) -> Settings:
     except pydantic_settings.SettingsError as error:
         name = re.findall(r'field "(\w+)"', str(error))[:1]
         variable = f"{PREFIX}{name[0].upper()}" if name else PREFIX
-        raise SettingsError(
-            f"{variable} = {os.environ.get(variable)!r}: JSON is needed, such as a list or a mapping"
-        ) from error
+        holds = any(secret.startswith(f"{name[0]}.") for secret in _SECRETS) if name else True
+        given = "..." if holds else repr(os.environ.get(variable))
+        raise SettingsError(f"{variable} = {given}: JSON is needed, such as a list or a mapping") from None
     except ValidationError as error:
-        raise SettingsError(describe(error)) from error
+        # Alone: its own text shows what was given, cut, so that a secret in it could not be told any more.
+        raise SettingsError(describe(error)) from None

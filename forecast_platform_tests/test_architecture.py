@@ -22,7 +22,7 @@ HEAVY = (
 KNOWS = {
     "forecasting": {"forecasting"},
     "models": {"forecasting", "models"},
-    "warehouse": {"warehouse"},
+    "warehouse": {"warehouse", "hiding"},
     "sources": {"sources", "forecasting", "settings"},
     "reports": {"reports", "forecasting", "warehouse"},
 }

@@ -21,7 +21,7 @@ dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configure
 dbutils.widgets.dropdown("train", "false", ["false", "true"], "train windows that have no model first")
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "spark", "compute: spark, or local for the driver alone")
-dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, comma-separated")
+dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, by spaces or commas")
 dbutils.widgets.text("environment", "", "variables, as JSON")
 
 # COMMAND ----------

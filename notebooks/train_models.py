@@ -21,7 +21,7 @@ dbutils.widgets.text("end_date", "", "last date (empty: today)")
 dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configured one)")
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
-dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, comma-separated")
+dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, by spaces or commas")
 dbutils.widgets.text("environment", "", "variables, as JSON")
 
 # COMMAND ----------

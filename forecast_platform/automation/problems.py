@@ -119,9 +119,14 @@ class AlertBook:
                     refused = getattr(error, "refused", False)
                     about = f", {message.title}" if refused else ""
                     failures.append(f"notifier {name}{about}: {type(error).__name__}: {error}")
-                    if refused:
-                        continue  # a message that is never taken must not keep back those behind it
-                    break
+                    if not refused:
+                        break
+                    # One that is never taken must not keep back those behind it, and ends with its problem.
+                    with self._open() as entries:
+                        entry = entries.get(key)
+                        if entry is not None and entry.resolved:
+                            entry.told, entry.told_over = [*entry.told, name], [*entry.told_over, name]
+                    continue
                 with self._open() as entries:
                     entry = entries.get(key)
                     if entry is not None:

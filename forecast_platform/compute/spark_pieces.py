@@ -13,6 +13,7 @@ import numpy as np
 from forecast_platform.compute.spark_session import Writer
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.forecasting.summary import Summary
+from forecast_platform.hiding import hide
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.chunks import Chunk, Forecasts, Inputs
 from forecast_platform.pipeline.platform import Platform
@@ -35,7 +36,7 @@ class SparkJobError(RuntimeError):
 
 def reason_of(error: Exception) -> str:
     """A lost job's error, shortened: Spark's messages carry stack traces of two languages, the cause at one end."""
-    text = str(error).strip()
+    text = hide(str(error).strip())  # before it is cut: half a secret is not known as one
     return f"{type(error).__name__}: {text if len(text) <= 900 else text[:500] + ' ... ' + text[-400:]}"
 
 

@@ -270,8 +270,9 @@ def _wait_at_most(session: Any, patience: tuple[int, int]) -> None:
 
 
 def _public(address: str) -> str:
-    """The address without its parameters, which may hold a token."""
-    return re.split("/?;", address)[0]
+    """The address without its parameters, however they are set apart, and its user: either may hold a token."""
+    bare = re.split(r"/?(?:[;?,]|[\w-]+=)", address)[0]
+    return re.sub(r"(?<=//)[^/]*@", "", bare)
 
 
 def _reason(error: Exception) -> str:

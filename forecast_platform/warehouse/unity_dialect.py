@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from forecast_platform.hiding import hide
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.predicates import quoted, text_literal
 from forecast_platform.warehouse.schemas import Column, Table
@@ -198,7 +199,7 @@ def is_session_lost(error: Exception) -> bool:
 
 def said(error: Exception) -> str:
     """The first line of an engine's error; the rest is its plan or stack."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:600]
+    return hide((str(error).strip().splitlines() or [type(error).__name__])[0])[:600]
 
 
 def _condition(error: Exception) -> str | None:

@@ -123,6 +123,10 @@ def test_a_message_that_is_refused_keeps_no_other_back(book: AlertBook) -> None:
     assert picky.titles == ["ERROR"]
     assert len(book.deliver([("picky", picky)])) == 1, "it is tried, and said, again"
     assert picky.titles == ["ERROR"], "what was taken is not sent again"
+    book.report("daily", [])
+    assert len(book.deliver([("picky", picky)])) == 1
+    assert book.deliver([("picky", picky)]) == [], "it ends with its problem"
+    assert picky.titles == ["ERROR", "RESOLVED"]
 
 
 def test_a_damaged_book_is_set_aside_and_alerts_go_on(book: AlertBook) -> None:

@@ -352,7 +352,8 @@ def shown_by(workspace: Workspace) -> str:
 @pytest.mark.parametrize("name", ["TIMEZONE", "MLFLOW_TRACKING_URI"])
 def test_a_secret_that_the_remote_code_shows_leaves_the_cluster_nowhere(shipping: Shipping, name: str) -> None:
     # One stops the step before it begins; the other is quoted in a note of a step that succeeds.
-    hidden = 'sqlite:////dev/null/Pa55-"word"-of-a-store'
+    # Longer than what pydantic shows uncut.
+    hidden = 'sqlite:////dev/null/Pa55-"word"-of-a-store' + "-with-more" * 6
     client = shipping.workspace.client()
     client.secrets.create_scope("keys")
     client.secrets.put_secret("keys", "store", string_value=hidden)

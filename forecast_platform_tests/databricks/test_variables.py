@@ -41,6 +41,15 @@ def test_a_parameter_that_is_no_such_thing_is_named_and_not_shown(given: dict[st
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["A=keys/a,B=keys/b", "A=keys/a B=keys/b", " A=keys/a,\n B=keys/b, "])
+def test_secrets_are_set_apart_by_commas_or_spaces(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    for name in "AB":
+        monkeypatch.setenv(name, "there")
+    monkeypatch.setenv(SECRETS, "")
+    provide({"secrets": text})
+    assert os.environ[SECRETS] == "A,B"
+
+
 def test_nothing_asked_for_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SECRETS, raising=False)
     before = dict(os.environ)

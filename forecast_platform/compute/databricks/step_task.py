@@ -11,19 +11,20 @@ from collections.abc import Callable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.hiding import hidden, hidden_in, hide
+from forecast_platform.hiding import Hide, hidden, hidden_in, hide
 
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
 
 
-def event_without(event: EventLogEntry, without: Callable[[str], str] = hide) -> EventLogEntry:
-    """An event whose texts have gone through `without`; the event itself where that changes none."""
+def event_without(event: EventLogEntry, without: Callable[[str], str] | None = None) -> EventLogEntry:
+    """An event whose texts have gone through `without` (this moment's secrets where None); the event itself where that
+    changes none."""
     from dagster._core.events.log import EventLogEntry
     from dagster._serdes import deserialize_value, serialize_value
 
     told = json.loads(serialize_value(event))
-    kept = hidden_in(told, without)
+    kept = hidden_in(told, without or Hide())
     return event if kept == told else deserialize_value(json.dumps(kept), EventLogEntry)
 
 

@@ -57,8 +57,8 @@ def _environment(text: str) -> dict[str, str]:
 
 
 def _secrets(text: str) -> dict[str, str]:
-    items = [item.strip() for item in text.split(",") if item.strip()]
+    items = [item for item in re.split(r"[,\s]+", text) if item]
     for position, item in enumerate(items, start=1):
         if not re.fullmatch(r"\w+=[^/=]+/[^/=]+", item):
-            raise ValueError(f"secrets, item {position}: NAME=scope/key, comma-separated")
+            raise ValueError(f"secrets, item {position}: NAME=scope/key, separated by commas or spaces")
     return dict(item.split("=", 1) for item in items)
