@@ -26,22 +26,9 @@ dbutils.widgets.text("environment", "", "variables, as JSON")
 
 # COMMAND ----------
 
-from forecast_platform.compute.databricks.entry import run
+from forecast_platform.compute.databricks.entry import WIDGETS, run
 
-names = [
-    "config",
-    "commodity",
-    "models",
-    "start_date",
-    "end_date",
-    "model_version_tag",
-    "train",
-    "overwrite",
-    "compute",
-    "secrets",
-    "environment",
-]
-report = run("infer", {name: dbutils.widgets.get(name) for name in names})
+report = run("infer", {name: dbutils.widgets.get(name) for name in WIDGETS["infer"]})
 
 # COMMAND ----------
 

@@ -18,6 +18,8 @@ from forecast_platform.settings import Settings
 if TYPE_CHECKING:
     from dagster import AssetCheckKey, DagsterInstance, DagsterRun
 
+    from forecast_platform.pipeline.platform import Platform
+
 LOOK_BACK = dt.timedelta(days=3)
 """How far back a failed run or tick is a problem that is told; one that nobody mended in that time is told no more."""
 
@@ -202,6 +204,15 @@ def last_due(cron: str, zone: str, before: dt.datetime) -> float:
     from dagster._utils.schedules import reverse_cron_string_iterator
 
     return float(next(reverse_cron_string_iterator(before.timestamp(), cron, zone)).timestamp())
+
+
+def daily_subjects(platform: Platform) -> frozenset[str]:
+    """What the daily run makes, as checks name it: each series, and each series, model and version."""
+    from forecast_platform.pipeline.champions import covered
+
+    names = platform.settings.series_names
+    made = (f"{series} {model} {version}" for series in names for model, version in covered(platform))
+    return frozenset({*names, *made})
 
 
 def check_problems(

@@ -112,6 +112,7 @@ class AlertBook:
         failures = []
         for name, notifier in notifiers:
             for key, message in self._due(name):
+                refused = False
                 try:
                     notifier.send(message)
                 # A notifier may fail in any way its library knows; the others must still be told, and it is retried.
@@ -121,16 +122,15 @@ class AlertBook:
                     failures.append(f"notifier {name}{about}: {type(error).__name__}: {error}")
                     if not refused:
                         break
-                    # One that is never taken must not keep back those behind it, and ends with its problem.
-                    with self._open() as entries:
-                        entry = entries.get(key)
-                        if entry is not None and entry.resolved:
-                            entry.told, entry.told_over = [*entry.told, name], [*entry.told_over, name]
-                    continue
                 with self._open() as entries:
                     entry = entries.get(key)
-                    if entry is not None:
+                    if entry is None:
+                        continue
+                    if not refused:
                         (entry.told_over if message.resolved else entry.told).append(name)
+                    elif entry.resolved:
+                        # One that is never taken must not keep back those behind it, and ends with its problem.
+                        entry.told, entry.told_over = [*entry.told, name], [*entry.told_over, name]
         self._forget([name for name, _ in notifiers])
         return failures
 

@@ -181,7 +181,7 @@ class Alerting:
         detectors: dict[str, Callable[[], list[Problem]]] = {
             "runs": lambda: detect.run_problems(instance, self.settings, now),
             "ticks": lambda: detect.tick_problems(instance, crons(self.settings), now),
-            "checks": lambda: detect.check_problems(instance, checks, self.covered()),
+            "checks": lambda: detect.check_problems(instance, checks, detect.daily_subjects(self.observer.platform)),
             "revisions": lambda: self.revision_problems(now),
         }
         broken = []
@@ -204,12 +204,6 @@ class Alerting:
         count = len(self.book.open_problems())
         told = f"; not told: {'; '.join(failures)}" if failures else ""
         return f"{count} problem{'' if count == 1 else 's'} open{told}"
-
-    def covered(self) -> frozenset[str]:
-        """What the daily run makes, as checks name it: each series, and each series, model and version."""
-        expected = self.observer.expected().items()
-        made = (f"{series} {model} {version}" for version, pairs in expected for series, model in pairs)
-        return frozenset({*self.settings.series_names, *made})
 
     def revision_problems(self, now: dt.datetime) -> list[Problem]:
         """Revised days whose forecasts are still the old ones."""

@@ -268,18 +268,16 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
 
 def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     """Asset checks that fail for what the daily run makes, as the alerts tell them."""
-    from forecast_platform.automation.detect import check_problems
+    from forecast_platform.automation.detect import check_problems, daily_subjects
     from forecast_platform.checks.catalog import platform_checks
 
-    settings = platform.settings
-    keys = [key for checks in platform_checks(settings.models) for key in checks.check_keys]
+    keys = [key for checks in platform_checks(platform.settings.models) for key in checks.check_keys]
     try:
-        pairs = covered(platform)
+        subjects = daily_subjects(platform)
     except WarehouseError as error:
         yield Fact("checks", "warn", f"not looked at: {error}")
         return
-    made = {f"{series} {model} {version}" for series in settings.series_names for model, version in pairs}
-    found = check_problems(instance, keys, made | set(settings.series_names))
+    found = check_problems(instance, keys, subjects)
     found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
     for problem in found[:_MOST_CHECKS]:
         state: State = "warn" if problem.severity == "warning" else "bad"

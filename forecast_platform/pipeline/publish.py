@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
-from forecast_platform.hiding import hide
+from forecast_platform.hiding import Hide
 from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
@@ -132,6 +132,7 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
     where = keys_of(series, model, version, list(failed), by_month=False)
     there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
     kept = set(there["forecast_date"].to_pylist())
+    hide = Hide()
     rows = [
         {"forecast_date": day, "model_success": False, "error": hide(reason)}
         for day, reason in sorted(failed.items())

@@ -15,7 +15,7 @@ import yaml
 
 from forecast_platform.automation.schedules import DAILY, TRAINING, crons
 from forecast_platform.compute.databricks.deploy import NOTEBOOKS
-from forecast_platform.compute.databricks.entry import OF_THE_PROCESS, PARAMETERS
+from forecast_platform.compute.databricks.entry import OF_THE_PROCESS, PARAMETERS, WIDGETS
 from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
 from forecast_platform.settings import build
 from forecast_platform.settings_databricks import RUNTIME, DatabricksOptions
@@ -112,4 +112,6 @@ def test_a_notebook_holds_parameters_and_one_call_and_no_logic(name: str) -> Non
     ]
     assert set(widgets) <= {*PARAMETERS, *OF_THE_PROCESS}
     assert set(OF_THE_PROCESS) <= set(widgets)
+    [action] = [action for action, notebook in NOTEBOOK_OF.items() if notebook == name]
+    assert sorted(widgets) == sorted(WIDGETS[action]), "each that is read is there, and each that is there is read"
     assert {"config", "commodity", "models", "start_date"} <= set(widgets)

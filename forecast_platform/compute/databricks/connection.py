@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from forecast_platform.hiding import HIDDEN, hidden_in
+from forecast_platform.hiding import HIDDEN
 from forecast_platform.settings_databricks import DatabricksOptions
 
 if TYPE_CHECKING:
@@ -73,10 +73,6 @@ class Connection:
             if value:
                 text = text.replace(str(value), HIDDEN)
         return _SHAPES.sub(HIDDEN, text)
-
-    def redacted(self, value: Any) -> Any:
-        """A value of JSON without what `redact` takes out of texts."""
-        return hidden_in(value, self.redact)
 
     def call(self, what: str, function: Callable[[], T]) -> T:
         """Make a call that may be repeated (a read, an overwrite, a submission with an idempotency token).

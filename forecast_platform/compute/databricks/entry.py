@@ -39,8 +39,8 @@ PARAMETERS = (
 `start_date` may be the word `first`, for the first date of the settings."""
 OF_THE_PROCESS = ("secrets", "environment")
 """Parameters that set this process's variables where the cluster has none of ours."""
-_OF_MAIN = ("action", *OF_THE_PROCESS)
-"""Parameters of the wheel's entry point itself."""
+WIDGETS = {action: [name for name in (*PARAMETERS, *OF_THE_PROCESS) if name != action] for action in ACTIONS}
+"""The widgets of each action's notebook: every parameter, but training is not told to train."""
 
 
 class TaskFailedError(RuntimeError):
@@ -75,10 +75,15 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
     Raises ParameterError before anything is done, TaskFailedError after everything that can be done is.
     """
-    given = dict(parameters)
-    provide({name: given.pop(name) for name in OF_THE_PROCESS if name in given})
+    given = _provided(parameters)
     with hidden():
         return _run(action, given)
+
+
+def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of the action, once this process has the variables that the others name."""
+    provide(parameters)
+    return {name: value for name, value in parameters.items() if name not in OF_THE_PROCESS}
 
 
 def _run(action: str, parameters: Mapping[str, str]) -> str:
@@ -235,8 +240,8 @@ def main() -> None:
         if not argument.startswith("--") or not equals:
             raise ParameterError(f"{argument!r}: arguments are --name=value")
         parameters[name] = value
-    provide(parameters)
-    action, given = parameters.get("action", ""), {k: v for k, v in parameters.items() if k not in _OF_MAIN}
+    given = _provided(parameters)
+    action = given.pop("action", "")
     with hidden():
         sys.stdout.write(_do(action, given) + "\n")
 

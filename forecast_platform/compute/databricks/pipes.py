@@ -26,6 +26,7 @@ from forecast_platform.compute.databricks.connection import Connection, Databric
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, Ended, Watch, cancel, life_of
 from forecast_platform.compute.databricks.submit import launch, run_or_none, wheel_task
+from forecast_platform.hiding import hidden_in
 
 
 class Volume:
@@ -136,7 +137,7 @@ class VolumeMessages(PipesMessageReader):
                 return
             self._next += 1
             for message in messages:
-                self._handler.handle_message(self.volume.connection.redacted(message))
+                self._handler.handle_message(hidden_in(message, self.volume.connection.redact))
 
     def no_messages_debug_text(self) -> str:
         """Where messages are expected, for Pipes' warning."""

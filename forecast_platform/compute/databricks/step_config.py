@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, settings_file
 from forecast_platform.compute.databricks.submit import new_cluster
-from forecast_platform.hiding import SECRETS
+from forecast_platform.compute.databricks.variables import secret_names
 from forecast_platform.settings import PREFIX, Settings, SettingsError, build
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -68,7 +68,7 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     _compare(settings, known)
     variables = {f"{PREFIX}{name.upper()}": _text(value) for name, value in known.items()}
     told = {name: text for name, text in variables.items() if name not in options.secrets}
-    return {**told, **options.environment, **({SECRETS: ",".join(options.secrets)} if options.secrets else {})}
+    return {**told, **options.environment, **secret_names(options)}
 
 
 def launcher_config(

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
-from forecast_platform.compute.databricks.variables import parameters_of
-from forecast_platform.hiding import SECRETS
+from forecast_platform.compute.databricks.variables import parameters_of, secret_names
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -206,14 +205,13 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         cluster["init_scripts"] = [_init_script(path) for path in options.init_scripts]
     if options.driver_node_type:
         cluster["driver_node_type_id"] = options.driver_node_type
-    variables: Mapping[str, str] = {
+    variables = {
         **options.environment,
         **{name: "{{secrets/" + secret + "}}" for name, secret in options.secrets.items()},
+        **secret_names(options),
     }
-    if options.secrets:
-        variables = {**variables, SECRETS: ",".join(options.secrets)}
     if variables:
-        cluster["spark_env_vars"] = dict(variables)
+        cluster["spark_env_vars"] = variables
     if workers == 0:
         cluster["num_workers"] = 0
         cluster["spark_conf"] = {"spark.databricks.cluster.profile": "singleNode", "spark.master": "local[*]"}

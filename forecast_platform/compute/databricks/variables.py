@@ -18,6 +18,11 @@ def parameters_of(options: DatabricksOptions) -> dict[str, str]:
     return {name: text for name, text in (("secrets", secrets), ("environment", environment)) if text}
 
 
+def secret_names(options: DatabricksOptions) -> dict[str, str]:
+    """The variable that names those that hold secrets; none where there are none."""
+    return {SECRETS: ",".join(options.secrets)} if options.secrets else {}
+
+
 def provide(given: Mapping[str, str]) -> None:
     """Set those variables that this process lacks, and the one that names those that hold secrets.
 
