@@ -146,7 +146,7 @@ def _deployed(connection: Connection) -> Iterator[Finding]:
 def _volume(connection: Connection) -> Iterator[Finding]:
     """A small file written to, read from and removed from the volume through which runs report."""
     from forecast_platform.compute.databricks.connection import DatabricksError
-    from forecast_platform.compute.databricks.pipes import Volume
+    from forecast_platform.compute.databricks.volume import Volume
 
     volume = Volume(connection)
     where = connection.options.volume

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from dagster import build_asset_context
 
-from forecast_platform.compute.databricks.book import Book, made_since
+from forecast_platform.compute.databricks.book import Book
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
@@ -193,20 +192,26 @@ def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspac
     assert not world.partitions("trained_models/naive")
 
 
+def killed(world: World, *, answered: bool = True, seconds: int = 12) -> Path:
+    """What a step leaves in the book that is killed while its run is there, or before the run's id was kept."""
+    world.workspace.faults.add(RunFault("slow_start", seconds=seconds))
+    with process(world) as running:
+        until(lambda: [path for path in world.book() if json.loads(path.read_text())["run_id"]])
+        running.kill()
+        running.wait()
+    [entry] = world.book()
+    if not answered:
+        # As it is when the process dies after the call and before its answer was kept.
+        entry.write_text(json.dumps({**json.loads(entry.read_text()), "run_id": None}))
+    return entry
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False])
 def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
     world: World, workspace: Workspace, answered: bool
 ) -> None:
-    workspace.faults.add(RunFault("slow_start", seconds=12))
-    with process(world) as running:
-        until(lambda: [path for path in world.book() if json.loads(path.read_text())["run_id"]])
-        running.kill()
-        running.wait()
-    if not answered:
-        # As it is when the process dies after the call and before its answer was kept.
-        [entry] = world.book()
-        entry.write_text(json.dumps({**json.loads(entry.read_text()), "run_id": None}))
+    killed(world, answered=answered)
     finished = world.forecast()
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1
@@ -220,34 +225,46 @@ def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("answered", [True, False])
 def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
-    world: World, workspace: Workspace
+    world: World, workspace: Workspace, answered: bool
 ) -> None:
-    with process(world) as running:
-        until(lambda: workspace.jobs.runs)
-        running.kill()
-        running.wait()
+    killed(world, answered=answered)
     [run] = workspace.jobs.runs.values()
+    assert world.forecast("2018-02-05", "2018-02-05").success
+    assert world.book() or run.state.result, "a run that goes on stays known"
     until(lambda: run.state.result)
     finished = world.forecast()
     assert finished.success
-    assert len(workspace.jobs.runs) == 1
     assert world.metadata(finished.run_id)["keys_skipped"] == 3
-    assert world.forecast("2018-02-05", "2018-02-05").success
+    assert world.forecast("2018-02-06", "2018-02-06").success
+    assert len(workspace.jobs.runs) == 3
     assert not world.book(), "what the killed step left is removed by the next that works"
     assert not list(workspace.local(MESSAGES).iterdir())
 
 
 @pytest.mark.slow
+def test_what_a_step_left_that_was_killed_before_it_submitted_is_forgotten_after_an_hour(
+    world: World, workspace: Workspace
+) -> None:
+    entry = killed(world, answered=False)
+    for run in workspace.jobs.runs.values():
+        run.cancelled.set()
+    until(lambda: all(run.state.result for run in workspace.jobs.runs.values()))
+    workspace.jobs.runs.clear()
+    assert world.forecast("2018-02-05", "2018-02-05").success
+    assert world.book() == [entry], "its submission may still be on its way"
+    an_hour_ago = time.time() - 3_700
+    os.utime(entry, (an_hour_ago, an_hour_ago))
+    assert world.forecast("2018-02-06", "2018-02-06").success
+    assert not world.book()
+    assert not list(workspace.local(MESSAGES).iterdir())
+
+
+@pytest.mark.slow
 def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, workspace: Workspace) -> None:
-    workspace.faults.add(RunFault("slow_start", seconds=60))
-    with process(world) as running:
-        until(lambda: workspace.jobs.runs)
-        until(lambda: [path for path in world.book() if json.loads(path.read_text())["run_id"]])
-        running.kill()
-        running.wait()
+    entry = killed(world, seconds=60)
     [run] = workspace.jobs.runs.values()
-    [entry] = world.book()
     orphaned = json.loads(entry.read_text())["owner"]
 
     def cancel() -> None:
@@ -273,28 +290,6 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
     assert world.partitions() == {"MATERIALIZED": keys()}
 
 
-def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
-    return ChunkRequest("chunk", "Alpha", model, "v1.0", tuple(days(first, last)))
-
-
-def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
-    book = Book(tmp_path / "runs")
-    first, new = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
-    assert new
-    assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
-    assert book.claim("host", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
-    for host, wanted in (
-        ("other", request(FIRST, LAST)),
-        ("host", request("2018-02-04", "2018-02-05")),
-        ("host", request(FIRST, LAST, "random_walk")),
-    ):
-        other, new = book.claim(host, "/Volumes/a/b/c", wanted, {})
-        assert new
-        assert other.token != first.token
-    book.drop(first)
-    assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
-
-
 def test_a_run_whose_taking_over_was_interrupted_is_cancelled(world: World, workspace: Workspace) -> None:
     from forecast_platform.compute.databricks.connection import Connection
     from forecast_platform.compute.databricks.deploy import deployment
@@ -305,7 +300,8 @@ def test_a_run_whose_taking_over_was_interrupted_is_cancelled(world: World, work
     task = python_task(script(workspace, "import time; time.sleep(60)"))
     run_id = connection.client.jobs.submit(tasks=[task]).bind()["run_id"]
     book = Book(world.root / "runs")
-    made, _ = book.claim("host", MESSAGES, request(FIRST, LAST), {})
+    wanted = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))
+    made, _ = book.claim("host", MESSAGES, wanted, {})
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id)
     book.keep(orphan)
     run = PipesRun(connection, deployment(connection), book, orphan, build_asset_context())
@@ -314,25 +310,3 @@ def test_a_run_whose_taking_over_was_interrupted_is_cancelled(world: World, work
     run.wait_for_end()
     assert workspace.jobs.runs[run_id].state.result == "CANCELED"
     assert not book.orphans("host")
-
-
-def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
-    book = Book(tmp_path)
-    mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
-    elsewhere = replace(mine, token="other", owner="another-machine:1:1")
-    gone = replace(mine, token="gone", owner=mine.owner.replace(f":{os.getpid()}:", ":4194305:"))
-    for entry in (elsewhere, gone):
-        book.keep(entry)
-    assert book.orphans("host") == [gone]
-    assert not book.orphans("other")
-    yesterday = time.time() - 90_000
-    os.utime(tmp_path / "other.json", (yesterday, yesterday))
-    assert book.orphans("host") == [gone, elsewhere]
-
-
-def test_only_what_was_made_since_counts_as_made() -> None:
-    old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
-    one, two, three = days(FIRST, LAST)
-    before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
-    assert made_since(before, {one: old, two: new, three: new}) == {two, three}
-    assert made_since(before, {}) == set()

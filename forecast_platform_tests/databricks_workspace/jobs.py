@@ -250,6 +250,8 @@ def runs_list(workspace: Workspace, request: Request) -> dict[str, Any]:
         found = [run for run in found if run.state.life in ENDED]
     if request.query.get("run_type"):
         found = [run for run in found if run.kind == request.query["run_type"]]
+    began, ended = (int(request.query.get(f"start_time_{name}", limit)) for name, limit in (("from", 0), ("to", 2**63)))
+    found = [run for run in found if began <= run.state.about["start_time"] <= ended]
     found = sorted(found, key=lambda run: -run.run_id)
     offset, limit = int(request.query.get("page_token") or 0), int(request.query.get("limit", 20))
     page = [_run_about(workspace, run) for run in found[offset : offset + limit]]

@@ -78,22 +78,29 @@ class Book:
 
     def adopt(self, entry: Entry) -> Entry:
         """Take over an entry whose process is gone; another's stays its own."""
-        if owner.alive(entry.owner):
-            return entry
-        mine = replace(entry, owner=owner.this_process())
-        self.keep(mine)
-        return mine
+        with self._lock():
+            # As it is now: another step may have taken it over since it was read.
+            entry = next((kept for kept in self._entries() if kept.token == entry.token), entry)
+            if owner.alive(entry.owner):
+                return entry
+            mine = replace(entry, owner=owner.this_process())
+            self.keep(mine)
+            return mine
 
     def orphans(self, host: str) -> list[Entry]:
         """Entries whose process is gone, or must be: whether one on another host is cannot be known."""
         return [
             entry
             for entry in self._entries()
-            if entry.host == host and (not owner.alive(entry.owner) or self._age(entry) > DAY_SECONDS)
+            if entry.host == host and (not owner.alive(entry.owner) or time.time() - self.touched(entry) > DAY_SECONDS)
         ]
 
-    def _age(self, entry: Entry) -> float:
-        return time.time() - (self.folder / f"{entry.token}.json").stat().st_mtime
+    def touched(self, entry: Entry) -> float:
+        """When an entry was written last, in seconds since 1970; now where it is not there any more."""
+        try:
+            return (self.folder / f"{entry.token}.json").stat().st_mtime
+        except FileNotFoundError:
+            return time.time()
 
     def _entries(self) -> Iterator[Entry]:
         for path in sorted(self.folder.glob("*.json")):

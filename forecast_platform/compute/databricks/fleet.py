@@ -15,7 +15,7 @@ from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
-from forecast_platform.compute.databricks.pipes import PipesRun
+from forecast_platform.compute.databricks.pipes import FIND_SECONDS, PipesRun
 from forecast_platform.pipeline.results import Outcome, RemoteRun
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -101,11 +101,15 @@ class Fleet:
             self._abandon()
 
     def _sweep(self) -> None:
-        """Forget runs that are over and whose step was killed before it could."""
+        """Forget runs that are over, or were never submitted, and whose step was killed before it could."""
         for entry in self.book.orphans(self.connection.host):
             run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
             try:
-                if run.over():
+                if entry.run_id is not None or run.find():
+                    over = run.over()
+                else:
+                    over = time.time() - self.book.touched(entry) > FIND_SECONDS
+                if over:
                     run.mine = True
                     run.close()
             except DatabricksError as error:

@@ -7,141 +7,26 @@ own clients do not keep the run's id, submit without an idempotency token, and s
 
 from __future__ import annotations
 
-import io
-import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from dagster import PipesContextInjector, PipesMessageReader, open_pipes_session
-from dagster_pipes import PipesBlobStoreMessageWriter
+from dagster import open_pipes_session
+from dagster_pipes import encode_param
 
 from forecast_platform import owner
-from forecast_platform.compute.databricks.book import Book, Entry
+from forecast_platform.compute.databricks.book import DAY_SECONDS, Book, Entry
 from forecast_platform.compute.databricks.chunk_task import PIPES, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, Ended, Watch, cancel, life_of
 from forecast_platform.compute.databricks.submit import launch, run_or_none, wheel_task
-from forecast_platform.hiding import hidden_in
+from forecast_platform.compute.databricks.volume import Volume, VolumeContext, VolumeMessages, context_path
 
-
-class Volume:
-    """Files in a Unity Catalog volume."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.files = connection.client.files
-
-    def make(self, folder: str) -> None:
-        """Make a folder. Raises DatabricksError, with the mend where the volume is not there."""
-        volume = self.connection.options.volume
-        try:
-            self.connection.call(f"making {folder}", lambda: self.files.create_directory(folder))
-        except DatabricksError as error:
-            name = ".".join(volume.split("/")[2:5])
-            raise DatabricksError(
-                f"{error}\nis databricks.volume = {volume} there, and yours to write? In SQL: "
-                f"CREATE VOLUME IF NOT EXISTS {name}",
-                passing=error.passing,
-            ) from None
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file. Raises DatabricksError."""
-        self.connection.call(f"writing {path}", lambda: self.files.upload(path, io.BytesIO(content), overwrite=True))
-
-    def read(self, path: str) -> bytes | None:
-        """A file's content; None where there is none. Raises DatabricksError."""
-        from databricks.sdk.errors import NotFound
-
-        def download() -> bytes | None:
-            try:
-                found = self.files.download(path).contents
-            except NotFound:
-                return None
-            return found.read() if found else b""
-
-        return self.connection.call(f"reading {path}", download)
-
-    def remove(self, folder: str) -> None:
-        """Remove a folder and what it holds; one that is not there is none. Raises DatabricksError."""
-        from databricks.sdk.errors import NotFound
-
-        def delete() -> None:
-            try:
-                for item in list(self.files.list_directory_contents(folder)):
-                    if item.is_directory:
-                        self.remove(str(item.path))
-                    else:
-                        self.files.delete(str(item.path))
-                self.files.delete_directory(folder)
-            except NotFound:
-                return
-
-        self.connection.call(f"removing {folder}", delete)
-
-
-class VolumeContext(PipesContextInjector):
-    """Writes the context where the run will read it; the context of a run that is there already stays as it is."""
-
-    def __init__(self, volume: Volume, folder: str, *, write: bool) -> None:
-        self.volume, self.folder, self.write = volume, folder, write
-
-    @contextmanager
-    def inject_context(self, context_data: Any) -> Iterator[dict[str, Any]]:
-        """Write the context and yield where it is."""
-        path = f"{self.folder}/context.json"
-        if self.write:
-            self.volume.write(path, json.dumps(context_data).encode())
-        yield {"path": path}
-
-    def no_messages_debug_text(self) -> str:
-        """Where the context was put, for Pipes' warning."""
-        return f"The context is {self.folder}/context.json."
-
-
-class VolumeMessages(PipesMessageReader):
-    """Reads a run's messages when asked to, from the first, without the secrets that its code may have logged.
-
-    The library's reader does so in threads, from a folder of a random name, and loses a chunk that it reads while it is
-    being written.
-    """
-
-    def __init__(self, volume: Volume, folder: str) -> None:
-        self.volume, self.folder = volume, folder
-        self._handler: Any = None
-        self._next = 1
-
-    @contextmanager
-    def read_messages(self, handler: Any) -> Iterator[dict[str, Any]]:
-        """Yield where the run writes its messages."""
-        self._handler = handler
-        yield {
-            "path": f"{self.folder}/messages",
-            # The run's own page keeps what it prints; several runs' prints in one log would be a tangle.
-            PipesBlobStoreMessageWriter.INCLUDE_STDIO_IN_MESSAGES_KEY: False,
-        }
-
-    def pull(self) -> None:
-        """Hand over what has come since the last call. Raises DatabricksError."""
-        while not self._handler.received_closed_message:
-            content = self.volume.read(f"{self.folder}/messages/{self._next}.json")
-            if not content:
-                return
-            try:
-                messages = [json.loads(line) for line in content.decode().splitlines()]
-            except ValueError:  # it is being written
-                return
-            self._next += 1
-            for message in messages:
-                self._handler.handle_message(hidden_in(message, self.volume.connection.redact))
-
-    def no_messages_debug_text(self) -> str:
-        """Where messages are expected, for Pipes' warning."""
-        return f"Messages are read from {self.folder}/messages; the run's page shows its own output."
+FIND_SECONDS = 3_600.0
+"""How long after its entry was written a run may start; without one by then, none was submitted."""
 
 
 class PipesRun:
@@ -218,6 +103,37 @@ class PipesRun:
             return False
         run = run_or_none(self.connection, self.entry.run_id)
         return run is None or life_of(run) in ENDED
+
+    def find(self) -> bool:
+        """Whether the workspace has the run of an entry whose process was killed before it could keep the run's id.
+
+        Looked for by the context that it was given, since to submit again with the token would start one where there
+        is none. Raises DatabricksError.
+        """
+        from databricks.sdk.service.jobs import RunType
+
+        context = encode_param({"path": context_path(self.entry.folder)})
+        touched = self.book.touched(self.entry)
+
+        def listed() -> int | None:
+            found = self.connection.client.jobs.list_runs(
+                run_type=RunType.SUBMIT_RUN,
+                expand_tasks=True,
+                # Before it, as the entry may have been taken over since; after it, as a call may be tried again.
+                start_time_from=int((touched - DAY_SECONDS) * 1000),
+                start_time_to=int((touched + FIND_SECONDS) * 1000),
+            )
+            for run in found:
+                for task in run.tasks or []:
+                    wheel = task.python_wheel_task
+                    if wheel and (wheel.named_parameters or {}).get("pipes_context") == context:
+                        return run.run_id
+            return None
+
+        run_id = self.connection.call("listing the runs that were submitted", listed)
+        if run_id is not None:
+            self.entry = replace(self.entry, run_id=run_id)
+        return run_id is not None
 
     def look(self) -> Ended | None:
         """Pass on new messages; how the run ended, where it has.

@@ -1,0 +1,71 @@
+"""The book of runs that may be going on: what is claimed, taken over and found again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from psutil import Process
+
+from forecast_platform.compute.databricks.book import Book, made_since
+from forecast_platform.compute.databricks.chunk_task import ChunkRequest
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST
+from forecast_platform_tests.worlds import days
+
+
+def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
+    return ChunkRequest("chunk", "Alpha", model, "v1.0", tuple(days(first, last)))
+
+
+def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
+    book = Book(tmp_path / "runs")
+    first, new = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    assert new
+    assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
+    assert book.claim("host", "/Volumes/a/b/c", request(LAST, "2018-03-01"), {}) == (first, False)
+    for host, wanted in (
+        ("other", request(FIRST, LAST)),
+        ("host", request("2018-02-04", "2018-02-05")),
+        ("host", request(FIRST, LAST, "random_walk")),
+    ):
+        other, new = book.claim(host, "/Volumes/a/b/c", wanted, {})
+        assert new
+        assert other.token != first.token
+    book.drop(first)
+    assert book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[1]
+
+
+def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
+    parent = os.getppid()
+    host = made.owner.split(":")[0]
+    others = replace(orphan, owner=f"{host}:{parent}:{Process(parent).create_time():.0f}")
+    book.keep(others)
+    assert book.adopt(orphan) == others
+
+
+def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    elsewhere = replace(mine, token="other", owner="another-machine:1:1")
+    gone = replace(mine, token="gone", owner=mine.owner.replace(f":{os.getpid()}:", ":4194305:"))
+    for entry in (elsewhere, gone):
+        book.keep(entry)
+    assert book.orphans("host") == [gone]
+    assert not book.orphans("other")
+    yesterday = time.time() - 90_000
+    os.utime(tmp_path / "other.json", (yesterday, yesterday))
+    assert book.orphans("host") == [gone, elsewhere]
+
+
+def test_only_what_was_made_since_counts_as_made() -> None:
+    old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
+    one, two, three = days(FIRST, LAST)
+    before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
+    assert made_since(before, {one: old, two: new, three: new}) == {two, three}
+    assert made_since(before, {}) == set()
