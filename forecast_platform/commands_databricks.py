@@ -142,7 +142,7 @@ def _monitor(options: argparse.Namespace, settings: Settings, connection: Connec
 
 def _watch(settings: Settings, connection: Connection, run_id: int) -> int:
     from forecast_platform.compute.databricks.connection import DatabricksError
-    from forecast_platform.compute.databricks.monitor import watch
+    from forecast_platform.compute.databricks.watch import watch
 
     why = ""
     try:

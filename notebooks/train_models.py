@@ -23,6 +23,7 @@ dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew wha
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
 dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, by spaces or commas")
 dbutils.widgets.text("environment", "", "variables, as JSON")
+dbutils.widgets.text("progress", "", "file in a volume that is told how far this is")
 
 # COMMAND ----------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import zipfile
@@ -124,12 +125,53 @@ def test_a_successful_run_is_watched_to_its_end(deployed: Workspace, shell: Shel
         assert state in text
     assert "no earlier run of this name" in text
     parameters = run.tasks[0].spec["notebook_task"]["base_parameters"]
-    assert parameters == {"start_date": "2018-01-01"}
+    [token] = deployed.jobs.tokens
+    assert parameters == {
+        "start_date": "2018-01-01",
+        "progress": f"/Volumes/commodity/forecast/pipes/progress/{token}.json",
+    }
     cluster = run.tasks[1].spec["new_cluster"]
     assert (cluster["num_workers"], run.tasks[0].spec["new_cluster"]["num_workers"]) == (4, 0)
     assert cluster["custom_tags"]["application"] == "forecast_platform"
     code, text = shell("submit", "backfill", "--train", "--start-date", "2018-01-01")
     assert "usually" in text
+
+
+def test_a_watched_run_shows_how_many_keys_are_done(deployed: Workspace, shell: Shell) -> None:
+    notebook(
+        deployed,
+        "backfill_spark",
+        """import time
+from forecast_platform.compute.databricks import progress_file
+progress_file._WRITE_SECONDS = 0
+dbutils.widgets.text("progress", "")
+told = progress_file.ProgressFile(dbutils.widgets.get("progress"), print)
+told.begin(2000)
+with told.step("forecasts Alpha naive", 1000) as report:
+    report(100, 1000, "a")
+    time.sleep(1)
+    report(600, 1000, "b")
+    time.sleep(1)
+told.close()
+dbutils.notebook.exit("{}")
+""",
+    )
+    code, text = shell("submit", "backfill")
+    assert code == 0, text
+    [run] = deployed.jobs.runs.values()
+    assert "backfill: 100 of 2,000 keys (5 %), forecasts Alpha naive\n" in text, "no pace is known yet"
+    # 500 keys a second, and 1,400 that are left.
+    assert re.search(r"backfill: 600 of 2,000 keys \(30 %\), forecasts Alpha naive, [23] s left at this pace\n", text)
+    assert text.count(" keys (") == 2, "said when there is news"
+    assert not list(deployed.local(run.tasks[0].spec["notebook_task"]["base_parameters"]["progress"]).parent.iterdir())
+
+
+def test_progress_that_cannot_be_read_is_said_once(deployed: Workspace, shell: Shell) -> None:
+    notebook(deployed, "backfill_spark", "import time\ntime.sleep(1.5)\ndbutils.notebook.exit('{}')")
+    deployed.faults.add(Fault("error", "*/fs/files/*progress*", times=99, status=403, code="PERMISSION_DENIED"))
+    code, text = shell("submit", "backfill")
+    assert code == 0, text
+    assert text.count("how far it is cannot be read") == 1
 
 
 def test_a_failed_task_is_explained_with_its_own_traceback(deployed: Workspace, shell: Shell, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.fleet import passing
 from forecast_platform.compute.databricks.monitor import TaskError
-from forecast_platform.compute.databricks.volume import Volume, VolumeMessages
+from forecast_platform.compute.databricks.pipes_messages import VolumeMessages
+from forecast_platform.compute.databricks.volume import Volume
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days

@@ -10,11 +10,13 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
+from forecast_platform.compute.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.compute.databricks.variables import provide
 from forecast_platform.hiding import hidden
 from forecast_platform.pipeline.coverage import expected_dates
@@ -37,8 +39,8 @@ PARAMETERS = (
 )
 """Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
 `start_date` may be the word `first`, for the first date of the settings."""
-OF_THE_PROCESS = ("secrets", "environment")
-"""Parameters that set this process's variables where the cluster has none of ours."""
+OF_THE_PROCESS = ("secrets", "environment", PARAMETER)
+"""Parameters that set this process's variables where the cluster has none of ours, and where it tells how far it is."""
 WIDGETS = {action: [name for name in (*PARAMETERS, *OF_THE_PROCESS) if name != action] for action in ACTIONS}
 """The widgets of each action's notebook: every parameter, but training is not told to train."""
 
@@ -60,12 +62,11 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
     def add(self, step: str, outcome: Outcome) -> None:
-        """Keep a step's outcome, and print it: the run's log is read while it goes on."""
+        """Keep a step's outcome, and print it."""
         counts = {"written": len(outcome.written), "unchanged": len(outcome.skipped), "failed": len(outcome.failed)}
         about = {"step": step, "series": outcome.series, "model": outcome.model, **counts, "rows": outcome.rows}
         self.steps.append({**about, "seconds": round(outcome.seconds, 3)})
-        sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {json.dumps(self.steps[-1])}\n")
-        sys.stdout.flush()
+        _say(json.dumps(self.steps[-1]))
         if outcome.failed:
             self.failures.append(f"{step} {outcome.series} {outcome.model}: {failures_text(outcome.failed)}")
 
@@ -76,8 +77,8 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
     Raises ParameterError before anything is done, TaskFailedError after everything that can be done is.
     """
     given = _provided(parameters)
-    with hidden():
-        return _run(action, given)
+    with hidden(), _progress(parameters) as progress:
+        return _run(action, given, progress)
 
 
 def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
@@ -86,7 +87,23 @@ def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if name not in OF_THE_PROCESS}
 
 
-def _run(action: str, parameters: Mapping[str, str]) -> str:
+@contextmanager
+def _progress(parameters: Mapping[str, str]) -> Iterator[ProgressFile]:
+    """Where the action tells how far it is; nothing is left there."""
+    progress = ProgressFile(parameters.get(PARAMETER), _say)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _say(text: str) -> None:
+    """Print a line at once: the run's log is read while it goes on."""
+    sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {text}\n")
+    sys.stdout.flush()
+
+
+def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> str:
     if action not in ACTIONS:
         raise ParameterError(f"action {action!r}: one of {', '.join(ACTIONS)}")
     unknown = sorted(set(parameters) - set(PARAMETERS))
@@ -104,9 +121,9 @@ def _run(action: str, parameters: Mapping[str, str]) -> str:
     windows = platform.frequency.starts(first, last or max([first, *(expected_dates(platform, s)[-1] for s in series)]))
     if action == "train" or _flag(given, "train"):
         overwrite = action == "train" and _flag(given, "overwrite")
-        _train(platform, series, models, windows, version, overwrite, report)
+        _train(platform, series, models, windows, version, overwrite, report, progress)
     if action != "train":
-        _forecast(platform, series, models, first, last, version, _flag(given, "overwrite"), report)
+        _forecast(platform, series, models, first, last, version, _flag(given, "overwrite"), report, progress)
     if report.failures:
         raise TaskFailedError(f"{action}: {len(report.failures)} steps have failed keys\n" + "\n".join(report.failures))
     return json.dumps({"action": action, "steps": report.steps})
@@ -195,12 +212,16 @@ def _train(
     version: str,
     overwrite: bool,
     report: Report,
+    progress: ProgressFile,
 ) -> None:
     from forecast_platform.pipeline.training import train
 
+    progress.begin(len(series) * len(models) * len(windows))
     for name in series:
         for model in models:
-            report.add("train", train(platform, name, model, windows, version=version, overwrite=overwrite))
+            with progress.step(f"training {name} {model}", len(windows)) as told:
+                done = train(platform, name, model, windows, version=version, overwrite=overwrite, progress=told)
+            report.add("train", done)
 
 
 def _forecast(
@@ -212,6 +233,7 @@ def _forecast(
     version: str,
     overwrite: bool,
     report: Report,
+    progress: ProgressFile,
 ) -> None:
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
@@ -219,16 +241,18 @@ def _forecast(
 
     step: Callable[[str, Outcome], None] = report.add
     changed: set[dt.date] = set()
-    for name in series:
-        newest = last or expected_dates(platform, name)[-1]
-        dates = [first + dt.timedelta(days=offset) for offset in range((newest - first).days + 1)]
+    spans = {name: range(((last or expected_dates(platform, name)[-1]) - first).days + 1) for name in series}
+    progress.begin(len(models) * sum(map(len, spans.values())))
+    for name, span in spans.items():
+        dates = [first + dt.timedelta(days=offset) for offset in span]
         for model in models:
-            outcome = forecast(platform, name, model, dates, version=version, overwrite=overwrite)
+            with progress.step(f"forecasts {name} {model}", len(dates)) as told:
+                outcome = forecast(platform, name, model, dates, version=version, overwrite=overwrite, progress=told)
             changed |= outcome.written
             step("forecast", outcome)
         step("actuals", write_actuals(platform, name, dates))
         for model in models:
-            step("score", score(platform, name, model, platform.frequency.starts(first, newest), version=version))
+            step("score", score(platform, name, model, platform.frequency.starts(first, dates[-1]), version=version))
     forecast_runs(platform, sorted(changed))
 
 
@@ -242,14 +266,14 @@ def main() -> None:
         parameters[name] = value
     given = _provided(parameters)
     action = given.pop("action", "")
-    with hidden():
-        sys.stdout.write(_do(action, given) + "\n")
+    with hidden(), _progress(parameters) as progress:
+        sys.stdout.write(_do(action, given, progress) + "\n")
 
 
-def _do(action: str, given: Mapping[str, str]) -> str:
+def _do(action: str, given: Mapping[str, str], progress: ProgressFile) -> str:
     if action == "tables":
         return create_tables(given)
-    return chunk_task.run(action, given) if action in chunk_task.ACTIONS else _run(action, given)
+    return chunk_task.run(action, given) if action in chunk_task.ACTIONS else _run(action, given, progress)
 
 
 if __name__ == "__main__":

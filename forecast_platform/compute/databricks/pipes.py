@@ -21,9 +21,11 @@ from forecast_platform.compute.databricks.book import DAY_SECONDS, Book, Entry
 from forecast_platform.compute.databricks.chunk_task import PIPES, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
-from forecast_platform.compute.databricks.monitor import ENDED, Ended, Watch, cancel, life_of
+from forecast_platform.compute.databricks.monitor import ENDED, Ended, cancel, life_of
+from forecast_platform.compute.databricks.pipes_messages import VolumeContext, VolumeMessages, context_path
 from forecast_platform.compute.databricks.submit import launch, run_or_none, wheel_task
-from forecast_platform.compute.databricks.volume import Volume, VolumeContext, VolumeMessages, context_path
+from forecast_platform.compute.databricks.volume import Volume
+from forecast_platform.compute.databricks.watch import Watch
 
 FIND_SECONDS = 3_600.0
 """How long after its entry was written a run may start; without one by then, none was submitted."""

@@ -41,7 +41,7 @@ from forecast_platform.compute.databricks import step_task
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
 from forecast_platform.compute.databricks.mends import suggest
-from forecast_platform.compute.databricks.monitor import Watch, cancel, error_text, errors
+from forecast_platform.compute.databricks.monitor import cancel, error_text, errors
 from forecast_platform.compute.databricks.step_config import (
     Family,
     cluster_environment,
@@ -49,6 +49,7 @@ from forecast_platform.compute.databricks.step_config import (
     launcher_config,
 )
 from forecast_platform.compute.databricks.step_task import event_without
+from forecast_platform.compute.databricks.watch import Watch
 from forecast_platform.settings import Settings
 
 T = TypeVar("T")

@@ -7,13 +7,14 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
+from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
 from forecast_platform.compute.databricks.variables import parameters_of, secret_names
 from forecast_platform.settings_databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
@@ -112,6 +113,8 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
             return Submitted(int(known["run_id"]), started=False)
         over = known.get("token")
     token = ledger.claim(key, over)
+    told = {**request.parameters, PARAMETER: progress_path(options.volume, token)}
+    payload = tasks(options, deployed, replace(request, parameters=told))
     run_id = launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
     ledger.keep(key, token, run_id)
     return Submitted(run_id, started=True)

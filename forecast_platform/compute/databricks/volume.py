@@ -1,18 +1,10 @@
-"""Pipes' context and messages in a folder of a Unity Catalog volume, whose name is known before the run is there."""
+"""Files in a Unity Catalog volume."""
 
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from dagster import PipesContextInjector, PipesMessageReader
-from dagster_pipes import PipesBlobStoreMessageWriter
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
-from forecast_platform.hiding import hidden_in
 
 
 class Volume:
@@ -68,68 +60,3 @@ class Volume:
                 return
 
         self.connection.call(f"removing {folder}", delete)
-
-
-def context_path(folder: str) -> str:
-    """Where a run's context is: also what a run is told from others by."""
-    return f"{folder}/context.json"
-
-
-class VolumeContext(PipesContextInjector):
-    """Writes the context where the run will read it; the context of a run that is there already stays as it is."""
-
-    def __init__(self, volume: Volume, folder: str, *, write: bool) -> None:
-        self.volume, self.folder, self.write = volume, folder, write
-
-    @contextmanager
-    def inject_context(self, context_data: Any) -> Iterator[dict[str, Any]]:
-        """Write the context and yield where it is."""
-        path = context_path(self.folder)
-        if self.write:
-            self.volume.write(path, json.dumps(context_data).encode())
-        yield {"path": path}
-
-    def no_messages_debug_text(self) -> str:
-        """Where the context was put, for Pipes' warning."""
-        return f"The context is {context_path(self.folder)}."
-
-
-class VolumeMessages(PipesMessageReader):
-    """Reads a run's messages when asked to, from the first, without the secrets that its code may have logged.
-
-    The library's reader does so in threads, from a folder of a random name, and loses a chunk that it reads while it is
-    being written.
-    """
-
-    def __init__(self, volume: Volume, folder: str) -> None:
-        self.volume, self.folder = volume, folder
-        self._handler: Any = None
-        self._next = 1
-
-    @contextmanager
-    def read_messages(self, handler: Any) -> Iterator[dict[str, Any]]:
-        """Yield where the run writes its messages."""
-        self._handler = handler
-        yield {
-            "path": f"{self.folder}/messages",
-            # The run's own page keeps what it prints; several runs' prints in one log would be a tangle.
-            PipesBlobStoreMessageWriter.INCLUDE_STDIO_IN_MESSAGES_KEY: False,
-        }
-
-    def pull(self) -> None:
-        """Hand over what has come since the last call. Raises DatabricksError."""
-        while not self._handler.received_closed_message:
-            content = self.volume.read(f"{self.folder}/messages/{self._next}.json")
-            if not content:
-                return
-            try:
-                messages = [json.loads(line) for line in content.decode().splitlines()]
-            except ValueError:  # it is being written
-                return
-            self._next += 1
-            for message in messages:
-                self._handler.handle_message(hidden_in(message, self.volume.connection.redact))
-
-    def no_messages_debug_text(self) -> str:
-        """Where messages are expected, for Pipes' warning."""
-        return f"Messages are read from {self.folder}/messages; the run's page shows its own output."

@@ -1,0 +1,112 @@
+"""How far a run is, in a file that others read."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.compute.databricks import entry, progress_file
+from forecast_platform.compute.databricks.progress_file import KeysDone, ProgressFile, progress_path
+from forecast_platform_tests.worlds import settings_for
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_file, "_WRITE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in a list of one; tests move it."""
+    now = [1000.0]
+    monkeypatch.setattr(progress_file.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_pace_is_of_what_was_made_and_not_of_what_was_unchanged(tmp_path: Path, clock: list[float]) -> None:
+    path = tmp_path / "progress" / "run.json"
+    told = ProgressFile(str(path), pytest.fail)
+    told.begin(1000)
+
+    def read() -> KeysDone | None:
+        return KeysDone.of(path.read_bytes())
+
+    with told.step("forecasts A naive", 500) as report:
+        report(400, 500, "")
+        assert read() == KeysDone("forecasts A naive", 400, 1000, None)
+        clock[0] += 10
+        report(450, 500, "")
+        assert read() == KeysDone("forecasts A naive", 450, 1000, 550 / 5)
+        clock[0] += 10
+        report(500, 500, "")
+    clock[0] += 77  # scores, between two models
+    with told.step("forecasts A xgboost", 500) as report:
+        report(300, 500, "")
+        assert read() == KeysDone("forecasts A xgboost", 800, 1000, 200 / 5)
+    told.begin(10)
+    with told.step("forecasts B naive", 10) as report:
+        report(1, 10, "")
+        assert read() == KeysDone("forecasts B naive", 1, 10, None), "another phase has a pace of its own"
+    told.close()
+    assert not path.exists()
+
+
+def test_what_cannot_be_told_is_said_once_and_harms_nothing(tmp_path: Path) -> None:
+    (tmp_path / "progress").write_text("no folder")
+    said: list[str] = []
+    told = ProgressFile(str(tmp_path / "progress" / "run.json"), said.append)
+    told.begin(2)
+    with told.step("forecasts A naive", 2) as report:
+        report(1, 2, "")
+        report(2, 2, "")
+    told.close()
+    [text] = said
+    assert text.startswith("how far this run is cannot be told")
+
+
+def test_files_of_runs_that_were_killed_are_removed_after_days(tmp_path: Path) -> None:
+    folder = Path(progress_path(str(tmp_path), "x")).parent
+    folder.mkdir()
+    old, recent = folder / "old.json", folder / "recent.json"
+    for path in (old, recent):
+        path.write_text("{}")
+    long_ago = time.time() - 9 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    told = ProgressFile(progress_path(str(tmp_path), "x"), pytest.fail)
+    told.begin(1)
+    with told.step("forecasts A naive", 1) as report:
+        report(1, 1, "")
+    assert sorted(path.name for path in folder.iterdir()) == ["recent.json", "x.json"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"what": "fore', b"[]", b'{"other": 1}'])
+def test_a_file_that_is_not_whole_says_nothing(content: bytes | None) -> None:
+    assert KeysDone.of(content) is None
+
+
+def test_an_action_tells_the_keys_of_all_its_series_and_models(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(small)
+    monkeypatch.setattr(entry, "settings_for", lambda given: settings)
+    monkeypatch.setattr(ProgressFile, "close", lambda self: None)
+    seen: list[KeysDone] = []
+    write = Path.write_text
+
+    def spy(path: Path, text: str) -> int:
+        if path.name == "run.json":
+            seen.append(KeysDone.of(text.encode()) or pytest.fail(text))
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", spy)
+    span = {"start_date": "2018-02-01", "end_date": "2018-02-05", "models": "naive,random_walk", "compute": "local"}
+    entry.run("backfill", {**span, "progress": str(tmp_path / "run.json")})
+    names = settings.series_names
+    assert [told.what for told in seen] == [
+        f"forecasts {name} {model}" for name in names for model in ("naive", "random_walk")
+    ]
+    assert [told.done for told in seen] == [5 * (n + 1) for n in range(2 * len(names))]
+    assert {told.total for told in seen} == {10 * len(names)}
