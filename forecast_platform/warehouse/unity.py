@@ -213,11 +213,21 @@ class UnityWarehouse:
             self._write(table, {}, lambda: self._widen(table, names))
 
     def _widen(self, table: Table, names: Sequence[str]) -> None:
-        """Add the covariates that are not there yet; another writer may have added some since it was last looked."""
+        """Add the covariates that are not there yet; another writer may add some at the same moment."""
+        lacking = self._lacking(table, names)
+        while lacking:
+            try:
+                self.dialect.add_columns(self.session, self.name(table), lacking)
+                return
+            except Exception:
+                left = self._lacking(table, names)
+                if left == lacking:
+                    raise
+                lacking = left
+
+    def _lacking(self, table: Table, names: Sequence[str]) -> list[Column]:
         stored = self.stored_columns(table) or []
-        new = [Column(name, "float", "Declared covariate.") for name in names if name not in stored]
-        if new:
-            self.dialect.add_columns(self.session, self.name(table), new)
+        return [Column(name, "float", "Declared covariate.") for name in names if name not in stored]
 
     def _insert(self, table: Table, frame: Any, names: Sequence[str], where: Where) -> None:
         """One statement, one commit. Never partitionOverwriteMode: sail replaces the whole table."""

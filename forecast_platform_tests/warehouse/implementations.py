@@ -13,7 +13,7 @@ import pyarrow as pa
 from forecast_platform.compute.spark_session import leave_quietly
 from forecast_platform.warehouse.base import Warehouse, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, Table
 from forecast_platform.warehouse.unity import UnityWarehouse
 
 
@@ -77,3 +77,18 @@ def write_days(make: Make, model: str, chosen: list[dt.date]) -> None:
     warehouse = make.another()
     for day in chosen:
         warehouse.replace(FORECAST_METADATA, metadata(model, [day]), where(model, [day]))
+
+
+def plain(table: Table, changes: dict[str, object], n_rows: int = 1) -> pa.Table:
+    """Rows with some value in every column that must not be null."""
+    some: dict[str, object] = {
+        "string": "x",
+        "date": dt.date(2020, 1, 1),
+        "timestamp": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc),
+        "bool": False,
+        "int": 1,
+        "float": 1.0,
+        "float32": 1.0,
+    }
+    row = {column.name: some[column.type] for column in table.columns if not column.nullable}
+    return pa.Table.from_pylist([{**row, **changes}] * n_rows, schema=table.arrow_schema())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,20 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import build
 from forecast_platform.warehouse.base import Between, WarehouseError
 from forecast_platform.warehouse.predicates import spark_sql
-from forecast_platform.warehouse.schemas import CHAMPIONS, DISTRIBUTIONS, FORECAST_METADATA, FORECAST_RUNS, TABLES
+from forecast_platform.warehouse.schemas import (
+    CHAMPIONS,
+    DISTRIBUTIONS,
+    FORECAST_METADATA,
+    FORECAST_RUNS,
+    TABLES,
+    UNIFIED_DATA,
+    Column,
+)
 from forecast_platform.warehouse.unity import UnityWarehouse
 from forecast_platform.warehouse.unity_dialect import Delta, is_absent, is_conflict
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.unity_catalog import Lakehouse
-from forecast_platform_tests.warehouse.implementations import days, metadata, unity, where
+from forecast_platform_tests.warehouse.implementations import days, metadata, plain, unity, where
 
 
 class SparkError(Exception):
@@ -146,6 +155,30 @@ def test_a_table_of_an_earlier_version_says_migrate_and_migrate_adds_what_may_be
     warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), where("a", days(1, 1)))
     [row] = warehouse.read(FORECAST_METADATA, ["pit", "crps_14d"]).to_pylist()
     assert row == {"pit": None, "crps_14d": 1.0}
+
+
+@pytest.mark.parametrize("others", [("usd_brl",), ("usd_brl", "usd_eur")], ids=["one of two", "both"])
+def test_covariates_that_another_writer_adds_at_the_same_moment_are_taken_as_they_are(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+) -> None:
+    mine, other = unity(lakehouse.remote), unity(lakehouse.remote)
+    mine.create(UNIFIED_DATA)
+    add, calls = mine.dialect.add_columns, 0
+
+    def add_after_another(session: Any, name: str, columns: Sequence[Column]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            other._widen(UNIFIED_DATA, others)
+        add(session, name, columns)
+
+    monkeypatch.setattr(mine.dialect, "add_columns", add_after_another)
+    rows = plain(UNIFIED_DATA, {"date": dt.date(2020, 1, 1)})
+    for name in ("usd_brl", "usd_eur"):
+        rows = rows.append_column(name, pa.array([4.0]))
+    mine.replace(UNIFIED_DATA, rows, {"commodity": "x", "date": dt.date(2020, 1, 1)})
+    assert mine.read(UNIFIED_DATA, ["usd_brl", "usd_eur"]).to_pylist() == [{"usd_brl": 4.0, "usd_eur": 4.0}]
+    assert calls == (2 if len(others) == 1 else 1), "the first was refused"
 
 
 def test_what_sail_lacks_is_refused_by_name(lakehouse: Lakehouse) -> None:

@@ -18,24 +18,8 @@ from forecast_platform.warehouse.schemas import (
     FORECAST_RUNS,
     TABLES,
     UNIFIED_DATA,
-    Table,
 )
-from forecast_platform_tests.warehouse.implementations import Make, days, metadata, where, write_days
-
-
-def plain(table: Table, changes: dict[str, object], n_rows: int = 1) -> pa.Table:
-    """Rows with some value in every column that must not be null."""
-    some: dict[str, object] = {
-        "string": "x",
-        "date": dt.date(2020, 1, 1),
-        "timestamp": dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc),
-        "bool": False,
-        "int": 1,
-        "float": 1.0,
-        "float32": 1.0,
-    }
-    row = {column.name: some[column.type] for column in table.columns if not column.nullable}
-    return pa.Table.from_pylist([{**row, **changes}] * n_rows, schema=table.arrow_schema())
+from forecast_platform_tests.warehouse.implementations import Make, days, metadata, plain, where, write_days
 
 
 def test_reading_a_table_that_does_not_exist_gives_no_rows_with_its_schema(warehouse: Warehouse) -> None:
