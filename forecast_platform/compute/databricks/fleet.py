@@ -150,7 +150,8 @@ class Fleet:
             self.stopped = str(error)
             job.fail(self.stopped)
             if run is not None:
-                self._forget(run, over=not error.passing and run.entry.run_id is None)
+                # One that another step has left may have a run, though its id is not known.
+                self._forget(run, over=not error.passing and run.entry.run_id is None and not job.attached)
 
     def _look(self, token: str) -> list[Job]:
         """The jobs that the run has brought further, where it is over or can be watched no more."""
