@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import time
 from dataclasses import replace
@@ -47,6 +48,32 @@ def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Pa
     others = replace(orphan, owner=f"{host}:{parent}:{Process(parent).create_time():.0f}")
     book.keep(others)
     assert book.adopt(orphan) == others
+    assert not book.drop(orphan), "it is the other's now"
+    submitted = book.submitted(orphan, 7)
+    assert submitted.run_id == 7
+    assert book.adopt(orphan) == replace(others, run_id=7), "its owner is kept"
+
+
+def test_what_was_forgotten_meanwhile_does_not_come_back(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
+    assert book.drop(made)
+    assert book.adopt(orphan) is None
+    assert book.submitted(orphan, 7).run_id == 7
+    assert not list(tmp_path.glob("*.json"))
+    assert book.drop(orphan), "nobody has it"
+
+
+def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    [path] = tmp_path.glob("*.json")
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in values.items() if name not in ("made", "taken")}))
+    written = made.made - 1_000
+    os.utime(path, (written, written))
+    assert book.adopt(made) == replace(made, made=written, taken=written)
 
 
 def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
@@ -58,9 +85,12 @@ def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> N
         book.keep(entry)
     assert book.orphans("host") == [gone]
     assert not book.orphans("other")
-    yesterday = time.time() - 90_000
-    os.utime(tmp_path / "other.json", (yesterday, yesterday))
+    elsewhere = replace(elsewhere, taken=time.time() - 90_000)
+    book.keep(elsewhere)
     assert book.orphans("host") == [gone, elsewhere]
+    book.keep(replace(elsewhere, taken=time.time() - 9 * 86_400))
+    assert book.orphans("host") == [gone], "nobody asked for it again"
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_only_what_was_made_since_counts_as_made() -> None:

@@ -10,16 +10,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from dagster import build_asset_context
+from dagster_pipes import encode_param
 
-from forecast_platform.compute.databricks.book import Book
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest
+from forecast_platform.compute.databricks.book import Book, Entry
+from forecast_platform.compute.databricks.chunk_task import CONTEXT, ChunkRequest
+from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.compute.databricks.deploy import deployment
+from forecast_platform.compute.databricks.pipes import PipesRun
+from forecast_platform.compute.databricks.pipes_messages import context_of, context_path
+from forecast_platform.compute.databricks.submit import launch, wheel_task
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
-from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, until
+from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, until
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days
 
@@ -231,8 +237,10 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
 ) -> None:
     killed(world, answered=answered)
     [run] = workspace.jobs.runs.values()
+    assert not run.state.result
     assert world.forecast("2018-02-05", "2018-02-05").success
-    assert world.book() or run.state.result, "a run that goes on stays known"
+    if not run.state.result:
+        assert len(world.book()) == 1, "a run that goes on stays known"
     until(lambda: run.state.result)
     finished = world.forecast()
     assert finished.success
@@ -254,8 +262,7 @@ def test_what_a_step_left_that_was_killed_before_it_submitted_is_forgotten_after
     workspace.jobs.runs.clear()
     assert world.forecast("2018-02-05", "2018-02-05").success
     assert world.book() == [entry], "its submission may still be on its way"
-    an_hour_ago = time.time() - 3_700
-    os.utime(entry, (an_hour_ago, an_hour_ago))
+    entry.write_text(json.dumps({**json.loads(entry.read_text()), "taken": time.time() - 3_700}))
     assert world.forecast("2018-02-06", "2018-02-06").success
     assert not world.book()
     assert not list(workspace.local(MESSAGES).iterdir())
@@ -290,23 +297,85 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
     assert world.partitions() == {"MATERIALIZED": keys()}
 
 
-def test_a_run_whose_taking_over_was_interrupted_is_cancelled(world: World, workspace: Workspace) -> None:
-    from forecast_platform.compute.databricks.connection import Connection
-    from forecast_platform.compute.databricks.deploy import deployment
-    from forecast_platform.compute.databricks.pipes import PipesRun
-    from forecast_platform_tests.databricks.conftest import python_task, script
+@pytest.mark.slow
+def test_a_run_that_may_have_been_left_is_kept_known_when_the_submission_is_refused(
+    world: World, workspace: Workspace
+) -> None:
+    killed(world, answered=False, seconds=20)
+    runs = dict(workspace.jobs.runs)
+    # Its run is not found, as if it were still on its way; and then the submission that would have given it is refused.
+    workspace.jobs.runs.clear()
+    workspace.faults.add(Fault("error", "*/runs/submit", status=400, code="INVALID_PARAMETER_VALUE"))
+    failed(world, "INVALID_PARAMETER_VALUE")
+    assert len(world.book()) == 1
+    workspace.jobs.runs.update(runs)
+    finished = world.forecast()
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1
+    assert world.dates() == ALL
+    assert not world.book()
 
+
+@dataclass
+class Left:
+    """An entry that a killed step has left, and its run, which goes on for a minute."""
+
+    book: Book
+    entry: Entry
+    run_id: int
+    taken: PipesRun
+    """The run in the step that takes it over."""
+
+
+@pytest.fixture
+def left(world: World, workspace: Workspace) -> Left:
     connection = Connection(world.settings.databricks)
-    task = python_task(script(workspace, "import time; time.sleep(60)"))
-    run_id = connection.client.jobs.submit(tasks=[task]).bind()["run_id"]
     book = Book(world.root / "runs")
     wanted = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))
-    made, _ = book.claim("host", MESSAGES, wanted, {})
+    made, _ = book.claim(connection.host, MESSAGES, wanted, {})
+    context = encode_param({"path": context_path(made.folder), "of another": "version of Pipes"})
+    workspace.faults.add(RunFault("slow_start", seconds=60))
+    deployed = deployment(connection)
+    task = wheel_task(connection.options, deployed, "chunk", {CONTEXT: context}, serverless=True)
+    run_id = launch(connection, deployed, "left", [task], made.token, serverless=True)
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id)
     book.keep(orphan)
-    run = PipesRun(connection, deployment(connection), book, orphan, build_asset_context())
-    book.adopt(orphan)  # and no further
-    run.ask_to_cancel()
-    run.wait_for_end()
-    assert workspace.jobs.runs[run_id].state.result == "CANCELED"
-    assert not book.orphans("host")
+    return Left(book, orphan, run_id, PipesRun(connection, deployed, book, orphan, build_asset_context()))
+
+
+def test_a_run_whose_taking_over_was_interrupted_is_cancelled(workspace: Workspace, left: Left) -> None:
+    left.book.adopt(left.entry)  # and no further
+    left.taken.ask_to_cancel()
+    left.taken.wait_for_end()
+    assert workspace.jobs.runs[left.run_id].state.result == "CANCELED"
+    assert not list(left.book.folder.glob("*.json"))
+
+
+def test_a_run_whose_id_was_not_kept_is_found_and_cancelled(workspace: Workspace, left: Left) -> None:
+    left.book.keep(replace(left.entry, run_id=None))
+    left.taken.entry = replace(left.entry, run_id=None)
+    assert left.taken.adopt()
+    left.taken.ask_to_cancel()
+    [kept] = left.book.folder.glob("*.json")
+    assert json.loads(kept.read_text())["run_id"] == left.run_id, "not looked for again by whoever comes next"
+    left.taken.wait_for_end()
+    assert workspace.jobs.runs[left.run_id].state.result == "CANCELED"
+    assert not list(left.book.folder.glob("*.json"))
+
+
+def test_a_run_that_is_not_found_stays_known(workspace: Workspace, left: Left) -> None:
+    workspace.jobs.runs.clear()
+    left.book.keep(replace(left.entry, run_id=None))
+    left.taken.entry = replace(left.entry, run_id=None)
+    assert left.taken.adopt()
+    left.taken.ask_to_cancel()
+    left.taken.wait_for_end()
+    assert list(left.book.folder.glob("*.json")), "it may still be on its way"
+
+
+def test_a_job_of_somebody_else_is_not_taken_for_a_run_of_ours() -> None:
+    ours = encode_param({"path": "/Volumes/a/b/c/context.json"})
+    assert context_of({CONTEXT: ours}) == "/Volumes/a/b/c/context.json"
+    for theirs in ("", "plain", encode_param(["path"]), encode_param({"other": 1}), ours[:20]):
+        assert context_of({CONTEXT: theirs}) is None
+    assert context_of({}) is None

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class Entry:
     request: ChunkRequest
     before: dict[str, str]
     """When those of its keys that were current before were made: one that it makes anew has another time."""
+    made: float
+    """When the entry was made, in seconds since 1970: its run, if any, was submitted after that."""
+    taken: float
+    """When its owner took it, in seconds since 1970."""
     run_id: int | None = None
 
 
@@ -61,7 +65,8 @@ class Book:
             # Databricks remembers a token long after its run: each submission has one of its own, kept before the call.
             token = f"forecast-platform-{secrets.token_hex(16)}"
             folder = f"{volume}/{token}"
-            entry = Entry(token, host, owner.this_process(), folder, request, before)
+            now = time.time()
+            entry = Entry(token, host, owner.this_process(), folder, request, before, now, now)
             self.keep(entry)
             return entry, True
 
@@ -70,20 +75,32 @@ class Book:
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f"{entry.token}.{os.getpid()}.tmp"
         temporary.write_text(json.dumps({**asdict(entry), "request": entry.request.to_dict()}))
-        temporary.replace(self.folder / f"{entry.token}.json")
+        temporary.replace(self._path(entry))
 
-    def drop(self, entry: Entry) -> None:
-        """Forget an entry: its run is over."""
-        (self.folder / f"{entry.token}.json").unlink(missing_ok=True)
-
-    def adopt(self, entry: Entry) -> Entry:
-        """Take over an entry whose process is gone; another's stays its own."""
+    def submitted(self, entry: Entry, run_id: int) -> Entry:
+        """The entry with its run's id, which is kept where the entry still is there."""
         with self._lock():
-            # As it is now: another step may have taken it over since it was read.
-            entry = next((kept for kept in self._entries() if kept.token == entry.token), entry)
-            if owner.alive(entry.owner):
-                return entry
-            mine = replace(entry, owner=owner.this_process())
+            kept = self._read(self._path(entry))
+            if kept is not None:
+                self.keep(replace(kept, run_id=run_id))
+        return replace(entry, run_id=run_id)
+
+    def drop(self, entry: Entry) -> bool:
+        """Forget an entry: its run is over. False where another process has taken it over meanwhile, and has it."""
+        with self._lock():
+            kept = self._read(self._path(entry))
+            if kept is not None and kept.owner != entry.owner:
+                return False
+            self._path(entry).unlink(missing_ok=True)
+            return True
+
+    def adopt(self, entry: Entry) -> Entry | None:
+        """The entry as it is now, taken over where its process is gone; None where it was forgotten meanwhile."""
+        with self._lock():
+            kept = self._read(self._path(entry))
+            if kept is None or owner.alive(kept.owner):
+                return kept
+            mine = replace(kept, owner=owner.this_process(), taken=time.time())
             self.keep(mine)
             return mine
 
@@ -92,24 +109,31 @@ class Book:
         return [
             entry
             for entry in self._entries()
-            if entry.host == host and (not owner.alive(entry.owner) or time.time() - self.touched(entry) > DAY_SECONDS)
+            if entry.host == host and (not owner.alive(entry.owner) or time.time() - entry.taken > DAY_SECONDS)
         ]
 
-    def touched(self, entry: Entry) -> float:
-        """When an entry was written last, in seconds since 1970; now where it is not there any more."""
-        try:
-            return (self.folder / f"{entry.token}.json").stat().st_mtime
-        except FileNotFoundError:
-            return time.time()
+    def _path(self, entry: Entry) -> Path:
+        return self.folder / f"{entry.token}.json"
 
     def _entries(self) -> Iterator[Entry]:
         for path in sorted(self.folder.glob("*.json")):
-            with suppress(FileNotFoundError):  # its run has just ended
-                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
-                    path.unlink()
-                    continue
-                values: dict[str, Any] = json.loads(path.read_text())
-                yield Entry(**{**values, "request": ChunkRequest.from_dict(values["request"])})
+            entry = self._read(path)
+            if entry is not None and time.time() - entry.taken > KEPT_SECONDS:
+                path.unlink(missing_ok=True)
+            elif entry is not None:
+                yield entry
+
+    @staticmethod
+    def _read(path: Path) -> Entry | None:
+        try:
+            written = path.stat().st_mtime
+            values: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:  # its run has just ended
+            return None
+        # Entries of an earlier version do not say when they were made and taken.
+        return Entry(
+            **{"made": written, "taken": written, **values, "request": ChunkRequest.from_dict(values["request"])}
+        )
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -23,7 +23,8 @@ from forecast_platform.pipeline.results import Outcome, ranges_text
 from forecast_platform.progress import reporter
 
 ACTIONS = ("chunk", "fit")
-PIPES = {"pipes_context": "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESSAGES"}
+CONTEXT = "pipes_context"
+PIPES = {CONTEXT: "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESSAGES"}
 """Parameters that carry Pipes' own bootstrap, and Pipes' names for them."""
 
 _SEND_SECONDS = 2.0

@@ -15,7 +15,7 @@ from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
-from forecast_platform.compute.databricks.pipes import FIND_SECONDS, PipesRun
+from forecast_platform.compute.databricks.pipes import PipesRun
 from forecast_platform.pipeline.results import Outcome, RemoteRun
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -26,6 +26,9 @@ NOT_AGAIN = re.compile(
     r"QUOTA|INSUFFICIENT_INSTANCE|STOCKOUT|INVALID_ARGUMENT|[Ll]ibrary installation|LIBRARY_|\bPERMISSION"
 )
 """Causes that a second run of the same would meet again."""
+
+SUBMIT_SECONDS = 3_600.0
+"""How long after its entry was taken a run may still be on its way to the workspace."""
 
 
 @dataclass
@@ -105,13 +108,8 @@ class Fleet:
         for entry in self.book.orphans(self.connection.host):
             run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
             try:
-                if entry.run_id is not None or run.find():
-                    over = run.over()
-                else:
-                    over = time.time() - self.book.touched(entry) > FIND_SECONDS
-                if over:
-                    run.mine = True
-                    run.close()
+                if run.over() or (run.entry.run_id is None and time.time() - entry.taken > SUBMIT_SECONDS):
+                    run.forget()
             except DatabricksError as error:
                 self.step.log.warning(f"{error}; looked at again by the next step")
 
@@ -126,32 +124,34 @@ class Fleet:
                 if entry.token in self._active:
                     self._jobs[entry.token].append(job)
                     return
-                run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
+                run = PipesRun(self.connection, self.deployed, self.book, entry, self.step, new=new)
                 # Known from here on: an interrupt must find it, whatever it does next.
                 self._active[entry.token], self._jobs[entry.token] = run, [job]
-                run.adopt()
-                if not run.over():
+                if new or (run.adopt() and not run.over()):
                     break
                 del self._active[entry.token], self._jobs[entry.token]
                 # Only what was made since this step began: the run may have ended long ago.
                 self._take(job, made_since(job.before, self.current(job.rest.dates)))
+                # Over is over, also where the step that submitted it works on and has not seen it yet.
+                self.book.drop(run.entry)
+                run.close()
                 if not job.left:
                     return
-                self.book.drop(entry)
-                run.close()
             job.runs += new
             if job.attached:
+                known = (
+                    f"Databricks run {run.entry.run_id}" if run.entry.run_id else "if so, its token gives the same run"
+                )
                 self.step.log.warning(
-                    f"{entry.request.about}: an earlier step has submitted this (Databricks run {entry.run_id}): "
-                    "attached to it"
+                    f"{entry.request.about}: an earlier step has submitted this ({known}): attached to it"
                 )
             run.start(serverless=self.serverless)
         except DatabricksError as error:
             self.stopped = str(error)
             job.fail(self.stopped)
             if run is not None:
-                # One that another step has left may have a run, though its id is not known.
-                self._forget(run, over=not error.passing and run.entry.run_id is None and not job.attached)
+                refused = not error.passing and run.entry.run_id is None
+                self._end(run, run.give_up if refused else run.leave)
 
     def _look(self, token: str) -> list[Job]:
         """The jobs that the run has brought further, where it is over or can be watched no more."""
@@ -162,14 +162,14 @@ class Fleet:
                 return []
             found = [] if ended.success else errors(self.connection, ended.run_id)
         except DatabricksError as error:
-            jobs = self._forget(run, over=False)
+            jobs = self._end(run, run.leave)
             self._note(jobs, run.url)
             self.stopped = f"{error}\nrun {run.entry.run_id} may still go on: {run.url}\nrun this again to attach to it"
             for job in jobs:
                 self._settle(job, run.entry, self.stopped, None)
             return jobs
         reply = run.reply()
-        jobs = self._forget(run, over=True)
+        jobs = self._end(run, run.close)
         reason = _reason(ended, found)
         again = passing(found)
         self._note(jobs, ended.url)
@@ -204,12 +204,10 @@ class Fleet:
             for job in jobs:
                 job.outcome.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
 
-    def _forget(self, run: PipesRun, *, over: bool) -> list[Job]:
+    def _end(self, run: PipesRun, how: Callable[[], None]) -> list[Job]:
+        """Watch the run no longer; the jobs that waited for it."""
         self._active.pop(run.entry.token, None)
-        if over:
-            run.close()
-        else:
-            run.leave()
+        how()
         return self._jobs.pop(run.entry.token, [])
 
     def _abandon(self) -> None:
@@ -221,12 +219,23 @@ class Fleet:
                     getattr(run, step)()
                 except DatabricksError as error:
                     runs.remove(run)
-                    self.step.log.error(
-                        f"{error}\nrun {run.entry.run_id} may still go on: {run.url}\nend it with `forecast-platform "
-                        f"databricks cancel {run.entry.run_id}`, or run this again to attach to it"
-                    )
+                    self.step.log.error(f"{error}\n{_goes_on(run)}")
                     run.leave()
         self._active.clear()
+
+
+def _goes_on(run: PipesRun) -> str:
+    """What to do about a run that could not be ended."""
+    run_id = run.entry.run_id
+    if run_id is None:
+        return (
+            f"{run.entry.request.about}: a run of this may go on: run this again to attach to it, or look for it among "
+            "the workspace's job runs"
+        )
+    return (
+        f"run {run_id} may still go on: {run.url}\nend it with `forecast-platform databricks cancel {run_id}`, or run "
+        "this again to attach to it"
+    )
 
 
 def passing(found: Sequence[TaskError]) -> bool:

@@ -10,32 +10,36 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from dagster import open_pipes_session
-from dagster_pipes import encode_param
 
 from forecast_platform import owner
-from forecast_platform.compute.databricks.book import DAY_SECONDS, Book, Entry
+from forecast_platform.compute.databricks.book import Book, Entry
 from forecast_platform.compute.databricks.chunk_task import PIPES, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, Ended, cancel, life_of
-from forecast_platform.compute.databricks.pipes_messages import VolumeContext, VolumeMessages, context_path
+from forecast_platform.compute.databricks.pipes_messages import VolumeContext, VolumeMessages, context_of, context_path
 from forecast_platform.compute.databricks.submit import launch, run_or_none, wheel_task
 from forecast_platform.compute.databricks.volume import Volume
 from forecast_platform.compute.databricks.watch import Watch
 
-FIND_SECONDS = 3_600.0
-"""How long after its entry was written a run may start; without one by then, none was submitted."""
+HOUR_MS = 3_600_000
+"""By how much this machine's clock may be ahead of Databricks'."""
 
 
 class PipesRun:
     """The run of one entry, in one Dagster step."""
 
-    def __init__(self, connection: Connection, deployed: Deployment, book: Book, entry: Entry, step: Any) -> None:
+    def __init__(
+        self, connection: Connection, deployed: Deployment, book: Book, entry: Entry, step: Any, *, new: bool = False
+    ) -> None:
+        """`new`: the entry was made here; of any other, a run may be there whose id is not known."""
         self.connection, self.deployed, self.book, self.entry, self.step = connection, deployed, book, entry, step
+        self.new = new
         self.mine = owner.this_process() == entry.owner
         self.volume = Volume(connection)
         self._messages = VolumeMessages(self.volume, entry.folder)
@@ -50,10 +54,14 @@ class PipesRun:
         """The run's page; empty while it is not known."""
         return self._watch.url if self._watch else ""
 
-    def adopt(self) -> None:
-        """Take over a run whose own process is gone."""
-        self.entry = self.book.adopt(self.entry)
-        self.mine = owner.this_process() == self.entry.owner
+    def adopt(self) -> bool:
+        """Take over a run whose own process is gone. False where the entry was forgotten meanwhile."""
+        entry = self.book.adopt(self.entry)
+        if entry is None:
+            return False
+        self.entry = entry
+        self.mine = owner.this_process() == entry.owner
+        return True
 
     def start(self, *, serverless: bool) -> None:
         """Submit the run, or find the one that the entry's token has started. Raises DatabricksError."""
@@ -84,13 +92,9 @@ class PipesRun:
                 self._launching = pool.submit(
                     launch, self.connection, self.deployed, name, [task], entry.token, serverless=serverless
                 )
-                self._known(self._launching.result())
+                self.entry = self.book.submitted(self.entry, self._launching.result())
         self._watch = Watch(self.connection, self.run_id, self._say, self._warn)
         self._say(f"{entry.request.about}: Databricks run {self.run_id}")
-
-    def _known(self, run_id: int) -> None:
-        self.entry = replace(self.entry, run_id=run_id)
-        self.book.keep(self.entry)
 
     @property
     def run_id(self) -> int:
@@ -99,43 +103,40 @@ class PipesRun:
             raise DatabricksError(f"{self.entry.request.about}: no run was submitted")
         return self.entry.run_id
 
-    def over(self) -> bool:
-        """Whether an entry's run has ended, or is not known any more, before it was ever watched here."""
-        if self.entry.run_id is None:
-            return False
-        run = run_or_none(self.connection, self.entry.run_id)
-        return run is None or life_of(run) in ENDED
+    def known(self) -> bool:
+        """Whether a run was submitted, as far as can be told: what is not found may still be on its way.
 
-    def find(self) -> bool:
-        """Whether the workspace has the run of an entry whose process was killed before it could keep the run's id.
-
-        Looked for by the context that it was given, since to submit again with the token would start one where there
-        is none. Raises DatabricksError.
+        A process that was killed may not have kept its run's id. The run is looked for by the context that it was
+        given, since to submit again with the token would start one where there is none. Raises DatabricksError.
         """
+        if self.entry.run_id is None and self._launching is not None:
+            # An interrupt came between the call and its answer.
+            self.entry = self.book.submitted(self.entry, self._launching.result())
+        elif self.entry.run_id is None and not self.new:
+            found = self.connection.call("listing the runs that were submitted", self._listed)
+            if found is not None:
+                self.entry = self.book.submitted(self.entry, found)
+        return self.entry.run_id is not None
+
+    def _listed(self) -> int | None:
         from databricks.sdk.service.jobs import RunType
 
-        context = encode_param({"path": context_path(self.entry.folder)})
-        touched = self.book.touched(self.entry)
+        listed = partial(self.connection.client.jobs.list_runs, run_type=RunType.SUBMIT_RUN, expand_tasks=True)
+        # A run that waits in a queue may have no start yet.
+        for run in chain(listed(active_only=True), listed(start_time_from=int(self.entry.made * 1000) - HOUR_MS)):
+            for task in run.tasks or []:
+                wheel = task.python_wheel_task
+                given = (wheel.named_parameters if wheel else None) or {}
+                if context_of(given) == context_path(self.entry.folder):
+                    return run.run_id
+        return None
 
-        def listed() -> int | None:
-            found = self.connection.client.jobs.list_runs(
-                run_type=RunType.SUBMIT_RUN,
-                expand_tasks=True,
-                # Before it, as the entry may have been taken over since; after it, as a call may be tried again.
-                start_time_from=int((touched - DAY_SECONDS) * 1000),
-                start_time_to=int((touched + FIND_SECONDS) * 1000),
-            )
-            for run in found:
-                for task in run.tasks or []:
-                    wheel = task.python_wheel_task
-                    if wheel and (wheel.named_parameters or {}).get("pipes_context") == context:
-                        return run.run_id
-            return None
-
-        run_id = self.connection.call("listing the runs that were submitted", listed)
-        if run_id is not None:
-            self.entry = replace(self.entry, run_id=run_id)
-        return run_id is not None
+    def over(self) -> bool:
+        """Whether an entry's run has ended, or the workspace has forgotten it. Raises DatabricksError."""
+        if not self.known():
+            return False
+        run = run_or_none(self.connection, self.run_id)
+        return run is None or life_of(run) in ENDED
 
     def look(self) -> Ended | None:
         """Pass on new messages; how the run ended, where it has.
@@ -165,11 +166,15 @@ class PipesRun:
         return Reply.from_dict(found[-1]) if found else None
 
     def close(self) -> None:
-        """The run is over: forget it, and remove its messages. One of a step that still works is left to that step."""
+        """The run is over: forget it. One of a step that still works is left to that step."""
         self._stack.close()
-        if not self.mine:
+        if self.mine:
+            self.forget()
+
+    def forget(self) -> None:
+        """Take the entry out of the book, and remove its messages; not where another step has taken it over."""
+        if not self.book.drop(self.entry):
             return
-        self.book.drop(self.entry)
         try:
             self.volume.remove(self.entry.folder)
         except DatabricksError as error:
@@ -179,15 +184,20 @@ class PipesRun:
         """Watch the run no longer; it stays in the book, to be found again."""
         self._stack.close()
 
+    def give_up(self) -> None:
+        """The run was not submitted: forget it, where no other step can have submitted it before."""
+        if self.new:
+            self.close()
+        else:
+            self.leave()
+
     def ask_to_cancel(self) -> None:
         """Ask for the run's end without waiting for it. Raises DatabricksError."""
         if not self.mine:
             # The interrupt may have come in the midst of taking it over.
             self.adopt()
-        if self.entry.run_id is None and self._launching is not None:
-            self._known(self._launching.result())
-        if self.entry.run_id is not None and self.mine:
-            run_id = self.entry.run_id
+        if self.mine and self.known():
+            run_id = self.run_id
             self.connection.call(f"cancelling run {run_id}", lambda: self.connection.client.jobs.cancel_run(run_id))
 
     def wait_for_end(self) -> None:
@@ -198,9 +208,11 @@ class PipesRun:
             )
             self.leave()
             return
-        if self.entry.run_id is not None:
-            ended = cancel(self.connection, self.entry.run_id)
-            self._say(f"Databricks run {ended.run_id}: {ended.result}")
+        if self.entry.run_id is None:
+            self.give_up()
+            return
+        ended = cancel(self.connection, self.entry.run_id)
+        self._say(f"Databricks run {ended.run_id}: {ended.result}")
         self.close()
 
     def _say(self, text: str) -> None:

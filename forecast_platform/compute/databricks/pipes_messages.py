@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from dagster import PipesContextInjector, PipesMessageReader
-from dagster_pipes import PipesBlobStoreMessageWriter
+from dagster_pipes import PipesBlobStoreMessageWriter, decode_param
 
+from forecast_platform.compute.databricks.chunk_task import CONTEXT
 from forecast_platform.compute.databricks.volume import Volume
 from forecast_platform.hiding import hidden_in
 
@@ -17,6 +19,18 @@ from forecast_platform.hiding import hidden_in
 def context_path(folder: str) -> str:
     """Where a run's context is: also what a run is told from others by."""
     return f"{folder}/context.json"
+
+
+def context_of(parameters: Mapping[str, str]) -> str | None:
+    """Where the context of a run with these parameters is; None where it is no run of ours."""
+    text = parameters.get(CONTEXT)
+    if not text:
+        return None
+    try:
+        return str(decode_param(text)["path"])
+    # Whatever somebody else's job keeps under this name.
+    except (ValueError, zlib.error, KeyError, TypeError):
+        return None
 
 
 class VolumeContext(PipesContextInjector):
