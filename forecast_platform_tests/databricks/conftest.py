@@ -55,11 +55,11 @@ def python_task(path: str, *parameters: str, key: str = "main", **more: Any) -> 
 
 
 @pytest.fixture
-def world(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A trained small platform on compute databricks_serverless, deployed to the workspace."""
+def world(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
+    """A trained small platform, deployed to the workspace: on compute databricks_serverless, or what `both` says."""
     monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
     monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
     workspace.spark = False
-    made = World(small, workspace, "databricks_serverless")
+    made = World(small, workspace, getattr(request, "param", "databricks_serverless"))
     made.deploy()
     return made

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import yaml
 
 from forecast_platform.compute.databricks.connection import Connection
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 FIRST, LAST = "2018-02-01", "2018-02-03"
 MESSAGES = "/Volumes/commodity/forecast/pipes"
+
+both = pytest.mark.parametrize(
+    "world",
+    ["databricks_serverless", pytest.param("databricks_classic", marks=pytest.mark.slow)],
+    ids=["serverless", "classic"],
+    indirect=True,
+)
+"""Runs a test on serverless compute and on a cluster."""
 
 
 @dataclass

@@ -69,6 +69,12 @@ class Shipping:
         platform = Platform.from_settings(settings_for(self.root))
         return paths_of(platform)
 
+    def dates(self) -> set[dt.date]:
+        """Dates that have stored paths."""
+        where = {"commodity": "Alpha", "model_name": "naive", "path_id": 0}
+        rows = Platform.from_settings(settings_for(self.root)).warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)
+        return set(rows["forecast_date"].to_pylist())
+
     @property
     def states(self) -> list[tuple[str, str | None]]:
         return [(run.state.life, run.state.result) for run in self.workspace.jobs.runs.values()]
@@ -194,6 +200,7 @@ def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_
         assert good
         assert good == materialized(instance, "point_forecasts", "naive")
         assert good < set(keys(["Alpha"], ("2018-04-02", "2018-04-06")))
+        assert good == {f"{day}|Alpha" for day in shipping.dates()}, "and no other is in the tables"
         [run] = [run for run in instance.get_runs() if run.job_name == "forecast"]
         assert run.status.value == "FAILURE"
         failures = [
@@ -206,7 +213,7 @@ def test_a_partial_failure_comes_back_as_the_keys_that_failed_and_the_keys_that_
         told = told_by_runs(instance)
         for text in ("dagster-task: PENDING", "acquiring more instances", "dagster-task: SUCCESS"):
             assert text in told
-    # The remote task did its work: what failed is the step.
+    # The remote task did its work: what failed is the step. Disturbed submissions started no second one.
     assert shipping.states == [("TERMINATED", "SUCCESS")]
 
 
@@ -219,6 +226,7 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert (first.state.life, first.state.result) == ("TERMINATED", "CANCELED"), "its end was waited for"
+    assert not shipping.dates()
     killed = shipping.start(*BACKFILL)
     until("the second run", lambda: len(shipping.workspace.jobs.runs) == 2, 120)
     killed.kill()
@@ -236,6 +244,9 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
         made = [entry.dagster_event for entry in instance.all_logs(canceled.run_id) if entry.is_dagster_event]
         assert not [event for event in made if event.step_key == "forecasts_naive" and event.is_step_materialization]
         assert "was left behind" in told_by_runs(instance)
+        expected = set(keys(["Alpha"], (FIRST, LAST)))
+        assert materialized(instance, "distributions", "naive") == expected
+    assert shipping.dates() == set(days(FIRST, LAST))
 
 
 @needs_sail
@@ -243,12 +254,13 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     ("fault", "said"),
     [
         (RunFault("cluster", code="QUOTA_EXCEEDED"), ("QUOTA_EXCEEDED", "raise the quota")),
+        (RunFault("cluster"), ("CLOUD_PROVIDER_LAUNCH_FAILURE", "the cluster did not start")),
         (RunFault("lost", seconds=1.0), ("Could not reach driver", "a larger driver_node_type")),
         (RunFault("skipped"), ("SKIPPED", "another run of this job is going on")),
         (RunFault("task"), ("this failure was asked for", "Traceback")),
         (RunFault("library", message="no distribution"), ("no distribution", "deploy again")),
     ],
-    ids=["cluster", "lost", "skipped", "task", "library"],
+    ids=["quota", "cluster", "lost", "skipped", "task", "library"],
 )
 def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_mend(
     shipping: Shipping, fault: RunFault, said: tuple[str, ...]
@@ -256,7 +268,7 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
     shipping.workspace.faults.add(fault)
     code, told = shipping.run(*BACKFILL)
     assert code == 1
-    for text in said:
+    for text in (*said, f"{shipping.workspace.host}/jobs/"):
         assert text in told
     with shipping.instance() as instance:
         assert run_statuses(instance) == ["FAILURE"]
@@ -279,6 +291,8 @@ def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_
     assert "the token is wrong or has expired" in told
     assert f"end it with `forecast-platform databricks cancel {first.run_id}`" in told
     assert first.state.life == "PENDING"
+    with shipping.instance() as instance:
+        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
     # Cancelled while the workspace refuses: the Dagster run is cancelled all the same.
     workspace.tokens[workspace.token] = user
     shipping.variables["FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS"] = "5"

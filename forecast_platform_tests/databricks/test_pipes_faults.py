@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from forecast_platform.compute.databricks.fleet import passing
 from forecast_platform.compute.databricks.monitor import TaskError
 from forecast_platform.compute.databricks.pipes_messages import VolumeMessages
 from forecast_platform.compute.databricks.volume import Volume
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days
 
@@ -61,6 +62,7 @@ def failed(world: World, *said: str, status: str = "FAILURE") -> str:
         (RunFault("library", message="no distribution", times=9), "to mend: a library could not be installed"),
     ],
 )
+@both
 def test_a_fault_that_another_try_would_meet_again_fails_at_once(
     world: World, workspace: Workspace, fault: RunFault, said: str
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_fault_that_another_try_would_meet_again_fails_at_once(
 
 
 @pytest.mark.slow
+@both
 def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Workspace) -> None:
     world.options["concurrent_runs"] = 1
     workspace.faults.add(RunFault("cluster", code="QUOTA_EXCEEDED", times=9))
@@ -79,6 +82,9 @@ def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Worksp
     assert "raise the quota" in finished.messages[0]
     assert "not submitted, after another chunk's run failed" in finished.messages[0]
     assert len(workspace.jobs.runs) == 1
+    assert world.partitions() == {"FAILED": keys("2017-12-30", "2018-01-02")}
+    assert not world.dates()
+    assert not world.book()
 
 
 @pytest.mark.slow
@@ -90,6 +96,7 @@ def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Worksp
         RunFault("lost", seconds=0.1),
     ],
 )
+@both
 def test_a_run_that_databricks_lost_is_submitted_again(world: World, workspace: Workspace, fault: RunFault) -> None:
     workspace.faults.add(fault)
     finished = world.forecast()
@@ -109,6 +116,7 @@ def test_a_run_that_databricks_lost_is_submitted_again(world: World, workspace: 
         (RunFault("lost", times=9, seconds=0.1), "larger driver_node_type"),
     ],
 )
+@both
 def test_a_run_that_databricks_loses_each_time_fails_with_the_cause(
     world: World, workspace: Workspace, fault: RunFault, said: str
 ) -> None:
@@ -118,6 +126,7 @@ def test_a_run_that_databricks_loses_each_time_fails_with_the_cause(
 
 
 @pytest.mark.slow
+@both
 def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again(
     world: World, workspace: Workspace
 ) -> None:
@@ -127,6 +136,7 @@ def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again
 
 
 @pytest.mark.slow
+@both
 def test_a_chunk_that_fails_leaves_the_others_their_keys(world: World, workspace: Workspace) -> None:
     world.options["concurrent_runs"] = 1
     workspace.faults.add(RunFault("task"))
@@ -140,6 +150,7 @@ def test_a_chunk_that_fails_leaves_the_others_their_keys(world: World, workspace
 
 
 @pytest.mark.slow
+@both
 def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_are_kept(
     world: World, workspace: Workspace
 ) -> None:
@@ -157,6 +168,7 @@ def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_ar
 
 
 @pytest.mark.slow
+@both
 def test_a_success_that_the_tables_do_not_show_is_a_failure(world: World, workspace: Workspace) -> None:
     world.cluster["seed"] = 99
     world.deploy()
@@ -164,9 +176,11 @@ def test_a_success_that_the_tables_do_not_show_is_a_failure(world: World, worksp
     assert finished.status == "FAILURE"
     assert "the tables do not hold these keys" in finished.messages[0]
     assert world.partitions() == {"FAILED": keys()}
+    assert world.dates() == ALL, "with the other seed: stored, but not what was asked for"
 
 
 @pytest.mark.slow
+@both
 def test_a_secret_that_remote_code_shows_is_hidden_everywhere(world: World, workspace: Workspace) -> None:
     other = "dapi0123456789abcdef0123456789abcdef"
     world.deploy()
@@ -222,20 +236,29 @@ def test_a_secret_of_the_task_is_hidden_where_the_remote_code_shows_it(
 
 
 @pytest.mark.slow
-def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(world: World, workspace: Workspace) -> None:
+@both
+def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(
+    world: World, workspace: Workspace, tmp_path: Path
+) -> None:
     workspace.faults.add(Fault("drop_after", "*/runs/submit"))
     workspace.faults.add(Fault("throttle", "*/runs/get", times=2, retry_after=0.1))
     workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=1, after=3))
     workspace.faults.add(Fault("error", "*/runs/get", status=502, code="BAD_GATEWAY", times=1, after=5))
     workspace.faults.add(Fault("drop", "/api/2.0/fs/*", times=1))
     workspace.faults.add(Fault("throttle", "/api/2.0/fs/*", times=2, after=3, retry_after=0.1))
+    twin = world.twin(tmp_path / "twin")
     finished = world.forecast()
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1
     assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
+    assert twin.forecast().success
+    assert (world.paths() == twin.paths()).all()
+    assert not world.book()
 
 
 @pytest.mark.slow
+@both
 def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace: Workspace) -> None:
     world.options["pending_warning_seconds"] = 0.2
     workspace.faults.add(RunFault("queued", seconds=1.5))
@@ -244,6 +267,7 @@ def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace:
     assert "chunk: QUEUED for" in world.log(finished.run_id)
     assert "maximum concurrent runs of 1" in world.log(finished.run_id)
     assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
 
 
 @pytest.mark.slow
@@ -257,6 +281,7 @@ def test_what_tells_why_a_run_failed_may_itself_be_refused(world: World, workspa
 
 
 @pytest.mark.slow
+@both
 def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=6))
     user = workspace.tokens[workspace.token]
@@ -273,10 +298,12 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
     assert len(workspace.jobs.runs) == 1, "attached, not started again"
     assert "attached to it" in world.log(finished.run_id)
     assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
     assert not world.book()
 
 
 @pytest.mark.slow
+@both
 def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=18))
     world.options["outage_seconds"] = 0
@@ -291,9 +318,12 @@ def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, works
     later = world.forecast("2018-02-05", "2018-02-05")
     assert later.success, later.messages
     assert "tried again" in world.log(later.run_id)
+    assert world.partitions() == {"MATERIALIZED": keys() | keys("2018-02-05", "2018-02-05")}
+    assert world.dates() == {*ALL, day("2018-02-05")}
 
 
 @pytest.mark.slow
+@both
 def test_a_run_that_the_workspace_forgot_fails_and_a_rerun_starts_one(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=30))
     workspace.faults.add(RunFault("forgotten", seconds=0.5))
@@ -303,6 +333,8 @@ def test_a_run_that_the_workspace_forgot_fails_and_a_rerun_starts_one(world: Wor
     workspace.faults.clear()
     assert world.forecast().success
     assert len(workspace.jobs.runs) == 2
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
 
 
 def error(life: str, state: str, text: str) -> TaskError:

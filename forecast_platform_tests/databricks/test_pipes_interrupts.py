@@ -24,7 +24,7 @@ from forecast_platform.compute.databricks.deploy import deployment
 from forecast_platform.compute.databricks.pipes import PipesRun
 from forecast_platform.compute.databricks.pipes_messages import context_of, context_path
 from forecast_platform.compute.databricks.submit import launch, wheel_task
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, until
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.worlds import days
@@ -33,7 +33,7 @@ STEP = """
 import sys
 from pathlib import Path
 from forecast_platform_tests.databricks.pipes_worlds import World
-world = World(Path(sys.argv[1]), None, "databricks_serverless")
+world = World(Path(sys.argv[1]), None, sys.argv[2])
 sys.exit(0 if world.forecast().success else 3)
 """
 """A Dagster process of its own."""
@@ -42,7 +42,7 @@ sys.exit(0 if world.forecast().success else 3)
 @contextmanager
 def process(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """The same forecast in another Dagster process; ended with the block."""
-    with subprocess.Popen([sys.executable, "-c", STEP, str(world.root)], env={**os.environ}) as running:
+    with subprocess.Popen([sys.executable, "-c", STEP, str(world.root), world.compute], env={**os.environ}) as running:
         try:
             yield running
         finally:
@@ -54,6 +54,7 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@both
 def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
 
@@ -74,6 +75,7 @@ def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World,
 
 
 @pytest.mark.slow
+@both
 def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
     workspace.faults.add(Fault("throttle", "*/runs/submit", retry_after=3))
@@ -86,10 +88,13 @@ def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(worl
         finished = world.forecast()
     assert finished.status == "CANCELED"
     assert [run.state.result for run in workspace.jobs.runs.values()] == ["CANCELED"]
+    assert "MATERIALIZED" not in world.partitions()
+    assert not world.dates()
     assert not world.book()
 
 
 @pytest.mark.slow
+@both
 def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
     world: World, workspace: Workspace
 ) -> None:
@@ -156,6 +161,7 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
 
 
 @pytest.mark.slow
+@both
 def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
     world.options["poll_seconds"] = 4
@@ -174,12 +180,14 @@ def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: Wor
     assert f"run {run.run_id} may still go on" in log
     assert f"databricks cancel {run.run_id}" in log
     assert "MATERIALIZED" not in world.partitions()
+    assert not world.dates()
     assert world.book(), "it is found again"
     workspace.tokens[workspace.token] = user
     run.cancelled.set()
 
 
 @pytest.mark.slow
+@both
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.pipeline.platform import VERSION_TAG
 
@@ -214,6 +222,7 @@ def killed(world: World, *, answered: bool = True, seconds: int = 12) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False])
+@both
 def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
     world: World, workspace: Workspace, answered: bool
 ) -> None:
@@ -232,6 +241,7 @@ def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False])
+@both
 def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     world: World, workspace: Workspace, answered: bool
 ) -> None:
@@ -252,6 +262,7 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
 
 
 @pytest.mark.slow
+@both
 def test_what_a_step_left_that_was_killed_before_it_submitted_is_forgotten_after_an_hour(
     world: World, workspace: Workspace
 ) -> None:
@@ -269,6 +280,7 @@ def test_what_a_step_left_that_was_killed_before_it_submitted_is_forgotten_after
 
 
 @pytest.mark.slow
+@both
 def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, workspace: Workspace) -> None:
     entry = killed(world, seconds=60)
     [run] = workspace.jobs.runs.values()
@@ -283,9 +295,13 @@ def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, wor
     assert finished.status == "CANCELED"
     assert run.state.result == "CANCELED"
     assert len(workspace.jobs.runs) == 1
+    assert "MATERIALIZED" not in world.partitions()
+    assert not world.dates()
+    assert not world.book()
 
 
 @pytest.mark.slow
+@both
 def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=8))
     with process(world) as running:
@@ -295,9 +311,11 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1
     assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
 
 
 @pytest.mark.slow
+@both
 def test_a_run_that_may_have_been_left_is_kept_known_when_the_submission_is_refused(
     world: World, workspace: Workspace
 ) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from forecast_platform.compute.databricks import entry, progress_file
-from forecast_platform.compute.databricks.progress_file import KeysDone, ProgressFile, progress_path
+from forecast_platform.compute.databricks.progress_file import KeysDone, ProgressFile, is_progress_path, progress_path
 from forecast_platform_tests.worlds import settings_for
+
+WRONG = b'{"what": "x", "done": "few", "total": 3, "left_seconds": null}'
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +27,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, in a list of one; tests move it."""
     now = [1000.0]
-    monkeypatch.setattr(progress_file.time, "monotonic", lambda: now[0])
+    # In that module only: threads wait by the process's own clock.
+    monkeypatch.setattr(progress_file, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     return now
 
 
@@ -58,13 +64,37 @@ def test_what_cannot_be_told_is_said_once_and_harms_nothing(tmp_path: Path) -> N
     (tmp_path / "progress").write_text("no folder")
     said: list[str] = []
     told = ProgressFile(str(tmp_path / "progress" / "run.json"), said.append)
-    told.begin(2)
-    with told.step("forecasts A naive", 2) as report:
-        report(1, 2, "")
-        report(2, 2, "")
+    told.begin(9)
+    with told.step("forecasts A naive", 9) as report:
+        for done in range(1, 10):
+            report(done, 9, "")
     told.close()
     [text] = said
     assert text.startswith("how far this run is cannot be told")
+
+
+def test_a_write_that_fails_is_tried_again_and_the_file_removed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "progress" / "run.json"
+    told = ProgressFile(str(path), pytest.fail)
+    told.begin(9)
+    write, calls = Path.write_text, count(1)
+
+    def now_and_then(self: Path, text: str) -> int:
+        if next(calls) % 3:
+            raise OSError(errno.EIO, "the volume is away")
+        return write(self, text)
+
+    monkeypatch.setattr(Path, "write_text", now_and_then)
+    with told.step("forecasts A naive", 9) as report:
+        for done in range(1, 9):
+            report(done, 9, "")
+    found = KeysDone.of(path.read_bytes())
+    assert found
+    assert found.done == 6
+    told.close()
+    assert not path.exists()
 
 
 def test_files_of_runs_that_were_killed_are_removed_after_days(tmp_path: Path) -> None:
@@ -82,9 +112,15 @@ def test_files_of_runs_that_were_killed_are_removed_after_days(tmp_path: Path) -
     assert sorted(path.name for path in folder.iterdir()) == ["recent.json", "x.json"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"what": "fore', b"[]", b'{"other": 1}'])
+@pytest.mark.parametrize("content", [None, b"", b'{"what": "fore', b"[]", b'{"other": 1}', WRONG])
 def test_a_file_that_is_not_whole_says_nothing(content: bytes | None) -> None:
     assert KeysDone.of(content) is None
+
+
+def test_the_parameter_of_somebody_else_s_job_is_no_progress_file() -> None:
+    assert is_progress_path(progress_path("/Volumes/a/b/c", f"forecast-platform-{32 * '0'}"))
+    for path in ("", "yes", "/Volumes/a/b/c/progress/state.json", "progress/forecast-platform-0.json"):
+        assert not is_progress_path(path)
 
 
 def test_an_action_tells_the_keys_of_all_its_series_and_models(

@@ -74,7 +74,7 @@ class Connection:
                 text = text.replace(str(value), HIDDEN)
         return _SHAPES.sub(HIDDEN, text)
 
-    def call(self, what: str, function: Callable[[], T]) -> T:
+    def call(self, what: str, function: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
         """Make a call that may be repeated (a read, an overwrite, a submission with an idempotency token).
 
         The SDK itself waits out 429 and 503 and dropped connections; 500, 502 and 504 are tried again here.
@@ -83,7 +83,7 @@ class Connection:
         from databricks.sdk import errors
         from requests import RequestException
 
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             try:
                 return function()
             except (errors.DatabricksError, RequestException, TimeoutError, ValueError) as error:
@@ -95,11 +95,11 @@ class Connection:
                     # From the renewal of an OAuth token, which says a refusal and an outage in the same way.
                     mend = _NO_LOGIN if _CLIENT_REFUSED.search(str(error)) else ""
                     again = not mend
-                if again and attempt < ATTEMPTS:
+                if again and attempt < attempts:
                     time.sleep(self.pause * 2 ** (attempt - 1))
                     continue
                 passing = again or isinstance(error, (errors.TooManyRequests, RequestException, TimeoutError))
-                raise self._said(what, error, f"after {ATTEMPTS} tries" if again else mend, passing=passing) from None
+                raise self._said(what, error, f"after {attempts} tries" if again else mend, passing=passing) from None
         raise AssertionError("unreachable")
 
     def _said(self, what: str, error: Exception, mend: str, *, passing: bool = False) -> DatabricksError:

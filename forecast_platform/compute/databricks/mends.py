@@ -42,6 +42,10 @@ MENDS = (
     ),
     (r"NoDataError|unified_data has no rows", "there are no prices: check the settings' source and its landing folder"),
     (r"wrong settings|SettingsError", "the settings file for the cluster is wrong: mend it and deploy again"),
+    (
+        r"parameters progress\b",
+        "the package deployed is of an earlier version: `forecast-platform databricks deploy`, then submit again",
+    ),
     (r"ParameterError", "a parameter is wrong: nothing was done; submit again with another one"),
     (r"No module named|ModuleNotFoundError", "a package is missing there: add it to databricks.packages"),
     (r"PERMISSION_DENIED|does not have .*(permission|privilege)", "ask for a grant on the catalog, schema or volume"),

@@ -6,24 +6,31 @@ A run's output is shown by Databricks' API only once the run is over.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from forecast_platform.compute.databricks.book import KEPT_SECONDS
 from forecast_platform.pipeline.results import Progress
 
 PARAMETER = "progress"
 """The task's parameter that names the file."""
 _WRITE_SECONDS = 5.0
-_KEPT_SECONDS = 8 * 86_400.0
-"""A file of this age is of a run that was killed."""
+_TRIES = 3
+"""After so many failures in a row nothing more is written."""
 
 
 def progress_path(volume: str, token: str) -> str:
     """Where the run of an idempotency token tells how far it is."""
     return f"{volume}/progress/{token}.json"
+
+
+def is_progress_path(path: str) -> bool:
+    """Whether a run's parameter names such a file: a job of somebody else may have one of the same name."""
+    return re.fullmatch(r"/.+/progress/forecast-platform-\w+\.json", path) is not None
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,12 @@ class KeysDone:
     def of(cls, content: bytes | None) -> KeysDone | None:
         """What a file says; None where there is none, it is being written, or another version's task has written it."""
         try:
-            return cls(**json.loads(content or b""))
-        except (ValueError, TypeError):
+            values = json.loads(content or b"")
+            left = values["left_seconds"]
+            return cls(
+                str(values["what"]), int(values["done"]), int(values["total"]), None if left is None else float(left)
+            )
+        except (ValueError, TypeError, KeyError):
             return None
 
 
@@ -54,6 +65,7 @@ class ProgressFile:
         self._path = Path(path) if path else None
         self._say = say
         self._written = 0.0
+        self._failed = 0
         self._before = self._total = self._keys = 0
         self._seconds = 0.0
 
@@ -79,7 +91,7 @@ class ProgressFile:
         self._before += keys
 
     def _write(self, what: str, done: int) -> None:
-        if self._path is None or time.monotonic() - self._written < _WRITE_SECONDS:
+        if self._path is None or self._failed == _TRIES or time.monotonic() - self._written < _WRITE_SECONDS:
             return
         left = (self._total - done) * self._seconds / self._keys if self._keys else None
         try:
@@ -87,22 +99,25 @@ class ProgressFile:
                 self._make_room(self._path.parent)
             # At once and not renamed: what is a volume's file lies in an object store.
             self._path.write_text(json.dumps(asdict(KeysDone(what, done, self._total, left))))
+            self._failed = 0
         except OSError as error:
-            self._say(f"how far this run is cannot be told to those who watch it: {error}")
-            self._path = None
+            self._failed += 1
+            if self._failed == _TRIES:
+                self._say(f"how far this run is cannot be told to those who watch it: {error}")
         self._written = time.monotonic()
 
     @staticmethod
     def _make_room(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.json"):
-            if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its run has just ended
+                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                    path.unlink()
 
     def close(self) -> None:
         """Remove the file: what came of the action is in the run's output."""
-        if self._path is not None and self._written:
-            try:
+        try:
+            if self._path is not None and self._path.exists():
                 self._path.unlink(missing_ok=True)
-            except OSError as error:
-                self._say(f"{self._path} stays: {error}")
+        except OSError as error:
+            self._say(f"{self._path} stays: {error}")

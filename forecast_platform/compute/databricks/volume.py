@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.connection import ATTEMPTS, Connection, DatabricksError
 
 
 class Volume:
@@ -31,7 +31,7 @@ class Volume:
         """Write a file. Raises DatabricksError."""
         self.connection.call(f"writing {path}", lambda: self.files.upload(path, io.BytesIO(content), overwrite=True))
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, attempts: int = ATTEMPTS) -> bytes | None:
         """A file's content; None where there is none. Raises DatabricksError."""
         from databricks.sdk.errors import NotFound
 
@@ -42,7 +42,7 @@ class Volume:
                 return None
             return found.read() if found else b""
 
-        return self.connection.call(f"reading {path}", download)
+        return self.connection.call(f"reading {path}", download, attempts=attempts)
 
     def remove(self, folder: str) -> None:
         """Remove a folder and what it holds; one that is not there is none. Raises DatabricksError."""

@@ -19,7 +19,7 @@ from forecast_platform.compute.databricks.monitor import (
     span_text,
     tasks_of,
 )
-from forecast_platform.compute.databricks.progress_file import PARAMETER, KeysDone
+from forecast_platform.compute.databricks.progress_file import PARAMETER, KeysDone, is_progress_path
 from forecast_platform.compute.databricks.volume import Volume
 
 if TYPE_CHECKING:
@@ -91,11 +91,12 @@ class Watch:
         """How many keys are done, where the task tells it and there is news."""
         wheel, notebook = task.python_wheel_task, task.notebook_task
         given = (wheel.named_parameters if wheel else None) or (notebook.base_parameters if notebook else None) or {}
-        path = given.get(PARAMETER)
-        if not path or self._unread:
+        path = given.get(PARAMETER, "")
+        if self._unread or not is_progress_path(path):
             return
         try:
-            found = KeysDone.of(Volume(self.connection).read(path))
+            # One try: the watch is not to wait for this, and there is a next look.
+            found = KeysDone.of(Volume(self.connection).read(path, attempts=1))
         except DatabricksError as error:
             # That it is not known is worth a word; the run is watched all the same.
             self._unread = not error.passing

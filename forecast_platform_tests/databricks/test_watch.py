@@ -1,0 +1,98 @@
+"""What is said of a run while it is watched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from forecast_platform.compute.databricks import connection as connections
+from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.compute.databricks.monitor import life_of
+from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
+from forecast_platform.compute.databricks.watch import Watch
+from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform_tests.databricks.test_pipes_faults import until
+from forecast_platform_tests.databricks_workspace import Fault, Workspace
+
+VOLUME = "/Volumes/commodity/forecast/pipes"
+PATH = progress_path(VOLUME, "forecast-platform-0123")
+
+
+@pytest.fixture
+def connection(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
+    return Connection(DatabricksOptions(), pause=0.01)
+
+
+@pytest.fixture
+def running(workspace: Workspace, connection: Connection) -> Callable[[str], int]:
+    """Starts a run that goes on for long, whose parameter names a progress file; returns its id."""
+    workspace.spark = False
+    workspace.local("/Workspace/long.py").write_text("# Databricks notebook source\nimport time; time.sleep(60)\n")
+
+    def start(path: str) -> int:
+        from databricks.sdk.service import jobs
+
+        task = {
+            "task_key": "backfill",
+            "notebook_task": {"notebook_path": "/Workspace/long", "base_parameters": {PARAMETER: path}},
+            "new_cluster": {"spark_version": "15.4.x-cpu-ml-scala2.12", "node_type_id": "i3.xlarge", "num_workers": 1},
+        }
+        run_id = int(connection.client.jobs.submit(tasks=[jobs.SubmitTask.from_dict(task)]).bind()["run_id"])
+        until(lambda: life_of(connection.client.jobs.get_run(run_id)) == "RUNNING")
+        return run_id
+
+    return start
+
+
+def tell(workspace: Workspace, done: int, left: float | None) -> None:
+    """What the run's task does."""
+    path = workspace.local(PATH)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"what": "forecasts A naive", "done": done, "total": 2000, "left_seconds": left}))
+
+
+def test_news_of_the_keys_is_said_once(
+    workspace: Workspace, connection: Connection, running: Callable[[str], int]
+) -> None:
+    said: list[str] = []
+    watched = Watch(connection, running(PATH), said.append)
+    assert watched.look() is None
+    told = len(said)
+    for done, left in ((100, None), (100, None), (101, 380.0), (600, 85.2)):
+        tell(workspace, done, left)
+        assert watched.look() is None
+    assert [text.split(" ", 1)[1] for text in said[told:]] == [
+        "backfill: 100 of 2,000 keys (5 %), forecasts A naive",
+        "backfill: 600 of 2,000 keys (30 %), forecasts A naive, 1 min 25 s left at this pace",
+    ]
+
+
+def test_a_file_that_cannot_be_read_now_does_not_hold_up_the_watch(
+    workspace: Workspace, connection: Connection, running: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    said: list[str] = []
+    watched = Watch(connection, running(PATH), said.append)
+    assert watched.look() is None
+    tell(workspace, 600, None)
+    monkeypatch.setattr(connections, "time", SimpleNamespace(sleep=waits.append))
+    workspace.faults.add(Fault("error", "*/progress/*", status=500, code="INTERNAL_ERROR"))
+    told = len(said)
+    assert watched.look() is None
+    assert (said[told:], waits) == ([], [])
+    assert watched.look() is None
+    [text] = said[told:]
+    assert "600 of 2,000 keys" in text, "at the next look it is read"
+
+
+def test_the_file_of_somebody_else_s_job_is_not_read(
+    workspace: Workspace, connection: Connection, running: Callable[[str], int]
+) -> None:
+    watched = Watch(connection, running(f"{VOLUME}/their/state.json"), lambda _: None)
+    assert watched.look() is None
+    assert not workspace.count("GET", "state.json")
