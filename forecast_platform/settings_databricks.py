@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 RUNTIME = "17.3.x-cpu-ml-scala2.13"
-"""The supported runtime: 17.3 LTS ML (Python 3.12, Spark 4.0, pandas 2), supported until October 2028."""
+"""The supported runtime: 17.3 LTS ML (Python 3.12, Spark 4.0, numpy 2.1, pandas 2.2), supported until October 2028."""
 
 INIT_SCRIPT_PLACES = {
     "/Workspace/": "workspace",

@@ -60,10 +60,12 @@ def writer_of(settings: Settings) -> Writer:
         return settings.spark.writer
     if is_sail(settings):
         return "spark"
-    if settings.tables == "unity_catalog":
-        # What workers hand over goes through a folder, which a laptop and a cluster do not share.
-        return "spark" if in_volume(settings.warehouse) and settings.warehouse.is_dir() else "driver"
-    return "workers" if master_of(settings).startswith("local") else "driver"
+    if in_volume(settings.warehouse) and (settings.warehouse.is_dir() or master_of(settings) == "databricks"):
+        # The runtime has Delta, and writes it to paths of a volume as well as to tables.
+        return "spark"
+    # What workers hand over goes through a folder, which a laptop and a cluster do not share.
+    local = master_of(settings).startswith("local") and settings.tables != "unity_catalog"
+    return "workers" if local else "driver"
 
 
 def is_sail(settings: Settings) -> bool:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-import yaml
 
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import (
@@ -27,19 +24,23 @@ from forecast_platform.warehouse.schemas import (
     UNIFIED_DATA,
     Table,
 )
+from forecast_platform_tests.compute.computes import COMPUTES, MODELS, Serving, environment_of
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
-from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import settings_for, write_landing
 
 pytestmark = pytest.mark.slow
 
-MODELS = ("naive", "xgboost")
 COMMANDS = {
     "train": ("train", "--start-date", "2017-07-01", "--end-date", "2018-02-28"),
     "backfill": ("backfill", "--commodity", "Alpha", "--start-date", "2017-12-21", "--end-date", "2018-01-10"),
     "daily": ("infer", "--date", "2018-02-28"),
 }
 """In this order, each over what the one before left: two windows, a range over their boundary, one day of both."""
+
+STEPS = {"train": 2 * len(MODELS), "backfill": len(MODELS), "daily": 2 * len(MODELS)}
+"""Fits or forecasts of a series by a model; each is at least one remote run, or plan, of its own."""
+SHIPPED = {**STEPS, "daily": len(MODELS)}
+"""What the step launcher ships: a day's step forecasts all series by a model."""
 
 TABLES = (UNIFIED_DATA, TRAINED_MODELS, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)
 OF_THE_RUN = {
@@ -48,14 +49,14 @@ OF_THE_RUN = {
 }
 """What differs between two runs of the same work: clocks, accounts, timings, and where files are kept."""
 
-Environment = dict[str, str]
-
 
 @dataclass
 class Made:
     """What the commands left: each one's exit code and output, and the tables after it."""
 
     told: dict[str, tuple[int, str]] = field(default_factory=dict)
+    worked: dict[str, int] = field(default_factory=dict)
+    """Work that the compute itself did, as it counts it: remote runs, or plans that reached an engine."""
     tables: dict[str, dict[str, pa.Table]] = field(default_factory=dict)
 
 
@@ -65,28 +66,10 @@ def _rows(platform: Platform, table: Table) -> pa.Table:
     return rows.sort_by([(name, "ascending") for name in table.key if name in rows.column_names]).combine_chunks()
 
 
-def _environment(root: Path) -> Environment:
-    """The settings of `worlds.settings_for`, for a process of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FORECAST_", "DATABRICKS_"))}
-    return {
-        **kept,
-        "FORECAST_PLATFORM_SOURCE": "landing",
-        "FORECAST_PLATFORM_LANDING": str(root / "landing"),
-        "FORECAST_PLATFORM_WAREHOUSE": str(root / "warehouse"),
-        "FORECAST_PLATFORM_MODELS": ",".join(MODELS),
-        "FORECAST_PLATFORM_LOOKBACK_YEARS": "3",
-        "FORECAST_PLATFORM_START_DATE": "2017-07-01",
-        "FORECAST_PLATFORM_N_PATHS": "200",
-        "FORECAST_PLATFORM_MIN_FREE_GB": "0",
-        "DAGSTER_HOME": str(root / "dagster"),
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def _run(root: Path, changes: Environment) -> Made:
-    """All commands, on the compute that `changes` name."""
-    platform = Platform.from_settings(settings_for(root, models=MODELS))
-    environment, made = {**_environment(root), **changes}, Made()
+def _run(root: Path, serving: Serving) -> Made:
+    """All commands, on a compute that is ready."""
+    platform = Platform.from_settings(settings_for(root, models=MODELS, **serving.tables))
+    environment, made, printed, before = {**environment_of(root), **serving.environment}, Made(), "", 0
     for action, command in COMMANDS.items():
         done = subprocess.run(
             [sys.executable, "-m", "forecast_platform.cli", *command],
@@ -96,6 +79,9 @@ def _run(root: Path, changes: Environment) -> Made:
             timeout=900,
         )
         made.told[action] = (done.returncode, done.stdout + done.stderr)
+        printed += made.told[action][1]
+        until_now = serving.worked(printed)
+        made.worked[action], before = until_now - before, until_now
         made.tables[action] = {table.name: _rows(platform, table) for table in TABLES}
         if done.returncode:
             break
@@ -103,52 +89,7 @@ def _run(root: Path, changes: Environment) -> Made:
     return made
 
 
-def _local(root: Path) -> Iterator[Environment]:
-    yield {"FORECAST_PLATFORM_COMPUTE": "local"}
-
-
-def _sail(root: Path) -> Iterator[Environment]:
-    yield {"FORECAST_PLATFORM_COMPUTE": "spark", "FORECAST_PLATFORM_SPARK__MASTER": "sail"}
-
-
-def _jvm(root: Path) -> Iterator[Environment]:
-    yield {"FORECAST_PLATFORM_COMPUTE": "spark", "FORECAST_PLATFORM_SPARK__MASTER": "local[2,4]"}
-
-
-def _workspace(compute: str, root: Path) -> Iterator[Environment]:
-    """A workspace on loopback that is deployed to; its clusters see the same files."""
-    with Workspace(root / "databricks", environment={"OMP_NUM_THREADS": "1"}) as workspace:
-        workspace.spark = False
-        cluster = {
-            name.removeprefix("FORECAST_PLATFORM_").lower(): value
-            for name, value in _environment(root).items()
-            if name.startswith("FORECAST_PLATFORM_")
-        }
-        (root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
-        changes = {
-            "FORECAST_PLATFORM_COMPUTE": compute,
-            "FORECAST_PLATFORM_SPARK__MASTER": "sail",
-            "FORECAST_PLATFORM_DATABRICKS__CONFIG": str(root / "cluster.yaml"),
-            "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
-            "DATABRICKS_HOST": workspace.host,
-            "DATABRICKS_TOKEN": workspace.token,
-        }
-        deploy = [sys.executable, "-m", "forecast_platform.cli", "databricks", "deploy"]
-        subprocess.run(deploy, env={**_environment(root), **changes}, check=True, capture_output=True, timeout=120)
-        yield changes
-
-
-COMPUTES: dict[str, Callable[[Path], Iterator[Environment]]] = {
-    "local": _local,
-    "sail": _sail,
-    "jvm": _jvm,
-    "step launcher": partial(_workspace, "databricks"),
-    "Pipes serverless": partial(_workspace, "databricks_serverless"),
-    "Pipes classic": partial(_workspace, "databricks_classic"),
-}
-"""Each compute: what must be there while the commands run, and the settings that choose it."""
-
-_MARKS = {"sail": needs_sail, "jvm": needs_java, "step launcher": needs_sail}
+_MARKS = {"sail": needs_sail, "jvm": needs_java, "Unity Catalog": needs_sail, "step launcher": needs_sail}
 _OTHERS = [pytest.param(name, marks=_MARKS.get(name, ())) for name in COMPUTES if name != "local"]
 
 
@@ -161,12 +102,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         if compute not in known:
             root = tmp_path_factory.mktemp(compute.replace(" ", "_"))
             write_landing(root / "landing")
-            serving = COMPUTES[compute](root)
-            changes = next(serving)
-            try:
-                known[compute] = _run(root, changes)
-            finally:
-                serving.close()  # type: ignore[attr-defined]
+            with COMPUTES[compute](root) as serving:
+                known[compute] = _run(root, serving)
         return known[compute]
 
     return once
@@ -198,3 +135,13 @@ def test_every_compute_leaves_the_same_tables(ran: Callable[[str], Made], comput
         assert found.num_rows == rows.num_rows, name
         differing = [column for column in rows.column_names if not found[column].equals(rows[column])]
         assert not differing, (name, differing)
+
+
+@pytest.mark.parametrize("action", COMMANDS)
+@pytest.mark.parametrize("compute", _OTHERS)
+def test_every_compute_does_the_work_itself(ran: Callable[[str], Made], compute: str, action: str) -> None:
+    """The same tables would be there too if the command had quietly worked in its own process."""
+    made = ran(compute)
+    assert action in made.worked, made.told
+    least = SHIPPED if compute == "step launcher" else STEPS
+    assert made.worked[action] >= least[action], (made.worked, made.told[action][1][-2000:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +16,6 @@ from pathlib import Path
 
 REQUIREMENT = "minilake==1.9.*"
 START_SECONDS = 60
-
-
-class NotInstallableError(RuntimeError):
-    """minilake cannot be had here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +49,6 @@ builtins.open = _mapped(builtins.open)
 for _name in ("mkdir", "makedirs", "listdir", "stat", "remove"):
     setattr(os, _name, _mapped(getattr(os, _name)))
 """
-
-
-def install(folder: Path) -> Path:
-    """Make the environment; returns its Python. Raises NotInstallableError with the installer's words."""
-    uv = shutil.which("uv")
-    make = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
-    python = folder / "bin" / "python"
-    get = [uv, "pip", "install", "-q", "--python", str(python)] if uv else [str(python), "-m", "pip", "install", "-q"]
-    for command in ([*make, str(folder)], [*get, REQUIREMENT]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise NotInstallableError(f"minilake cannot be installed here: {done.stderr.strip()[-300:]}")
-    return python
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A second opinion: the unmodified Pipes clients against an emulator that somebody else wrote."""
+"""A second opinion: the unmodified Pipes clients against an emulator that somebody else wrote.
+
+The whole path of `compute=databricks_serverless` is not run on it: it has neither wheel tasks nor RAW imports (1.9).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform_tests.compute.engines import assert_same_tables, content
 from forecast_platform_tests.databricks import minilake
 from forecast_platform_tests.databricks.conftest import NODE
+from forecast_platform_tests.databricks.environments import NotInstallableError, install
 from forecast_platform_tests.databricks.test_pipes_clients import (
     VOLUME,
     VOLUMES,
@@ -39,8 +43,8 @@ CLUSTER = {"source", "landing", "warehouse", "models", "lookback_years", "start_
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[minilake.Minilake]:
     try:
-        python = minilake.install(tmp_path_factory.mktemp("minilake_environment"))
-    except minilake.NotInstallableError as error:
+        python = install(tmp_path_factory.mktemp("minilake_environment"), [minilake.REQUIREMENT])
+    except NotInstallableError as error:
         pytest.skip(str(error))
     with minilake.serving(python, tmp_path_factory.mktemp("minilake")) as running:
         yield running

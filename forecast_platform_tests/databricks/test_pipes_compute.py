@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform.doctor_databricks import databricks
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import VERSION_TAG, Platform
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
+from forecast_platform_tests.databricks.test_pipes_faults import beside, until
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.worlds import days
 
@@ -78,6 +80,49 @@ def test_a_step_without_credentials_is_refused_without_another_try(
     assert not any(
         entry.dagster_event and entry.dagster_event.is_step_up_for_retry for entry in world.events(finished.run_id)
     )
+
+
+HELD = """
+import time
+from pathlib import Path
+from forecast_platform.compute.databricks import chunk_task
+do = chunk_task.do
+def held(platform, request, info):
+    info("as far as this")
+    for _ in range(1000):
+        if Path({released!r}).exists():
+            break
+        time.sleep(0.1)
+    return do(platform, request, info)
+chunk_task.do = held
+"""
+
+
+@pytest.mark.slow
+@both
+def test_what_a_run_logs_is_in_dagster_while_it_goes_on(world: World, workspace: Workspace, tmp_path: Path) -> None:
+    folder, released = tmp_path / "held", tmp_path / "released"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HELD.format(released=str(released)))
+    workspace.environment["PYTHONPATH"] = f"{folder}{os.pathsep}{Path(__file__).resolve().parents[2]}"
+    seen: list[tuple[str, str | None, str]] = []
+
+    def look() -> None:
+        until(lambda: workspace.jobs.runs)
+        [run] = workspace.jobs.runs.values()
+        [going] = world.launcher.instance.get_runs()
+        until(lambda: "as far as this" in world.log(going.run_id))
+        seen.append((run.state.life, run.state.result, world.log(going.run_id)))
+        released.touch()
+
+    with beside(look):
+        finished = world.forecast()
+    assert finished.success, finished.messages
+    [(life, result, log)] = seen
+    assert (life, result) == ("RUNNING", None)
+    for said in ("begun, forecast-platform", "chunk: RUNNING", f"{workspace.host}/jobs/"):
+        assert said in log
+    assert "3 written" not in log
 
 
 def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NOTEBOOK_OF = {"train": "train_models", "backfill": "backfill_spark", "infer": "daily_inference"}
 ENVIRONMENT = "default"
+ENVIRONMENT_VERSION = "4"
+"""The serverless environment: Python 3.12 and the libraries of the supported runtime; supported until August 2028."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def launch(
     built: list[SubmitTask] = [jobs.SubmitTask.from_dict(dict(task)) for task in payload]
     more: dict[str, Any] = {}
     if serverless:
-        spec = {"environment_version": "4", "dependencies": [deployed.wheel, *options.packages]}
+        spec = {"environment_version": ENVIRONMENT_VERSION, "dependencies": [deployed.wheel, *options.packages]}
         more["environments"] = [jobs.JobEnvironment.from_dict({"environment_key": ENVIRONMENT, "spec": spec})]
         if options.budget_policy_id:
             more["budget_policy_id"] = options.budget_policy_id
