@@ -37,7 +37,8 @@ needs_java = pytest.mark.skipif(
 def content(platform: Platform, table: Table) -> pa.Table:
     """A table's rows by key, without what differs between two runs: the times of making and the seconds taken."""
     rows = platform.warehouse.read(table)
-    clocks = [name for name in rows.column_names if "timestamp" in name or name in ("inference_seconds", "scored_at")]
+    told = ("training_seconds", "inference_seconds", "scored_at")
+    clocks = [name for name in rows.column_names if "timestamp" in name or name in told]
     return rows.drop_columns(clocks).sort_by([(name, "ascending") for name in table.key]).combine_chunks()
 
 
