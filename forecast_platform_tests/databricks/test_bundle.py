@@ -57,6 +57,8 @@ def test_production_is_deployed_to_a_folder_of_its_own(bundle: dict[str, Any]) -
 def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str, Any]) -> None:
     for name, job in bundle["resources"]["jobs"].items():
         assert job["max_concurrent_runs"] == 1
+        # What the API's version 2.2 and the bundle tool take as the default; said, so that no version decides it.
+        assert job["queue"] == {"enabled": True}
         [task] = job["tasks"]
         if name == "create_tables":
             continue
@@ -65,12 +67,27 @@ def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str
     assert set(NOTEBOOK_OF.values()) == set(NOTEBOOKS)
 
 
+def volumes(bundle: dict[str, Any]) -> list[dict[str, str]]:
+    return list(bundle["resources"]["volumes"].values())
+
+
+def test_the_bundle_makes_every_volume_that_the_guide_names(bundle: dict[str, Any]) -> None:
+    guide = (ROOT / "docs" / "databricks.md").read_text()
+    catalog, schema = "commodity", bundle["resources"]["schemas"]["forecast"]["name"]
+    named = re.findall(rf"/Volumes/{catalog}/{schema}/(\w+)|volume: {catalog}\.{schema}\.(\w+)", guide)
+    assert {item["name"] for item in volumes(bundle)} == {one or other for one, other in named}
+    for item in volumes(bundle):
+        assert item["catalog_name"] == "${var.catalog}"
+        assert item["schema_name"] == "${resources.schemas.forecast.name}"
+        assert item["volume_type"] == "MANAGED"
+        assert item["comment"].startswith("forecast_platform: ")
+
+
 def test_the_bundle_makes_the_schemas_the_volumes_and_the_tables(bundle: dict[str, Any], tmp_path: Path) -> None:
     schemas = {item["name"] for item in bundle["resources"]["schemas"].values()}
     assert schemas == {table.name.split(".")[1] for table in TABLES}
     assert {bundle["variables"]["catalog"]["default"]} == {table.name.split(".")[0] for table in TABLES}
-    volumes = {item["name"] for item in bundle["resources"]["volumes"].values()}
-    assert DatabricksOptions().volume.rsplit("/", 1)[1] in volumes
+    assert DatabricksOptions().volume.rsplit("/", 1)[1] in {item["name"] for item in volumes(bundle)}
     [task] = bundle["resources"]["jobs"]["create_tables"]["tasks"]
     wheel = task["python_wheel_task"]
     entry = re.search(

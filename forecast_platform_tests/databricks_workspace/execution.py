@@ -21,6 +21,7 @@ from forecast_platform_tests.databricks_workspace.clusters import Cluster, now
 if TYPE_CHECKING:
     from forecast_platform_tests.databricks_workspace.jobs import Run, Task
     from forecast_platform_tests.databricks_workspace.server import Workspace
+    from forecast_platform_tests.databricks_workspace.turns import Turn
 
 RUNNER = Path(__file__).with_name("runner.py")
 OUTPUT_LIMIT = 5 * 1024 * 1024
@@ -36,25 +37,25 @@ class LibraryError(Exception):
 class Execution:
     """One run's threads."""
 
-    def __init__(self, workspace: Workspace, run: Run) -> None:
-        self.workspace, self.run = workspace, run
+    def __init__(self, workspace: Workspace, run: Run, turn: Turn) -> None:
+        self.workspace, self.run, self.turn = workspace, run, turn
 
     def begin(self) -> None:
-        """Start every task's thread, and the one that ends the run."""
+        """Start the thread that begins the tasks when it is the run's turn, and ends the run."""
         faults = self.workspace.faults
         forgotten = faults.for_task("forgotten", self.run.tasks[0].key)
         if forgotten:
             self.run.forget_at = time.monotonic() + forgotten.seconds
-        if faults.for_task("skipped", self.run.tasks[0].key):
-            message = "Skipping this run because the limit of 1 maximum concurrent runs has been reached."
-            for task in self.run.tasks:
-                task.state.end("SKIPPED", None, message)
-                task.done.set()
-            self.run.state.end("SKIPPED", None, message)
+        if faults.for_task("skipped", self.run.tasks[0].key) or self.turn.skipped:
+            self.turn.skip()
             return
+        threading.Thread(target=self._begin_in_turn, daemon=True).start()
+
+    def _begin_in_turn(self) -> None:
+        self.turn.wait()
         for task in self.run.tasks:
             threading.Thread(target=self._task, args=(task,), daemon=True).start()
-        threading.Thread(target=self._finish, daemon=True).start()
+        self._finish()
 
     def _finish(self) -> None:
         for task in self.run.tasks:
@@ -106,7 +107,7 @@ class Execution:
             run.state.queue_reason = "Queued due to reaching maximum concurrent runs of 1."
             run.cancelled.wait(queued.seconds)
         state.life = run.state.life = "PENDING"
-        if not self._start_cluster(task) or self._cancelled(task):
+        if self._cancelled(task) or not self._start_cluster(task) or self._cancelled(task):
             return
         try:
             self._check_libraries(task)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Any, Literal
 
@@ -37,10 +38,11 @@ class Fault:
     """A disturbed request: those whose path matches `path` (a shell pattern), `times` of them after the first `after`.
 
     `throttle` answers 429 with Retry-After, `error` answers `status`, `drop` closes the connection unheard, and
-    `drop_after` closes it after the request was carried out, so that the client cannot know that it was.
+    `drop_after` closes it after the request was carried out, so that the client cannot know that it was; `late` carries
+    it out and holds the answer back for `seconds`, or until the faults are cleared.
     """
 
-    kind: Literal["throttle", "error", "drop", "drop_after"]
+    kind: Literal["throttle", "error", "drop", "drop_after", "late"]
     path: str = "*"
     method: str = "*"
     times: int = 1
@@ -49,6 +51,7 @@ class Fault:
     code: str = "TEMPORARILY_UNAVAILABLE"
     message: str = "The service at this path is temporarily under maintenance. Please try again later."
     retry_after: float = 1.0
+    seconds: float = 0.0
     seen: int = 0
 
     def error(self) -> ApiError:
@@ -85,15 +88,24 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, fault: Fault | RunFault) -> None:
-        """Ask for a fault."""
+        """Ask for a fault: a copy, since it is used up, and a test's parameters serve several tests."""
         with self._lock:
-            (self.requests if isinstance(fault, Fault) else self.runs).append(fault)  # type: ignore[arg-type]
+            if isinstance(fault, Fault):
+                self.requests.append(replace(fault))
+            else:
+                self.runs.append(replace(fault))
 
     def clear(self) -> None:
         """Forget all faults."""
         with self._lock:
             self.requests.clear()
             self.runs.clear()
+
+    def hold(self, fault: Fault) -> None:
+        """Return after the fault's seconds, or when it no longer stands."""
+        until = time.monotonic() + fault.seconds
+        while time.monotonic() < until and fault in self.requests:
+            time.sleep(0.02)
 
     def for_request(self, method: str, path: str) -> Fault | None:
         """The fault that meets this request, used up once."""

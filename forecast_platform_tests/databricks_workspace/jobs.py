@@ -12,13 +12,13 @@ from forecast_platform_tests.databricks_workspace import clusters
 from forecast_platform_tests.databricks_workspace.clusters import now
 from forecast_platform_tests.databricks_workspace.execution import Execution
 from forecast_platform_tests.databricks_workspace.faults import invalid
+from forecast_platform_tests.databricks_workspace.job_checks import check_job, check_tasks
+from forecast_platform_tests.databricks_workspace.turns import ENDED, Turn, queued_by_default
 
 if TYPE_CHECKING:
     from forecast_platform_tests.databricks_workspace.server import Request, Workspace
 
-KINDS = ("spark_python_task", "notebook_task", "python_wheel_task")
 TOKEN_LIMIT = 64
-ENDED = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
 
 
 @dataclass
@@ -124,10 +124,11 @@ class Jobs:
             name = body.get("run_name") or body.get("name") or "Untitled"
             owner = next(self._numbers) if job_id is None else job_id
             run = Run(run_id, name, tasks, body, user, owner, kind)
+            turn = Turn(run, [other for other in self.runs.values() if other.job_id == owner])
             self.runs[run_id] = run
             if token:
                 self.tokens[token] = run_id
-        Execution(self.workspace, run).begin()
+        Execution(self.workspace, run, turn).begin()
         return run_id
 
     def get(self, run_id: int) -> tuple[Run, Task | None]:
@@ -147,44 +148,6 @@ class Jobs:
         for run in self.runs.values():
             for task in run.tasks:
                 task.done.wait(10)
-
-
-def check_tasks(workspace: Workspace, body: dict[str, Any]) -> None:
-    """Refuse what the API refuses when a run is submitted."""
-    tasks = body.get("tasks") or []
-    if not tasks:
-        raise invalid("At least one task must be given in tasks")
-    keys = [task.get("task_key") for task in tasks]
-    if None in keys or len(set(keys)) < len(keys):
-        raise invalid(f"Each task needs a task_key of its own, got {keys}")
-    shared = {entry["job_cluster_key"] for entry in body.get("job_clusters", [])}
-    environments = {entry["environment_key"] for entry in body.get("environments", [])}
-    for task in tasks:
-        key = task["task_key"]
-        given = [kind for kind in KINDS if task.get(kind)]
-        if len(given) != 1:
-            raise invalid(f"Task {key} must have exactly one of {', '.join(KINDS)}, has {given}")
-        for upstream in task.get("depends_on", []):
-            if upstream.get("task_key") not in keys:
-                raise invalid(f"Task {key} depends on {upstream.get('task_key')}, which is not a task of this run")
-        places = [name for name in ("new_cluster", "existing_cluster_id", "job_cluster_key") if task.get(name)]
-        if len(places) > 1:
-            raise invalid(f"Task {key} must have only one of new_cluster, existing_cluster_id, job_cluster_key")
-        if task.get("new_cluster"):
-            clusters.check(task["new_cluster"])
-        if task.get("existing_cluster_id"):
-            workspace.clusters.get(task["existing_cluster_id"])
-        if task.get("job_cluster_key") and task["job_cluster_key"] not in shared:
-            raise invalid(f"Task {key} names job cluster {task['job_cluster_key']}, which is not in job_clusters")
-        if task.get("environment_key"):
-            if places or task["environment_key"] not in environments:
-                raise invalid(
-                    f"Task {key}: environment {task['environment_key']} is not in environments, or has a cluster"
-                )
-            if task.get("libraries"):
-                raise invalid(f"Task {key}: libraries are not allowed on serverless compute; use environments")
-        elif not places and given != ["notebook_task"]:
-            raise invalid(f"Task {key}: a Python task on serverless compute needs an environment_key")
 
 
 def _task_about(workspace: Workspace, run: Run, task: Task) -> dict[str, Any]:
@@ -264,10 +227,10 @@ def runs_list(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 def create(workspace: Workspace, request: Request) -> dict[str, Any]:
     body = request.json
-    check_tasks(workspace, body)
+    check_job(workspace, body)
     with workspace.jobs.lock:
         job_id = next(workspace.jobs._numbers)
-        workspace.jobs.defined[job_id] = body
+        workspace.jobs.defined[job_id] = {**queued_by_default(request.path), **body}
     return {"job_id": job_id}
 
 
@@ -287,6 +250,7 @@ def run_now(workspace: Workspace, request: Request) -> dict[str, Any]:
     workspace.jobs.job(job_id)
     given = request.json
     body = {**workspace.jobs.defined[job_id], "idempotency_token": given.get("idempotency_token")}
+    body |= {"queue": given["queue"]} if given.get("queue") else {}
     body["tasks"] = [_with_parameters(task, given) for task in body["tasks"]]
     run_id = workspace.jobs.start(body, request.user, job_id)
     return {"run_id": run_id, "number_in_job": run_id}

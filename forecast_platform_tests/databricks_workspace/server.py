@@ -203,7 +203,9 @@ def _handler(workspace: Workspace, routes: list[tuple[str, re.Pattern[str], Hand
                 headers = {} if error.retry_after is None else {"Retry-After": f"{error.retry_after:g}"}
                 self._answer(request, error.status, Raw(json.dumps(error.body).encode(), headers))
                 return
-            if fault is not None:
+            if fault is not None and fault.kind == "late":
+                workspace.faults.hold(fault)
+            elif fault is not None:
                 self._drop(request)
                 return
             self._answer(request, 200, answer)
