@@ -13,13 +13,18 @@ def this_process() -> str:
     return f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
 
 
+def here(owner: str) -> bool:
+    """Whether the process is one of this host."""
+    return owner.rsplit(":", 2)[0] == platform.node()
+
+
 def alive(owner: str) -> bool:
     """Whether the process that `owner` names runs still; one on another host cannot be known, so it counts as alive."""
     import psutil
 
-    host, pid, started = owner.rsplit(":", 2)
-    if host != platform.node():
+    if not here(owner):
         return True
+    _, pid, started = owner.rsplit(":", 2)
     try:
         return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
     except psutil.NoSuchProcess:

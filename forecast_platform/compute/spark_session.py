@@ -60,8 +60,11 @@ def writer_of(settings: Settings) -> Writer:
         return settings.spark.writer
     if is_sail(settings):
         return "spark"
-    if in_volume(settings.warehouse) and (settings.warehouse.is_dir() or master_of(settings) == "databricks"):
-        # The runtime has Delta, and writes it to paths of a volume as well as to tables.
+    # The runtime has Delta, and writes it to paths of a volume as well as to tables.
+    runtime = master_of(settings) == "databricks" or (
+        settings.tables == "unity_catalog" and settings.warehouse.is_dir()
+    )
+    if in_volume(settings.warehouse) and runtime:
         return "spark"
     # What workers hand over goes through a folder, which a laptop and a cluster do not share.
     local = master_of(settings).startswith("local") and settings.tables != "unity_catalog"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,13 @@ class NotInstallableError(RuntimeError):
     """Something cannot be had here; the message says why."""
 
 
+class ConflictError(AssertionError):
+    """What is asked for does not fit together, wherever it is asked for."""
+
+
 def install(folder: Path, requirements: Sequence[str], constraints: Sequence[str] = (), seconds: float = 300) -> Path:
-    """Make an environment in the folder; returns its Python. Raises NotInstallableError with the installer's words."""
+    """Make an environment in the folder; returns its Python. Raises NotInstallableError with the installer's words, and
+    ConflictError where the requirements and constraints contradict each other."""
     uv = shutil.which("uv")
     make = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
     python = folder / "bin" / "python"
@@ -26,6 +32,8 @@ def install(folder: Path, requirements: Sequence[str], constraints: Sequence[str
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise NotInstallableError(f"{requirements[0]} was not installed within {seconds:.0f} s") from error
+        if re.search("ResolutionImpossible|conflicting dependencies|No solution found", done.stderr):
+            raise ConflictError(done.stderr.strip()[-2000:])
         if done.returncode:
             raise NotInstallableError(f"{requirements[0]} cannot be installed here: {done.stderr.strip()[-300:]}")
     return python

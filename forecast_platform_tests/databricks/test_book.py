@@ -48,9 +48,9 @@ def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Pa
     others = replace(orphan, owner=f"{host}:{parent}:{Process(parent).create_time():.0f}")
     book.keep(others)
     assert book.adopt(orphan) == others
-    assert not book.drop(orphan), "it is the other's now"
-    submitted = book.submitted(orphan, 7)
-    assert submitted.run_id == 7
+    book.drop(orphan)
+    assert book.others(orphan), "it is the other's now"
+    book.submitted(orphan, 7)
     assert book.adopt(orphan) == replace(others, run_id=7), "its owner is kept"
 
 
@@ -58,11 +58,23 @@ def test_what_was_forgotten_meanwhile_does_not_come_back(tmp_path: Path) -> None
     book = Book(tmp_path)
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
-    assert book.drop(made)
+    book.drop(made)
     assert book.adopt(orphan) is None
-    assert book.submitted(orphan, 7).run_id == 7
+    assert book.asking(orphan) is None
+    book.submitted(orphan, 7)
     assert not list(tmp_path.glob("*.json"))
-    assert book.drop(orphan), "nobody has it"
+
+
+def test_what_somebody_may_have_submitted_is_not_withdrawn(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    one, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    assert book.withdraw(one)
+    assert not list(tmp_path.glob("*.json"))
+    two, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    asked = book.asking(two)
+    assert asked == replace(two, asked=True)
+    assert not book.withdraw(two)
+    assert book.adopt(two) == asked
 
 
 def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) -> None:
@@ -70,10 +82,13 @@ def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) ->
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     [path] = tmp_path.glob("*.json")
     values = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in values.items() if name not in ("made", "taken")}))
+    path.write_text(
+        json.dumps({name: value for name, value in values.items() if name not in ("made", "taken", "asked")})
+    )
     written = made.made - 1_000
     os.utime(path, (written, written))
-    assert book.adopt(made) == replace(made, made=written, taken=written)
+    [found] = (book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[0],)
+    assert found == replace(made, made=written, taken=written, asked=True)
 
 
 def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
@@ -88,9 +103,15 @@ def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> N
     elsewhere = replace(elsewhere, taken=time.time() - 90_000)
     book.keep(elsewhere)
     assert book.orphans("host") == [gone, elsewhere]
-    book.keep(replace(elsewhere, taken=time.time() - 9 * 86_400))
-    assert book.orphans("host") == [gone], "nobody asked for it again"
-    assert not (tmp_path / "other.json").exists()
+    taken = book.adopt(elsewhere)
+    assert taken
+    assert (taken.owner, taken.taken > elsewhere.taken) == (mine.owner, True)
+    assert book.orphans("host") == [gone]
+    half = tmp_path / "other.1.tmp"
+    half.touch()
+    os.utime(half, (1, 1))
+    book.orphans("host")
+    assert not half.exists(), "of a process that was killed as it wrote"
 
 
 def test_only_what_was_made_since_counts_as_made() -> None:

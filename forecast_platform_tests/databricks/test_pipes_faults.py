@@ -29,7 +29,7 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     yield
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -39,6 +39,20 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@contextmanager
+def released(world: World) -> Iterator[None]:
+    """Within this, a step attaches to a run that waits for its cluster; then the cluster is there."""
+
+    def release() -> None:
+        instance = world.launcher.instance
+        until(lambda: any("attached to it" in world.log(run.run_id) for run in instance.get_runs()))
+        for run in world.workspace.jobs.runs.values():
+            run.hurry.set()
+
+    with beside(release):
+        yield
 
 
 def failed(world: World, *said: str, status: str = "FAILURE") -> str:
@@ -283,7 +297,7 @@ def test_what_tells_why_a_run_failed_may_itself_be_refused(world: World, workspa
 @pytest.mark.slow
 @both
 def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: World, workspace: Workspace) -> None:
-    workspace.faults.add(RunFault("slow_start", seconds=6))
+    workspace.faults.add(RunFault("slow_start", seconds=120))
     user = workspace.tokens[workspace.token]
 
     def expire() -> None:
@@ -293,7 +307,8 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
     with beside(expire):
         failed(world, "the token is wrong or has expired", "may still go on")
     workspace.tokens[workspace.token] = user
-    finished = world.forecast()
+    with released(world):
+        finished = world.forecast()
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1, "attached, not started again"
     assert "attached to it" in world.log(finished.run_id)
@@ -305,13 +320,14 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
 @pytest.mark.slow
 @both
 def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, workspace: Workspace) -> None:
-    workspace.faults.add(RunFault("slow_start", seconds=18))
+    workspace.faults.add(RunFault("slow_start", seconds=120))
     world.options["outage_seconds"] = 0
     away = Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=5, after=2)
     workspace.faults.add(away)
     failed(world, "after 5 tries", "may still go on")
     workspace.faults.clear()
-    assert world.forecast().success
+    with released(world):
+        assert world.forecast().success
     assert len(workspace.jobs.runs) == 1
     world.options["outage_seconds"] = 60
     workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", times=5, after=2))

@@ -15,7 +15,11 @@ from forecast_platform.compute.databricks import entry, progress_file
 from forecast_platform.compute.databricks.progress_file import KeysDone, ProgressFile, is_progress_path, progress_path
 from forecast_platform_tests.worlds import settings_for
 
-WRONG = b'{"what": "x", "done": "few", "total": 3, "left_seconds": null}'
+WRONG = (
+    b'{"what": "x", "done": "few", "total": 3, "left_seconds": null}',
+    b'{"what": "x", "done": 1e999, "total": 3, "left_seconds": null}',
+    b'{"what": "x", "done": 1, "total": 3, "left_seconds": Infinity}',
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,17 +86,25 @@ def test_a_write_that_fails_is_tried_again_and_the_file_removed_at_the_end(
     write, calls = Path.write_text, count(1)
 
     def now_and_then(self: Path, text: str) -> int:
-        if next(calls) % 3:
+        if next(calls) % 2:
             raise OSError(errno.EIO, "the volume is away")
         return write(self, text)
 
     monkeypatch.setattr(Path, "write_text", now_and_then)
+    mkdir, made = Path.mkdir, count(1)
+
+    def not_at_first(self: Path, **more: bool) -> None:
+        if next(made) == 1:
+            raise OSError(errno.EIO, "the volume is away")
+        mkdir(self, **more)
+
+    monkeypatch.setattr(Path, "mkdir", not_at_first)
     with told.step("forecasts A naive", 9) as report:
         for done in range(1, 9):
             report(done, 9, "")
     found = KeysDone.of(path.read_bytes())
     assert found
-    assert found.done == 6
+    assert found.done == 7
     told.close()
     assert not path.exists()
 
@@ -112,7 +124,7 @@ def test_files_of_runs_that_were_killed_are_removed_after_days(tmp_path: Path) -
     assert sorted(path.name for path in folder.iterdir()) == ["recent.json", "x.json"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"what": "fore', b"[]", b'{"other": 1}', WRONG])
+@pytest.mark.parametrize("content", [None, b"", b'{"what": "fore', b"[]", b'{"other": 1}', *WRONG])
 def test_a_file_that_is_not_whole_says_nothing(content: bytes | None) -> None:
     assert KeysDone.of(content) is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +37,15 @@ class Cluster:
     def log(self, kind: str, **details: Any) -> None:
         self.events.append({"cluster_id": self.cluster_id, "timestamp": now(), "type": kind, "details": details})
 
-    def start(self, seconds: float, cancelled: threading.Event) -> None:
-        """Wait until it runs: at once where it does, else after `seconds`."""
+    def start(self, seconds: float, wait: Callable[[float], bool]) -> None:
+        """Wait until it runs: at once where it does, else after `seconds`, unless `wait` says that it is not wanted."""
         with self.lock:
             if self.state == "RUNNING":
                 return
             if self.state == "TERMINATED":
                 self.state, self.message = "PENDING", "Starting Spark"
                 self.log("STARTING", user="someone@example.com")
-            if not cancelled.wait(seconds):
+            if not wait(seconds):
                 self.state, self.message = "RUNNING", ""
                 self.log("RUNNING", current_num_workers=self.spec.get("num_workers", 0))
 
@@ -116,7 +117,7 @@ def check(spec: dict[str, Any]) -> None:
 def create(workspace: Workspace, request: Request) -> dict[str, Any]:
     cluster = workspace.clusters.create(request.json, "API")
     never = threading.Event()
-    threading.Thread(target=cluster.start, args=(workspace.clusters.start_seconds, never), daemon=True).start()
+    threading.Thread(target=cluster.start, args=(workspace.clusters.start_seconds, never.wait), daemon=True).start()
     return {"cluster_id": cluster.cluster_id}
 
 
@@ -137,7 +138,7 @@ def list_(workspace: Workspace, request: Request) -> dict[str, Any]:
 def start(workspace: Workspace, request: Request) -> dict[str, Any]:
     cluster = workspace.clusters.get(request.need("cluster_id"))
     never = threading.Event()
-    threading.Thread(target=cluster.start, args=(workspace.clusters.start_seconds, never), daemon=True).start()
+    threading.Thread(target=cluster.start, args=(workspace.clusters.start_seconds, never.wait), daemon=True).start()
     return {}
 
 

@@ -138,7 +138,7 @@ class Execution:
         task.state.message = "Waiting for cluster" if task.cluster else "Waiting for serverless compute"
         fault = workspace.faults.for_task("cluster", task.key)
         if fault:
-            self.run.cancelled.wait(seconds)
+            self.run.wait(seconds)
             name = "the serverless cluster"
             if task.cluster:
                 name = f"Cluster '{task.cluster.cluster_id}'"
@@ -147,9 +147,9 @@ class Execution:
             task.state.end("INTERNAL_ERROR", "FAILED", text)
             return False
         if task.cluster:
-            task.cluster.start(seconds, self.run.cancelled)
+            task.cluster.start(seconds, self.run.wait)
         else:
-            self.run.cancelled.wait(seconds)
+            self.run.wait(seconds)
         task.state.message = "In run"
         return True
 

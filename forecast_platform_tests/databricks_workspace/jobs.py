@@ -87,9 +87,19 @@ class Run:
     kind: str
     state: State = field(default_factory=State)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    """Ends the wait for a cluster: a test that has made its run slow sets it."""
     forget_at: float | None = None
     shared: dict[str, clusters.Cluster] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is told to hurry; whether it was cancelled."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.hurry.is_set():
+            if self.cancelled.wait(0.02):
+                return True
+        return self.cancelled.is_set()
 
 
 class Jobs:

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from forecast_platform import owner
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 
 DAY_SECONDS = 86_400.0
-KEPT_SECONDS = 8 * DAY_SECONDS
-"""Runs are ended after hours; a file of this age belongs to one that nobody asked for again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,14 @@ class Entry:
     """When the entry was made, in seconds since 1970: its run, if any, was submitted after that."""
     taken: float
     """When its owner took it, in seconds since 1970."""
+    asked: bool = False
+    """Whether a submission may have been made: from then on there may be a run, whoever is refused what."""
     run_id: int | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether its process is gone, or must be: whether one on another host is cannot be known."""
+        return not owner.alive(self.owner) or time.time() - self.taken > DAY_SECONDS
 
 
 def made_since(before: Mapping[str, str], now: Mapping[dt.date, dt.datetime]) -> set[dt.date]:
@@ -77,51 +82,66 @@ class Book:
         temporary.write_text(json.dumps({**asdict(entry), "request": entry.request.to_dict()}))
         temporary.replace(self._path(entry))
 
-    def submitted(self, entry: Entry, run_id: int) -> Entry:
-        """The entry with its run's id, which is kept where the entry still is there."""
+    def asking(self, entry: Entry) -> Entry | None:
+        """Keep that a submission is about to be made; the entry as it is now, None where it was forgotten meanwhile."""
+        with self._lock():
+            kept = self._read(self._path(entry))
+            if kept is not None and not kept.asked:
+                kept = replace(kept, asked=True)
+                self.keep(kept)
+            return kept
+
+    def submitted(self, entry: Entry, run_id: int) -> None:
+        """Keep the run's id, where the entry still is there."""
         with self._lock():
             kept = self._read(self._path(entry))
             if kept is not None:
                 self.keep(replace(kept, run_id=run_id))
-        return replace(entry, run_id=run_id)
 
-    def drop(self, entry: Entry) -> bool:
-        """Forget an entry: its run is over. False where another process has taken it over meanwhile, and has it."""
+    def withdraw(self, entry: Entry) -> bool:
+        """Forget an entry that nobody has asked for a run of; False where somebody has."""
         with self._lock():
             kept = self._read(self._path(entry))
-            if kept is not None and kept.owner != entry.owner:
+            if kept is not None and kept.asked:
                 return False
             self._path(entry).unlink(missing_ok=True)
             return True
 
+    def others(self, entry: Entry) -> bool:
+        """Whether another process has taken the entry over meanwhile."""
+        kept = self._read(self._path(entry))
+        return kept is not None and kept.owner != entry.owner
+
+    def drop(self, entry: Entry) -> None:
+        """Forget an entry: its run is over. Not one that another process has taken over meanwhile."""
+        with self._lock():
+            if not self.others(entry):
+                self._path(entry).unlink(missing_ok=True)
+
     def adopt(self, entry: Entry) -> Entry | None:
-        """The entry as it is now, taken over where its process is gone; None where it was forgotten meanwhile."""
+        """The entry as it is now, taken over where it was left; None where it was forgotten meanwhile."""
         with self._lock():
             kept = self._read(self._path(entry))
-            if kept is None or owner.alive(kept.owner):
+            if kept is None or not kept.left:
                 return kept
             mine = replace(kept, owner=owner.this_process(), taken=time.time())
             self.keep(mine)
             return mine
 
     def orphans(self, host: str) -> list[Entry]:
-        """Entries whose process is gone, or must be: whether one on another host is cannot be known."""
-        return [
-            entry
-            for entry in self._entries()
-            if entry.host == host and (not owner.alive(entry.owner) or time.time() - entry.taken > DAY_SECONDS)
-        ]
+        """Entries of a workspace that were left."""
+        for path in self.folder.glob("*.tmp"):
+            with suppress(FileNotFoundError):  # another step has removed it
+                if time.time() - path.stat().st_mtime > DAY_SECONDS:
+                    path.unlink()
+        return [entry for entry in self._entries() if entry.host == host and entry.left]
 
     def _path(self, entry: Entry) -> Path:
         return self.folder / f"{entry.token}.json"
 
     def _entries(self) -> Iterator[Entry]:
-        for path in sorted(self.folder.glob("*.json")):
-            entry = self._read(path)
-            if entry is not None and time.time() - entry.taken > KEPT_SECONDS:
-                path.unlink(missing_ok=True)
-            elif entry is not None:
-                yield entry
+        found = map(self._read, sorted(self.folder.glob("*.json")))
+        return (entry for entry in found if entry is not None)
 
     @staticmethod
     def _read(path: Path) -> Entry | None:
@@ -130,10 +150,9 @@ class Book:
             values: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:  # its run has just ended
             return None
-        # Entries of an earlier version do not say when they were made and taken.
-        return Entry(
-            **{"made": written, "taken": written, **values, "request": ChunkRequest.from_dict(values["request"])}
-        )
+        # Entries of an earlier version do not say when they were made and taken, nor whether a run was asked for.
+        known = {"made": written, "taken": written, "asked": True, **values}
+        return Entry(**{**known, "request": ChunkRequest.from_dict(values["request"])})
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

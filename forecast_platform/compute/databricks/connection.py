@@ -53,6 +53,9 @@ class Connection:
         try:
             config = Config(profile=options.profile, retry_timeout_seconds=RETRY_SECONDS, product="forecast-platform")
             self.client: WorkspaceClient = WorkspaceClient(config=config)
+            config = Config(profile=options.profile, retry_timeout_seconds=1, product="forecast-platform")
+            self.quick: WorkspaceClient = WorkspaceClient(config=config)
+            """For what is only told to whoever watches, and not worth waiting for."""
         except ValueError as error:
             raise DatabricksError(
                 f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forecast_platform.compute.databricks.book import Book, Entry, made_since
+from forecast_platform.compute.databricks.book import DAY_SECONDS, Book, Entry, made_since
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
@@ -27,8 +27,8 @@ NOT_AGAIN = re.compile(
 )
 """Causes that a second run of the same would meet again."""
 
-SUBMIT_SECONDS = 3_600.0
-"""How long after its entry was taken a run may still be on its way to the workspace."""
+GIVEN_UP_SECONDS = 8 * DAY_SECONDS
+"""Runs are ended after hours; after so long an entry is forgotten even where its run cannot be looked at."""
 
 
 @dataclass
@@ -107,18 +107,27 @@ class Fleet:
         """Forget runs that are over, or were never submitted, and whose step was killed before it could."""
         for entry in self.book.orphans(self.connection.host):
             run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
+            age = time.time() - entry.taken
             try:
-                if run.over() or (run.entry.run_id is None and time.time() - entry.taken > SUBMIT_SECONDS):
+                if not entry.asked:
+                    run.give_up()
+                elif run.over() or (run.entry.run_id is None and age > DAY_SECONDS):
                     run.forget()
             except DatabricksError as error:
-                self.step.log.warning(f"{error}; looked at again by the next step")
+                if age > GIVEN_UP_SECONDS:
+                    self.step.log.warning(
+                        f"{error}; {entry.request.about} is forgotten after {age / DAY_SECONDS:.0f} days"
+                    )
+                    run.forget()
+                else:
+                    self.step.log.warning(f"{error}; looked at again by the next step")
 
     def _submit(self, job: Job) -> None:
         """Start the job's run, or wait for one that is making some of its keys already."""
         host, volume = self.connection.host, self.connection.options.volume
         run: PipesRun | None = None
         try:
-            while True:
+            while job.left:
                 entry, new = self.book.claim(host, volume, job.rest, job.before)
                 job.attached = not new
                 if entry.token in self._active:
@@ -128,30 +137,20 @@ class Fleet:
                 # Known from here on: an interrupt must find it, whatever it does next.
                 self._active[entry.token], self._jobs[entry.token] = run, [job]
                 if new or (run.adopt() and not run.over()):
-                    break
-                del self._active[entry.token], self._jobs[entry.token]
+                    if run.entry.asked:
+                        self.step.log.warning(_attached(run))
+                    if run.start(serverless=self.serverless):
+                        job.runs += new
+                        return
+                # It is over, or was forgotten meanwhile.
+                self._end(run, run.close)
                 # Only what was made since this step began: the run may have ended long ago.
                 self._take(job, made_since(job.before, self.current(job.rest.dates)))
-                # Over is over, also where the step that submitted it works on and has not seen it yet.
-                self.book.drop(run.entry)
-                run.close()
-                if not job.left:
-                    return
-            job.runs += new
-            if job.attached:
-                known = (
-                    f"Databricks run {run.entry.run_id}" if run.entry.run_id else "if so, its token gives the same run"
-                )
-                self.step.log.warning(
-                    f"{entry.request.about}: an earlier step has submitted this ({known}): attached to it"
-                )
-            run.start(serverless=self.serverless)
         except DatabricksError as error:
             self.stopped = str(error)
             job.fail(self.stopped)
             if run is not None:
-                refused = not error.passing and run.entry.run_id is None
-                self._end(run, run.give_up if refused else run.leave)
+                self._end(run, run.leave if run.entry.asked else run.give_up)
 
     def _look(self, token: str) -> list[Job]:
         """The jobs that the run has brought further, where it is over or can be watched no more."""
@@ -204,7 +203,7 @@ class Fleet:
             for job in jobs:
                 job.outcome.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
 
-    def _end(self, run: PipesRun, how: Callable[[], None]) -> list[Job]:
+    def _end(self, run: PipesRun, how: Callable[[], object]) -> list[Job]:
         """Watch the run no longer; the jobs that waited for it."""
         self._active.pop(run.entry.token, None)
         how()
@@ -212,16 +211,33 @@ class Fleet:
 
     def _abandon(self) -> None:
         """End what goes on still: ask all runs first, then wait for each."""
-        runs = list(self._active.values())
-        for step in ("ask_to_cancel", "wait_for_end"):
-            for run in list(runs):
-                try:
-                    getattr(run, step)()
-                except DatabricksError as error:
-                    runs.remove(run)
-                    self.step.log.error(f"{error}\n{_goes_on(run)}")
+        again: BaseException | None = None
+        asked = []
+        for run in self._active.values():
+            try:
+                run.ask_to_cancel()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are asked
+                self.step.log.error(f"{error}\n{_goes_on(run)}")
+                if not getattr(error, "passing", False):
                     run.leave()
+                    continue
+            except BaseException as interrupt:  # noqa: BLE001 - another interrupt: ask the others, wait for none
+                again = interrupt
+            asked.append(run)
+        for run in [] if again else asked:
+            try:
+                run.wait_for_end()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are waited for
+                self.step.log.error(f"{error}\n{_goes_on(run)}")
+                run.leave()
         self._active.clear()
+        if again is not None:
+            raise again
+
+
+def _attached(run: PipesRun) -> str:
+    known = f"Databricks run {run.entry.run_id}" if run.entry.run_id else "if so, its token gives the same run"
+    return f"{run.entry.request.about}: an earlier step has submitted this ({known}): attached to it"
 
 
 def _goes_on(run: PipesRun) -> str:

@@ -158,10 +158,18 @@ def cancel(connection: Connection, run_id: int) -> Ended:
 
     Raises DatabricksError where it is refused, or has not ended after `_CANCEL_SECONDS`.
     """
-    connection.call(f"cancelling run {run_id}", lambda: connection.client.jobs.cancel_run(run_id))
-    began = time.monotonic()
+    began, asked = time.monotonic(), False
     while True:
-        run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+        try:
+            if not asked:
+                connection.call(f"cancelling run {run_id}", lambda: connection.client.jobs.cancel_run(run_id))
+                asked = True
+            run = connection.call(f"looking at run {run_id}", lambda: connection.client.jobs.get_run(run_id))
+        except DatabricksError as error:
+            if not error.passing or time.monotonic() - began > _CANCEL_SECONDS:
+                raise
+            time.sleep(connection.options.poll_seconds)
+            continue
         if life_of(run) in ENDED:
             return ended_of(connection, run_id, run)
         if time.monotonic() - began > _CANCEL_SECONDS:

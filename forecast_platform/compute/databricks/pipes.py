@@ -7,9 +7,12 @@ own clients do not keep the run's id, submit without an idempotency token, and s
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -48,6 +51,7 @@ class PipesRun:
         self._launching: Future[int] | None = None
         self._watch: Watch | None = None
         self._unreached: float | None = None
+        self._unread = False
 
     @property
     def url(self) -> str:
@@ -63,8 +67,11 @@ class PipesRun:
         self.mine = owner.this_process() == entry.owner
         return True
 
-    def start(self, *, serverless: bool) -> None:
-        """Submit the run, or find the one that the entry's token has started. Raises DatabricksError."""
+    def start(self, *, serverless: bool) -> bool:
+        """Submit the run, or find the one that the entry's token has started. False where the entry was forgotten.
+
+        Raises DatabricksError.
+        """
         entry = self.entry
         if entry.run_id is None:
             self.volume.make(f"{entry.folder}/messages")
@@ -77,24 +84,52 @@ class PipesRun:
             )
         )
         if entry.run_id is None:
-            bootstrap = self._session.get_bootstrap_env_vars()
-            options = self.connection.options
-            parameters = {
-                **({"config": self.deployed.config} if self.deployed.config else {}),
-                "compute": options.remote_compute,
-                **{name: bootstrap[variable] for name, variable in PIPES.items()},
-            }
-            action = entry.request.action
-            task = wheel_task(options, self.deployed, action, parameters, serverless=serverless)
-            name = f"forecast-platform {action} {entry.request.model}"
-            # In a thread, so that an interrupt cannot come between the call and its answer.
-            with ThreadPoolExecutor(1, thread_name_prefix="submit") as pool:
-                self._launching = pool.submit(
-                    launch, self.connection, self.deployed, name, [task], entry.token, serverless=serverless
-                )
-                self.entry = self.book.submitted(self.entry, self._launching.result())
+            submission = self._submission(serverless=serverless)
+            kept = self.book.asking(entry)
+            if kept is None:
+                self._stack.close()
+                return False
+            self.entry = replace(entry, asked=True, run_id=kept.run_id)
+            if kept.run_id is None:
+                self._launch(submission)
         self._watch = Watch(self.connection, self.run_id, self._say, self._warn)
         self._say(f"{entry.request.about}: Databricks run {self.run_id}")
+        return True
+
+    def _submission(self, *, serverless: bool) -> Callable[[], int]:
+        """The call that submits the run, and gives its id."""
+        entry, options = self.entry, self.connection.options
+        bootstrap = self._session.get_bootstrap_env_vars()
+        parameters = {
+            **({"config": self.deployed.config} if self.deployed.config else {}),
+            "compute": options.remote_compute,
+            **{name: bootstrap[variable] for name, variable in PIPES.items()},
+        }
+        action = entry.request.action
+        task = wheel_task(options, self.deployed, action, parameters, serverless=serverless)
+        name = f"forecast-platform {action} {entry.request.model}"
+        return partial(launch, self.connection, self.deployed, name, [task], entry.token, serverless=serverless)
+
+    def _launch(self, submission: Callable[[], int]) -> None:
+        """Submit in a thread, so that an interrupt cannot come between the call and its answer."""
+        # Known before the thread is: an interrupt finds either a call that is not begun, and never will be, or one that
+        # it waits for.
+        launching = self._launching = Future[int]()
+
+        def work() -> None:
+            if launching.set_running_or_notify_cancel():
+                try:
+                    launching.set_result(submission())
+                except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread raises it
+                    launching.set_exception(error)
+
+        threading.Thread(target=work, name="submit").start()
+        self._submitted(launching.result())
+
+    def _submitted(self, run_id: int) -> None:
+        # Here first: where the book cannot be written, the run is known all the same.
+        self.entry = replace(self.entry, run_id=run_id)
+        self.book.submitted(self.entry, run_id)
 
     @property
     def run_id(self) -> int:
@@ -111,11 +146,12 @@ class PipesRun:
         """
         if self.entry.run_id is None and self._launching is not None:
             # An interrupt came between the call and its answer.
-            self.entry = self.book.submitted(self.entry, self._launching.result())
+            if not self._launching.cancel():
+                self._submitted(self._launching.result())
         elif self.entry.run_id is None and not self.new:
             found = self.connection.call("listing the runs that were submitted", self._listed)
             if found is not None:
-                self.entry = self.book.submitted(self.entry, found)
+                self._submitted(found)
         return self.entry.run_id is not None
 
     def _listed(self) -> int | None:
@@ -147,8 +183,6 @@ class PipesRun:
             raise DatabricksError(f"{self.entry.request.about}: not started")
         try:
             ended = self._watch.look()
-            # After the state: what a run that has ended wrote is all there.
-            self._messages.pull()
         except DatabricksError as error:
             if not error.passing:
                 raise
@@ -158,6 +192,14 @@ class PipesRun:
             self._warn(f"{error}; tried again")
             return None
         self._unreached = None
+        try:
+            # After the state: what a run that has ended wrote is all there.
+            self._messages.pull()
+        except DatabricksError as error:
+            # What was written is for the tables to say; the run goes on, or is over, all the same.
+            if not self._unread:
+                self._warn(f"{error}; what the run logs is on its own page: {self.url}")
+            self._unread = True
         return ended
 
     def reply(self) -> Reply | None:
@@ -166,15 +208,22 @@ class PipesRun:
         return Reply.from_dict(found[-1]) if found else None
 
     def close(self) -> None:
-        """The run is over: forget it. One of a step that still works is left to that step."""
+        """The run is over: forget it. Another step of this machine that has yet to see that needs its messages."""
         self._stack.close()
-        if self.mine:
+        if not self.mine and owner.here(self.entry.owner) and owner.alive(self.entry.owner):
+            self.book.drop(self.entry)
+        else:
             self.forget()
 
     def forget(self) -> None:
-        """Take the entry out of the book, and remove its messages; not where another step has taken it over."""
-        if not self.book.drop(self.entry):
+        """Remove the entry and its messages; not where another step has taken it over."""
+        if self.book.others(self.entry):
             return
+        self._remove_messages()
+        # After them: a process that is killed in between leaves what the next one finds.
+        self.book.drop(self.entry)
+
+    def _remove_messages(self) -> None:
         try:
             self.volume.remove(self.entry.folder)
         except DatabricksError as error:
@@ -184,12 +233,13 @@ class PipesRun:
         """Watch the run no longer; it stays in the book, to be found again."""
         self._stack.close()
 
-    def give_up(self) -> None:
-        """The run was not submitted: forget it, where no other step can have submitted it before."""
-        if self.new:
-            self.close()
-        else:
-            self.leave()
+    def give_up(self) -> bool:
+        """Forget what was never submitted, by this step or another; False where there may be a run."""
+        self._stack.close()
+        if not self.book.withdraw(self.entry):
+            return False
+        self._remove_messages()
+        return True
 
     def ask_to_cancel(self) -> None:
         """Ask for the run's end without waiting for it. Raises DatabricksError."""
@@ -209,7 +259,8 @@ class PipesRun:
             self.leave()
             return
         if self.entry.run_id is None:
-            self.give_up()
+            if not self.give_up():
+                self._warn(f"{self.entry.request.about}: a run of this may go on; run this again to attach to it")
             return
         ended = cancel(self.connection, self.entry.run_id)
         self._say(f"Databricks run {ended.run_id}: {ended.result}")

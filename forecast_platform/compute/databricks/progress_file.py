@@ -6,6 +6,7 @@ A run's output is shown by Databricks' API only once the run is over.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from forecast_platform.compute.databricks.book import KEPT_SECONDS
 from forecast_platform.pipeline.results import Progress
 
 PARAMETER = "progress"
 """The task's parameter that names the file."""
 _WRITE_SECONDS = 5.0
+_KEPT_SECONDS = 8 * 86_400.0
+"""A file of this age is of a run that was killed."""
 _TRIES = 3
 """After so many failures in a row nothing more is written."""
 
@@ -51,10 +53,11 @@ class KeysDone:
         try:
             values = json.loads(content or b"")
             left = values["left_seconds"]
-            return cls(
-                str(values["what"]), int(values["done"]), int(values["total"]), None if left is None else float(left)
-            )
-        except (ValueError, TypeError, KeyError):
+            left = None if left is None else float(left)
+            if left is not None and not math.isfinite(left):
+                return None
+            return cls(str(values["what"]), int(values["done"]), int(values["total"]), left)
+        except (ValueError, TypeError, KeyError, OverflowError):
             return None
 
 
@@ -66,6 +69,7 @@ class ProgressFile:
         self._say = say
         self._written = 0.0
         self._failed = 0
+        self._ready = False
         self._before = self._total = self._keys = 0
         self._seconds = 0.0
 
@@ -95,8 +99,9 @@ class ProgressFile:
             return
         left = (self._total - done) * self._seconds / self._keys if self._keys else None
         try:
-            if not self._written:
+            if not self._ready:
                 self._make_room(self._path.parent)
+                self._ready = True
             # At once and not renamed: what is a volume's file lies in an object store.
             self._path.write_text(json.dumps(asdict(KeysDone(what, done, self._total, left))))
             self._failed = 0
@@ -111,7 +116,7 @@ class ProgressFile:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.json"):
             with suppress(FileNotFoundError):  # its run has just ended
-                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
                     path.unlink()
 
     def close(self) -> None:

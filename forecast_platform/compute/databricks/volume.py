@@ -10,9 +10,11 @@ from forecast_platform.compute.databricks.connection import ATTEMPTS, Connection
 class Volume:
     """Files in a Unity Catalog volume."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, quick: bool = False) -> None:
+        """`quick`: what cannot be read at once is not waited for."""
         self.connection = connection
-        self.files = connection.client.files
+        self.files = (connection.quick if quick else connection.client).files
+        self._attempts = 1 if quick else ATTEMPTS
 
     def make(self, folder: str) -> None:
         """Make a folder. Raises DatabricksError, with the mend where the volume is not there."""
@@ -31,7 +33,7 @@ class Volume:
         """Write a file. Raises DatabricksError."""
         self.connection.call(f"writing {path}", lambda: self.files.upload(path, io.BytesIO(content), overwrite=True))
 
-    def read(self, path: str, *, attempts: int = ATTEMPTS) -> bytes | None:
+    def read(self, path: str) -> bytes | None:
         """A file's content; None where there is none. Raises DatabricksError."""
         from databricks.sdk.errors import NotFound
 
@@ -42,7 +44,7 @@ class Volume:
                 return None
             return found.read() if found else b""
 
-        return self.connection.call(f"reading {path}", download, attempts=attempts)
+        return self.connection.call(f"reading {path}", download, attempts=self._attempts)
 
     def remove(self, folder: str) -> None:
         """Remove a folder and what it holds; one that is not there is none. Raises DatabricksError."""

@@ -95,8 +95,8 @@ class Watch:
         if self._unread or not is_progress_path(path):
             return
         try:
-            # One try: the watch is not to wait for this, and there is a next look.
-            found = KeysDone.of(Volume(self.connection).read(path, attempts=1))
+            # The watch does not wait for this: there is a next look.
+            found = KeysDone.of(Volume(self.connection, quick=True).read(path))
         except DatabricksError as error:
             # That it is not known is worth a word; the run is watched all the same.
             self._unread = not error.passing
@@ -126,7 +126,7 @@ def usual_seconds(connection: Connection, run: Run, alike: str | None = None) ->
     import itertools
 
     def earlier() -> list[float]:
-        found = itertools.islice(connection.client.jobs.list_runs(completed_only=True), 100)
+        found = itertools.islice(connection.quick.jobs.list_runs(completed_only=True), 100)
         return [
             (other.end_time - other.start_time) / 1000
             for other in found
@@ -137,7 +137,7 @@ def usual_seconds(connection: Connection, run: Run, alike: str | None = None) ->
         ]
 
     try:
-        known = connection.call("listing earlier runs", earlier)
+        known = connection.call("listing earlier runs", earlier, attempts=1)
     except DatabricksError:  # an estimate is not worth the watch
         return None
     return statistics.median(known[:9]) if known else None
