@@ -73,9 +73,19 @@ def _secrets(connection: Connection) -> Iterator[Finding]:
 
 def _cluster(connection: Connection) -> Iterator[Finding]:
     from forecast_platform.compute.databricks.connection import DatabricksError
+    from forecast_platform.compute.databricks.submit import cloud_of
 
     options = connection.options
     if options.existing_cluster_id is None:
+        config, cloud = connection.client.config, cloud_of(options.node_type)
+        there = "azure" if config.is_azure else "gcp" if config.is_gcp else "aws" if config.is_aws else cloud
+        if cloud != there:
+            mend = (
+                f"set {PREFIX}DATABRICKS__NODE_TYPE, and DRIVER_NODE_TYPE where it is set, to types of this workspace"
+            )
+            yield Finding(
+                "cluster", "FAIL", f"node type {options.node_type} is of {cloud}, the workspace of {there}", mend
+            )
         if options.runtime == RUNTIME:
             yield Finding("cluster", "ok", f"new ones on {options.runtime}; each ends with its run")
         else:

@@ -13,6 +13,11 @@ def this_process() -> str:
     return f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
 
 
+def nobody() -> str:
+    """The owner of what its process has left, and goes on without."""
+    return f"{platform.node()}:0:0"
+
+
 def here(owner: str) -> bool:
     """Whether the process is one of this host."""
     return owner.rsplit(":", 2)[0] == platform.node()

@@ -44,7 +44,7 @@ from forecast_platform.settings_parts import (
     refuse_unreadable,
     web_address,
 )
-from forecast_platform.settings_unity import UnityOptions, default_folder, in_volume
+from forecast_platform.settings_unity import UnityOptions, default_folder, in_volume, refuse_object_store
 from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -280,6 +280,7 @@ class Settings(BaseSettings):
         if self.source == "feeds" and (without or not self.series):
             what = f"series {', '.join(without)} have no ticker" if without else "no series is configured"
             raise ValueError(f"source is feeds, but {what}: name each series' symbol, such as ticker: KC=F for Coffee")
+        refuse_object_store(self.tables, self.warehouse)
         if self.tables == "unity_catalog" and self.spark.writer == "workers":
             raise ValueError("spark.writer: workers write to a folder; with tables unity_catalog use spark or driver")
         names = [series.name for series in self.series]

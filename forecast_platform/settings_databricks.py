@@ -52,12 +52,15 @@ class DatabricksOptions(BaseModel):
         default=None, description="Local YAML file with the platform's settings as the cluster needs them."
     )
     runtime: str = Field(default=RUNTIME, description="Databricks runtime of new clusters.")
-    node_type: str = Field(default="i3.xlarge", description="Node type of new clusters (Azure: Standard_DS3_v2).")
+    node_type: str = Field(
+        default="i3.xlarge",
+        description="Node type of new clusters (AWS; Azure: Standard_DS3_v2, Google: n2-highmem-4).",
+    )
     driver_node_type: str | None = Field(default=None, description="Driver's node type; the workers' where unset.")
     training_workers: int = Field(default=0, ge=0, le=64, description="Workers for training; 0 is a single node.")
     workers: int = Field(default=4, ge=0, le=256, description="Workers for backfill and inference.")
     max_workers: int | None = Field(default=None, ge=1, le=256, description="Autoscale from `workers` up to this.")
-    spot: bool = Field(default=False, description="Workers from the spot market, falling back to on-demand (AWS).")
+    spot: bool = Field(default=False, description="Workers from the spot market, falling back to on-demand.")
     existing_cluster_id: str | None = Field(default=None, description="Run on this cluster instead of a new one.")
     packages: tuple[str, ...] = Field(default=(), description="Further requirements installed on the cluster.")
     tags: dict[str, str] = Field(default_factory=dict, description="Custom tags of new clusters, for cost reports.")

@@ -102,8 +102,8 @@ class SparkSettings(BaseModel):
     writer: Literal["auto", "spark", "workers", "driver"] = Field(
         default="auto",
         description="Who writes the paths: spark (its own Delta, to a warehouse folder that is shared), workers (with "
-        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail and where the "
-        "warehouse is in a volume of Databricks, workers on local[N], else driver.",
+        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail and, with "
+        "tables unity_catalog, where the volume is mounted; workers on local[N], else driver.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +82,20 @@ def default_folder(data: dict[str, Any]) -> dict[str, Any]:
     ):
         return {**data, "warehouse": VOLUMES.joinpath(*volume.split("."))}
     return data
+
+
+def refuse_object_store(tables: str, warehouse: Path) -> None:
+    """Raise ValueError where tables in a folder could not be committed to.
+
+    Databricks' volumes and DBFS are object stores without the links and safe renames that a commit needs
+    (delta-io/delta-rs issue 2540). On macOS disks are mounted under the name of volumes.
+    """
+    mounted = platform.system() != "Darwin" and (in_volume(warehouse) or warehouse.is_relative_to("/dbfs"))
+    if tables == "folder" and mounted:
+        raise ValueError(
+            f"warehouse: {warehouse} is in a volume or DBFS of Databricks, where tables cannot be committed: set "
+            "tables to unity_catalog, or name a folder on a disk"
+        )
 
 
 def in_volume(path: Path) -> bool:

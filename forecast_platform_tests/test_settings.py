@@ -106,6 +106,18 @@ def test_a_landing_folder_without_files_is_named(tmp_path: Path) -> None:
         build(source="landing", landing=tmp_path)
 
 
+def test_a_folder_of_tables_in_a_volume_of_databricks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    for folder in ("/Volumes/main/forecast/warehouse", "/dbfs/forecast"):
+        with pytest.raises(SettingsError, match=r"(?s)cannot be committed: set tables to unity_catalog"):
+            build(warehouse=folder)
+        assert build(warehouse=folder, tables="unity_catalog").warehouse == Path(folder)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert build(warehouse="/Volumes/Disk/warehouse").tables == "folder", "a disk"
+
+
 def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> None:
     series = [{"name": f"S{number}"} for number in range(9)]
     with pytest.raises(SettingsError, match="split the series over several code locations"):

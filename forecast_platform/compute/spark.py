@@ -83,6 +83,11 @@ class SparkCompute:
             return
         session, slots = _session(platform)
         run = _Run(platform, session, slots, writer_of(platform.settings), self._worker or forecast_piece)
+        if run.writer == "driver" and platform.settings.spark.writer == "auto":
+            log.warning(
+                "spark.writer is auto: whether the cluster shares the warehouse is not known, so the paths come back "
+                "and are written here; set it to spark or workers where it does"
+            )
         stopped: str | None = None
         for group in groups(chunks, slots, run.writer):
             if stopped is not None:

@@ -60,15 +60,10 @@ def writer_of(settings: Settings) -> Writer:
         return settings.spark.writer
     if is_sail(settings):
         return "spark"
-    # The runtime has Delta, and writes it to paths of a volume as well as to tables.
-    runtime = master_of(settings) == "databricks" or (
-        settings.tables == "unity_catalog" and settings.warehouse.is_dir()
-    )
-    if in_volume(settings.warehouse) and runtime:
-        return "spark"
-    # What workers hand over goes through a folder, which a laptop and a cluster do not share.
-    local = master_of(settings).startswith("local") and settings.tables != "unity_catalog"
-    return "workers" if local else "driver"
+    if settings.tables == "unity_catalog":
+        # What workers hand over goes through a folder, which a laptop and a cluster do not share.
+        return "spark" if in_volume(settings.warehouse) and settings.warehouse.is_dir() else "driver"
+    return "workers" if master_of(settings).startswith("local") else "driver"
 
 
 def is_sail(settings: Settings) -> bool:

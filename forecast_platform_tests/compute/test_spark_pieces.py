@@ -23,7 +23,6 @@ from forecast_platform.pipeline.chunks import Chunk, Forecasts
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import build
-from forecast_platform.settings_parts import SparkSettings
 from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -175,21 +174,6 @@ def test_the_writer_follows_the_master_unless_it_is_set(tmp_path: Path) -> None:
         assert writer_of(settings_for(tmp_path, compute="spark", spark={"master": master})) == writer
     chosen = settings_for(tmp_path, compute="spark", spark={"master": "sc://host", "writer": "spark"})
     assert writer_of(chosen) == "spark"
-
-
-def test_on_a_cluster_of_databricks_spark_writes_to_a_folder_in_a_volume(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "landing" / "market").mkdir(parents=True)
-    (tmp_path / "landing" / "market" / "alpha.csv").touch()
-    volume = Path("/Volumes/commodity/forecast/warehouse")
-    chosen = settings_for(tmp_path, compute="spark").model_copy(update={"warehouse": volume})
-    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
-    assert not volume.exists()
-    assert writer_of(chosen.model_copy(update={"spark": SparkSettings(master="sc://host")})) == "driver", "a laptop"
-    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
-    assert writer_of(chosen) == "spark"
-    assert writer_of(settings_for(tmp_path, compute="spark")) == "driver", "a disk of the driver's own"
 
 
 def test_without_java_or_sail_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,10 +71,35 @@ def test_what_somebody_may_have_submitted_is_not_withdrawn(tmp_path: Path) -> No
     assert book.withdraw(one)
     assert not list(tmp_path.glob("*.json"))
     two, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
-    asked = book.asking(two)
-    assert asked == replace(two, asked=True)
+    assert book.asking(two) == replace(two, asked=1)
+    assert book.asking(two) == replace(two, asked=2), "another step asks for the same"
     assert not book.withdraw(two)
-    assert book.adopt(two) == asked
+    assert book.refused(two) == replace(two, asked=1)
+    assert not book.withdraw(two), "the other's may have been carried out"
+    book.refused(two)
+    assert book.withdraw(two)
+
+
+def test_what_its_process_leaves_is_taken_over_by_the_next(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    assert not book.orphans("host")
+    book.release(mine)
+    [left] = book.orphans("host")
+    assert not book.withdraw(mine), "it is not this one's any more"
+    taken = book.adopt(left)
+    assert taken
+    assert taken.owner == mine.owner
+
+
+def test_entries_of_a_workspace_that_is_used_no_more_are_forgotten(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
+    book.orphans("other")
+    assert list(tmp_path.glob("*.json"))
+    book.keep(replace(mine, taken=time.time() - 9 * 86_400))
+    book.orphans("other")
+    assert not list(tmp_path.glob("*.json"))
 
 
 def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) -> None:
@@ -88,7 +113,7 @@ def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) ->
     written = made.made - 1_000
     os.utime(path, (written, written))
     [found] = (book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})[0],)
-    assert found == replace(made, made=written, taken=written, asked=True)
+    assert found == replace(made, made=written, taken=written, asked=1)
 
 
 def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_message_that_quotes_a_token_arrives_without_it(world: World, workspac
     volume.write(f"{MESSAGES}/run/messages/1.json", json.dumps(log).encode())
     volume.write(f"{MESSAGES}/run/messages/2.json", json.dumps({"half": "é"}, ensure_ascii=False).encode()[:-3])
     handler = Handler()
-    reader = VolumeMessages(volume, f"{MESSAGES}/run")
+    reader = VolumeMessages(connection, f"{MESSAGES}/run")
     with reader.read_messages(handler):
         reader.pull()
     assert handler.seen == [{"method": "log", "params": {"message": "sent Bearer ***", "extra": ["***", 1, None]}}]

@@ -15,6 +15,7 @@ import pytest
 from dagster import DagsterInstance, asset, build_asset_context, materialize
 from dagster_pipes import encode_param
 
+from forecast_platform import owner
 from forecast_platform.compute.databricks.book import Book, Entry
 from forecast_platform.compute.databricks.chunk_task import CONTEXT, ChunkRequest
 from forecast_platform.compute.databricks.connection import Connection
@@ -53,7 +54,7 @@ def left(world: World, workspace: Workspace) -> Left:
     deployed = deployment(connection)
     task = wheel_task(connection.options, deployed, "chunk", {CONTEXT: context}, serverless=True)
     run_id = launch(connection, deployed, "left", [task], made.token, serverless=True)
-    orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id, asked=True)
+    orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id, asked=1)
     book.keep(orphan)
     return Left(book, orphan, run_id, PipesRun(connection, deployed, book, orphan, build_asset_context()))
 
@@ -113,9 +114,13 @@ class Steps:
         return PipesRun(self.connection, deployment(self.connection), self.book, entry, step, new=new)
 
     @property
+    def entries(self) -> list[Entry]:
+        return list(self.book._entries())
+
+    @property
     def kept(self) -> list[int | None]:
         """The run ids of the book."""
-        return [json.loads(path.read_text())["run_id"] for path in self.book.folder.glob("*.json")]
+        return [entry.run_id for entry in self.entries]
 
     @property
     def runs(self) -> list[Any]:
@@ -178,13 +183,10 @@ def test_an_interrupt_while_the_submitting_thread_starts_leaves_no_run_that_nobo
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     in_step(lambda step: drained(steps.fleet(step), WANTED))
-    if begun:
-        assert [run.state.result for run in steps.runs] == ["CANCELED"]
-        assert not steps.kept
-    else:
-        assert not steps.runs
     monkeypatch.undo()
-    assert not steps.folders or steps.kept, "what is kept has its context"
+    assert [run.state.result for run in steps.runs] == ["CANCELED"] * begun
+    assert not steps.kept
+    assert not steps.folders
 
 
 def test_a_step_that_gives_up_leaves_an_entry_that_another_has_submitted(steps: Steps) -> None:
@@ -246,7 +248,7 @@ def test_a_refusal_after_a_submission_that_may_have_been_carried_out_forgets_not
             pass
 
     def cancel() -> None:
-        until(lambda: steps.kept != [None])
+        until(lambda: [entry.owner for entry in steps.entries] == [owner.this_process()])
         os.kill(os.getpid(), signal.SIGINT)
 
     with beside(cancel):
@@ -255,9 +257,52 @@ def test_a_refusal_after_a_submission_that_may_have_been_carried_out_forgets_not
     assert not steps.kept
 
 
+def test_a_submission_that_is_plainly_refused_leaves_nothing(steps: Steps) -> None:
+    steps.workspace.faults.add(Fault("error", "*/runs/submit", status=400, code="INVALID_PARAMETER_VALUE"))
+    seen: list[Job] = []
+    in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
+    [job] = seen
+    [reason] = set(job.outcome.failed.values())
+    assert "INVALID_PARAMETER_VALUE" in reason
+    assert "may go on" not in reason
+    assert not steps.kept
+    assert not steps.folders
+    assert not steps.runs
+
+
+def test_a_submission_whose_answer_is_lost_is_said_to_go_on_maybe(steps: Steps) -> None:
+    steps.workspace.faults.add(Fault("error", "*/runs/submit", status=504, code="DEADLINE_EXCEEDED", times=5))
+    seen: list[Job] = []
+    in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
+    [job] = seen
+    [reason] = set(job.outcome.failed.values())
+    assert "a run of this may go on: run this again to attach to it" in reason
+    assert steps.kept == [None]
+
+
+def test_a_run_that_its_step_no_longer_watches_is_cancelled_by_the_one_that_attached_to_it(steps: Steps) -> None:
+    def work(step: Any) -> None:
+        entry, new = steps.book.claim(steps.connection.host, MESSAGES, WANTED, {})
+        mine = steps.run(entry, step, new=new)
+        assert mine.start(serverless=True)
+        mine.leave()
+        entry, new = steps.book.claim(steps.connection.host, MESSAGES, WANTED, {})
+        assert not new
+        other = steps.run(entry, step)
+        assert other.adopt()
+        assert other.start(serverless=True)
+        other.ask_to_cancel()
+        other.wait_for_end()
+
+    in_step(work)
+    assert [run.state.result for run in steps.runs] == ["CANCELED"]
+    assert not steps.kept
+    assert not steps.folders
+
+
 def test_a_run_of_another_host_that_is_over_is_forgotten_with_its_messages(steps: Steps) -> None:
     entry, _ = steps.book.claim(steps.connection.host, MESSAGES, WANTED, {})
-    elsewhere = replace(entry, owner="another-machine:1:1", run_id=4711, asked=True)
+    elsewhere = replace(entry, owner="another-machine:1:1", run_id=4711, asked=1)
     steps.book.keep(elsewhere)
     steps.workspace.local(f"{entry.folder}/messages").mkdir(parents=True)
     steps.workspace.faults.clear()

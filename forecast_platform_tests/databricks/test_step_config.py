@@ -14,11 +14,12 @@ import yaml
 from forecast_platform.cli import main
 from forecast_platform.compute import compute_for
 from forecast_platform.compute.databricks.connection import DatabricksError
-from forecast_platform.compute.databricks.step_config import check, cluster_environment
+from forecast_platform.compute.databricks.step_config import _cluster, check, cluster_environment
 from forecast_platform.compute.databricks.submit import new_cluster
 from forecast_platform.compute.step_launchers import FORECASTS, TRAINING
 from forecast_platform.definitions import build_definitions
 from forecast_platform.settings import Settings, SettingsError, build, load
+from forecast_platform.settings_databricks import DatabricksOptions
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
 from forecast_platform_tests.worlds import settings_for, write_landing
 
@@ -51,7 +52,7 @@ def test_the_cluster_has_the_settings_of_this_side_and_computes_with_spark(
 ) -> None:
     here = shipped_settings(
         landed,
-        config(landed, warehouse="/Volumes/main/forecast/tables", compute="local"),
+        config(landed, warehouse="/mnt/shared/tables", compute="local"),
         seed=7,
         publication_lag_days={"weather": 5},
         webhook_url="https://hooks.example.com/very-secret",
@@ -64,7 +65,7 @@ def test_the_cluster_has_the_settings_of_this_side_and_computes_with_spark(
         monkeypatch.setenv(name, text)
     there = build()
     assert there.compute == "spark"
-    assert there.warehouse == Path("/Volumes/main/forecast/tables")
+    assert there.warehouse == Path("/mnt/shared/tables")
     for name in ("series", "models", "start_date", "lookback_years", "n_paths", "seed", "publication_lag_days"):
         assert getattr(there, name) == getattr(here, name), name
 
@@ -74,6 +75,8 @@ def test_settings_that_would_make_other_rows_are_refused_before_any_work(landed:
         settings = shipped_settings(landed, config(landed, **{name: value}))
         with pytest.raises(DatabricksError, match=rf"databricks.config: {name} is .* on the cluster, but .* here"):
             cluster_environment(settings)
+    with pytest.raises(DatabricksError, match="cannot be committed: set tables to unity_catalog"):
+        cluster_environment(shipped_settings(landed, config(landed, warehouse="/Volumes/main/forecast/tables")))
     with pytest.raises(DatabricksError, match=r"(?s)databricks.config.*n_paths .* = 3"):
         cluster_environment(shipped_settings(landed, config(landed, n_paths=3)))
 
@@ -126,6 +129,7 @@ def test_heavy_steps_have_a_launcher_each_and_no_other_step_has() -> None:
 MACHINES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "spot": {"spot": True, "max_workers": 8, "driver_node_type": "i3.2xlarge", "tags": {"team": "desk"}},
+    "google": {"spot": True, "node_type": "n2-highmem-4"},
     "prepared": {
         "init_scripts": ["/Workspace/Shared/init.sh", "/Volumes/main/forecast/scripts/init.sh"],
         "packages": ["numpy"],
@@ -133,6 +137,19 @@ MACHINES: dict[str, dict[str, Any]] = {
         "secrets": {"PASSWORD": "keys/password"},
     },
 }
+
+
+def test_spot_machines_are_those_of_the_cloud_that_the_node_type_is_of(landed: Path) -> None:
+    wanted = {"i3.xlarge": "aws", "r6id.2xlarge": "aws", "Standard_DS3_v2": "azure", "n2-highmem-4": "gcp"}
+    for node_type, cloud in wanted.items():
+        cluster = new_cluster(DatabricksOptions(node_type=node_type, spot=True), "backfill")
+        assert [name for name in cluster if name.endswith("_attributes")] == [f"{cloud}_attributes"]
+        assert not any(
+            name.endswith("_attributes") for name in new_cluster(DatabricksOptions(node_type=node_type), "train")
+        )
+    azure = shipped_settings(landed, {"spot": True, "node_type": "Standard_DS3_v2"})
+    with pytest.raises(DatabricksError, match=r"databricks.spot.*databricks_classic"):
+        _cluster(azure.databricks, "backfill")
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from forecast_platform.compute.databricks import watch
 from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.monitor import life_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
@@ -73,8 +74,13 @@ def test_news_of_the_keys_is_said_once(
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_file_that_cannot_be_read_now_does_not_hold_up_the_watch(
-    workspace: Workspace, connection: Connection, running: Callable[[str], int], status: int
+    workspace: Workspace,
+    connection: Connection,
+    running: Callable[[str], int],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(watch, "_PAUSE_SECONDS", 0.0)
     said: list[str] = []
     watched = Watch(connection, running(PATH), said.append)
     assert watched.look() is None

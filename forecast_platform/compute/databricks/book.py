@@ -17,6 +17,8 @@ from forecast_platform import owner
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 
 DAY_SECONDS = 86_400.0
+OTHERS_SECONDS = 8 * DAY_SECONDS
+"""Age at which an entry of a workspace that no step uses any more is forgotten: runs are ended after hours."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Entry:
     """When the entry was made, in seconds since 1970: its run, if any, was submitted after that."""
     taken: float
     """When its owner took it, in seconds since 1970."""
-    asked: bool = False
-    """Whether a submission may have been made: from then on there may be a run, whoever is refused what."""
+    asked: int = 0
+    """Submissions that were begun and not plainly refused: where there is one, there may be a run."""
     run_id: int | None = None
 
     @property
@@ -85,11 +87,19 @@ class Book:
     def asking(self, entry: Entry) -> Entry | None:
         """Keep that a submission is about to be made; the entry as it is now, None where it was forgotten meanwhile."""
         with self._lock():
-            kept = self._read(self._path(entry))
-            if kept is not None and not kept.asked:
-                kept = replace(kept, asked=True)
-                self.keep(kept)
-            return kept
+            return self._asked(entry, 1)
+
+    def refused(self, entry: Entry) -> Entry | None:
+        """Take back what `asking` kept: the submission was never begun, or could not have been carried out."""
+        with self._lock():
+            return self._asked(entry, -1)
+
+    def _asked(self, entry: Entry, more: int) -> Entry | None:
+        kept = self._read(self._path(entry))
+        if kept is not None:
+            kept = replace(kept, asked=max(0, kept.asked + more))
+            self.keep(kept)
+        return kept
 
     def submitted(self, entry: Entry, run_id: int) -> None:
         """Keep the run's id, where the entry still is there."""
@@ -99,13 +109,20 @@ class Book:
                 self.keep(replace(kept, run_id=run_id))
 
     def withdraw(self, entry: Entry) -> bool:
-        """Forget an entry that nobody has asked for a run of; False where somebody has."""
+        """Forget an entry that nobody has asked for a run of; False where somebody has, or has taken it over."""
         with self._lock():
             kept = self._read(self._path(entry))
-            if kept is not None and kept.asked:
+            if kept is not None and (kept.asked or kept.owner != entry.owner):
                 return False
             self._path(entry).unlink(missing_ok=True)
             return True
+
+    def release(self, entry: Entry) -> None:
+        """Leave an entry to whoever comes next: its run may go on, and this process no longer looks after it."""
+        with self._lock():
+            kept = self._read(self._path(entry))
+            if kept is not None and kept.owner == entry.owner:
+                self.keep(replace(kept, owner=owner.nobody()))
 
     def others(self, entry: Entry) -> bool:
         """Whether another process has taken the entry over meanwhile."""
@@ -134,7 +151,13 @@ class Book:
             with suppress(FileNotFoundError):  # another step has removed it
                 if time.time() - path.stat().st_mtime > DAY_SECONDS:
                     path.unlink()
-        return [entry for entry in self._entries() if entry.host == host and entry.left]
+        found = []
+        for entry in self._entries():
+            if entry.host == host and entry.left:
+                found.append(entry)
+            elif entry.host != host and time.time() - entry.taken > OTHERS_SECONDS:
+                self._path(entry).unlink(missing_ok=True)
+        return found
 
     def _path(self, entry: Entry) -> Path:
         return self.folder / f"{entry.token}.json"
@@ -151,7 +174,7 @@ class Book:
         except FileNotFoundError:  # its run has just ended
             return None
         # Entries of an earlier version do not say when they were made and taken, nor whether a run was asked for.
-        known = {"made": written, "taken": written, "asked": True, **values}
+        known = {"made": written, "taken": written, "asked": 1, **values}
         return Entry(**{**known, "request": ChunkRequest.from_dict(values["request"])})
 
     @contextmanager

@@ -33,12 +33,12 @@ class DatabricksError(RuntimeError):
     """The workspace refused, or could not be reached; the message says what to do, and holds no secret.
 
     `passing`: it may pass by itself (no connection, an error of the service). A call that changes something may then
-    have been carried out.
+    have been carried out. `invalid`: what was asked for is wrong in itself, so that no try can have been carried out.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, passing: bool = False, invalid: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.passing, self.invalid = passing, invalid
 
 
 class Connection:
@@ -53,7 +53,9 @@ class Connection:
         try:
             config = Config(profile=options.profile, retry_timeout_seconds=RETRY_SECONDS, product="forecast-platform")
             self.client: WorkspaceClient = WorkspaceClient(config=config)
-            config = Config(profile=options.profile, retry_timeout_seconds=1, product="forecast-platform")
+            config = Config(
+                profile=options.profile, retry_timeout_seconds=1, http_timeout_seconds=5, product="forecast-platform"
+            )
             self.quick: WorkspaceClient = WorkspaceClient(config=config)
             """For what is only told to whoever watches, and not worth waiting for."""
         except ValueError as error:
@@ -106,6 +108,9 @@ class Connection:
         raise AssertionError("unreachable")
 
     def _said(self, what: str, error: Exception, mend: str, *, passing: bool = False) -> DatabricksError:
+        from databricks.sdk.errors import BadRequest
+
         code = getattr(error, "error_code", None)
         text = f"{what} on {self.host}: {code + ': ' if code else ''}{error}"
-        return DatabricksError(self.redact(text) + (f"\n{mend}" if mend else ""), passing=passing)
+        invalid = isinstance(error, BadRequest)
+        return DatabricksError(self.redact(text) + (f"\n{mend}" if mend else ""), passing=passing, invalid=invalid)

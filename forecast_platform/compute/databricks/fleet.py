@@ -15,7 +15,7 @@ from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
-from forecast_platform.compute.databricks.pipes import PipesRun
+from forecast_platform.compute.databricks.pipes import PipesRun, submitted_runs
 from forecast_platform.pipeline.results import Outcome, RemoteRun
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -105,15 +105,26 @@ class Fleet:
 
     def _sweep(self) -> None:
         """Forget runs that are over, or were never submitted, and whose step was killed before it could."""
-        for entry in self.book.orphans(self.connection.host):
-            run = PipesRun(self.connection, self.deployed, self.book, entry, self.step)
+        orphans = self.book.orphans(self.connection.host)
+        # Listed once for all: a workspace may have thousands of runs.
+        unknown = [entry.made for entry in orphans if entry.asked and entry.run_id is None]
+        try:
+            known = submitted_runs(self.connection, min(unknown)) if unknown else {}
+        except DatabricksError as error:
+            self.step.log.warning(f"{error}; what earlier steps left is looked at by the next step")
+            return
+        for entry in orphans:
+            run = PipesRun(self.connection, self.deployed, self.book, entry, self.step, listed=known)
             age = time.time() - entry.taken
             try:
-                if not entry.asked:
+                if not run.asked:
                     run.give_up()
                 elif run.over() or (run.entry.run_id is None and age > DAY_SECONDS):
                     run.forget()
             except DatabricksError as error:
+                if error.passing:
+                    self.step.log.warning(f"{error}; what earlier steps left is looked at by the next step")
+                    return
                 if age > GIVEN_UP_SECONDS:
                     self.step.log.warning(
                         f"{error}; {entry.request.about} is forgotten after {age / DAY_SECONDS:.0f} days"
@@ -137,7 +148,7 @@ class Fleet:
                 # Known from here on: an interrupt must find it, whatever it does next.
                 self._active[entry.token], self._jobs[entry.token] = run, [job]
                 if new or (run.adopt() and not run.over()):
-                    if run.entry.asked:
+                    if run.asked:
                         self.step.log.warning(_attached(run))
                     if run.start(serverless=self.serverless):
                         job.runs += new
@@ -148,9 +159,11 @@ class Fleet:
                 self._take(job, made_since(job.before, self.current(job.rest.dates)))
         except DatabricksError as error:
             self.stopped = str(error)
-            job.fail(self.stopped)
             if run is not None:
-                self._end(run, run.leave if run.entry.asked else run.give_up)
+                if run.asked:
+                    self.stopped += f"\n{_goes_on(run)}"
+                self._end(run, run.give_up if run.mine and not run.asked else run.leave)
+            job.fail(self.stopped)
 
     def _look(self, token: str) -> list[Job]:
         """The jobs that the run has brought further, where it is over or can be watched no more."""
@@ -159,7 +172,6 @@ class Fleet:
             ended = run.look()
             if ended is None:
                 return []
-            found = [] if ended.success else errors(self.connection, ended.run_id)
         except DatabricksError as error:
             jobs = self._end(run, run.leave)
             self._note(jobs, run.url)
@@ -169,6 +181,7 @@ class Fleet:
             return jobs
         reply = run.reply()
         jobs = self._end(run, run.close)
+        found = self._errors(ended)
         reason = _reason(ended, found)
         again = passing(found)
         self._note(jobs, ended.url)
@@ -183,6 +196,14 @@ class Fleet:
         if not ended.success:
             self.step.log.error(reason)
         return jobs
+
+    def _errors(self, ended: Ended) -> list[TaskError]:
+        """Why the tasks of a run that is over failed, as far as it can be read."""
+        try:
+            return [] if ended.success else errors(self.connection, ended.run_id)
+        except DatabricksError as error:
+            self.step.log.warning(f"{error}; why run {ended.run_id} failed is on its own page: {ended.url}")
+            return []
 
     def _settle(self, job: Job, entry: Entry, reason: str | None, reply: Reply | None) -> None:
         """Take what the tables hold of a run's keys as done; the rest fails where there is a reason to."""
@@ -223,6 +244,7 @@ class Fleet:
                     continue
             except BaseException as interrupt:  # noqa: BLE001 - another interrupt: ask the others, wait for none
                 again = interrupt
+                self.step.log.error(f"interrupted again\n{_goes_on(run)}")
             asked.append(run)
         for run in [] if again else asked:
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
@@ -34,24 +34,61 @@ HOUR_MS = 3_600_000
 """By how much this machine's clock may be ahead of Databricks'."""
 
 
+def submitted_runs(connection: Connection, since: float) -> dict[str, int]:
+    """The runs that go on, or were begun since then (seconds since 1970), by the context that each was given.
+
+    Raises DatabricksError.
+    """
+    from databricks.sdk.service.jobs import RunType
+
+    def listed() -> dict[str, int]:
+        runs = partial(connection.client.jobs.list_runs, run_type=RunType.SUBMIT_RUN, expand_tasks=True)
+        found = {}
+        # A run that waits in a queue may have no start yet.
+        for run in chain(runs(active_only=True), runs(start_time_from=int(since * 1000) - HOUR_MS)):
+            for task in run.tasks or []:
+                wheel = task.python_wheel_task
+                context = context_of((wheel.named_parameters if wheel else None) or {})
+                if context is not None and run.run_id is not None:
+                    found[context] = run.run_id
+        return found
+
+    return connection.call("listing the runs that were submitted", listed)
+
+
 class PipesRun:
     """The run of one entry, in one Dagster step."""
 
     def __init__(
-        self, connection: Connection, deployed: Deployment, book: Book, entry: Entry, step: Any, *, new: bool = False
+        self,
+        connection: Connection,
+        deployed: Deployment,
+        book: Book,
+        entry: Entry,
+        step: Any,
+        *,
+        new: bool = False,
+        listed: Mapping[str, int] | None = None,
     ) -> None:
-        """`new`: the entry was made here; of any other, a run may be there whose id is not known."""
+        """`new`: the entry was made here; of any other, a run may be there whose id is not known. `listed`: the runs
+        that there are, by context, where they are known already."""
+        self._listed = listed
         self.connection, self.deployed, self.book, self.entry, self.step = connection, deployed, book, entry, step
         self.new = new
         self.mine = owner.this_process() == entry.owner
         self.volume = Volume(connection)
-        self._messages = VolumeMessages(self.volume, entry.folder)
+        self._messages = VolumeMessages(connection, entry.folder)
         self._stack = ExitStack()
         self._session: Any = None
         self._launching: Future[int] | None = None
         self._watch: Watch | None = None
         self._unreached: float | None = None
         self._unread = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether there may be a run."""
+        return self.entry.asked > 0 or self.entry.run_id is not None
 
     @property
     def url(self) -> str:
@@ -89,7 +126,7 @@ class PipesRun:
             if kept is None:
                 self._stack.close()
                 return False
-            self.entry = replace(entry, asked=True, run_id=kept.run_id)
+            self.entry = replace(entry, asked=kept.asked, run_id=kept.run_id)
             if kept.run_id is None:
                 self._launch(submission)
         self._watch = Watch(self.connection, self.run_id, self._say, self._warn)
@@ -123,8 +160,20 @@ class PipesRun:
                 except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread raises it
                     launching.set_exception(error)
 
-        threading.Thread(target=work, name="submit").start()
-        self._submitted(launching.result())
+        # A daemon: where the step is interrupted once more, the book tells of the run, and nobody waits for the answer.
+        threading.Thread(target=work, name="submit", daemon=True).start()
+        try:
+            run_id = launching.result()
+        except DatabricksError as error:
+            if error.invalid:
+                self._not_asked()
+            raise
+        self._submitted(run_id)
+
+    def _not_asked(self) -> None:
+        self._launching = None
+        kept = self.book.refused(self.entry)
+        self.entry = replace(self.entry, asked=kept.asked if kept else 0)
 
     def _submitted(self, run_id: int) -> None:
         # Here first: where the book cannot be written, the run is known all the same.
@@ -145,27 +194,22 @@ class PipesRun:
         given, since to submit again with the token would start one where there is none. Raises DatabricksError.
         """
         if self.entry.run_id is None and self._launching is not None:
-            # An interrupt came between the call and its answer.
-            if not self._launching.cancel():
-                self._submitted(self._launching.result())
+            # An interrupt came between the call and its answer, or before the call.
+            if self._launching.cancel():
+                self._not_asked()
+            else:
+                self._found(self._launching.result())
         elif self.entry.run_id is None and not self.new:
-            found = self.connection.call("listing the runs that were submitted", self._listed)
-            if found is not None:
-                self._submitted(found)
+            listed = self._listed if self._listed is not None else submitted_runs(self.connection, self.entry.made)
+            self._found(listed.get(context_path(self.entry.folder)))
         return self.entry.run_id is not None
 
-    def _listed(self) -> int | None:
-        from databricks.sdk.service.jobs import RunType
-
-        listed = partial(self.connection.client.jobs.list_runs, run_type=RunType.SUBMIT_RUN, expand_tasks=True)
-        # A run that waits in a queue may have no start yet.
-        for run in chain(listed(active_only=True), listed(start_time_from=int(self.entry.made * 1000) - HOUR_MS)):
-            for task in run.tasks or []:
-                wheel = task.python_wheel_task
-                given = (wheel.named_parameters if wheel else None) or {}
-                if context_of(given) == context_path(self.entry.folder):
-                    return run.run_id
-        return None
+    def _found(self, run_id: int | None) -> None:
+        if run_id is not None:
+            try:
+                self._submitted(run_id)
+            except OSError as error:  # the run can be looked at and cancelled all the same
+                self._warn(f"that {self.entry.request.about} is run {run_id} cannot be kept: {error}")
 
     def over(self) -> bool:
         """Whether an entry's run has ended, or the workspace has forgotten it. Raises DatabricksError."""
@@ -193,13 +237,13 @@ class PipesRun:
             return None
         self._unreached = None
         try:
-            # After the state: what a run that has ended wrote is all there.
-            self._messages.pull()
+            # After the state: what a run that has ended wrote is all there, and is waited for.
+            self._messages.pull(quick=ended is None)
         except DatabricksError as error:
             # What was written is for the tables to say; the run goes on, or is over, all the same.
-            if not self._unread:
+            if not self._unread and (ended is not None or not error.passing):
+                self._unread = True
                 self._warn(f"{error}; what the run logs is on its own page: {self.url}")
-            self._unread = True
         return ended
 
     def reply(self) -> Reply | None:
@@ -230,8 +274,10 @@ class PipesRun:
             self._warn(f"{error}; left there")
 
     def leave(self) -> None:
-        """Watch the run no longer; it stays in the book, to be found again."""
+        """Watch the run no longer; it stays in the book, for whoever comes next."""
         self._stack.close()
+        if self.mine:
+            self.book.release(self.entry)
 
     def give_up(self) -> bool:
         """Forget what was never submitted, by this step or another; False where there may be a run."""
@@ -254,13 +300,15 @@ class PipesRun:
         """Wait until a run that was asked to end has ended, and forget it. Raises DatabricksError."""
         if not self.mine:
             self._warn(
-                f"Databricks run {self.entry.run_id} was submitted by {self.entry.owner}, which works on: left alone"
+                f"Databricks run {self.entry.run_id} was submitted by {self.entry.owner}, which works on, or is on "
+                "another machine: left alone"
             )
             self.leave()
             return
         if self.entry.run_id is None:
             if not self.give_up():
                 self._warn(f"{self.entry.request.about}: a run of this may go on; run this again to attach to it")
+                self.leave()
             return
         ended = cancel(self.connection, self.entry.run_id)
         self._say(f"Databricks run {ended.run_id}: {ended.result}")

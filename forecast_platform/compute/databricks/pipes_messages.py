@@ -12,6 +12,7 @@ from dagster import PipesContextInjector, PipesMessageReader
 from dagster_pipes import PipesBlobStoreMessageWriter, decode_param
 
 from forecast_platform.compute.databricks.chunk_task import CONTEXT
+from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.volume import Volume
 from forecast_platform.hiding import hidden_in
 
@@ -59,8 +60,8 @@ class VolumeMessages(PipesMessageReader):
     being written.
     """
 
-    def __init__(self, volume: Volume, folder: str) -> None:
-        self.volume, self.folder = volume, folder
+    def __init__(self, connection: Connection, folder: str) -> None:
+        self.connection, self.folder = connection, folder
         self._handler: Any = None
         self._next = 1
 
@@ -74,10 +75,14 @@ class VolumeMessages(PipesMessageReader):
             PipesBlobStoreMessageWriter.INCLUDE_STDIO_IN_MESSAGES_KEY: False,
         }
 
-    def pull(self) -> None:
-        """Hand over what has come since the last call. Raises DatabricksError."""
+    def pull(self, *, quick: bool = False) -> None:
+        """Hand over what has come since the last call; `quick`: what cannot be read at once is left to the next.
+
+        Raises DatabricksError.
+        """
+        volume = Volume(self.connection, quick=quick)
         while not self._handler.received_closed_message:
-            content = self.volume.read(f"{self.folder}/messages/{self._next}.json")
+            content = volume.read(f"{self.folder}/messages/{self._next}.json")
             if not content:
                 return
             try:
@@ -86,7 +91,7 @@ class VolumeMessages(PipesMessageReader):
                 return
             self._next += 1
             for message in messages:
-                self._handler.handle_message(hidden_in(message, self.volume.connection.redact))
+                self._handler.handle_message(hidden_in(message, self.connection.redact))
 
     def no_messages_debug_text(self) -> str:
         """Where messages are expected, for Pipes' warning."""

@@ -128,6 +128,11 @@ def _cluster(options: DatabricksOptions, family: Family) -> dict[str, Any]:
     if options.existing_cluster_id:
         return {"existing": options.existing_cluster_id}
     cluster = new_cluster(options, family)
+    if "azure_attributes" in cluster:
+        raise DatabricksError(
+            "databricks.spot: Dagster's step launcher takes no spot machines with a fallback on Azure: unset it, or "
+            "set compute to databricks_classic"
+        )
     types = {name: cluster.pop(name) for name in ("node_type_id", "driver_node_type_id") if name in cluster}
     size = {name: cluster.pop(name) for name in ("num_workers", "autoscale") if name in cluster}
     tags = [{"key": key, "value": value} for key, value in cluster.pop("custom_tags").items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, SubmitTask
 
 NOTEBOOK_OF = {"train": "train_models", "backfill": "backfill_spark", "infer": "daily_inference"}
+SPOT: dict[str, dict[str, Any]] = {
+    "aws": {"aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1}},
+    "azure": {"azure_attributes": {"availability": "SPOT_WITH_FALLBACK_AZURE", "first_on_demand": 1}},
+    "gcp": {"gcp_attributes": {"availability": "PREEMPTIBLE_WITH_FALLBACK_GCP"}},
+}
+"""By cloud, what makes workers spot machines."""
 ENVIRONMENT = "default"
 ENVIRONMENT_VERSION = "4"
 """The serverless environment: Python 3.12 and the libraries of the supported runtime; supported until August 2028."""
@@ -196,6 +203,13 @@ def _on_cluster(
     return {**limits, "libraries": [{"whl": deployed.wheel}, *packages], **place}
 
 
+def cloud_of(node_type: str) -> str:
+    """Whose machines these are, which their names tell."""
+    if node_type.startswith("Standard_"):
+        return "azure"
+    return "gcp" if re.match(r"[a-z]\d\w*-(standard|highmem|highcpu|megamem|ultramem)", node_type) else "aws"
+
+
 def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
     """The cluster of an action: a single node for training and for one chunk, `workers` for the rest."""
     few = {"train": options.training_workers, "fit": options.training_workers, "chunk": options.chunk_workers}
@@ -227,7 +241,7 @@ def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
         cluster["num_workers"] = workers
     if options.spot and workers:
         # The driver stays on demand: losing it loses the run.
-        cluster["aws_attributes"] = {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1}
+        cluster.update(SPOT[cloud_of(options.node_type)])
     return cluster
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, RunTask
 
 WAITING = ("PENDING", "QUEUED", "WAITING_FOR_RETRY")
+_PAUSE_SECONDS = 60.0
+"""Until it is looked for again how far a run is, where the volume did not answer."""
 _PARTS = 20
 """Of how many parts of the keys each is said when it is done."""
 
@@ -51,7 +53,7 @@ class Watch:
         self._warned: set[str] = set()
         self._estimate: float | None = None
         self._said: tuple[str, int] | None = None
-        self._unread = False
+        self._unread, self._not_before = False, 0.0
 
     def look(self) -> Ended | None:
         """Ask for the run's state once; how it ended, where it has. Raises DatabricksError."""
@@ -92,14 +94,14 @@ class Watch:
         wheel, notebook = task.python_wheel_task, task.notebook_task
         given = (wheel.named_parameters if wheel else None) or (notebook.base_parameters if notebook else None) or {}
         path = given.get(PARAMETER, "")
-        if self._unread or not is_progress_path(path):
+        if self._unread or time.monotonic() < self._not_before or not is_progress_path(path):
             return
         try:
             # The watch does not wait for this: there is a next look.
             found = KeysDone.of(Volume(self.connection, quick=True).read(path))
         except DatabricksError as error:
             # That it is not known is worth a word; the run is watched all the same.
-            self._unread = not error.passing
+            self._unread, self._not_before = not error.passing, time.monotonic() + _PAUSE_SECONDS
             if self._unread:
                 self.say(f"{_clock()} {key}: how far it is cannot be read: {error}")
             return
