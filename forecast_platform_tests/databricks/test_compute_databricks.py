@@ -320,12 +320,24 @@ def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_wi
     assert code == 1
     assert "Public DBFS root is disabled" in told
     assert "set compute to databricks_serverless or databricks_classic" in told
+    expected = set(keys(["Alpha"], (FIRST, LAST)))
+    with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE"]
+        assert failed(shipping.root, instance, "distributions", "naive") == expected
+        assert not materialized(instance, "distributions", "naive")
+        assert not materialized(instance, "point_forecasts", "naive")
+    assert not len(shipping.paths())
     # A launcher that cannot be made fails the run before any step; that is told too.
     (shipping.root / "pytest-tmp").mkdir()
     shipping.variables["TMPDIR"] = str(shipping.root / "pytest-tmp")
     code, told = shipping.run(*BACKFILL)
     assert code == 1
     assert "set TMPDIR to another folder" in told
+    with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE", "FAILURE"]
+        assert not materialized(instance, "distributions", "naive")
+        assert not materialized(instance, "point_forecasts", "naive")
+    assert not len(shipping.paths())
     assert not shipping.workspace.jobs.runs
 
 
@@ -339,6 +351,7 @@ def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shi
         assert state.status == "COMPLETED_SUCCESS", running.messages(state.runs[0].id)
         assert running.statuses("distributions/naive")["materialized"] == set(chosen)
         assert shipping.states == [("TERMINATED", "SUCCESS")]
+        fits = Platform.from_settings(settings_for(shipping.root)).warehouse.read(TRAINED_MODELS)
         shipping.workspace.faults.add(RunFault("slow_start", seconds=120))
         backfill = running.launch(["trained_models/naive"], ["2017-07-01|Alpha"])
         remote = until("the remote run", lambda: (list(shipping.workspace.jobs.runs.values())[1:] or [None])[0], 120)
@@ -348,6 +361,7 @@ def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shi
         until("its end", lambda: running.backfill(backfill).runs[0].status == "CANCELED", 120)
         assert (remote.state.life, remote.state.result) == ("TERMINATED", "CANCELED")
         assert not running.statuses("trained_models/naive")["materialized"]
+        assert Platform.from_settings(settings_for(shipping.root)).warehouse.read(TRAINED_MODELS).equals(fits)
     finally:
         running.stop()
 

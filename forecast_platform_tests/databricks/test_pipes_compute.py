@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from dagster import Failure
 
+from forecast_platform import progress
 from forecast_platform.compute.databricks import entry
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform.doctor_databricks import databricks
@@ -85,7 +87,9 @@ def test_a_step_without_credentials_is_refused_without_another_try(
 HELD = """
 import time
 from pathlib import Path
+from forecast_platform import progress
 from forecast_platform.compute.databricks import chunk_task
+progress._LOG_EVERY = 0.0
 do = chunk_task.do
 def held(platform, request, info):
     info("as far as this")
@@ -100,7 +104,11 @@ chunk_task.do = held
 
 @pytest.mark.slow
 @both
-def test_what_a_run_logs_is_in_dagster_while_it_goes_on(world: World, workspace: Workspace, tmp_path: Path) -> None:
+def test_what_a_run_logs_is_in_dagster_while_it_goes_on(
+    world: World, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of its keys too. This process must not say the same of its own: only the run's lines are looked for.
+    monkeypatch.setattr(progress, "_LOG_EVERY", math.inf)
     folder, released = tmp_path / "held", tmp_path / "released"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HELD.format(released=str(released)))
@@ -123,6 +131,8 @@ def test_what_a_run_logs_is_in_dagster_while_it_goes_on(world: World, workspace:
     for said in ("begun, forecast-platform", "chunk: RUNNING", f"{workspace.host}/jobs/"):
         assert said in log
     assert "3 written" not in log
+    assert "keys done" not in log
+    assert "3 of 3 keys done" in world.log(finished.run_id)
 
 
 def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:

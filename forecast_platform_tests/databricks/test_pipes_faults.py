@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 import time
@@ -282,6 +283,69 @@ def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace:
     assert "maximum concurrent runs of 1" in world.log(finished.run_id)
     assert world.partitions() == {"MATERIALIZED": keys()}
     assert world.dates() == ALL
+
+
+@pytest.mark.slow
+@both
+def test_a_run_whose_cluster_starts_slowly_is_said_to_be_pending_with_why(world: World, workspace: Workspace) -> None:
+    world.options["pending_warning_seconds"] = 0.2
+    workspace.faults.add(RunFault("slow_start", seconds=120))
+    seen: list[tuple[str, set[dt.date], str]] = []
+
+    def look() -> None:
+        until(lambda: workspace.jobs.runs)
+        [run] = workspace.jobs.runs.values()
+        [going] = world.launcher.instance.get_runs()
+        until(lambda: "chunk: PENDING for" in world.log(going.run_id))
+        seen.append((run.state.life, world.dates(), world.log(going.run_id)))
+        run.hurry.set()
+
+    with beside(look):
+        finished = world.forecast()
+    [(life, dates, log)] = seen
+    assert (life, dates) == ("PENDING", set()), "said while it waits"
+    serverless = world.compute == "databricks_serverless"
+    assert ("Waiting for serverless compute" if serverless else "acquiring more instances") in log
+    assert finished.success, finished.messages
+    assert len(workspace.jobs.runs) == 1
+    assert world.log(finished.run_id).count("chunk: PENDING for") == 1, "and said once"
+    assert world.partitions() == {"MATERIALIZED": keys()}
+    assert world.dates() == ALL
+    assert not world.book()
+
+
+@pytest.mark.slow
+@both
+def test_a_run_that_somebody_else_cancels_fails_and_is_not_submitted_again(world: World, workspace: Workspace) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=120))
+
+    def cancel() -> None:
+        until(lambda: any(run.state.life == "PENDING" for run in workspace.jobs.runs.values()))
+        [run_id] = workspace.jobs.runs
+        workspace.client().jobs.cancel_run(run_id)
+
+    with beside(cancel):
+        text = failed(world, "CANCELED", "to mend: it was cancelled: submit it again", f"{workspace.host}/jobs/")
+    [run] = workspace.jobs.runs.values()
+    assert f"Databricks run {run.run_id}" in text
+    assert (run.state.life, run.state.result) == ("TERMINATED", "CANCELED")
+    assert not world.book()
+
+
+@pytest.mark.slow
+@both
+def test_a_run_that_takes_longer_than_allowed_fails_and_is_not_submitted_again(
+    world: World, workspace: Workspace
+) -> None:
+    world.options["timeout_seconds"] = 600
+    # The settings allow no limit that a test would wait for.
+    workspace.faults.add(RunFault("timeout", seconds=0.2))
+    text = failed(world, "TIMEDOUT", "raise databricks.timeout_seconds", f"{workspace.host}/jobs/")
+    [run] = workspace.jobs.runs.values()
+    assert f"Databricks run {run.run_id}" in text
+    assert (run.state.life, run.state.result) == ("TERMINATED", "TIMEDOUT")
+    assert run.tasks[0].spec["timeout_seconds"] == 600, "what the mend names is the run's limit"
+    assert not world.book()
 
 
 @pytest.mark.slow

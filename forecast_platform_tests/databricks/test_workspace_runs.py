@@ -321,6 +321,54 @@ def test_a_job_is_defined_once_and_run_with_other_parameters(workspace: Workspac
     assert output(client, run).logs == "['default']\n"
 
 
+@pytest.mark.parametrize("version", ["2.1", "2.2"])
+def test_each_version_of_the_jobs_api_takes_the_same_calls(
+    workspace: Workspace, client: WorkspaceClient, version: str
+) -> None:
+    def ask(method: str, call: str, /, **given: Any) -> dict[str, Any]:
+        values = {"query" if method == "GET" else "body": given}
+        return client.api_client.do(method, f"/api/{version}/jobs/{call}", **values)  # type: ignore[return-value]
+
+    def finished(run_id: int) -> dict[str, Any]:
+        for _ in range(600):
+            run = ask("GET", "runs/get", run_id=run_id)
+            if run["state"]["life_cycle_state"] == "TERMINATED":
+                return run
+            time.sleep(0.05)
+        raise AssertionError(run)
+
+    def printed(run: dict[str, Any]) -> str:
+        [task] = run["tasks"]
+        return ask("GET", "runs/get-output", run_id=task["run_id"])["logs"]
+
+    task = python_task(script(workspace, "import sys; print(sys.argv[1:])"), "given").as_dict()
+    first = ask("POST", "runs/submit", run_name="one", tasks=[task])["run_id"]
+    run = finished(first)
+    assert (run["run_name"], run["run_type"], run["state"]["result_state"]) == ("one", "SUBMIT_RUN", "SUCCESS")
+    assert printed(run) == "['given']\n"
+
+    slow = python_task(script(workspace, "import time; time.sleep(60)", "slow.py")).as_dict()
+    second = ask("POST", "runs/submit", run_name="two", tasks=[slow])["run_id"]
+    assert [each["run_id"] for each in ask("GET", "runs/list", active_only=True)["runs"]] == [second]
+    assert ask("POST", "runs/cancel", run_id=second) == {}
+    assert finished(second)["state"]["result_state"] == "CANCELED"
+
+    job = ask("POST", "create", name="daily", tasks=[task])["job_id"]
+    assert [each["job_id"] for each in ask("GET", "list", name="daily")["jobs"]] == [job]
+    settings = ask("GET", "get", job_id=job)["settings"]
+    assert (settings["name"], "queue" in settings) == ("daily", version == "2.2"), "by default since 2.2"
+    third = ask("POST", "run-now", job_id=job, python_params=["other"])["run_id"]
+    run = finished(third)
+    assert (run["job_id"], run["run_type"]) == (job, "JOB_RUN")
+    assert printed(run) == "['other']\n"
+
+    page = ask("GET", "runs/list", limit=2)
+    assert ([each["run_id"] for each in page["runs"]], page["has_more"]) == ([third, second], True)
+    page = ask("GET", "runs/list", limit=2, page_token=page["next_page_token"])
+    assert ([each["run_id"] for each in page["runs"]], page["has_more"]) == ([first], False)
+    assert {path.split("/jobs/")[0] for _, path, _ in workspace.calls} == {f"/api/{version}"}
+
+
 def test_an_existing_cluster_is_started_and_kept(workspace: Workspace, client: WorkspaceClient) -> None:
     cluster = client.clusters.create(spark_version="15.4.x-scala2.12", node_type_id="i3.xlarge", num_workers=1)
     cluster_id = cluster.bind()["cluster_id"]

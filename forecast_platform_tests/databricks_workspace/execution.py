@@ -251,7 +251,9 @@ class Execution:
     def _wait(self, task: Task, process: subprocess.Popen[bytes]) -> str | None:
         """Until the process ends by itself (None), or is ended: cancelled, timeout or lost."""
         lost = self.workspace.faults.for_task("lost", task.key)
+        timeout = self.workspace.faults.for_task("timeout", task.key)
         limits = [limit for limit in (task.spec.get("timeout_seconds"), self.run.body.get("timeout_seconds")) if limit]
+        limits += [timeout.seconds] if timeout else []
         began = time.monotonic()
         while process.poll() is None:
             spent = time.monotonic() - began

@@ -67,11 +67,11 @@ class RunFault:
 
     queued: it waits `seconds` in the job's queue. slow_start: the cluster takes `seconds` to start. cluster: it never
     starts, for the reason `code`. library: a library cannot be installed. lost: the driver dies `seconds` into the
-    task. skipped: the run is never started. task: the task raises. forgotten: the workspace no longer knows the run,
-    `seconds` after it was submitted.
+    task. timeout: it is ended `seconds` into the task, whatever its own limit. skipped: the run is never started. task:
+    the task raises. forgotten: the workspace no longer knows the run, `seconds` after it was submitted.
     """
 
-    kind: Literal["queued", "slow_start", "cluster", "library", "lost", "skipped", "task", "forgotten"]
+    kind: Literal["queued", "slow_start", "cluster", "library", "lost", "timeout", "skipped", "task", "forgotten"]
     task_key: str | None = None
     times: int = 1
     seconds: float = 0.0

@@ -28,7 +28,8 @@ MENDS = (
     ),
     (
         r"TIMEDOUT|[Tt]imed out",
-        "it took longer than allowed: raise databricks.timeout_seconds, or add workers",
+        "it took longer than allowed: raise databricks.timeout_seconds (of training: training_timeout_seconds), or, on "
+        "clusters, add workers",
     ),
     (r"CANCELED|Run cancelled", "it was cancelled: submit it again; what was written is kept and not made twice"),
     (

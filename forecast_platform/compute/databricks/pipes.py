@@ -277,7 +277,10 @@ class PipesRun:
         """Watch the run no longer; it stays in the book, for whoever comes next."""
         self._stack.close()
         if self.mine:
-            self.book.release(self.entry)
+            try:
+                self.book.release(self.entry)
+            except OSError as error:  # taken over once this process is gone
+                self._warn(f"{self.entry.request.about} stays this process's: {error}")
 
     def give_up(self) -> bool:
         """Forget what was never submitted, by this step or another; False where there may be a run."""
