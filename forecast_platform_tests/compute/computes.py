@@ -139,9 +139,13 @@ def _unity(root: Path) -> Iterator[Serving]:
             process.communicate()
 
 
+_FOLDER = Serving({"FORECAST_PLATFORM_SPARK__MASTER": "sail"}, lambda _: 0)
+"""Tables in a folder, as both sides of a workspace have them."""
+
+
 @contextmanager
-def _workspace(compute: str, root: Path) -> Iterator[Serving]:
-    """A workspace on loopback that is deployed to; its clusters see the same files."""
+def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[Serving]:
+    """A workspace on loopback that is deployed to; its clusters see the same files, and the same `tables`."""
     with Workspace(root / "databricks", environment={"OMP_NUM_THREADS": "1"}) as workspace:
         workspace.spark = False
         cluster = {
@@ -149,10 +153,11 @@ def _workspace(compute: str, root: Path) -> Iterator[Serving]:
             for name, value in environment_of(root).items()
             if name.startswith("FORECAST_PLATFORM_")
         }
+        cluster |= tables.tables
         (root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
         chosen = {
+            **tables.environment,
             "FORECAST_PLATFORM_COMPUTE": compute,
-            "FORECAST_PLATFORM_SPARK__MASTER": "sail",
             "FORECAST_PLATFORM_DATABRICKS__CONFIG": str(root / "cluster.yaml"),
             "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
             "DATABRICKS_HOST": workspace.host,
@@ -161,7 +166,18 @@ def _workspace(compute: str, root: Path) -> Iterator[Serving]:
         deploy = [sys.executable, "-m", "forecast_platform.cli", "databricks", "deploy"]
         subprocess.run(deploy, env={**environment_of(root), **chosen}, check=True, capture_output=True, timeout=120)
         runs = workspace.jobs.runs
-        yield Serving(chosen, lambda _: sum(run.state.result == "SUCCESS" for run in list(runs.values())))
+
+        def succeeded(_: str) -> int:
+            return sum(run.state.result == "SUCCESS" for run in list(runs.values()))
+
+        yield Serving(chosen, succeeded, tables.tables)
+
+
+@contextmanager
+def _workspace_on_unity(compute: str, root: Path) -> Iterator[Serving]:
+    """A workspace and a catalog: the platform on Databricks as it is meant to be, its tables by name on both sides."""
+    with _unity(root) as tables, _workspace(compute, root, tables) as workspace:
+        yield workspace
 
 
 COMPUTES: dict[str, Callable[[Path], AbstractContextManager[Serving]]] = {
@@ -172,4 +188,6 @@ COMPUTES: dict[str, Callable[[Path], AbstractContextManager[Serving]]] = {
     "step launcher": partial(_workspace, "databricks"),
     "Pipes serverless": partial(_workspace, "databricks_serverless"),
     "Pipes classic": partial(_workspace, "databricks_classic"),
+    "step launcher on Unity Catalog": partial(_workspace_on_unity, "databricks"),
+    "Pipes serverless on Unity Catalog": partial(_workspace_on_unity, "databricks_serverless"),
 }
