@@ -6,7 +6,12 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from forecast_platform.compute.spark_session import SparkUnavailableError, cluster_session, connect
+from forecast_platform.compute.spark_session import (
+    SparkUnavailableError,
+    cluster_session,
+    connect,
+    silence_expected_errors,
+)
 from forecast_platform.settings import Settings
 
 _MEND = (
@@ -43,6 +48,7 @@ def has_databricks_connect() -> bool:
 def _databricks_connect(settings: Settings) -> Any:
     from databricks.connect import DatabricksSession  # type: ignore[import-not-found, unused-ignore]
 
+    silence_expected_errors()
     builder = DatabricksSession.builder
     if settings.databricks.profile:
         builder = builder.profile(settings.databricks.profile)

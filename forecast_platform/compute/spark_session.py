@@ -233,6 +233,7 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
             session.client.close()  # so that what keeps it, such as the warehouse, sees that it has ended
     from pyspark.sql import SparkSession
 
+    silence_expected_errors()
     # getOrCreate would return the process's session on another server, where there is one.
     try:
         session = SparkSession.builder.remote(address).create()
@@ -279,6 +280,15 @@ def _reason(error: Exception) -> str:
     """The first line of an error; of a gRPC one, which has several, what it says of the details."""
     said = re.search(r'details = "([^"]*)"', str(error))
     return said.group(1) if said else str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def silence_expected_errors() -> None:
+    """Keep pyspark from printing a stack trace for each table that is not there yet.
+
+    It disables that logger itself, and Dagster's logging configuration enables it again.
+    """
+    if "SPARK_CONNECT_LOG_LEVEL" not in os.environ:
+        logging.getLogger("pyspark.sql.connect.logging").setLevel(logging.CRITICAL + 1)
 
 
 def leave_quietly(session: Any) -> None:

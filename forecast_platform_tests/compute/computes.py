@@ -139,8 +139,8 @@ def _unity(root: Path) -> Iterator[Serving]:
             process.communicate()
 
 
-_FOLDER = Serving({"FORECAST_PLATFORM_SPARK__MASTER": "sail"}, lambda _: 0)
-"""Tables in a folder, as both sides of a workspace have them."""
+_FOLDER = Serving({}, lambda _: 0, {"spark": {"master": "sail"}})
+"""Tables in a folder, as both sides of a workspace have them, and the engine that its clusters have for Spark."""
 
 
 @contextmanager

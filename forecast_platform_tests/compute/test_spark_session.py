@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import logging.config
 from pathlib import Path
 
 import pytest
 
 from forecast_platform.compute import spark_session
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.compute.spark_session import SparkUnavailableError, session_for
+from forecast_platform.compute.spark_session import SparkUnavailableError, session_for, silence_expected_errors
 from forecast_platform.doctor_unity import unity_tables
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.platform import Platform
@@ -102,3 +104,16 @@ def test_a_lost_session_is_made_anew_and_the_warehouse_goes_on(lakehouse: Lakeho
     second = session_for(settings)
     assert second is not first
     assert warehouse.rows(FORECAST_METADATA) == 1
+
+
+def test_a_table_that_is_not_there_yet_prints_no_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("pyspark.sql.connect.logging")
+    before = (logger.disabled, logger.level)
+    monkeypatch.delenv("SPARK_CONNECT_LOG_LEVEL", raising=False)
+    try:
+        silence_expected_errors()
+        # What Dagster does at each run: loggers that were disabled are no longer.
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, "loggers": {logger.name: {}}})
+        assert not logger.isEnabledFor(logging.ERROR)
+    finally:
+        logger.disabled, logger.level = before

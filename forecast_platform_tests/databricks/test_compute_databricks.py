@@ -89,7 +89,7 @@ def shipping(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch)
         **environment(small),
         "PYTHONPATH": str(TOP),
         "FORECAST_PLATFORM_COMPUTE": "databricks",
-        "FORECAST_PLATFORM_SPARK__MASTER": "sail",
+        "FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT": json.dumps({"FORECAST_PLATFORM_SPARK__MASTER": "sail"}),
         "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
         "DATABRICKS_HOST": workspace.host,
         "DATABRICKS_TOKEN": workspace.token,
@@ -149,7 +149,7 @@ def test_training_and_a_backfill_on_the_cluster_s_own_session_are_the_local_bits
     shipping.workspace.spark = True
     # A cluster installs the wheel for its Python workers; this JVM's find the package, and its needs, here.
     shipping.workspace.environment.update(PYTHONPATH=str(TOP), PYSPARK_PYTHON=sys.executable)
-    del shipping.variables["FORECAST_PLATFORM_SPARK__MASTER"]
+    del shipping.variables["FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT"]
     # The answer to the first submission is lost; later, the service fails while the run is watched.
     shipping.workspace.faults.add(Fault("drop_after", path="*/jobs/runs/submit"))
     shipping.workspace.faults.add(

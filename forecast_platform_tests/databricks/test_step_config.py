@@ -58,6 +58,7 @@ def test_the_cluster_has_the_settings_of_this_side_and_computes_with_spark(
         webhook_url="https://hooks.example.com/very-secret",
         email={"host": "mail", "sender": "a@b.c", "recipients": ["d@e.f"], "password": "very-secret"},
         notifiers=("webhook", "email"),
+        spark={"master": "sc://host:443/;token=very-secret", "partitions_per_core": 2},
     )
     variables = cluster_environment(here)
     assert "very-secret" not in str(variables)
@@ -65,6 +66,7 @@ def test_the_cluster_has_the_settings_of_this_side_and_computes_with_spark(
         monkeypatch.setenv(name, text)
     there = build()
     assert there.compute == "spark"
+    assert (there.spark.master, there.spark.partitions_per_core) == ("auto", 2), "the cluster's own session"
     assert there.warehouse == Path("/mnt/shared/tables")
     for name in ("series", "models", "start_date", "lookback_years", "n_paths", "seed", "publication_lag_days"):
         assert getattr(there, name) == getattr(here, name), name

@@ -50,7 +50,9 @@ def cluster_environment(settings: Settings) -> dict[str, str]:
     """
     options = settings.databricks
     values = settings.model_dump(mode="json", exclude_unset=True, exclude=_LOCAL)
-    known = {name: value for name, value in values.items() if value is not None}
+    # The cluster's own session: this side's may be an engine in its process, or an address with a token in it.
+    values.get("spark", {}).pop("master", None)
+    known = {name: value for name, value in values.items() if value not in (None, {})}
     if options.config:
         known.update(_file_values(Path(options.config)))
     placed = "warehouse" in known or f"{PREFIX}WAREHOUSE" in options.environment
