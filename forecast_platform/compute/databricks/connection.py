@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from forecast_platform.hiding import HIDDEN
@@ -53,17 +54,23 @@ class Connection:
         try:
             config = Config(profile=options.profile, retry_timeout_seconds=RETRY_SECONDS, product="forecast-platform")
             self.client: WorkspaceClient = WorkspaceClient(config=config)
-            config = Config(
-                profile=options.profile, retry_timeout_seconds=1, http_timeout_seconds=5, product="forecast-platform"
-            )
-            self.quick: WorkspaceClient = WorkspaceClient(config=config)
-            """For what is only told to whoever watches, and not worth waiting for."""
         except ValueError as error:
             raise DatabricksError(
                 f"no usable Databricks credentials: {self.redact(str(error))}\nset DATABRICKS_HOST and DATABRICKS_TOKEN"
                 " (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or name a profile in databricks.profile; "
                 "the host is a workspace's URL, and must be reached from here"
             ) from None
+
+    @cached_property
+    def quick(self) -> WorkspaceClient:
+        """A client for what is only told to whoever watches, and not worth waiting for. It logs in by itself."""
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.core import Config
+
+        config = Config(
+            profile=self.options.profile, retry_timeout_seconds=1, http_timeout_seconds=5, product="forecast-platform"
+        )
+        return WorkspaceClient(config=config)
 
     @property
     def host(self) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from forecast_platform.compute.databricks.connection import ATTEMPTS, Connection, DatabricksError
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.files import FilesAPI
 
 
 class Volume:
@@ -12,9 +16,13 @@ class Volume:
 
     def __init__(self, connection: Connection, *, quick: bool = False) -> None:
         """`quick`: what cannot be read at once is not waited for."""
-        self.connection = connection
-        self.files = (connection.quick if quick else connection.client).files
+        self.connection, self._quick = connection, quick
         self._attempts = 1 if quick else ATTEMPTS
+
+    @property
+    def files(self) -> FilesAPI:
+        """The calls; made use of within `Connection.call`, as the first one may log in."""
+        return (self.connection.quick if self._quick else self.connection.client).files
 
     def make(self, folder: str) -> None:
         """Make a folder. Raises DatabricksError, with the mend where the volume is not there."""
