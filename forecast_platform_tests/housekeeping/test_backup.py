@@ -94,7 +94,8 @@ def test_a_backup_made_while_others_write_is_consistent(root: Path, settings: Se
 
     assert set(seen) <= versions(POINT_FORECASTS) <= versions(DISTRIBUTIONS) <= versions(TRAINED_MODELS)
     # What trained_models refers to in MLflow is in the copy of MLflow, with its artifact, at the new place.
-    client = MlflowClient(elsewhere.tracking_uri)
+    # Without a registry named, MLflow asks whatever Spark session another test has left.
+    client = MlflowClient(elsewhere.tracking_uri, registry_uri=elsewhere.tracking_uri)
     rows = warehouse.read(TRAINED_MODELS, ["mlflow_run_id", "model_version"]).to_pylist()
     for run_id in [row["mlflow_run_id"] for row in rows if row["model_version"].startswith("w")]:
         run = client.get_run(run_id)
