@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forecast_platform_tests.databricks.pipes_worlds import World
+from forecast_platform_tests.databricks.shells import Shell, log_in, ready
 from forecast_platform_tests.databricks_workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,3 +64,18 @@ def world(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, re
     made = World(small, workspace, getattr(request, "param", "databricks_serverless"))
     made.deploy()
     return made
+
+
+@pytest.fixture
+def shell(
+    capsys: pytest.CaptureFixture[str], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    """A shell that is logged in to the workspace."""
+    log_in(workspace, tmp_path, monkeypatch)
+    return Shell(capsys, workspace)
+
+
+@pytest.fixture
+def deployed(shell: Shell, workspace: Workspace) -> Workspace:
+    """The workspace with the platform deployed from the shell."""
+    return ready(shell, workspace)

@@ -10,26 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forecast_platform_tests.databricks.shells import FOLDER, Shell, log_in, notebook, ready
+from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-
-
-@pytest.fixture(autouse=True)
-def _shell(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_in(workspace, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str], workspace: Workspace) -> Shell:
-    return Shell(capsys, workspace)
-
-
-@pytest.fixture
-def deployed(shell: Shell, workspace: Workspace) -> Workspace:
-    return ready(shell, workspace)
 
 
 def test_deploy_uploads_the_package_the_notebooks_and_the_settings(

@@ -9,23 +9,8 @@ from pathlib import Path
 import pytest
 
 from forecast_platform_tests.databricks.conftest import NODE
-from forecast_platform_tests.databricks.shells import FOLDER, Shell, log_in, notebook, ready
+from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
-
-
-@pytest.fixture(autouse=True)
-def _shell(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_in(workspace, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str], workspace: Workspace) -> Shell:
-    return Shell(capsys, workspace)
-
-
-@pytest.fixture
-def deployed(shell: Shell, workspace: Workspace) -> Workspace:
-    return ready(shell, workspace)
 
 
 def test_progress_that_cannot_be_read_is_said_once(deployed: Workspace, shell: Shell) -> None:

@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from forecast_platform_tests.databricks.shells import Shell, log_in, notebook, ready
+from forecast_platform_tests.databricks.shells import Shell, notebook
+from forecast_platform_tests.databricks.test_pipes_faults import until
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
 
 GO = "/Volumes/commodity/forecast/landing/go"
@@ -22,21 +21,6 @@ while not pathlib.Path({GO!r}).exists():
     time.sleep(0.1)
 dbutils.notebook.exit("{{}}")"""
 """A notebook that goes on until a file is there."""
-
-
-@pytest.fixture(autouse=True)
-def _shell(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_in(workspace, tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str], workspace: Workspace) -> Shell:
-    return Shell(capsys, workspace)
-
-
-@pytest.fixture
-def deployed(shell: Shell, workspace: Workspace) -> Workspace:
-    return ready(shell, workspace)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -50,13 +34,6 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def until(what: str, true: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.02)
-
-
 def let_go(workspace: Workspace) -> None:
     """End the notebook that waits."""
     workspace.local(GO).parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +44,9 @@ def let_go(workspace: Workspace) -> None:
 def test_ctrl_c_ends_the_watch_and_not_the_run(deployed: Workspace, shell: Shell) -> None:
     notebook(deployed, "backfill_spark", WAITS)
     process = start("submit", "backfill")
-    until("the run", lambda: any(run.state.life == "RUNNING" for run in deployed.jobs.runs.values()))
+    until(lambda: any(run.state.life == "RUNNING" for run in deployed.jobs.runs.values()))
     looked = deployed.count("GET", "/jobs/runs/get")
-    until("the watch", lambda: deployed.count("GET", "/jobs/runs/get") > looked + 1)
+    until(lambda: deployed.count("GET", "/jobs/runs/get") > looked + 1)
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=30)
     assert process.returncode == 130, told
@@ -105,11 +82,11 @@ def test_a_submission_that_was_killed_is_one_run_when_it_is_made_again(
         deployed.faults.add(fault)
     process = start("submit", "backfill")
     if fault is None:
-        until("the watch", lambda: deployed.count("GET", "/jobs/runs/get"))
+        until(lambda: deployed.count("GET", "/jobs/runs/get"))
     elif fault.kind == "late":
-        until("the run", lambda: deployed.jobs.runs)
+        until(lambda: deployed.jobs.runs)
     else:
-        until("the refusal", lambda: deployed.count("POST", "/jobs/runs/submit"))
+        until(lambda: deployed.count("POST", "/jobs/runs/submit"))
     process.kill()
     process.communicate()
     first = list(deployed.jobs.runs)

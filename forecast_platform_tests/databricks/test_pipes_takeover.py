@@ -113,6 +113,14 @@ class Steps:
     def run(self, entry: Entry, step: Any, *, new: bool = False) -> PipesRun:
         return PipesRun(self.connection, deployment(self.connection), self.book, entry, step, new=new)
 
+    def sharing(self, step: Any) -> tuple[PipesRun, PipesRun]:
+        """The run of a new entry in the step that made it, and in another that is about to submit it as well."""
+        entry, new = self.book.claim(self.connection.host, MESSAGES, WANTED, {})
+        mine, other = self.run(entry, step, new=new), self.run(entry, step)
+        assert other.adopt()
+        assert not other.over()
+        return mine, other
+
     @property
     def entries(self) -> list[Entry]:
         return list(self.book._entries())
@@ -191,11 +199,7 @@ def test_an_interrupt_while_the_submitting_thread_starts_leaves_no_run_that_nobo
 
 def test_a_step_that_gives_up_leaves_an_entry_that_another_has_submitted(steps: Steps) -> None:
     def work(step: Any) -> None:
-        entry, new = steps.book.claim(steps.connection.host, MESSAGES, WANTED, {})
-        mine = steps.run(entry, step, new=new)
-        other = steps.run(entry, step)
-        assert other.adopt()
-        assert not other.over()
+        mine, other = steps.sharing(step)
         assert other.start(serverless=True)
         mine.ask_to_cancel()
         mine.wait_for_end()
@@ -211,11 +215,7 @@ def test_a_step_does_not_submit_an_entry_that_another_has_given_up(steps: Steps)
     seen = []
 
     def work(step: Any) -> None:
-        entry, new = steps.book.claim(steps.connection.host, MESSAGES, WANTED, {})
-        mine = steps.run(entry, step, new=new)
-        other = steps.run(entry, step)
-        assert other.adopt()
-        assert not other.over()
+        mine, other = steps.sharing(step)
         assert mine.give_up()
         seen.append(other.start(serverless=True))
 

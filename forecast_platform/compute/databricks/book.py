@@ -17,8 +17,8 @@ from forecast_platform import owner
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 
 DAY_SECONDS = 86_400.0
-OTHERS_SECONDS = 8 * DAY_SECONDS
-"""Age at which an entry of a workspace that no step uses any more is forgotten: runs are ended after hours."""
+GIVEN_UP_SECONDS = 8 * DAY_SECONDS
+"""Age at which an entry is forgotten even where nobody looks, or can look, at its run: runs are ended after hours."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Book:
         for entry in self._entries():
             if entry.host == host and entry.left:
                 found.append(entry)
-            elif entry.host != host and time.time() - entry.taken > OTHERS_SECONDS:
+            elif entry.host != host and time.time() - entry.taken > GIVEN_UP_SECONDS:
                 self._path(entry).unlink(missing_ok=True)
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forecast_platform.compute.databricks.book import DAY_SECONDS, Book, Entry, made_since
+from forecast_platform.compute.databricks.book import DAY_SECONDS, GIVEN_UP_SECONDS, Book, Entry, made_since
 from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import Deployment
@@ -26,9 +26,6 @@ NOT_AGAIN = re.compile(
     r"QUOTA|INSUFFICIENT_INSTANCE|STOCKOUT|INVALID_ARGUMENT|[Ll]ibrary installation|LIBRARY_|\bPERMISSION"
 )
 """Causes that a second run of the same would meet again."""
-
-GIVEN_UP_SECONDS = 8 * DAY_SECONDS
-"""Runs are ended after hours; after so long an entry is forgotten even where its run cannot be looked at."""
 
 
 @dataclass
