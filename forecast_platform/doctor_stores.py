@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forecast_platform.dagster_home import instance_home
 from forecast_platform.launch import shipped
 from forecast_platform.settings import PREFIX, Settings
+from forecast_platform.tracking import registry_uri
 
 if TYPE_CHECKING:
     from forecast_platform.warehouse.schemas import Table
@@ -123,7 +124,7 @@ def tracking(settings: Settings) -> Iterator[Finding]:
     from mlflow.exceptions import MlflowException
 
     try:
-        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+        MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri)).search_experiments(max_results=1)
         yield Finding("mlflow", "ok", f"{uri} opens")
     except MlflowException as error:
         yield Finding("mlflow", "FAIL", f"{uri}: {error}", mend)

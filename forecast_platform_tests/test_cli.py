@@ -19,6 +19,7 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import settings_for
 
 SPAN = ["--start-date", "2017-12-01", "--end-date", "2018-02-28"]
@@ -228,12 +229,9 @@ def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for_rows(root: Path, seconds: float = 60.0) -> None:
+def _wait_for_rows(root: Path) -> None:
     warehouse = Platform.from_settings(settings_for(root)).warehouse
-    deadline = time.monotonic() + seconds
-    while not warehouse.version(DISTRIBUTIONS):
-        assert time.monotonic() < deadline, "nothing was written"
-        time.sleep(0.02)
+    until(lambda: warehouse.version(DISTRIBUTIONS), "the first rows", pause=0.02)
 
 
 @pytest.mark.slow
@@ -252,7 +250,7 @@ def test_a_killed_backfill_is_completed_by_running_it_again(small: Path, pause: 
     kept = {(row["model_name"], row["forecast_date"]): row["generation_timestamp"] for row in before.to_pylist()}
     assert kept
     again = _start(small, *command)
-    told, _ = again.communicate(timeout=180)
+    told, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, told
     assert "was killed; what it wrote is kept" in told
     after = platform.warehouse.read(
@@ -272,14 +270,14 @@ def test_an_interrupted_backfill_ends_as_canceled_and_is_resumed(small: Path, mo
     process = _start(small, "backfill", "--commodity", "Alpha")
     _wait_for_rows(small)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == cli.INTERRUPTED, told
     assert "run the command again to complete it" in told
     monkeypatch.setenv("DAGSTER_HOME", str(small / "dagster"))
     with DagsterInstance.get() as instance:
         assert [record.status.value for record in instance.get_runs() if record.job_name == "forecast"] == ["CANCELED"]
     again = _start(small, "backfill", "--commodity", "Alpha")
-    told, _ = again.communicate(timeout=180)
+    told, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, told
 
 
@@ -291,7 +289,7 @@ def test_two_backfills_at_once_of_one_model_and_month_lose_nothing(small: Path) 
         for a, b in halves
     ]
     for process in running:
-        told, _ = process.communicate(timeout=180)
+        told, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, told
     found = Reader(settings_for(small)).paths("Alpha", "naive")
     assert list(found) == [dt.date(2018, 1, day) for day in range(1, 32)]

@@ -23,6 +23,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.exc import IntegrityError
 
 from forecast_platform.dagster_storage import BATCH_SIZE, KEPT_ENGINES, BatchedSqliteEventLogStorage
+from forecast_platform_tests.waiting import PATIENCE
 
 RUN = "11111111-1111-1111-1111-111111111111"
 OTHER_RUN = "22222222-2222-2222-2222-222222222222"
@@ -198,7 +199,7 @@ def _python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
 def test_process_killed_in_the_middle_of_a_batch_leaves_nothing_of_it(
     ours: BatchedSqliteEventLogStorage, tmp_path: Path
 ) -> None:
-    assert _python(_KILLED, str(tmp_path / "ours")).wait(timeout=60) == 9
+    assert _python(_KILLED, str(tmp_path / "ours")).wait(timeout=PATIENCE) == 9
     assert not any(_tables(tmp_path / "ours/history/runs")["index.db"].values())
     assert ours.get_logs_for_run(RUN) == []
 
@@ -207,7 +208,7 @@ def test_two_processes_write_at_the_same_time_and_lose_nothing(
     ours: BatchedSqliteEventLogStorage, tmp_path: Path
 ) -> None:
     writers = [_python(_WRITER, str(tmp_path / "ours"), run) for run in (RUN, OTHER_RUN)]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=PATIENCE) for writer in writers] == [0, 0]
     tables = _tables(tmp_path / "ours/history/runs")
     index = tables["index.db"]
     assert len(index["event_logs"]) == 2 * 8 * 25

@@ -230,7 +230,7 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
             return _settled(session, settings)
         except Exception as error:  # noqa: BLE001 - a new session tells whether it is the server
             log.warning("the session on %s is lost, a new one is made: %s", _public(address), _reason(error))
-            session.client.close()  # so that what keeps it, such as the warehouse, sees that it has ended
+            _end(session)
     from pyspark.sql import SparkSession
 
     silence_expected_errors()
@@ -248,6 +248,7 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
     try:
         _settled(session, settings)
     except Exception as error:
+        _end(session)
         raise SparkUnavailableError(
             f"no session on {_public(address)}: {_reason(error)}; start the Spark Connect server, or correct "
             "spark.master (or SPARK_REMOTE) and spark.config"
@@ -261,6 +262,13 @@ def _settled(session: Any, settings: Settings) -> Any:
     for name, value in {**_CONFIG, **settings.spark.config}.items():
         session.conf.set(name, value)
     return session
+
+
+def _end(session: Any) -> None:
+    """End a session whose server may be gone, without asking it. What keeps the session, such as the warehouse, sees
+    that it has ended; and it is no longer the process's active one, which MLflow would ask, for minutes."""
+    session.release_session_on_close = False
+    session.stop()
 
 
 def _wait_at_most(session: Any, patience: tuple[int, int]) -> None:

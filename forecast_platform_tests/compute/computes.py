@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 import yaml
 
 from forecast_platform_tests.databricks_workspace import Workspace
+from forecast_platform_tests.waiting import until
 
 MODELS = ("naive", "xgboost")
 SAIL_LOG = "error,sail_spark_connect::server=debug"
@@ -67,10 +67,9 @@ def sail_jobs(log: str) -> int:
 
 def jvm_jobs(events: Path) -> int:
     """The queries with our functions in them of all event logs in the folder; each needs a task that was done."""
-    found, give_up = 0, time.monotonic() + 30
+    found = 0
     # A JVM writes the end of its log, and renames it, after the Python process that had it.
-    while any(log.suffix == ".inprogress" for log in events.iterdir()) and time.monotonic() < give_up:
-        time.sleep(0.1)
+    until(lambda: not any(log.suffix == ".inprogress" for log in events.iterdir()), "the end of the event logs")
     for log in events.iterdir():
         told = [json.loads(line) for line in log.read_text().splitlines()]
         assert any(event["Event"] == "SparkListenerTaskEnd" for event in told), log.name

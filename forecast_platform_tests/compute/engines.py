@@ -23,6 +23,7 @@ from forecast_platform.pipeline.chunks import Forecasts
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import Fit, FitTask, fit
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
+from forecast_platform_tests.waiting import PATIENCE, until
 
 RESULTS = (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA)
 
@@ -102,15 +103,13 @@ def interrupt_after(marker: Path) -> Iterator[None]:
     """Ctrl-C as soon as `marker` is there."""
 
     def interrupt() -> None:
-        give_up = time.monotonic() + 60
-        while not marker.exists() and time.monotonic() < give_up:
-            time.sleep(0.05)
+        until(marker.exists)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     yield
-    thread.join(60)
+    thread.join(PATIENCE)
 
 
 def task_for(platform: Platform, series: str, model: str, start: dt.date) -> FitTask:

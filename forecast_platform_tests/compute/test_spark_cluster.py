@@ -9,9 +9,8 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +25,7 @@ from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
 from forecast_platform_tests.compute.test_spark_jvm import FIRST, LAST, SPAN, run_case
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import settings_for
 
 pytestmark = [needs_java, pytest.mark.slow]
@@ -96,15 +96,6 @@ def server(log: Path, name: str, *arguments: str) -> Iterator[None]:
         process.wait(15)
 
 
-def until(what: str, look: Callable[[], Found | None], log: Path) -> Found:
-    """The first true answer of `look`; where there is none in two minutes, what the log says."""
-    end = time.monotonic() + 120
-    while not (found := look()):
-        assert time.monotonic() < end, f"{what}: {log.read_text()[-4000:]}"
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A master and one worker, which has registered. Ports are the system's choice, so that none is taken already."""
@@ -112,13 +103,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     master, worker = root / "master.log", root / "worker.log"
     with ExitStack() as running:
         running.enter_context(server(master, "master.Master", "--port", "0", "--webui-port", "0"))
-        page = until("a page", lambda: re.search(r"MasterWebUI.* at http://\S+:(\d+)", master.read_text()), master)
+        page = until(
+            lambda: re.search(r"MasterWebUI.* at http://\S+:(\d+)", master.read_text()), "a page", told=master.read_text
+        )
         made = Cluster(f"http://127.0.0.1:{page[1]}", root)
-        until("a master", lambda: made.ask()["status"] == "ALIVE", master)
+        until(lambda: made.ask()["status"] == "ALIVE", "a master", told=master.read_text)
         width = ("--cores", str(CORES), "--memory", "1g", "--work-dir", str(root / "work"))
         ports = ("--port", "0", "--webui-port", "0")
         running.enter_context(server(worker, "worker.Worker", *width, *ports, made.ask()["url"]))
-        until("a worker", lambda: made.ask()["aliveworkers"] == 1, worker)
+        until(lambda: made.ask()["aliveworkers"] == 1, "a worker", told=worker.read_text)
         yield made
 
 
@@ -154,7 +147,7 @@ def test_the_executors_of_a_cluster_give_the_local_bits_whoever_writes(
         return [app for app in cluster.ask()["completedapps"] if app["id"] not in known]
 
     # Of this cluster: the master has had the application, and its worker kept the files of its executors.
-    [app] = until("the application's end", ended, cluster.root / "master.log")
+    [app] = until(ended, "the application's end", told=(cluster.root / "master.log").read_text)
     assert (app["name"], app["state"], app["cores"]) == ("forecast_platform", "FINISHED", CORES)
     events = cluster.events(app["id"])
     added = [event for event in events if event["Event"] == "SparkListenerExecutorAdded"]

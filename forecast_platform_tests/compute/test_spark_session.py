@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,14 +26,24 @@ from forecast_platform_tests.worlds import settings_for
 NOBODY = "sc://127.0.0.1:9/;token=very-secret"
 
 
+def active_session() -> Any:
+    from pyspark.sql.connect.session import SparkSession
+
+    return SparkSession.getActiveSession()
+
+
 @needs_sail
+@pytest.mark.filterwarnings("ignore:.*RETRIES_EXCEEDED")
 def test_a_server_that_is_not_there_is_named_with_the_mend_and_without_its_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spark_session, "_FIRST", (1, 50))
     settings = build(warehouse=tmp_path, tables="unity_catalog", spark={"master": NOBODY})
+    before = active_session()
     with pytest.raises(SparkUnavailableError) as refused:
         session_for(settings)
+    # Other libraries, MLflow for one, ask the active session, and would wait for it for minutes.
+    assert active_session() is before
     said = str(refused.value)
     assert said.startswith("no session on sc://127.0.0.1:9: ")
     assert "refused" in said
@@ -103,6 +114,7 @@ def test_a_lost_session_is_made_anew_and_the_warehouse_goes_on(lakehouse: Lakeho
     first.client._channel.close()
     second = session_for(settings)
     assert second is not first
+    assert active_session() is not first
     assert warehouse.rows(FORECAST_METADATA) == 1
 
 

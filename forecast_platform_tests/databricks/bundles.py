@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import yaml
 from forecast_platform.cli import main
 from forecast_platform.compute.databricks.monitor import ENDED, life_of, result_of
 from forecast_platform_tests.databricks_workspace import Workspace
+from forecast_platform_tests.waiting import until
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run
@@ -109,11 +109,12 @@ class Bundle:
 
     def end(self, run_id: int) -> Run:
         """The run, when it is over."""
-        until = time.monotonic() + 180
-        while life_of(run := self.client.jobs.get_run(run_id)) not in ENDED:
-            assert time.monotonic() < until, run.state
-            time.sleep(0.1)
-        return run
+
+        def look() -> Run | None:
+            run = self.client.jobs.get_run(run_id)
+            return run if life_of(run) in ENDED else None
+
+        return until(look, f"the end of run {run_id}")
 
     def run(self, name: str, **parameters: Any) -> dict[str, Any]:
         """Run a job to its end, which must be success; what it reports."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, 
 from forecast_platform_tests.databricks.bundles import Bundle
 from forecast_platform_tests.databricks.pipes_worlds import World
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import SERIES, days, ingest_all, settings_for, write_landing
 
 TODAY = "2018-03-29"
@@ -159,7 +159,7 @@ def test_two_runs_of_a_job_are_never_at_once(workspace: Workspace, small: Path, 
     first = bundle.start("daily_inference")
     second = bundle.start("daily_inference", **more)
     other = workspace.jobs.runs[second]
-    until_life(other, "QUEUED" if queue else "SKIPPED")
+    until(lambda: other.state.life == ("QUEUED" if queue else "SKIPPED"))
     assert workspace.jobs.runs[first].state.life == "PENDING"
     if queue:
         third = bundle.start("daily_inference")
@@ -186,10 +186,3 @@ def _no_queue() -> Any:
     from databricks.sdk.service.jobs import QueueSettings
 
     return QueueSettings(enabled=False)
-
-
-def until_life(run: Any, life: str) -> None:
-    until = time.monotonic() + 10
-    while run.state.life != life:
-        assert time.monotonic() < until, run.state
-        time.sleep(0.02)

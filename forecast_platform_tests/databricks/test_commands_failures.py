@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from forecast_platform_tests.databricks.conftest import NODE
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.waiting import PATIENCE, until
 
 
 def test_progress_that_cannot_be_read_is_said_once(deployed: Workspace, shell: Shell) -> None:
@@ -147,11 +147,9 @@ def test_cancel_ends_a_watched_run_with_exit_code_one(deployed: Workspace, shell
     notebook(deployed, "backfill_spark", "import time; time.sleep(60)")
 
     def end() -> None:
-        while not deployed.jobs.runs:
-            time.sleep(0.05)
+        until(lambda: deployed.jobs.runs)
         [run] = deployed.jobs.runs.values()
-        while run.state.life != "RUNNING":
-            time.sleep(0.05)
+        until(lambda: run.state.life == "RUNNING")
         run.cancelled.set()
 
     threading.Thread(target=end, daemon=True).start()
@@ -218,7 +216,7 @@ def test_the_errors_of_a_run_that_goes_on_are_those_of_the_tasks_that_are_over(
 ) -> None:
     run_id = several(deployed, ("long", "import time; time.sleep(60)", ""), ("models", NO_MODEL, ""))
     run = deployed.jobs.runs[run_id]
-    assert run.tasks[1].done.wait(30)
+    assert run.tasks[1].done.wait(PATIENCE)
     code, text = shell("errors", str(run_id))
     assert code == 1
     assert f"run {run_id} is RUNNING; of the tasks that are over:" in text

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from forecast_platform_tests.databricks.shells import Shell, notebook
-from forecast_platform_tests.databricks.test_pipes_faults import until
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
+from forecast_platform_tests.waiting import PATIENCE, until
 
 GO = "/Volumes/commodity/forecast/landing/go"
 WAITS = f"""import pathlib, time
@@ -48,7 +48,7 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(deployed: Workspace, shell: Shell
     looked = deployed.count("GET", "/jobs/runs/get")
     until(lambda: deployed.count("GET", "/jobs/runs/get") > looked + 1)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=30)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told
     [run] = deployed.jobs.runs.values()
     assert f"no longer watched; run {run.run_id} goes on" in told

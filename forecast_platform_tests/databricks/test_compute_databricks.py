@@ -26,7 +26,8 @@ from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAI
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.test_cli import environment
-from forecast_platform_tests.ui.running import Running, keys, until
+from forecast_platform_tests.ui.running import Running, keys
+from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = pytest.mark.slow
@@ -55,15 +56,15 @@ class Shipping:
     def run(self, *arguments: str) -> tuple[int, str]:
         """One command to its end: exit code and what it printed."""
         process = self.start(*arguments)
-        told, _ = process.communicate(timeout=300)
+        told, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, told
 
     def instance(self) -> DagsterInstance:
         return DagsterInstance.get()
 
-    def submitted(self, seconds: float = 120) -> Any:
+    def submitted(self) -> Any:
         """The first remote run, once it is there."""
-        return until("a submitted run", lambda: next(iter(self.workspace.jobs.runs.values()), None), seconds)
+        return until(lambda: next(iter(self.workspace.jobs.runs.values()), None), "a submitted run")
 
     def paths(self) -> np.ndarray:
         platform = Platform.from_settings(settings_for(self.root))
@@ -223,12 +224,12 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     process = shipping.start(*BACKFILL)
     first = shipping.submitted()
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told
     assert (first.state.life, first.state.result) == ("TERMINATED", "CANCELED"), "its end was waited for"
     assert not shipping.dates()
     killed = shipping.start(*BACKFILL)
-    until("the second run", lambda: len(shipping.workspace.jobs.runs) == 2, 120)
+    until(lambda: len(shipping.workspace.jobs.runs) == 2, "the second run")
     killed.kill()
     killed.communicate()
     second = list(shipping.workspace.jobs.runs.values())[1]
@@ -286,7 +287,7 @@ def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_
     process = shipping.start(*BACKFILL)
     first = shipping.submitted()
     del workspace.tokens[workspace.token]
-    told, _ = process.communicate(timeout=120)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "the token is wrong or has expired" in told
     assert f"end it with `forecast-platform databricks cancel {first.run_id}`" in told
@@ -297,13 +298,13 @@ def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_
     workspace.tokens[workspace.token] = user
     shipping.variables["FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS"] = "5"
     process = shipping.start(*BACKFILL)
-    second = until("the second run", lambda: (list(workspace.jobs.runs.values())[1:] or [None])[0], 120)
+    second = until(lambda: (list(workspace.jobs.runs.values())[1:] or [None])[0], "the second run")
     assert first.state.result == "CANCELED", "ended before its step was started again"
     looked = workspace.count("GET", "/jobs/runs/get")
-    until("the watch", lambda: workspace.count("GET", "/jobs/runs/get") > looked, 60)
+    until(lambda: workspace.count("GET", "/jobs/runs/get") > looked, "the watch")
     del workspace.tokens[workspace.token]
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=120)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told
     with shipping.instance() as instance:
         assert f"Databricks run {second.run_id} may go on still" in told_by_runs(instance)
@@ -354,11 +355,11 @@ def test_a_run_from_the_ui_is_shipped_and_a_cancel_there_ends_the_remote_run(shi
         fits = Platform.from_settings(settings_for(shipping.root)).warehouse.read(TRAINED_MODELS)
         shipping.workspace.faults.add(RunFault("slow_start", seconds=120))
         backfill = running.launch(["trained_models/naive"], ["2017-07-01|Alpha"])
-        remote = until("the remote run", lambda: (list(shipping.workspace.jobs.runs.values())[1:] or [None])[0], 120)
+        remote = until(lambda: (list(shipping.workspace.jobs.runs.values())[1:] or [None])[0], "the remote run")
         [run] = running.backfill(backfill).runs
         terminate = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
         assert running.ask(terminate, id=run.id)["__typename"] == "TerminateRunSuccess"
-        until("its end", lambda: running.backfill(backfill).runs[0].status == "CANCELED", 120)
+        until(lambda: running.backfill(backfill).runs[0].status == "CANCELED", "its end")
         assert (remote.state.life, remote.state.result) == ("TERMINATED", "CANCELED")
         assert not running.statuses("trained_models/naive")["materialized"]
         assert Platform.from_settings(settings_for(shipping.root)).warehouse.read(TRAINED_MODELS).equals(fits)

@@ -20,8 +20,9 @@ from forecast_platform.doctor_databricks import databricks
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import VERSION_TAG, Platform
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
-from forecast_platform_tests.databricks.test_pipes_faults import beside, until
+from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days
 
 

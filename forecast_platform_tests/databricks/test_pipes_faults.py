@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from forecast_platform.compute.databricks.pipes_messages import VolumeMessages
 from forecast_platform.compute.databricks.volume import Volume
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days
 
 ALL = set(days(FIRST, LAST))
@@ -28,16 +28,8 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     yield
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait until something is the case."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @contextmanager

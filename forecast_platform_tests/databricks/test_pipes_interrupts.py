@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from forecast_platform_tests.databricks.pipes_worlds import MESSAGES, World, both, day, keys
-from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released, until
+from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.waiting import PATIENCE, until
 
 STEP = """
 import sys
@@ -119,7 +120,6 @@ def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
 def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspace: Workspace, tmp_path: Path) -> None:
     from forecast_platform.services import free_port
     from forecast_platform_tests.ui.running import Running
-    from forecast_platform_tests.ui.running import until as seen
 
     workspace.faults.add(RunFault("slow_start", seconds=300))
     environment = {
@@ -132,16 +132,16 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
     platform = Running.start(tmp_path, environment)
     try:
         backfill_id = platform.launch(["distributions/naive", "point_forecasts/naive"], sorted(keys()))
-        [run] = seen("remote run", lambda: list(workspace.jobs.runs.values()), 180)
-        seen("its id kept", lambda: all(json.loads(path.read_text())["run_id"] for path in world.book()), 30)
+        [run] = until(lambda: list(workspace.jobs.runs.values()), "remote run")
+        until(lambda: all(json.loads(path.read_text())["run_id"] for path in world.book()), "its id kept")
         [started] = platform.backfill(backfill_id).runs
         ended = platform.ask(
             "mutation($id: String!) { terminateRun(runId: $id, terminatePolicy: SAFE_TERMINATE) { __typename } }",
             id=started.id,
         )
         assert ended["__typename"] == "TerminateRunSuccess"
-        seen("end of the remote run", lambda: run.state.result, 60)
-        seen("end", lambda: platform.backfill(backfill_id).runs[0].status == "CANCELED", 60)
+        until(lambda: run.state.result, "end of the remote run")
+        until(lambda: platform.backfill(backfill_id).runs[0].status == "CANCELED", "end")
         statuses = platform.statuses("distributions/naive")
     finally:
         platform.stop()
@@ -300,7 +300,7 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
         until(lambda: workspace.jobs.runs)
         with released(world):
             finished = world.forecast()
-        assert running.wait(60) == 0
+        assert running.wait(PATIENCE) == 0
     assert finished.success, finished.messages
     assert "attached to it" in world.log(finished.run_id)
     assert len(workspace.jobs.runs) == 1

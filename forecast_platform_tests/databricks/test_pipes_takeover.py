@@ -25,9 +25,10 @@ from forecast_platform.compute.databricks.pipes import PipesRun
 from forecast_platform.compute.databricks.pipes_messages import context_of, context_path
 from forecast_platform.compute.databricks.submit import launch, wheel_task
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World
-from forecast_platform_tests.databricks.test_pipes_faults import beside, until
+from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.databricks_workspace.faults import ApiError
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days
 
 WANTED = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))

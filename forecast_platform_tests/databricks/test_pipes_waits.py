@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from forecast_platform_tests.databricks.pipes_worlds import World, both, day, keys
-from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released, until
+from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.waiting import until
 
 
 @pytest.mark.slow

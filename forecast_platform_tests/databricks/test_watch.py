@@ -14,8 +14,8 @@ from forecast_platform.compute.databricks.monitor import life_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
 from forecast_platform.compute.databricks.watch import Watch
 from forecast_platform.settings_databricks import DatabricksOptions
-from forecast_platform_tests.databricks.test_pipes_faults import until
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
+from forecast_platform_tests.waiting import until
 
 VOLUME = "/Volumes/commodity/forecast/pipes"
 PATH = progress_path(VOLUME, "forecast-platform-0123")

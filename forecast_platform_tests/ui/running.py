@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 
 from forecast_platform.services import free_port
+from forecast_platform_tests.waiting import until
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -43,21 +44,6 @@ query($id: ID!, $cursor: String) { logsForRun(runId: $id, afterCursor: $cursor, 
   ... on EventConnection { cursor hasMore events { __typename ... on MessageEvent { message }
     ... on ExecutionStepFailureEvent { error { message cause { message } } failureMetadata { description } } } } } }"""
 ENDED = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED", "COMPLETED")
-
-
-class Timeout(AssertionError):
-    """What was waited for did not come."""
-
-
-def until(what: str, look: Callable[[], Found | None], seconds: float, pause: float = 0.5) -> Found:
-    """The first true answer of `look`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := look():
-            return found
-        if time.monotonic() > deadline:
-            raise Timeout(f"{what}: not within {seconds:.0f} s")
-        time.sleep(pause)
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,7 @@ class Running:
             assert process.poll() is None, log.read_text()
             return "Ctrl-C stops everything" in log.read_text()
 
-        until("start of the services", said, seconds)
+        until(said, "start of the services", seconds)
         family = psutil.Process(process.pid).children(recursive=True)
         started = cls(root, environment, process, port, family)
         if not started.ask("{ assetNodes { id } }"):
@@ -226,7 +212,7 @@ class Running:
             state = self.backfill(backfill_id)
             return state if state.status in ENDED else None
 
-        state = until(f"end of backfill {backfill_id}", ended, seconds, pause=1.0)
+        state = until(ended, f"end of backfill {backfill_id}", seconds, pause=1.0)
         log.info(f"backfill {backfill_id}: {state.status} {state.seconds:.0f} s after its launch")
         for run in state.runs:
             span = f"{run.first} .. {run.last}"

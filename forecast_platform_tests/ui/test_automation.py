@@ -19,7 +19,8 @@ from forecast_platform.services import free_port
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
 from forecast_platform_tests.test_cli import environment
-from forecast_platform_tests.ui.running import Running, command, until
+from forecast_platform_tests.ui.running import Running, command
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import write_landing
 
 pytestmark = pytest.mark.slow
@@ -129,7 +130,7 @@ class Automated:
             found.append(Run(run["id"], run["jobName"], run["status"], by, tags))
         return found
 
-    def succeeded(self, job: str, by: str, seconds: float = 240) -> Run:
+    def succeeded(self, job: str, by: str) -> Run:
         """The first run of `job` that `by` launched, once it has succeeded."""
 
         def look() -> Run | None:
@@ -138,18 +139,18 @@ class Automated:
             assert not failed, [self.ui.messages(run.id)[-5:] for run in failed]
             return next((run for run in runs if (run.job, run.by, run.status) == (job, by, "SUCCESS")), None)
 
-        run = until(f"{job} by {by}", look, seconds, pause=2.0)
+        run = until(look, f"{job} by {by}", pause=2.0)
         log.info(f"{job} by {by} succeeded {dt.datetime.now(ZoneInfo(self.zone)) - self.begins} after the day began")
         return run
 
-    def ticked(self, sensor: str, since: float, seconds: float = 120) -> dict[str, Any]:
+    def ticked(self, sensor: str, since: float) -> dict[str, Any]:
         """The first finished tick of a sensor after `since`."""
 
         def look() -> dict[str, Any] | None:
             ticks = [tick for tick in self.sensor(sensor)["ticks"] if tick["timestamp"] > since]
             return next((tick for tick in reversed(ticks) if tick["status"] != "STARTED"), None)
 
-        return until(f"a tick of {sensor}", look, seconds, pause=2.0)
+        return until(look, f"a tick of {sensor}", pause=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +233,7 @@ def test_a_new_file_is_ingested_by_the_sensor_and_what_it_changes_is_forecast_ag
     def again() -> bool:
         return sum(run.job == "forecast" and run.status == "SUCCESS" for run in automated.runs()) > 1
 
-    until("a forecast from the new close", again, 180, pause=2.0)
+    until(again, "a forecast from the new close", pause=2.0)
 
 
 def test_every_schedule_is_on_and_maintenance_is_evaluated(automated: Automated) -> None:

@@ -17,7 +17,8 @@ from forecast_platform.pipeline.platform import Platform
 from forecast_platform.ui_runs import ui_runs
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform_tests.ui.conftest import BETA_BEGINS, UNTRAINED
-from forecast_platform_tests.ui.running import Running, keys, until
+from forecast_platform_tests.ui.running import Running, keys
+from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = pytest.mark.slow
@@ -183,9 +184,9 @@ def test_a_backfill_canceled_in_the_middle_keeps_what_it_wrote_and_is_completed_
     table = running.warehouse.joinpath(*DISTRIBUTIONS.name.split("."), "_delta_log")
     commits, idle = len(list(table.glob("*.json"))), running.workers()
     backfill_id = running.launch(WALK, wanted)
-    [process] = until("start of a run", lambda: running.workers() - idle, 180, pause=0.05)
+    [process] = until(lambda: running.workers() - idle, "start of a run")
     stopped_worker.append(process)
-    until("first chunk", lambda: len(list(table.glob("*.json"))) > commits, 180, pause=0.002)
+    until(lambda: len(list(table.glob("*.json"))) > commits, "first chunk", pause=0.002)
     # The rest of the run takes under a second and the daemon looks every thirty: hold it while it is canceled.
     os.kill(process, signal.SIGSTOP)
     started = time.monotonic()
@@ -197,7 +198,7 @@ def test_a_backfill_canceled_in_the_middle_keeps_what_it_wrote_and_is_completed_
     def told() -> bool:
         return {"CANCELING", "CANCELED"} == {run.status for run in running.backfill(backfill_id).runs}
 
-    until("cancel of both runs", told, 120)
+    until(told, "cancel of both runs")
     log.info(f"runs told to stop {time.monotonic() - started:.0f} s after the backfill was canceled")
     # The daemon records that first and tells the process then, which shows nowhere.
     time.sleep(5)

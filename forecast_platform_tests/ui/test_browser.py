@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from forecast_platform_tests.ui import webdriver
-from forecast_platform_tests.ui.running import Running, keys, until
+from forecast_platform_tests.ui.running import Running, keys
 from forecast_platform_tests.ui.webdriver import Browser
+from forecast_platform_tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(webdriver.missing() is not None, reason=str(webdriver.missing()))]
 
@@ -74,7 +75,7 @@ def test_a_backfill_launched_by_clicking_turns_its_partitions_green(
     before = _count(browser, f"{forecasts.url}{PARTITIONS}")
     backfill_id = launch_by_clicking(browser, f"{forecasts.url}{PARTITIONS}", *SPAN, pictures / "launch.png")
     # The view that is open counts them green by itself, without a reload.
-    until("partitions of the view turn green", lambda: _shown(browser) == before + len(wanted), 240, pause=1.0)
+    until(lambda: _shown(browser) == before + len(wanted), "partitions of the view turn green", pause=1.0)
     browser.picture(pictures / "partitions.png")
     state = forecasts.finished(backfill_id)
     assert state.status == "COMPLETED_SUCCESS"

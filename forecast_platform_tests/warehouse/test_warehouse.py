@@ -19,6 +19,7 @@ from forecast_platform.warehouse.schemas import (
     TABLES,
     UNIFIED_DATA,
 )
+from forecast_platform_tests.waiting import PATIENCE
 from forecast_platform_tests.warehouse.implementations import Make, days, metadata, plain, where, write_days
 
 
@@ -186,7 +187,7 @@ def test_two_processes_writing_at_once_lose_nothing(make: Make, models: tuple[st
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(PATIENCE)
         assert writer.exitcode == 0
     rows = make.another().read(FORECAST_METADATA, ["model_name", "forecast_date"]).to_pylist()
     expected = [(model, day) for model, span in zip(models, spans, strict=True) for day in span]
