@@ -12,11 +12,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
+from forecast_platform.interrupts import telling
 from forecast_platform.settings import Settings
 from forecast_platform.settings_unity import in_volume
 
@@ -122,27 +122,10 @@ def _cancel(session: Any) -> None:
         log.warning("Spark did not stop what still ran for this step: %s", str(error).partition("\n")[0])
 
 
-@contextmanager
-def interruptible(session: Any) -> Iterator[None]:
+def interruptible(session: Any) -> AbstractContextManager[None]:
     """Within this, an interrupt cancels Spark's jobs before it goes its way: a call of the JVM holds it back until the
     job has ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def cancel_first(number: int, frame: FrameType | None) -> None:
-        cancel(session)
-        before[signal.Signals(number)](number, frame)  # type: ignore[operator, misc]
-
-    taken = [number for number, handler in before.items() if callable(handler)]
-    for number in taken:
-        signal.signal(number, cancel_first)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
+    return telling(lambda _: cancel(session))
 
 
 def interrupt_in(error: Exception) -> BaseException | None:

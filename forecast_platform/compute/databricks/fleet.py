@@ -16,6 +16,7 @@ from forecast_platform.compute.databricks.connection import Connection, Databric
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
 from forecast_platform.compute.databricks.pipes import PipesRun, submitted_runs
+from forecast_platform.interrupts import none_lost
 from forecast_platform.pipeline.results import Outcome, RemoteRun
 from forecast_platform.settings_databricks import DatabricksOptions
 
@@ -86,17 +87,21 @@ class Fleet:
                     if self.stopped is not None:
                         job.fail(f"not submitted, after another chunk's run failed: {self.stopped}")
                     else:
-                        self._submit(job)
+                        with none_lost():
+                            self._submit(job)
                     if not job.left:
                         yield job
                 for token in list(self._active):
-                    for job in self._look(token):
+                    with none_lost():
+                        ended = self._look(token)
+                    for job in ended:
                         if job.left:
                             waiting.appendleft(job)
                         else:
                             yield job
                 if self._active:
-                    time.sleep(options.poll_seconds)
+                    with none_lost():
+                        time.sleep(options.poll_seconds)
         finally:
             self._abandon()
 

@@ -50,6 +50,7 @@ from forecast_platform.compute.databricks.step_config import (
 )
 from forecast_platform.compute.databricks.step_task import event_without
 from forecast_platform.compute.databricks.watch import Watch
+from forecast_platform.interrupts import none_lost
 from forecast_platform.settings import Settings
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class StepRuns(DatabricksPySparkStepLauncher):
         began = time.monotonic()
         try:
             while True:
-                with raise_execution_interrupts():
+                with raise_execution_interrupts(), none_lost():
                     time.sleep(self.databricks_runner.poll_interval_sec)
                     ended = watch.look()
                     # After the state: what an ended run reports is complete.

@@ -21,6 +21,7 @@ from forecast_platform.compute.databricks.monitor import (
 )
 from forecast_platform.compute.databricks.progress_file import PARAMETER, KeysDone, is_progress_path
 from forecast_platform.compute.databricks.volume import Volume
+from forecast_platform.interrupts import none_lost
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, RunTask
@@ -118,9 +119,13 @@ class Watch:
 def watch(connection: Connection, run_id: int, say: Callable[[str], None]) -> Ended:
     """Say each task's changes of state until the run is over. An interrupt leaves the run alone."""
     watched = Watch(connection, run_id, say)
-    while (ended := watched.look()) is None:
-        time.sleep(connection.options.poll_seconds)
-    return ended
+    while True:
+        with none_lost():
+            ended = watched.look()
+            if ended is None:
+                time.sleep(connection.options.poll_seconds)
+        if ended is not None:
+            return ended
 
 
 def usual_seconds(connection: Connection, run: Run, alike: str | None = None) -> float | None:
