@@ -34,7 +34,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     submit.add_argument("action", choices=("train", "backfill", "infer"))
     submit.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured there)")
     submit.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured there)")
-    submit.add_argument("--model-version-tag", metavar="TAG", help="version tag (default: the configured one)")
+    submit.add_argument(
+        "--model-version-tag",
+        metavar="TAG",
+        help="version tag (default: the configured one; for train and infer without dates, those that readers follow)",
+    )
     submit.add_argument("--start-date", type=_day, help="first date (train: default the current window)")
     submit.add_argument("--end-date", type=_day, help="last date (default: what the data allow)")
     submit.add_argument("--train", action="store_true", help="a training task first, for windows without a model")

@@ -1,4 +1,4 @@
-"""The part of `forecast-platform doctor` that looks at the Databricks workspace, where a compute there is chosen."""
+"""The part of `forecast-platform doctor` that looks at the Databricks workspace, where it is used."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ _NO_DBFS = (
 
 
 def databricks(settings: Settings) -> Iterator[Finding]:
-    """Credentials, host, secrets and cluster; for compute=databricks what its step launcher needs too, such as DBFS."""
-    if not settings.compute.startswith("databricks"):
+    """Credentials, host, secrets and cluster; for compute=databricks what its step launcher needs too, such as DBFS.
+
+    Looked at where the compute is there, or where a file for the cluster is named, as `databricks submit` needs it.
+    """
+    if not settings.compute.startswith("databricks") and settings.databricks.config is None:
         return
     from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 

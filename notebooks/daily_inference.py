@@ -8,16 +8,19 @@
 # MAGIC **The cluster needs** Databricks Runtime 17.3 LTS ML, access mode *Single user*, and the package's wheel as a library
 # MAGIC (`forecast-platform databricks deploy` uploads it). One small node is enough for one date.
 # MAGIC
-# MAGIC Without a date, today is forecast. The exit value is JSON: what was written, unchanged, failed.
+# MAGIC Without a date, today is forecast, and the days before it that were missed; without a version tag either, every
+# MAGIC version that readers follow or may go back to. The exit value is JSON: what was written, unchanged, failed.
 
 # COMMAND ----------
 
 dbutils.widgets.text("config", "", "settings file (YAML) on the cluster")
 dbutils.widgets.text("commodity", "", "series, comma-separated (empty: all)")
 dbutils.widgets.text("models", "", "models, comma-separated (empty: all)")
-dbutils.widgets.text("start_date", "", "forecast date (empty: today)")
+dbutils.widgets.text("start_date", "", "forecast date (empty: today, and days missed before it)")
 dbutils.widgets.text("end_date", "", "the same date, or empty")
-dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configured one)")
+dbutils.widgets.text(
+    "model_version_tag", "", "version tag (empty: the configured one; without a date, those readers follow)"
+)
 dbutils.widgets.dropdown("train", "false", ["false", "true"], "train windows that have no model first")
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")

@@ -9,7 +9,8 @@
 # MAGIC (`forecast-platform databricks deploy` uploads it). A single node is enough: four cores fit one window of one model in
 # MAGIC seconds to a minute, and workers are not used.
 # MAGIC
-# MAGIC Without dates, the window that contains today is trained. The exit value is JSON: what was written, unchanged, failed.
+# MAGIC Without dates, the window that contains today is trained; without a version tag either, in every version that
+# MAGIC readers follow or may go back to. The exit value is JSON: what was written, unchanged, failed.
 
 # COMMAND ----------
 
@@ -18,7 +19,9 @@ dbutils.widgets.text("commodity", "", "series, comma-separated (empty: all)")
 dbutils.widgets.text("models", "", "models, comma-separated (empty: all)")
 dbutils.widgets.text("start_date", "", "first date (empty: today's window)")
 dbutils.widgets.text("end_date", "", "last date (empty: today)")
-dbutils.widgets.text("model_version_tag", "", "version tag (empty: the configured one)")
+dbutils.widgets.text(
+    "model_version_tag", "", "version tag (empty: the configured one; without dates, those readers follow)"
+)
 dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew what is there")
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
 dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, by spaces or commas")

@@ -10,6 +10,7 @@ from forecast_platform.compute.spark_session import (
     SparkUnavailableError,
     cluster_session,
     connect,
+    settled,
     silence_expected_errors,
 )
 from forecast_platform.settings import Settings
@@ -55,9 +56,10 @@ def _databricks_connect(settings: Settings) -> Any:
     if settings.databricks.existing_cluster_id:
         builder = builder.clusterId(settings.databricks.existing_cluster_id)
     try:
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
     except Exception as error:
         raise SparkUnavailableError(
             f"Databricks Connect gives no session: {str(error).strip().splitlines()[0]}; set "
             "databricks.existing_cluster_id, or DATABRICKS_SERVERLESS_COMPUTE_ID=auto, and log in (docs/databricks.md)"
         ) from error
+    return settled(session, settings)

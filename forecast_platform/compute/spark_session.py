@@ -34,7 +34,10 @@ _CANCEL_SECONDS = 15.0
 _EMBEDDED, _FIRST, _REMOTE = (5, 2_000), (8, 5_000), (15, 10_000)
 """Tries of a call, and milliseconds between two at most: 5 s, 25 s and 2 min in all; pyspark's own are 10 min."""
 
-_CONFIG = {"spark.sql.session.timeZone": "UTC", "spark.sql.execution.arrow.pyspark.enabled": "true"}
+_CONFIG = {"spark.sql.session.timeZone": "UTC"}
+_CLASSIC_CONFIG = {"spark.sql.execution.arrow.pyspark.enabled": "true"}
+"""Spark Connect always uses Arrow; Databricks' serverless compute refuses to be told so, as it does most settings."""
+_REFUSED = "CONFIG_NOT_AVAILABLE"
 _lock = threading.Lock()
 _sail: Any = None
 _sessions: dict[str, Any] = {}
@@ -97,8 +100,7 @@ def cores_of(session: Any, settings: Settings) -> int:
         return settings.spark.cores
     if is_sail(settings):
         return os.cpu_count() or 1
-    # Clusters of shared access speak Connect too.
-    if ".connect." in type(session).__module__:
+    if _is_connect(session):
         return UNKNOWN_CORES
     return int(session.sparkContext.defaultParallelism)
 
@@ -183,6 +185,7 @@ def _classic(master: str, settings: Settings) -> Any:
         # A worker that outlives its task keeps its imports; numpy and xgboost threads would fight over the cores.
         "spark.executorEnv.OMP_NUM_THREADS": "1",
         **_CONFIG,
+        **_CLASSIC_CONFIG,
         **settings.spark.config,
     }
     for name, value in settled.items():
@@ -200,8 +203,7 @@ def cluster_session(settings: Settings) -> Any:
         )
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
-    return _settled(session, settings)
+    return settled(SparkSession.getActiveSession() or SparkSession.builder.getOrCreate(), settings)
 
 
 def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOTE) -> Any:
@@ -210,7 +212,7 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
     session = _sessions.get(address)
     if session is not None and not session.is_stopped:
         try:
-            return _settled(session, settings)
+            return settled(session, settings)
         except Exception as error:  # noqa: BLE001 - a new session tells whether it is the server
             log.warning("the session on %s is lost, a new one is made: %s", _public(address), _reason(error))
             _end(session)
@@ -229,7 +231,10 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
     _wait_at_most(session, min(patience, _FIRST))
     leave_quietly(session)
     try:
-        _settled(session, settings)
+        settled(session, settings)
+    except SparkUnavailableError:
+        _end(session)
+        raise
     except Exception as error:
         _end(session)
         raise SparkUnavailableError(
@@ -241,10 +246,26 @@ def connect(address: str, settings: Settings, patience: tuple[int, int] = _REMOT
     return session
 
 
-def _settled(session: Any, settings: Settings) -> Any:
-    for name, value in {**_CONFIG, **settings.spark.config}.items():
-        session.conf.set(name, value)
+def settled(session: Any, settings: Settings) -> Any:
+    """The session with the platform's configuration and that of the settings. Raises SparkUnavailableError where it
+    does not take a part of it."""
+    ours = _CONFIG if _is_connect(session) else {**_CONFIG, **_CLASSIC_CONFIG}
+    for name, value in {**ours, **settings.spark.config}.items():
+        try:
+            session.conf.set(name, value)
+        except Exception as error:
+            if _REFUSED not in str(error):
+                raise
+            raise SparkUnavailableError(
+                f"spark.config {name}: this session does not take it (serverless compute takes few settings): leave it "
+                f"out, or use a cluster; {_reason(error)}"
+            ) from error
     return session
+
+
+def _is_connect(session: Any) -> bool:
+    """Whether it speaks Spark Connect, as serverless compute and clusters of shared access do too."""
+    return ".connect." in type(session).__module__
 
 
 def _end(session: Any) -> None:

@@ -147,12 +147,17 @@ def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[
     """A workspace on loopback that is deployed to; its clusters see the same files, and the same `tables`."""
     with Workspace(root / "databricks", environment={"OMP_NUM_THREADS": "1"}) as workspace:
         workspace.spark = False
+        over_catalog = tables.tables.get("tables") == "unity_catalog"
+        workspace.serverless_spark = tables.tables["spark"]["master"] if over_catalog else None
         cluster = {
             name.removeprefix("FORECAST_PLATFORM_").lower(): value
             for name, value in environment_of(root).items()
             if name.startswith("FORECAST_PLATFORM_")
         }
         cluster |= tables.tables
+        if over_catalog and compute == "databricks_serverless":
+            # As on Databricks: the session is the one that serverless compute gives, with the few settings it takes.
+            cluster["spark"] = {**cluster["spark"], "master": "auto"}
         (root / "cluster.yaml").write_text(yaml.safe_dump(cluster))
         chosen = {
             **tables.environment,

@@ -54,6 +54,36 @@ def test_production_is_deployed_to_a_folder_of_its_own(bundle: dict[str, Any]) -
     assert target["workspace"]["root_path"].endswith("/.bundle/${bundle.name}/${bundle.target}")
 
 
+def test_what_holds_tables_and_files_is_not_destroyed_with_the_bundle(bundle: dict[str, Any]) -> None:
+    for kind in ("schemas", "volumes"):
+        for item in bundle["resources"][kind].values():
+            assert item["lifecycle"] == {"prevent_destroy": True}
+
+
+def test_the_target_to_try_it_out_keeps_the_names_of_the_tables_and_schedules_nothing(bundle: dict[str, Any]) -> None:
+    # The mode `development`, and a preset of the prefix, would rename the schemas.
+    target = bundle["targets"]["dev"]
+    assert target["default"]
+    assert "mode" not in target
+    assert target["presets"] == {"trigger_pause_status": "PAUSED"}
+    assert target["variables"]["catalog"] != bundle["variables"]["catalog"]["default"]
+    assert {job["name"].removeprefix("${var.prefix}") for job in bundle["resources"]["jobs"].values()} == {
+        f"forecast_platform {name}" for name in bundle["resources"]["jobs"]
+    }
+
+
+def test_the_guide_gives_every_bundle_command_the_settings_file_it_asks_for(bundle: dict[str, Any]) -> None:
+    needed = {name for name, about in bundle["variables"].items() if "default" not in about}
+    assert needed == {"config"}
+    guide = (ROOT / "docs" / "databricks.md").read_text()
+    blocks = [block for block in re.findall(r"```bash\n(.*?)```", guide, re.DOTALL) if "databricks bundle" in block]
+    for block in blocks:
+        assert block.startswith("export BUNDLE_VAR_config=/Volumes/")
+        run = set(re.findall(r"databricks bundle run (\w+) -t prod", block))
+        assert run <= set(bundle["resources"]["jobs"])
+    assert blocks
+
+
 def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str, Any]) -> None:
     for name, job in bundle["resources"]["jobs"].items():
         assert job["max_concurrent_runs"] == 1

@@ -82,6 +82,19 @@ def test_settings_that_cannot_be_shipped_fail(tmp_path: Path) -> None:
     assert "where the tables are" in findings["step launcher"].found
 
 
-def test_other_computes_are_not_looked_at(workspace: Workspace, tmp_path: Path) -> None:
+def test_it_is_not_looked_at_where_nothing_goes_there(workspace: Workspace, tmp_path: Path) -> None:
     assert found(tmp_path, "local") == {}
     assert not workspace.calls
+
+
+def test_what_submit_needs_is_looked_at_where_a_cluster_s_settings_are_named(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    findings = found(tmp_path, "local", config=str(tmp_path / "cluster.yaml"))
+    assert {name: finding.level for name, finding in findings.items()} == {
+        "databricks": "ok",
+        "cluster": "ok",
+        "deployment": "FAIL",
+        "volume": "ok",
+    }
+    assert findings["deployment"].mend == "forecast-platform databricks deploy"

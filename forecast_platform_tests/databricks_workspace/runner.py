@@ -4,7 +4,8 @@ Started by execution.py with the task on stdin; standalone, because the code und
 wheels and paths. `/dbfs`, `/Volumes` and `/Workspace` are mapped to the workspace's folders in Python's own file
 functions (open, os, pathlib, import); libraries that open files natively (delta-rs, Arrow, the JVM) do not see the
 mapping, so give them real paths. `spark`, `sc` and SparkSession.getActiveSession start a JVM session when first used;
-where there is no Spark or Java, using them raises. A workspace made with spark=False gives a stand-in instead.
+where there is no Spark or Java, using them raises. A workspace made with spark=False gives a stand-in instead, and one
+with a Spark Connect server gives its serverless tasks a session there.
 """
 
 # pathlib is among what is mapped, and whatever ends a task becomes its result.
@@ -150,6 +151,8 @@ class Lazy:
 
 def session(spec):
     """The process's Spark session: a JVM's, or (workspaces made with spark=False) the stand-in."""
+    if spec["remote"]:
+        return serverless_session(spec["remote"])
     if not spec["spark"]:
         return StandIn(spec["conf"])
     import shutil
@@ -164,6 +167,35 @@ def session(spec):
     for name, value in {**spec["conf"], "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+SERVERLESS = (
+    "spark.databricks.execution.timeout",
+    "spark.sql.ansi.enabled",
+    "spark.sql.files.maxPartitionBytes",
+    "spark.sql.legacy.timeParserPolicy",
+    "spark.sql.session.timeZone",
+    "spark.sql.shuffle.partitions",
+)
+"""Settings that serverless compute takes; it refuses all others."""
+
+
+def serverless_session(address):
+    """A session of serverless compute: it speaks Spark Connect, and takes few settings."""
+    from pyspark.errors import AnalysisException
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.conf import RuntimeConf
+
+    made = SparkSession.builder.remote(address).create()
+    take = RuntimeConf.set
+
+    def take_known(self, key, value):
+        if key not in SERVERLESS:
+            raise AnalysisException(f"[CONFIG_NOT_AVAILABLE] Configuration {key} is not available. SQLSTATE: 42K0I")
+        take(self, key, value)
+
+    RuntimeConf.set = take_known
+    return made
 
 
 class StandIn:
@@ -195,6 +227,8 @@ class ActiveSession(importlib.abc.MetaPathFinder):
             starting = []
 
             def active():
+                if self.task.spec["remote"]:
+                    return self.task.spark.now()
                 if self.task.spec["spark"] and (starting or real() is not None):
                     return real()
                 starting.append(True)
@@ -313,7 +347,7 @@ def main():
     found = {}
     unpack(spec["wheels"])
     task.mapping.install()
-    if spec["conf"]:
+    if spec["conf"] or spec["remote"]:
         sys.meta_path.insert(0, ActiveSession(task))
     dbutils_parts.install_runtime(task.names({}), spec["host"], spec["token"])
     asked = spec["task"]

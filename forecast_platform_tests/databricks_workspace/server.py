@@ -97,6 +97,7 @@ class Workspace:
     `cluster_start_seconds`: what a new cluster takes to start. `environment`: variables every process of the
     workspace has beside its cluster's own. `dbfs`: False for a workspace with DBFS switched off, as new ones are.
     `spark`: False for tasks that use no Spark: they get a stand-in at once, where a JVM takes seconds to start.
+    `serverless_spark`: address of a Spark Connect server, whose session serverless tasks get, with its few settings.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Workspace:
         environment: dict[str, str] | None = None,
         dbfs: bool = True,
         spark: bool = True,
+        serverless_spark: str | None = None,
         port: int = 0,
     ) -> None:
         self.root = root.resolve()
@@ -114,6 +116,7 @@ class Workspace:
         self.environment = dict(environment or {})
         self.dbfs_enabled = dbfs
         self.spark = spark
+        self.serverless_spark = serverless_spark
         self.token = f"dapi{secrets.token_hex(16)}"
         self.tokens = {self.token: USER}
         self.oauth_clients: dict[str, str] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from forecast_platform import __version__
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.settings import PREFIX
 
 NOTEBOOKS = ("train_models", "daily_inference", "backfill_spark")
 RECORD = "deployment.json"
@@ -158,7 +159,8 @@ def settings_file(path: Path) -> bytes:
     if hit:
         raise DatabricksError(
             f"{path} seems to hold a secret ({hit[1] or 'a URL with a password'}): keep it in a Databricks secret "
-            "scope and name it in databricks.secrets (NAME: scope/key)"
+            "scope; what names it, databricks.secrets (NAME: scope/key), is a setting of the machine that submits, "
+            f"{PREFIX}DATABRICKS__SECRETS, and not of this file"
         )
     return text.encode()
 

@@ -10,12 +10,14 @@ import datetime as dt
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
+from forecast_platform.compute.databricks.due import Work, dates_of, pairs_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.compute.databricks.variables import provide
 from forecast_platform.hiding import hidden
@@ -61,14 +63,15 @@ class Report:
     steps: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def add(self, step: str, outcome: Outcome) -> None:
+    def add(self, step: str, outcome: Outcome, version: str = "") -> None:
         """Keep a step's outcome, and print it."""
         counts = {"written": len(outcome.written), "unchanged": len(outcome.skipped), "failed": len(outcome.failed)}
-        about = {"step": step, "series": outcome.series, "model": outcome.model, **counts, "rows": outcome.rows}
-        self.steps.append({**about, "seconds": round(outcome.seconds, 3)})
+        about = {"step": step, "series": outcome.series, "model": outcome.model, "version": version}
+        self.steps.append({**about, **counts, "rows": outcome.rows, "seconds": round(outcome.seconds, 3)})
         _say(json.dumps(self.steps[-1]))
         if outcome.failed:
-            self.failures.append(f"{step} {outcome.series} {outcome.model}: {failures_text(outcome.failed)}")
+            of = " ".join(filter(None, (step, outcome.series, outcome.model, version)))
+            self.failures.append(f"{of}: {failures_text(outcome.failed)}")
 
 
 def run(action: str, parameters: Mapping[str, str]) -> str:
@@ -115,15 +118,19 @@ def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> 
     series = _chosen(given.get("commodity"), settings.series_names, "commodity")
     models = _chosen(given.get("models"), settings.models, "models")
     first, last = _span(action, given, settings)
-    version = given.get("model_version_tag", settings.model_version)
     report = Report(action)
     _ingest(platform, series, report)
     windows = platform.frequency.starts(first, last or max([first, *(expected_dates(platform, s)[-1] for s in series)]))
+    # What a schedule runs names no dates: it is for what is due now.
+    scheduled = action != "backfill" and not {"start_date", "end_date"} & set(given)
+    pairs = pairs_of(platform, models, given.get("model_version_tag"), scheduled=scheduled)
     if action == "train" or _flag(given, "train"):
-        overwrite = action == "train" and _flag(given, "overwrite")
-        _train(platform, series, models, windows, version, overwrite, report, progress)
+        _train(platform, series, pairs, windows, action == "train" and _flag(given, "overwrite"), report, progress)
     if action != "train":
-        _forecast(platform, series, models, first, last, version, _flag(given, "overwrite"), report, progress)
+        work = [Work(name, *pair, dates_of(platform, name, first, last)) for name in series for pair in pairs]
+        if scheduled:
+            work = [one.with_missed(platform) for one in work]
+        _forecast(platform, work, _flag(given, "overwrite"), report, progress)
     if report.failures:
         raise TaskFailedError(f"{action}: {len(report.failures)} steps have failed keys\n" + "\n".join(report.failures))
     return json.dumps({"action": action, "steps": report.steps})
@@ -207,52 +214,44 @@ def _ingest(platform: Platform, series: Sequence[str], report: Report) -> None:
 def _train(
     platform: Platform,
     series: Sequence[str],
-    models: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     windows: Sequence[dt.date],
-    version: str,
     overwrite: bool,
     report: Report,
     progress: ProgressFile,
 ) -> None:
     from forecast_platform.pipeline.training import train
 
-    progress.begin(len(series) * len(models) * len(windows))
+    progress.begin(len(series) * len(pairs) * len(windows))
     for name in series:
-        for model in models:
+        for model, version in pairs:
             with progress.step(f"training {name} {model}", len(windows)) as told:
                 done = train(platform, name, model, windows, version=version, overwrite=overwrite, progress=told)
-            report.add("train", done)
+            report.add("train", done, version)
 
 
 def _forecast(
-    platform: Platform,
-    series: Sequence[str],
-    models: Sequence[str],
-    first: dt.date,
-    last: dt.date | None,
-    version: str,
-    overwrite: bool,
-    report: Report,
-    progress: ProgressFile,
+    platform: Platform, work: Sequence[Work], overwrite: bool, report: Report, progress: ProgressFile
 ) -> None:
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
     from forecast_platform.pipeline.scoring import score, write_actuals
 
-    step: Callable[[str, Outcome], None] = report.add
     changed: set[dt.date] = set()
-    spans = {name: range(((last or expected_dates(platform, name)[-1]) - first).days + 1) for name in series}
-    progress.begin(len(models) * sum(map(len, spans.values())))
-    for name, span in spans.items():
-        dates = [first + dt.timedelta(days=offset) for offset in span]
-        for model in models:
-            with progress.step(f"forecasts {name} {model}", len(dates)) as told:
-                outcome = forecast(platform, name, model, dates, version=version, overwrite=overwrite, progress=told)
+    progress.begin(sum(len(one.dates) for one in work))
+    for name, group in groupby(work, key=lambda one: one.series):
+        of_series = list(group)
+        for one in of_series:
+            with progress.step(f"forecasts {name} {one.model}", len(one.dates)) as told:
+                outcome = forecast(
+                    platform, name, one.model, one.dates, version=one.version, overwrite=overwrite, progress=told
+                )
             changed |= outcome.written
-            step("forecast", outcome)
-        step("actuals", write_actuals(platform, name, dates))
-        for model in models:
-            step("score", score(platform, name, model, platform.frequency.starts(first, dates[-1]), version=version))
+            report.add("forecast", outcome, one.version)
+        report.add("actuals", write_actuals(platform, name, sorted({day for one in of_series for day in one.dates})))
+        for one in of_series:
+            windows = platform.frequency.starts(one.dates[0], one.dates[-1])
+            report.add("score", score(platform, name, one.model, windows, version=one.version), one.version)
     forecast_runs(platform, sorted(changed))
 
 
