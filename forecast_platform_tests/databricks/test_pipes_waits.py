@@ -132,7 +132,12 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
         del workspace.tokens[workspace.token]
 
     with beside(expire):
-        failed(world, "the token is wrong or has expired", "may still go on")
+        failed(
+            world,
+            "the token is wrong or has expired",
+            "may still go on",
+            "end it with `forecast-platform databricks cancel",
+        )
     workspace.tokens[workspace.token] = user
     with released(world):
         finished = world.forecast()

@@ -177,7 +177,7 @@ class Fleet:
         except DatabricksError as error:
             jobs = self._end(run, run.leave)
             self._note(jobs, run.url)
-            self.stopped = f"{error}\nrun {run.entry.run_id} may still go on: {run.url}\nrun this again to attach to it"
+            self.stopped = f"{error}\n{_goes_on(run)}"
             for job in jobs:
                 self._settle(job, run.entry, self.stopped, None)
             return jobs
