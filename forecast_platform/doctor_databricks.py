@@ -41,7 +41,7 @@ def databricks(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding("databricks", "ok", f"{connection.host} as {user} ({connection.client.config.auth_type})")
     yield from _secrets(connection)
-    yield from _cluster(connection)
+    yield from _cluster(connection, serverless=settings.compute == "databricks_serverless")
     if settings.compute == "databricks":
         yield from _shipping(settings)
         yield from _dbfs(connection)
@@ -74,7 +74,7 @@ def _secrets(connection: Connection) -> Iterator[Finding]:
             yield Finding("secrets", "FAIL", f"{name}: {reason}", mend)
 
 
-def _cluster(connection: Connection) -> Iterator[Finding]:
+def _cluster(connection: Connection, *, serverless: bool) -> Iterator[Finding]:
     from forecast_platform.compute.databricks.connection import DatabricksError
     from forecast_platform.compute.databricks.submit import cloud_of
 
@@ -86,9 +86,11 @@ def _cluster(connection: Connection) -> Iterator[Finding]:
             mend = (
                 f"set {PREFIX}DATABRICKS__NODE_TYPE, and DRIVER_NODE_TYPE where it is set, to types of this workspace"
             )
-            yield Finding(
-                "cluster", "FAIL", f"node type {options.node_type} is of {cloud}, the workspace of {there}", mend
-            )
+            found = f"node type {options.node_type} is of {cloud}, the workspace of {there}"
+            if serverless:
+                yield Finding("cluster", "WARN", f"{found}; it is for `submit` without --serverless", mend)
+            else:
+                yield Finding("cluster", "FAIL", found, mend)
         if options.runtime == RUNTIME:
             yield Finding("cluster", "ok", f"new ones on {options.runtime}; each ends with its run")
         else:
@@ -103,6 +105,9 @@ def _cluster(connection: Connection) -> Iterator[Finding]:
         return
     state = cluster.state.value if cluster.state else "unknown"
     found = f"{name} ({cluster.spark_version}) is {state}"
+    if cluster.spark_version != options.runtime:
+        mend = f"use a cluster on {options.runtime}, or see that its pandas is of the 2 series"
+        yield Finding("cluster", "WARN", f"{name} is on {cluster.spark_version}; supported is {options.runtime}", mend)
     if cluster.autotermination_minutes:
         yield Finding("cluster", "ok", f"{found}; ends after {cluster.autotermination_minutes} idle minutes")
     else:

@@ -44,7 +44,7 @@ from forecast_platform.settings_parts import (
     refuse_unreadable,
     web_address,
 )
-from forecast_platform.settings_unity import UnityOptions, default_folder, in_volume, refuse_object_store
+from forecast_platform.settings_unity import UnityOptions, default_folder, default_tracking, refuse_object_store
 from forecast_platform.sources.feed_settings import FeedSettings
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -327,8 +327,7 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """MLflow's tracking store: where unset, the workspace's for a warehouse in a volume, else an SQLite file."""
-        local = "databricks" if in_volume(self.warehouse) else f"sqlite:///{self.warehouse / '_mlflow' / 'mlflow.db'}"
-        return self.mlflow_tracking_uri or local
+        return self.mlflow_tracking_uri or default_tracking(self.tables, self.warehouse)
 
     @property
     def reports(self) -> Path:

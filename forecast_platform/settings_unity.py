@@ -78,7 +78,7 @@ def default_folder(data: dict[str, Any]) -> dict[str, Any]:
         data.get("tables") == "unity_catalog"
         and isinstance(volume, str)
         and not data.get("warehouse")
-        and VOLUMES.is_dir()
+        and mounted(VOLUMES.joinpath(*volume.split(".")))
     ):
         return {**data, "warehouse": VOLUMES.joinpath(*volume.split("."))}
     return data
@@ -96,6 +96,19 @@ def refuse_object_store(tables: str, warehouse: Path) -> None:
             f"warehouse: {warehouse} is in a volume or DBFS of Databricks, where tables cannot be committed: set "
             "tables to unity_catalog, or name a folder on a disk"
         )
+
+
+def mounted(path: Path) -> bool:
+    """Whether a volume's path is reached as files here, as on a cluster; macOS has its disks under the same name."""
+    first = VOLUMES.joinpath(*path.relative_to(VOLUMES).parts[:1])
+    return first.is_dir() if platform.system() == "Darwin" else VOLUMES.is_dir()
+
+
+def default_tracking(tables: str, warehouse: Path) -> str:
+    """MLflow's store where none is set. A folder of tables is never in a volume, whatever its disk is called."""
+    if tables == "unity_catalog" and in_volume(warehouse):
+        return "databricks"
+    return f"sqlite:///{warehouse / '_mlflow' / 'mlflow.db'}"
 
 
 def in_volume(path: Path) -> bool:

@@ -116,6 +116,20 @@ def test_a_folder_of_tables_in_a_volume_of_databricks_is_refused(
         assert build(warehouse=folder, tables="unity_catalog").warehouse == Path(folder)
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     assert build(warehouse="/Volumes/Disk/warehouse").tables == "folder", "a disk"
+    assert build(warehouse="/Volumes/Disk/warehouse").tracking_uri.startswith("sqlite:"), "beside the tables"
+
+
+def test_on_a_mac_a_volume_is_no_disk_and_a_disk_no_volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from forecast_platform import settings_unity
+
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    # macOS always has the folder, with its disks in it.
+    (tmp_path / "Disk").mkdir()
+    monkeypatch.setattr(settings_unity, "VOLUMES", tmp_path)
+    on_laptop = build(tables="unity_catalog", unity={"volume": "commodity.forecast.platform"})
+    assert not on_laptop.warehouse.is_relative_to(tmp_path)
+    assert not settings_unity.mounted(tmp_path / "commodity" / "forecast" / "platform")
+    assert settings_unity.mounted(tmp_path / "Disk" / "warehouse")
 
 
 def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> None:

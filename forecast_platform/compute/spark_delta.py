@@ -79,14 +79,19 @@ def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
     if isinstance(warehouse, UnityWarehouse):
         warehouse.replace_frame(DISTRIBUTIONS, rows, where)
         return
-    target = str(delta_warehouse(platform).path(DISTRIBUTIONS))
-    rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(target)
+    rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(_location(platform))
+
+
+def _location(platform: Platform) -> str:
+    """The table's folder. A path alone would be one of the cluster's own file system, such as HDFS."""
+    path = delta_warehouse(platform).path(DISTRIBUTIONS)
+    return str(path) if is_sail(platform.settings) else f"file://{path}"
 
 
 def _stored(platform: Platform, session: Any) -> Any:
     if isinstance(platform.warehouse, UnityWarehouse):
         return platform.warehouse.frame(DISTRIBUTIONS)
-    return session.read.format("delta").load(str(delta_warehouse(platform).path(DISTRIBUTIONS)))
+    return session.read.format("delta").load(_location(platform))
 
 
 def prepare(platform: Platform, size: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecast_platform.settings import Settings
-from forecast_platform.settings_unity import VOLUMES, in_volume
+from forecast_platform.settings_unity import in_volume, mounted
 
 if TYPE_CHECKING:
     from forecast_platform.compute.databricks.connection import Connection
@@ -53,7 +53,7 @@ def remove(settings: Settings, path: Path) -> None:
 
 
 def _is_remote(path: Path) -> bool:
-    return in_volume(path) and not VOLUMES.is_dir()
+    return in_volume(path) and not mounted(path)
 
 
 def _connection(settings: Settings) -> Connection:

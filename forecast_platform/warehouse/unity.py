@@ -137,6 +137,7 @@ class UnityWarehouse:
         Not tried again on a conflict, because that would make the rows again: the job is what is tried again.
         """
         names = [column.name for column in table.columns]
+        self._ready(table, names)
         self._write(table, where, lambda: self._insert(table, frame, names, where), attempts=1)
 
     def create(self, table: Table) -> None:

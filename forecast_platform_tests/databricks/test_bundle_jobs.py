@@ -25,6 +25,8 @@ from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import SERIES, days, ingest_all, settings_for, write_landing
 
 TODAY = "2018-03-29"
+CAUGHT_UP = "2018-03-16"
+"""The first of the days that a daily run makes up for (`catch_up_days`)."""
 """The last date of the settings, which is what the jobs take for today where the calendar is further."""
 MODELS = ("naive", "random_walk")
 OF_THE_MOMENT = {"created_at", "training_seconds", "generation_timestamp", "mlflow_run_id"}
@@ -108,15 +110,16 @@ def test_the_jobs_take_an_empty_workspace_to_the_forecasts_that_local_makes(bund
     assert bundle.run("create_tables")["tables"] == [table.name for table in TABLES]
     assert set(versions(there).values()) == {(0, 0)}
     assert steps(bundle.run("train_models"), "train") == [(1, 0)] * 4
-    assert steps(bundle.run("daily_inference"), "forecast") == [(1, 0)] * 4
+    # With the days before today that the new model could have forecast.
+    assert steps(bundle.run("daily_inference"), "forecast") == [(14, 0)] * 4
     # The backfill's cluster has Spark, this workspace has none: its driver alone.
-    first, last = "2018-02-01", "2018-02-03"
+    first, last = "2018-01-10", "2018-01-12"
     span = {"start_date": first, "end_date": last, "compute": "local", "commodity": SERIES[0]}
     assert steps(bundle.run("backfill", notebook_params=span), "forecast") == [(3, 0)] * 2
 
     ingest_all(here)
     for name in SERIES:
-        dates = [*(days(first, last) if name == SERIES[0] else []), dt.date.fromisoformat(TODAY)]
+        dates = [*(days(first, last) if name == SERIES[0] else []), *days(CAUGHT_UP, TODAY)]
         for model in MODELS:
             assert not train(here, name, model, [dt.date(2018, 1, 1)]).failed
             assert not forecast(here, name, model, dates).failed
@@ -124,7 +127,7 @@ def test_the_jobs_take_an_empty_workspace_to_the_forecasts_that_local_makes(bund
     for table in (TRAINED_MODELS, DISTRIBUTIONS, POINT_FORECASTS):
         assert content(there, table) == content(here, table), table.name
     assert len(content(there, TRAINED_MODELS)) == 4
-    assert len([row for row in content(there, DISTRIBUTIONS) if not row["is_actuals"]]) == (4 + 6) * 200
+    assert len([row for row in content(there, DISTRIBUTIONS) if not row["is_actuals"]]) == (4 * 14 + 6) * 200
 
 
 @pytest.mark.slow
@@ -133,7 +136,7 @@ def test_a_second_run_makes_nothing_anew_nor_does_one_of_what_dagster_has_made(
 ) -> None:
     workspace.spark = False
     bundle, made = deployed(workspace, tmp_path, small), platform(small)
-    assert steps(bundle.run("daily_inference"), "forecast") == [(1, 0)] * 4
+    assert steps(bundle.run("daily_inference"), "forecast") == [(14, 0)] * 4
     before = versions(made)
     assert steps(bundle.run("daily_inference"), "forecast") == [(0, 1)] * 4
     assert steps(bundle.run("train_models"), "train") == [(0, 1)] * 4

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
-from forecast_platform_tests.databricks_workspace import Fault, Workspace
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.waiting import until
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -130,21 +131,45 @@ def test_the_same_request_is_not_started_twice_while_it_goes_on(deployed: Worksp
     assert len(deployed.jobs.runs) == 2, "a request whose run is over is a new one"
 
 
-@pytest.mark.parametrize("fault", ["drop_after", "crash"])
-def test_a_submission_whose_answer_was_lost_is_found_again(
-    deployed: Workspace, shell: Shell, fault: str, tmp_path: Path
-) -> None:
-    if fault == "drop_after":
-        deployed.faults.add(Fault("drop_after", "*/runs/submit"))
-        assert shell("submit", "backfill")[0] == 0
-    else:
-        assert shell("submit", "backfill", "--no-wait")[0] == 0
-        ledger = tmp_path / "local" / "_databricks" / "submitted.json"
-        [(key, kept)] = json.loads(ledger.read_text()).items()
-        # As it is when the process dies after the call and before its answer was kept.
-        ledger.write_text(json.dumps({key: {**kept, "run_id": None}}))
-        assert shell("submit", "backfill")[0] == 0
+def test_a_submission_whose_answer_was_dropped_is_found_again(deployed: Workspace, shell: Shell) -> None:
+    deployed.faults.add(Fault("drop_after", "*/runs/submit"))
+    assert shell("submit", "backfill")[0] == 0
     assert len(deployed.jobs.runs) == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["goes on", "ended"])
+def test_after_a_crash_a_run_that_goes_on_is_found_again_and_one_that_ended_is_not_today_s(
+    deployed: Workspace, shell: Shell, tmp_path: Path, meanwhile: str
+) -> None:
+    deployed.faults.add(RunFault("slow_start", seconds=120))
+    assert shell("submit", "infer", "--no-wait")[0] == 0
+    [first] = deployed.jobs.runs.values()
+    ledger = tmp_path / "local" / "_databricks" / "submitted.json"
+    [(key, kept)] = json.loads(ledger.read_text()).items()
+    # As it is when the process dies after the call and before its answer was kept.
+    ledger.write_text(json.dumps({key: {**kept, "run_id": None}}))
+    if meanwhile == "ended":
+        first.hurry.set()
+        until(lambda: first.state.result)
+    code, text = shell("submit", "infer", "--no-wait")
+    assert code == 0
+    [(_, again)] = json.loads(ledger.read_text()).items()
+    if meanwhile == "ended":
+        assert len(deployed.jobs.runs) == 2, "the run of an earlier day is not taken for today's"
+        assert again["token"] != kept["token"]
+    else:
+        assert "still going on: attached" in text
+        assert again == kept
+    first.hurry.set()
+
+
+def test_a_submission_that_is_never_answered_says_that_it_may_have_been_started(
+    deployed: Workspace, shell: Shell
+) -> None:
+    deployed.faults.add(Fault("error", "*/runs/submit", status=504, code="DEADLINE_EXCEEDED", times=5))
+    code, text = shell("submit", "infer")
+    assert code == 1
+    assert "it may have been started all the same: give the same command again, which finds it" in text
 
 
 def test_a_request_that_was_done_before_is_done_anew_from_a_shell_that_does_not_know_of_it(

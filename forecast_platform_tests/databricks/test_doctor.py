@@ -72,6 +72,10 @@ def test_missing_secrets_and_clusters_that_never_end_are_named(workspace: Worksp
     assert found(tmp_path, existing_cluster_id=endless)["cluster"].level == "WARN"
     ending = workspace.clusters.create({**spec, "autotermination_minutes": 30}, "API").cluster_id
     assert "ends after 30 idle minutes" in found(tmp_path, existing_cluster_id=ending)["cluster"].found
+    old = workspace.clusters.create({**spec, "spark_version": "14.3.x-scala2.12", "autotermination_minutes": 9}, "API")
+    settings = build(compute="databricks", warehouse=tmp_path, databricks={"existing_cluster_id": old.cluster_id})
+    [told, _] = [finding for finding in databricks(settings) if finding.name == "cluster"]
+    assert (told.level, "is on 14.3.x-scala2.12; supported is 17.3" in told.found) == ("WARN", True)
     assert found(tmp_path, existing_cluster_id="gone")["cluster"].level == "FAIL"
     assert found(tmp_path, runtime="14.3.x-scala2.12")["cluster"].level == "WARN"
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from dagster import AssetKey, DagsterInstance, execute_job, reconstructable
 
+from forecast_platform.compute.databricks import step_launcher
+from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.settings import load
+from forecast_platform.settings_databricks import DatabricksOptions
 from forecast_platform_tests.databricks.conftest import NODE
 from forecast_platform_tests.databricks.launched.graph import flaky_job, local_job, shipped_job
-from forecast_platform_tests.databricks_workspace import RunFault, Workspace
+from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -137,27 +145,114 @@ def test_permissions_are_granted_on_the_run_and_its_cluster(
     assert kinds == {"jobs", "clusters"}
 
 
-@pytest.mark.slow
-def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
-    workspace: Workspace, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ours(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The platform's settings for its own launcher, whose calls are tried again at once."""
     workspace.environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
     monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
     monkeypatch.setenv("FORECAST_PLATFORM_COMPUTE", "databricks")
     monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
     monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS", "0.2")
+    monkeypatch.setattr(step_launcher, "Connection", partial(Connection, pause=0.01))
     load.cache_clear()
-    tags = {"dagster/partition": "2024-01-02"}
-    with execute_job(
+    yield
+    load.cache_clear()
+
+
+def flaky(instance: DagsterInstance) -> Any:
+    """A run of a step that fails at its first attempt, and is tried once more."""
+    return execute_job(
         reconstructable(flaky_job),
         instance,
         run_config={"execution": {"config": {"in_process": {}}}},
-        tags=tags,
+        tags={"dagster/partition": "2024-01-02"},
         raise_on_error=False,
-    ) as result:
+    )
+
+
+def logs_of(instance: DagsterInstance) -> str:
+    """What the newest run's log says, events and lines."""
+    run_id = instance.get_runs(limit=1)[0].run_id
+    return "\n".join(f"{entry.user_message} {entry.dagster_event}" for entry in instance.all_logs(run_id))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ours")
+def test_an_outage_while_a_run_is_watched_is_waited_out(workspace: Workspace, instance: DagsterInstance) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=2))
+    workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", after=3, times=12))
+    with flaky(instance) as result:
         assert result.success, remote_output(workspace)
-    load.cache_clear()
+    assert "after 5 tries; tried again" in logs_of(instance)
+    assert len(workspace.jobs.runs) == 2, "the step's two attempts"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ours")
+def test_an_outage_that_is_too_long_ends_the_run_and_says_so(
+    workspace: Workspace, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    # Dagster keeps the job that it has built, and with it the settings of the test before.
+    def impatient(options: DatabricksOptions) -> Connection:
+        return Connection(options.model_copy(update={"outage_seconds": 0}), pause=0.01)
+
+    monkeypatch.setattr(step_launcher, "Connection", impatient)
+    workspace.faults.add(RunFault("slow_start", seconds=120))
+    workspace.faults.add(Fault("error", "*/runs/get", status=500, code="INTERNAL_ERROR", after=3, times=5))
+    with flaky(instance) as result:
+        assert not result.success
+    [remote] = workspace.jobs.runs.values()
+    assert f"Databricks run {remote.run_id} is given up" in logs_of(instance)
+    until(lambda: remote.state.result)
+    assert remote.state.result == "CANCELED"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ours")
+def test_a_submission_that_is_never_answered_says_that_it_may_have_been_started(
+    workspace: Workspace, instance: DagsterInstance
+) -> None:
+    workspace.faults.add(Fault("error", "*/runs/submit", status=504, code="DEADLINE_EXCEEDED", times=5))
+    with flaky(instance) as result:
+        assert not result.success
+    assert not workspace.jobs.runs
+    assert "it may have been started all the same: run this again, which ends it first" in logs_of(instance)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ours")
+def test_a_cancel_that_comes_while_the_step_is_shipped_ends_its_run(
+    workspace: Workspace, instance: DagsterInstance
+) -> None:
+    workspace.faults.add(RunFault("slow_start", seconds=120))
+    workspace.faults.add(Fault("late", "*/runs/submit", seconds=2))
+    # The library's one try at the cancel is refused.
+    workspace.faults.add(Fault("error", "*/runs/cancel", status=500, code="INTERNAL_ERROR"))
+
+    def cancel() -> None:
+        until(lambda: workspace.jobs.runs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=cancel, daemon=True)
+    thread.start()
+    # Dagster takes it for a failure where nobody asked it to end the run.
+    with flaky(instance) as result:
+        assert not result.success
+    thread.join(PATIENCE)
+    [remote] = workspace.jobs.runs.values()
+    assert remote.state.result == "CANCELED"
+    assert f"Cancelling Databricks run {remote.run_id}." in logs_of(instance)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ours")
+def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
+    workspace: Workspace, instance: DagsterInstance
+) -> None:
+    with flaky(instance) as result:
+        assert result.success, remote_output(workspace)
     record = instance.get_latest_materialization_event(AssetKey("flaky"))
     assert record is not None
     assert record.asset_materialization is not None

@@ -41,7 +41,7 @@ from forecast_platform.compute.databricks import step_task
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
 from forecast_platform.compute.databricks.mends import suggest
-from forecast_platform.compute.databricks.monitor import cancel, error_text, errors
+from forecast_platform.compute.databricks.monitor import Ended, cancel, error_text, errors
 from forecast_platform.compute.databricks.step_config import (
     Family,
     cluster_environment,
@@ -101,7 +101,8 @@ class StepRuns(DatabricksPySparkStepLauncher):
     - A submission whose answer is lost is not a second run: it carries an idempotency token. An error of the service
       while the step is shipped is tried again.
     - A run that a killed process left behind is found by its name and ended before its step is started again.
-    - An error of the service while a run is watched does not end the run; events are stored a batch at a time.
+    - An outage of the service while a run is watched does not end the run, for `outage_seconds`; events are stored a
+      batch at a time.
     - No secret leaves the cluster (`step_task`), and nothing that looks like a token is kept of what comes from there.
     - What the remote step printed goes to the step's output here, and not as one text into the event log.
     - A run that ends without a step's outcome fails the step with the remote task's own error; skipped is no success.
@@ -114,15 +115,15 @@ class StepRuns(DatabricksPySparkStepLauncher):
         self._settled = dict(self.run_config)
         submit = self.databricks_runner.submit_run
         # The token makes a second submission the same run; the library itself gives up at the first 500.
-        vars(self.databricks_runner)["submit_run"] = lambda config, task: self._again(
-            "submitting", lambda: submit(config, task)
-        )
+        vars(self.databricks_runner)["submit_run"] = lambda config, task: self._submit(lambda: submit(config, task))
+        self._submitted: int | None = None
         self._watch: Watch | None = None
 
     def launch_step(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
         """Run the step on the cluster; its events are those of the remote process."""
         step = step_context.step.key
         run_id = step_context.dagster_run.run_id
+        self._submitted = self._watch = None
         ship_wheel(self.connection, *self._wheel)
         self._end_left_behind(step_context)
         attempt = f"{self.connection.host}\x1f{run_id}\x1f{step}\x1f{step_context.previous_attempt_count}"
@@ -134,11 +135,15 @@ class StepRuns(DatabricksPySparkStepLauncher):
         }
         try:
             yield from super().launch_step(step_context)
+        except DagsterExecutionInterruptedError:
+            self._end_unwatched(step_context)
+            raise
         except _UNREACHED as error:
             told = self.connection.redact(str(error))
             # Once the run is there, the library cancels it after every failure; a refusal of that is no cause.
             cause = error.__context__
             if isinstance(cause, DagsterExecutionInterruptedError):
+                self._end_unwatched(step_context)
                 raise cause from None
             if isinstance(cause, DatabricksError):
                 run = self._watch.run_id if self._watch else ""
@@ -155,20 +160,32 @@ class StepRuns(DatabricksPySparkStepLauncher):
         log = step_context.log
         watch = Watch(self.connection, databricks_run_id, log.info, log.warning, alike=run_name(step_key, ""))
         self._watch = watch
-        yield self.connection.call(
-            f"looking at run {databricks_run_id}",
-            lambda: self.get_databricks_run_dagster_event(step_context, databricks_run_id),
-        )
+        events: Sequence[EventLogEntry] = []
+        ended: Ended | None = None
         seen = 0
         concluded = False
-        began = time.monotonic()
+        began = reached = time.monotonic()
         try:
+            yield self.connection.call(
+                f"looking at run {databricks_run_id}",
+                lambda: self.get_databricks_run_dagster_event(step_context, databricks_run_id),
+            )
             while True:
                 with raise_execution_interrupts(), none_lost():
                     time.sleep(self.databricks_runner.poll_interval_sec)
-                    ended = watch.look()
-                    # After the state: what an ended run reports is complete.
-                    events = self._events(step_context, step_key)
+                    try:
+                        now = watch.look()
+                        # After the state: what an ended run reports is complete.
+                        events, ended, reached = self._events(step_context, step_key), now, time.monotonic()
+                    except DatabricksError as error:
+                        away = time.monotonic() - reached
+                        if not error.passing:
+                            raise
+                        if away >= self.connection.options.outage_seconds:
+                            raise DatabricksError(
+                                f"{error}\nnot reached for {away:.0f} s: Databricks run {databricks_run_id} is given up"
+                            ) from None
+                        log.warning(f"{error}; tried again")
                 for event in self._store(step_context, events[seen:]):
                     concluded = concluded or event.event_type in _CONCLUDED
                     yield event
@@ -178,16 +195,35 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 if time.monotonic() - began > self.databricks_runner.max_wait_time_sec:
                     raise DatabricksError(f"run {databricks_run_id} has not ended in time; it is cancelled")
         except DagsterExecutionInterruptedError:
-            # Its end is waited for: a run that starts now must not meet it in the tables.
-            step_context.log.info(f"Cancelling Databricks run {databricks_run_id}.")
-            try:
-                cancel(self.connection, databricks_run_id)
-            except DatabricksError as error:
-                step_context.log.warning(f"Databricks run {databricks_run_id} may go on still: {error}")
+            self._end(step_context, databricks_run_id)
             raise
         if not concluded:
             raise DatabricksError(self._why(databricks_run_id, ended.result))
         step_context.log.info(f"Databricks run {databricks_run_id}: {ended.result}")
+
+    def _submit(self, call: Callable[[], int]) -> int:
+        try:
+            self._submitted = self._again("submitting", call)
+        except DatabricksError as error:
+            if not error.passing:
+                raise
+            raise DatabricksError(
+                f"{error}\nit may have been started all the same: run this again, which ends it first", passing=True
+            ) from None
+        return self._submitted
+
+    def _end_unwatched(self, step_context: StepExecutionContext) -> None:
+        """End a run whose step was cancelled while it was shipped: the watch ends the others."""
+        if self._submitted is not None and self._watch is None:
+            self._end(step_context, self._submitted)
+
+    def _end(self, step_context: StepExecutionContext, databricks_run_id: int) -> None:
+        """Cancel a run, and wait for its end: a run that starts now must not meet it in the tables."""
+        step_context.log.info(f"Cancelling Databricks run {databricks_run_id}.")
+        try:
+            cancel(self.connection, databricks_run_id)
+        except DatabricksError as error:
+            step_context.log.warning(f"Databricks run {databricks_run_id} may go on still: {error}")
 
     def log_compute_logs(self, log: DagsterLogManager, run_id: str, step_key: str) -> None:
         """What the remote process printed goes to the step's own output, not into events: it can be megabytes."""
@@ -254,8 +290,9 @@ class StepRuns(DatabricksPySparkStepLauncher):
             # Another instance's runs are not known here, and are none of ours.
             known = step_context.instance.get_run_by_id(dagster_run_id)
             if known is not None and (dagster_run_id == own or known.status in FINISHED_STATUSES):
-                step_context.log.warning(f"Databricks run {run.run_id} of run {dagster_run_id} was left behind: ended.")
+                step_context.log.warning(f"Databricks run {run.run_id} of run {dagster_run_id} was left behind.")
                 cancel(self.connection, run.run_id)
+                step_context.log.info(f"Databricks run {run.run_id} is ended.")
 
 
 def run_name(step: str, run_id: str) -> str:

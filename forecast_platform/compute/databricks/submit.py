@@ -122,11 +122,31 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
             return Submitted(int(known["run_id"]), started=False)
         over = known.get("token")
     token = ledger.claim(key, over)
-    told = {**request.parameters, PARAMETER: progress_path(options.volume, token)}
-    payload = tasks(options, deployed, replace(request, parameters=told))
-    run_id = launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
+    run_id = _launch(connection, deployed, request, token)
+    if token == known.get("token"):
+        # Submitted before, and its answer lost: this is that run, which may have ended long ago.
+        run = run_or_none(connection, run_id)
+        if run is not None and life_of(run) not in ENDED:
+            ledger.keep(key, token, run_id)
+            return Submitted(run_id, started=False)
+        token = ledger.claim(key, token)
+        run_id = _launch(connection, deployed, request, token)
     ledger.keep(key, token, run_id)
     return Submitted(run_id, started=True)
+
+
+def _launch(connection: Connection, deployed: Deployment, request: Request, token: str) -> int:
+    """Submit the request with this token, which also names the file of its progress."""
+    told = {**request.parameters, PARAMETER: progress_path(connection.options.volume, token)}
+    payload = tasks(connection.options, deployed, replace(request, parameters=told))
+    try:
+        return launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
+    except DatabricksError as error:
+        if not error.passing:
+            raise
+        raise DatabricksError(
+            f"{error}\nit may have been started all the same: give the same command again, which finds it", passing=True
+        ) from None
 
 
 def launch(
