@@ -259,7 +259,7 @@ def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
     assert record.asset_materialization.metadata["attempt"].value == 1
     names = [made.name for made in workspace.jobs.runs.values()]
     assert names == [f"forecast-platform step flaky {result.run_id}"] * 2
-    logs = "\n".join(str(entry.dagster_event) for entry in instance.all_logs(result.run_id))
+    logs = logs_of(instance)
     assert "the share is not mounted with Bearer ***" in logs
     assert "xxxx" not in logs
     assert workspace.token not in logs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,6 +41,17 @@ class DatabricksError(RuntimeError):
     def __init__(self, message: str, *, passing: bool = False, invalid: bool = False) -> None:
         super().__init__(message)
         self.passing, self.invalid = passing, invalid
+
+
+@contextmanager
+def perhaps_started(mend: str) -> Iterator[None]:
+    """Within this, an error of a submission that may have been carried out says so, and what to do about it."""
+    try:
+        yield
+    except DatabricksError as error:
+        if not error.passing:
+            raise
+        raise DatabricksError(f"{error}\nit may have been started all the same: {mend}", passing=True) from None
 
 
 class Connection:

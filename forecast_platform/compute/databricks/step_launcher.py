@@ -38,7 +38,7 @@ from databricks.sdk import errors as sdk_errors
 from requests import RequestException
 
 from forecast_platform.compute.databricks import step_task
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError, perhaps_started
 from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
 from forecast_platform.compute.databricks.mends import suggest
 from forecast_platform.compute.databricks.monitor import Ended, cancel, error_text, errors
@@ -202,14 +202,8 @@ class StepRuns(DatabricksPySparkStepLauncher):
         step_context.log.info(f"Databricks run {databricks_run_id}: {ended.result}")
 
     def _submit(self, call: Callable[[], int]) -> int:
-        try:
+        with perhaps_started("run this again, which ends it first"):
             self._submitted = self._again("submitting", call)
-        except DatabricksError as error:
-            if not error.passing:
-                raise
-            raise DatabricksError(
-                f"{error}\nit may have been started all the same: run this again, which ends it first", passing=True
-            ) from None
         return self._submitted
 
     def _end_unwatched(self, step_context: StepExecutionContext) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
+from forecast_platform.compute.databricks.connection import Connection, DatabricksError, perhaps_started
 from forecast_platform.compute.databricks.deploy import Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
@@ -139,14 +139,8 @@ def _launch(connection: Connection, deployed: Deployment, request: Request, toke
     """Submit the request with this token, which also names the file of its progress."""
     told = {**request.parameters, PARAMETER: progress_path(connection.options.volume, token)}
     payload = tasks(connection.options, deployed, replace(request, parameters=told))
-    try:
+    with perhaps_started("give the same command again, which finds it"):
         return launch(connection, deployed, request.name, payload, token, serverless=request.serverless)
-    except DatabricksError as error:
-        if not error.passing:
-            raise
-        raise DatabricksError(
-            f"{error}\nit may have been started all the same: give the same command again, which finds it", passing=True
-        ) from None
 
 
 def launch(
