@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forecast_platform.compute.databricks.deploy import build_wheel
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import until
@@ -117,12 +118,20 @@ dbutils.notebook.exit("{}")
     assert not list(deployed.local(run.tasks[0].spec["notebook_task"]["base_parameters"]["progress"]).parent.iterdir())
 
 
-def test_the_same_request_is_not_started_twice_while_it_goes_on(deployed: Workspace, shell: Shell) -> None:
-    notebook(deployed, "backfill_spark", "import time; time.sleep(60)")
+def test_the_same_request_is_not_started_twice_while_it_goes_on(
+    deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deployed.faults.add(RunFault("slow_start", seconds=120))
     assert shell("submit", "backfill", "--no-wait")[0] == 0
     code, text = shell("submit", "backfill", "--no-wait")
     assert (code, len(deployed.jobs.runs)) == (0, 1)
     assert "attached" in text
+    monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__NODE_TYPE", "i3.2xlarge")
+    other = tmp_path / "forecast_platform-0.1.0-py3-none-any.whl"
+    other.write_bytes(build_wheel()[1] + b"another build")
+    assert shell("deploy", "--wheel", str(other))[0] == 0
+    assert shell("submit", "backfill", "--no-wait")[0] == 0
+    assert len(deployed.jobs.runs) == 1, "nor after a deploy or with another cluster: both would write the same dates"
     [run] = deployed.jobs.runs
     assert shell("cancel", str(run))[0] == 0
     assert shell("monitor", str(run))[0] == 1

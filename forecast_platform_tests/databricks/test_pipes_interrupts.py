@@ -329,4 +329,5 @@ def test_a_run_that_may_have_been_left_is_kept_known_when_the_submission_is_refu
     assert finished.success, finished.messages
     assert len(workspace.jobs.runs) == 1
     assert world.dates() == ALL
-    assert not world.book()
+    assert world.forecast("2018-02-06", "2018-02-06").success
+    assert not world.book(), "the next step that starts a run removes what is over"

@@ -110,10 +110,7 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
     The idempotency token is kept before the call: a crash between the call and its answer is repaired by asking again.
     Raises DatabricksError.
     """
-    options = connection.options
-    payload = tasks(options, deployed, request)
-    text = json.dumps([connection.host, request.name, payload], sort_keys=True)
-    key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    key = _key(connection, deployed, request)
     known = ledger.read().get(key, {})
     over = None
     if known.get("run_id") is not None:
@@ -133,6 +130,14 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
         run_id = _launch(connection, deployed, request, token)
     ledger.keep(key, token, run_id)
     return Submitted(run_id, started=True)
+
+
+def _key(connection: Connection, deployed: Deployment, request: Request) -> str:
+    """What makes two requests the same: what is asked for and where, whatever was deployed or set meanwhile."""
+    # With the wheel or the cluster's size in it, a request made again after a deploy would start a second run while
+    # the first still writes the same tables.
+    asked = [connection.host, deployed.folder, request.name, request.parameters, request.serverless, request.cluster_id]
+    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _launch(connection: Connection, deployed: Deployment, request: Request, token: str) -> int:
