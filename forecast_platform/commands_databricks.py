@@ -103,6 +103,9 @@ def _wheel(options: argparse.Namespace, settings: Settings) -> int:
 
     name, content = build_wheel()
     options.folder.mkdir(parents=True, exist_ok=True)
+    # A bundle installs every wheel of this folder, and the version in their names tells one source from another.
+    for old in options.folder.glob("forecast_platform-*.whl"):
+        old.unlink()
     (options.folder / name).write_bytes(content)
     _say(str(options.folder / name))
     return OK

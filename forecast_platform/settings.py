@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
     timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
     compute: Literal["local", "spark", "databricks", "databricks_serverless", "databricks_classic"] = Field(
-        default="local", description="Where forecasts are made (databricks_*: models fitted, too)."
+        default="local", description="Where models are fitted and forecasts made."
     )
     spark: SparkSettings = Field(default_factory=SparkSettings, description="See SparkSettings; for compute spark.")
     workers: int = Field(

@@ -129,8 +129,19 @@ class Tracker:
         return run_id
 
     def run_url(self, run_id: str) -> str:
-        """Address of a run in the MLflow UI."""
-        return f"{self.settings.mlflow_ui_url}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        """Address of a run in the MLflow UI, or in the workspace. Raises TrackingError."""
+        from mlflow.exceptions import MlflowException
+
+        uri = self.settings.tracking_uri
+        try:
+            experiment = self.experiment_id
+            if in_workspace(uri):
+                from mlflow.utils.databricks_utils import get_databricks_host_creds
+
+                return f"{get_databricks_host_creds(uri).host.rstrip('/')}/ml/experiments/{experiment}/runs/{run_id}"
+        except (MlflowException, OSError) as error:
+            raise TrackingError(f"MLflow at {uri} does not answer: {error}") from error
+        return f"{self.settings.mlflow_ui_url}/#/experiments/{experiment}/runs/{run_id}"
 
     def _log_artifact(self, run_id: str, fit: Fit) -> None:
         from mlflow.models import Model

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
+from forecast_platform.assets.train import key
+from forecast_platform.jobs import TRAIN
+from forecast_platform.launch import Finished, Launcher
 from forecast_platform.settings import build
-from forecast_platform.tracking import EXPERIMENT, _signature, experiment_name, registered_name, registry_uri
+from forecast_platform.tracking import EXPERIMENT, Tracker, _signature, experiment_name, registered_name, registry_uri
+from forecast_platform_tests.worlds import settings_for
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,39 @@ def test_names_in_a_workspace_have_three_levels_and_the_experiment_is_a_path(tmp
     settings = build(warehouse=tmp_path, mlflow_tracking_uri="databricks", unity=unity)
     assert registered_name(settings, "WTI", "xgboost") == "commodity_test.models.wti_xgboost"
     assert experiment_name(settings) == "/Shared/forecast_platform/fits"
+
+
+def test_the_link_to_a_fit_leads_to_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", "https://dbc-1.cloud.databricks.com/")
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-secret")
+    monkeypatch.setattr(Tracker, "experiment_id", "7")
+    there = Tracker(build(warehouse=tmp_path, mlflow_tracking_uri="databricks"))
+    assert there.run_url("abc") == "https://dbc-1.cloud.databricks.com/ml/experiments/7/runs/abc"
+    here = Tracker(build(warehouse=tmp_path))
+    assert here.run_url("abc") == f"{here.settings.mlflow_ui_url}/#/experiments/7/runs/abc"
+
+
+def test_a_step_whose_models_are_stored_succeeds_though_mlflow_is_down(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(small)
+    window = dt.date(2018, 1, 1)
+    launcher = Launcher(settings)
+
+    def run() -> Finished:
+        return launcher.run(TRAIN, [key("naive")], window, window, ["Alpha"])
+
+    fine = run()
+    assert fine.success, fine.messages
+    assert "mlflow_Alpha" in fine.totals["trained_models/naive"]
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    launcher = Launcher(settings_for(small, mlflow_tracking_uri="http://127.0.0.1:9"))
+    down = run()
+    assert down.success, down.messages
+    assert "mlflow_Alpha" not in down.totals["trained_models/naive"]
+    told = [entry.user_message for entry in launcher.instance.all_logs(down.run_id)]
+    assert any("no links to the fits: MLflow at http://127.0.0.1:9 does not answer" in text for text in told)
 
 
 def test_a_registered_model_says_what_goes_in_and_comes_out() -> None:

@@ -26,6 +26,7 @@ dbutils.widgets.dropdown("overwrite", "false", ["false", "true"], "make anew wha
 dbutils.widgets.text("compute", "", "compute (empty: the configured one)")
 dbutils.widgets.text("secrets", "", "variables from secrets: NAME=scope/key, by spaces or commas")
 dbutils.widgets.text("environment", "", "variables, as JSON")
+dbutils.widgets.text("source", "", "the code that the cluster must run, as deploy says it (empty: any)")
 dbutils.widgets.text("progress", "", "file in a volume that is told how far this is")
 
 # COMMAND ----------

@@ -52,7 +52,7 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
     )
     def trained_models(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pipeline.training import latest_run_id, train
-        from forecast_platform.tracking import Tracker
+        from forecast_platform.tracking import Tracker, TrackingError
 
         platform: Platform = replace(context.resources.platform, step=context)
         options = platform.options(context.run_tags)
@@ -68,12 +68,16 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
             )
             for series, windows in requested(context, platform.settings.series_names).items()
         ]
+        runs = {one.series: latest_run_id(platform, one.series, model, options.version) for one in outcomes}
         links = {}
-        for outcome in outcomes:
-            run_id = latest_run_id(platform, outcome.series, model, options.version)
-            if run_id:
-                address = Tracker(platform.settings).run_url(run_id)
-                links[f"mlflow_{outcome.series}"] = MetadataValue.url(address)
+        try:
+            tracker = Tracker(platform.settings)
+            links = {
+                f"mlflow_{of}": MetadataValue.url(tracker.run_url(run_id)) for of, run_id in runs.items() if run_id
+            }
+        except TrackingError as error:
+            # The models are stored: that nobody can look at their fits now does not undo it.
+            context.log.warning(f"no links to the fits: {error}")
         metadata = outcome_metadata(outcomes, links)
         rows = platform.warehouse.rows(TRAINED_MODELS)
         yield from conclude(context, {key(model): metadata}, outcomes, row_counts={key(model): rows})

@@ -72,8 +72,8 @@ class SparkCompute:
         from forecast_platform.pipeline.training import fit
 
         if tasks:
-            session, slots = _session(platform)
-            yield from spark_fits(session, tasks, slots, ATTEMPTS, self._fitter or fit)
+            slots = _session(platform)[1]
+            yield from spark_fits(lambda: _session(platform)[0], tasks, slots, ATTEMPTS, self._fitter or fit)
 
     def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
@@ -84,9 +84,14 @@ class SparkCompute:
         session, slots = _session(platform)
         run = _Run(platform, session, slots, writer_of(platform.settings), self._worker or forecast_piece)
         if run.writer == "driver" and platform.settings.spark.writer == "auto":
+            shared = (
+                "unity.volume" if platform.settings.tables == "unity_catalog" else "spark.writer to spark or workers"
+            )
             log.warning(
-                "spark.writer is auto: whether the cluster shares the warehouse is not known, so the paths come back "
-                "and are written here; set it to spark or workers where it does"
+                "spark.writer is auto: whether the cluster shares %s is not known, so the paths come back and are "
+                "written here; set %s where it does",
+                platform.settings.warehouse,
+                "unity.volume" if unity else "spark.writer to spark or workers",
             )
         stopped: str | None = None
         for group in groups(chunks, slots, run.writer):

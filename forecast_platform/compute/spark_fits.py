@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecast_platform.compute.spark_pieces import SparkJobError, reason_of
-from forecast_platform.compute.spark_session import cancel
+from forecast_platform.compute.spark_session import SparkUnavailableError, cancel
 from forecast_platform.compute.spark_worker import history_bytes, history_of
 from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
@@ -47,28 +47,43 @@ _one_at_a_time = threading.Lock()
 
 
 def spark_fits(
-    session: Any, tasks: Sequence[FitTask], slots: int, attempts: int, fitter: Fitter = fit
+    session: Callable[[], Any], tasks: Sequence[FitTask], slots: int, attempts: int, fitter: Fitter = fit
 ) -> Iterator[Fit]:
     """Yield the fits of one series and model as they are done. A slow one is a job of its own, quick ones share jobs.
 
-    Spark tries a lost task again; a job that is lost is sent again, `attempts` times in all, then its fits fail.
+    Spark tries a lost task again; a job that is lost is sent again, `attempts` times in all, then its fits fail. Each
+    try asks for the session, which may be what was lost. Raises SparkUnavailableError where none can be had.
     """
     if not tasks:
         return
+    latest = _Latest(session)
     size = 1 if registry.get(tasks[0].model).slow_fit else slots
     jobs = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     # Each job is waited for by a thread; the session takes them side by side, and the cluster's slots are filled.
     stopped = threading.Event()
     with ThreadPoolExecutor(min(slots, len(jobs)), thread_name_prefix="fits") as pool:
-        waiting = [pool.submit(_attempts, session, job, attempts, fitter, stopped) for job in jobs]
+        waiting = [pool.submit(_attempts, latest, job, attempts, fitter, stopped) for job in jobs]
         try:
             for future in as_completed(waiting):
                 yield from future.result()
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            cancel(session)
+            if latest.session is not None:
+                cancel(latest.session)
             raise
+
+
+class _Latest:
+    """Asks for the session, and keeps it: to cancel what it does, it must not be asked for anew."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self.session: Any = None
+
+    def __call__(self) -> Any:
+        self.session = self._ask()
+        return self.session
 
 
 def fit_rows(fitter: Fitter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -111,12 +126,14 @@ def _task_of(row: Mapping[str, Any]) -> FitTask:
 
 
 def _attempts(
-    session: Any, tasks: Sequence[FitTask], attempts: int, fitter: Fitter, stopped: threading.Event
+    session: Callable[[], Any], tasks: Sequence[FitTask], attempts: int, fitter: Fitter, stopped: threading.Event
 ) -> list[Fit]:
     starts = ", ".join(str(task.window_start) for task in tasks)
     for attempt in range(1, attempts + 1):
         try:
-            return _job(session, tasks, fitter)
+            return _job(session(), tasks, fitter)
+        except SparkUnavailableError:
+            raise
         except Exception as error:
             # The cancelled job's error may be here before the interrupt that cancelled it.
             if stopped.wait(0.5 * attempt):

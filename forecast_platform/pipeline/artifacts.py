@@ -23,6 +23,18 @@ def root(settings: Settings) -> Path:
     return (volume or settings.warehouse) / "_artifacts"
 
 
+def unkept(settings: Settings) -> str | None:
+    """Why a file written now would be lost, and the mend: a cluster's own disk ends with it. None where it is kept."""
+    folder = root(settings)
+    on_cluster = "DATABRICKS_RUNTIME_VERSION" in os.environ and settings.tables == "unity_catalog"
+    if not on_cluster or in_volume(folder) or folder.is_relative_to("/dbfs"):
+        return None
+    return (
+        f"{folder} is on this cluster's own disk, which ends with it, while the tables are kept: set unity.volume "
+        "(catalog.schema.volume)"
+    )
+
+
 def write_text(settings: Settings, path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises OSError; DatabricksError where the workspace refuses."""
     if _is_remote(path):

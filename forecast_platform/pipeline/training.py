@@ -154,8 +154,8 @@ def train(
     tracker = tracking.Tracker(platform.settings) if tasks else None
     for done in engine_for(platform.settings).fits(platform, tasks):
         start = done.task.window_start
-        if done.error:
-            outcome.failed[start] = done.error
+        if reason := done.error or _unkept(platform, done):
+            outcome.failed[start] = reason
         else:
             assert tracker is not None  # noqa: S101 - there are tasks
             try:
@@ -275,6 +275,13 @@ def _active_rows(
     light = ["training_cutoff_date", "data_version", "algorithm_version", "created_at"]
     rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
     return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
+
+
+def _unkept(platform: Platform, done: Fit) -> str | None:
+    """Why the fitted model could not be kept; None where it can."""
+    size = len(done.text.encode())
+    reason = artifacts.unkept(platform.settings) if size >= INLINE_LIMIT else None
+    return reason and f"the fitted model, {size / 1e6:.1f} MB, is too large for a row, and {reason}"
 
 
 def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_version: str, run_id: str | None) -> None:

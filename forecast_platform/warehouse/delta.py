@@ -122,7 +122,7 @@ class DeltaWarehouse:
                         mode="overwrite",
                         predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
-                        schema_mode="merge" if table.open_columns else None,
+                        schema_mode="merge" if table.open_columns or _has_more(target, prepared) else None,
                     )
                 self._open.pop(table.name, None)
                 refreshed = self.version(table)
@@ -231,3 +231,8 @@ def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:
 
 def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, dt.date | dt.datetime) else str(value)
+
+
+def _has_more(stored: DeltaTable, data: pa.Table) -> bool:
+    """Whether the stored table has all columns of `data` and others, as a later version of this package leaves it."""
+    return set(data.column_names) < {field.name for field in stored.schema().fields}

@@ -111,12 +111,12 @@ class UnityWarehouse:
         found = self._tried(
             table, lambda: self.frame(table).where(spark_sql(where)).select(*map(quoted, names)).toArrow()
         )
-        known = {column.name for column in table.columns}
-        schema = table.arrow_schema(tuple(name for name in stored if name not in known))
         if found is None:  # dropped in between
-            return schema.empty_table().select(names)
-        # The engine's own types vary (large strings, the session's zone): the instants and values do not.
-        return found.cast(pa.schema([schema.field(name) for name in names]))
+            return self.read(table, columns, where)
+        # The engine's own types vary (large strings, the session's zone): the instants and values do not. Columns that
+        # are not the schema's (covariates, those of a later version of this package) are as they are stored.
+        fields = {field.name: field for field in (*found.schema, *table.arrow_schema())}
+        return found.cast(pa.schema([fields[name] for name in names]))
 
     def replace(self, table: Table, data: pa.Table, where: Where) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
@@ -232,8 +232,10 @@ class UnityWarehouse:
 
     def _insert(self, table: Table, frame: Any, names: Sequence[str], where: Where) -> None:
         """One statement, one commit. Never partitionOverwriteMode: sail replaces the whole table."""
-        stored = self.stored_columns(table) or list(names)
-        picked = ", ".join(quoted(one) if one in names else f"CAST(NULL AS DOUBLE) AS {quoted(one)}" for one in stored)
+        stored = self.stored_types(table) or dict.fromkeys(names, "")
+        picked = ", ".join(
+            quoted(one) if one in names else f"CAST(NULL AS {kind}) AS {quoted(one)}" for one, kind in stored.items()
+        )
         view = temporary_view(self.session, frame)
         try:
             target = f"{quoted(self.name(table))} REPLACE WHERE {spark_sql(where)}"

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from forecast_platform.compute import spark_fits
 from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.compute.spark_session import SparkUnavailableError, session_for
 from forecast_platform.pipeline import training
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import Fit, FitTask, fit, train
@@ -99,6 +101,50 @@ def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monke
     assert done[WINDOWS[0]].error is None
     assert done[WINDOWS[0]].text == fit(tasks[0]).text
     assert "no such machine" in str(done[WINDOWS[1]].error)
+
+
+@needs_sail
+def test_a_session_that_is_lost_between_fits_is_made_anew(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = on_sail(small)
+    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
+    lost = session_for(platform.settings)
+    jobs = spark_fits._job
+
+    def lose_it(session: Any, *arguments: Any) -> list[Fit]:
+        if session is lost:
+            session.client._channel.close()
+        return jobs(session, *arguments)
+
+    monkeypatch.setattr(spark_fits, "_job", lose_it)
+    done = list(SparkCompute().fits(platform, tasks))
+    assert {one.task.window_start: one.text for one in done} == {task.window_start: fit(task).text for task in tasks}
+    assert session_for(platform.settings) is not lost
+
+
+@needs_sail
+def test_training_ends_at_once_where_no_session_can_be_had(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = on_sail(small)
+    asked: list[str] = []
+
+    def gone(session: Any, *arguments: Any) -> list[Fit]:
+        asked.append("a job")
+        monkeypatch.setattr(platform, "spark", Lost())
+        raise OSError("the server went away")
+
+    monkeypatch.setattr(spark_fits, "_job", gone)
+    with pytest.raises(SparkUnavailableError, match="no session"):
+        train(platform, "Alpha", "naive", WINDOWS, version="v2")
+    assert asked == ["a job"]
+
+
+class Lost:
+    """A resource whose server is gone."""
+
+    @property
+    def spark_session(self) -> Any:
+        """Refuses."""
+        raise SparkUnavailableError("no session on sc://gone:15002")
 
 
 @needs_sail

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from pathlib import Path
 
+import pytest
+
+from forecast_platform.pipeline import training
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import Reader
@@ -54,3 +58,22 @@ def test_spark_over_unity_catalog_and_local_over_a_folder_give_the_same_bits(
     one, other = (Reader(platform.settings, platform.warehouse).paths(*asked) for platform in (here, there))
     assert list(one) == list(other) == SPAN
     assert all((one[day] == other[day]).sum() == one[day].size for day in SPAN)
+
+
+def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_the_cluster(
+    small: Path, tmp_path: Path, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
+    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    copied(Platform.from_settings(settings_for(small)), there)
+    windows = [dt.date(2018, 1, 1)]
+    monkeypatch.setattr(training, "INLINE_LIMIT", 100)
+    assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(windows), "a disk that stays"
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    outcome = training.train(there, "Alpha", "naive", windows, version="v3")
+    [reason] = outcome.failed.values()
+    assert "too large for a row" in reason
+    assert "set unity.volume" in reason
+    assert not outcome.written
+    monkeypatch.setattr(training, "INLINE_LIMIT", 1_000_000)
+    assert training.train(there, "Alpha", "naive", windows, version="v3").written == set(windows)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.version import Version
 
-from forecast_platform.compute.databricks.deploy import build_wheel
+from forecast_platform.compute.databricks import deploy
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import until
@@ -31,7 +32,8 @@ def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
     with zipfile.ZipFile(workspace.local(record["wheel"])) as wheel:
         names = set(wheel.namelist())
         assert wheel.testzip() is None
-    assert {"forecast_platform/cli.py", "forecast_platform-0.1.0.dist-info/RECORD"} <= names
+    version = f"0.1.0+{record['source'][:12]}"
+    assert {"forecast_platform/cli.py", f"forecast_platform-{version}.dist-info/RECORD"} <= names
     assert workspace.local(f"{FOLDER}/settings.yaml").read_text() == "source: sample\n"
     for name in ("train_models", "daily_inference", "backfill_spark"):
         assert workspace.local(f"{FOLDER}/{name}").read_text().startswith("# Databricks notebook source\n")
@@ -81,6 +83,7 @@ def test_a_successful_run_is_watched_to_its_end(deployed: Workspace, shell: Shel
     [token] = deployed.jobs.tokens
     assert parameters == {
         "start_date": "2018-01-01",
+        "source": json.loads(deployed.local(f"{FOLDER}/deployment.json").read_text())["source"],
         "progress": f"/Volumes/commodity/forecast/pipes/progress/{token}.json",
     }
     cluster = run.tasks[1].spec["new_cluster"]
@@ -128,7 +131,7 @@ def test_the_same_request_is_not_started_twice_while_it_goes_on(
     assert "attached" in text
     monkeypatch.setenv("FORECAST_PLATFORM_DATABRICKS__NODE_TYPE", "i3.2xlarge")
     other = tmp_path / "forecast_platform-0.1.0-py3-none-any.whl"
-    other.write_bytes(build_wheel()[1] + b"another build")
+    other.write_bytes(deploy.build_wheel()[1] + b"another build")
     assert shell("deploy", "--wheel", str(other))[0] == 0
     assert shell("submit", "backfill", "--no-wait")[0] == 0
     assert len(deployed.jobs.runs) == 1, "nor after a deploy or with another cluster: both would write the same dates"
@@ -189,6 +192,39 @@ def test_a_request_that_was_done_before_is_done_anew_from_a_shell_that_does_not_
         monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / machine))
         assert shell("submit", "infer")[0] == 0
     assert len(deployed.jobs.runs) == 2, "the run of an earlier day is not taken for today's"
+
+
+def test_other_code_is_another_version_and_takes_the_place_of_the_wheel_that_a_bundle_ships(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A cluster that has a version installed does not install it again."""
+    assert shell("wheel", str(tmp_path))[0] == 0
+    [first] = tmp_path.glob("*.whl")
+    files = deploy.package_files()
+    more = {**files, "forecast_platform/more.py": b"MORE = 1\n"}
+    monkeypatch.setattr(deploy, "package_files", lambda: more)
+    assert shell("wheel", str(tmp_path))[0] == 0
+    [second] = tmp_path.glob("*.whl")
+    versions = [Version(wheel.name.split("-")[1]) for wheel in (first, second)]
+    assert versions[0].public == versions[1].public == "0.1.0"
+    assert versions[0] != versions[1]
+    assert deploy.source_of(deploy.wheel_files(second.read_bytes())) == deploy.source_of(more)
+    with_notebooks = {**files, "forecast_platform/notebooks/backfill_spark.py": b"run()\n"}
+    assert deploy.source_of(with_notebooks) == deploy.source_of(files), "as a build tool packs them"
+
+
+@pytest.mark.parametrize("place", [(), ("--serverless",)])
+def test_a_run_that_finds_other_code_than_was_deployed_does_nothing(
+    deployed: Workspace, shell: Shell, place: tuple[str, ...]
+) -> None:
+    """As on an existing cluster that was not restarted after a deploy."""
+    record = deployed.local(f"{FOLDER}/deployment.json")
+    wanted = "0" * 32
+    record.write_text(json.dumps({**json.loads(record.read_text()), "source": wanted}))
+    code, text = shell("submit", "infer", *place)
+    assert code == 1
+    assert re.search(rf"runs another forecast-platform \(\w+\) than the one that was deployed .*\({wanted}\)", text)
+    assert "restart it, and run this again" in text
 
 
 def test_an_existing_cluster_and_secrets_reach_the_run(

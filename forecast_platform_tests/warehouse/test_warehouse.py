@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from forecast_platform.housekeeping.migrate import migrate
 from forecast_platform.warehouse.base import Between, Warehouse, WarehouseError
 from forecast_platform.warehouse.schemas import (
     CHAMPIONS,
@@ -18,6 +20,7 @@ from forecast_platform.warehouse.schemas import (
     FORECAST_RUNS,
     TABLES,
     UNIFIED_DATA,
+    Column,
 )
 from forecast_platform_tests.waiting import PATIENCE
 from forecast_platform_tests.warehouse.implementations import Make, days, metadata, plain, where, write_days
@@ -165,6 +168,25 @@ def test_unified_data_takes_declared_covariates_and_keeps_older_rows(warehouse: 
     rows = warehouse.read(UNIFIED_DATA, ["date", "usd_brl"]).sort_by("date").to_pylist()
     assert [row["usd_brl"] for row in rows] == [None, 4.0, None]
     assert warehouse.read(UNIFIED_DATA).schema.equals(UNIFIED_DATA.arrow_schema(("usd_brl",)))
+
+
+def test_columns_of_a_later_version_are_read_and_an_earlier_one_leaves_them_empty(
+    make: Make, warehouse: Warehouse
+) -> None:
+    """Two machines are not upgraded at the same moment."""
+    more = (Column("desk", "string", "A later version's."), Column("rank", "int", "Another."))
+    later = replace(FORECAST_METADATA, columns=(*FORECAST_METADATA.columns, *more))
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    assert migrate(make.another(), [later]) == 2
+    told = metadata("b", days(1, 2)).append_column("desk", pa.array(["oil"] * 2))
+    told = told.append_column("rank", pa.array([1, 2], pa.int32()))
+    make.another().replace(later, told, where("b", days(1, 2)))
+    warehouse.replace(FORECAST_METADATA, metadata("c", days(1, 2)), where("c", days(1, 2)))
+    rows = warehouse.read(FORECAST_METADATA).sort_by([("model_name", "ascending"), ("forecast_date", "ascending")])
+    assert rows.column_names == [column.name for column in later.columns]
+    assert rows["desk"].to_pylist() == [None, None, "oil", "oil", None, None]
+    assert rows["rank"].to_pylist() == [None, None, 1, 2, None, None]
+    assert warehouse.read(FORECAST_METADATA, ["crps_14d"]).num_rows == 6
 
 
 def test_another_process_s_tables_are_seen(make: Make, warehouse: Warehouse) -> None:

@@ -24,7 +24,8 @@ _SECRET = re.compile(
 )
 """What a line with a secret looks like: by its name, or a URL with a password."""
 _HERE = Path(__file__).resolve().parents[2]
-
+SOURCE = "source"
+"""The parameter of a run that says which code it must be, as `source_of` says it."""
 
 NOT_ON_CLUSTERS = ("pyspark", "dagster-pyspark", "dagster-databricks", "dagster-webserver")
 """Requirements that a cluster does not get. A runtime's Spark is its own: a pyspark from the package index, which the
@@ -144,7 +145,9 @@ def source_of(files: Mapping[str, bytes]) -> str:
     """A hash of the package's Python files: the same for the same code, however its wheel was built."""
     found = hashlib.blake2b(digest_size=16)
     for name in sorted(files):
-        if name.startswith("forecast_platform/") and name.endswith(".py"):
+        # The notebooks are beside the package in a checkout, and inside it in what a build tool makes.
+        inside = name.startswith("forecast_platform/") and not name.startswith("forecast_platform/notebooks/")
+        if inside and name.endswith(".py"):
             found.update(f"{name}\x1f{len(files[name])}\x1f".encode() + files[name])
     return found.hexdigest()
 
@@ -187,17 +190,17 @@ def build_wheel() -> tuple[str, bytes]:
         about = distribution("forecast-platform")
     except PackageNotFoundError as error:
         raise DatabricksError("forecast-platform is not installed here: pip install -e . first") from error
-    info = f"forecast_platform-{__version__}.dist-info"
     files = package_files()
+    # A cluster that has a version installed does not install it again: other code is another version.
+    version = f"{__version__}+{source_of(files)[:12]}"
+    info = f"forecast_platform-{version}.dist-info"
     for name in ("dagster.yaml", "workspace.yaml"):
         if (_HERE.parent / name).is_file():
             files.setdefault(f"forecast_platform/{name}", (_HERE.parent / name).read_bytes())
     wanted = [need for need in about.requires or () if "extra ==" not in need]
     wanted = [need for need in wanted if Requirement(need).name not in NOT_ON_CLUSTERS]
     needs = "".join(f"Requires-Dist: {need}\n" for need in wanted)
-    files[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: forecast-platform\nVersion: {__version__}\n{needs}".encode()
-    )
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: forecast-platform\nVersion: {version}\n{needs}".encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: forecast-platform\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
@@ -211,7 +214,7 @@ def build_wheel() -> tuple[str, bytes]:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
-    return f"forecast_platform-{__version__}-py3-none-any.whl", buffer.getvalue()
+    return f"forecast_platform-{version}-py3-none-any.whl", buffer.getvalue()
 
 
 def _digest(content: bytes) -> str:

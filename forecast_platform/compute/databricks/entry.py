@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
+from forecast_platform.compute.databricks.deploy import SOURCE, package_files, source_of
 from forecast_platform.compute.databricks.due import Work, dates_of, pairs_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.compute.databricks.variables import provide
@@ -41,8 +42,9 @@ PARAMETERS = (
 )
 """Parameters of every action, all texts; an empty one is the default. `commodity` and `models` are comma-separated;
 `start_date` may be the word `first`, for the first date of the settings."""
-OF_THE_PROCESS = ("secrets", "environment", PARAMETER)
-"""Parameters that set this process's variables where the cluster has none of ours, and where it tells how far it is."""
+OF_THE_PROCESS = ("secrets", "environment", SOURCE, PARAMETER)
+"""Parameters that set this process's variables where the cluster has none of ours, say which code it must be, and where
+it tells how far it is."""
 WIDGETS = {action: [name for name in (*PARAMETERS, *OF_THE_PROCESS) if name != action] for action in ACTIONS}
 """The widgets of each action's notebook: every parameter, but training is not told to train."""
 
@@ -85,7 +87,16 @@ def run(action: str, parameters: Mapping[str, str]) -> str:
 
 
 def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of the action, once this process has the variables that the others name."""
+    """The parameters of the action, once this process has the variables that the others name, and is the code wanted.
+
+    Raises ParameterError where it is not.
+    """
+    wanted = parameters.get(SOURCE)
+    if wanted and wanted != (found := source_of(package_files())):
+        raise ParameterError(
+            f"this cluster runs another forecast-platform ({found}) than the one that was deployed for this run "
+            f"({wanted}): a library stays installed until its cluster is restarted, so restart it, and run this again"
+        )
     provide(parameters)
     return {name: value for name, value in parameters.items() if name not in OF_THE_PROCESS}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError, perhaps_started
-from forecast_platform.compute.databricks.deploy import Deployment
+from forecast_platform.compute.databricks.deploy import SOURCE, Deployment
 from forecast_platform.compute.databricks.monitor import ENDED, life_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
 from forecast_platform.compute.databricks.variables import parameters_of, secret_names
@@ -191,7 +191,7 @@ def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) ->
         else:
             path = f"{deployed.folder}/{NOTEBOOK_OF[action]}"
             task = _on_cluster(options, deployed, action, request.cluster_id)
-            named = {**parameters, **parameters_of(options)}
+            named = {**parameters, **_told(options, deployed)}
             task["notebook_task"] = {"notebook_path": path, "base_parameters": named, "source": "WORKSPACE"}
         if found:
             task["depends_on"] = [{"task_key": found[-1]["task_key"]}]
@@ -207,8 +207,13 @@ def wheel_task(
     if serverless:
         task = {"task_key": action, "timeout_seconds": _limit(options, action), "environment_key": ENVIRONMENT}
     entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
-    named = {"action": action, **parameters, **parameters_of(options)}
+    named = {"action": action, **parameters, **_told(options, deployed)}
     return {**task, "python_wheel_task": {**entry, "named_parameters": named}}
+
+
+def _told(options: DatabricksOptions, deployed: Deployment) -> dict[str, str]:
+    """Parameters of every run: where its secrets are, and which code it must be."""
+    return {**parameters_of(options), **({SOURCE: deployed.source} if deployed.source else {})}
 
 
 def _on_cluster(
