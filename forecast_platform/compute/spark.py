@@ -84,9 +84,7 @@ class SparkCompute:
         session, slots = _session(platform)
         run = _Run(platform, session, slots, writer_of(platform.settings), self._worker or forecast_piece)
         if run.writer == "driver" and platform.settings.spark.writer == "auto":
-            shared = (
-                "unity.volume" if platform.settings.tables == "unity_catalog" else "spark.writer to spark or workers"
-            )
+            unity = platform.settings.tables == "unity_catalog"
             log.warning(
                 "spark.writer is auto: whether the cluster shares %s is not known, so the paths come back and are "
                 "written here; set %s where it does",
