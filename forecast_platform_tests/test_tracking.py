@@ -6,10 +6,13 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from mlflow.tracking._model_registry import utils
 
 from forecast_platform.assets.train import key
 from forecast_platform.jobs import TRAIN
 from forecast_platform.launch import Finished, Launcher
+from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import train
 from forecast_platform.settings import build
 from forecast_platform.tracking import EXPERIMENT, Tracker, _signature, experiment_name, registered_name, registry_uri
 from forecast_platform_tests.worlds import settings_for
@@ -49,6 +52,15 @@ def test_the_link_to_a_fit_leads_to_where_it_is_kept(tmp_path: Path, monkeypatch
     assert there.run_url("abc") == "https://dbc-1.cloud.databricks.com/ml/experiments/7/runs/abc"
     here = Tracker(build(warehouse=tmp_path))
     assert here.run_url("abc") == f"{here.settings.mlflow_ui_url}/#/experiments/7/runs/abc"
+
+
+def test_mlflow_asks_no_spark_session_where_models_are_registered(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose server is gone would be asked for minutes."""
+    monkeypatch.setattr(utils, "_get_registry_uri_from_spark_session", lambda: pytest.fail("it was asked"))
+    platform = Platform.from_settings(settings_for(small))
+    window = dt.date(2018, 1, 1)
+    outcome = train(platform, "Alpha", "naive", [window], overwrite=True)
+    assert (outcome.written, outcome.notes) == ({window}, [])
 
 
 def test_a_step_whose_models_are_stored_succeeds_though_mlflow_is_down(

@@ -75,7 +75,9 @@ def test_a_restored_backup_holds_the_same_rows(root: Path, settings: Settings, t
 
 
 @pytest.mark.slow
-def test_a_backup_made_while_others_write_is_consistent(root: Path, settings: Settings, tmp_path: Path) -> None:
+def test_a_backup_made_while_others_write_is_consistent(
+    root: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # MLflow's records in a copied folder point at the original: begin them anew.
     shutil.rmtree(settings.warehouse / "_mlflow")
     with subprocess.Popen([sys.executable, "-c", _WRITER, str(root)], stdout=subprocess.PIPE, text=True) as writer:
@@ -94,8 +96,10 @@ def test_a_backup_made_while_others_write_is_consistent(root: Path, settings: Se
 
     assert set(seen) <= versions(POINT_FORECASTS) <= versions(DISTRIBUTIONS) <= versions(TRAINED_MODELS)
     # What trained_models refers to in MLflow is in the copy of MLflow, with its artifact, at the new place.
-    # Without a registry named, MLflow asks whatever Spark session another test has left.
-    client = MlflowClient(elsewhere.tracking_uri, registry_uri=elsewhere.tracking_uri)
+    # Without a registry named, MLflow asks whatever Spark session another test has left, for minutes where its server
+    # is gone; downloads make a client of their own, which knows of the variable alone.
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", elsewhere.tracking_uri)
+    client = MlflowClient(elsewhere.tracking_uri)
     rows = warehouse.read(TRAINED_MODELS, ["mlflow_run_id", "model_version"]).to_pylist()
     for run_id in [row["mlflow_run_id"] for row in rows if row["model_version"].startswith("w")]:
         run = client.get_run(run_id)
