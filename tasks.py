@@ -81,10 +81,10 @@ def test(rest: Sequence[str]) -> int:
 
 
 def slow(rest: Sequence[str]) -> int:
-    """the slow tests, two files at a time: they start servers, and wait for them more than they compute"""
+    """the slow tests, three files at a time: they start servers, and wait for them more than they compute"""
     # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    shared = ["-n", "2", "--dist", "loadfile"]
+    shared = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
     code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow and not year", *shared, *rest], threads=1)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")

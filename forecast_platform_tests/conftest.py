@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+LONGEST = ("test_backfills.py", "test_every_compute.py", "test_automation.py", "test_compute_databricks.py")
+"""Files of slow tests that take minutes: begun last, they would be waited for alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they were."""
+    place = {name: position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 def _folder(name: str) -> Path:
     path = _SHARED / name
     if not path.is_dir():

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import psutil
 
 from forecast_platform.services import free_port
-from forecast_platform_tests.waiting import until
+from forecast_platform_tests.waiting import PATIENCE, until
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -84,7 +84,7 @@ class Running:
     family: list[psutil.Process]
 
     @classmethod
-    def start(cls, root: Path, environment: dict[str, str], *, seconds: float = 180) -> Running:
+    def start(cls, root: Path, environment: dict[str, str], *, seconds: float = PATIENCE) -> Running:
         """Start it and wait until it says that it is up."""
         port = free_port()
         log = root / "up.log"
