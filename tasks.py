@@ -77,15 +77,13 @@ def doctor(rest: Sequence[str]) -> int:
 
 def test(rest: Sequence[str]) -> int:
     """the quick tests, two at a time"""
-    return run([str(PYTHON), "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *rest], threads=1)
+    return tests("-n", "2", "--dist", "worksteal", *rest)
 
 
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, three files at a time: they start servers, and wait for them more than they compute"""
-    # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     shared = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    code = run([str(PYTHON), "-m", "pytest", "-q", "-m", "slow and not year", *shared, *rest], threads=1)
+    code = tests("-m", "slow and not year", *shared, *rest)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")
         return 0
@@ -94,7 +92,7 @@ def slow(rest: Sequence[str]) -> int:
 
 def year(rest: Sequence[str]) -> int:
     """the automation through 400 simulated days; a quarter of an hour"""
-    return run([str(PYTHON), "-m", "pytest", "-q", "-m", "year", *rest], threads=1)
+    return tests("-m", "year", *rest)
 
 
 def check(rest: Sequence[str]) -> int:
@@ -246,6 +244,13 @@ def fingerprint() -> str:
 def command(name: str, rest: Sequence[str]) -> int:
     """A command of forecast-platform."""
     return run([str(PYTHON), "-m", "forecast_platform.cli", name, *rest])
+
+
+def tests(*arguments: str) -> int:
+    """pytest in the checkout, with one thread a process."""
+    # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run([str(PYTHON), "-m", "pytest", "-q", *arguments], threads=1)
 
 
 def run(arguments: Sequence[str], *, threads: int | None = None) -> int:

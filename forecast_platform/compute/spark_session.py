@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -31,6 +32,8 @@ UNKNOWN_CORES = 8
 log = logging.getLogger(__name__)
 
 _CANCEL_SECONDS = 15.0
+_EXECUTOR_SECONDS, _SETTLED_SECONDS = 60.0, 1.0
+"""How long a cluster's first executor is waited for, and how long none may come after the last."""
 _EMBEDDED, _FIRST, _REMOTE = (5, 2_000), (8, 5_000), (15, 10_000)
 """Tries of a call, and milliseconds between two at most: 5 s, 25 s and 2 min in all; pyspark's own are 10 min."""
 
@@ -41,6 +44,8 @@ _REFUSED = "CONFIG_NOT_AVAILABLE"
 _lock = threading.Lock()
 _sail: Any = None
 _sessions: dict[str, Any] = {}
+_counted: set[str] = set()
+"""Applications whose executors were waited for."""
 
 
 class SparkUnavailableError(RuntimeError):
@@ -102,7 +107,35 @@ def cores_of(session: Any, settings: Settings) -> int:
         return os.cpu_count() or 1
     if _is_connect(session):
         return UNKNOWN_CORES
-    return int(session.sparkContext.defaultParallelism)
+    context = session.sparkContext
+    if not context.master.startswith("local") and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+        _await_executors(context)
+    return int(context.defaultParallelism)
+
+
+def _await_executors(context: Any) -> None:
+    """Wait, once a session, until the executors of a cluster have registered: before, it seems to have two cores."""
+    if context.applicationId in _counted:
+        return
+    end = time.monotonic() + _EXECUTOR_SECONDS
+    cores, since = 0, time.monotonic()
+    while time.monotonic() < end:
+        # The driver is one of those that are counted here.
+        found = int(context.defaultParallelism) if context._jsc.sc().getExecutorMemoryStatus().size() > 1 else 0
+        if found != cores:
+            cores, since = found, time.monotonic()
+        elif cores and time.monotonic() - since >= _SETTLED_SECONDS:
+            _counted.add(context.applicationId)
+            return
+        time.sleep(0.1)
+    if not cores:
+        log.warning(
+            "no executor of %s has registered within %.0f s: the cluster is busy, or gives this application nothing; "
+            "its own page tells why. Work is cut for %s cores; set spark.cores to what it will have",
+            context.master,
+            _EXECUTOR_SECONDS,
+            context.defaultParallelism,
+        )
 
 
 def cancel(session: Any) -> None:

@@ -2,7 +2,8 @@
 
     python -m forecast_platform_tests.compute.jvm_case ROOT MASTER WRITER FIRST LAST MODEL,MODEL [MARKER]
 
-Prints one JSON line a model: dates written, dates failed. With MARKER, the first worker is killed after it wrote.
+Prints one JSON line a model: dates written, dates failed, cores that were counted. With MARKER, the first worker is
+killed after it wrote.
 With the word `fits` for WRITER, models are fitted on the windows that begin on FIRST and LAST instead. With the word
 `interrupted`, Ctrl-C comes in the middle of the first model's job.
 """
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.compute.spark_session import cores_of, session_for
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import fit
@@ -59,13 +61,15 @@ def main(root: str, master: str, writer: str, first: str, last: str, models: str
     if writer == "interrupted":
         sys.stdout.write(json.dumps(interrupted(platform, names[0], first, last, Path(str(marker)))) + "\n")
         return
+    # Asked first, when the session is new: later any answer is right.
+    cores = cores_of(session_for(platform.settings), platform.settings)
     worker = None if marker is None else partial(dies_once_after_writing, Path(marker))
     for name in names:
         chunks = plan(platform, "Alpha", name, "v1.0", days(first, last)).chunks
         results = list(SparkCompute(worker).run(platform, chunks))
         written = sum(len(result.written) for result in results)
         failed = {str(day): reason for result in results for day, reason in result.failed.items()}
-        sys.stdout.write(json.dumps({"model": name, "written": written, "failed": failed}) + "\n")
+        sys.stdout.write(json.dumps({"model": name, "written": written, "failed": failed, "cores": cores}) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from forecast_platform_tests.worlds import settings_for
 
 pytestmark = [needs_java, pytest.mark.slow]
 
-CORES = 2
+CORES = 3
+"""More than the two that a cluster seems to have until its executors have registered."""
 MODELS = ("naive", "xgboost")
 Found = TypeVar("Found")
 
@@ -141,6 +142,7 @@ def test_the_executors_of_a_cluster_give_the_local_bits_whoever_writes(
     monkeypatch.setenv("FORECAST_PLATFORM_SPARK__CONFIG", json.dumps(cluster.config))
     replies = run_case(tmp_path / "spark", address, writer, FIRST, LAST, ",".join(MODELS))
     assert [(reply["written"], reply["failed"]) for reply in replies] == [(len(SPAN), {})] * len(MODELS)
+    assert {reply["cores"] for reply in replies} == {CORES}
     assert_same_tables(here, there)
 
     def ended() -> list[dict[str, Any]]:
