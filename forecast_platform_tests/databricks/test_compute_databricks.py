@@ -260,8 +260,9 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
         (RunFault("skipped"), ("SKIPPED", "another run of this job is going on")),
         (RunFault("task"), ("this failure was asked for", "Traceback")),
         (RunFault("library", message="no distribution"), ("no distribution", "deploy again")),
+        (RunFault("timeout", seconds=1.0), ("TIMEDOUT", "raise databricks.timeout_seconds")),
     ],
-    ids=["quota", "cluster", "lost", "skipped", "task", "library"],
+    ids=["quota", "cluster", "lost", "skipped", "task", "library", "timeout"],
 )
 def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_mend(
     shipping: Shipping, fault: RunFault, said: tuple[str, ...]
@@ -276,6 +277,34 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
         assert not materialized(instance, "distributions", "naive")
         assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
         assert shipping.workspace.token not in told_by_runs(instance)
+    assert not len(shipping.paths())
+
+
+@needs_sail
+@pytest.mark.parametrize("fate", ["cancelled in the workspace", "forgotten by it"])
+def test_a_run_that_is_ended_elsewhere_fails_the_step_and_says_what_became_of_it(
+    shipping: Shipping, client: WorkspaceClient, fate: str
+) -> None:
+    workspace = shipping.workspace
+    workspace.faults.add(RunFault("slow_start", seconds=120))
+    process = shipping.start(*BACKFILL)
+    run = shipping.submitted()
+    until(lambda: workspace.count("GET", "/jobs/runs/get") > 1, "the watch")
+    if fate == "cancelled in the workspace":
+        client.jobs.cancel_run(run.run_id)
+    else:
+        del workspace.jobs.runs[run.run_id]
+    told, _ = process.communicate(timeout=PATIENCE)
+    run.cancelled.set()
+    assert process.returncode == 1, told
+    expected = {"cancelled in the workspace": "ended as CANCELED", "forgotten by it": "does not exist"}[fate]
+    assert expected in told
+    assert "is kept and not made twice" in told
+    assert "may still go on" not in told
+    with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE"], "nobody cancelled it in Dagster"
+        assert not materialized(instance, "distributions", "naive")
+        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
     assert not len(shipping.paths())
 
 

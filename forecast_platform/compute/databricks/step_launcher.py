@@ -147,6 +147,10 @@ class StepRuns(DatabricksPySparkStepLauncher):
                 raise cause from None
             if isinstance(cause, DatabricksError):
                 run = self._watch.run_id if self._watch else ""
+                if "does not exist" in told:
+                    raise DatabricksError(
+                        f"{cause}\nrun this again: what Databricks run {run} wrote is kept and not made twice"
+                    ) from None
                 raise DatabricksError(
                     f"{cause}\nnor could Databricks run {run} be cancelled: {told}\nit may still go on; run this "
                     f"again, which ends it first, or end it with `forecast-platform databricks cancel {run}`"
