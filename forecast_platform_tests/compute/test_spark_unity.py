@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from forecast_platform.pipeline import training
-from forecast_platform.pipeline.inference import forecast
+from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.pipeline import publish, training
+from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS, UNIFIED_DATA
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS, UNIFIED_DATA
 from forecast_platform.warehouse.unity import UnityWarehouse
-from forecast_platform_tests.compute.engines import assert_same_tables
+from forecast_platform_tests.compute.engines import assert_same_tables, content, interrupt_after, takes_seconds
 from forecast_platform_tests.unity_catalog import Lakehouse
-from forecast_platform_tests.worlds import days, settings_for
+from forecast_platform_tests.worlds import days, ingest_all, settings_for
 
 SPAN = days("2017-12-30", "2018-01-03")
 
@@ -77,3 +81,44 @@ def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_th
     assert not outcome.written
     monkeypatch.setattr(training, "INLINE_LIMIT", 1_000_000)
     assert training.train(there, "Alpha", "naive", windows, version="v3").written == set(windows)
+
+
+def test_what_was_live_is_archived_before_it_is_replaced(
+    small: Path, tmp_path: Path, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "is_backfill", lambda *_: False)
+    here = Platform.from_settings(settings_for(small))
+    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
+    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    copied(here, there)
+    span = days("2018-01-08", "2018-01-12")
+    for platform in (here, there):
+        forecast(platform, "Alpha", "naive", span)
+        file = platform.settings.landing / "market" / "alpha.csv"
+        frame = pd.read_csv(file)
+        frame.loc[frame.date == "2018-01-09", "close"] *= 1.05
+        frame.to_csv(file, index=False)
+        ingest_all(platform)
+        assert forecast(platform, "Alpha", "naive", span).written == set(span[2:])
+    assert_same_tables(here, there)
+    archived = [content(platform, DISTRIBUTIONS_ARCHIVE).drop_columns("archived_at") for platform in (here, there)]
+    assert archived[0].num_rows == 3 * 200
+    assert archived[0].equals(archived[1])
+
+
+def test_an_interrupt_stops_the_job_and_the_same_session_does_it_again(
+    small: Path, tmp_path: Path, lakehouse: Lakehouse
+) -> None:
+    here = Platform.from_settings(settings_for(small))
+    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
+    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    copied(here, there)
+    chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
+    started = time.monotonic()
+    with interrupt_after(tmp_path / "started"), pytest.raises(KeyboardInterrupt):
+        list(SparkCompute(worker=partial(takes_seconds, tmp_path / "started")).run(there, chunks))
+    assert time.monotonic() - started < 30
+    assert there.warehouse.rows(DISTRIBUTIONS) == 0
+    assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)
+    forecast(here, "Alpha", "naive", SPAN)
+    assert_same_tables(here, there)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,6 +29,9 @@ from forecast_platform_tests.test_cli import environment
 from forecast_platform_tests.ui.running import Running, keys
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, settings_for
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
 
 pytestmark = pytest.mark.slow
 
