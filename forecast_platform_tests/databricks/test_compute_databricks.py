@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -281,6 +282,37 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
         assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
         assert shipping.workspace.token not in told_by_runs(instance)
     assert not len(shipping.paths())
+
+
+@needs_sail
+def test_a_service_principal_ships_a_step_and_its_secret_is_nowhere(shipping: Shipping) -> None:
+    workspace, secret = shipping.workspace, "a-principal-s-own-secret"
+    workspace.oauth_clients["service"] = secret
+    del workspace.tokens[workspace.token], shipping.variables["DATABRICKS_TOKEN"]
+    shipping.variables |= {"DATABRICKS_CLIENT_ID": "service", "DATABRICKS_CLIENT_SECRET": secret}
+    code, told = shipping.run(*BACKFILL)
+    assert code == 0, told
+    assert {run.body["run_name"].split(" ")[0] for run in workspace.jobs.runs.values()} == {"forecast-platform"}
+    shipping.variables["DATABRICKS_CLIENT_SECRET"] = wrong = "another-secret-that-is-wrong"
+    code, refused = shipping.run(*BACKFILL, "--overwrite")
+    assert code == 1
+    assert "invalid_client" in refused
+    with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE", "SUCCESS"]
+        for hidden in (secret, wrong, *workspace.tokens):
+            assert hidden not in told + refused + told_by_runs(instance)
+            for path in (file for file in shipping.root.rglob("*") if file.is_file()):
+                assert hidden.encode() not in path.read_bytes(), path
+    for hidden in (secret, *workspace.tokens):
+        assert not [path for path in (workspace.root / "dbfs").rglob("*") if path.is_file() and _holds(path, hidden)]
+
+
+def _holds(path: Path, text: str) -> bool:
+    content = path.read_bytes()
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            content = b"".join(archive.read(name) for name in archive.namelist())
+    return text.encode() in content
 
 
 @needs_sail

@@ -257,3 +257,24 @@ def test_only_what_databricks_failed_is_tried_again() -> None:
         assert not passing([given])
         assert not passing([error("INTERNAL_ERROR", "FAILED", ""), given])
     assert not passing([])
+
+
+@pytest.mark.slow
+@both
+def test_a_service_principal_submits_and_its_secret_is_nowhere(
+    world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, wrong = "a-principal-s-own-secret", "another-secret-that-is-wrong"
+    workspace.oauth_clients["service"] = secret
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "service")
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", secret)
+    done = world.forecast()
+    assert done.success, done.messages
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", wrong)
+    refused = world.forecast("2018-02-05", "2018-02-05")
+    assert not refused.success
+    assert any("invalid_client" in text for text in refused.messages), refused.messages
+    world.no_secret_anywhere(secret, wrong)
+    for shown in (secret, wrong):
+        assert shown not in world.log(done.run_id) + world.log(refused.run_id) + "".join(refused.messages)
