@@ -8,7 +8,8 @@ instead, so that whichever command starts the UI shows the same history.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,17 @@ def instance_home(settings: Settings | None = None) -> Path:
     return Path(chosen).expanduser().absolute() if chosen else (settings or load()).warehouse / "_dagster"
 
 
+@contextmanager
+def one_creates(folder: Path) -> Iterator[None]:
+    """Within this, no other process of the instance makes `folder`'s databases: two commands that are the first ones
+    would else trip over each other's tables."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(folder / ".create.lock")):
+        yield
+
+
 class _InHome:
     """A storage that takes no configuration: its folder follows from the environment."""
 
@@ -45,7 +57,9 @@ class HomeRunStorage(_InHome, SqliteRunStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> HomeRunStorage:
         """The storage in this process's instance folder."""
-        return cls.from_local(str(instance_home() / "history"), inst_data=inst_data)
+        folder = instance_home() / "history"
+        with one_creates(folder):
+            return cls.from_local(str(folder), inst_data=inst_data)
 
 
 class HomeScheduleStorage(_InHome, SqliteScheduleStorage):
@@ -56,8 +70,10 @@ class HomeScheduleStorage(_InHome, SqliteScheduleStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> HomeScheduleStorage:
         """The storage in this process's instance folder."""
-        # The parent's from_local names the parent's class, which does the same.
-        return cast(HomeScheduleStorage, cls.from_local(str(instance_home() / "schedules"), inst_data=inst_data))
+        folder = instance_home() / "schedules"
+        with one_creates(folder):
+            # The parent's from_local names the parent's class, which does the same.
+            return cast(HomeScheduleStorage, cls.from_local(str(folder), inst_data=inst_data))
 
 
 class HomeComputeLogManager(_InHome, LocalComputeLogManager):

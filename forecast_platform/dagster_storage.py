@@ -70,9 +70,11 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> BatchedSqliteEventLogStorage:
         """This class from dagster.yaml's `config` block (the parent's method returns the parent's class)."""
-        from forecast_platform.dagster_home import instance_home
+        from forecast_platform.dagster_home import instance_home, one_creates
 
-        return cls(str(config_value.get("base_dir") or instance_home()), inst_data=inst_data)
+        home = Path(config_value.get("base_dir") or instance_home())
+        with one_creates(home / "history"):
+            return cls(str(home), inst_data=inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event: a batch of one."""

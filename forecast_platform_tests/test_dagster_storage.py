@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from dagster._core.events import AssetMaterializationPlannedData, AssetObservati
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.exc import IntegrityError
 
+from forecast_platform.dagster_home import HomeRunStorage, HomeScheduleStorage
 from forecast_platform.dagster_storage import BATCH_SIZE, KEPT_ENGINES, BatchedSqliteEventLogStorage
 from forecast_platform_tests.waiting import PATIENCE
 
@@ -364,3 +367,21 @@ def test_engines_are_kept_for_the_shards_used_last_and_no_connection_stays_open(
         assert len(storage.get_logs_for_run(run)) == 1
         storage.delete_events(run)
         assert len(storage.get_logs_for_run(run)) == 0
+
+
+@pytest.mark.parametrize("kind", [HomeRunStorage, HomeScheduleStorage, BatchedSqliteEventLogStorage])
+def test_those_that_open_a_new_instance_at_the_same_moment_all_get_it(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands, or the services of `up`, on a machine that has no instance yet."""
+    together = threading.Barrier(4)
+
+    def opened() -> Any:
+        together.wait()
+        return kind.from_config_value(None, {})
+
+    for number in range(3):
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / str(number)))
+        with ThreadPoolExecutor(4) as pool:
+            found = [future.result() for future in [pool.submit(opened) for _ in range(4)]]
+        assert len(found) == 4
