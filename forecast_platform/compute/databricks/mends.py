@@ -44,7 +44,7 @@ MENDS = (
     (r"NoDataError|unified_data has no rows", "there are no prices: check the settings' source and its landing folder"),
     (r"wrong settings|SettingsError", "the settings file for the cluster is wrong: mend it and deploy again"),
     (
-        r"parameters progress\b",
+        r"parameters (progress|source)\b",
         "the package deployed is of an earlier version: `forecast-platform databricks deploy`, then submit again",
     ),
     (r"ParameterError", "a parameter is wrong: nothing was done; submit again with another one"),
