@@ -10,6 +10,7 @@ import pytest
 
 from forecast_platform_tests.databricks.pipes_worlds import World
 from forecast_platform_tests.databricks.shells import Shell, log_in, ready
+from forecast_platform_tests.databricks.shipping import Shipping, shipped
 from forecast_platform_tests.databricks_workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ def world(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, re
     made = World(small, workspace, getattr(request, "param", "databricks_serverless"))
     made.deploy()
     return made
+
+
+@pytest.fixture
+def shipping(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Shipping:
+    """A trained small platform that ships its steps to the workspace."""
+    return shipped(small, workspace, monkeypatch)
 
 
 @pytest.fixture

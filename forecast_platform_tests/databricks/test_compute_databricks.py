@@ -2,145 +2,44 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import gzip
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from dagster import AssetKey, DagsterInstance
 
-from forecast_platform.partitions import Partitions
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
+from forecast_platform_tests.databricks.shipping import (
+    BACKFILL,
+    FIRST,
+    LAST,
+    TOP,
+    WINDOW,
+    Shipping,
+    files_with,
+    materialized,
+    models_of,
+    paths_of,
+    told_by_runs,
+)
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
-from forecast_platform_tests.test_cli import environment
 from forecast_platform_tests.ui.running import Running, keys
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, settings_for
 
 if TYPE_CHECKING:
-    from databricks.sdk import WorkspaceClient
+    pass
 
 pytestmark = pytest.mark.slow
-
-TOP = Path(__file__).resolve().parents[2]
-WINDOW = dt.date(2018, 1, 1)
-FIRST, LAST = "2018-02-01", "2018-02-05"
-BACKFILL = ("backfill", "--commodity", "Alpha", "--models", "naive", "--start-date", FIRST, "--end-date", LAST)
-
-
-@dataclass
-class Shipping:
-    """A platform whose steps are shipped to a workspace; both see one warehouse folder."""
-
-    root: Path
-    workspace: Workspace
-    variables: dict[str, str]
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "forecast_platform.cli", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, env=self.variables, cwd=self.root, stdout=pipe, stderr=subprocess.STDOUT, text=True
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """One command to its end: exit code and what it printed."""
-        process = self.start(*arguments)
-        told, _ = process.communicate(timeout=PATIENCE)
-        return process.returncode, told
-
-    def instance(self) -> DagsterInstance:
-        return DagsterInstance.get()
-
-    def submitted(self) -> Any:
-        """The first remote run, once it is there."""
-        return until(lambda: next(iter(self.workspace.jobs.runs.values()), None), "a submitted run")
-
-    def paths(self) -> np.ndarray:
-        platform = Platform.from_settings(settings_for(self.root))
-        return paths_of(platform)
-
-    def dates(self) -> set[dt.date]:
-        """Dates that have stored paths."""
-        where = {"commodity": "Alpha", "model_name": "naive", "path_id": 0}
-        rows = Platform.from_settings(settings_for(self.root)).warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)
-        return set(rows["forecast_date"].to_pylist())
-
-    @property
-    def states(self) -> list[tuple[str, str | None]]:
-        return [(run.state.life, run.state.result) for run in self.workspace.jobs.runs.values()]
-
-
-@pytest.fixture
-def shipping(small: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Shipping:
-    """The platform with sail for its cluster's Spark, which starts at once."""
-    workspace.spark = False
-    variables = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SPARK_")},
-        **environment(small),
-        "PYTHONPATH": str(TOP),
-        "FORECAST_PLATFORM_COMPUTE": "databricks",
-        "FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT": json.dumps({"FORECAST_PLATFORM_SPARK__MASTER": "sail"}),
-        "FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS": "0.3",
-        "DATABRICKS_HOST": workspace.host,
-        "DATABRICKS_TOKEN": workspace.token,
-    }
-    monkeypatch.setenv("DAGSTER_HOME", str(small / "dagster"))
-    return Shipping(small, workspace, variables)
-
-
-def paths_of(platform: Platform) -> np.ndarray:
-    where = {"commodity": "Alpha", "model_name": "naive", "model_version": "v1.0"}
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
-    rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
-    return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
-
-
-def models_of(platform: Platform, version: str) -> list[tuple[str, str]]:
-    rows = platform.warehouse.read(TRAINED_MODELS, where={"commodity": "Alpha", "model_version": version}).to_pylist()
-    return [(row["fitted_model_json"], row["model_id"]) for row in rows]
-
-
-def materialized(instance: DagsterInstance, *asset: str) -> set[str]:
-    return instance.get_materialized_partitions(AssetKey(asset))
-
-
-def failed(root: Path, instance: DagsterInstance, *asset: str) -> set[str]:
-    """Partitions that the UI shows as failed."""
-    chosen = keys(["Alpha"], (FIRST, LAST))
-    found = instance.get_status_by_partition(AssetKey(asset), chosen, Partitions(settings_for(root)).days) or {}
-    return {key for key, status in found.items() if status is not None and status.value == "FAILED"}
-
-
-def run_statuses(instance: DagsterInstance) -> list[str]:
-    return sorted(run.status.value for run in instance.get_runs() if run.job_name == "forecast")
-
-
-def told_by_runs(instance: DagsterInstance) -> str:
-    """Every event and log of every run."""
-    return "\n".join(
-        f"{entry.user_message} {entry.dagster_event}"
-        for run in instance.get_runs()
-        for entry in instance.all_logs(run.run_id)
-    )
-
-
-def files_with(folder: Path, secret: str) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
 
 
 @needs_java
@@ -252,158 +151,6 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
         expected = set(keys(["Alpha"], (FIRST, LAST)))
         assert materialized(instance, "distributions", "naive") == expected
     assert shipping.dates() == set(days(FIRST, LAST))
-
-
-@needs_sail
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (RunFault("cluster", code="QUOTA_EXCEEDED"), ("QUOTA_EXCEEDED", "raise the quota")),
-        (RunFault("cluster"), ("CLOUD_PROVIDER_LAUNCH_FAILURE", "the cluster did not start")),
-        (RunFault("lost", seconds=1.0), ("Could not reach driver", "a larger driver_node_type")),
-        (RunFault("skipped"), ("SKIPPED", "another run of this job is going on")),
-        (RunFault("task"), ("this failure was asked for", "Traceback")),
-        (RunFault("library", message="no distribution"), ("no distribution", "deploy again")),
-        (RunFault("timeout", seconds=1.0), ("TIMEDOUT", "raise databricks.timeout_seconds")),
-    ],
-    ids=["quota", "cluster", "lost", "skipped", "task", "library", "timeout"],
-)
-def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_mend(
-    shipping: Shipping, fault: RunFault, said: tuple[str, ...]
-) -> None:
-    shipping.workspace.faults.add(fault)
-    code, told = shipping.run(*BACKFILL)
-    assert code == 1
-    for text in (*said, f"{shipping.workspace.host}/jobs/"):
-        assert text in told
-    with shipping.instance() as instance:
-        assert run_statuses(instance) == ["FAILURE"]
-        assert not materialized(instance, "distributions", "naive")
-        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
-        assert shipping.workspace.token not in told_by_runs(instance)
-    assert not len(shipping.paths())
-
-
-@needs_sail
-def test_a_service_principal_ships_a_step_and_its_secret_is_nowhere(shipping: Shipping) -> None:
-    workspace, secret = shipping.workspace, "a-principal-s-own-secret"
-    workspace.oauth_clients["service"] = secret
-    del workspace.tokens[workspace.token], shipping.variables["DATABRICKS_TOKEN"]
-    shipping.variables |= {"DATABRICKS_CLIENT_ID": "service", "DATABRICKS_CLIENT_SECRET": secret}
-    code, told = shipping.run(*BACKFILL)
-    assert code == 0, told
-    assert {run.body["run_name"].split(" ")[0] for run in workspace.jobs.runs.values()} == {"forecast-platform"}
-    shipping.variables["DATABRICKS_CLIENT_SECRET"] = wrong = "another-secret-that-is-wrong"
-    code, refused = shipping.run(*BACKFILL, "--overwrite")
-    assert code == 1
-    assert "invalid_client" in refused
-    with shipping.instance() as instance:
-        assert run_statuses(instance) == ["FAILURE", "SUCCESS"]
-        for hidden in (secret, wrong, *workspace.tokens):
-            assert hidden not in told + refused + told_by_runs(instance)
-            for path in (file for file in shipping.root.rglob("*") if file.is_file()):
-                assert hidden.encode() not in path.read_bytes(), path
-    for hidden in (secret, *workspace.tokens):
-        assert not [path for path in (workspace.root / "dbfs").rglob("*") if path.is_file() and _holds(path, hidden)]
-
-
-def _holds(path: Path, text: str) -> bool:
-    content = path.read_bytes()
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            content = b"".join(archive.read(name) for name in archive.namelist())
-    return text.encode() in content
-
-
-@needs_sail
-@pytest.mark.parametrize("fate", ["cancelled in the workspace", "forgotten by it"])
-def test_a_run_that_is_ended_elsewhere_fails_the_step_and_says_what_became_of_it(
-    shipping: Shipping, client: WorkspaceClient, fate: str
-) -> None:
-    workspace = shipping.workspace
-    workspace.faults.add(RunFault("slow_start", seconds=120))
-    process = shipping.start(*BACKFILL)
-    run = shipping.submitted()
-    until(lambda: workspace.count("GET", "/jobs/runs/get") > 1, "the watch")
-    if fate == "cancelled in the workspace":
-        client.jobs.cancel_run(run.run_id)
-    else:
-        del workspace.jobs.runs[run.run_id]
-    told, _ = process.communicate(timeout=PATIENCE)
-    run.cancelled.set()
-    assert process.returncode == 1, told
-    expected = {"cancelled in the workspace": "ended as CANCELED", "forgotten by it": "does not exist"}[fate]
-    assert expected in told
-    assert "is kept and not made twice" in told
-    assert "may still go on" not in told
-    with shipping.instance() as instance:
-        assert run_statuses(instance) == ["FAILURE"], "nobody cancelled it in Dagster"
-        assert not materialized(instance, "distributions", "naive")
-        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
-    assert not len(shipping.paths())
-
-
-@needs_sail
-def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_next(shipping: Shipping) -> None:
-    workspace = shipping.workspace
-    user = workspace.tokens[workspace.token]
-    workspace.faults.add(RunFault("slow_start", seconds=120, times=2))
-    process = shipping.start(*BACKFILL)
-    first = shipping.submitted()
-    del workspace.tokens[workspace.token]
-    told, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert "the token is wrong or has expired" in told
-    assert f"end it with `forecast-platform databricks cancel {first.run_id}`" in told
-    assert first.state.life == "PENDING"
-    with shipping.instance() as instance:
-        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
-    # Cancelled while the workspace refuses: the Dagster run is cancelled all the same.
-    workspace.tokens[workspace.token] = user
-    shipping.variables["FORECAST_PLATFORM_DATABRICKS__POLL_SECONDS"] = "5"
-    process = shipping.start(*BACKFILL)
-    second = until(lambda: (list(workspace.jobs.runs.values())[1:] or [None])[0], "the second run")
-    assert first.state.result == "CANCELED", "ended before its step was started again"
-    looked = workspace.count("GET", "/jobs/runs/get")
-    until(lambda: workspace.count("GET", "/jobs/runs/get") > looked, "the watch")
-    del workspace.tokens[workspace.token]
-    process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, told
-    with shipping.instance() as instance:
-        assert f"Databricks run {second.run_id} may go on still" in told_by_runs(instance)
-        assert run_statuses(instance) == ["CANCELED", "FAILURE"]
-        assert not materialized(instance, "distributions", "naive")
-        assert workspace.token not in told_by_runs(instance)
-    assert workspace.token not in told
-    assert not len(shipping.paths())
-
-
-def test_without_dbfs_the_step_fails_before_any_remote_run_and_says_what_does_without_it(shipping: Shipping) -> None:
-    shipping.workspace.dbfs_enabled = False
-    code, told = shipping.run(*BACKFILL)
-    assert code == 1
-    assert "Public DBFS root is disabled" in told
-    assert "set compute to databricks_serverless or databricks_classic" in told
-    expected = set(keys(["Alpha"], (FIRST, LAST)))
-    with shipping.instance() as instance:
-        assert run_statuses(instance) == ["FAILURE"]
-        assert failed(shipping.root, instance, "distributions", "naive") == expected
-        assert not materialized(instance, "distributions", "naive")
-        assert not materialized(instance, "point_forecasts", "naive")
-    assert not len(shipping.paths())
-    # A launcher that cannot be made fails the run before any step; that is told too.
-    (shipping.root / "pytest-tmp").mkdir()
-    shipping.variables["TMPDIR"] = str(shipping.root / "pytest-tmp")
-    code, told = shipping.run(*BACKFILL)
-    assert code == 1
-    assert "set TMPDIR to another folder" in told
-    with shipping.instance() as instance:
-        assert run_statuses(instance) == ["FAILURE", "FAILURE"]
-        assert not materialized(instance, "distributions", "naive")
-        assert not materialized(instance, "point_forecasts", "naive")
-    assert not len(shipping.paths())
-    assert not shipping.workspace.jobs.runs
 
 
 @needs_sail
