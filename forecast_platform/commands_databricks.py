@@ -103,10 +103,12 @@ def _wheel(options: argparse.Namespace, settings: Settings) -> int:
 
     name, content = build_wheel()
     options.folder.mkdir(parents=True, exist_ok=True)
-    # A bundle installs every wheel of this folder, and the version in their names tells one source from another.
-    for old in options.folder.glob("forecast_platform-*.whl"):
-        old.unlink()
     (options.folder / name).write_bytes(content)
+    # A bundle installs every wheel of this folder, and the version in their names tells one source from another.
+    for old in sorted(options.folder.glob("forecast_platform-*.whl")):
+        if old.name != name:
+            old.unlink()
+            _say(f"removed {old.name}: one wheel a folder is what a bundle installs")
     _say(str(options.folder / name))
     return OK
 
@@ -136,6 +138,8 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
     )
     done = submit(connection, deployment(connection), request, Ledger(_folder(settings) / "submitted.json"))
     _say(f"run {done.run_id} " + ("submitted" if done.started else "is the same request and still going on: attached"))
+    if not done.started:
+        _say(f"it works with what was deployed when it was submitted; to begin anew: databricks cancel {done.run_id}")
     if options.no_wait:
         _say(f"watch it with: forecast-platform databricks monitor {done.run_id}")
         return OK

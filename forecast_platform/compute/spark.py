@@ -73,7 +73,7 @@ class SparkCompute:
 
         if tasks:
             slots = _session(platform)[1]
-            yield from spark_fits(lambda: _session(platform)[0], tasks, slots, ATTEMPTS, self._fitter or fit)
+            yield from spark_fits(lambda: _live(platform), tasks, slots, ATTEMPTS, self._fitter or fit)
 
     def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
@@ -102,10 +102,15 @@ class SparkCompute:
                 yield result
 
 
+def _live(platform: Platform) -> Any:
+    """The session; another one where the last was lost."""
+    return platform.spark.spark_session if platform.spark is not None else session_for(platform.settings)
+
+
 def _session(platform: Platform) -> tuple[Any, int]:
     """The session, and how many tasks a job of it is cut into."""
     settings = platform.settings
-    session = platform.spark.spark_session if platform.spark is not None else session_for(settings)
+    session = _live(platform)
     return session, cores_of(session, settings) * settings.spark.partitions_per_core
 
 
@@ -172,7 +177,7 @@ class _Run:
                 log.exception("Spark: a job over %s dates was lost; tried again (%s of %s)", n_dates, attempt, ATTEMPTS)
                 time.sleep(0.5 * attempt)
                 # The session may be what was lost; the groups after this one begin with the new one.
-                self.session = _session(self.platform)[0]
+                self.session = _live(self.platform)
             except BaseException:
                 cancel(self.session)
                 raise

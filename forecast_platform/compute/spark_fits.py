@@ -56,11 +56,11 @@ def spark_fits(
     """
     if not tasks:
         return
-    latest = _Latest(session)
+    stopped = threading.Event()
+    latest = _Latest(session, stopped)
     size = 1 if registry.get(tasks[0].model).slow_fit else slots
     jobs = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     # Each job is waited for by a thread; the session takes them side by side, and the cluster's slots are filled.
-    stopped = threading.Event()
     with ThreadPoolExecutor(min(slots, len(jobs)), thread_name_prefix="fits") as pool:
         waiting = [pool.submit(_attempts, latest, job, attempts, fitter, stopped) for job in jobs]
         try:
@@ -75,15 +75,21 @@ def spark_fits(
 
 
 class _Latest:
-    """Asks for the session, and keeps it: to cancel what it does, it must not be asked for anew."""
+    """Asks for the session, one thread at a time, and keeps it: to cancel what it does, it must not be asked anew."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
+    def __init__(self, ask: Callable[[], Any], stopped: threading.Event) -> None:
+        self._ask, self._stopped = ask, stopped
+        self._lock = threading.Lock()
         self.session: Any = None
 
     def __call__(self) -> Any:
-        self.session = self._ask()
-        return self.session
+        """The session. Raises SparkJobError where the work was stopped, also while a session was waited for."""
+        with self._lock:
+            session = None if self._stopped.is_set() else self._ask()
+            if self._stopped.is_set():
+                raise SparkJobError("the fits were stopped")
+            self.session = session
+            return session
 
 
 def fit_rows(fitter: Fitter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -83,12 +83,12 @@ def is_sail(settings: Settings) -> bool:
 
 def session_for(settings: Settings) -> Any:
     """The process's session on the master that the settings name. Raises SparkUnavailableError."""
-    if settings.tables == "unity_catalog" and settings.spark.master == "auto":
-        from forecast_platform.compute.spark_catalog import catalog_session
-
-        return catalog_session(settings)
     master = master_of(settings)
     with _lock:
+        if settings.tables == "unity_catalog" and settings.spark.master == "auto":
+            from forecast_platform.compute.spark_catalog import catalog_session
+
+            return catalog_session(settings)
         if master == "sail":
             with _keeping_interrupts():
                 return connect(_sail_address(), settings, _EMBEDDED)
@@ -128,6 +128,8 @@ def _await_executors(context: Any) -> None:
             _counted.add(context.applicationId)
             return
         time.sleep(0.1)
+    # Once is enough: a cluster that gives nothing now may do so only when there is a job.
+    _counted.add(context.applicationId)
     if not cores:
         log.warning(
             "no executor of %s has registered within %.0f s: the cluster is busy, or gives this application nothing; "

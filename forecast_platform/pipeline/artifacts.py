@@ -27,12 +27,18 @@ def unkept(settings: Settings) -> str | None:
     """Why a file written now would be lost, and the mend: a cluster's own disk ends with it. None where it is kept."""
     folder = root(settings)
     on_cluster = "DATABRICKS_RUNTIME_VERSION" in os.environ and settings.tables == "unity_catalog"
-    if not on_cluster or in_volume(folder) or folder.is_relative_to("/dbfs"):
+    if not on_cluster or in_volume(folder) or not _on_own_disk(folder):
         return None
     return (
         f"{folder} is on this cluster's own disk, which ends with it, while the tables are kept: set unity.volume "
         "(catalog.schema.volume)"
     )
+
+
+def _on_own_disk(folder: Path) -> bool:
+    """Whether a folder is on this machine's root disk; what is mounted (DBFS, the workspace, NFS) is shared."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return there.stat().st_dev == Path("/").stat().st_dev
 
 
 def write_text(settings: Settings, path: Path, text: str) -> None:

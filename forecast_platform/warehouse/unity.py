@@ -232,7 +232,7 @@ class UnityWarehouse:
 
     def _insert(self, table: Table, frame: Any, names: Sequence[str], where: Where) -> None:
         """One statement, one commit. Never partitionOverwriteMode: sail replaces the whole table."""
-        stored = self.stored_types(table) or dict.fromkeys(names, "")
+        stored = {one.name: one.dataType.simpleString() for one in self.frame(table).schema}
         picked = ", ".join(
             quoted(one) if one in names else f"CAST(NULL AS {kind}) AS {quoted(one)}" for one, kind in stored.items()
         )

@@ -123,6 +123,28 @@ def test_a_session_that_is_lost_between_fits_is_made_anew(small: Path, monkeypat
 
 
 @needs_sail
+def test_an_interrupt_while_a_session_is_waited_for_starts_no_fit(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = on_sail(small)
+    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
+    monkeypatch.setattr(spark_fits, "_job", lambda *_: pytest.fail("a fit was sent"))
+    asked: list[str] = []
+
+    def slowly() -> Any:
+        asked.append("a session")
+        (tmp_path / "waiting").touch()
+        time.sleep(2)
+        return session_for(platform.settings)
+
+    with interrupt_after(tmp_path / "waiting"), pytest.raises(KeyboardInterrupt):
+        list(spark_fits.spark_fits(slowly, tasks, 4, 3))
+    time.sleep(2.5)
+    assert asked == ["a session"], "threads take turns, and the second one asks for nothing any more"
+
+
+@needs_sail
 def test_training_ends_at_once_where_no_session_can_be_had(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = on_sail(small)
     asked: list[str] = []

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.pipeline import publish, training
+from forecast_platform.pipeline import artifacts, publish, training
 from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import Reader
@@ -74,6 +74,10 @@ def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_th
     monkeypatch.setattr(training, "INLINE_LIMIT", 100)
     assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(windows), "a disk that stays"
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: False)
+    assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(), "unchanged"
+    assert artifacts.unkept(there.settings) is None, "a shared disk"
+    monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: True)
     outcome = training.train(there, "Alpha", "naive", windows, version="v3")
     [reason] = outcome.failed.values()
     assert "too large for a row" in reason

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from forecast_platform.compute.databricks.deploy import SOURCE_VARIABLE
 from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.databricks.shipping import (
     BACKFILL,
@@ -56,6 +58,23 @@ def test_a_remote_run_that_fails_fails_the_step_with_the_remote_error_and_its_me
         assert not materialized(instance, "distributions", "naive")
         assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
         assert shipping.workspace.token not in told_by_runs(instance)
+    assert not len(shipping.paths())
+
+
+@needs_sail
+def test_a_step_that_finds_other_code_on_the_cluster_does_nothing(shipping: Shipping) -> None:
+    """As on an existing cluster that kept an earlier wheel: what the launcher ships comes behind what is installed."""
+    environment = json.loads(shipping.variables["FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT"])
+    shipping.variables["FORECAST_PLATFORM_DATABRICKS__ENVIRONMENT"] = json.dumps(
+        {**environment, SOURCE_VARIABLE: "0" * 32}
+    )
+    code, told = shipping.run(*BACKFILL)
+    assert code == 1
+    assert "runs another forecast-platform" in told
+    assert "an existing cluster kept an earlier wheel: restart it" in told
+    with shipping.instance() as instance:
+        assert run_statuses(instance) == ["FAILURE"]
+        assert failed(shipping.root, instance, "distributions", "naive") == set(keys(["Alpha"], (FIRST, LAST)))
     assert not len(shipping.paths())
 
 

@@ -24,6 +24,10 @@ def test_a_parameter_that_a_wheel_does_not_know_yet_asks_for_a_deploy_and_any_ot
         ("Run exceeded its limit: TIMEDOUT", "raise databricks.timeout_seconds"),
         ("java.lang.OutOfMemoryError: heap", "a larger driver_node_type"),
         ("ModuleNotFoundError: No module named 'holidays'", "add it to databricks.packages"),
+        (
+            "ParameterError: this cluster runs another forecast-platform (ab) than the one that was deployed (cd)",
+            "restart it, then run this again",
+        ),
         ("something that nobody has seen yet", ""),
     ],
 )

@@ -25,7 +25,8 @@ _SECRET = re.compile(
 """What a line with a secret looks like: by its name, or a URL with a password."""
 _HERE = Path(__file__).resolve().parents[2]
 SOURCE = "source"
-"""The parameter of a run that says which code it must be, as `source_of` says it."""
+SOURCE_VARIABLE = "FORECASTS_SOURCE"
+"""The parameter of a run, and the variable of a shipped step, that say which code it must be (see `source_of`)."""
 
 NOT_ON_CLUSTERS = ("pyspark", "dagster-pyspark", "dagster-databricks", "dagster-webserver")
 """Requirements that a cluster does not get. A runtime's Spark is its own: a pyspark from the package index, which the
@@ -174,6 +175,16 @@ def notebook_source(name: str) -> bytes:
         if (folder / f"{name}.py").is_file():
             return (folder / f"{name}.py").read_bytes()
     raise DatabricksError(f"notebook {name}.py is not in {_HERE.parent / 'notebooks'}: install the package again")
+
+
+def other_code(wanted: str | None) -> str | None:
+    """Why this process, which is not the code that was `wanted`, must not do a run's work; None where it may."""
+    if not wanted or wanted == (found := source_of(package_files())):
+        return None
+    return (
+        f"this cluster runs another forecast-platform ({found}) than the one that was deployed for this run "
+        f"({wanted}): a library stays installed until its cluster is restarted, so restart it, and run this again"
+    )
 
 
 def build_wheel() -> tuple[str, bytes]:

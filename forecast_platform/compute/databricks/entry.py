@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 from forecast_platform.compute.databricks import chunk_task
-from forecast_platform.compute.databricks.deploy import SOURCE, package_files, source_of
+from forecast_platform.compute.databricks.deploy import SOURCE, other_code
 from forecast_platform.compute.databricks.due import Work, dates_of, pairs_of
 from forecast_platform.compute.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.compute.databricks.variables import provide
@@ -91,12 +91,8 @@ def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
 
     Raises ParameterError where it is not.
     """
-    wanted = parameters.get(SOURCE)
-    if wanted and wanted != (found := source_of(package_files())):
-        raise ParameterError(
-            f"this cluster runs another forecast-platform ({found}) than the one that was deployed for this run "
-            f"({wanted}): a library stays installed until its cluster is restarted, so restart it, and run this again"
-        )
+    if refused := other_code(parameters.get(SOURCE)):
+        raise ParameterError(refused)
     provide(parameters)
     return {name: value for name, value in parameters.items() if name not in OF_THE_PROCESS}
 

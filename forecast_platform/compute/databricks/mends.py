@@ -44,6 +44,11 @@ MENDS = (
     (r"NoDataError|unified_data has no rows", "there are no prices: check the settings' source and its landing folder"),
     (r"wrong settings|SettingsError", "the settings file for the cluster is wrong: mend it and deploy again"),
     (
+        r"runs another forecast-platform",
+        "an existing cluster kept an earlier wheel: restart it, then run this again; if it says so still, remove the "
+        "older wheels from the cluster's libraries",
+    ),
+    (
         r"parameters (progress|source)\b",
         "the package deployed is of an earlier version: `forecast-platform databricks deploy`, then submit again",
     ),

@@ -39,7 +39,14 @@ from requests import RequestException
 
 from forecast_platform.compute.databricks import step_task
 from forecast_platform.compute.databricks.connection import Connection, DatabricksError, perhaps_started
-from forecast_platform.compute.databricks.deploy import build_wheel, ship_wheel, wheel_path
+from forecast_platform.compute.databricks.deploy import (
+    SOURCE_VARIABLE,
+    build_wheel,
+    ship_wheel,
+    source_of,
+    wheel_files,
+    wheel_path,
+)
 from forecast_platform.compute.databricks.mends import suggest
 from forecast_platform.compute.databricks.monitor import Ended, cancel, error_text, errors
 from forecast_platform.compute.databricks.step_config import (
@@ -82,7 +89,7 @@ def step_launcher(settings: Settings, family: Family) -> Iterator[StepRuns]:
             credentials=credentials_of(connection.client.config, os.environ),
             wheel=wheel_path(settings.databricks.folder, name, wheel),
             package=package,
-            environment=environment,
+            environment={SOURCE_VARIABLE: source_of(wheel_files(wheel)), **environment},
         )
         # By way of the library's own resource: its schema checks the configuration and reads the token's variable.
         made = resource(databricks_pyspark_step_launcher.config_schema)(

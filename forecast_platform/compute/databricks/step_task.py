@@ -6,6 +6,7 @@ The launcher uploads this file as the task's program, in the place of its librar
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from io import StringIO
@@ -31,13 +32,19 @@ def event_without(event: EventLogEntry, without: Callable[[str], str] | None = N
 def main(arguments: list[str], dbutils: Any, sc: Any) -> None:
     """Run the step that the paths in `arguments` describe; `dbutils` and `sc` are those of the task's program.
 
-    Raises SecretShownError in the place of an error that shows a secret.
+    Raises SecretShownError in the place of an error that shows a secret, RuntimeError where the cluster has other code:
+    what the launcher ships comes behind what is installed.
     """
     from dagster_databricks import databricks_step_main as library
+
+    from forecast_platform.compute.databricks.deploy import SOURCE_VARIABLE, other_code
 
     instance_of = library.external_instance_from_step_run_ref
 
     def instance_without_secrets(step_run_ref: Any, event_listener_fn: Callable[[EventLogEntry], object]) -> Any:
+        # The library has set the step's variables by now, and has not begun the step.
+        if refused := other_code(os.environ.get(SOURCE_VARIABLE)):
+            raise RuntimeError(refused)
         return instance_of(step_run_ref, lambda event: event_listener_fn(event_without(event)))
 
     # The library's program takes dbutils and sc, which Databricks gives to the program that it runs, from its globals.
