@@ -14,16 +14,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from forecast_platform.compute.spark_worker import Job, forecast_piece
 from forecast_platform.models import registry
 from forecast_platform.pipeline.chunks import Forecasts
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import Fit, FitTask, fit
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
+from forecast_platform.warehouse.schemas import (
+    DISTRIBUTIONS,
+    DISTRIBUTIONS_ARCHIVE,
+    FORECAST_METADATA,
+    POINT_FORECASTS,
+    Table,
+)
 from forecast_platform_tests.waiting import PATIENCE, until
+from forecast_platform_tests.worlds import days, ingest_all
 
 RESULTS = (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA)
 
@@ -50,6 +59,23 @@ def assert_same_tables(one: Platform, other: Platform) -> None:
         assert found.num_rows == expected.num_rows, table.name
         differing = [name for name in expected.column_names if not found[name].equals(expected[name])]
         assert not differing, (table.name, differing)
+
+
+def assert_what_was_live_is_archived_alike(here: Platform, there: Platform) -> None:
+    """On both, forecasts are made anew from a revised price: what they replace goes to the archive, the same rows."""
+    span = days("2018-01-08", "2018-01-12")
+    for platform in (here, there):
+        forecast(platform, "Alpha", "naive", span)
+        file = platform.settings.landing / "market" / "alpha.csv"
+        frame = pd.read_csv(file)
+        frame.loc[frame.date == "2018-01-09", "close"] *= 1.05
+        frame.to_csv(file, index=False)
+        ingest_all(platform)
+        assert forecast(platform, "Alpha", "naive", span).written == set(span[2:])
+    assert_same_tables(here, there)
+    archived = [content(platform, DISTRIBUTIONS_ARCHIVE).drop_columns("archived_at") for platform in (here, there)]
+    assert archived[0].num_rows == 3 * 200
+    assert archived[0].equals(archived[1])
 
 
 def _first(marker: Path) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -28,18 +27,18 @@ from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform_tests.compute.engines import (
     RESULTS,
     assert_same_tables,
-    content,
+    assert_what_was_live_is_archived_alike,
     fails_once,
     interrupt_after,
     needs_sail,
     takes_seconds,
 )
 from forecast_platform_tests.test_cli import environment
-from forecast_platform_tests.worlds import days, ingest_all, settings_for
+from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = needs_sail
 
@@ -179,20 +178,7 @@ def test_what_was_live_is_archived_before_spark_replaces_it(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "is_backfill", lambda *_: False)
-    here, there = pair(small, tmp_path)
-    span = days("2018-01-08", "2018-01-12")
-    for platform in (here, there):
-        forecast(platform, "Alpha", "naive", span)
-        file = platform.settings.landing / "market" / "alpha.csv"
-        frame = pd.read_csv(file)
-        frame.loc[frame.date == "2018-01-09", "close"] *= 1.05
-        frame.to_csv(file, index=False)
-        ingest_all(platform)
-        assert forecast(platform, "Alpha", "naive", span).written == set(span[2:])
-    assert_same_tables(here, there)
-    archived = [content(platform, DISTRIBUTIONS_ARCHIVE).drop_columns("archived_at") for platform in (here, there)]
-    assert archived[0].num_rows == 3 * 200
-    assert archived[0].equals(archived[1])
+    assert_what_was_live_is_archived_alike(*pair(small, tmp_path))
 
 
 def test_the_session_of_a_dagster_resource_is_used(small: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from forecast_platform.compute.spark import SparkCompute
@@ -17,11 +16,16 @@ from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, DISTRIBUTIONS_ARCHIVE, TRAINED_MODELS, UNIFIED_DATA
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS, UNIFIED_DATA
 from forecast_platform.warehouse.unity import UnityWarehouse
-from forecast_platform_tests.compute.engines import assert_same_tables, content, interrupt_after, takes_seconds
+from forecast_platform_tests.compute.engines import (
+    assert_same_tables,
+    assert_what_was_live_is_archived_alike,
+    interrupt_after,
+    takes_seconds,
+)
 from forecast_platform_tests.unity_catalog import Lakehouse
-from forecast_platform_tests.worlds import days, ingest_all, settings_for
+from forecast_platform_tests.worlds import days, settings_for
 
 SPAN = days("2017-12-30", "2018-01-03")
 
@@ -40,14 +44,20 @@ def copied(source: Platform, target: Platform) -> None:
             target.warehouse.replace(table, source.warehouse.read(table, where=where), where)
 
 
+def pair(root: Path, tmp_path: Path, lakehouse: Lakehouse) -> tuple[Platform, Platform]:
+    """The same platform twice: on the local compute over a folder, and on Spark over the catalog."""
+    here = Platform.from_settings(settings_for(root))
+    shutil.copytree(root / "landing", tmp_path / "unity" / "landing")
+    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    copied(here, there)
+    return here, there
+
+
 def test_spark_over_unity_catalog_and_local_over_a_folder_give_the_same_bits(
     small: Path, tmp_path: Path, lakehouse: Lakehouse
 ) -> None:
-    here = Platform.from_settings(settings_for(small))
-    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
-    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
+    here, there = pair(small, tmp_path, lakehouse)
     assert isinstance(there.warehouse, UnityWarehouse)
-    copied(here, there)
     assert forecast(here, "Alpha", "naive", SPAN).written == set(SPAN)
     assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)
     assert_same_tables(here, there)
@@ -67,9 +77,7 @@ def test_spark_over_unity_catalog_and_local_over_a_folder_give_the_same_bits(
 def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_the_cluster(
     small: Path, tmp_path: Path, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
-    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
-    copied(Platform.from_settings(settings_for(small)), there)
+    _, there = pair(small, tmp_path, lakehouse)
     windows = [dt.date(2018, 1, 1)]
     monkeypatch.setattr(training, "INLINE_LIMIT", 100)
     assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(windows), "a disk that stays"
@@ -91,32 +99,13 @@ def test_what_was_live_is_archived_before_it_is_replaced(
     small: Path, tmp_path: Path, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "is_backfill", lambda *_: False)
-    here = Platform.from_settings(settings_for(small))
-    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
-    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
-    copied(here, there)
-    span = days("2018-01-08", "2018-01-12")
-    for platform in (here, there):
-        forecast(platform, "Alpha", "naive", span)
-        file = platform.settings.landing / "market" / "alpha.csv"
-        frame = pd.read_csv(file)
-        frame.loc[frame.date == "2018-01-09", "close"] *= 1.05
-        frame.to_csv(file, index=False)
-        ingest_all(platform)
-        assert forecast(platform, "Alpha", "naive", span).written == set(span[2:])
-    assert_same_tables(here, there)
-    archived = [content(platform, DISTRIBUTIONS_ARCHIVE).drop_columns("archived_at") for platform in (here, there)]
-    assert archived[0].num_rows == 3 * 200
-    assert archived[0].equals(archived[1])
+    assert_what_was_live_is_archived_alike(*pair(small, tmp_path, lakehouse))
 
 
 def test_an_interrupt_stops_the_job_and_the_same_session_does_it_again(
     small: Path, tmp_path: Path, lakehouse: Lakehouse
 ) -> None:
-    here = Platform.from_settings(settings_for(small))
-    shutil.copytree(small / "landing", tmp_path / "unity" / "landing")
-    there = Platform.from_settings(over(lakehouse, tmp_path / "unity"))
-    copied(here, there)
+    here, there = pair(small, tmp_path, lakehouse)
     chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
     started = time.monotonic()
     with interrupt_after(tmp_path / "started"), pytest.raises(KeyboardInterrupt):
