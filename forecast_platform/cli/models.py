@@ -11,6 +11,7 @@ from forecast_platform.pipeline.champions import Champion, ChampionError, champi
 from forecast_platform.pipeline.tracking import registered_name
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import failures_text, ranges_text
 
@@ -20,6 +21,7 @@ class Looking(Operations):
 
     def __post_init__(self) -> None:
         self.platform = Platform.from_settings(self.settings)
+        require_horizon(self.platform.warehouse)
 
 
 def compare(settings: Settings, options: argparse.Namespace) -> bool:
@@ -35,7 +37,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
     for series in looking.chosen_series(options.commodity):
         metadata = metadata_frame(looking.platform, series)
         followed = " ".join(champion(looking.platform, series))
-        say(f"\n{series}: {a} against {b}, 14 days, dates that both have (champion: {followed})")
+        say(f"\n{series}: {a} against {b}, {settings.horizon} days, dates that both have (champion: {followed})")
         say(f"{'model':<22}{'dates':>7}{'CRPS ' + a:>12}{'CRPS ' + b:>12}{'gain %':>9}{'p':>8}  80 % band")
         verdicts = []
         for model in models:

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
 from forecast_platform.pipeline.tracking import registry_uri
 from forecast_platform.settings import PREFIX, Settings
+from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     from forecast_platform.warehouse.schemas import Table
@@ -55,8 +57,9 @@ def tables(settings: Settings) -> Iterator[Finding]:
 
         yield from unity_tables(settings)
         return
+    yield from horizon(settings, Platform.from_settings(settings).warehouse)
     absent = []
-    for table in TABLES:
+    for table in (one.at(settings.horizon) for one in TABLES):
         path = settings.warehouse.joinpath(*table.name.split("."))
         if (path / "_delta_log").is_dir():
             yield _table(table, path)

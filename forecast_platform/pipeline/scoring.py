@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.horizon import day_column, day_columns
 from forecast_platform.forecasting.metrics import score_dates
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import Between, keys_of, months_between
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
-    DAY_COLUMNS,
     DISTRIBUTIONS,
     FORECAST_METADATA,
-    HORIZON,
     POINT_FORECASTS,
 )
 from forecast_platform.work import store
+from forecast_platform.work.chunks import most_dates
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform.work.rows import actuals_table, paths_of
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_LATE_DAYS = 92
-"""Days of actuals that are looked through for incomplete ones: longer than any feed is late for."""
+_LATE_DAYS = 78
+"""Days past its horizon for which a row of actuals is looked at for gaps: longer than any feed is late for."""
 
 _KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_seconds", "inference_seconds")
 """What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
 
 
 def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
-    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
+    """The actuals row of each forecast date: closes of its target days, null while unknown; unchanged rows are left."""
     started = time.perf_counter()
     outcome = Outcome(series, ACTUALS)
     origins = np.array(sorted(set(dates)), "datetime64[D]")
@@ -82,14 +82,15 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
 def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
     """Earlier dates whose stored actuals may have changed since: those that reach the day before `first`, the newest
     that is known on it, and those of the last months that late data left incomplete."""
-    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS, HORIZON))
+    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS + platform.horizon, platform.horizon))
     where: dict[str, Any] = {"commodity": series, "model_name": ACTUALS, "model_version": ACTUALS}
     where |= {"forecast_month": months_between(earliest, first), "forecast_date": Between(earliest, first)}
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", DAY_COLUMNS[-1]], where).to_pylist()
+    last = day_column(platform.horizon)
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", last], where).to_pylist()
     return sorted(
         row["forecast_date"]
         for row in rows
-        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[DAY_COLUMNS[-1]] is None)
+        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[last] is None)
     )
 
 
@@ -143,15 +144,17 @@ def _score_span(platform: Platform, series: str, model: str, version: str, first
     ]
     if not todo:
         return 0
-    pick = np.isin(origins, np.array([row["forecast_date"] for row, _ in todo], "datetime64[D]"))
-    days = [row["forecast_date"] for row, _ in todo]
-    paths_rows = platform.warehouse.read(
-        DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], keys_of(series, model, version, days, by_month=True)
-    )
-    dates, paths = paths_of(paths_rows)
-    metrics = score_dates(paths, _last_closes(platform, series, todo), closes[pick], observed[pick], dates)
-    _write_metadata(platform, (series, model, version), todo, known, metrics)
-    _fill_actual_close(platform, (series, model, version), dates, closes[pick])
+    most = 2 * most_dates(platform.horizon)  # a whole year's window of two weeks' paths
+    for begin in range(0, len(todo), most):
+        part = todo[begin : begin + most]
+        days = [row["forecast_date"] for row, _ in part]
+        pick = np.isin(origins, np.array(days, "datetime64[D]"))
+        names = ["forecast_date", "path_id", *day_columns(platform.horizon)]
+        found = platform.warehouse.read(DISTRIBUTIONS, names, keys_of(series, model, version, days, by_month=True))
+        dates, paths = paths_of(found)
+        metrics = score_dates(paths, _last_closes(platform, series, part), closes[pick], observed[pick], dates)
+        _write_metadata(platform, (series, model, version), part, known, metrics)
+        _fill_actual_close(platform, (series, model, version), dates, closes[pick])
     return len(todo)
 
 
@@ -205,7 +208,7 @@ def _write_metadata(
                 "scored_at": now,
             }
         )
-    table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+    table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema())
     days = [row["forecast_date"] for row in rows]
     platform.warehouse.replace(FORECAST_METADATA, table, keys_of(series, model, version, days, by_month=False))
 

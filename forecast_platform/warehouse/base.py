@@ -33,8 +33,24 @@ class DiskFullError(WarehouseError):
     """Writing would leave less free space than the settings ask for."""
 
 
+class HorizonError(WarehouseError):
+    """The tables hold forecasts of another number of days than the settings ask for; nothing was read or written."""
+
+
 class Warehouse(Protocol):
-    """Tables by key. Implementations: delta (embedded), and Unity Catalog through Spark."""
+    """Tables by key. Implementations: delta (embedded), and Unity Catalog through Spark.
+
+    Calls name a table by its constant; its columns are those of the warehouse's own horizon.
+    """
+
+    @property
+    def horizon(self) -> int:
+        """Days of a forecast that this process works with. A stored table of another horizon raises HorizonError."""
+        ...
+
+    def stored_horizon(self) -> tuple[int, str] | None:
+        """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        ...
 
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
         """The rows that match `where`, in no promised order; no rows where the table does not exist yet."""
@@ -59,6 +75,22 @@ class Warehouse(Protocol):
     def rows(self, table: Table) -> int:
         """The number of rows of the table."""
         ...
+
+
+def require_horizon(warehouse: Warehouse) -> None:
+    """Raise HorizonError where the stored forecasts cover another number of days than this process works with."""
+    found = warehouse.stored_horizon()
+    if found is not None and found[0] != warehouse.horizon:
+        raise HorizonError(other_horizon_text(found[1], found[0], warehouse.horizon))
+
+
+def other_horizon_text(table: str, stored: int, wanted: int) -> str:
+    """Which horizon the warehouse has, and what to do."""
+    return (
+        f"horizon is {wanted}, but this warehouse holds forecasts of {stored} days ({table}): set "
+        f"FORECAST_PLATFORM_HORIZON={stored} (or horizon: {stored} in the YAML file), or name another warehouse for "
+        f"forecasts of {wanted} days"
+    )
 
 
 def months_between(first: dt.date, last: dt.date) -> list[str]:

@@ -12,10 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
-from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
+from forecast_platform.warehouse.checking import (
+    ATTEMPTS,
+    check_columns,
+    check_horizon,
+    checked,
+    in_order,
+    lacking_columns,
+)
 from forecast_platform.warehouse.predicates import delta_sql, expression
-from forecast_platform.warehouse.schemas import Table
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,14 +33,24 @@ if TYPE_CHECKING:
 class DeltaWarehouse:
     """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork."""
 
-    def __init__(self, root: Path, *, min_free_gb: float = 0.0) -> None:
+    def __init__(self, root: Path, *, min_free_gb: float = 0.0, horizon: int = DEFAULT) -> None:
         self.root = root
         self.min_free_gb = min_free_gb
+        self.horizon = horizon
         self._open: dict[str, DeltaTable] = {}
 
     def path(self, table: Table) -> Path:
         """The table's folder."""
         return self.root.joinpath(*table.name.split("."))
+
+    def stored_horizon(self) -> tuple[int, str] | None:
+        """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        for table in (DISTRIBUTIONS, FORECAST_METADATA):
+            opened = self._opened(table)
+            found = None if opened is None else of_columns(field.name for field in opened.schema().fields)
+            if found is not None:
+                return found, table.name
+        return None
 
     def version(self, table: Table) -> int | None:
         """The table's current version; None where it does not exist yet."""
@@ -51,7 +69,7 @@ class DeltaWarehouse:
 
     def create(self, table: Table) -> None:
         """Create the table where it does not exist yet, for another engine to write to."""
-        self._create(table, table.arrow_schema())
+        self._create(table, table.at(self.horizon).arrow_schema())
 
     def check_space(self, size: int) -> None:
         """Raise DiskFullError where `size` more bytes would leave too little free space."""
@@ -62,6 +80,7 @@ class DeltaWarehouse:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
+        table = table.at(self.horizon)
         found = self._table(table)
         if found is None:
             schema = table.arrow_schema()
@@ -106,6 +125,7 @@ class DeltaWarehouse:
         from deltalake import write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
+        table = table.at(self.horizon)
         prepared = checked(table, data, where)
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
@@ -150,22 +170,35 @@ class DeltaWarehouse:
         raise WarehouseError(f"{table.name}: unreachable")
 
     def _table(self, table: Table) -> DeltaTable | None:
-        """The table at its newest version, opened once and then only brought up to date."""
+        """The table at its newest version, opened once and then only brought up to date. Raises HorizonError."""
+        from deltalake.exceptions import DeltaError
+
+        known = self._open.get(table.name)
+        if known is not None:
+            try:
+                known.update_incremental()
+            except DeltaError as error:
+                raise _damaged(table, error) from error
+            return known
+        opened = self._opened(table)
+        if opened is not None:
+            # Once: no write here changes the days that a table holds.
+            check_horizon(table.at(self.horizon), [field.name for field in opened.schema().fields])
+            self._open[table.name] = opened
+        return opened
+
+    def _opened(self, table: Table) -> DeltaTable | None:
+        """The table as it is stored; None where it does not exist yet."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
+        path = self.path(table)
         try:
-            known = self._open.get(table.name)
-            if known is not None:
-                known.update_incremental()
-                return known
-            path = self.path(table)
             if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
                 return None
-            self._open[table.name] = DeltaTable(str(path))
+            return DeltaTable(str(path))
         except DeltaError as error:
             raise _damaged(table, error) from error
-        return self._open[table.name]
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
         from deltalake import DeltaTable
@@ -184,7 +217,7 @@ class DeltaWarehouse:
                     mode="ignore",
                     partition_by=list(table.partition_by) or None,
                     name=table.name,
-                    description=table.description,
+                    description=table.at(self.horizon).description,
                     configuration={"delta.checkpointInterval": "20"},
                 )
 
@@ -206,11 +239,9 @@ class DeltaWarehouse:
         """How files are written: also by what rewrites them."""
         from deltalake import ColumnProperties, WriterProperties
 
-        from forecast_platform.warehouse.schemas import DAY_COLUMNS
-
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(DAY_COLUMNS, plain))
+        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
 
 
 def _damaged(table: Table, error: Exception) -> WarehouseError:

@@ -14,7 +14,7 @@ import numpy as np
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.models import registry
 from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.work.fits import StoredModel, load_model
@@ -51,7 +51,7 @@ def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, date
     origins, last, staleness = origins[fresh], last[fresh], staleness[fresh]
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
-    trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
+    trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)
     fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes(), digest_size=8).hexdigest()
@@ -77,7 +77,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:
         return ChunkResult(chunk, [], made.failed)

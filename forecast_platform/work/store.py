@@ -19,7 +19,6 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
     FORECAST_METADATA,
-    HORIZON,
     POINT_FORECASTS,
 )
 from forecast_platform.work.platform import Platform
@@ -32,13 +31,13 @@ def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.dateti
 
 
 def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each is a trading target: a session
-    whose close was seen, or, while unknown, one that is scheduled.
+    """Closes of each origin's days, [n, horizon] with NaN while unknown, and whether each is a trading target: a
+    session whose close was seen, or, while unknown, one that is scheduled.
 
     An explicit input outside the lineage: scoring and display only, never a forecast.
     """
     table = platform.series_table(series)
-    wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
+    wanted = origins[:, None] + np.arange(platform.horizon) * ONE_DAY
     position = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
     known = table.dates[position] == wanted
     close = np.where(known, table.columns["close"][position], np.nan)
@@ -151,6 +150,8 @@ def _metadata(platform: Platform, series: str, model: str, version: str, rows: l
         "has_data_leakage": False,
         "actuals_available": 0,
     }
-    table = pa.Table.from_pylist([{**constant, **row} for row in rows], schema=FORECAST_METADATA.arrow_schema())
+    table = pa.Table.from_pylist(
+        [{**constant, **row} for row in rows], schema=FORECAST_METADATA.at(platform.horizon).arrow_schema()
+    )
     where = keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
     platform.warehouse.replace(FORECAST_METADATA, table, where)
