@@ -154,7 +154,7 @@ def foretold(past: PastRolls, date: np.datetime64, month: int, count: int) -> tu
 
 
 def excess_variance(z: Floats) -> float:
-    """How much more than an ordinary day's the variance of a roll's move is, in units of it, from the z of rolls [n]."""
+    """A roll's variance less an ordinary day's, in units of the latter, from the z of past rolls [n]."""
     squares = float(np.minimum(z**2, LARGEST_SQUARE).sum())
     return max((squares + PRIOR_SQUARES) / (len(z) + PRIOR_ROLLS) - 1.0, LEAST_EXCESS)
 

@@ -110,6 +110,12 @@ def model_id(series: str, model: str, version: str, algorithm_version: int, wind
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
+def reads_of(history: History) -> Reads:
+    """What of `Reads` a history has."""
+    found = {"range": history.high, "rolls": history.schedule, "second_contract": history.close_2}
+    return tuple(name for name, there in found.items() if there is not None)  # type: ignore[misc]
+
+
 def require_sessions(history: History, minimum: int, model: str) -> Floats:
     """The observed closes, or a ValueError that says how many there are and how many the model needs."""
     closes = history.observed_close

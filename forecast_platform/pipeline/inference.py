@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
-from forecast_platform.models import registry
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.pipeline.platform import NoDataError, Platform, row_hashes
@@ -59,7 +59,7 @@ def gather(platform: Platform, stored: StoredModel, series: str, dates: Sequence
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
     table = platform.series_table(series)
-    history = table.history(stored.history_start, origins[-1], stored.covariates)
+    history = table.history(stored.history_start, origins[-1], stored.covariates, stored.reads)
     failed: dict[dt.date, str] = {}
     observed = history.observed_dates
     known = np.searchsorted(observed, origins)
@@ -80,19 +80,29 @@ def gather(platform: Platform, stored: StoredModel, series: str, dates: Sequence
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
+    rolls = rolls_ahead(history, origins, last)
     fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
     hashes = [
-        hashlib.blake2b(fixed + running[count].encode() + mask.tobytes(), digest_size=8).hexdigest()
-        for count, mask in zip(rows_before, trading, strict=True)
+        hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
+        for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
     ]
     return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
+
+
+def rolls_ahead(history: History, origins: Dates, last: Dates) -> list[bytes]:
+    """What each origin knows of the rolls between its last observed day and its horizon's end; empty for none."""
+    if history.schedule is None:
+        return [b""] * len(origins)
+    days, months = history.schedule.dates.astype(np.int64), history.schedule.months
+    begins = np.searchsorted(history.schedule.dates, last, side="right")
+    ends = np.searchsorted(history.schedule.dates, origins + HORIZON * ONE_DAY, side="left")
+    return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
 def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
     """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
-    algorithm = registry.get(model).algorithm_version
     stored_keys, point_times = _stored(platform, series, model, version, dates)
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
@@ -120,8 +130,9 @@ def plan(
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != algorithm:
-                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], algorithm)
+            elif known["algorithm_version"] != stored_model.paths_version:
+                made = stored_model.paths_version
+                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)
                 result.kept[day] = known["generation_timestamp"]
@@ -198,7 +209,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
         is_backfill=[publish.is_backfill(settings, day, now) for day in days],
         generated=now,
         model_id=stored.model_id,
-        algorithm_version=registry.get(chunk.model).algorithm_version,
+        algorithm_version=stored.paths_version,
     )
     store_paths(platform, chunk, days, rows)
     summary = summarise(made.paths)

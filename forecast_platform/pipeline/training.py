@@ -18,7 +18,7 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
 from forecast_platform.pipeline import artifacts
 from forecast_platform.pipeline.holdout import holdout_metrics
 from forecast_platform.pipeline.platform import Platform, row_hashes
@@ -60,9 +60,10 @@ class Fit:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, and the day the history starts."""
+        """What a later simulation must read: the covariates, what else, and the day the history starts."""
         history = self.task.history
-        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        start = str(history.dates[0])
+        return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class StoredModel:
     window_start: dt.date
     history_start: np.datetime64
     covariates: tuple[str, ...]
+    reads: Reads
+    paths_version: int
+    """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
 
 
@@ -134,12 +138,15 @@ def train(
             outcome.failed[start] = str(error)
             continue
         current = active.get(start)
-        if current and current["data_version"] == data_version and not overwrite:
-            if current["algorithm_version"] == algorithm:
+        if current and not overwrite:
+            if current["algorithm_version"] != algorithm:
+                known = _data_version(platform, load_model(platform, series, model, version, start), task)
+                if current["data_version"] == known:
+                    outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
+                    continue
+            elif current["data_version"] == data_version:
                 outcome.skipped.add(start)
                 continue
-            outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
-            continue
         tasks.append(task)
         hashes[start] = data_version
     total = len(windows)
@@ -200,6 +207,8 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
         window_start=window_start,
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
+        reads=tuple(parameters.get("reads", ())),
+        paths_version=registry.get(model).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
     )
 
@@ -261,9 +270,17 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
             f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
             "ingest newer data first"
         )
-    covariates = table.covariate_names(registry.get(model).covariates, window)
-    history = table.history(window.start, window.end, covariates)
+    chosen = registry.get(model)
+    covariates = table.covariate_names(chosen.covariates, window)
+    history = table.history(window.start, window.end, covariates, chosen.reads)
     return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
+
+
+def _data_version(platform: Platform, stored: StoredModel, task: FitTask) -> str:
+    """The hash of a window's training rows as an earlier algorithm version of its model read them."""
+    table = platform.series_table(task.series)
+    covariates = tuple(task.history.covariates)
+    return row_hashes(table.history(task.window.start, task.window.end, covariates, stored.reads))[-1]
 
 
 def _active_rows(
