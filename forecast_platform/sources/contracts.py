@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from forecast_platform.sources.base import RawData
 
 CHAIN_COLUMNS = ("contract", "close_2", "contract_2")
-"""Columns of a market or chain file beside the bar's: delivery months of both contracts, the second one's close."""
+"""Columns of a market or chain file beside the bar's: delivery months of both contracts, the second one's close.
+contract_2 is there for people: nothing reads it."""
 
 SAME_CLOSE = 0.005
 """Share by which a chain's first close may differ from the series' own: beyond it they are of two contracts."""

@@ -81,8 +81,8 @@ def _check(
     if "region" in required and "region" in table.columns:
         cells["region"] = _regions(table.columns["region"], table.rows, problems)
     for name, values in table.columns.items():
-        if name not in cells and is_known(name):
-            read = delivery_months if name in ("contract", "contract_2") else _numbers
+        if name not in cells and is_known(name) and name != "contract_2":
+            read = delivery_months if name == "contract" else _numbers
             cells[name] = read(name, values, table.rows, problems)
     if "date" in cells:
         _check_order(cells["date"], cells.get("region"), table.rows, today, problems)
