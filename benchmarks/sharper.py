@@ -30,7 +30,7 @@ from forecast_platform.forecasting.rolls import CATALOGUE, seen_rolls
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.random_walk import RandomWalkFitted
-from forecast_platform.reports.scores import SESSIONS
+from forecast_platform.pages.scores import SESSIONS
 from forecast_platform_tests.histories import history_from_csv
 
 HORIZON = 14

@@ -12,10 +12,11 @@ import pytest
 
 from forecast_platform.models import registry
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import load_model, train
+from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.fits import load_model
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, ingest_all, settings_for, with_bars, write_landing
 
 WINDOW = dt.date(2018, 1, 1)
