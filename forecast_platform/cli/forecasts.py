@@ -133,13 +133,27 @@ def _print_coverage(operations: Operations, series: str, models: Sequence[str]) 
 
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print metrics by model and horizon with skill against naive; False where nothing is scored."""
+    """Print metrics by model and horizon with skill against naive, then over the series together; False where nothing
+    is scored. With `all`, every series of the tables, in short."""
+    from forecast_platform.cli import judging
     from forecast_platform.pages.display import metadata_frame, report
+    from forecast_platform.pages.panel import over_all, panel
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
     operations = _operations(settings, options)
     models = operations.chosen_models(options.models)
-    found = True
+    names = {*models, "naive"}
+    if options.all:
+        if options.commodity:
+            raise UsageError("evaluate --all is of every series of the tables: leave --commodity out")
+        frames = _of_version(panel(operations.platform, models=sorted(names)), operations.version)
+        lines = judging.pooled(frames)
+        for line in [*judging.by_series(frames), *lines]:
+            say(line)
+        if not lines:
+            say("no series is scored yet; run `forecast-platform backfill`")
+        return bool(lines)
+    found, together = True, over_all(operations.platform)
     for name in operations.chosen_series(options.commodity):
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
@@ -151,9 +165,17 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         say(_table(leaderboard(chosen)))
         say("\nby horizon")
         say(_table(by_horizon(chosen)))
-        say(f"\nreport: {report(operations.platform, name)}")
+        say(f"\nreport: {report(operations.platform, name, together)}")
         say(f"file:   {settings.reports}")
+    chosen_series = operations.chosen_series(options.commodity)
+    frames = _of_version(panel(operations.platform, chosen_series, sorted(names)), operations.version)
+    for line in judging.pooled({name: frame for name, frame in frames.items() if len(frame)}):
+        say(line)
     return found
+
+
+def _of_version(frames: dict[str, pd.DataFrame], version: str) -> dict[str, pd.DataFrame]:
+    return {name: frame[frame["model_version"] == version] for name, frame in frames.items()}
 
 
 def _table(frame: pd.DataFrame) -> str:

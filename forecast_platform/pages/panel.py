@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.pages.display import metadata_frame
-from forecast_platform.pages.pooled import PRICE
+from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
@@ -37,3 +37,9 @@ def panel(
         known = (days[place] == last) if len(days) else np.zeros(len(last), bool)
         found[name] = frame.assign(**{PRICE: np.where(known, close[place], np.nan) if len(days) else np.nan})
     return found
+
+
+def over_all(platform: Platform) -> OverAll:
+    """What the reports show of all series of the tables together."""
+    frames = panel(platform)
+    return OverAll(pooled_board(frames), calibrations(frames))

@@ -131,3 +131,11 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
     spans = [rows["forecast_date"].iloc[[0, -1]].to_numpy("datetime64[D]").astype(np.int64) for rows in parts.values()]
     years = max(float(last - first + 1) / 365.25 for first, last in spans)
     return Calibration(key, series, len(parts), years, *shares)
+
+
+@dataclass(frozen=True)
+class OverAll:
+    """What is known over all series: `pooled_board`, and `calibrations`."""
+
+    board: pd.DataFrame
+    calibrations: list[Calibration]

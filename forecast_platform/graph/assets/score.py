@@ -45,6 +45,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import report, report_address
+        from forecast_platform.pages.panel import over_all
         from forecast_platform.pipeline.champions import auto_promote
         from forecast_platform.pipeline.scoring import score
 
@@ -64,8 +65,10 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
         last = max(selected or platform.settings.models)
         links = {}
+        together = over_all(platform) if model == last else None
         for outcome in outcomes:
-            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
+            name = outcome.series
+            address = report(platform, name, together) if model == last else report_address(platform, name)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         rows = platform.warehouse.rows(FORECAST_METADATA)
