@@ -46,7 +46,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import report, report_address
         from forecast_platform.pages.panel import over_all
-        from forecast_platform.pipeline.champions import auto_promote
+        from forecast_platform.pipeline.champions import auto_promote, choose_first
         from forecast_platform.pipeline.scoring import score
 
         platform: Platform = context.resources.platform
@@ -66,6 +66,9 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         last = max(selected or platform.settings.models)
         links = {}
         together = over_all(platform) if model == last else None
+        for outcome in outcomes if model == last else ():
+            if chosen := choose_first(platform, outcome.series):
+                context.log.warning(f"{outcome.series}: champion is {chosen.model} {chosen.version}: {chosen.why}")
         for outcome in outcomes:
             name = outcome.series
             address = report(platform, name, together) if model == last else report_address(platform, name)
