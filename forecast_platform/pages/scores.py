@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,11 @@ class ModelKey(NamedTuple):
 def horizon_of(metadata: pd.DataFrame) -> int:
     """Days that the forecasts of forecast_metadata rows cover, by its columns."""
     return horizon.of_columns(metadata.columns) or horizon.DEFAULT
+
+
+def horizon_of_all(metadata: Mapping[str, pd.DataFrame]) -> int:
+    """The same of several series' rows, which are one warehouse's."""
+    return horizon_of(next(iter(metadata.values()))) if metadata else horizon.DEFAULT
 
 
 def overlap(suffix: str) -> int:
