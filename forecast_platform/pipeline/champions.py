@@ -237,8 +237,8 @@ def choose_first(platform: Platform, series: str) -> Champion | None:
     where nothing can be chosen yet.
 
     The score is CRPS over the horizon against naive on the dates that both have, of the configured version, over the
-    newest CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive. The
-    choice stands until someone promotes another (or auto_promote does, where that is set).
+    newest CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive.
+    The choice stands until someone promotes another (or auto_promote does, where that is set).
     """
     if decisions(platform, series):
         return None
