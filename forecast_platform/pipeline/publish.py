@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,7 +17,7 @@ from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.tables import points_table
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.base import Between, keys_of, months_between
+from forecast_platform.warehouse.base import Between, Where, keys_of, months_between, revise
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
@@ -26,6 +26,9 @@ from forecast_platform.warehouse.schemas import (
     HORIZON,
     POINT_FORECASTS,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.datetime) -> bool:
@@ -122,7 +125,8 @@ def successes(
         }
         for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
     ]
-    _metadata(platform, series, model, version, rows)
+    if rows:
+        platform.warehouse.replace(FORECAST_METADATA, *_metadata(series, model, version, rows))
 
 
 def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
@@ -130,22 +134,24 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
     if not failed:
         return
     where = keys_of(series, model, version, list(failed), by_month=False)
-    there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
-    kept = set(there["forecast_date"].to_pylist())
     hide = Hide()
-    rows = [
-        {"forecast_date": day, "model_success": False, "error": hide(reason)}
-        for day, reason in sorted(failed.items())
-        if day not in kept
-    ]
-    _metadata(platform, series, model, version, rows)
+
+    def reasons(there: pa.Table) -> tuple[pa.Table, Where] | None:
+        good = {row["forecast_date"] for row in there.to_pylist() if row["model_success"]}
+        rows = [
+            {"forecast_date": day, "model_success": False, "error": hide(reason)}
+            for day, reason in sorted(failed.items())
+            if day not in good
+        ]
+        return _metadata(series, model, version, rows) if rows else None
+
+    revise(platform.warehouse, FORECAST_METADATA, where, reasons)
 
 
-def _metadata(platform: Platform, series: str, model: str, version: str, rows: list[dict[str, Any]]) -> None:
+def _metadata(series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, Where]:
+    """Rows of `forecast_metadata`, with what is the same in all, and their keys."""
     import pyarrow as pa
 
-    if not rows:
-        return
     constant = {
         "commodity": series,
         "model_name": model,
@@ -153,9 +159,9 @@ def _metadata(platform: Platform, series: str, model: str, version: str, rows: l
         "has_data_leakage": False,
         "actuals_available": 0,
     }
-    table = pa.Table.from_pylist([{**constant, **row} for row in rows], schema=FORECAST_METADATA.arrow_schema())
-    where = keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
-    platform.warehouse.replace(FORECAST_METADATA, table, where)
+    named = [{**constant, **row} for row in rows]
+    table = pa.Table.from_pylist(named, schema=FORECAST_METADATA.arrow_schema())
+    return table, keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
 
 
 def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, str]:
@@ -168,6 +174,27 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
 
     if not dates:
         return {}
+    found: dict[dt.date, dict[str, Any]] = {}
+
+    def signals(_: pa.Table) -> tuple[pa.Table, Where] | None:
+        # Looked at anew where another writer came first: it may have seen fewer forecasts, or more.
+        found.clear()
+        found.update(_signals(platform, dates))
+        table = pa.Table.from_pylist(list(found.values()), schema=FORECAST_RUNS.arrow_schema())
+        return (table, _dates(found)) if found else None
+
+    revise(platform.warehouse, FORECAST_RUNS, _dates(dates), signals)
+    return {day: row["status"] for day, row in found.items()}
+
+
+def _dates(dates: Iterable[dt.date]) -> Where:
+    days = sorted(set(dates))
+    contiguous = (days[-1] - days[0]).days + 1 == len(days)
+    return {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
+
+
+def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """The rows of `forecast_runs` that the tables call for, by date; none for a date without any forecast."""
     settings = platform.settings
     first, last = min(dates), max(dates)
     expected = covered(platform)
@@ -194,13 +221,7 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
             "is_backfill": any(late for _, late in found.values()),
             "updated_at": now,
         }
-    if rows:
-        days = sorted(rows)
-        contiguous = (days[-1] - days[0]).days + 1 == len(days)
-        where = {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
-        table = pa.Table.from_pylist(list(rows.values()), schema=FORECAST_RUNS.arrow_schema())
-        platform.warehouse.replace(FORECAST_RUNS, table, where)
-    return {day: row["status"] for day, row in rows.items()}
+    return rows
 
 
 def _published(

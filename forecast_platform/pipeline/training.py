@@ -23,6 +23,7 @@ from forecast_platform.pipeline import artifacts
 from forecast_platform.pipeline.holdout import holdout_metrics
 from forecast_platform.pipeline.platform import Platform, row_hashes
 from forecast_platform.pipeline.results import Outcome, Progress, silent
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 log = logging.getLogger(__name__)
@@ -323,10 +324,12 @@ def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_ver
         "algorithm_version": algorithm,
         "is_active": True,
     }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+    def superseding(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        kept = [{**old, "is_active": False} for old in earlier.to_pylist()]
+        return pa.Table.from_pylist([*kept, row], schema=TRAINED_MODELS.arrow_schema()), where
+
+    revise(platform.warehouse, TRAINED_MODELS, where, superseding)
 
 
 def account() -> str:
