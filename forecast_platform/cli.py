@@ -101,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(command=_up)
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
+    doctor.add_argument(
+        "--deep", action="store_true", help="also compare every byte of the tables with what was written"
+    )
     doctor.set_defaults(command=_doctor)
 
     commands_ops.register(commands)
@@ -229,7 +232,7 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.doctor import examine
 
-    return OK if examine(settings) else FAILED
+    return OK if examine(settings, deep=options.deep) else FAILED
 
 
 if __name__ == "__main__":

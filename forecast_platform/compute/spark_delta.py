@@ -79,7 +79,10 @@ def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
     if isinstance(warehouse, UnityWarehouse):
         warehouse.replace_frame(DISTRIBUTIONS, rows, where)
         return
+    folder = delta_warehouse(platform)
+    before = folder.version(DISTRIBUTIONS)
     rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(_location(platform))
+    folder.settle(DISTRIBUTIONS, 0 if before is None else before + 1)
 
 
 def _location(platform: Platform) -> str:

@@ -109,7 +109,7 @@ def successes(
     last_observed: Sequence[dt.date],
     generated: dt.datetime,
     training_seconds: float,
-    inference_seconds: float,
+    inference_seconds: float | None,
 ) -> None:
     """Metadata of new forecasts; their scores are null until the score step."""
     rows = [

@@ -232,6 +232,7 @@ class DeltaWarehouse:
                     description=table.description,
                     configuration={"delta.checkpointInterval": "20"},
                 )
+                self.journal.forget(table.name)
                 self._settle(table, 0, 0)
 
     def _check_disk(self, size: int) -> None:

@@ -66,7 +66,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Return once the names in the folder are on disk; at once where the file system has no such call. Raises OSError."""
+    """Return once the folder's names are on disk; at once where the file system has no such call. Raises OSError."""
     try:
         sync_file(path)
     except OSError as error:
@@ -124,7 +124,8 @@ class Journal:
     def settle(self, name: str, table: Path, first: int, last: int) -> None:
         """Write the commits first..last of the table in `table` through to the disk, and record each.
 
-        Earlier ones that another process was killed over are done with them. Raises OSError.
+        Earlier ones that another process was killed over are done with them; those that are recorded already are
+        recorded anew, with the checkpoints that were made of them since. Raises OSError.
         """
         folder = self.folder(name)
         if not folder.is_dir():
@@ -136,7 +137,7 @@ class Journal:
         begin = min(first, max(known) + 1) if known else first
         for version in range(begin, last + 1):
             path = table / LOG / f"{version:020d}.json"
-            if version not in known and path.is_file():
+            if (version not in known or version >= first) and path.is_file():
                 self._settle(folder, table, version, path)
 
     def _settle(self, folder: Path, table: Path, version: int, path: Path) -> None:
@@ -164,6 +165,11 @@ class Journal:
     def _write(self, folder: Path, version: int, entry: str, prints: Mapping[str, Print]) -> None:
         record = {"version": version, "entry": entry, "files": _plain(prints)}
         write_whole(folder / f"{version:020d}.json", json.dumps(record))
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of a table whose folder was moved away: one that is made anew begins with version 0."""
+        for path in self.folder(name).glob("*.json"):
+            path.unlink(missing_ok=True)
 
     def versions(self, name: str) -> set[int]:
         """The versions that are recorded."""
