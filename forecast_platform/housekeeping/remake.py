@@ -51,11 +51,16 @@ def _data(platform: Platform, lost: Sequence[Damage], say: Callable[[str], None]
     if not files:
         return
     settings = platform.settings
-    names = sorted({one.partition["commodity"] for one in files if "commodity" in one.partition})
-    names = [name for name in settings.series_names if name in names or not names]
-    last = min(settings.today(), settings.end_date or settings.today()) - dt.timedelta(days=1)
-    report = ingest(platform, names, settings.history_start, last)
-    for name, outcome in report.outcomes.items():
+    for name in settings.series_names:
+        spans = [one.dates for one in files if one.partition.get("commodity", name) == name]
+        if not spans:
+            continue
+        known = [span for span in spans if span is not None]
+        first, last = settings.history_start, min(settings.today(), settings.end_date or settings.today())
+        if len(known) == len(spans):
+            first, last = min(span[0] for span in known), max(span[1] for span in known)
+        report = ingest(platform, [name], first, last)
+        outcome = report.outcomes[name]
         say(f"unified_data: {len(outcome.written)} days of {name} are read again from the source")
         stored = platform.stored_dates(name)
         late = {day: why for day, why in outcome.failed.items() if stored and stored[0] <= day <= stored[1]}

@@ -149,8 +149,7 @@ def test_a_damaged_file_is_named_with_its_dates_and_made_again_to_the_same_bits(
     after = _contents(platform)
     for name, rows in before.items():
         assert after[name].equals(rows), name
-    assert done.aside is not None
-    aside = list(done.aside.rglob("*.parquet"))
+    aside = [] if done.aside is None else list(done.aside.rglob("*.parquet"))
     assert len(aside) == (0 if damage == "gone" else len(REMADE))
 
 
