@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 
 from forecast_platform.models import registry
-from forecast_platform.pipeline import publish
-from forecast_platform.pipeline.chunks import Chunk, distribution_rows, simulate
-from forecast_platform.pipeline.inference import forecast, gather
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
-from forecast_platform.pipeline.platform import NoDataError, Platform
-from forecast_platform.pipeline.results import Outcome, failures_text, ranges_text
+from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.pipeline.scoring import score, write_actuals
-from forecast_platform.pipeline.training import MissingModelError, StoredModel, load_model
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError, keys_of
 from forecast_platform.warehouse.damage import Damage
@@ -29,6 +25,12 @@ from forecast_platform.warehouse.schemas import (
     POINT_FORECASTS,
     UNIFIED_DATA,
 )
+from forecast_platform.work import store
+from forecast_platform.work.chunks import Chunk, distribution_rows, simulate
+from forecast_platform.work.fits import MissingModelError, StoredModel, load_model
+from forecast_platform.work.forecast_chunk import read_chunk_inputs
+from forecast_platform.work.platform import NoDataError, Platform
+from forecast_platform.work.results import Outcome, failures_text, ranges_text
 
 Key = tuple[str, str, str]
 """Series, model and version."""
@@ -130,7 +132,7 @@ def _forecasts(platform: Platform, lost: Sequence[Damage], say: Callable[[str], 
             score(platform, series, model, starts, version=version)
     dates = changed | {day for one in lost if one.table is FORECAST_RUNS for day in _all_dates(told)}
     if dates:
-        publish.forecast_runs(platform, sorted(dates))
+        forecast_runs(platform, sorted(dates))
 
 
 def _all_dates(told: dict[Key, dict[str, Any]]) -> set[dt.date]:
@@ -179,7 +181,7 @@ def _paths(
         days = tuple(day for day in dates if platform.window_start(day) == start)
         try:
             stored = load_model(platform, series, model, version, start)
-            inputs = gather(platform, stored, series, days)
+            inputs = read_chunk_inputs(platform, stored, series, days)
         except (NoDataError, MissingModelError):
             continue  # `forecast` says which and what to do
         hashes = dict(zip(inputs.dates.astype(dt.date), inputs.hashes, strict=True))
@@ -198,13 +200,15 @@ def _paths(
 
 def _write(platform: Platform, chunk: Chunk, stored: StoredModel, generated: dt.datetime) -> None:
     settings = platform.settings
-    made = simulate(stored.fitted, gather(platform, stored, chunk.series, chunk.dates), settings.n_paths, settings.seed)
+    made = simulate(
+        stored.fitted, read_chunk_inputs(platform, stored, chunk.series, chunk.dates), settings.n_paths, settings.seed
+    )
     if not made.days:
         return
     rows = distribution_rows(
         chunk,
         made,
-        is_backfill=[publish.is_backfill(settings, day, generated) for day in made.days],
+        is_backfill=[store.is_backfill(settings, day, generated) for day in made.days],
         generated=generated,
         model_id=stored.model_id,
         algorithm_version=registry.get(chunk.model).algorithm_version,
@@ -224,7 +228,7 @@ def _metadata(platform: Platform, key: Key, dates: Sequence[dt.date], metadata: 
     for identity in sorted({(row["model_id"], row["generation_timestamp"]) for row in rows}):
         part = [row for row in rows if (row["model_id"], row["generation_timestamp"]) == identity]
         stored = load_model(platform, *key, platform.window_start(part[0]["forecast_date"]))
-        publish.successes(
+        store.successes(
             platform,
             *key,
             np.array([row["forecast_date"] for row in part], "datetime64[D]"),

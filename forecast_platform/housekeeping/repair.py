@@ -17,7 +17,6 @@ from pathlib import Path
 
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.remake import remake
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import Damage, examine, open_table
@@ -32,6 +31,7 @@ from forecast_platform.warehouse.schemas import (
     UNIFIED_DATA,
     Table,
 )
+from forecast_platform.work.platform import Platform
 
 QUARANTINE = "_quarantine"
 REMADE = (UNIFIED_DATA, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)

@@ -13,8 +13,6 @@ from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.repair import repair, verify
-from forecast_platform.pipeline.coverage import coverage
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.base import DamageError
 from forecast_platform.warehouse.damage import active, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -28,6 +26,8 @@ from forecast_platform.warehouse.schemas import (
     UNIFIED_DATA,
     Table,
 )
+from forecast_platform.work.coverage import coverage
+from forecast_platform.work.platform import Platform
 
 THERE = (UNIFIED_DATA, TRAINED_MODELS, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)
 REMADE = tuple(table for table in THERE if table is not TRAINED_MODELS)
