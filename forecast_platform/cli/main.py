@@ -21,6 +21,7 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
     from forecast_platform.housekeeping import HousekeepingError
+    from forecast_platform.housekeeping.restore import complete_restore
     from forecast_platform.read import NoForecastError
     from forecast_platform.runs.operations import UsageError
     from forecast_platform.sources.base import SourceError
@@ -29,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options, load()))
+        settings = load()
+        for text in complete_restore(settings):
+            print(text, file=sys.stderr)
+        return int(options.command(options, settings))
     except (SettingsError, UsageError) as error:
         _say_error(error)
         return WRONG
