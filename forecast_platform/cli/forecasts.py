@@ -113,7 +113,8 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps."""
-    operations = _operations(settings, options)
+    # Nothing is run, so a warehouse that can only be read will do.
+    operations = Operations(settings, say, options.model_version_tag or settings.model_version)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
     whole = [*_undamaged(operations), *(_print_coverage(operations, name, models) for name in series)]
     return all(whole)

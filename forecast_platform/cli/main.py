@@ -20,6 +20,7 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
+    from forecast_platform.host.disk import full_disk
     from forecast_platform.housekeeping import HousekeepingError
     from forecast_platform.housekeeping.restore import complete_restore
     from forecast_platform.read import NoForecastError
@@ -40,17 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HousekeepingError, NoDataError, NoForecastError, SourceError, WarehouseError) as error:
         _say_error(error)
         return FAILED
-    except OSError as error:
-        if error.errno not in _NOT_OURS or error.filename is None:
+    except KeyboardInterrupt:
+        _say_error("interrupted: what was written is kept; run the command again to complete it")
+        return INTERRUPTED
+    except Exception as error:
+        if (full := full_disk(error)) is not None:
+            _say_error(full)
+            return FAILED
+        if not isinstance(error, OSError) or error.errno not in _NOT_OURS or error.filename is None:
             raise
         _say_error(
             f"{error.filename}: {error.strerror}: make it writable for this account, or choose another folder "
             "(FORECAST_PLATFORM_WAREHOUSE, DAGSTER_HOME); `forecast-platform doctor` looks at each"
         )
         return FAILED
-    except KeyboardInterrupt:
-        _say_error("interrupted: what was written is kept; run the command again to complete it")
-        return INTERRUPTED
 
 
 def _say_error(error: object) -> None:

@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
@@ -152,6 +152,8 @@ def _mend_log(
     for one in found:
         if one.kind == "checkpoint":
             _set_aside(warehouse, one, aside)
+            # Delta reads no table whose pointer names a checkpoint that is not there; without one it looks itself.
+            _set_aside(warehouse, replace(one, file=f"{LOG}/_last_checkpoint"), aside)
             say(f"{table.name}: {one.file} is set aside; Delta makes a new one")
             done.mended.append(one.file)
     bad = sorted((one for one in found if one.version is not None and one.kind == "entry"), key=_version)

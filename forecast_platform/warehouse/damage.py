@@ -110,7 +110,7 @@ def _log(warehouse: DeltaWarehouse, table: Table, *, deep: bool) -> Iterator[Dam
             usable = version
         else:
             yield Damage(table, f"{LOG}/{parts[0].name}", what, "checkpoint", version)
-    if "_last_checkpoint" in names and (what := _pointer(names["_last_checkpoint"])):
+    if "_last_checkpoint" in names and (what := _pointer(names["_last_checkpoint"], set(checkpoints))):
         yield Damage(table, f"{LOG}/_last_checkpoint", what, "checkpoint")
     newest = max(entries | recorded, default=-1)
     for version in range(0 if deep else usable + 1, newest + 1):
@@ -152,12 +152,12 @@ def _checkpoint(path: Path, written: Print | None) -> str | None:
     return None
 
 
-def _pointer(path: Path) -> str | None:
+def _pointer(path: Path, checkpoints: set[int]) -> str | None:
     try:
-        int(json.loads(path.read_text(encoding="utf-8"))["version"])
+        named = int(json.loads(path.read_text(encoding="utf-8"))["version"])
     except (ValueError, KeyError, TypeError):
         return "is cut short or overwritten"
-    return None
+    return None if named in checkpoints else f"names the checkpoint of version {named}, which is gone"
 
 
 def _files(warehouse: DeltaWarehouse, table: Table, *, deep: bool) -> Iterator[Damage]:
