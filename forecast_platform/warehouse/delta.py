@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
-from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
+from forecast_platform.warehouse.base import (
+    Between,
+    DamageError,
+    DiskFullError,
+    LostRaceError,
+    WarehouseError,
+    Where,
+)
 from forecast_platform.warehouse.checking import (
     ATTEMPTS,
     check_columns,
@@ -22,12 +29,17 @@ from forecast_platform.warehouse.checking import (
     in_order,
     lacking_columns,
 )
+from forecast_platform.warehouse.journal import LOG, Journal, refuse_empty
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, WriterProperties
+
+
+_LOOKED_BACK = 40
+"""Log entries before the newest that are looked at where a table is opened: two checkpoints' worth."""
 
 
 class DeltaWarehouse:
@@ -38,6 +50,7 @@ class DeltaWarehouse:
         self.min_free_gb = min_free_gb
         self.horizon = horizon
         self._open: dict[str, DeltaTable] = {}
+        self.journal = Journal(root)
 
     def path(self, table: Table) -> Path:
         """The table's folder."""
@@ -45,9 +58,17 @@ class DeltaWarehouse:
 
     def stored_horizon(self) -> tuple[int, str] | None:
         """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
         for table in (DISTRIBUTIONS, FORECAST_METADATA):
-            opened = self._opened(table)
-            found = None if opened is None else of_columns(field.name for field in opened.schema().fields)
+            path = self.path(table)
+            try:
+                if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
+                    continue
+                found = of_columns(field.name for field in DeltaTable(str(path)).schema().fields)
+            except (DeltaError, ValueError) as error:
+                raise _damaged(table, error) from error
             if found is not None:
                 return found, table.name
         return None
@@ -120,9 +141,10 @@ class DeltaWarehouse:
                 raise
             raise _damaged(table, error) from error
 
-    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
-        """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
-        from deltalake import write_deltalake
+    def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
+        and not in memory alone."""
+        from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         table = table.at(self.horizon)
@@ -130,8 +152,11 @@ class DeltaWarehouse:
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
         for attempt in range(ATTEMPTS):
-            target = self._table(table)
-            assert target is not None  # noqa: S101 - created above
+            newest = self._table(table)
+            assert newest is not None  # noqa: S101 - created above
+            before = newest.version()
+            # delta-rs looks for rows of `where` in every commit after the version that it writes from.
+            target = newest if since is None or since == before else DeltaTable(str(self.path(table)), version=since)
             try:
                 if prepared.num_rows == 0:
                     target.delete(delta_sql(where) or None)
@@ -146,9 +171,16 @@ class DeltaWarehouse:
                     )
                 self._open.pop(table.name, None)
                 refreshed = self.version(table)
-                return -1 if refreshed is None else refreshed
+                assert refreshed is not None  # noqa: S101 - just written
+                self._settle(table, before + 1, refreshed)
+                return refreshed
             except CommitFailedError as conflict:
                 self._open.pop(table.name, None)
+                if since is not None:
+                    raise LostRaceError(
+                        f"{table.name}: another process has changed {delta_sql(where)} since it was read; nothing was "
+                        "written: run it again"
+                    ) from conflict
                 if attempt == ATTEMPTS - 1:
                     raise WarehouseError(
                         f"{table.name}: another process kept writing the same keys ({delta_sql(where)}); run it again"
@@ -171,34 +203,44 @@ class DeltaWarehouse:
 
     def _table(self, table: Table) -> DeltaTable | None:
         """The table at its newest version, opened once and then only brought up to date. Raises HorizonError."""
-        from deltalake.exceptions import DeltaError
-
-        known = self._open.get(table.name)
-        if known is not None:
-            try:
-                known.update_incremental()
-            except DeltaError as error:
-                raise _damaged(table, error) from error
-            return known
-        opened = self._opened(table)
-        if opened is not None:
-            # Once: no write here changes the days that a table holds.
-            check_horizon(table.at(self.horizon), [field.name for field in opened.schema().fields])
-            self._open[table.name] = opened
-        return opened
-
-    def _opened(self, table: Table) -> DeltaTable | None:
-        """The table as it is stored; None where it does not exist yet."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
         path = self.path(table)
         try:
-            if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+            known = self._open.get(table.name)
+            if known is not None:
+                earlier = known.version()
+                known.update_incremental()
+                refuse_empty(path, earlier, known.version())
+                return known
+            if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
                 return None
-            return DeltaTable(str(path))
-        except DeltaError as error:
+            opened = DeltaTable(str(path))
+            refuse_empty(path, max(0, opened.version() - _LOOKED_BACK), opened.version())
+        except (DeltaError, ValueError) as error:
+            self._open.pop(table.name, None)
             raise _damaged(table, error) from error
+        # Once: no write here changes the days that a table holds.
+        check_horizon(table.at(self.horizon), [field.name for field in opened.schema().fields])
+        self._open[table.name] = opened
+        return opened
+
+    def settle(self, table: Table, first: int) -> None:
+        """Write through to the disk, and record, the versions from `first` on, which were committed by other means than
+        `replace`. Raises DiskFullError."""
+        version = self.version(table)
+        if version is not None:
+            self._settle(table, first, version)
+
+    def _settle(self, table: Table, first: int, last: int) -> None:
+        try:
+            self.journal.settle(table.name, self.path(table), first, last)
+        except OSError as error:
+            raise DiskFullError(
+                f"{table.name}: the rows are written, but not known to be on disk: {error.filename or self.root}: "
+                f"{error.strerror}: {self._room()}"
+            ) from error
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
         from deltalake import DeltaTable
@@ -220,6 +262,8 @@ class DeltaWarehouse:
                     description=table.at(self.horizon).description,
                     configuration={"delta.checkpointInterval": "20"},
                 )
+                self.journal.forget(table.name)
+                self._settle(table, 0, 0)
 
     def _check_disk(self, size: int) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -231,8 +275,11 @@ class DeltaWarehouse:
             )
 
     def _disk_error(self, table: Table, error: Exception) -> WarehouseError:
+        return DiskFullError(f"{table.name}: the write failed, nothing of it was kept: {error}: {self._room()}")
+
+    def _room(self) -> str:
         free = shutil.disk_usage(self.root).free / 1e9
-        return DiskFullError(f"{table.name}: the write failed with {free:.2f} GB free, nothing was kept: {error}")
+        return f"{free:.2f} GB free at {self.root}; free some space there, then run the same command again"
 
     @cached_property
     def writer_properties(self) -> WriterProperties:
@@ -244,11 +291,11 @@ class DeltaWarehouse:
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
 
 
-def _damaged(table: Table, error: Exception) -> WarehouseError:
+def _damaged(table: Table, error: Exception) -> DamageError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return WarehouseError(
-        f"{table.name}: the table cannot be read ({reason}): if its files are damaged, put a backup back with "
-        "`forecast-platform restore`"
+    return DamageError(
+        f"{table.name}: the table cannot be read ({reason}): `forecast-platform repair` names what is damaged, sets it "
+        "aside and makes it again"
     )
 
 
