@@ -123,7 +123,7 @@ def successes(
         for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
     ]
     if rows:
-        platform.warehouse.replace(FORECAST_METADATA, *_metadata(series, model, version, rows))
+        platform.warehouse.replace(FORECAST_METADATA, *_metadata(platform, series, model, version, rows))
 
 
 def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
@@ -140,12 +140,14 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
             for day, reason in sorted(failed.items())
             if day not in good
         ]
-        return _metadata(series, model, version, rows) if rows else None
+        return _metadata(platform, series, model, version, rows) if rows else None
 
     revise(platform.warehouse, FORECAST_METADATA, where, reasons)
 
 
-def _metadata(series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, Where]:
+def _metadata(
+    platform: Platform, series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]
+) -> tuple[pa.Table, Where]:
     """Rows of `forecast_metadata`, with what is the same in all, and their keys."""
     import pyarrow as pa
 
