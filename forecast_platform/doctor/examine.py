@@ -131,8 +131,8 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     known = []
     for series in settings.series:
         try:
-            sessions(series.exchange, today, today + dt.timedelta(days=30))
-            known.append(f"{series.name} on {series.exchange}")
+            sessions(series.calendar, today, today + dt.timedelta(days=30))
+            known.append(f"{series.name} on {series.calendar}")
         except SourceError as error:
             mend = (
                 f"set `exchange` of {series.name} to a known code in the YAML file that {PREFIX}CONFIG names "
@@ -180,7 +180,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[F
     newest = last_observed_close(raw, series.name)
     until = min(settings.today(), settings.end_date or dt.date.max)
     try:
-        scheduled = sessions(series.exchange, newest, until)
+        scheduled = sessions(series.calendar, newest, until)
     except SourceError:
         yield Finding("newest close", "ok", f"{series.name}: {newest}")
         return

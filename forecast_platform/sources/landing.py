@@ -13,6 +13,7 @@ from forecast_platform.sources import validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, requirements
 from forecast_platform.sources.contracts import joined
 from forecast_platform.sources.files import SUFFIXES, FileProblem, RawTable, read_table
+from forecast_platform.sources.steps import refuse_misfits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,7 @@ class LandingSource:
         refused = {name for rejection in raw.rejections for name in rejection.series}
         raw.market = {name: frame for name, frame in raw.market.items() if name not in refused}
         requirements(series, raw, self._name(MACRO), self._name(WEATHER))
+        refuse_misfits(series, raw, lambda one: self._name(f"market/{one.stem}"))
         return raw
 
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:
