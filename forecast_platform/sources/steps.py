@@ -25,11 +25,14 @@ RECENT = 60
 _MIN_SHARE = 0.5
 """Share of sessions that must have a close. Every other one already makes each change one of two sessions."""
 
+_MIN_WEEKEND_DAYS = 6
+"""Saturdays and Sundays that must have passed before closes on them say something."""
+
 _NAMES = {"weekly": "weekly data", "monthly": "monthly data"}
 
 
 def recognise_step(dates: Dates, sessions: Dates) -> Step | None:
-    """The step of closes on `dates` (datetime64[D], ascending, distinct); None for fewer than MIN_CLOSES.
+    """The step of closes on `dates` (datetime64[D], ascending, distinct); None where they are too few.
 
     sessions: the exchange's over the same span, which tell `24/5` (closes on its weekday holidays, too) from `daily`.
     `weekly` and `monthly` go by the median of the days between closes, whichever weekday they fall on; `24/7` has
@@ -47,8 +50,11 @@ def recognise_step(dates: Dates, sessions: Dates) -> Step | None:
     days = np.arange(dates[0], dates[-1] + 1)
     closed = np.isin(days, dates)
     weekday = np.is_busday(days)
-    if (~weekday).any() and closed[~weekday].mean() > _MIN_SHARE:
-        return "24/7"
+    if closed[~weekday].any():
+        if (~weekday).sum() < _MIN_WEEKEND_DAYS:
+            return None
+        if closed[~weekday].mean() > _MIN_SHARE:
+            return "24/7"
     holidays = weekday & ~np.isin(days, sessions)
     # One holiday tells nothing; a currency has closes on nearly all of them.
     return "24/5" if holidays.sum() > 2 and closed[holidays].mean() > _MIN_SHARE else "daily"

@@ -43,6 +43,8 @@ HOLED = XNYS[np.random.default_rng(3).random(len(XNYS)) > 0.05]
         (XNYS[::2], "irregular"),
         (FRIDAYS[:12], "weekly"),
         (FRIDAYS[:7], None),
+        (EVERY[:10], None),
+        (EVERY[:21], "24/7"),
         (XNYS[:0], None),
     ],
 )
@@ -79,7 +81,7 @@ def test_closes_that_have_the_series_step_are_taken(series: SeriesSettings, date
         (_series(), FRIDAYS, ["closes on 20 % of XNYS sessions", "these are weekly data; daily closes are needed"]),
         (_series(), MONTH_ENDS, ["these are monthly data", "not supported in the daily graph", "training job"]),
         (_series(), EVERY, ["closes on 100 % of Saturdays and Sundays", "set step: 24/7 of Coffee"]),
-        (_series(), XNYS[::3], ["closes on 33 % of XNYS sessions", "give the close of every session"]),
+        (_series(), XNYS[::3], ["closes on 34 % of XNYS sessions", "give the close of every session"]),
         (_series(step="24/7"), WEEKDAYS, ["of 24/7 sessions", "none at weekends", "set step: 24/5"]),
         (_series(step="24/7"), FRIDAYS, ["closes on 14 % of 24/7 sessions", "weekly data"]),
         (_series(step="24/5"), EVERY, ["24/5 is shut", "set step: 24/7 of Coffee"]),
