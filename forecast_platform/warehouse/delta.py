@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, WriterProperties
 
+_BATCH_ROWS = 2**14
+"""Rows handed to the writer at a time: 3 MB of paths."""
+
 
 class DeltaWarehouse:
     """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork."""
@@ -103,6 +106,7 @@ class DeltaWarehouse:
 
     def replace(self, table: Table, data: pa.Table, where: Where) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
+        import pyarrow as pa
         from deltalake import write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -118,7 +122,8 @@ class DeltaWarehouse:
                 else:
                     write_deltalake(
                         target,
-                        prepared,
+                        # A batch at a time: given a table, delta-rs holds all of it twice while it cuts it into files.
+                        pa.RecordBatchReader.from_batches(prepared.schema, prepared.to_batches(_BATCH_ROWS)),
                         mode="overwrite",
                         predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
