@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forecast_platform.settings import SeriesSettings
 from forecast_platform.sources.base import Rejection
-from forecast_platform.sources.files import read_table
+from forecast_platform.sources.files import content_of, table_of
 from forecast_platform.sources.landing import LandingSource
 from forecast_platform.sources.validate import LISTED, check_market
 from forecast_platform_tests.sources.conftest import COFFEE, SUGAR, TODAY, Write
@@ -340,7 +340,9 @@ def test_coffee_days_without_high_and_low_are_accepted(landing: Path) -> None:
 
 
 def test_negative_oil_price_is_accepted(eia: Path) -> None:
-    frame, rejections = check_market(read_table(eia / "wti_spot_daily.csv", "wti"), dt.date(2026, 9, 1))
+    frame, rejections = check_market(
+        table_of(content_of(eia / "wti_spot_daily.csv"), ".csv", "wti"), dt.date(2026, 9, 1)
+    )
     assert rejections == []
     assert frame is not None
     assert frame.set_index("date").loc["2020-04-20", "close"] == -36.98
@@ -351,7 +353,7 @@ def test_prices_are_read_to_the_last_bit(tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("bits") / "x.csv"
     days = pd.date_range("2000-01-03", periods=len(prices)).strftime("%Y-%m-%d")
     path.write_text("date,close\n" + "".join(f"{d},{p!r}\n" for d, p in zip(days, prices, strict=True)))
-    frame, rejections = check_market(read_table(path, "x.csv"), TODAY)
+    frame, rejections = check_market(table_of(content_of(path), path.suffix, "x.csv"), TODAY)
     assert rejections == []
     assert frame is not None
     assert frame["close"].tolist() == prices
