@@ -7,9 +7,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forecast_platform.pipeline.inference import Chunk, ChunkResult
-    from forecast_platform.pipeline.platform import Platform
-    from forecast_platform.pipeline.training import Fit, FitTask
+    from forecast_platform.compute.base import Current
+    from forecast_platform.work.chunks import Chunk, ChunkResult
+    from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.platform import Platform
+    from forecast_platform.work.tasks import TaskRequest, TaskResult
 
 
 class LocalCompute:
@@ -21,7 +23,7 @@ class LocalCompute:
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
         from forecast_platform.models import registry
-        from forecast_platform.pipeline.training import fit
+        from forecast_platform.work.fits import fit
 
         if self.workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
             from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,9 +36,10 @@ class LocalCompute:
         else:
             yield from map(fit, tasks)
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk."""
-        from forecast_platform.pipeline.inference import ChunkResult, forecast_chunk
+        from forecast_platform.work.chunks import ChunkResult
+        from forecast_platform.work.forecast_chunk import forecast_chunk
 
         waiting = list(reversed(chunks))
         running: set[Future[ChunkResult]] = set()
@@ -55,3 +58,22 @@ class LocalCompute:
                     if result.fatal:
                         stopped = next(iter(result.failed.values()))
                     yield result
+
+    def perform(self, platform: Platform, requests: Sequence[TaskRequest]) -> Generator[TaskResult, None, None]:
+        """Yield each plain task's result, at most `workers` at a time, each in a process of its own: one that is killed
+        fails its own keys, and closing this ends what goes on."""
+        from multiprocessing import get_context
+
+        from forecast_platform.compute.processes import Running
+
+        waiting, running = list(reversed(requests)), list[Running]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    running.append(Running(get_context("spawn"), waiting.pop()))
+                for one in Running.ended(running):
+                    running.remove(one)
+                    yield one.result()
+        finally:
+            for one in running:
+                one.end()
