@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import groupby
@@ -23,7 +23,6 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
 from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from sqlalchemy.exc import IntegrityError
 
 from forecast_platform.graph.event_storage import BATCH_SIZE, KEPT_ENGINES, BatchedSqliteEventLogStorage
@@ -110,18 +109,6 @@ def _tables(runs: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
                 for table in TABLES
             }
     return found
-
-
-@pytest.fixture
-def ours(tmp_path: Path) -> BatchedSqliteEventLogStorage:
-    """Our storage in an empty folder."""
-    return BatchedSqliteEventLogStorage(str(tmp_path / "ours"))
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> SqliteEventLogStorage:
-    """Dagster's storage in the same place of another folder."""
-    return SqliteEventLogStorage(str(tmp_path / "theirs" / "history" / "runs"))
 
 
 def test_batch_leaves_the_rows_that_one_by_one_leaves(
@@ -328,89 +315,6 @@ def test_range_run_stores_its_partitions_in_batches(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     _run_range(tmp_path / "home", (ROOT / "dagster.yaml").read_text())
     assert [size for size in sizes if size > 1] == [2, 40], "the planned range with the check, then the partitions"
-
-
-@dg.asset(partitions_def=_PARTITIONS, backfill_policy=dg.BackfillPolicy.single_run())
-def fragile(context) -> Iterator[dg.MaterializeResult[None]]:
-    """Records the first five of its partitions one by one and fails, unless it is told to go on."""
-    if "whole" in context.run_tags:
-        yield dg.MaterializeResult()
-        return
-    for partition in context.partition_keys[:5]:
-        context.log_event(dg.AssetMaterialization(context.asset_key, partition=partition))
-    raise dg.Failure("the rest failed", allow_retries=False)
-
-
-def _run_fragile(instance: dg.DagsterInstance, first: int, last: int, *, whole: bool) -> str:
-    tags = {
-        "dagster/asset_partition_range_start": f"2018-01-{first:02d}|Coffee",
-        "dagster/asset_partition_range_end": f"2018-01-{last:02d}|Coffee",
-        **({"whole": "true"} if whole else {}),
-    }
-    result = dg.materialize([fragile], instance=instance, tags=tags, raise_on_error=False)
-    assert result.success == whole
-    return result.run_id
-
-
-def _failed_partitions(instance: dg.DagsterInstance) -> list[str]:
-    """The partitions that the UI shows as failed."""
-    status = get_and_update_asset_status_cache_value(instance, fragile.key, _PARTITIONS)
-    assert status is not None
-    return sorted(status.deserialize_failed_partition_subsets(_PARTITIONS).get_partition_keys())
-
-
-def test_partitions_that_a_range_run_failed_are_shown_as_failed_until_they_are_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, list[Any]] = {}
-    for name, config in (("ours", (ROOT / "dagster.yaml").read_text()), ("theirs", "telemetry: {enabled: false}\n")):
-        home = tmp_path / name
-        home.mkdir()
-        (home / "dagster.yaml").write_text(config)
-        monkeypatch.setenv("DAGSTER_HOME", str(home))
-        with dg.DagsterInstance.from_config(str(home)) as instance:
-            seen[name] = [_failed_partitions(instance) if _run_fragile(instance, 1, 12, whole=False) else None]
-            _run_fragile(instance, 8, 10, whole=True)
-            seen[name].append(_failed_partitions(instance))
-            _run_fragile(instance, 9, 16, whole=False)
-            seen[name].append(_failed_partitions(instance))
-            instance.wipe_assets([fragile.key])
-            seen[name].append(
-                dict(
-                    instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-                        fragile.key
-                    )
-                )
-            )
-    assert seen["ours"] == seen["theirs"]
-    assert seen["ours"][0] == [f"2018-01-{day:02d}|Coffee" for day in range(6, 13)]
-    assert seen["ours"][1] == [f"2018-01-{day:02d}|Coffee" for day in (6, 7, 11, 12)]
-    assert seen["ours"][2] == [f"2018-01-{day:02d}|Coffee" for day in (6, 7, 14, 15, 16)]
-    assert seen["ours"][3] == {}
-
-
-def test_partitions_of_a_range_that_still_runs_are_attempts_of_that_run(
-    ours: BatchedSqliteEventLogStorage, theirs: SqliteEventLogStorage
-) -> None:
-    """Planned singly before, as an older version's history has them, then as a range, made in part, planned again."""
-    kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-    subset = _PARTITIONS.subset_with_partition_keys([_key(day) for day in range(1, 9)])
-    before = [_planned(0, FIRST, 3), _planned(1, FIRST, 9)]
-    one_by_one = [_planned(2, FIRST, day, OTHER_RUN) for day in range(1, 9)]
-    after = [*(_materialized(3, FIRST, day, OTHER_RUN) for day in (1, 2)), _planned(4, FIRST, 2)]
-    ours.store_event_batch(
-        [*before, _entry(2, kind, AssetMaterializationPlannedData(FIRST, None, subset), OTHER_RUN), *after]
-    )
-    for event in [*before, *one_by_one, *after]:
-        theirs.store_event(event)
-
-    def attempts(storage: SqliteEventLogStorage, after: int | None = None) -> dict[str, str]:
-        found = storage.get_latest_asset_partition_materialization_attempts_without_materializations(FIRST, after)
-        return {partition: run_id for partition, (run_id, _) in found.items()}
-
-    assert attempts(ours) == attempts(theirs)
-    assert attempts(ours) == {**{_key(day): OTHER_RUN for day in range(3, 9)}, _key(2): RUN, _key(9): RUN}
-    assert attempts(ours, after=3) == {_key(2): RUN}
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, str(BATCH_SIZE)), ("50", "50")])
