@@ -123,9 +123,7 @@ def test_texts_of_materializations_are_those_that_dagster_makes() -> None:
             _entry(
                 day,
                 dg.DagsterEventType.ASSET_MATERIALIZATION,
-                data._replace(
-                    materialization=data.materialization._replace(partition=_key(day), tags={"day": f"{day} é"})
-                ),
+                data._replace(materialization=made._replace(partition=_key(day), tags={"day": f"{day} é"})),
             )
             for day in (2, 3)
         ),

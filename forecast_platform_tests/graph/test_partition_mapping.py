@@ -62,22 +62,22 @@ def test_a_range_is_mapped_to_the_partitions_that_dagster_maps_its_keys_to(
 ) -> None:
     ours, below, above = _cases(settings)[case]
     dagsters = dg.MultiPartitionMapping(ours.downstream_mappings_by_upstream_dimension)
-    for subset, mapped_def, direction in (
-        (_subset(below, SPANS[span]), above, "up"),
-        (_subset(above, SPANS[span]), below, "down"),
-    ):
+    for to_upstream in (True, False):
         found = []
         for mapping in (ours, dagsters):
-            if direction == "up":
-                result = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, below, above, NOW)
+            if to_upstream:
+                result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                    _subset(below, SPANS[span]), below, above, NOW
+                )
                 lacking = set(result.required_but_nonexistent_subset.get_partition_keys())
                 found.append((set(result.partitions_subset.get_partition_keys()), lacking))
             else:
-                result = mapping.get_downstream_partitions_for_partitions(subset, above, below, NOW)
-                found.append((set(result.get_partition_keys()), set()))
-        assert found[0] == found[1], direction
+                mapped = mapping.get_downstream_partitions_for_partitions(
+                    _subset(above, SPANS[span]), above, below, NOW
+                )
+                found.append((set(mapped.get_partition_keys()), set()))
+        assert found[0] == found[1], to_upstream
         assert all(isinstance(item, dg.MultiPartitionKey) for item in found[0][0])
-        del mapped_def
 
 
 def test_a_subset_that_was_read_back_is_mapped_too(settings: Settings) -> None:
