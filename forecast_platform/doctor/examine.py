@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from forecast_platform.doctor.databricks import databricks
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.rolls import rolls
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.stores import dagster, folder, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
@@ -41,10 +43,12 @@ _MODULES = {
 Check = Callable[[Settings], Iterator[Finding]]
 
 
-def examine(settings: Settings) -> bool:
-    """Print what each check finds, with the mend under each fault; False where any failed."""
+def examine(settings: Settings, *, deep: bool = False) -> bool:
+    """Print what each check finds, with the mend under each fault; False where any failed. `deep` reads all files."""
     failed = warned = 0
     for check in CHECKS:
+        if deep and check is tables:
+            check = partial(tables, deep=True)
         for finding in _findings(check, settings):
             print(f"{finding.level:<5} {finding.name:<13} {finding.found}", flush=True)
             if finding.level != "ok":
@@ -59,7 +63,7 @@ def _findings(check: Check, settings: Settings) -> Iterator[Finding]:
     try:
         yield from check(settings)
     except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others find
-        name = check.__name__.lstrip("_")
+        name = getattr(check, "__name__", "tables").lstrip("_")
         yield Finding(name, "FAIL", f"{type(error).__name__}: {error}", "mend what the message names, then look again")
 
 
@@ -140,7 +144,7 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 
 def source(settings: Settings) -> Iterator[Finding]:
-    """The source's files are there and accepted, and how new they are."""
+    """The source's files are there and accepted, how new they are, and whether roll rules fit them."""
     from forecast_platform.sources.choose import source_for
 
     place = str(settings.landing) if settings.source == "landing" else f"source {settings.source}"
@@ -163,6 +167,7 @@ def source(settings: Settings) -> Iterator[Finding]:
     for series in settings.series:
         if series.name in raw.market:
             yield from _age(settings, raw, series)
+            yield from rolls(raw, series)
 
 
 def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[Finding]:

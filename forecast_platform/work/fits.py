@@ -17,7 +17,8 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
 from forecast_platform.work.holdout import holdout_metrics
@@ -58,9 +59,10 @@ class Fit:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, and the day the history starts."""
+        """What a later simulation must read: the covariates, what else, and the day the history starts."""
         history = self.task.history
-        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        start = str(history.dates[0])
+        return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
 
 
 _MANIFEST = ("training_cutoff_date", "model_id", "algorithm_version", "parameters", "training_seconds")
@@ -76,6 +78,9 @@ class FitManifest:
     window_start: dt.date
     history_start: np.datetime64
     covariates: tuple[str, ...]
+    reads: Reads
+    paths_version: int
+    """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
 
 
@@ -129,7 +134,7 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
                 f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
             )
     return StoredModel(
-        **vars(_manifest(window_start, row)),
+        **vars(_manifest(model, window_start, row)),
         fitted=registry.get(model).load(text, platform.training_window(window_start)),
     )
 
@@ -139,10 +144,10 @@ def manifests(platform: Platform, series: str, model: str, version: str) -> dict
     where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
     rows = platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()
     starts = [row["training_cutoff_date"] + dt.timedelta(days=1) for row in rows]
-    return {start: _manifest(start, row) for start, row in zip(starts, rows, strict=True)}
+    return {start: _manifest(model, start, row) for start, row in zip(starts, rows, strict=True)}
 
 
-def _manifest(window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
+def _manifest(model: str, window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
     parameters = json.loads(row["parameters"])
     return FitManifest(
         model_id=row["model_id"],
@@ -150,6 +155,8 @@ def _manifest(window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
         window_start=window_start,
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
+        reads=tuple(parameters.get("reads", ())),
+        paths_version=registry.get(model).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
     )
 
@@ -259,10 +266,12 @@ def store_fit(
         "algorithm_version": algorithm,
         "is_active": True,
     }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+    def superseding(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        kept = [{**old, "is_active": False} for old in earlier.to_pylist()]
+        return pa.Table.from_pylist([*kept, row], schema=TRAINED_MODELS.arrow_schema()), where
+
+    revise(platform.warehouse, TRAINED_MODELS, where, superseding)
 
 
 def account() -> str:
