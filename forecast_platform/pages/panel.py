@@ -16,7 +16,7 @@ from forecast_platform.work.platform import Platform
 if TYPE_CHECKING:
     import pandas as pd
 
-_MEASURES = ("crps", "coverage_80", "coverage_95")
+_MEASURES = ("crps", "coverage_80", "coverage_95", "mae", "rmse", "mape")
 
 
 def scored_series(platform: Platform) -> list[str]:
@@ -30,6 +30,7 @@ def panel(
     """By series (all of the tables where None) its scored rows, of `models` or of all, with the column PRICE."""
     found = {}
     scores = [f"{measure}_{span}" for span in suffixes(platform.horizon) for measure in _MEASURES]
+    scores.append("dir_day0")
     for name in scored_series(platform) if series is None else series:
         frame = metadata_frame(platform, name, models, scores)
         rows = platform.warehouse.read(UNIFIED_DATA, ["date", "close"], {"commodity": name}).sort_by("date")

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,27 +40,56 @@ _KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_sec
 """What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
 
 
-def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
-    """The actuals row of each forecast date: closes of its target days, null while unknown; unchanged rows are left."""
-    started = time.perf_counter()
-    outcome = Outcome(series, ACTUALS)
+@dataclass(frozen=True)
+class _Actuals:
+    """Closes of forecast dates as known now, beside what is stored of them."""
+
+    origins: Dates
+    closes: NDArray[np.float64]
+    hashes: list[str]
+    new: NDArray[np.bool_]
+    """Which are not stored, or stored with other closes; [n_origins], as the others."""
+    failed: dict[dt.date, str]
+
+
+def _read_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> _Actuals:
+    """Raises NoDataError where the series has no data at all."""
     origins = np.array(sorted(set(dates)), "datetime64[D]")
-    try:
-        closes, _ = store.targets(platform, series, origins)
-    except NoDataError as error:
-        outcome.failed = dict.fromkeys(dates, str(error))
-        return outcome
+    closes, _ = store.targets(platform, series, origins)
     begins = platform.series_table(series).dates[0]
-    for day in origins[origins < begins].astype(dt.date):
-        outcome.failed[day] = f"data of {series} begin on {begins}"
+    failed = dict.fromkeys(origins[origins < begins].astype(dt.date), f"data of {series} begin on {begins}")
     keep = origins >= begins
     origins, closes = origins[keep], closes[keep]
     hashes = _row_digests(closes)
     where = keys_of(series, ACTUALS, ACTUALS, dates, by_month=True)
-    stored_rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
-    stored = dict(zip(stored_rows["forecast_date"].to_pylist(), stored_rows["input_hash"].to_pylist(), strict=True))
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
+    stored = dict(zip(rows["forecast_date"].to_pylist(), rows["input_hash"].to_pylist(), strict=True))
     days = list(origins.astype(dt.date))
     new = np.array([stored.get(day) != digest for day, digest in zip(days, hashes, strict=True)], bool)
+    return _Actuals(origins, closes, hashes, new, failed)
+
+
+def actuals_are_stored(platform: Platform, series: str, dates: Sequence[dt.date]) -> bool:
+    """Whether `write_actuals` would write nothing for these dates."""
+    try:
+        found = _read_actuals(platform, series, dates)
+    except NoDataError:
+        return False
+    return not found.failed and not found.new.any()
+
+
+def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
+    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
+    started = time.perf_counter()
+    outcome = Outcome(series, ACTUALS)
+    try:
+        found = _read_actuals(platform, series, dates)
+    except NoDataError as error:
+        outcome.failed = dict.fromkeys(dates, str(error))
+        return outcome
+    outcome.failed = found.failed
+    origins, closes, hashes, new = found.origins, found.closes, found.hashes, found.new
+    days = list(origins.astype(dt.date))
     outcome.skipped = {day for day, changed in zip(days, new, strict=True) if not changed}
     if new.any():
         chosen = origins[new]

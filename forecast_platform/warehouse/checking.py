@@ -23,6 +23,7 @@ _SMALL = 200_000
 def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
     """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     if not where and table.partition_by:
         raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
@@ -44,7 +45,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         raise WarehouseError(f"{table.name}: {error}") from error
     prepared = _missing_as_null(table, data, prepared)
     if where and prepared.num_rows:
-        outside = prepared.num_rows - prepared.filter(expression(where)).num_rows
+        outside = prepared.num_rows - ds.InMemoryDataset(prepared).count_rows(filter=expression(where))
         if outside:
             raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
     if prepared.num_rows <= _SMALL and table.key:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, WriterProperties
 
+_BATCH_ROWS = 2**14
+"""Rows handed to the writer at a time: 3 MB of paths."""
+
 
 _LOOKED_BACK = 40
 """Log entries before the newest that are looked at where a table is opened: two checkpoints' worth."""
@@ -144,6 +147,7 @@ class DeltaWarehouse:
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
         and not in memory alone."""
+        import pyarrow as pa
         from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -163,7 +167,8 @@ class DeltaWarehouse:
                 else:
                     write_deltalake(
                         target,
-                        prepared,
+                        # A batch at a time: given a table, delta-rs holds all of it twice while it cuts it into files.
+                        pa.RecordBatchReader.from_batches(prepared.schema, prepared.to_batches(_BATCH_ROWS)),
                         mode="overwrite",
                         predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
