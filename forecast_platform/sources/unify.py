@@ -48,7 +48,7 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     macro columns (vix, usd_* and the series' covariates), the weather columns as means over the series' regions, and
     filled_columns, the comma-separated names of the row's cells that repeat an earlier day's value.
 
-    A value measured on day t is first seen in row t + lag; is_observed and is_roll_day move with the market's lag, so
+    A value measured on day t is first seen in row t + lag, the lag of its column or else of its kind; is_observed and is_roll_day move with the market's lag, so
     that they mark the row in which the close is first seen. Cells before a column's first value stay null. The whole
     raw history is filled, then cut: a value before `start` is carried in, and a row depends on no later source row.
 
@@ -80,14 +80,14 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     notes: list[str] = []
     filled: dict[str, Bools] = {}
     weather = _weather(raw, series, notes)
-    for frame, names, lag in (
-        (market, MARKET_COLUMNS, lags.market),
-        (raw.macro, _macro_names(raw, series), lags.macro),
-        (weather, WEATHER_COLUMNS, lags.weather),
+    for frame, names, kind in (
+        (market, MARKET_COLUMNS, "market"),
+        (raw.macro, _macro_names(raw, series), "macro"),
+        (weather, WEATHER_COLUMNS, "weather"),
     ):
         for name in names:
             if frame is not None and name in frame.columns:
-                known = _days(frame) + np.timedelta64(lag, "D")
+                known = _days(frame) + np.timedelta64(lags.of(name, kind), "D")
                 columns[name], filled[name] = _fill(grid, known, frame[name].to_numpy("float64"))
             elif name in MARKET_COLUMNS:
                 columns[name] = np.full(len(grid), np.nan)

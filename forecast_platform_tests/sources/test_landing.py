@@ -43,7 +43,7 @@ BAD_MARKET = {
     "no close": ("date,open\n2020-01-02,1\n", 1, "the column 'close' is missing"),
     "no date": ("close,open\n1,1\n", 1, "the column 'date' is missing"),
     "column twice": ("date,close,close\n2020-01-02,1,1\n", 1, "column 'close' is there more than once"),
-    "future": (HEAD + GOOD + "2020-02-02,1,2,1,100,5\n", 3, "date 2020-02-02 lies after today, 2020-02-01"),
+    "future": (HEAD + GOOD + "2020-02-03,1,2,1,100,5\n", 3, "date 2020-02-03 lies after today, 2020-02-01"),
     "year 20": (HEAD + "0020-02-02,1,2,1,100,5\n" + GOOD, 2, "date 0020-02-02 lies before 1900-01-01"),
     "zero bytes": ("", None, "empty file (0 bytes)"),
     "header only": (HEAD, None, "no rows below the header"),
@@ -288,8 +288,9 @@ def test_unreadable_file_is_a_rejection(folder: Path, read: Write) -> None:
 def test_glitch_is_warned_of_and_kept(read: Write) -> None:
     raw = read("macro.csv", "date,vix,usd_brl\n2020-01-02,15,4.1\n2020-01-03,30,0.41\n2020-01-06,15,4.12\n")
     assert raw.rejections == []
-    assert raw.warnings == [
-        "macro.csv: usd_brl on 2020-01-03 looks like a vendor glitch: 4.1, then 0.41, then 4.12; kept as it is"
+    assert raw.remarks == [
+        "macro.csv, row 3: usd_brl 0.41 on 2020-01-03 looks like a vendor glitch: 4.1, then 0.41, then 4.12; kept as "
+        "it is"
     ]
     assert raw.macro is not None
     assert raw.macro["usd_brl"].tolist() == [4.1, 0.41, 4.12]
@@ -313,7 +314,7 @@ def test_glitch_is_a_move_of_a_fifth_that_reverts(closes: tuple[float, ...], war
     text = "date,close\n" + "".join(f"{day},{close}\n" for day, close in zip(days, closes, strict=True))
     raw = read("market/coffee.csv", text)
     assert raw.rejections == []
-    assert bool(raw.warnings) is warned
+    assert bool(raw.suspects) is warned
 
 
 def test_fingerprint_changes_exactly_with_the_bytes_of_its_file(folder: Path) -> None:
