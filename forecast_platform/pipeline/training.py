@@ -76,6 +76,24 @@ class StoredModel:
     history_start: np.datetime64
     covariates: tuple[str, ...]
     training_seconds: float
+    median_close: float | None = None
+    """Of the closes that it was fitted on; None where an earlier version fitted it."""
+
+    def other_unit(self, history: History) -> str | None:
+        """Why the model is not used on `history`: the closes it was fitted on are there in another unit. None where
+        they are not: their median has moved by less than half."""
+        own = history.dates[history.observed_index] < self.fitted.window.end
+        closes = history.observed_close[own]
+        if self.median_close is None or self.median_close <= 0 or len(closes) == 0:
+            return None
+        ratio = float(np.median(closes)) / self.median_close
+        if 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+            return None
+        return (
+            f"the model of window {self.window_start} was fitted on closes around {self.median_close:.6g}; unified_data "
+            f"now holds {self.median_close * ratio:.6g} for them: the unit has changed; train it again: "
+            f"`forecast-platform train --commodity {history.series} --overwrite`"
+        )
 
 
 def fit(task: FitTask) -> Fit:
@@ -201,6 +219,7 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
         training_seconds=row["training_seconds"],
+        median_close=parameters.get("median_close"),
     )
 
 
@@ -289,7 +308,8 @@ def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_ver
 
     task = done.task
     identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
-    parameters = {**done.parameters, "metrics": done.metrics}
+    median = float(np.median(task.history.observed_close))
+    parameters = {**done.parameters, "metrics": done.metrics, "median_close": median}
     size = len(done.text.encode())
     path = None
     if size >= INLINE_LIMIT:

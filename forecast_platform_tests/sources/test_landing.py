@@ -334,9 +334,9 @@ def test_coffee_days_without_high_and_low_are_accepted(landing: Path) -> None:
     coffee = raw.market["Coffee"]
     assert (coffee["high"].isna() & coffee["low"].isna()).sum() == 260
     assert len(coffee) == 5770
-    assert [warning.split(" looks")[0] for warning in raw.warnings] == [
-        "macro.csv: usd_idr on 2010-11-01",
-        "macro.csv: usd_idr on 2012-02-07",
+    assert [(one.column, one.date) for one in raw.suspects if "looks like" in one.reason] == [
+        ("usd_idr", "2010-11-01"),
+        ("usd_idr", "2012-02-07"),
     ]
 
 
