@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from forecast_platform.dagster_home import instance_home
-from forecast_platform.jobs import FORECAST, INGEST, SCORE
-from forecast_platform.launch import prepare_home
-from forecast_platform.pipeline.champions import covered
-from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.graph.jobs import FORECAST, INGEST, SCORE
+from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
@@ -124,7 +123,7 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
         unused = [model for model in settings.models if not settings.automated and used and model not in used]
         # Nothing runs by itself here, and whoever ran the others left these out.
         yield from (_unused(series, model) for model in unused)
-        for model, version in covered(platform):
+        for model, version in versions_to_run(platform):
             if model not in unused:
                 tag = "" if version == settings.model_version else f" --model-version-tag {version}"
                 yield _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
@@ -268,8 +267,8 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
 
 def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     """Asset checks that fail for what the daily run makes, as the alerts tell them."""
-    from forecast_platform.automation.detect import check_problems, daily_subjects
-    from forecast_platform.checks.catalog import platform_checks
+    from forecast_platform.graph.automation.detect import check_problems, daily_subjects
+    from forecast_platform.graph.checks.catalog import platform_checks
 
     keys = [key for checks in platform_checks(platform.settings.models) for key in checks.check_keys]
     try:

@@ -1,4 +1,4 @@
-"""One landing file as columns whose cells still know their row: CSV, Parquet or a workbook, a vendor's or our layout."""
+"""One landing file as columns whose cells still know their row: CSV, Parquet or workbook, a vendor's or our layout."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.sources import formats
-from forecast_platform.sources.formats import Kind, prices
-from forecast_platform.sources.formats.sheet import Meaning, RawTable, Record, Sheet, ascending, body, dates, twice
+from forecast_platform.sources.formats import prices
+from forecast_platform.sources.formats.sheet import (
+    Kind,
+    Meaning,
+    RawTable,
+    Record,
+    Sheet,
+    ascending,
+    body,
+    dates,
+    twice,
+)
 from forecast_platform.sources.workbooks import read_workbook
 
 if TYPE_CHECKING:
@@ -107,9 +117,7 @@ def _sheet(text: str, file: str) -> Sheet:
     delimiter = ";" if lead.count(";") > lead.count(",") else ","
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
-        records: list[Record] = [
-            (reader.line_num, [cell.strip() for cell in record]) for record in reader if record
-        ]
+        records: list[Record] = [(reader.line_num, [cell.strip() for cell in record]) for record in reader if record]
     except csv.Error as error:
         raise FileProblem(f"not a CSV file: {error}", reader.line_num) from error
     if not records:

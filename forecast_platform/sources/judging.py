@@ -40,7 +40,8 @@ def market(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path)
     zero = meaning.zeros(closes) & ~np.isin(days, confirmed)
     if zero.any():
         raw.suspects += [
-            _suspect(real, at, "close", "is an exact 0 among prices: read as missing") for at in np.flatnonzero(zero)
+            _suspect(real, int(at), "close", "is an exact 0 among prices: read as missing")
+            for at in np.flatnonzero(zero)
         ]
         frame = frame.copy()
         frame.loc[real.index[zero], "close"] = np.nan
@@ -141,7 +142,7 @@ def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejec
         for at in np.flatnonzero(missing):
             service = climate.SENTINELS[float(values[at])]
             reason = f"stands for missing in {service}: read as missing, better leave the cell blank"
-            raw.suspects.append(_suspect(frame, at, name, reason))
+            raw.suspects.append(_suspect(frame, int(at), name, reason))
         wrong = climate.beyond(name, values) & ~missing
         low, high = climate.LIMITS[name]
         hint = climate.unit_hint(name, values)
@@ -156,7 +157,7 @@ def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejec
         for region, own in frame.groupby("region")[name]:
             if not wrong.any() and climate.too_warm(name, own.to_numpy("float64")):
                 reason = f"{name} of {region} is {own.mean():.1f} in the mean, warmer than any place: convert °F to °C"
-                rejections.append(_rejection(frame, int(frame.index.get_loc(own.index[0])), reason))
+                rejections.append(_rejection(frame, int(own.index[0]), reason))
     if {"temp_min_c", "temp_max_c"} <= set(columns):
         turned = np.flatnonzero(frame["temp_min_c"].to_numpy() > frame["temp_max_c"].to_numpy())
         for at in turned[:LISTED]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forecast_platform.settings_landing import FileSettings, Found, look_into, series_name, stray_reason, unread_reason
+from forecast_platform.settings.landing import FileSettings, Found, look_into, series_name, stray_reason, unread_reason
 from forecast_platform.sources import calendars, judging, validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, SourceError, requirements
 from forecast_platform.sources.formats.sheet import Meaning
@@ -101,9 +101,7 @@ class LandingSource:
             return
         today = self.today()
         meaning = Meaning(columns=one.columns, dates=one.dates, today=today)
-        parts = load(
-            [found], "market/", "market", lambda table: validate.check_market(table, today), lambda _: meaning
-        )
+        parts = load([found], "market/", "market", lambda table: validate.check_market(table, today), lambda _: meaning)
         raw.warnings += parts.warnings
         raw.rejections += [replace(item, series=(one.name,)) for item in parts.rejections]
         if parts.frame is None or parts.rejections:
@@ -119,7 +117,7 @@ class LandingSource:
         parts = load(
             self._found(MACRO),
             "",
-            MACRO,
+            "macro",
             lambda table: validate.check_macro(table, today, declared),
             lambda found: self._meaning(found, self.files.macro),
         )
@@ -140,7 +138,7 @@ class LandingSource:
         parts: Parts = load(
             self._found(WEATHER),
             "",
-            WEATHER,
+            "weather",
             lambda table: validate.check_weather(table, today),
             lambda found: self._meaning(found, {}),
         )
@@ -153,9 +151,7 @@ class LandingSource:
             frame = frame[~frame[FILE].isin({item.file for item in impossible})]
             raw.weather = _plain(frame) if len(frame) else None
         regions = set() if raw.weather is None else set(raw.weather["region"])
-        wanting = [
-            one.name for one in series if one.regions is None or (one.regions and set(one.regions) - regions)
-        ]
+        wanting = [one.name for one in series if one.regions is None or (one.regions and set(one.regions) - regions)]
         raw.rejections += [replace(item, series=tuple(wanting)) for item in rejections]
 
     def _found(self, kind: str) -> list[Found]:

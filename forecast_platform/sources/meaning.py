@@ -1,7 +1,7 @@
 """What numbers mean, judged from the numbers: is it daily, of these days, in one unit, and can it be a price at all?
 
-Pure functions of arrays. The reader refuses or points out what they find, doctor lists it, the asset checks apply them to
-what was stored.
+Pure functions of arrays. The reader refuses or points out what they find, doctor lists it, the asset checks apply them
+to what was stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ THIN_SHARE = 0.8
 STANDING = 5
 """Sessions for which a close that stands still is said."""
 CUT = 5.0
-"""A last close this many times the one before, or the inverse, is not used until the next day or a person confirms it."""
+"""A last close this many times the one before, or the inverse, waits until the next day or a person confirms it."""
 _TENFOLD = 0.06
 """How far log10 of a ratio may lie from a whole number to be taken for a slip of the point: 15 %."""
 
@@ -36,9 +36,9 @@ Step = Literal["daily", "weekly", "monthly", "quarterly or rarer"]
 class Fit:
     """How closes lie on an exchange's calendar.
 
-    sessions: scheduled from the first close judged to the last; share: of them, those with a close; shut: closes on days
-    that are none, and shut_share of all; step: the usual distance of closes; verdict: what does not fit, with the mend,
-    or None; refused: whether training on it would be wrong.
+    sessions: scheduled from the first close judged to the last; share: of them, those with a close; shut: closes on
+    days that are none, and shut_share of all; step: the usual distance of closes; verdict: what does not fit, with the
+    mend, or None; refused: whether training on it would be wrong.
     """
 
     sessions: int
@@ -92,7 +92,10 @@ def _verdict(
             exchange != "24/7",
         )
     if shut_share > SHUT_SHARE:
-        for day, name, lost, other, way in ((6, "Sundays", 4, "a Friday", "early"), (5, "Saturdays", 0, "a Monday", "late")):
+        for day, name, lost, other, way in (
+            (6, "Sundays", 4, "a Friday", "early"),
+            (5, "Saturdays", 0, "a Monday", "late"),
+        ):
             if part[day] > 0.1 and part[lost] < 0.03:
                 none = "no close" if part[lost] == 0 else f"{part[lost]:.0%}"
                 return (
@@ -106,7 +109,10 @@ def _verdict(
             True,
         )
     if share < THIN_SHARE:
-        return f"closes on only {share:.0%} of {exchange} sessions: many days are missing, or `exchange` is another", False
+        return (
+            f"closes on only {share:.0%} of {exchange} sessions: many days are missing, or `exchange` is another",
+            False,
+        )
     return None, False
 
 
@@ -120,8 +126,8 @@ class Stretch:
 
 
 def tenfold(closes: Floats) -> list[Stretch]:
-    """Stretches that are a power of ten off: an edge where the close is multiplied by 10^k within 15 %, to the edge back,
-    or to the end where the level after it is 10^k of that before. Prices that are not above zero make no edge."""
+    """Stretches that are a power of ten off: from an edge where the close is multiplied by 10^k within 15 % to the edge
+    back, or to the end where the level after it is 10^k of that before. Prices that are not above zero make no edge."""
     good = closes > 0
     ratio = np.zeros(max(len(closes) - 1, 0))
     both = good[1:] & good[:-1]
@@ -162,7 +168,7 @@ def zeros(closes: Floats) -> Bools:
 
 
 def cut_short(closes: Floats) -> bool:
-    """Whether the last close is a fifth or less of the one before, or five times it or more: a number that broke off?"""
+    """Whether the last close is a fifth or less of the one before, or five times it or more: did a number break off?"""
     if len(closes) < 2 or closes[-2] <= 0:
         return False
     ratio = closes[-1] / closes[-2]

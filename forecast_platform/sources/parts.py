@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast_platform.settings_landing import Found
+from forecast_platform.settings.landing import Found
 from forecast_platform.sources.base import LISTED, Rejection
 from forecast_platform.sources.files import FileProblem, read_table
-from forecast_platform.sources.formats import Kind
-from forecast_platform.sources.formats.sheet import Meaning, RawTable
+from forecast_platform.sources.formats.sheet import Kind, Meaning, RawTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,7 @@ FILE, ROW = "_file", "_row"
 class Parts:
     """What the files of one thing gave.
 
-    frame: their rows joined, ascending, with FILE and ROW; None where none was accepted. warnings: of what was left out.
+    frame: their rows joined, ascending, with FILE and ROW; None where none was accepted. warnings: what was left out.
     """
 
     frame: pd.DataFrame | None = None
@@ -78,7 +77,13 @@ def _read(parts: Parts, path: Path, file: str, kind: Kind, check: Check, meaning
     left_out += [(int(row), "dated tomorrow: its day has not begun in the platform's zone") for row in ahead]
     parts.warnings += [f"{file}: {text}" for text in said(left_out)]
     parts.warnings += [f"{file}: {note}" for note in table.notes if note.startswith("row ")]
-    return frame.assign(**{FILE: file, ROW: frame.index}).reset_index(drop=True)
+    return _placed(frame, file)
+
+
+def _placed(frame: pd.DataFrame, file: str) -> pd.DataFrame:
+    placed = frame.reset_index(drop=True)
+    placed[FILE], placed[ROW] = file, frame.index.to_numpy()
+    return placed
 
 
 def said(left_out: Sequence[tuple[int | None, str]]) -> list[str]:
@@ -102,7 +107,6 @@ def _kind_of(reason: str) -> str:
 def _joined(frames: list[pd.DataFrame], keys: list[str], rejections: list[Rejection]) -> pd.DataFrame | None:
     """The rows of all frames, one a key; a value that two files have must be the same (volumes are revised: the first
     one counts)."""
-    import pandas as pd
 
     if len(frames) == 1:
         return frames[0]
@@ -131,6 +135,6 @@ def _joined(frames: list[pd.DataFrame], keys: list[str], rejections: list[Reject
             reason = f"and {len(found) - LISTED:,} more values that differ ({len(found):,} in all)"
             rejections.append(Rejection(found[0].file, None, reason))
         return None
-    order = [name for name in dict.fromkeys([*keys, *columns, FILE, ROW])]
+    order = list(dict.fromkeys([*keys, *columns, FILE, ROW]))
     whole: pd.DataFrame = joined.sort_index().reset_index()[order]
     return whole

@@ -247,7 +247,5 @@ def glitches(
             place = int(at[i + 1])
             day = str(frame["date"].iloc[place].date())
             reason = f"looks like a vendor glitch: {before[i]:g}, then {value[i]:g}, then {after[i]:g}; kept as it is"
-            found.append(
-                Suspect(file, None if rows is None else int(rows[place]), name, day, float(value[i]), reason)
-            )
+            found.append(Suspect(file, None if rows is None else int(rows[place]), name, day, float(value[i]), reason))
     return found

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import yaml
 
-from forecast_platform.compute.databricks.connection import Connection
-from forecast_platform.compute.databricks.deploy import deploy
-from forecast_platform.jobs import FORECAST, TRAIN
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.clients.databricks.deploy import deploy
+from forecast_platform.graph.jobs import FORECAST, TRAIN
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
 if TYPE_CHECKING:
-    from forecast_platform.launch import Finished, Launcher
+    from forecast_platform.runs.launch import Finished, Launcher
 
 FIRST, LAST = "2018-02-01", "2018-02-03"
 MESSAGES = "/Volumes/commodity/forecast/pipes"
@@ -64,7 +64,7 @@ class World:
     @property
     def launcher(self) -> Launcher:
         """Runs jobs in this process."""
-        from forecast_platform.launch import Launcher
+        from forecast_platform.runs.launch import Launcher
 
         return Launcher(self.settings)
 
@@ -96,7 +96,7 @@ class World:
 
     def forecast(self, first: str = FIRST, last: str = LAST, model: str = "naive", **tags: str) -> Finished:
         """Forecast Alpha's dates in a Dagster run."""
-        from forecast_platform.assets.forecast import paths_key, points_key
+        from forecast_platform.graph.assets.forecast import paths_key, points_key
 
         return self.launcher.run(
             FORECAST, [paths_key(model), points_key(model)], day(first), day(last), ["Alpha"], tags=tags
@@ -104,7 +104,7 @@ class World:
 
     def train(self, window: str, model: str = "naive", **tags: str) -> Finished:
         """Fit Alpha's window in a Dagster run."""
-        from forecast_platform.assets.train import key
+        from forecast_platform.graph.assets.train import key
 
         return self.launcher.run(TRAIN, [key(model)], day(window), day(window), ["Alpha"], tags=tags)
 

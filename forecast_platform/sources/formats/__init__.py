@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -24,10 +24,7 @@ from forecast_platform.sources.formats import (
     tradingview,
     yahoo,
 )
-from forecast_platform.sources.formats.sheet import Meaning, RawTable, Sheet
-
-Kind = Literal["market", "macro", "weather"]
-"""What a landing file is read as."""
+from forecast_platform.sources.formats.sheet import Kind, Meaning, RawTable, Sheet
 
 
 class Reader(Protocol):

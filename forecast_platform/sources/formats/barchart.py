@@ -1,6 +1,6 @@
 """Barchart, daily price history: `Time,Open,High,Low,Latest,Change,%Change,Volume`, newest first, with a footer.
 
-Seen to May 2026; before: `Last`, `%Chg`, `Open Int`. The last line is one cell, `Downloaded from Barchart.com as of ...`.
+Seen to May 2026; before: `Last`, `%Chg`, `Open Int`. The last line is one cell, `Downloaded from Barchart.com as of`.
 """
 
 from __future__ import annotations

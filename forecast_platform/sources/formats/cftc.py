@@ -1,6 +1,6 @@
 """CFTC Commitments of Traders, comma-delimited text with a header: disaggregated, traders in financial futures, legacy.
 
-Seen July 2026. Dates are of the Tuesday of the positions and published on Friday 15:30 New York: give the column a lag of
+Seen July 2026. Dates are of the Tuesday of the positions, published on Friday 15:30 New York: give the column a lag of
 3 days. Columns are called `<contract code>_<group>_net` and `<contract code>_open_interest`, such as
 083731_managed_money_net (coffee), and come to macro columns by `files: {macro: {083731_managed_money_net: cot_net}}`.
 """
@@ -88,7 +88,9 @@ def _wide(
     for one in dict.fromkeys(codes.tolist()):
         own = codes == one
         if len(np.unique(days[own])) < own.sum():
-            problems.append((None, f"contract {one} has several rows a date: the file joins reports of different kinds"))
+            problems.append(
+                (None, f"contract {one} has several rows a date: the file joins reports of different kinds")
+            )
         for name, figure in figures.items():
             column = np.full(len(every), np.nan)
             column[np.searchsorted(every, days[own])] = figure[own]

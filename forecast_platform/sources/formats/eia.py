@@ -1,7 +1,7 @@
 """EIA (US Energy Information Administration): the .xls of a series, its CSV from the chart's page, the API's CSV.
 
-Seen to August 2026. Workbook: sheet `Data 1`, rows `Back to Contents`, `Sourcekey`, `Date`. Chart's page: title, address,
-time and `Source: ...` above `Day,<title>`. API v2: `period,...,value,units`. `Week of` and `Month` say what they are.
+Seen to August 2026. Workbook: sheet `Data 1`, rows `Back to Contents`, `Sourcekey`, `Date`. Page: title, address, time
+and `Source: ...` above `Day,<title>`. API v2: `period,...,value,units`. `Week of` and `Month` say what they are.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
 def _api(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
     names = sheet.names(head)
     series, value, units = (names.index(name) if name in names else None for name in ("series", "value", "units"))
-    found = sorted({cells[series] for _, cells in sheet.records[head + 1 :] if series is not None and len(cells) > series})
+    found = sorted(
+        {cells[series] for _, cells in sheet.records[head + 1 :] if series is not None and len(cells) > series}
+    )
     if len(found) > 1:
         row = sheet.records[head][0]
         reason = f"several series below each other ({', '.join(found[:6])}): ask the API for one a file"
         return RawTable(sheet.file, {}, np.empty(0, np.int64), ((row, reason),), NAME)
     unit = sheet.names(head + 1)[units] if units is not None and len(sheet.records) > head + 1 else None
-    table = prices(
+    return prices(
         sheet, head, {"value": "value"}, meaning, format=f"{NAME} (API)", date="period", unit=unit, notes=tuple(found)
     )
-    return table

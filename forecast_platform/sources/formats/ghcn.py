@@ -1,7 +1,7 @@
 """NOAA GHCN-Daily by station: `STATION,DATE,...,PRCP,PRCP_ATTRIBUTES,...,TMAX,TMAX_ATTRIBUTES`.
 
-Seen to 2026. The access files count in tenths (of °C, mm, m/s), as whole numbers. An order of Climate Data Online has the
-same names in metric units with decimals, or in °F and inches, which say of themselves nothing: the latter is refused.
+Seen to 2026. The access files count in tenths (of °C, mm, m/s), as whole numbers. An order of Climate Data Online has
+the same names in metric units with decimals, or in °F and inches, of which it says nothing: the latter is refused.
 Attributes are `measurement,quality,source[,time]`; a value with a quality flag failed a check and is missing.
 """
 

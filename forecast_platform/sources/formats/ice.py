@@ -1,16 +1,18 @@
 """ICE Futures U.S., "historical statistics" of a soft commodity (.xls): a row a date, the first five contracts beside
 each other, each with contract (yyyymm), high, low, close, open interest and volume.
 
-Seen January 2026. There is no open; dates are cells in old rows and MM/DD/YYYY text in the newest; figures are text with
-thousands commas there. US holidays are rows that repeat the closes before with volume 0. The first contract stays first
-through delivery, on volumes of 0 to 100 lots: the price of NEARBY is then one that hardly anyone traded.
+Seen January 2026. There is no open; dates are cells in old rows and MM/DD/YYYY text in the newest, where figures are
+text with thousands commas. US holidays are rows that repeat the closes before with volume 0. The first contract stays
+first through delivery, on volumes of 0 to 100 lots: the price of NEARBY is then one that hardly anyone traded.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecast_platform.sources.formats.prices import without
 from forecast_platform.sources.formats.sheet import Meaning, Problems, RawTable, Sheet, ascending, dates, numbers
@@ -34,8 +36,11 @@ def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
     records = [(row, cells) for row, cells in sheet.records[head + 1 :] if cells[0]]
     rows = [row for row, _ in records]
     problems: Problems = []
-    found = {"date": dates([cells[0] for _, cells in records], rows, meaning.dates, problems, "month-first")}
-    near, second = ({} for _ in range(2))
+    found: dict[str, NDArray[Any]] = {
+        "date": dates([cells[0] for _, cells in records], rows, meaning.dates, problems, "month-first")
+    }
+    near: dict[str, NDArray[np.float64]] = {}
+    second: dict[str, NDArray[np.float64]] = {}
     for block, start in zip((near, second), starts, strict=True):
         for position in range(start, start + _FIELDS):
             label = names[position].split(" ")[0].lower() if position > start else "contract"

@@ -32,7 +32,8 @@ def header(sheet: Sheet) -> int | None:
     if sheet.delimiter != ";":
         return None
     return sheet.find(
-        lambda cells: len(cells) > 1 and re.match(r"DATA\b", cells[0], re.I) is not None and "UTC" in cells[1].upper(), 14
+        lambda cells: len(cells) > 1 and re.match(r"DATA\b", cells[0], re.I) is not None and "UTC" in cells[1].upper(),
+        14,
     )
 
 

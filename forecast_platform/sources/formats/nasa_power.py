@@ -1,7 +1,7 @@
 """NASA POWER, daily CSV of a point: a block between -BEGIN HEADER- and -END HEADER-, as long as it has parameters.
 
-Seen to 2024: `YEAR,DOY,...` or `YEAR,MO,DY,...`; missing is what the block says, -999. Temperatures in C, PRECTOTCORR in
-mm/day, RH2M in %, winds in m/s.
+Seen to 2024: `YEAR,DOY,...` or `YEAR,MO,DY,...`; missing is what the block says, -999. Temperatures are in C,
+PRECTOTCORR in mm/day, RH2M in %, winds in m/s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Open-Meteo, daily or hourly CSV: two lines about the place, then a header with units; several places by `location_id`.
+"""Open-Meteo, daily or hourly CSV: two lines about the place, then a header with units; places by `location_id`.
 
-Seen to 2026. Missing is `NaN`. The file has one utc_offset_seconds, so where a place has summer time its days are cut an
-hour off for half of the year.
+Seen to 2026. Missing is `NaN`. The file has one utc_offset_seconds, so where a place has summer time its days are cut
+an hour off for half of the year.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
     named = [cells[sheet.names().index("location_id")] for cells in about] if several else [""]
     regions = dict(zip(named, places(named, meaning.region, meaning.place), strict=True))
     # Hours and days of one file are blocks below each other.
-    end = next(
-        (at for at in range(head + 1, len(sheet.records)) if "time" in sheet.names(at)[:2]), len(sheet.records)
-    )
+    end = next((at for at in range(head + 1, len(sheet.records)) if "time" in sheet.names(at)[:2]), len(sheet.records))
     sheet_ = Sheet(sheet.file, sheet.records[head:end])
     names = sheet_.names()
     records, problems, _ = body(sheet_, 0)
     rows = [row for row, _ in records]
     keys = [cells[names.index("location_id")] for _, cells in records] if "location_id" in names else [""] * len(rows)
     if "" in regions.values() or {"", *keys} - {"", *regions}:
-        problems.append((1, "the file names no region: call it weather_<region>.csv, or map its places in `files.regions`"))
+        problems.append(
+            (1, "the file names no region: call it weather_<region>.csv, or map its places in `files.regions`")
+        )
     times = [cells[names.index("time")] for _, cells in records]
     place = np.array([regions.get(key, key) for key in keys], dtype=object)
     columns: dict[str, np.ndarray] = {}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecast_platform.sources.formats.sheet import Meaning, Problems, RawTable, Sheet, ascending, body, dates, numbers
 
 if TYPE_CHECKING:
-    from forecast_platform.settings_landing import DateOrder
+    from forecast_platform.settings.landing import DateOrder
 
 
 def prices(
@@ -39,14 +40,14 @@ def prices(
             wanted[name] = None
     records, problems, left_out = body(sheet, head, footer=footer)
     rows = [row for row, _ in records]
-    found = {"date": dates([cells[names.index(date)] for _, cells in records], rows, meaning.dates, problems, proven)}
+    found: dict[str, NDArray[Any]] = {
+        "date": dates([cells[names.index(date)] for _, cells in records], rows, meaning.dates, problems, proven)
+    }
     for position, name in enumerate(names):
         ours = wanted[name]
         if ours is not None and ours != "date" and name != date:
             found[ours] = numbers(ours, [cells[position] for _, cells in records], rows, problems)
-    table = RawTable(
-        sheet.file, found, np.array(rows, np.int64), tuple(problems), format, tuple(left_out), notes, unit
-    )
+    table = RawTable(sheet.file, found, np.array(rows, np.int64), tuple(problems), format, tuple(left_out), notes, unit)
     return ascending(table) if not problems else table
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting.history import Dates, Floats
 
 if TYPE_CHECKING:
-    from forecast_platform.settings_landing import DateOrder
+    from forecast_platform.settings.landing import DateOrder
+
+Kind = Literal["market", "macro", "weather"]
+"""What a landing file is read as."""
 
 Problems = list[tuple["int | None", str]]
 Record = tuple[int, list[str]]
@@ -113,7 +116,9 @@ _PARTS = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})")
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _NAMED = re.compile(r"([A-Za-z]{3})[a-z]*\.? (\d{1,2}),? (\d{4})")
 _NAMED_DAY_FIRST = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})[a-z]*[- ](\d{4})")
-_MONTHS = {name: at for at, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS = dict(
+    zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
+)
 
 
 def dates(

@@ -1,8 +1,8 @@
 """TradingView, "Export chart data": `time,open,high,low,close`, then Volume and whatever is drawn in the chart.
 
-Seen to 2026. `time` is the bar's opening in epoch seconds, or a date or ISO stamp. A futures session opens on the evening
-before the day that it is named after: what opens from 17:00 New York on belongs to the next day. Epoch seconds read as
-UTC or local dates give Sundays, and no Fridays.
+Seen to 2026. `time` is the bar's opening in epoch seconds, or a date or ISO stamp. A futures session opens on the
+evening before the day that it is named after: what opens from 17:00 New York on belongs to the next day. Epoch seconds
+read as UTC or local dates give Sundays, and no Fridays.
 """
 
 from __future__ import annotations

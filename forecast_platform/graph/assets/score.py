@@ -1,0 +1,76 @@
+"""forecast_metadata/<model>: how good every forecast of a window was, on the trading targets known so far."""
+
+from collections.abc import Iterator
+
+from dagster import AssetDep, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+
+from forecast_platform.graph.assets import OWNERS, RETRIES, forecast
+from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.host.progress import reporter
+from forecast_platform.models import registry
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.work.platform import Platform
+
+PREFIX = "forecast_metadata"
+
+
+def key(model: str) -> AssetKey:
+    """The asset of one model's scores."""
+    return AssetKey([PREFIX, model])
+
+
+def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The asset of one model's scores over windows and series."""
+
+    @asset(
+        key=key(model),
+        deps=[
+            AssetDep(forecast.paths_key(model), partition_mapping=partitions.containing),
+            AssetDep(forecast.points_key(model), partition_mapping=partitions.containing),
+        ],
+        partitions_def=partitions.windows,
+        backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        group_name="scores",
+        owners=OWNERS,
+        kinds={registry.entry(model).kind, "deltalake"},
+        metadata=definition_metadata(FORECAST_METADATA),
+        description=(
+            "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
+            "targets known so far; only forecasts whose paths or actuals changed are scored again. Links the report."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pages.display import report, report_address
+        from forecast_platform.pipeline.champions import auto_promote
+        from forecast_platform.pipeline.scoring import score
+
+        platform: Platform = context.resources.platform
+        options = platform.options(context.run_tags)
+        outcomes = [
+            score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
+            for series, windows in requested(context, platform.settings.series_names).items()
+        ]
+        for outcome in outcomes:
+            promoted = auto_promote(platform, outcome.series) if outcome.written else None
+            if promoted:
+                context.log.warning(
+                    f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
+                )
+        # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
+        selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
+        last = max(selected or platform.settings.models)
+        links = {}
+        for outcome in outcomes:
+            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
+            if address:
+                links[f"report_{outcome.series}"] = MetadataValue.url(address)
+        rows = platform.warehouse.rows(FORECAST_METADATA)
+        yield from conclude(
+            context, {key(model): outcome_metadata(outcomes, links)}, outcomes, row_counts={key(model): rows}
+        )
+
+    return forecast_metadata
