@@ -60,6 +60,7 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         training_cutoff=forecast.training_cutoff_date,
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
+        unit=table.series.unit,
     )
     return f"{platform.settings.reports_url}/{path.name}"
 
@@ -102,6 +103,7 @@ def report(platform: Platform, series: str) -> str | None:
         metadata=metadata,
         expected_dates=expected,
         models=sorted(known),
+        unit=platform.settings.series_named(series).unit,
     )
     write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"

@@ -32,12 +32,13 @@ def write_report(
     expected_dates: Sequence[dt.date],
     link_to: Mapping[str, str] | None = None,
     models: Sequence[tuple[str, str]] = (),
+    unit: str | None = None,
 ) -> Path:
     """Write the report of one series and return its file.
 
     metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
-    version) pairs that are shown even where they have no row yet.
+    version) pairs that are shown even where they have no row yet. unit: what prices are counted in.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -52,7 +53,7 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board), _calibration(board, rows)]
+    content = [page.cards(figures), _board_section(board, unit), _calibration(board, rows)]
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
         content.append(
@@ -74,7 +75,7 @@ def write_report(
     )
 
 
-def _board_section(board: pd.DataFrame) -> str:
+def _board_section(board: pd.DataFrame, unit: str | None) -> str:
     if board.empty:
         text = "No forecast can be scored yet: none has reached the end of its 14 days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
@@ -103,7 +104,8 @@ def _board_section(board: pd.DataFrame) -> str:
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
-        note="Mean CRPS over the trading targets of days 1 to 14, in the price's unit; less is better. Skill is the "
+        note=f"Mean CRPS over the trading targets of days 1 to 14, in {unit or 'the unit of the price'}; less is "
+        "better. Skill is the "
         f"share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted once; "
         "p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against the "
         "last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean.",

@@ -135,7 +135,7 @@ def _semicolons(sheet: Sheet) -> FileProblem:
 
 def _unfinished(sheet: Sheet, text: str) -> tuple[str, ...]:
     """What looks like an upload that broke off inside the last line: no newline, and shorter than the lines before."""
-    before = [sum(map(len, cells)) for _, cells in sheet.records[-1 - _BROKEN_OFF : -1]]
+    before = [sum(map(len, cells)) for _, cells in sheet.records[1:-1][-_BROKEN_OFF:]]
     row, last = sheet.records[-1]
     if text.endswith(("\n", "\r")) or not before or sum(map(len, last)) >= min(before):
         return ()

@@ -49,7 +49,7 @@ def market(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path)
     if len(closes) == 0:
         raw.rejections.append(Rejection(str(frame[FILE].iloc[0]), None, "close has no value in any row", (one.name,)))
         return None
-    for stretch in meaning.without_confirmed(meaning.tenfold(closes), days, one.confirmed):
+    for stretch in meaning.unconfirmed(meaning.tenfold(closes), days, one.confirmed):
         rejections.append(_tenfold(real, days, closes, stretch))
     last = days[-1]
     if meaning.cut_short(closes) and last not in confirmed and not any(str(last) in one.reason for one in rejections):

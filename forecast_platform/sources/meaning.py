@@ -83,12 +83,15 @@ def _verdict(
     days: Dates, shut: Dates, share: float, shut_share: float, step: Step, exchange: str
 ) -> tuple[str | None, bool]:
     if step != "daily":
-        return f"closes on {share:.0%} of {exchange} sessions: these are {step} data; daily closes are needed", True
+        return (
+            f"closes on {100 * share:.0f} % of {exchange} sessions: these are {step} data; daily closes are needed",
+            True,
+        )
     weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
     part = np.bincount(weekday, minlength=7) / len(days)
     if part[5] > 0.08 and part[6] > 0.08:
         return (
-            f"{part[5] + part[6]:.0%} of closes fall on weekends: a market of seven days; set `exchange: 24/7`",
+            f"{100 * (part[5] + part[6]):.0f} % of closes fall on weekends: a market of seven days; set `exchange: 24/7`",
             exchange != "24/7",
         )
     if shut_share > SHUT_SHARE:
@@ -97,20 +100,20 @@ def _verdict(
             (5, "Saturdays", 0, "a Monday", "late"),
         ):
             if part[day] > 0.1 and part[lost] < 0.03:
-                none = "no close" if part[lost] == 0 else f"{part[lost]:.0%}"
+                none = "no close" if part[lost] == 0 else f"{100 * part[lost]:.0f} %"
                 return (
-                    f"{part[day]:.0%} of closes fall on {name}, {none} on {other}: dates are one day {way}; date each "
+                    f"{100 * part[day]:.0f} % of closes fall on {name}, {none} on {other}: dates are one day {way}; date each "
                     "close by the exchange's own day",
                     True,
                 )
         return (
-            f"{shut_share:.0%} of closes are of days on which {exchange} was shut, the last on {shut[-1]}: dates or "
+            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last on {shut[-1]}: dates or "
             "calendar are wrong; set `exchange` to the calendar of the exchange that it trades on",
             True,
         )
     if share < THIN_SHARE:
         return (
-            f"closes on only {share:.0%} of {exchange} sessions: many days are missing, or `exchange` is another",
+            f"closes on only {100 * share:.0f} % of {exchange} sessions: many days are missing, or `exchange` is another",
             False,
         )
     return None, False
@@ -168,11 +171,14 @@ def zeros(closes: Floats) -> Bools:
 
 
 def cut_short(closes: Floats) -> bool:
-    """Whether the last close is a fifth or less of the one before, or five times it or more: did a number break off?"""
+    """Whether the last close is a fifth or less of the one before, or five times it or more: did a number break off?
+
+    One that is back at the level of two or three closes before is not: it was the one between that was odd."""
     if len(closes) < 2 or closes[-2] <= 0:
         return False
-    ratio = closes[-1] / closes[-2]
-    return bool(ratio <= 1 / CUT or ratio >= CUT)
+    before = closes[-4:-1]
+    ratio = closes[-1] / before[before > 0]
+    return bool(np.all((ratio <= 1 / CUT) | (ratio >= CUT)))
 
 
 def one_factor(old: Floats, new: Floats) -> float | None:
@@ -199,7 +205,8 @@ def one_weekday(days: Dates) -> str | None:
     return names[int(weekday[0])] if len(np.unique(weekday)) == 1 else None
 
 
-def without_confirmed(found: list[Stretch], days: Dates, confirmed: Collection[object]) -> list[Stretch]:
-    """Stretches of which no day is `confirmed`."""
+def unconfirmed(found: list[Stretch], days: Dates, confirmed: Collection[object]) -> list[Stretch]:
+    """Stretches of two closes or more of which no day is `confirmed`; a single one is a glitch."""
     kept = np.array(sorted(str(day) for day in confirmed), "datetime64[D]")
-    return [one for one in found if not np.isin(days[one.first : one.last + 1], kept).any()]
+    longer = [one for one in found if one.last > one.first]
+    return [one for one in longer if not np.isin(days[one.first : one.last + 1], kept).any()]

@@ -263,9 +263,9 @@ def test_new_days_are_added_revised_values_replace_and_no_row_is_lost(tmp_path: 
     source.read([COFFEE])
     world.now += 3600
     # The feed has forgotten the first days, corrects one and has a new one.
-    world.closes["KC=F"] = {"2023-01-06": 109.5, "2023-01-09": 105.0, "2023-01-10": 106.0}
+    world.closes["KC=F"] = {"2023-01-06": 999.5, "2023-01-09": 105.0, "2023-01-10": 106.0}
     raw = source.read([COFFEE])
-    assert raw.market["Coffee"]["close"].tolist() == [100.0, 101.0, 102.0, 103.0, 109.5, 105.0, 106.0]
+    assert raw.market["Coffee"]["close"].tolist() == [100.0, 101.0, 102.0, 103.0, 999.5, 105.0, 106.0]
     assert world.asked[-2] == ("KC=F", dt.date(2023, 1, 6), TODAY)
 
 

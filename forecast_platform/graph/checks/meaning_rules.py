@@ -35,9 +35,7 @@ def closes_plausible(
 
     days, closes: observed sessions ascending, [n].
     """
-    tens = [
-        one for one in meaning.without_confirmed(meaning.tenfold(closes), days, confirmed) if days[one.last] >= since
-    ]
+    tens = [one for one in meaning.unconfirmed(meaning.tenfold(closes), days, confirmed) if days[one.last] >= since]
     zero = np.flatnonzero(meaning.zeros(closes) & (days >= since))
     still = [(begin, end) for begin, end in meaning.standing(closes) if days[end] >= since]
     problems = [
