@@ -139,7 +139,7 @@ def _describe(found: Inspection, frame: pd.DataFrame, kind: Kind, one: SeriesSet
         sessions = calendars.sessions(one.exchange, days[0], days[-1])
         fit = meaning.fit(days, sessions, one.exchange)
         found.facts["calendar"] = (
-            f"{one.exchange}: a close on {100 * fit.share:.0f} % of its sessions, {len(fit.shut)} on days on which it was shut"
+            f"{one.exchange}: a close on {100 * fit.share:.0f} % of its sessions, {len(fit.shut)} on shut days"
         )
     if kind == "weather":
         found.facts["regions"] = ", ".join(sorted(frame["region"].unique()))

@@ -29,6 +29,9 @@ CUT = 5.0
 _TENFOLD = 0.06
 """How far log10 of a ratio may lie from a whole number to be taken for a slip of the point: 15 %."""
 
+_SHIFTS = ((6, "Sundays", 4, "a Friday", "early"), (5, "Saturdays", 0, "a Monday", "late"))
+"""Weekday that closes must not fall on, its name, the one that is then without, its name, and how dates are off."""
+
 Step = Literal["daily", "weekly", "monthly", "quarterly or rarer"]
 
 
@@ -82,40 +85,31 @@ def recent_fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
 def _verdict(
     days: Dates, shut: Dates, share: float, shut_share: float, step: Step, exchange: str
 ) -> tuple[str | None, bool]:
+    """What does not fit, with its mend, and whether it refuses the series."""
+    on_sessions = f"{100 * share:.0f} % of {exchange} sessions"
     if step != "daily":
-        return (
-            f"closes on {100 * share:.0f} % of {exchange} sessions: these are {step} data; daily closes are needed",
-            True,
-        )
+        return f"closes on {on_sessions}: these are {step} data; daily closes are needed", True
     weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
     part = np.bincount(weekday, minlength=7) / len(days)
     if part[5] > 0.08 and part[6] > 0.08:
-        return (
-            f"{100 * (part[5] + part[6]):.0f} % of closes fall on weekends: a market of seven days; set `exchange: 24/7`",
-            exchange != "24/7",
-        )
+        weekends = f"{100 * (part[5] + part[6]):.0f} % of closes fall on weekends"
+        return f"{weekends}: a market of seven days; set `exchange: 24/7`", exchange != "24/7"
     if shut_share > SHUT_SHARE:
-        for day, name, lost, other, way in (
-            (6, "Sundays", 4, "a Friday", "early"),
-            (5, "Saturdays", 0, "a Monday", "late"),
-        ):
+        for day, name, lost, other, way in _SHIFTS:
             if part[day] > 0.1 and part[lost] < 0.03:
                 none = "no close" if part[lost] == 0 else f"{100 * part[lost]:.0f} %"
                 return (
-                    f"{100 * part[day]:.0f} % of closes fall on {name}, {none} on {other}: dates are one day {way}; date each "
-                    "close by the exchange's own day",
+                    f"{100 * part[day]:.0f} % of closes fall on {name}, {none} on {other}: dates are one day {way}; "
+                    "date each close by the exchange's own day",
                     True,
                 )
         return (
-            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last on {shut[-1]}: dates or "
-            "calendar are wrong; set `exchange` to the calendar of the exchange that it trades on",
+            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last on {shut[-1]}: dates "
+            "or calendar are wrong; set `exchange` to the calendar of the exchange that it trades on",
             True,
         )
     if share < THIN_SHARE:
-        return (
-            f"closes on only {100 * share:.0f} % of {exchange} sessions: many days are missing, or `exchange` is another",
-            False,
-        )
+        return f"closes on only {on_sessions}: many days are missing, or `exchange` is another", False
     return None, False
 
 

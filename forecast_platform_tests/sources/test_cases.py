@@ -284,10 +284,8 @@ def test_closes_that_stand_still_are_listed(tmp_path: Path, xnys: np.ndarray) ->
     values[30:36] = values[30]
     write(tmp_path, market__coffee_csv=closes(list(xnys[:60]), list(values)))
     [said] = read(tmp_path).remarks
-    assert (
-        said
-        == f"market/coffee.csv, row 37: close {values[35]:g} on {xnys[35]} stands still for 6 sessions: since {xnys[30]}"
-    )
+    value = f"close {values[35]:g} on {xnys[35]}"
+    assert said == f"market/coffee.csv, row 37: {value} stands still for 6 sessions: since {xnys[30]}"
 
 
 WEATHER = "date,region,temp_max_c,temp_min_c,precipitation_mm\n"

@@ -217,7 +217,8 @@ def test_the_day_that_is_running_and_the_footer_are_left_out_and_said(tmp_path: 
             "no day above 12 proves",
         ),
         (
-            '"Date","Price","Open","High","Low","Change %"\n"13/04/2018","1","1","1","1","0%"\n"04/14/2018","1","1","1","1","0%"\n',
+            '"Date","Price","Open","High","Low","Change %"\n"13/04/2018","1","1","1","1","0%"\n'
+            '"04/14/2018","1","1","1","1","0%"\n',
             "dates are of two orders: '04/14/2018' here, '13/04/2018' in row 2",
         ),
         ("Date,Open,High,Low,Close,Adj Close,Volume\n2018-01-30,1,1,1,abc,1,1\n", "close is not a number: 'abc'"),

@@ -206,7 +206,7 @@ def body(
 
 
 def ascending(table: RawTable) -> RawTable:
-    """The table by date (and region, where there is one); vendors write the newest first, or as they please."""
+    """The table by date (within a region, where there is one); vendors write the newest first, or as they please."""
     days = table.columns["date"]
     keys: tuple[NDArray[Any], ...] = (days,)
     if "region" in table.columns:
