@@ -104,7 +104,7 @@ def _verdict(
                     True,
                 )
         return (
-            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last on {shut[-1]}: dates "
+            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last {shut[-1]}: dates "
             "or calendar are wrong; set `exchange` to the calendar of the exchange that it trades on",
             True,
         )

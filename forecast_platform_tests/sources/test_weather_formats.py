@@ -128,7 +128,7 @@ def test_an_order_of_climate_data_online_is_metric_or_refused(tmp_path: Path) ->
 
 
 def _inmet(newer: bool) -> bytes:
-    """Two whole days of Brasília, 2018-01-02 and 03: the hours 04:00 UTC of the 2nd to 03:00 UTC of the 4th, and more."""
+    """Two whole days of Brasília, 2018-01-02 and 03, and some hours before and after."""
     lines = ["REGIÃO:;SE", "UF:;MG", "ESTAÇÃO:;VARGINHA", "CODIGO (WMO):;A515", "LATITUDE:;-21,56", "LONGITUDE:;-45,40"]
     lines += ["ALTITUDE:;950,18", "DATA DE FUNDAÇÃO:;11/09/06"]
     date, hour = ("Data", "Hora UTC") if newer else ("DATA (YYYY-MM-DD)", "HORA (UTC)")
