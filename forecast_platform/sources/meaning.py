@@ -176,12 +176,12 @@ def cut_short(closes: Floats) -> bool:
 
 
 def one_factor(old: Floats, new: Floats) -> float | None:
-    """The factor by which nearly all (95 %) of at least FEWEST closes were multiplied, within 1 %; None where none was.
+    """The factor by which nearly all (95 %) of at least five closes were multiplied, within 1 %; None where none was.
 
     Factors within 5 % of 1 are none: a series that is adjusted at each roll moves by those.
     """
     both = (old != 0) & (new != 0) & np.isfinite(old) & np.isfinite(new)
-    if both.sum() < FEWEST:
+    if both.sum() < 5:
         return None
     ratio = new[both] / old[both]
     factor = float(np.median(ratio))
