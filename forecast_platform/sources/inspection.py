@@ -87,7 +87,7 @@ def _kind(path: Path, settings: Settings, one: SeriesSettings) -> Kind:
     """What a file looks like: its name's where it says so, else weather where it has weather's columns, else market."""
     for kind in ("macro", "weather"):
         if path.stem.lower() == kind or path.stem.lower().startswith(f"{kind}_"):
-            return kind  # type: ignore[return-value]
+            return kind
     try:
         table = read_table(path, path.name, "weather", Meaning(regions=settings.files.regions, place="here"))
     except FileProblem:
