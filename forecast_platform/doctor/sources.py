@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.rolls import rolls
 from forecast_platform.settings import PREFIX, SeriesSettings, Settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def source(settings: Settings) -> Iterator[Finding]:
         if series.name in raw.market:
             yield from _calendar(raw, series)
             yield from _age(settings, raw, series)
+            yield from rolls(raw, series)
 
 
 def _lags(settings: Settings, raw: RawData) -> Iterator[Finding]:

@@ -75,8 +75,8 @@ class Suspect:
 class RawData:
     """What a source read, unchanged but for its types.
 
-    market: series name -> date (datetime64[ns], ascending, unique) and those of MARKET_COLUMNS that the file has,
-        float64, NaN where a cell is missing. A series whose files were rejected is not in it.
+    market: series name -> date (datetime64[ns], ascending, unique) and those of MARKET_COLUMNS and CHAIN_COLUMNS that
+        its files have, float64, NaN where a cell is missing. A series whose files were rejected is not in it.
     macro: date and float64 columns, or None. weather: date, region and float64 columns, or None.
     warnings: what a person should know of files, one line each: what was left out, what looks unfinished.
     suspects: suspicious values, each with its file and row.

@@ -1,4 +1,4 @@
-"""Landing files: a folder with market/<series>, macro and weather, each in our layout or as a vendor exports it."""
+"""Landing files: market/<series>, <series>_chain, macro and weather, each in our layout or as a vendor exports it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from forecast_platform.settings.landing import FileSettings, Found, look_into, series_name, stray_reason, unread_reason
 from forecast_platform.sources import calendars, judging, validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, SourceError, requirements
+from forecast_platform.sources.contracts import joined
 from forecast_platform.sources.formats.sheet import Meaning
 from forecast_platform.sources.parts import FILE, ROW, Parts, load
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from forecast_platform.settings import SeriesSettings
 
 MACRO, WEATHER = "macro", "weather"
+
+
+def chain_of(series: SeriesSettings) -> str:
+    """Stem, in lower case, of the file with both contracts of a series: beside macro and weather."""
+    return f"{series.stem}_chain".lower()
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,10 @@ class LandingSource:
             for one in series
             for path in (market[one.stem.lower()].paths if one.stem.lower() in market else ())
         }
-        for kind in (MACRO, WEATHER):
-            found |= {path.name: path for one in self._found(kind) for path in one.paths}
+        beside = look_into(self.folder).files
+        chains = [beside[key] for key in map(chain_of, series) if key in beside]
+        for one in (*chains, *self._found(MACRO), *self._found(WEATHER)):
+            found |= {path.name: path for path in one.paths}
         return found
 
     def _market(self, raw: RawData, one: SeriesSettings, found: Found | None) -> None:
@@ -107,8 +115,28 @@ class LandingSource:
         if parts.frame is None or parts.rejections:
             return
         frame = judging.market(raw, one, parts.frame, self.folder)
+        frame = None if frame is None else self._with_chain(raw, one, frame, today)
         if frame is not None:
             raw.market[one.name] = _plain(frame)
+
+    def _with_chain(
+        self, raw: RawData, one: SeriesSettings, frame: pd.DataFrame, today: dt.date
+    ) -> pd.DataFrame | None:
+        """A series' market rows with what its chain file adds, where there is one; None where that is refused."""
+        found = look_into(self.folder).files.get(chain_of(one))
+        if found is None:
+            return frame
+        file = found.paths[0].name
+        if "close_2" in frame.columns:
+            reason = f"market/{one.stem} has the column close_2 itself: ambiguous, remove one of the two"
+            raw.rejections.append(Rejection(file, None, reason, (one.name,)))
+            return None
+        chain = load(
+            [found], "", "market", lambda table: validate.check_chain(table, today), lambda _: Meaning(today=today)
+        )
+        raw.warnings += chain.warnings
+        raw.rejections += [replace(item, series=(one.name,)) for item in chain.rejections]
+        return None if chain.frame is None else joined(raw, one.name, frame, chain.frame, file)
 
     def _macro(self, raw: RawData, series: Sequence[SeriesSettings]) -> None:
         today, mapped = self.today(), set(self.files.macro.values())

@@ -185,7 +185,7 @@ def test_prices_are_read_as_exported(vendor: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame["close"], export.closes)
     if export.volumes:
         np.testing.assert_array_equal(frame["volume"], export.volumes)
-    assert set(frame.columns) <= {"date", "open", "high", "low", "close", "volume", "close_2"}
+    assert set(frame.columns) <= {"date", "open", "high", "low", "close", "volume"}
 
 
 def test_no_header_is_known_to_two_readers_and_our_own_to_none() -> None:

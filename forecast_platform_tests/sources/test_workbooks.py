@@ -47,6 +47,8 @@ def test_ice_s_history_is_read_from_its_workbook(tmp_path: Path) -> None:
     assert table.columns["date"].astype(str).tolist() == ["2018-12-31", "2019-01-02", "2019-01-03"]
     assert table.columns["close"].tolist() == [101.85, 101.5, 101.5]
     assert table.columns["volume"].tolist() == [5000, 12438, 0]
+    assert table.columns["contract"].tolist() == [201903] * 3
+    assert table.columns["close_2"].tolist() == [104.9, 104.6, 104.7]
     assert table.left_out == ((7, "repeats the close before with volume 0: a holiday's row"),)
 
 

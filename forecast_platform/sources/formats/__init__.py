@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from forecast_platform.sources.base import MARKET_COLUMNS
+from forecast_platform.sources.contracts import CHAIN_COLUMNS
 from forecast_platform.sources.formats import (
     barchart,
     cftc,
@@ -91,9 +92,8 @@ def read(reader: Reader, head: int, sheet: Sheet, kind: Kind, meaning: Meaning) 
         known = ", ".join(name for name in sheet.names(head)[1:8] if name)
         reason = f"which column is the close? set `columns: {{<name>: close}}` of the series; there are {known}"
         return _refused(sheet, reader, head, reason)
-    return replace(
-        table, columns={name: cells for name, cells in table.columns.items() if name in ("date", *MARKET_COLUMNS)}
-    )
+    kept = ("date", *MARKET_COLUMNS, *CHAIN_COLUMNS)
+    return replace(table, columns={name: cells for name, cells in table.columns.items() if name in kept})
 
 
 def _macro(reader: Reader, head: int, sheet: Sheet, meaning: Meaning) -> RawTable:
