@@ -18,13 +18,7 @@ from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk
-from forecast_platform.work.fits import (
-    MissingModelError,
-    load_model,
-    missing_model_text,
-    other_algorithm_text,
-    trained_windows,
-)
+from forecast_platform.work.fits import manifests, missing_model_text, other_algorithm_text
 from forecast_platform.work.forecast_chunk import read_chunk_inputs
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
@@ -61,7 +55,7 @@ def plan(
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
         by_window.setdefault(platform.window_start(day), []).append(day)
-    trained = trained_windows(platform, series, model, version)
+    trained = manifests(platform, series, model, version)
     result = Plan([], set(), [], {}, [start for start in by_window if start not in trained])
     for start, days in by_window.items():
         if start not in trained:
@@ -69,9 +63,8 @@ def plan(
             result.failed.update(dict.fromkeys(days, reason))
             continue
         try:
-            stored_model = load_model(platform, series, model, version, start)
-            inputs = read_chunk_inputs(platform, stored_model, series, days)
-        except (NoDataError, MissingModelError) as error:
+            inputs = read_chunk_inputs(platform, trained[start], series, days)
+        except NoDataError as error:
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
         result.failed.update(inputs.failed)
@@ -80,12 +73,12 @@ def plan(
             known = stored_keys.get(day)
             if known is None:
                 todo.append(day)
-            elif overwrite or (known["model_id"], known["input_hash"]) != (stored_model.model_id, digest):
+            elif overwrite or (known["model_id"], known["input_hash"]) != (trained[start].model_id, digest):
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != stored_model.paths_version:
-                made = stored_model.paths_version
+            elif known["algorithm_version"] != trained[start].paths_version:
+                made = trained[start].paths_version
                 result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forecast_platform.settings.values import folder
+
 SUFFIXES = (".csv", ".parquet", ".xls", ".xlsx")
 """Endings of files that are read, in any case."""
 
@@ -22,7 +24,7 @@ _PASSED_OVER = (".lock", ".tmp", ".part", ".partial", ".crdownload", ".swp", ".i
 class FileSettings(BaseModel):
     """How columns and places of macro and weather files are called; a series says the same of its own file itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     macro: dict[str, str] = Field(
         default_factory=dict,
@@ -61,13 +63,13 @@ class Folder:
     unread: tuple[str, ...] = ()
 
 
-def look_into(folder: Path) -> Folder:
-    """The data files of `folder`; empty where there is none. Dot files, locks and leftovers are passed over."""
+def look_into(place: Path) -> Folder:
+    """The data files of `place`; empty where there is none. Dot files, locks and leftovers are passed over."""
     whole: dict[str, list[Path]] = {}
     parts: dict[str, list[tuple[int, Path]]] = {}
     stems: dict[str, str] = {}
     unread = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(place.iterdir()) if place.is_dir() else ():
         name = path.name
         if name.startswith((".", "~$")) or name.lower().endswith(_PASSED_OVER):
             continue
@@ -118,7 +120,7 @@ def landing_series(landing: Any) -> list[dict[str, Any]]:
     """
     if landing is None:
         raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
-    market = Path(landing).expanduser() / "market"
+    market = Path(folder(landing)).expanduser() / "market"
     found = look_into(market)
     named: dict[str, dict[str, Any]] = {}
     for key, files in found.files.items():

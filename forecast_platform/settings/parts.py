@@ -7,14 +7,14 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
 from forecast_platform.settings.landing import DateOrder
+from forecast_platform.settings.values import day
 
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -49,7 +49,7 @@ class RollRuleSettings(BaseModel):
 class SeriesSettings(BaseModel):
     """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
     source: str | None = Field(
@@ -76,11 +76,11 @@ class SeriesSettings(BaseModel):
     dates: DateOrder | None = Field(
         default=None, description="Order of dates such as 03/04/2024 where no day above 12 proves it."
     )
-    confirmed: tuple[dt.date, ...] = Field(
+    confirmed: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(),
         description="Days whose close was looked at and is right, however odd: what is held because of it goes on.",
     )
-    roll_dates: tuple[dt.date, ...] = Field(
+    roll_dates: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
     )
     roll_rule: RollRuleSettings | str | None = Field(
@@ -127,7 +127,7 @@ class PublicationLag(BaseModel):
     A column of macro or weather files can have a lag of its own beside these, such as cot_net: 3.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     __pydantic_extra__: dict[str, Annotated[int, Field(ge=0, le=30)]]
 
@@ -166,7 +166,7 @@ def refuse_ambiguous(series: Sequence[SeriesSettings], lags: PublicationLag) -> 
 class EmailSettings(BaseModel):
     """Where the notifier email sends from and to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     host: str = Field(description="SMTP server.")
     port: int = Field(default=587, ge=1, le=65535, description="Its port.")
@@ -184,7 +184,7 @@ class EmailSettings(BaseModel):
 class SparkSettings(BaseModel):
     """The Spark session that compute=spark works on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     master: str = Field(
         default="auto",
@@ -202,20 +202,6 @@ class SparkSettings(BaseModel):
         "delta-rs; shared too), driver (nothing is shared); auto is spark on sail and, with "
         "tables unity_catalog, where the volume is mounted; workers on local[N], else driver.",
     )
-
-
-def refuse_unreadable(path: Path, variable: str) -> None:
-    """Raise SettingsError where the YAML file that `variable` names holds no settings."""
-    import yaml
-
-    if not path.is_file():
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: no such file")
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: not readable as YAML: {error}") from error
-    if found is not None and not isinstance(found, dict):
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: settings are `name: value` lines, not a list")
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -56,14 +56,22 @@ def read_table(path: Path, file: str, kind: Kind = "market", meaning: Meaning | 
 
     meaning: what the settings say of its columns, dates and places.
     """
-    meaning = meaning or Meaning()
+    return table_of(content_of(path), path.suffix.lower(), file, kind, meaning or Meaning())
+
+
+def content_of(path: Path) -> bytes:
+    """The file's bytes, at least one. Raises FileProblem."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise FileProblem(f"cannot be read: {error.strerror or error}") from error
     if not content:
         raise FileProblem("empty file (0 bytes)")
-    suffix = path.suffix.lower()
+    return content
+
+
+def table_of(content: bytes, suffix: str, file: str, kind: Kind, meaning: Meaning) -> RawTable:
+    """The table in a file's bytes, read as a file of `kind`; `file` is the name to report it by. Raises FileProblem."""
     if suffix == ".parquet":
         return _renamed(_parquet(content, file), meaning)
     if suffix in (".xls", ".xlsx"):

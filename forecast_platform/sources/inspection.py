@@ -79,7 +79,7 @@ def inspect(
             return validate.check_macro(table, today, declared - {*WEATHER_COLUMNS, "date"})
         return validate.check_weather(table, today)
 
-    parts = load([Found(path.stem, (path,))], "", kind, check, lambda _: said)
+    parts = load([Found(path.stem, (path,))], "", kind, check, lambda _: said, (today, *sorted(declared)))
     return _found(path, kind, one, known is not None, parts)
 
 

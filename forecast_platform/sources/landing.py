@@ -109,7 +109,14 @@ class LandingSource:
             return
         today = self.today()
         meaning = Meaning(columns=one.columns, dates=one.dates, today=today)
-        parts = load([found], "market/", "market", lambda table: validate.check_market(table, today), lambda _: meaning)
+        parts = load(
+            [found],
+            "market/",
+            "market",
+            lambda table: validate.check_market(table, today),
+            lambda _: meaning,
+            ("market", today),
+        )
         raw.warnings += parts.warnings
         raw.rejections += [replace(item, series=(one.name,)) for item in parts.rejections]
         if parts.frame is None or parts.rejections:
@@ -132,7 +139,12 @@ class LandingSource:
             raw.rejections.append(Rejection(file, None, reason, (one.name,)))
             return None
         chain = load(
-            [found], "", "market", lambda table: validate.check_chain(table, today), lambda _: Meaning(today=today)
+            [found],
+            "",
+            "market",
+            lambda table: validate.check_chain(table, today),
+            lambda _: Meaning(today=today),
+            ("chain", today),
         )
         raw.warnings += chain.warnings
         raw.rejections += [replace(item, series=(one.name,)) for item in chain.rejections]
@@ -148,6 +160,7 @@ class LandingSource:
             "macro",
             lambda table: validate.check_macro(table, today, declared),
             lambda found: self._meaning(found, self.files.macro),
+            (today, *sorted(declared)),
         )
         raw.warnings += parts.warnings
         raw.macro = None if parts.frame is None else _plain(parts.frame)
@@ -169,6 +182,7 @@ class LandingSource:
             "weather",
             lambda table: validate.check_weather(table, today),
             lambda found: self._meaning(found, {}),
+            today,
         )
         raw.warnings += parts.warnings
         frame, rejections = parts.frame, list(parts.rejections)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import numpy as np
 
 from forecast_platform.settings.landing import Found
 from forecast_platform.sources.base import LISTED, Rejection
-from forecast_platform.sources.files import FileProblem, read_table
+from forecast_platform.sources.files import FileProblem, content_of, table_of
 from forecast_platform.sources.formats.sheet import Kind, Meaning, RawTable
 
 if TYPE_CHECKING:
@@ -39,8 +40,18 @@ class Parts:
     units: set[str] = field(default_factory=set)
 
 
-def load(found: Sequence[Found], folder: str, kind: Kind, check: Check, meaning: Callable[[Found], Meaning]) -> Parts:
-    """Read and check every file of `found` (in `folder` of the landing folder: 'market/' or ''), and join them."""
+def load(
+    found: Sequence[Found],
+    folder: str,
+    kind: Kind,
+    check: Check,
+    meaning: Callable[[Found], Meaning],
+    facts: Hashable = None,
+) -> Parts:
+    """Read and check every file of `found` (in `folder` of the landing folder: 'market/' or ''), and join them.
+
+    facts: what `check` depends on beside the file.
+    """
     parts = Parts()
     frames: list[pd.DataFrame] = []
     for one in found:
@@ -50,7 +61,7 @@ def load(found: Sequence[Found], folder: str, kind: Kind, check: Check, meaning:
             parts.rejections.append(Rejection(f"{folder}{one.whole[0].name}", None, reason))
             continue
         for path in one.paths:
-            frame = _read(parts, path, f"{folder}{path.name}", kind, check, meaning(one))
+            frame = _read(parts, path, f"{folder}{path.name}", kind, check, meaning(one), facts)
             if frame is not None:
                 frames.append(frame)
     if frames and not (kind == "market" and parts.rejections):
@@ -59,13 +70,34 @@ def load(found: Sequence[Found], folder: str, kind: Kind, check: Check, meaning:
     return parts
 
 
-def _read(parts: Parts, path: Path, file: str, kind: Kind, check: Check, meaning: Meaning) -> pd.DataFrame | None:
+_last: dict[Path, tuple[Hashable, RawTable, pd.DataFrame | None, list[Rejection]]] = {}
+"""By file: of what bytes and facts its last check in this process was, and what came of it. A command that ingests
+reads the source twice, once to see what is new; a code server does so every minute."""
+
+
+def _checked(
+    path: Path, file: str, kind: Kind, check: Check, meaning: Meaning, facts: Hashable
+) -> tuple[RawTable, pd.DataFrame | None, list[Rejection]]:
+    """The file's table and what `check` makes of it; content is parsed once. Raises FileProblem."""
+    content = content_of(path)
+    known = (file, kind, hashlib.blake2b(content, digest_size=16).digest(), repr(meaning), facts)
+    kept = _last.get(path)
+    if kept is None or kept[0] != known:
+        table = table_of(content, path.suffix.lower(), file, kind, meaning)
+        kept = (known, table, *check(table))
+        _last[path] = kept
+    _, table, frame, rejections = kept
+    return table, None if frame is None else frame.copy(), list(rejections)
+
+
+def _read(
+    parts: Parts, path: Path, file: str, kind: Kind, check: Check, meaning: Meaning, facts: Hashable
+) -> pd.DataFrame | None:
     try:
-        table = read_table(path, file, kind, meaning)
+        table, frame, rejections = _checked(path, file, kind, check, meaning, facts)
     except FileProblem as problem:
         parts.rejections.append(Rejection(file, problem.row, str(problem)))
         return None
-    frame, rejections = check(table)
     parts.rejections += rejections
     parts.formats[file] = table.format
     if table.unit:

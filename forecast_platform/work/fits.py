@@ -19,6 +19,7 @@ from forecast_platform import __version__
 from forecast_platform.forecasting.history import History
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
 from forecast_platform.work.holdout import holdout_metrics
@@ -69,11 +70,14 @@ class Fit:
         return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A fitted model read back from the table."""
+_MANIFEST = ("training_cutoff_date", "model_id", "algorithm_version", "parameters", "training_seconds")
+"""The columns of trained_models that a FitManifest is made of."""
 
-    fitted: FittedModel
+
+@dataclass(frozen=True)
+class FitManifest:
+    """What the table says of a window's current fit beside the fitted model itself: enough to plan with."""
+
     model_id: str
     algorithm_version: int
     window_start: dt.date
@@ -83,13 +87,13 @@ class StoredModel:
     paths_version: int
     """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
-    median_close: float | None = None
+    median_close: float | None
     """Of the closes that it was fitted on; None where an earlier version fitted it."""
 
     def other_unit(self, history: History) -> str | None:
         """Why the model is not used on `history`: the closes it was fitted on are there in another unit. None where
         they are not: their median has moved by less than half."""
-        own = history.observed_dates < self.fitted.window.end
+        own = history.observed_dates < np.datetime64(self.window_start, "D")
         closes = history.observed_close[own]
         if self.median_close is None or self.median_close <= 0 or len(closes) == 0:
             return None
@@ -101,6 +105,13 @@ class StoredModel:
             f"unified_data now holds {self.median_close * ratio:.6g} for them: the unit has changed; train it again: "
             f"`forecast-platform train --commodity {history.series} --overwrite`"
         )
+
+
+@dataclass(frozen=True)
+class StoredModel(FitManifest):
+    """A fitted model read back from the table."""
+
+    fitted: FittedModel
 
 
 def fit(task: FitTask) -> Fit:
@@ -145,9 +156,23 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
                 f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
                 f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
             )
-    parameters = json.loads(row["parameters"])
     return StoredModel(
+        **vars(_manifest(model, window_start, row)),
         fitted=registry.get(model).load(text, platform.training_window(window_start)),
+    )
+
+
+def manifests(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitManifest]:
+    """The current fit of each window that has one, by window start; no fitted model is read."""
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    rows = platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()
+    starts = [row["training_cutoff_date"] + dt.timedelta(days=1) for row in rows]
+    return {start: _manifest(model, start, row) for start, row in zip(starts, rows, strict=True)}
+
+
+def _manifest(model: str, window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
+    parameters = json.loads(row["parameters"])
+    return FitManifest(
         model_id=row["model_id"],
         algorithm_version=row["algorithm_version"],
         window_start=window_start,
@@ -266,10 +291,12 @@ def store_fit(
         "algorithm_version": algorithm,
         "is_active": True,
     }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+    def superseding(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        kept = [{**old, "is_active": False} for old in earlier.to_pylist()]
+        return pa.Table.from_pylist([*kept, row], schema=TRAINED_MODELS.arrow_schema()), where
+
+    revise(platform.warehouse, TRAINED_MODELS, where, superseding)
 
 
 def account() -> str:

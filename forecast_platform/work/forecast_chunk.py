@@ -17,7 +17,7 @@ from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
-from forecast_platform.work.fits import StoredModel, load_model
+from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, dates: Sequence[dt.date]) -> Inputs:
+def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date]) -> Inputs:
     """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast."""
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
@@ -56,7 +56,8 @@ def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, date
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
     rolls = rolls_ahead(history, origins, last)
-    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
+    trained_from = platform.training_window(stored.window_start).start
+    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{trained_from}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
         for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
@@ -81,6 +82,8 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
         return _forecast_chunk(platform, chunk, started)
     except DiskFullError as error:
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
+    except MissingModelError as error:
+        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)))
     except Exception as error:
         # One chunk's failure must not keep the others from being written; the step fails at its end, naming it.
         log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))
