@@ -56,7 +56,7 @@ def read_table(path: Path, file: str, kind: Kind = "market", meaning: Meaning | 
 
     meaning: what the settings say of its columns, dates and places.
     """
-    return table_of(content_of(path), path.suffix.lower(), file, kind, meaning or Meaning())
+    return table_of(content_of(path), path.suffix.lower(), file, kind, meaning)
 
 
 def content_of(path: Path) -> bytes:
@@ -70,8 +70,11 @@ def content_of(path: Path) -> bytes:
     return content
 
 
-def table_of(content: bytes, suffix: str, file: str, kind: Kind, meaning: Meaning) -> RawTable:
-    """The table in a file's bytes, read as a file of `kind`; `file` is the name to report it by. Raises FileProblem."""
+def table_of(
+    content: bytes, suffix: str, file: str, kind: Kind = "market", meaning: Meaning | None = None
+) -> RawTable:
+    """The table in a file's bytes, as `read_table` has it. Raises FileProblem."""
+    meaning = meaning or Meaning()
     if suffix == ".parquet":
         return _renamed(_parquet(content, file), meaning)
     if suffix in (".xls", ".xlsx"):

@@ -366,9 +366,9 @@ def test_a_file_is_parsed_again_only_where_it_or_what_it_is_checked_against_chan
 ) -> None:
     parsed: list[str] = []
 
-    def counted(content: bytes, suffix: str, file: str) -> RawTable:
+    def counted(content: bytes, suffix: str, file: str, *how: Any) -> RawTable:
         parsed.append(file)
-        return table_of(content, suffix, file)
+        return table_of(content, suffix, file, *how)
 
     def closes(today: dt.date = TODAY) -> list[float] | None:
         frame = LandingSource(folder, lambda: today).read([COFFEE]).market.get("Coffee")
@@ -378,7 +378,7 @@ def test_a_file_is_parsed_again_only_where_it_or_what_it_is_checked_against_chan
         frame["close"] = -1.0  # the caller's own copy
         return found
 
-    monkeypatch.setattr(landing, "table_of", counted)
+    monkeypatch.setattr(parts, "table_of", counted)
     file = folder / "market" / "coffee.csv"
     file.write_text(HEAD + GOOD)
     assert closes() == closes() == [100.0]
