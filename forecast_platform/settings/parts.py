@@ -8,10 +8,10 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from forecast_platform.settings.values import day, folder
 
@@ -38,10 +38,15 @@ class SeriesSettings(BaseModel):
         default=None, description="Weather regions averaged for this series; all where unset, none where empty."
     )
     exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
-    roll_dates: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
+    roll_dates: tuple[dt.date, ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
     )
     ticker: str | None = Field(default=None, description="Symbol at the price feed (source feeds), such as KC=F.")
+
+    @field_validator("roll_dates", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> Any:
+        return tuple(day(one) for one in value) if isinstance(value, list | tuple) else value
 
     @field_validator("name")
     @classmethod
