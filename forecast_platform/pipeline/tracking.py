@@ -121,7 +121,8 @@ class Tracker:
     def _refuse_foreign(self) -> None:
         database = Path(self.settings.tracking_uri.removeprefix("sqlite:///"))
         artifacts = self.folder / "artifacts"
-        records = artifacts.is_dir() and any(artifacts.iterdir())
+        # The artifacts are of the database beside them: one that is named elsewhere may well be new.
+        records = database.parent == self.folder and artifacts.is_dir() and any(artifacts.iterdir())
         why = why_foreign(database, "experiments", records=records)
         if why is not None:
             raise TrackingError(
