@@ -26,6 +26,7 @@ from dagster import (
 )
 
 from forecast_platform.forecasting.windows import FREQUENCIES
+from forecast_platform.graph.partition_mapping import RangeMultiPartitionMapping
 from forecast_platform.settings import Settings
 
 FORMAT = "%Y-%m-%d"
@@ -100,7 +101,7 @@ class Partitions:
 
 
 def _by_date(mapping: TimeWindowPartitionMapping) -> MultiPartitionMapping:
-    return MultiPartitionMapping(
+    return RangeMultiPartitionMapping(
         {
             DATE: DimensionPartitionMapping(DATE, mapping),
             SERIES: DimensionPartitionMapping(SERIES, IdentityPartitionMapping()),
