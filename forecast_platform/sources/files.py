@@ -70,9 +70,7 @@ def content_of(path: Path) -> bytes:
     return content
 
 
-def table_of(
-    content: bytes, suffix: str, file: str, kind: Kind = "market", meaning: Meaning | None = None
-) -> RawTable:
+def table_of(content: bytes, suffix: str, file: str, kind: Kind = "market", meaning: Meaning | None = None) -> RawTable:
     """The table in a file's bytes, as `read_table` has it. Raises FileProblem."""
     meaning = meaning or Meaning()
     if suffix == ".parquet":

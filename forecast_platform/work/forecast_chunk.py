@@ -14,7 +14,7 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
@@ -54,8 +54,8 @@ def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, date
         origins, last, staleness = origins[:0], last[:0], staleness[:0]
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
-    trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
-    rolls = rolls_ahead(history, origins, last)
+    trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)
+    rolls = rolls_ahead(history, origins, last, platform.horizon)
     trained_from = platform.training_window(stored.window_start).start
     fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{trained_from}\x1f".encode()
     hashes = [
@@ -65,13 +65,13 @@ def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, date
     return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
 
 
-def rolls_ahead(history: History, origins: Dates, last: Dates) -> list[bytes]:
-    """What each origin knows of the rolls between its last observed day and its horizon's end; empty for none."""
+def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
+    """What each origin knows of the rolls between its last observed day and `horizon` days on; empty for none."""
     if history.schedule is None:
         return [b""] * len(origins)
     days, months = history.schedule.dates.astype(np.int64), history.schedule.months
     begins = np.searchsorted(history.schedule.dates, last, side="right")
-    ends = np.searchsorted(history.schedule.dates, origins + HORIZON * ONE_DAY, side="left")
+    ends = np.searchsorted(history.schedule.dates, origins + horizon * ONE_DAY, side="left")
     return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
@@ -94,7 +94,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:
         return ChunkResult(chunk, [], made.failed)

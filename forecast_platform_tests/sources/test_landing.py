@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast_platform.settings import SeriesSettings
-from forecast_platform.sources import landing
+from forecast_platform.sources import parts
 from forecast_platform.sources.base import Rejection
 from forecast_platform.sources.files import RawTable, content_of, table_of
 from forecast_platform.sources.landing import LandingSource
