@@ -38,7 +38,7 @@ class SampleSource:
                 raw.rejections.append(Rejection(_MARKET, None, reason, (one.name,)))
         requirements(series, raw, _MACRO, _WEATHER)
         refuse_misfits(series, raw, lambda _: _MARKET)
-        raw.warnings = glitches(_MARKET, market, ["close"]) + glitches(_MACRO, macro, ["sp500"])
+        raw.suspects = glitches(_MARKET, market, ["close"]) + glitches(_MACRO, macro, ["sp500"])
         return raw
 
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:

@@ -20,7 +20,7 @@ MIN_CLOSES = 8
 """Closes below which nothing is recognised."""
 
 RECENT = 60
-"""Newest closes that are judged by themselves: a source may have changed its step."""
+"""Newest closes that are judged: a source may have changed its step."""
 
 _MIN_SHARE = 0.5
 """Share of sessions that must have a close. Every other one already makes each change one of two sessions."""
@@ -69,17 +69,15 @@ def share_of_sessions(dates: Dates, sessions: Dates) -> float:
 def misfit(series: SeriesSettings, dates: Dates) -> str | None:
     """Why closes on `dates` cannot be forecast with the step of `series`, with the mend; None where they can.
 
-    dates: datetime64[D], ascending, the days with a close. Most must not lie weeks apart, and the newest RECENT must
-    have the step: what lies before them may have holes, which ingest notes. Raises SourceError for an unknown exchange.
+    dates: datetime64[D], ascending, the days with a close. The newest RECENT must have the step: what lies before them
+    may have another one, which the reader points out. Raises SourceError for an unknown exchange.
     """
     if series.step in ("weekly", "monthly"):
         return f"{series.name} has step {series.step}: {_unsupported(series.step)}"
     if len(dates) < MIN_CLOSES:
         return None
     sessions = calendars.sessions(series.calendar, dates[0], dates[-1])
-    recent, found = dates[-RECENT:], recognise_step(dates, sessions)
-    if found in ("weekly", "monthly"):
-        return _reason(series, found, dates, sessions)
+    recent = dates[-RECENT:]
     found = recognise_step(recent, sessions)
     return None if found is None or _fits(series, found) else _reason(series, found, recent, sessions)
 
@@ -108,7 +106,7 @@ def _reason(series: SeriesSettings, found: Step, dates: Dates, sessions: Dates) 
     share = f"closes on {100 * share_of_sessions(dates, sessions):.0f} % of {series.calendar} sessions"
     span = f"{dates[0]} to {dates[-1]}"
     if found in ("weekly", "monthly"):
-        return f"{share} ({span}): these are {_NAMES[found]}; daily closes are needed. {_unsupported(found)}"
+        return f"{share}: these are {_NAMES[found]}; daily closes are needed. {_unsupported(found)}"
     if found == "24/7":
         weekends = np.arange(dates[0], dates[-1] + 1)
         weekends = weekends[~np.is_busday(weekends)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform.doctor.examine import source
+from forecast_platform.doctor.sources import source
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.training import train
@@ -69,6 +69,7 @@ def _series(**changes: object) -> SeriesSettings:
         (_series(exchange="24/7"), EVERY),
         (_series(), FRIDAYS[:7]),
         (_series(), np.concatenate([XNYS[:300:3], XNYS[300:]])),
+        (_series(), np.concatenate([FRIDAYS[:-20], XNYS[-80:]])),
     ],
 )
 def test_closes_that_have_the_series_step_are_taken(series: SeriesSettings, dates: np.ndarray) -> None:
@@ -92,7 +93,6 @@ def test_closes_that_have_the_series_step_are_taken(series: SeriesSettings, date
         ),
         (_series(step="monthly"), XNYS, ["Coffee has step monthly", "give daily closes"]),
         (_series(), np.concatenate([XNYS[:-400], FRIDAYS[-70:]]), ["these are weekly data"]),
-        (_series(), np.concatenate([FRIDAYS[:-20], XNYS[-80:]]), ["these are weekly data"]),
     ],
 )
 def test_closes_of_another_step_are_refused_with_what_was_found_and_the_mend(
