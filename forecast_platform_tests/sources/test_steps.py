@@ -79,7 +79,7 @@ def test_closes_that_have_the_series_step_are_taken(series: SeriesSettings, date
 @pytest.mark.parametrize(
     ("series", "dates", "told"),
     [
-        (_series(), FRIDAYS, ["closes on 20 % of XNYS sessions", "these are weekly data; daily closes are needed"]),
+        (_series(), FRIDAYS, ["closes on 21 % of XNYS sessions", "these are weekly data; daily closes are needed"]),
         (_series(), MONTH_ENDS, ["these are monthly data", "not supported in the daily graph", "training job"]),
         (_series(), EVERY, ["closes on 100 % of Saturdays and Sundays", "set step: 24/7 of Coffee"]),
         (_series(), XNYS[::3], ["closes on 34 % of XNYS sessions", "give the close of every session"]),
@@ -140,7 +140,7 @@ def test_weekly_closes_given_as_daily_are_refused_and_the_other_series_goes_on(t
     platform = Platform.from_settings(settings)
     report = ingest(platform, ["Coffee", "Sugar"], dt.date(2018, 1, 2), dt.date(2018, 1, 10))
     [rejection] = report.rejections
-    assert rejection.startswith("market/coffee.csv: closes on 20 % of XNYS sessions")
+    assert rejection.startswith("market/coffee.csv: closes on 21 % of XNYS sessions")
     assert "these are weekly data; daily closes are needed" in rejection
     assert len(report.outcomes["Coffee"].failed) == 9
     assert len(report.outcomes["Sugar"].written) == 9
