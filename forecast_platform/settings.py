@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -32,14 +32,15 @@ from pydantic_settings import (
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
 from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.settings_groups import SeriesGroup, grouped, refuse_too_many
 from forecast_platform.settings_parts import (
     EmailSettings,
     PublicationLag,
     SeriesSettings,
     SettingsError,
     SparkSettings,
+    describe,
     landing_series,
-    perhaps,
     refuse_unknown_variables,
     refuse_unreadable,
     web_address,
@@ -50,10 +51,6 @@ from forecast_platform.sources.feed_settings import FeedSettings
 PREFIX = "FORECAST_PLATFORM_"
 HORIZON = 14
 """Days a forecast covers. A constant of the tables' schema (day_1 to day_14), not a choice."""
-
-MAX_PARTITIONS = 25_000
-"""Partitions an asset may have before Dagster documents trouble."""
-
 
 _SECRETS = ("webhook_url", "slack_webhook_url", "email.password")
 
@@ -90,6 +87,11 @@ class Settings(BaseSettings):
     landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
     series: tuple[SeriesSettings, ...] = Field(
         default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
+    )
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Group -> names of its series: an asset family with the group's name as key prefix. Series in none "
+        "keep the keys without a prefix. docs/scaling.md says when groups are needed.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=lambda: tuple(registry.names()), description="Models to train and forecast with."
@@ -294,18 +296,18 @@ class Settings(BaseSettings):
             )
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
-        days = ((self.end_date or dt.date.today()) - self.history_start).days + 1
-        if days * len(self.series) > MAX_PARTITIONS:
-            raise ValueError(
-                f"series: {len(self.series)} series over {days} days are {days * len(self.series):,} partitions; "
-                f"Dagster documents {MAX_PARTITIONS:,} an asset: split the series over several code locations"
-            )
+        refuse_too_many(grouped(names, self.groups), self.start_date, self.end_date or dt.date.today())
         return self
 
     @property
     def history_start(self) -> dt.date:
         """First history day: the first window's start less the lookback, in whole windows."""
         return FREQUENCIES[self.train_frequency].back(self.start_date, self.lookback_windows)
+
+    @property
+    def lookback_end(self) -> dt.date:
+        """The day before the first forecast date: as a partition of unified_data it stands for the whole lookback."""
+        return self.start_date - dt.timedelta(days=1)
 
     @property
     def lookback_windows(self) -> int:
@@ -316,6 +318,16 @@ class Settings(BaseSettings):
     def series_names(self) -> tuple[str, ...]:
         """Names of all series, in configured order."""
         return tuple(series.name for series in self.series)
+
+    @cached_property
+    def series_groups(self) -> tuple[SeriesGroup, ...]:
+        """Every group with its series; without the setting, one with no name that holds all."""
+        return grouped(self.series_names, self.groups)
+
+    def group_of(self, name: str) -> SeriesGroup:
+        """The group that the series called `name` is in (case-insensitive). Raises SettingsError."""
+        series = self.series_named(name).name
+        return next(group for group in self.series_groups if series in group.series)
 
     def series_named(self, name: str) -> SeriesSettings:
         """The series called `name` (case-insensitive); SettingsError with the known names otherwise."""
@@ -354,26 +366,6 @@ class Settings(BaseSettings):
         return self.automation and self.end_date is None
 
 
-def describe(error: ValidationError) -> str:
-    """One line a wrong setting: its name, its value, what is allowed."""
-    lines = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
-        # What was given as a secret, or with one beside it, is not repeated.
-        hidden = name in _SECRETS or isinstance(item.get("input"), dict)
-        value = "..." if hidden else item.get("input")
-        allowed = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            known = perhaps(name, Settings.model_fields) if len(item["loc"]) == 1 else ", see docs/configuration.md"
-            lines.append(f"{name}: no such setting{known}")
-            continue
-        if not name:
-            lines.append(allowed)
-            continue
-        lines.append(f"{name} ({PREFIX}{name.split('.')[0].upper()}) = {value!r}: {allowed}")
-    return "wrong settings:\n  " + "\n  ".join(lines)
-
-
 @cache
 def load() -> Settings:
     """The settings of this process, read once. Raises SettingsError."""
@@ -396,4 +388,4 @@ def build(**values: Any) -> Settings:
         raise SettingsError(f"{variable} = {given}: JSON is needed, such as a list or a mapping") from None
     except ValidationError as error:
         # Alone: its own text shows what was given, cut, so that a secret in it could not be told any more.
-        raise SettingsError(describe(error)) from None
+        raise SettingsError(describe(error, Settings.model_fields, PREFIX, _SECRETS)) from None

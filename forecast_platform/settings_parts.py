@@ -6,12 +6,12 @@ import datetime as dt
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
@@ -160,3 +160,23 @@ def web_address(value: str) -> str:
     if not good:
         raise ValueError("an address such as http://127.0.0.1:3001, with a port up to 65535")
     return value.rstrip("/")
+
+
+def describe(error: ValidationError, fields: Iterable[str], prefix: str, secrets: Collection[str]) -> str:
+    """One line a wrong setting: its name, its value (of `secrets` none), what is allowed."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        # What was given as a secret, or with one beside it, is not repeated.
+        hidden = name in secrets or isinstance(item.get("input"), dict)
+        value = "..." if hidden else item.get("input")
+        allowed = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            known = perhaps(name, fields) if len(item["loc"]) == 1 else ", see docs/configuration.md"
+            lines.append(f"{name}: no such setting{known}")
+            continue
+        if not name:
+            lines.append(allowed)
+            continue
+        lines.append(f"{name} ({prefix}{name.split('.')[0].upper()}) = {value!r}: {allowed}")
+    return "wrong settings:\n  " + "\n  ".join(lines)

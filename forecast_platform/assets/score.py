@@ -2,37 +2,33 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetDep, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.assets import OWNERS, RETRIES, forecast
+from forecast_platform.assets import OWNERS, RETRIES
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.keys import Keys, family_of, model_of
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.progress import reporter
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
 
-PREFIX = "forecast_metadata"
-
-
-def key(model: str) -> AssetKey:
-    """The asset of one model's scores."""
-    return AssetKey([PREFIX, model])
-
 
 def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The asset of one model's scores over windows and series."""
+    """The asset of one model's scores over windows and series of a group."""
+    keys = Keys(partitions.group.name)
+    key = keys.forecast_metadata(model)
 
     @asset(
-        key=key(model),
+        key=key,
         deps=[
-            AssetDep(forecast.paths_key(model), partition_mapping=partitions.containing),
-            AssetDep(forecast.points_key(model), partition_mapping=partitions.containing),
+            AssetDep(keys.distributions(model), partition_mapping=partitions.containing),
+            AssetDep(keys.point_forecasts(model), partition_mapping=partitions.containing),
         ],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
-        group_name="scores",
+        group_name=keys.shown_in("scores"),
         owners=OWNERS,
         kinds={registry.entry(model).kind, "deltalake"},
         metadata=definition_metadata(FORECAST_METADATA),
@@ -61,7 +57,8 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
                     f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
                 )
         # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
-        selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
+        chosen = context.run.asset_selection or ()
+        selected = [model_of(item) for item in chosen if family_of(item) == family_of(key)]
         last = max(selected or platform.settings.models)
         links = {}
         for outcome in outcomes:
@@ -70,7 +67,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         rows = platform.warehouse.rows(FORECAST_METADATA)
         yield from conclude(
-            context, {key(model): outcome_metadata(outcomes, links)}, outcomes, row_counts={key(model): rows}
+            context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows}
         )
 
     return forecast_metadata

@@ -6,16 +6,16 @@ from dataclasses import replace
 from dagster import (
     AssetDep,
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     MaterializeResult,
     MetadataValue,
     asset,
 )
 
-from forecast_platform.assets import OWNERS, RETRIES, ingest
+from forecast_platform.assets import OWNERS, RETRIES
 from forecast_platform.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.compute.step_launchers import TRAINING
+from forecast_platform.keys import Keys
 from forecast_platform.models import registry
 from forecast_platform.partitions import Partitions, backfill_policy
 from forecast_platform.pipeline.platform import Platform
@@ -23,23 +23,20 @@ from forecast_platform.progress import reporter
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 
-def key(model: str) -> AssetKey:
-    """The asset of one model's fits."""
-    return AssetKey(["trained_models", model])
-
-
 def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The asset of one model over training windows and series."""
+    """The asset of one model over training windows and series of a group."""
     entry = registry.entry(model)
+    keys = Keys(partitions.group.name)
+    key = keys.trained_models(model)
 
     @asset(
-        key=key(model),
-        deps=[AssetDep(ingest.KEY, partition_mapping=partitions.lookback)],
+        key=key,
+        deps=[AssetDep(keys.unified_data, partition_mapping=partitions.lookback)],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
         pool=model,
-        group_name="training",
+        group_name=keys.shown_in("training"),
         owners=OWNERS,
         kinds={entry.kind, "deltalake", "mlflow"},
         metadata=definition_metadata(TRAINED_MODELS),
@@ -80,6 +77,6 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
             context.log.warning(f"no links to the fits: {error}")
         metadata = outcome_metadata(outcomes, links)
         rows = platform.warehouse.rows(TRAINED_MODELS)
-        yield from conclude(context, {key(model): metadata}, outcomes, row_counts={key(model): rows})
+        yield from conclude(context, {key: metadata}, outcomes, row_counts={key: rows})
 
     return trained_models

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -15,12 +15,12 @@ from dagster import (
     schedule,
 )
 
-from forecast_platform import jobs
 from forecast_platform.automation.daily import Decision, decide_ingest
 from forecast_platform.automation.observe import Observer, rules_of
 from forecast_platform.automation.requests import attempts_of, run_request
 from forecast_platform.automation.training import decide_training
 from forecast_platform.forecasting.windows import FREQUENCIES
+from forecast_platform.keys import INGEST, TRAIN
 from forecast_platform.settings import Settings
 
 TRAINING, DAILY = "training", "daily"
@@ -35,7 +35,7 @@ def crons(settings: Settings) -> dict[str, tuple[str, str]]:
     }
 
 
-def build_schedules(settings: Settings, observer: Observer, job: Mapping[str, Any]) -> list[ScheduleDefinition]:
+def build_schedules(settings: Settings, observer: Observer, jobs: Mapping[str, Sequence[Any]]) -> list[ScheduleDefinition]:
     """Both schedules, switched on where the settings say so."""
     status = DefaultScheduleStatus.RUNNING if settings.automated else DefaultScheduleStatus.STOPPED
     rules = rules_of(settings)
@@ -45,7 +45,7 @@ def build_schedules(settings: Settings, observer: Observer, job: Mapping[str, An
         name=TRAINING,
         cron_schedule=cron[TRAINING][0],
         execution_timezone=settings.timezone,
-        job=job[jobs.TRAIN],
+        jobs=jobs[TRAIN],
         default_status=status,
         description=(
             "Trains every model and series on the window that begins. Its last session's close is usually not there "
@@ -63,11 +63,11 @@ def build_schedules(settings: Settings, observer: Observer, job: Mapping[str, An
         name=DAILY,
         cron_schedule=cron[DAILY][0],
         execution_timezone=settings.timezone,
-        job=job[jobs.INGEST],
+        jobs=jobs[INGEST],
         default_status=status,
         description=(
             "Starts the day: materializes the days of unified_data that the source has. The sensor daily_forecast "
-            "then waits for late data, forecasts with all models and series in one run, and scores."
+            "then waits for late data, forecasts with all models in one run a group of series, and scores."
         ),
     )
     def daily(context: ScheduleEvaluationContext) -> list[RunRequest] | SkipReason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,6 @@ from dagster import (
     sensor,
 )
 
-from forecast_platform import jobs
 from forecast_platform.automation import detect, revisions
 from forecast_platform.automation.daily import decide, decide_ingest
 from forecast_platform.automation.notifiers import LogNotifier, notifiers_of
@@ -28,6 +27,7 @@ from forecast_platform.automation.requests import attempts_of, run_request
 from forecast_platform.automation.schedules import answer, crons
 from forecast_platform.automation.training import decide_training, training_underway
 from forecast_platform.automation.watch import Cursor, look, signature
+from forecast_platform.keys import FORECAST, INGEST, SCORE, TRAIN
 from forecast_platform.settings import Settings, SettingsError
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
@@ -39,7 +39,7 @@ _REVISION_INTERVAL = dt.timedelta(hours=1)
 """How often stale forecasts of revised days are counted again: it takes seconds for years of them."""
 
 
-def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]) -> list[SensorDefinition]:
+def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Sequence[Any]]) -> list[SensorDefinition]:
     """All sensors, switched on where the settings say so."""
     status = DefaultSensorStatus.RUNNING if settings.automated else DefaultSensorStatus.STOPPED
     rules = rules_of(settings)
@@ -49,7 +49,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=NEW_DATA,
-        jobs=[job[jobs.INGEST]],
+        jobs=jobs[INGEST],
         minimum_interval_seconds=30,
         default_status=status,
         description=(
@@ -89,7 +89,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=MISSING_WINDOWS,
-        jobs=[job[jobs.TRAIN]],
+        jobs=jobs[TRAIN],
         minimum_interval_seconds=60,
         default_status=status,
         description=(
@@ -109,7 +109,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=DAILY_FORECAST,
-        jobs=[job[jobs.INGEST], job[jobs.FORECAST], job[jobs.SCORE]],
+        jobs=[*jobs[INGEST], *jobs[FORECAST], *jobs[SCORE]],
         minimum_interval_seconds=30,
         default_status=status,
         description=(

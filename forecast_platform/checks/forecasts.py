@@ -8,7 +8,6 @@ import numpy as np
 from dagster import AssetCheckExecutionContext, AssetCheckKey, AssetCheckResult, AssetChecksDefinition
 from dagster import multi_asset_check as multi_check
 
-from forecast_platform.assets.forecast import paths_key, points_key
 from forecast_platform.checks import point_rules, rules
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.reading import (
@@ -20,6 +19,7 @@ from forecast_platform.checks.reading import (
 )
 from forecast_platform.checks.report import Request, recorded, request, spec
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.keys import Keys
 from forecast_platform.pipeline.coverage import expected_dates
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings
@@ -37,12 +37,12 @@ NEWEST_DATES = 92
 """Dates that a check which is run by itself looks at."""
 
 
-def forecasts_checks(model: str) -> AssetChecksDefinition:
-    """All checks of one model's paths and point forecasts."""
-    paths, points = paths_key(model), points_key(model)
+def forecasts_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+    """All checks of one model's paths and point forecasts in a group."""
+    paths, points = keys.distributions(model), keys.point_forecasts(model)
 
     @multi_check(
-        name=f"check_forecasts_{model}",
+        name=keys.step(f"check_forecasts_{model}"),
         specs=[
             spec(
                 paths,
@@ -78,7 +78,7 @@ def forecasts_checks(model: str) -> AssetChecksDefinition:
         required_resource_keys={"platform"},
     )
     def check_forecasts(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context)
+        asked = request(context, keys)
         chosen = context.selected_asset_check_keys
         found: dict[AssetCheckKey, list[Finding]] = {key: [] for key in chosen}
         for series in asked.series:

@@ -12,10 +12,10 @@ from dagster import (
     multi_asset_check,
 )
 
-from forecast_platform.assets import score
 from forecast_platform.checks.findings import Finding, Target
 from forecast_platform.checks.point_rules import calibration
 from forecast_platform.checks.report import recorded, request, spec
+from forecast_platform.keys import Keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +27,12 @@ _COLUMNS = ("coverage_80_1d", "coverage_95_1d", "coverage_80_14d", "coverage_95_
 _READ = (*_COLUMNS, "crps_14d", "mae_14d", "mape_14d", "dir_day0")
 
 
-def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
-    """All checks of one model's scores."""
-    key = score.key(model)
+def forecast_metadata_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+    """All checks of one model's scores in a group."""
+    key = keys.forecast_metadata(model)
 
     @multi_asset_check(
-        name=f"check_forecast_metadata_{model}",
+        name=keys.step(f"check_forecast_metadata_{model}"),
         specs=[
             spec(key, CALIBRATED, "80 and 95 % bands and the PIT over the newest quarter's forecasts."),
             spec(
@@ -50,7 +50,7 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
         from forecast_platform.pipeline.performance import trailing_performance
         from forecast_platform.reports.scores import REFERENCE
 
-        asked = request(context)
+        asked = request(context, keys)
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)
