@@ -96,7 +96,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def infer(settings: Settings, options: argparse.Namespace) -> bool:
-    """Forecast one date, all series in one run."""
+    """Forecast one date, all series of a group in one run."""
     started = time.perf_counter()
     operations = _operations(settings, options)
     series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
@@ -105,9 +105,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     series, good = operations.ingest(series)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
-    # One run for all series needs them side by side in the partitions' order.
-    together = series == list(settings.series_names)
-    good &= operations.forecast(series, models, day, day, together=together)
+    good &= operations.forecast(series, models, day, day, together=True)
     return _summary(operations, started, good)
 
 

@@ -156,28 +156,33 @@ def _say_ui(
     windows: Sequence[dt.date],
 ) -> None:
     """The runs of the UI's backfills of the same keys: a table family at a time, and all of them marked at once."""
-    from forecast_platform.assets import forecast, ingest, score, train
     from forecast_platform.definitions import build_definitions
+    from forecast_platform.keys import FORECAST, SCORE, TRAIN, Keys
     from forecast_platform.ui_runs import ui_runs
 
     definitions = build_definitions(settings)
-    forecasts = [key(model) for model in models for key in (forecast.paths_key, forecast.points_key)]
-    trained, scores = ([part.key(model) for model in models] for part in (train, score))
-    marked = {
-        "trained_models": (trained, windows),
-        "distributions and point_forecasts": ([*forecasts, forecast.ACTUALS_KEY], dates),
-        "forecast_metadata": (scores, windows),
-        "unified_data, trained_models, distributions and point_forecasts at once": (
-            [ingest.KEY, *trained, *forecasts],
-            dates,
-        ),
-    }
     say("\nin the UI, where these assets are marked (docs/backfills.md):")
-    for names, (assets, wanted) in marked.items():
-        found = ui_runs(definitions, assets, wanted, series)
-        say(f"{names}: {len(found)} run{'' if len(found) == 1 else 's'}")
-        for run in found:
-            say(f"  {run}")
+    for group in settings.series_groups:
+        chosen = [name for name in group.series if name in series]
+        if not chosen:
+            continue
+        keys = Keys(group.name)
+        trained, forecasts = keys.of_job(TRAIN, models), keys.of_job(FORECAST, models, actuals=False)
+        marked = {
+            "trained_models": (trained, windows),
+            "distributions and point_forecasts": (keys.of_job(FORECAST, models), dates),
+            "forecast_metadata": (keys.of_job(SCORE, models), windows),
+            "unified_data, trained_models, distributions and point_forecasts at once": (
+                [keys.unified_data, *trained, *forecasts],
+                dates,
+            ),
+        }
+        of = f" of {group.name}" if group.name else ""
+        for names, (assets, wanted) in marked.items():
+            found = ui_runs(definitions, assets, wanted, chosen)
+            say(f"{names}{of}: {len(found)} run{'' if len(found) == 1 else 's'}")
+            for run in found:
+                say(f"  {run}")
 
 
 def _say_disk(settings: Settings, added: int, free: int) -> None:

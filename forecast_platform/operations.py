@@ -63,31 +63,24 @@ class Operations:
         Returns the series to go on with, and whether all is well. A refused file leaves its series with the data it
         had; a series whose ingest failed, or whose data did not pass a blocking check, is left out.
         """
-        from forecast_platform.assets import ingest as asset
-        from forecast_platform.jobs import INGEST
+        from forecast_platform.keys import INGEST
         from forecast_platform.pipeline.ingest import catch_up
 
         stale, rejected = catch_up(self.platform, series)
         for text in rejected:
             self.say(f"refused by the source: {text}")
-        failed = [
-            name
-            for name, (first, last) in stale.items()
-            if not self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
-        ]
+        failed = [name for name, (first, last) in stale.items() if not self._run(INGEST, [], first, last, [name])]
         for name in failed:
             self.say(f"{name} is left out of what follows: its data are not sound")
         return [name for name in series if name not in failed], not failed and not rejected
 
     def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Fit the models on these windows."""
-        from forecast_platform.assets import train as asset
-        from forecast_platform.jobs import TRAIN
+        from forecast_platform.keys import TRAIN
 
         good = True
         for name in series:
-            keys = [asset.key(model) for model in models]
-            good &= self._run(f"train {name}", TRAIN, keys, min(windows), max(windows), [name])
+            good &= self._run(TRAIN, models, min(windows), max(windows), [name])
         return good
 
     def missing(
@@ -107,26 +100,26 @@ class Operations:
     def forecast(
         self, series: Sequence[str], models: Sequence[str], first: dt.date, last: dt.date, *, together: bool = False
     ) -> bool:
-        """Paths, point forecasts and actuals of first..last; one run a series, or one for all (`together`)."""
-        from forecast_platform.assets import forecast as asset
-        from forecast_platform.jobs import FORECAST
+        """Paths, point forecasts and actuals of first..last; one run a series, or (`together`) one for each stretch of
+        neighbours in a group."""
+        from forecast_platform.automation.requests import neighbours
+        from forecast_platform.keys import FORECAST
 
-        keys = [key(model) for model in models for key in (asset.paths_key, asset.points_key)]
+        stretches: list[Sequence[str]] = [[name] for name in series]
+        if together:
+            stretches = [found for group in self.settings.series_groups for found in neighbours(group.series, series)]
         good = True
-        for group in [list(series)] if together else [[name] for name in series]:
-            title = f"forecast {', '.join(group)}"
-            good &= self._run(title, FORECAST, [*keys, asset.ACTUALS_KEY], first, last, group)
+        for stretch in stretches:
+            good &= self._run(FORECAST, models, first, last, stretch)
         return good
 
     def score(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Score the forecasts of these windows."""
-        from forecast_platform.assets import score as asset
-        from forecast_platform.jobs import SCORE
+        from forecast_platform.keys import SCORE
 
-        keys = [asset.key(model) for model in models]
         good = True
         for name in series:
-            good &= self._run(f"score {name}", SCORE, keys, min(windows), max(windows), [name])
+            good &= self._run(SCORE, models, min(windows), max(windows), [name])
         return good
 
     def windows(self, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -169,13 +162,15 @@ class Operations:
             )
         return list(dict.fromkeys(names)) if names else list(self.settings.models)
 
-    def _run(
-        self, title: str, job: str, keys: Sequence[object], first: dt.date, last: dt.date, series: Sequence[str]
-    ) -> bool:
+    def _run(self, job: str, models: Sequence[str], first: dt.date, last: dt.date, series: Sequence[str]) -> bool:
+        """Run one of the jobs over neighbouring series of a group."""
+        from forecast_platform.keys import keys_of
+
+        keys, title = keys_of(self.settings, series[0]), f"{job} {_listed(series)}"
         started = time.perf_counter()
         self.say(f"{title}: {first} to {last}" if first != last else f"{title}: {first}")
         with progress_bar(title):
-            done = self.launcher.run(job, keys, first, last, series, tags=self.tags)  # type: ignore[arg-type]
+            done = self.launcher.run(keys.job(job), keys.of_job(job, models), first, last, series, tags=self.tags)
         seconds = time.perf_counter() - started
         self.finished.append((title, done, seconds))
         for asset, totals in sorted(done.totals.items()):
@@ -193,6 +188,11 @@ class Operations:
             raise KeyboardInterrupt
         self.say(f"  run {done.run_id[:8]} {done.status.lower()} in {seconds:.1f} s")
         return done.success
+
+
+def _listed(series: Sequence[str]) -> str:
+    """The names, of many the first and the last."""
+    return ", ".join(series) if len(series) <= 4 else f"{len(series)} series, {series[0]} to {series[-1]}"
 
 
 def missing_text(missing: dict[tuple[str, str], list[dt.date]], settings: Settings, version: str) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking._model_registry import utils
 
-from forecast_platform.assets.train import key
-from forecast_platform.jobs import TRAIN
+from forecast_platform.keys import TRAIN, Keys
 from forecast_platform.launch import Finished, Launcher
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
@@ -71,7 +70,7 @@ def test_a_step_whose_models_are_stored_succeeds_though_mlflow_is_down(
     launcher = Launcher(settings)
 
     def run() -> Finished:
-        return launcher.run(TRAIN, [key("naive")], window, window, ["Alpha"])
+        return launcher.run(TRAIN, Keys().of_job(TRAIN, ["naive"]), window, window, ["Alpha"])
 
     fine = run()
     assert fine.success, fine.messages

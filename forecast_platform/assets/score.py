@@ -66,8 +66,6 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         rows = platform.warehouse.rows(FORECAST_METADATA)
-        yield from conclude(
-            context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows}
-        )
+        yield from conclude(context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows})
 
     return forecast_metadata

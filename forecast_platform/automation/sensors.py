@@ -124,7 +124,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
             return SkipReason("the schedule daily starts the day")
         attempts = attempts_of(context.instance, now)
         windows = observer.windows(today)
-        underway = training_underway(rules, windows, attempts, now)
+        underway = {part.group: training_underway(part, windows, attempts, now) for part in rules.parts()}
         state = observer.day_state(now, windows, underway, observer.pending(now))
         decision = decide(rules, state, attempts, now)
         book.report("daily", decision.problems, keep=decision.keep)

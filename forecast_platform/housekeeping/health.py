@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from forecast_platform.dagster_home import instance_home
-from forecast_platform.jobs import FORECAST, INGEST, SCORE
+from forecast_platform.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.launch import prepare_home
 from forecast_platform.pipeline.champions import covered
 from forecast_platform.pipeline.platform import NoDataError, Platform
@@ -211,11 +211,14 @@ def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     from dagster import DagsterRunStatus, RunsFilter
 
     for job in (INGEST, FORECAST, SCORE):
-        ended = _newest_success(instance, job)
-        if ended is None:
-            yield Fact(f"last {job}", "warn", "no run has succeeded yet")
+        ended = {keys.group: _newest_success(instance, keys.job(job)) for keys in all_keys(settings)}
+        never = ", ".join(name for name, at in ended.items() if at is None and name)
+        times = [at for at in ended.values() if at is not None]
+        if len(times) < len(ended):
+            yield Fact(f"last {job}", "warn", f"no run{f' of {never}' if never else ''} has succeeded yet")
         else:
-            yield Fact(f"last {job}", "good", f"succeeded {_ago(ended, settings)}")
+            oldest = f", the oldest of {len(times)} groups" if len(times) > 1 else ""
+            yield Fact(f"last {job}", "good", f"succeeded {_ago(min(times), settings)}{oldest}")
     since = settings.now() - _DAY
     failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
     jobs = {run.dagster_run.job_name for run in failed}
@@ -271,7 +274,7 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     from forecast_platform.automation.detect import check_problems, daily_subjects
     from forecast_platform.checks.catalog import platform_checks
 
-    keys = [key for checks in platform_checks(platform.settings.models) for key in checks.check_keys]
+    keys = [key for checks in platform_checks(platform.settings) for key in checks.check_keys]
     try:
         subjects = daily_subjects(platform)
     except WarehouseError as error:

@@ -261,11 +261,11 @@ def _check_hours(hours: int) -> None:
 
 
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
-    from forecast_platform.jobs import FORECAST, INGEST, SCORE, TRAIN
+    from forecast_platform.keys import JOBS, all_keys
 
     days = platform.settings.keep_runs_days
     before = platform.settings.now() - dt.timedelta(days=days)
-    done = prune_runs(instance, before, (INGEST, TRAIN, FORECAST, SCORE))
+    done = prune_runs(instance, before, [keys.job(job) for keys in all_keys(platform.settings) for job in JOBS])
     return [
         f"{done.deleted} runs older than {days} days deleted, {done.kept} kept: they hold the newest of a partition"
     ]

@@ -15,7 +15,7 @@ import yaml
 
 from forecast_platform.compute.databricks.connection import Connection
 from forecast_platform.compute.databricks.deploy import deploy
-from forecast_platform.jobs import FORECAST, TRAIN
+from forecast_platform.keys import FORECAST, TRAIN, Keys
 from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
@@ -96,17 +96,13 @@ class World:
 
     def forecast(self, first: str = FIRST, last: str = LAST, model: str = "naive", **tags: str) -> Finished:
         """Forecast Alpha's dates in a Dagster run."""
-        from forecast_platform.assets.forecast import paths_key, points_key
-
         return self.launcher.run(
-            FORECAST, [paths_key(model), points_key(model)], day(first), day(last), ["Alpha"], tags=tags
+            FORECAST, Keys().of_job(FORECAST, [model], actuals=False), day(first), day(last), ["Alpha"], tags=tags
         )
 
     def train(self, window: str, model: str = "naive", **tags: str) -> Finished:
         """Fit Alpha's window in a Dagster run."""
-        from forecast_platform.assets.train import key
-
-        return self.launcher.run(TRAIN, [key(model)], day(window), day(window), ["Alpha"], tags=tags)
+        return self.launcher.run(TRAIN, Keys().of_job(TRAIN, [model]), day(window), day(window), ["Alpha"], tags=tags)
 
     def paths(self, model: str = "naive") -> np.ndarray:
         """Alpha's stored paths, [dates * paths, 14]."""
