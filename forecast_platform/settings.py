@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -319,7 +319,7 @@ class Settings(BaseSettings):
         """Names of all series, in configured order."""
         return tuple(series.name for series in self.series)
 
-    @cached_property
+    @property
     def series_groups(self) -> tuple[SeriesGroup, ...]:
         """Every group with its series; without the setting, one with no name that holds all."""
         return grouped(self.series_names, self.groups)
