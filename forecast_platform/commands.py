@@ -65,7 +65,10 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
             f"windows; set FORECAST_PLATFORM_TRAIN_FREQUENCY={options.train_frequency} for every command and the UI"
         )
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     _check_span(operations, options)
     series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
@@ -78,7 +81,10 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast a span with trained models, write actuals, score."""
     started = time.perf_counter()
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     _check_span(operations, options)
     series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
@@ -90,8 +96,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     good &= operations.forecast(series, models, first, last)
     if not options.no_score:
         good &= operations.score(series, models, windows)
-    for name in series:
-        _print_coverage(operations, name, models)
+    _print_coverage(operations, series, models)
     return _summary(operations, started, good)
 
 
@@ -99,7 +104,10 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast one date, all series of a group in one run."""
     started = time.perf_counter()
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     day = options.date or settings.today()
     operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
     series, good = operations.ingest(series)
@@ -112,22 +120,36 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps."""
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
-    covered = [_print_coverage(operations, name, models) for name in series]
-    return all(covered)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    return _print_coverage(operations, series, models)
 
 
-def _print_coverage(operations: Operations, series: str, models: Sequence[str]) -> bool:
+MANY = 10
+"""Series from which on only those are printed that have gaps."""
+
+
+def _print_coverage(operations: Operations, series: Sequence[str], models: Sequence[str]) -> bool:
+    """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
     from forecast_platform.pipeline.coverage import coverage
 
-    whole = True
-    say(f"\n{series}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
-    for found in coverage(operations.platform, series, models, operations.version):
-        missing = [first + dt.timedelta(days=n) for first, last in found.gaps for n in range((last - first).days + 1)]
-        gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
-        say(f"{found.model:<22}{found.dates:>7}  {found.first or '-'!s:<11} {found.last or '-'!s:<11} {gaps}")
-        whole &= not missing
-    return whole
+    whole = []
+    for name in series:
+        found = coverage(operations.platform, name, models, operations.version)
+        if not any(one.gaps for one in found):
+            whole.append(name)
+            if len(series) > MANY:
+                continue
+        say(f"\n{name}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
+        for one in found:
+            missing = [first + dt.timedelta(days=n) for first, last in one.gaps for n in range((last - first).days + 1)]
+            gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
+            say(f"{one.model:<22}{one.dates:>7}  {one.first or '-'!s:<11} {one.last or '-'!s:<11} {gaps}")
+    if len(series) > MANY:
+        say(f"\n{len(whole)} of {len(series)} series have every date of {', '.join(models)}")
+    return len(whole) == len(series)
 
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
@@ -138,7 +160,7 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     operations = _operations(settings, options)
     models = operations.chosen_models(options.models)
     found = True
-    for name in operations.chosen_series(options.commodity):
+    for name in operations.chosen_series(options.commodity, options.group):
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
         if chosen.empty or chosen["crps_14d"].isna().all():

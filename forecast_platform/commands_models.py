@@ -32,7 +32,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
         raise UsageError(f"compare {a} {b}: name two different versions")
     models = looking.chosen_models(options.models)
     found = False
-    for series in looking.chosen_series(options.commodity):
+    for series in looking.chosen_series(options.commodity, options.group):
         metadata = metadata_frame(looking.platform, series)
         followed = " ".join(champion(looking.platform, series))
         say(f"\n{series}: {a} against {b}, 14 days, dates that both have (champion: {followed})")
@@ -103,7 +103,7 @@ def plan(settings: Settings, options: argparse.Namespace) -> bool:
 
     version = options.model_version_tag or settings.model_version
     looking = Looking(settings, say, version)
-    series, models = looking.chosen_series(options.commodity), looking.chosen_models(options.models)
+    series, models = looking.chosen_series(options.commodity, options.group), looking.chosen_models(options.models)
     first = options.start_date or settings.start_date
     looking.check_span(first, options.end_date or first)
     last = options.end_date or last_forecastable(looking, series)

@@ -11,6 +11,7 @@ from forecast_platform.launch import Finished, Launcher, progress_bar
 from forecast_platform.pipeline.platform import OVERWRITE_TAG, VERSION_TAG, Platform
 from forecast_platform.pipeline.results import ranges_text
 from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.settings_parts import perhaps
 
 Say = Callable[[str], None]
 
@@ -144,13 +145,24 @@ class Operations:
             ask = "an earlier date" if first == last else "earlier dates"
             raise UsageError(f"{options[1]} {last} lies after {ends}, {what}: ask for {ask}")
 
-    def chosen_series(self, names: Sequence[str] | None) -> list[str]:
-        """Configured series by these names, in configured order; all where none is named."""
+    def chosen_series(self, names: Sequence[str] | None, groups: Sequence[str] | None = None) -> list[str]:
+        """Configured series by these names and those of these groups, in configured order; all where none is named, or
+        `all`. Raises UsageError for a name that is neither."""
+        everything = self.settings.series_names
+        if names is not None and [name.lower() for name in names] == ["all"] and "all" not in map(str.lower, everything):
+            names = everything
+        wanted = set() if names or groups else set(everything)
         try:
-            wanted = {self.settings.series_named(name).name for name in names or self.settings.series_names}
+            wanted |= {self.settings.series_named(name).name for name in names or ()}
         except SettingsError as error:
             raise UsageError(str(error)) from error
-        return [name for name in self.settings.series_names if name in wanted]
+        known = {group.name: group.series for group in self.settings.series_groups if group.name}
+        for name in groups or ():
+            if name not in known:
+                what = perhaps(name, known) if known else "; the settings have no groups"
+                raise UsageError(f"group {name!r} is not configured{what}")
+            wanted |= set(known[name])
+        return [name for name in everything if name in wanted]
 
     def chosen_models(self, names: Sequence[str] | None) -> list[str]:
         """Configured models by these names; all where none is named."""

@@ -14,7 +14,7 @@ MAX_PARTITIONS = 100_000
 RESERVED = frozenset(
     {
         *("unified_data", "trained_models", "distributions", "point_forecasts", "forecast_metadata", "daily_page"),
-        *("reports", "ingest", "train", "forecast", "score"),
+        *("reports", "rest", "ingest", "train", "forecast", "score"),
     }
 )
 """Names of tables, pages and jobs, which a group's would be mistaken for."""

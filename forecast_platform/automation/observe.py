@@ -247,7 +247,7 @@ class Observer:
 
     def windows(self, today: dt.date) -> list[WindowState]:
         """The newest windows up to `today` that lack a model."""
-        from forecast_platform.pipeline.training import trained_windows
+        from forecast_platform.pipeline.training import trained_owners
 
         settings, frequency = self.settings, self.platform.frequency
         starts = [frequency.start_of(today)]
@@ -255,10 +255,12 @@ class Observer:
             starts.append(frequency.start_of(starts[-1] - _DAY))
         starts = [start for start in starts if start >= settings.start_date]
         lacking: dict[dt.date, dict[str, set[Pair]]] = {start: {} for start in starts}
+        trained = trained_owners(self.platform, starts)
         for version, pairs in self.expected().items():
-            for series, model in pairs:
-                for start in set(starts) - trained_windows(self.platform, series, model, version):
-                    lacking[start].setdefault(version, set()).add((series, model, version))
+            for start in starts:
+                wanted = {(series, model, version) for series, model in pairs} - trained[start]
+                if wanted:
+                    lacking[start][version] = wanted
         return [
             WindowState(
                 start,
