@@ -149,7 +149,11 @@ class Operations:
         """Configured series by these names and those of these groups, in configured order; all where none is named, or
         `all`. Raises UsageError for a name that is neither."""
         everything = self.settings.series_names
-        if names is not None and [name.lower() for name in names] == ["all"] and "all" not in map(str.lower, everything):
+        if (
+            names is not None
+            and [name.lower() for name in names] == ["all"]
+            and "all" not in map(str.lower, everything)
+        ):
             names = everything
         wanted = set() if names or groups else set(everything)
         try:

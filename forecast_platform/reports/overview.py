@@ -52,10 +52,7 @@ def _title(group: str) -> str:
 def _missed(series: Sequence[SeriesDay]) -> list[tuple[object, object]]:
     """How many closes fell outside the champion's 95 % band of that day."""
     verdicts = [
-        hit.verdict(one.hit_close)
-        for one in series
-        for hit in one.hits
-        if hit.key == one.champion and hit.ahead == 1
+        hit.verdict(one.hit_close) for one in series for hit in one.hits if hit.key == one.champion and hit.ahead == 1
     ]
     return [(verdicts.count("missed"), f"of {len(verdicts)} last closes outside the champion's 95 % band")]
 
