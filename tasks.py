@@ -26,9 +26,17 @@ NO_TESTS = 5
 
 DOCS = {
     "docs/tables.md": "forecast_platform.warehouse.reference",
-    "docs/configuration.md": "forecast_platform.settings_reference",
+    "docs/architecture.md": "forecast_platform_tests.house",
+    "docs/configuration.md": "forecast_platform.settings.reference",
 }
 """Pages written from the code, and the modules that write them."""
+PARTS = {
+    "docs/architecture.md": (
+        "<!-- written by `python3 tasks.py docs` from forecast_platform_tests/house.py -->\n",
+        "<!-- end -->\n",
+    )
+}
+"""Pages of which only what stands between these lines is written."""
 
 
 class TaskError(Exception):
@@ -135,7 +143,14 @@ def docs(rest: Sequence[str]) -> int:
         done = subprocess.run([str(PYTHON), "-m", module], cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise TaskError(f"{page}: {module} failed:\n{done.stderr}")
-        (ROOT / page).write_text(done.stdout, encoding="utf-8")
+        path = ROOT / page
+        if page in PARTS:
+            begin, end = PARTS[page]
+            before, _, rest_of_page = path.read_text(encoding="utf-8").partition(begin)
+            text = f"{before}{begin}{done.stdout}{end}{rest_of_page.partition(end)[2]}"
+        else:
+            text = done.stdout
+        path.write_text(text, encoding="utf-8")
         say(f"wrote {page}")
     return 0
 

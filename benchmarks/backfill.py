@@ -34,7 +34,7 @@ def main() -> None:
     )
     for model in options.models:
         command("train", options, model)
-    from forecast_platform.pipeline.platform import Platform
+    from forecast_platform.work.platform import Platform
 
     platform = Platform.from_settings()
     print(

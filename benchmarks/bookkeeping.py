@@ -24,7 +24,7 @@ import dagster as dg
 
 OURS = """
 event_log_storage:
-  module: forecast_platform.dagster_storage
+  module: forecast_platform.graph.event_storage
   class: BatchedSqliteEventLogStorage
   config: {base_dir: "%s"}
 """

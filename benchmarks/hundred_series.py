@@ -130,8 +130,8 @@ def page(desk: Desk) -> Cost:
     from dagster import DagsterInstance
 
     from forecast_platform.definitions import build_definitions
-    from forecast_platform.keys import all_keys
-    from forecast_platform.launch import prepare_home
+    from forecast_platform.graph.keys import all_keys
+    from forecast_platform.host.home import prepare_home
 
     settings = desk.settings()
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
@@ -185,7 +185,7 @@ def recorded(instance: Any, key: Any, partitions: Sequence[str]) -> int:
 @contextlib.contextmanager
 def webserver(desk: Desk) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Dagster's webserver over the desk's definitions, until the end of the block."""
-    from forecast_platform.services import free_port
+    from forecast_platform.host.services import free_port
 
     port = free_port()
     command = [sys.executable, "-m", "dagster_webserver", "-m", "forecast_platform.definitions", "-p", str(port)]

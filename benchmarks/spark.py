@@ -96,10 +96,10 @@ def case(options: argparse.Namespace) -> dict[str, float]:
     [engine], [workers], [model] = options.engines, options.workers, options.models
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
-    from forecast_platform.compute.spark_session import session_for
+    from forecast_platform.clients.spark import session_for
     from forecast_platform.pipeline.inference import forecast
-    from forecast_platform.pipeline.platform import Platform
     from forecast_platform.settings import build
+    from forecast_platform.work.platform import Platform
 
     spark = {}
     if engine in MASTERS:
@@ -162,7 +162,7 @@ def backfill_seconds(cores: int, a_date: float, a_job: float) -> float:
     chunk the driver's share, taken as that of a whole job of one date: an upper bound."""
     from forecast_platform.compute.spark_pieces import groups, piece_size, split
     from forecast_platform.forecasting.windows import FREQUENCIES
-    from forecast_platform.pipeline.chunks import Chunk
+    from forecast_platform.work.chunks import Chunk
 
     frequency, slots = FREQUENCIES["semiannually"], cores * 3
     chunks = []

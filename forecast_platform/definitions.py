@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
-from dagster import BetaWarning, Definitions, ResourceDefinition, in_process_executor
+from dagster import BetaWarning, DagsterInstance, Definitions, ResourceDefinition, in_process_executor
 
-from forecast_platform.assets.daily_page import daily_page_asset, daily_page_job, daily_page_sensor
-from forecast_platform.assets.forecast import actuals_asset, forecasts_asset
-from forecast_platform.assets.ingest import unified_data_asset
-from forecast_platform.assets.maintenance import maintenance_job, maintenance_schedule
-from forecast_platform.assets.score import forecast_metadata_asset
-from forecast_platform.assets.train import trained_models_asset
-from forecast_platform.automation import build_automation
-from forecast_platform.checks.catalog import platform_checks
-from forecast_platform.compute.step_launchers import step_launcher_resources
-from forecast_platform.jobs import platform_jobs
-from forecast_platform.keys import SCORE
-from forecast_platform.partitions import Partitions
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.graph.assets.daily_page import daily_page_asset, daily_page_job, daily_page_sensor
+from forecast_platform.graph.assets.forecast import actuals_asset, forecasts_asset
+from forecast_platform.graph.assets.ingest import unified_data_asset
+from forecast_platform.graph.assets.maintenance import maintenance_job, maintenance_schedule
+from forecast_platform.graph.assets.score import forecast_metadata_asset
+from forecast_platform.graph.assets.train import trained_models_asset
+from forecast_platform.graph.automation import build_automation
+from forecast_platform.graph.checks.catalog import platform_checks
+from forecast_platform.graph.jobs import platform_jobs
+from forecast_platform.graph.keys import SCORE
+from forecast_platform.graph.launchers.resources import step_launcher_resources
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.settings import Settings, load
+from forecast_platform.work.platform import Platform
 
 
 def build_definitions(settings: Settings) -> Definitions:
     """The asset graph of these settings."""
     # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
     warnings.filterwarnings("ignore", category=BetaWarning)
-    assets = [daily_page_asset()]
+    assets = [daily_page_asset(_health)]
     for group in settings.series_groups:
         partitions = Partitions(settings, group)
         assets += [unified_data_asset(partitions), actuals_asset(partitions)]
@@ -38,7 +39,7 @@ def build_definitions(settings: Settings) -> Definitions:
             ]
     jobs = platform_jobs(settings)
     schedules, sensors = build_automation(settings, jobs)
-    page, maintenance = daily_page_job(), maintenance_job()
+    page, maintenance = daily_page_job(), maintenance_job(_maintain)
     return Definitions(
         assets=assets,
         asset_checks=platform_checks(settings),
@@ -51,11 +52,23 @@ def build_definitions(settings: Settings) -> Definitions:
     )
 
 
+def _health(settings: Settings) -> Any:
+    from forecast_platform.housekeeping.health import health
+
+    return health(settings)
+
+
+def _maintain(name: str, platform: Platform, instance: DagsterInstance) -> list[str]:
+    from forecast_platform.housekeeping.maintenance import maintain_part
+
+    return maintain_part(name, platform, instance)
+
+
 def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
     launchers = step_launcher_resources(settings)
     if settings.compute != "spark":
         return {**launchers, "platform": ResourceDefinition(lambda _: Platform.from_settings(settings))}
-    from forecast_platform.compute.spark_session import spark_resource
+    from forecast_platform.graph.spark_resource import spark_resource
 
     return {
         **launchers,

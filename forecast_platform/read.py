@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.pipeline.tables import paths_of
 from forecast_platform.settings import HORIZON, Settings, load
 from forecast_platform.warehouse.base import Between, Warehouse, months_between
 from forecast_platform.warehouse.schemas import (
@@ -31,6 +30,7 @@ from forecast_platform.warehouse.schemas import (
     FORECAST_RUNS,
     POINT_FORECASTS,
 )
+from forecast_platform.work.rows import paths_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ class Reader:
     """Reads the tables of one warehouse. Cheap to make, safe to keep: each call sees the newest version."""
 
     def __init__(self, settings: Settings | None = None, warehouse: Warehouse | None = None) -> None:
-        from forecast_platform.pipeline.platform import Platform
+        from forecast_platform.work.platform import Platform
 
         self.settings = settings or load()
         self.warehouse = warehouse or Platform.from_settings(self.settings).warehouse

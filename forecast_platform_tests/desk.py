@@ -92,7 +92,7 @@ def ticked(root: Path, names: Sequence[str], at: dt.datetime) -> dict[str, list[
     from dagster import DagsterInstance, build_schedule_context, build_sensor_context
 
     from forecast_platform.definitions import build_definitions
-    from forecast_platform.launch import prepare_home
+    from forecast_platform.host.home import prepare_home
     from forecast_platform.settings import build
 
     settings = build(**desk_settings(root, names, end_date=None)).with_clock(lambda: at)

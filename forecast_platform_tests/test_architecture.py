@@ -11,96 +11,76 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "forecast_platform"
+from forecast_platform_tests.house import (
+    KNOWS_DAGSTER,
+    PACKAGE,
+    PLAN,
+    arrows,
+    circles,
+    imports_of,
+    module_of,
+    part_of,
+    render,
+)
+
+ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = (
     *("pandas", "pyarrow", "deltalake", "mlflow", "xgboost", "scipy", "pyspark", "torch", "plotly", "statsforecast"),
     *("pmdarima", "statsmodels", "arch", "exchange_calendars", "dagster_databricks", "dagster_pyspark", "databricks"),
 )
-
-KNOWS = {
-    "forecasting": {"forecasting"},
-    "models": {"forecasting", "models"},
-    "warehouse": {"warehouse", "hiding"},
-    "sources": {"sources", "forecasting", "settings"},
-    "reports": {"reports", "forecasting", "warehouse"},
-}
-"""What of ours each package may import; what is not named here is not restricted."""
-
-WITHOUT_DAGSTER = ("forecasting", "models", "pipeline", "sources", "warehouse", "reports")
 FORECASTING_LIBRARIES = {"numpy", "scipy"}
 
 
-def imported(path: Path, *, at_runtime: bool = False) -> set[str]:
-    """Full names of the modules that a file imports anywhere; `at_runtime` leaves out `if TYPE_CHECKING`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hidden: set[ast.AST] = set()
-    if at_runtime:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                hidden.update(inner for statement in node.body for inner in ast.walk(statement))
-    found = set()
-    for node in ast.walk(tree):
-        if node in hidden:
-            continue
-        if isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            if node.module == "forecast_platform":
-                found.update(f"forecast_platform.{name.name}" for name in node.names)
-            else:
-                found.add(str(node.module))
-    return found
+def libraries(path: Path) -> set[str]:
+    """The packages that a file imports anywhere."""
+    return {name.split(".")[0] for name in imports_of(path)}
 
 
-def ours(path: Path) -> set[str]:
-    """First part, below forecast_platform, of each of our modules that a file imports at run time."""
-    names = (name.split(".") for name in imported(path, at_runtime=True))
-    return {parts[1] for parts in names if parts[0] == "forecast_platform" and len(parts) > 1}
+def test_every_module_is_in_a_part_of_the_plan() -> None:
+    assert {part_of(module_of(path)) for path in FILES} - {""} == set(PLAN)
 
 
-def files_of(package: str) -> list[Path]:
-    return sorted((PACKAGE / package).rglob("*.py"))
+@pytest.mark.parametrize("part", PLAN)
+def test_a_part_imports_only_what_stands_below_it_also_lazily_and_for_types(part: str) -> None:
+    below = list(PLAN)[list(PLAN).index(part) + 1 :]
+    upward = {
+        (module, other)
+        for module, known in arrows().items()
+        if part_of(module) == part
+        for other in known
+        if part_of(other) not in {part, *below}
+    }
+    assert upward == set()
 
 
-@pytest.mark.parametrize("package", KNOWS)
-def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
-    beyond = {str(path.relative_to(ROOT)): ours(path) - KNOWS[package] for path in files_of(package)}
-    assert {name: extra for name, extra in beyond.items() if extra} == {}
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    assert circles() == []
 
 
 def test_forecasting_knows_no_library_but_numpy_and_scipy() -> None:
-    for path in files_of("forecasting"):
-        foreign = {name.split(".")[0] for name in imported(path)} - {"forecast_platform"}
+    for path in sorted((PACKAGE / "forecasting").rglob("*.py")):
+        foreign = libraries(path) - {PACKAGE.name, "__future__"}
         assert foreign - set(sys.stdlib_module_names) <= FORECASTING_LIBRARIES, path
 
 
-@pytest.mark.parametrize("package", WITHOUT_DAGSTER)
-def test_dagster_is_known_to_assets_and_automation_alone(package: str) -> None:
-    for path in files_of(package):
-        known = {name.split(".")[0] for name in imported(path)}
-        assert not {name for name in known if name.startswith("dagster")}, path
+def test_pipeline_and_what_is_below_it_know_no_dagster() -> None:
+    for path in FILES:
+        if part_of(module_of(path)) in {"", *KNOWS_DAGSTER}:
+            continue
+        # Pipes' own small package is what a run elsewhere speaks with; it knows no Dagster either.
+        known = {name for name in libraries(path) if name.startswith("dagster")} - {"dagster_pipes"}
+        assert known == set(), path
 
 
-def test_pipeline_knows_no_asset_and_no_automation() -> None:
-    for path in files_of("pipeline"):
-        assert not ours(path) & {
-            "assets",
-            "automation",
-            "checks",
-            "jobs",
-            "partitions",
-            "launch",
-            "operations",
-            "cli",
-        }, path
+def test_the_page_of_the_architecture_shows_the_plan() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert render() in page, "python3 tasks.py docs writes it"
 
 
 def test_nothing_unpickles() -> None:
     for path in FILES:
-        assert not imported(path) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}, path
+        assert not libraries(path) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}, path
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 assert isinstance(node.value, ast.Constant), path

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecast_platform import settings_reference
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.settings import Settings
+from forecast_platform.settings import reference as settings_reference
 from forecast_platform.warehouse import reference
 from forecast_platform.warehouse.schemas import TABLES
 from forecast_platform_tests.histories import changed_from, random_history

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.read import NoForecastError, Reader, expected_shortfall, value_at_risk
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
 SPAN = days("2018-01-02", "2018-01-12")

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from forecast_platform.pipeline.ingest import ingest
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
+from forecast_platform.work.platform import Platform
 
 FIRST, LAST = dt.date(2014, 1, 2), dt.date(2018, 3, 29)
 """Span of the synthetic prices; 2018-03-30 is Good Friday, so the last complete day is Sunday 2018-04-01."""

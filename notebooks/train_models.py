@@ -31,7 +31,7 @@ dbutils.widgets.text("progress", "", "file in a volume that is told how far this
 
 # COMMAND ----------
 
-from forecast_platform.compute.databricks.entry import WIDGETS, run
+from forecast_platform.remote.entry import WIDGETS, run
 
 report = run("train", {name: dbutils.widgets.get(name) for name in WIDGETS["train"]})
 

@@ -7,9 +7,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forecast_platform.pipeline.inference import Chunk, ChunkResult
-    from forecast_platform.pipeline.platform import Platform
-    from forecast_platform.pipeline.training import Fit, FitTask
+    from forecast_platform.compute.base import Current
+    from forecast_platform.work.chunks import Chunk, ChunkResult
+    from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.platform import Platform
 
 
 class LocalCompute:
@@ -21,7 +22,7 @@ class LocalCompute:
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
         from forecast_platform.models import registry
-        from forecast_platform.pipeline.training import fit
+        from forecast_platform.work.fits import fit
 
         if self.workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
             from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,9 +35,10 @@ class LocalCompute:
         else:
             yield from map(fit, tasks)
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk."""
-        from forecast_platform.pipeline.inference import ChunkResult, forecast_chunk
+        from forecast_platform.work.chunks import ChunkResult
+        from forecast_platform.work.forecast_chunk import forecast_chunk
 
         waiting = list(reversed(chunks))
         running: set[Future[ChunkResult]] = set()

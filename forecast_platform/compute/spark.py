@@ -16,40 +16,41 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.compute.spark_delta import prepare, sweep, write_with_spark
-from forecast_platform.compute.spark_pieces import (
-    Prepared,
-    Replies,
-    SparkJobError,
-    collected,
-    groups,
-    made_of,
-    piece_size,
-    reason_of,
-    split,
-    window_row,
-)
-from forecast_platform.compute.spark_session import (
+from forecast_platform.clients.spark import session_for
+from forecast_platform.clients.spark_session import (
     SparkUnavailableError,
     Writer,
     cancel,
     cores_of,
     interrupt_in,
     interruptible,
-    session_for,
     writer_of,
 )
-from forecast_platform.pipeline import inference
-from forecast_platform.pipeline.chunks import Chunk, ChunkResult
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import load_model
+from forecast_platform.compute.spark_delta import prepare, sweep, write_with_spark
+from forecast_platform.compute.spark_pieces import (
+    Prepared,
+    Replies,
+    SparkJobError,
+    collected,
+    forecasts_from_replies,
+    groups,
+    piece_size,
+    reason_of,
+    split,
+    window_row,
+)
 from forecast_platform.warehouse.base import DiskFullError
 from forecast_platform.warehouse.schemas import HORIZON
+from forecast_platform.work import forecast_chunk
+from forecast_platform.work.chunks import Chunk, ChunkResult
+from forecast_platform.work.fits import load_model
+from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
+    from forecast_platform.compute.base import Current
     from forecast_platform.compute.spark_fits import Fitter
     from forecast_platform.compute.spark_worker import Worker
-    from forecast_platform.pipeline.training import Fit, FitTask
+    from forecast_platform.work.fits import Fit, FitTask
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +70,13 @@ class SparkCompute:
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """Yield the fits, made by the workers, as they are done."""
         from forecast_platform.compute.spark_fits import spark_fits
-        from forecast_platform.pipeline.training import fit
+        from forecast_platform.work.fits import fit
 
         if tasks:
             slots = _session(platform)[1]
             yield from spark_fits(lambda: _live(platform), tasks, slots, ATTEMPTS, self._fitter or fit)
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result once its group is in the tables; a lost task is tried again, a lost job too."""
         from forecast_platform.compute.spark_worker import forecast_piece
 
@@ -136,7 +137,7 @@ class _Run:
         for chunk in chunks:
             try:
                 stored = load_model(self.platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-                inputs = inference.gather(self.platform, stored, chunk.series, chunk.dates)
+                inputs = forecast_chunk.read_chunk_inputs(self.platform, stored, chunk.series, chunk.dates)
             except Exception as error:
                 log.exception("%s %s: window %s failed", chunk.series, chunk.model, chunk.window_start)
                 yield _failed(chunk, error)
@@ -223,13 +224,13 @@ class _Run:
         chunk = prepared.chunk
         started = time.perf_counter() - sum(replies.seconds[number] for number in prepared.pieces)
         try:
-            made, summary = made_of(prepared, replies)
+            made, summary = forecasts_from_replies(prepared, replies)
             if not made.days:
                 return ChunkResult(chunk, [], made.failed)
             if self.writer == "driver":
                 rows = pa.concat_tables([replies.rows[number] for number in prepared.pieces])
-                inference.store_paths(self.platform, chunk, made.days, rows)
-            seconds = inference.store_results(self.platform, chunk, prepared.stored, made, summary, now, started)
+                forecast_chunk.store_paths(self.platform, chunk, made.days, rows)
+            seconds = forecast_chunk.store_results(self.platform, chunk, prepared.stored, made, summary, now, started)
         except Exception as error:
             log.exception("%s %s: window %s failed", chunk.series, chunk.model, chunk.window_start)
             return _failed(chunk, error)

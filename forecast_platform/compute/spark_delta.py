@@ -10,15 +10,22 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.compute.spark_pieces import Prepared, Replies, SparkJobError, collected, key_of, made_of
-from forecast_platform.compute.spark_session import is_sail
-from forecast_platform.pipeline import publish
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.clients.spark_session import is_sail
+from forecast_platform.compute.spark_pieces import (
+    Prepared,
+    Replies,
+    SparkJobError,
+    collected,
+    forecasts_from_replies,
+    key_of,
+)
 from forecast_platform.warehouse.base import Where, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.predicates import spark_sql
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.warehouse.unity import UnityWarehouse
+from forecast_platform.work import store
+from forecast_platform.work.platform import Platform
 
 _STALE_SECONDS = 2 * 86400
 """Age from which an exchange folder is taken for what a killed driver left behind."""
@@ -48,11 +55,11 @@ def write_with_spark(
     replies = collected(pa.concat_tables([from_bytes(file.read_bytes()) for file in files]), numbers)
     good: list[dt.date] = []
     for prepared in todo:
-        made, _ = made_of(prepared, replies)
+        made, _ = forecasts_from_replies(prepared, replies)
         good += made.days
         if replacing:
             live = set(prepared.chunk.published)
-            publish.archive(platform, *key, [day for day in made.days if day in live])
+            store.archive(platform, *key, [day for day in made.days if day in live])
     if not good:
         return replies
     where = keys_of(*key, good, by_month=True)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from forecast_platform.clients.spark_session import SparkUnavailableError, cancel
 from forecast_platform.compute.spark_pieces import SparkJobError, reason_of
-from forecast_platform.compute.spark_session import SparkUnavailableError, cancel
 from forecast_platform.compute.spark_worker import history_bytes, history_of
 from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform.pipeline.training import Fit, FitTask, fit
+from forecast_platform.work.fits import Fit, FitTask, fit
 
 log = logging.getLogger(__name__)
 

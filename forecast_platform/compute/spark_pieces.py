@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.compute.spark_session import Writer
+from forecast_platform.clients.spark_session import Writer
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.forecasting.summary import Summary
-from forecast_platform.hiding import hide
-from forecast_platform.pipeline import publish
-from forecast_platform.pipeline.chunks import Chunk, Forecasts, Inputs
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import StoredModel
+from forecast_platform.host.redaction import hide
 from forecast_platform.warehouse.schemas import HORIZON
+from forecast_platform.work import store
+from forecast_platform.work.chunks import Chunk, Forecasts, Inputs
+from forecast_platform.work.fits import StoredModel
+from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,7 +111,7 @@ def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict
     chunk, stored, inputs = prepared.chunk, prepared.stored, prepared.inputs
     days = list(inputs.dates.astype(dt.date))
     newest = list(inputs.last_observed.astype(dt.date))
-    flags = [publish.is_backfill(platform.settings, day, now) for day in days]
+    flags = [store.is_backfill(platform.settings, day, now) for day in days]
     return {
         "series": chunk.series,
         "model": chunk.model,
@@ -153,7 +153,7 @@ def collected(found: pa.Table, numbers: list[int]) -> Replies:
     )
 
 
-def made_of(prepared: Prepared, replies: Replies) -> tuple[Forecasts, Summary]:
+def forecasts_from_replies(prepared: Prepared, replies: Replies) -> tuple[Forecasts, Summary]:
     """What became of a chunk, by its pieces' reports: as `chunks.simulate` gives it less the paths; and statistics."""
     import pyarrow as pa
 

@@ -20,9 +20,9 @@ from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform.pipeline.chunks import Chunk, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.chunks import Chunk, Forecasts, Inputs, distribution_rows, simulate
 
 log = logging.getLogger(__name__)
 

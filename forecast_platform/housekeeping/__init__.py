@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forecast_platform.settings import Settings
+from forecast_platform.work.results import RefusedError
 
 
-class HousekeepingError(RuntimeError):
+class HousekeepingError(RefusedError):
     """The request was refused or failed; the message says why and what to do. Nothing is half done."""
 
 

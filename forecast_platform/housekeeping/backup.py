@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from forecast_platform import __version__
-from forecast_platform.dagster_home import instance_home
+from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from forecast_platform.dagster_home import instance_home
-from forecast_platform.keys import FORECAST, INGEST, SCORE, all_keys
-from forecast_platform.launch import prepare_home
-from forecast_platform.pipeline.champions import covered
-from forecast_platform.pipeline.platform import NoDataError, Platform
+from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
+from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
-from forecast_platform.settings_groups import MAX_PARTITIONS, full_on
+from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
@@ -146,7 +145,7 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
         (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
         for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
     }
-    made = covered(platform)
+    made = versions_to_run(platform)
     for series in settings.series_names:
         expected = due
         if settings.end_date is not None:
@@ -306,8 +305,8 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
 
 def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     """Asset checks that fail for what the daily run makes, as the alerts tell them."""
-    from forecast_platform.automation.detect import check_problems, daily_subjects
-    from forecast_platform.checks.catalog import platform_checks
+    from forecast_platform.graph.automation.detect import check_problems, daily_subjects
+    from forecast_platform.graph.checks.catalog import platform_checks
 
     keys = [key for checks in platform_checks(platform.settings) for key in checks.check_keys]
     try:

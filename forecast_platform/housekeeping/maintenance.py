@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.housekeeping import HousekeepingError
+from forecast_platform.housekeeping import HousekeepingError, exclusive
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
     from deltalake import DeltaTable
 
-    from forecast_platform.pipeline.platform import Platform
+    from forecast_platform.work.platform import Platform
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def archive_superseded(settings: Settings, warehouse: Warehouse) -> int:
     superseded = {row["mlflow_run_id"] for row in rows if row["mlflow_run_id"] and not row["is_active"]} - active
     if not superseded:
         return 0
-    from forecast_platform.tracking import Tracker
+    from forecast_platform.pipeline.tracking import Tracker
 
     client = Tracker(settings).client
     archived = 0
@@ -261,7 +261,7 @@ def _check_hours(hours: int) -> None:
 
 
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
-    from forecast_platform.keys import JOBS, all_keys
+    from forecast_platform.graph.keys import JOBS, all_keys
 
     days = platform.settings.keep_runs_days
     before = platform.settings.now() - dt.timedelta(days=days)
@@ -289,3 +289,9 @@ PARTS: Mapping[str, Callable[[Platform, DagsterInstance], list[str]]] = {
     "archive": _archive,
 }
 """The parts of the weekly maintenance, in order; each says what it did."""
+
+
+def maintain_part(name: str, platform: Platform, instance: DagsterInstance) -> list[str]:
+    """Do one part of the weekly maintenance, alone; returns what was done. Raises HousekeepingError where it cannot."""
+    with exclusive(platform.settings, "maintenance", timeout=600):
+        return PARTS[name](platform, instance)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from forecast_platform.dagster_home import instance_home
+from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
 from forecast_platform.settings import Settings

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.models import registry
-from forecast_platform.pipeline.coverage import expected_dates
-from forecast_platform.pipeline.platform import NoDataError, Platform
-from forecast_platform.pipeline.training import account
 from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS, TRAINED_MODELS
+from forecast_platform.work.coverage import expected_dates
+from forecast_platform.work.fits import account
+from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix:
     overlap of neighbouring forecasts and the Harvey correction; coverage is that of the 80 % band.
     """
     from forecast_platform.forecasting.metrics import diebold_mariano
-    from forecast_platform.reports.scores import SESSIONS, ModelKey, counted, scored
+    from forecast_platform.pages.scores import SESSIONS, ModelKey, counted, scored
 
     groups = scored(metadata, suffix) if len(metadata) else {}
     rows = [groups.get(ModelKey(*key)) for key in (a, b)]
@@ -140,7 +140,7 @@ def champion(platform: Platform, series: str) -> tuple[str, str]:
     return platform.settings.models[0], platform.settings.model_version
 
 
-def covered(platform: Platform, series: Sequence[str] | None = None) -> list[tuple[str, str]]:
+def versions_to_run(platform: Platform, series: Sequence[str] | None = None) -> list[tuple[str, str]]:
     """Models and versions that the daily run must forecast for `series` (all where None): every configured model in
     the configured and the active versions, the champions, and what a rollback of them would go back to."""
     settings = platform.settings
@@ -215,11 +215,11 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
     """Promote the best decisive challenger where the setting auto_promote says so; None where nothing changed."""
     if not platform.settings.auto_promote:
         return None
-    from forecast_platform.pipeline.display import metadata_frame
+    from forecast_platform.pages.display import metadata_frame
 
     metadata = metadata_frame(platform, series)
     current = champion(platform, series)
-    duels = {pair: duel(metadata, current, pair) for pair in covered(platform, [series]) if pair != current}
+    duels = {pair: duel(metadata, current, pair) for pair in versions_to_run(platform, [series]) if pair != current}
     challengers = {pair: result for pair, result in duels.items() if decisive(result, len(duels))}
     if not challengers:
         return None
@@ -239,7 +239,7 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
     """
     from mlflow.exceptions import MlflowException
 
-    from forecast_platform.tracking import Tracker, TrackingError, registered_name
+    from forecast_platform.pipeline.tracking import Tracker, TrackingError, registered_name
 
     where = {"commodity": chosen.series, "model_name": chosen.model, "model_version": chosen.version}
     columns = ["training_cutoff_date", "mlflow_run_id"]

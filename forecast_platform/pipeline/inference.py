@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -13,23 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.summary import Summary, summarise
+from forecast_platform.forecasting.summary import summarise
+from forecast_platform.host.progress import Progress, silent
 from forecast_platform.models import registry
-from forecast_platform.pipeline import publish
-from forecast_platform.pipeline.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
-from forecast_platform.pipeline.platform import NoDataError, Platform, row_hashes
-from forecast_platform.pipeline.results import Outcome, Progress, silent
-from forecast_platform.pipeline.tables import paths_of
-from forecast_platform.pipeline.training import (
+from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.work import store
+from forecast_platform.work.chunks import Chunk
+from forecast_platform.work.fits import (
     MissingModelError,
-    StoredModel,
     load_model,
     missing_model_text,
     other_algorithm_text,
     trained_windows,
 )
-from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.work.forecast_chunk import read_chunk_inputs
+from forecast_platform.work.platform import NoDataError, Platform
+from forecast_platform.work.results import Outcome
+from forecast_platform.work.rows import paths_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,40 +54,6 @@ class Plan:
     """The skipped dates, with when their paths were made."""
 
 
-def gather(platform: Platform, stored: StoredModel, series: str, dates: Sequence[dt.date]) -> Inputs:
-    """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast."""
-    settings = platform.settings
-    origins = np.array(sorted(dates), "datetime64[D]")
-    table = platform.series_table(series)
-    history = table.history(stored.history_start, origins[-1], stored.covariates)
-    failed: dict[dt.date, str] = {}
-    observed = history.observed_dates
-    known = np.searchsorted(observed, origins)
-    for origin in origins[known == 0]:
-        failed[origin.astype(dt.date)] = f"data of {series} begin on {observed[0]}; nothing is known before {origin}"
-    origins, known = origins[known > 0], known[known > 0]
-    last = observed[known - 1] if len(origins) else origins
-    seen = table.seen_days(settings.publication_lag_days.market)
-    due = seen[np.maximum(np.searchsorted(seen, origins) - 1, 0)]
-    staleness = np.maximum((due - last).astype(int), 0)
-    fresh = staleness <= settings.max_staleness_days
-    for origin, newest, late in zip(origins[~fresh], last[~fresh], staleness[~fresh], strict=True):
-        failed[origin.astype(dt.date)] = (
-            f"data of {series} end on {newest}, {late} days before the last session due; at most "
-            f"{settings.max_staleness_days} are allowed: ingest newer data or raise max_staleness_days"
-        )
-    origins, last, staleness = origins[fresh], last[fresh], staleness[fresh]
-    running = row_hashes(history)
-    rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
-    trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
-    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
-    hashes = [
-        hashlib.blake2b(fixed + running[count].encode() + mask.tobytes(), digest_size=8).hexdigest()
-        for count, mask in zip(rows_before, trading, strict=True)
-    ]
-    return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
-
-
 def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
@@ -106,7 +72,7 @@ def plan(
             continue
         try:
             stored_model = load_model(platform, series, model, version, start)
-            inputs = gather(platform, stored_model, series, days)
+            inputs = read_chunk_inputs(platform, stored_model, series, days)
         except (NoDataError, MissingModelError) as error:
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
@@ -156,8 +122,15 @@ def forecast(
         repair_points(platform, series, model, version, todo.repair)
         outcome.notes.append(f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths")
     total = len(set(dates))
+
+    def current(days: Sequence[dt.date]) -> dict[dt.date, dt.datetime]:
+        found = plan(platform, series, model, version, days)
+        if found.repair:  # a run that was ended between its two writes
+            repair_points(platform, series, model, version, found.repair)
+        return found.kept
+
     # Closed also where an interrupt comes between two results: what the compute still has going on must end.
-    with closing(compute_for(platform.settings).run(platform, todo.chunks)) as results:
+    with closing(compute_for(platform.settings).run(platform, todo.chunks, current)) as results:
         for result in results:
             outcome.written.update(result.written)
             outcome.failed.update(result.failed)
@@ -165,80 +138,9 @@ def forecast(
             outcome.runs.extend(result.runs)
             done = len(outcome.good) + len(outcome.failed)
             progress(done, total, f"{series} {model} {result.chunk.dates[-1]}")
-    publish.failures(platform, series, model, version, outcome.failed)
+    store.failures(platform, series, model, version, outcome.failed)
     outcome.seconds = time.perf_counter() - started
     return outcome
-
-
-def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
-    """The entry point every compute runs: load, simulate, validate, write in one commit a table."""
-    started = time.perf_counter()
-    try:
-        return _forecast_chunk(platform, chunk, started)
-    except DiskFullError as error:
-        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
-    except Exception as error:
-        # One chunk's failure must not keep the others from being written; the step fails at its end, naming it.
-        log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))
-        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, f"{type(error).__name__}: {error}"))
-
-
-def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
-    settings = platform.settings
-    stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-    inputs = gather(platform, stored, chunk.series, chunk.dates)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
-    days = made.days
-    if not days:
-        return ChunkResult(chunk, [], made.failed)
-    now = settings.now()
-    rows = distribution_rows(
-        chunk,
-        made,
-        is_backfill=[publish.is_backfill(settings, day, now) for day in days],
-        generated=now,
-        model_id=stored.model_id,
-        algorithm_version=registry.get(chunk.model).algorithm_version,
-    )
-    store_paths(platform, chunk, days, rows)
-    summary = summarise(made.paths)
-    seconds = store_results(platform, chunk, stored, made, summary, now, started)
-    return ChunkResult(chunk, days, made.failed, rows.num_rows, seconds)
-
-
-def store_paths(platform: Platform, chunk: Chunk, days: Sequence[dt.date], rows: pa.Table) -> None:
-    """Replace the paths of these days of a chunk in one commit; what was live goes to the archive first."""
-    key = (chunk.series, chunk.model, chunk.version)
-    publish.archive(platform, *key, [day for day in chunk.published if day in set(days)])
-    platform.warehouse.replace(DISTRIBUTIONS, rows, keys_of(*key, days, by_month=True))
-
-
-def store_results(
-    platform: Platform,
-    chunk: Chunk,
-    stored: StoredModel,
-    made: Forecasts,
-    summary: Summary,
-    generated: dt.datetime,
-    started: float,
-) -> float:
-    """Point forecasts and metadata of paths that are stored; returns the seconds since `started` of perf_counter."""
-    key = (chunk.series, chunk.model, chunk.version)
-    times = [generated] * len(made.origins)
-    publish.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
-    seconds = time.perf_counter() - started
-    publish.successes(
-        platform,
-        *key,
-        made.origins,
-        model_id=stored.model_id,
-        hashes=made.hashes,
-        last_observed=made.last_observed,
-        generated=generated,
-        training_seconds=stored.training_seconds,
-        inference_seconds=seconds / len(made.origins),
-    )
-    return seconds
 
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
@@ -253,7 +155,7 @@ def repair_points(platform: Platform, series: str, model: str, version: str, dat
             chosen = np.array([first[day.astype(dt.date)]["training_cutoff_date"] == cutoff for day in origins])
             days = [day.astype(dt.date) for day in origins[chosen]]
             times = [first[day]["generation_timestamp"] for day in days]
-            publish.points(platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff)
+            store.points(platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff)
 
 
 def _stored(
@@ -282,7 +184,3 @@ def _parts(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
     """At most MAX_CHUNK_DATES dates each."""
     for begin in range(0, len(days), MAX_CHUNK_DATES):
         yield list(days[begin : begin + MAX_CHUNK_DATES])
-
-
-def _ends(chunk: Chunk) -> tuple[dt.date, dt.date]:
-    return chunk.dates[0], chunk.dates[-1]

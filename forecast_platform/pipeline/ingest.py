@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.results import Outcome
 from forecast_platform.warehouse.base import Between
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,9 @@ class IngestReport:
 
 def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, UnifiedFrame], IngestReport]:
     """Every series' unified frame from the first history day to the last complete day. Nothing is written."""
-    from forecast_platform.sources.base import SourceError, source_for
+    from forecast_platform.sources.base import SourceError
     from forecast_platform.sources.calendars import sessions
+    from forecast_platform.sources.choose import source_for
     from forecast_platform.sources.unify import last_complete_day, last_observed_close, unify
 
     settings = platform.settings

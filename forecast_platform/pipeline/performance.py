@@ -9,7 +9,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Floats
 from forecast_platform.forecasting.metrics import diebold_mariano, mann_whitney_greater
-from forecast_platform.reports.scores import REFERENCE, SESSIONS, ModelKey, counted, scored
+from forecast_platform.pages.scores import REFERENCE, SESSIONS, ModelKey, counted, scored
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ import numpy as np
 
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.ingest import catch_up
-from forecast_platform.pipeline.platform import NoDataError, Platform
-from forecast_platform.pipeline.training import trained_windows
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, HORIZON, TRAINED_MODELS, Table
+from forecast_platform.work.fits import trained_windows
+from forecast_platform.work.platform import NoDataError, Platform
 
 OVERHEAD = 1.05
 """Stored bytes over those of the bare paths: point forecasts, metadata and identity; simulated prices do not

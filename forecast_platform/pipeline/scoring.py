@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.metrics import score_dates
-from forecast_platform.pipeline import publish
-from forecast_platform.pipeline.platform import NoDataError, Platform
-from forecast_platform.pipeline.results import Outcome, Progress, silent
-from forecast_platform.pipeline.tables import actuals_table, paths_of
+from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import Between, keys_of, months_between
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
@@ -26,6 +23,10 @@ from forecast_platform.warehouse.schemas import (
     HORIZON,
     POINT_FORECASTS,
 )
+from forecast_platform.work import store
+from forecast_platform.work.platform import NoDataError, Platform
+from forecast_platform.work.results import Outcome
+from forecast_platform.work.rows import actuals_table, paths_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,7 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
     outcome = Outcome(series, ACTUALS)
     origins = np.array(sorted(set(dates)), "datetime64[D]")
     try:
-        closes, _ = publish.targets(platform, series, origins)
+        closes, _ = store.targets(platform, series, origins)
     except NoDataError as error:
         outcome.failed = dict.fromkeys(dates, str(error))
         return outcome
@@ -133,7 +134,7 @@ def _score_span(platform: Platform, series: str, model: str, version: str, first
         return 0
     stored.sort(key=lambda row: row["forecast_date"])
     origins = np.array([row["forecast_date"] for row in stored], "datetime64[D]")
-    closes, observed = publish.targets(platform, series, origins)
+    closes, observed = store.targets(platform, series, origins)
     digests = _row_digests(np.concatenate([closes, observed], axis=1))
     todo = [
         (row, digest)

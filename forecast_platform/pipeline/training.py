@@ -3,107 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
-import json
 import logging
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from forecast_platform import __version__
+from forecast_platform.host.progress import Progress, silent
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
-from forecast_platform.pipeline import artifacts
-from forecast_platform.pipeline.holdout import holdout_metrics
-from forecast_platform.pipeline.platform import Platform, row_hashes
-from forecast_platform.pipeline.results import Outcome, Progress, silent
-from forecast_platform.warehouse.schemas import TRAINED_MODELS
+from forecast_platform.work.fits import FitTask, active_rows, other_algorithm_text, store_fit, why_not_storable
+from forecast_platform.work.platform import Platform, row_hashes
+from forecast_platform.work.results import Outcome
 
 log = logging.getLogger(__name__)
-
-INLINE_LIMIT = 1_000_000
-"""Bytes from which a fitted model goes to a file instead of the table."""
-
-
-class MissingModelError(LookupError):
-    """No fitted model for a window; the message says which and how to train it."""
-
-
-@dataclass(frozen=True)
-class FitTask:
-    """One fit, self-contained so that another process or machine can do it."""
-
-    series: str
-    model: str
-    window_start: dt.date
-    window: TrainingWindow
-    history: Any
-    seed: int
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a fit gave: the stored text, figures for tracking, seconds; or the error."""
-
-    task: FitTask
-    text: str = ""
-    samples: int = 0
-    metrics: dict[str, float] | None = None
-    seconds: float = 0.0
-    error: str | None = None
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, and the day the history starts."""
-        history = self.task.history
-        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A fitted model read back from the table."""
-
-    fitted: FittedModel
-    model_id: str
-    algorithm_version: int
-    window_start: dt.date
-    history_start: np.datetime64
-    covariates: tuple[str, ...]
-    training_seconds: float
-
-
-def fit(task: FitTask) -> Fit:
-    """Fit one model and measure it in sample and on a holdout. What goes wrong in it is an error of the key, kept.
-
-    Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
-    """
-    from threadpoolctl import threadpool_limits
-
-    model = registry.get(task.model)
-    started = time.perf_counter()
-    try:
-        # One BLAS thread: the bits must not depend on the machine's cores, and small matrices gain nothing.
-        with threadpool_limits(limits=1):
-            fitted = model.fit(task.history, task.window)
-            seconds = time.perf_counter() - started
-            metrics = {
-                **fitted.training_metrics(),
-                **holdout_metrics(model, fitted, task.history, task.window, task.seed),
-            }
-    except (OSError, MemoryError, ImportError):
-        raise
-    except Exception as error:
-        if not isinstance(error, (ValueError, ArithmeticError, np.linalg.LinAlgError)):
-            log.exception("%s %s: window %s failed", task.series, task.model, task.window_start)
-        return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
-    finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return Fit(task, fitted.to_json(), len(task.history.observed_close), finite, seconds)
 
 
 def train(
@@ -117,14 +30,14 @@ def train(
     progress: Progress = silent,
 ) -> Outcome:
     """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there."""
-    from forecast_platform import tracking
     from forecast_platform.compute import engine_for, remote_for
+    from forecast_platform.pipeline import tracking
 
     version = version or platform.settings.model_version
     outcome = Outcome(series, model)
     started = time.perf_counter()
     algorithm = registry.get(model).algorithm_version
-    active = _active_rows(platform, series, model, version)
+    active = active_rows(platform, series, model, version)
     tasks: list[FitTask] = []
     hashes: dict[dt.date, str] = {}
     for start in sorted(windows):
@@ -154,7 +67,7 @@ def train(
     tracker = tracking.Tracker(platform.settings) if tasks else None
     for done in engine_for(platform.settings).fits(platform, tasks):
         start = done.task.window_start
-        if reason := done.error or _unkept(platform, done):
+        if reason := done.error or why_not_storable(platform, done):
             outcome.failed[start] = reason
         else:
             assert tracker is not None  # noqa: S101 - there are tasks
@@ -164,7 +77,7 @@ def train(
                 # The fit is worth more than its record: keep it, and say that MLflow lacks it.
                 run_id = None
                 outcome.notes.append(f"window {start}: {error}")
-            _store(platform, done, version, algorithm, hashes[start], run_id)
+            store_fit(platform, done, version, algorithm, hashes[start], run_id)
             outcome.written.add(start)
             outcome.rows += 1
             dropped = np.datetime64(done.task.history.dates[0]) - done.task.window.start
@@ -176,87 +89,6 @@ def train(
         progress(len(outcome.good) + len(outcome.failed), total, f"{series} {model} {start}")
     outcome.seconds = time.perf_counter() - started
     return outcome
-
-
-def load_model(platform: Platform, series: str, model: str, version: str, window_start: dt.date) -> StoredModel:
-    """The current fit of a window. Raises MissingModelError."""
-    row = _active_rows(platform, series, model, version, window_start).get(window_start)
-    if row is None:
-        raise MissingModelError(missing_model_text(platform, series, model, version, [window_start]))
-    text = row["fitted_model_json"]
-    if text is None:
-        path = Path(row["fitted_model_s3_path"])
-        text = artifacts.read_text(platform.settings, path)
-        if text is None:
-            raise MissingModelError(
-                f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
-                f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
-            )
-    parameters = json.loads(row["parameters"])
-    return StoredModel(
-        fitted=registry.get(model).load(text, platform.training_window(window_start)),
-        model_id=row["model_id"],
-        algorithm_version=row["algorithm_version"],
-        window_start=window_start,
-        history_start=np.datetime64(parameters["history_start"], "D"),
-        covariates=tuple(parameters["covariates"]),
-        training_seconds=row["training_seconds"],
-    )
-
-
-def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
-    """Starts of the windows that have a current fit."""
-    return set(_active_rows(platform, series, model, version))
-
-
-def trained_owners(platform: Platform, starts: Iterable[dt.date]) -> dict[dt.date, set[tuple[str, str, str]]]:
-    """Series, model and version of every current fit of these windows, from one look at the table's keys."""
-    found: dict[dt.date, set[tuple[str, str, str]]] = {start: set() for start in starts}
-    columns = ["commodity", "model_name", "model_version", "training_cutoff_date"]
-    where = {"training_cutoff_date": [start - dt.timedelta(days=1) for start in found], "is_active": True}
-    for row in platform.warehouse.read(TRAINED_MODELS, columns, where).to_pylist():
-        start = row["training_cutoff_date"] + dt.timedelta(days=1)
-        found[start].add((row["commodity"], row["model_name"], row["model_version"]))
-    return found
-
-
-def current_fits(
-    platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
-) -> dict[dt.date, dt.datetime]:
-    """When each window's fit was made, of those on training data of these hashes with today's algorithm."""
-    algorithm = registry.get(model).algorithm_version
-    return {
-        start: row["created_at"]
-        for start, row in _active_rows(platform, series, model, version).items()
-        if row["data_version"] == hashes.get(start) and row["algorithm_version"] == algorithm
-    }
-
-
-def latest_run_id(platform: Platform, series: str, model: str, version: str) -> str | None:
-    """The MLflow run of the newest window's current fit."""
-    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    rows = platform.warehouse.read(TRAINED_MODELS, ["training_cutoff_date", "mlflow_run_id"], where).to_pylist()
-    return max(rows, key=lambda row: row["training_cutoff_date"])["mlflow_run_id"] if rows else None
-
-
-def missing_model_text(platform: Platform, series: str, model: str, version: str, windows: Iterable[dt.date]) -> str:
-    """Which windows have no model, and the command that trains them."""
-    starts = sorted(windows)
-    last = platform.frequency.next_start(starts[-1]) - dt.timedelta(days=1)
-    tag = "" if version == platform.settings.model_version else f" --model-version-tag {version}"
-    return (
-        f"no trained_models/{model} {version} for {series}, window{'s' if len(starts) > 1 else ''} "
-        f"{', '.join(map(str, starts))}: materialize them, run `forecast-platform train --commodity {series} "
-        f"--models {model} --start-date {starts[0]} --end-date {last}{tag}`, or launch the backfill with --train"
-    )
-
-
-def other_algorithm_text(version: str, stored: int, current: int) -> str:
-    """Why a key of another algorithm version is refused, and the mend."""
-    return (
-        f"{version} was made with algorithm version {stored}, the code is at {current}: raise the version tag "
-        "(--model-version-tag), or replace it with --overwrite"
-    )
 
 
 def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[FitTask, str]:
@@ -275,74 +107,3 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
     covariates = table.covariate_names(registry.get(model).covariates, window)
     history = table.history(window.start, window.end, covariates)
     return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
-
-
-def _active_rows(
-    platform: Platform, series: str, model: str, version: str, window_start: dt.date | None = None
-) -> dict[dt.date, dict[str, Any]]:
-    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    if window_start is not None:
-        where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
-    light = ["training_cutoff_date", "data_version", "algorithm_version", "created_at"]
-    rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
-    return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
-
-
-def _unkept(platform: Platform, done: Fit) -> str | None:
-    """Why the fitted model could not be kept; None where it can."""
-    size = len(done.text.encode())
-    reason = artifacts.unkept(platform.settings) if size >= INLINE_LIMIT else None
-    return reason and f"the fitted model, {size / 1e6:.1f} MB, is too large for a row, and {reason}"
-
-
-def _store(platform: Platform, done: Fit, version: str, algorithm: int, data_version: str, run_id: str | None) -> None:
-    import pyarrow as pa
-
-    task = done.task
-    identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
-    parameters = {**done.parameters, "metrics": done.metrics}
-    size = len(done.text.encode())
-    path = None
-    if size >= INLINE_LIMIT:
-        folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version
-        path = folder / str(task.window_start) / f"{identity}.json"
-        artifacts.write_text(platform.settings, path, done.text)
-    cutoff = task.window_start - dt.timedelta(days=1)
-    where = {
-        "commodity": task.series,
-        "model_name": task.model,
-        "model_version": version,
-        "training_cutoff_date": cutoff,
-    }
-    row = {
-        **where,
-        "training_start_date": task.history.dates[0].astype(dt.date),
-        "fitted_model_json": done.text if path is None else None,
-        "fitted_model_s3_path": None if path is None else str(path),
-        "created_at": dt.datetime.now(dt.timezone.utc),
-        "created_by": account(),
-        "year": task.window_start.year,
-        "month": task.window_start.month,
-        "model_id": identity,
-        "parameters": json.dumps(parameters, sort_keys=True),
-        "training_samples": done.samples,
-        "model_size_bytes": size,
-        "training_seconds": done.seconds,
-        "mlflow_run_id": run_id,
-        "data_version": data_version,
-        "code_version": __version__,
-        "algorithm_version": algorithm,
-        "is_active": True,
-    }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
-
-
-def account() -> str:
-    """The account that runs this process, as rows name it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a passwd entry
-        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"

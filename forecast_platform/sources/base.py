@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecast_platform.settings import SeriesSettings, Settings
+    from forecast_platform.settings import SeriesSettings
 
 MARKET_COLUMNS = ("open", "high", "low", "close", "volume")
 """Numeric columns of a market file; only close is required."""
@@ -79,25 +79,6 @@ class Source(Protocol):
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:
         """File (or package) -> content hash (or version): equal exactly where `read` would give the same."""
         ...
-
-
-def source_for(settings: Settings) -> Source:
-    """The source that `settings.source` names."""
-    if settings.source == "sample":
-        from forecast_platform.sources.sample import SampleSource
-
-        return SampleSource()
-    from forecast_platform.sources.landing import LandingSource
-
-    if settings.landing is None:
-        raise SourceError("source is landing, but no landing folder is set: set `landing`")
-    declared = {name for series in settings.series for name in series.covariates}
-    landing = LandingSource(settings.landing, settings.today, declared)
-    if settings.source == "feeds":
-        from forecast_platform.sources.feeds import FeedSource
-
-        return FeedSource(settings.feeds, landing, settings.history_start)
-    return landing
 
 
 def requirements(series: Sequence[SeriesSettings], raw: RawData, macro_file: str, weather_file: str) -> None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.sources.base import MARKET_COLUMNS, RawData, Rejection, SourceError
-from forecast_platform.sources.feed_settings import FeedSettings
 from forecast_platform.sources.landing import MACRO, WEATHER, LandingSource
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from forecast_platform.hiding import hide
+from forecast_platform.host.redaction import hide
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.predicates import quoted, text_literal
 from forecast_platform.warehouse.schemas import Column, Table

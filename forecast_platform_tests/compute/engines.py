@@ -20,10 +20,7 @@ import pytest
 
 from forecast_platform.compute.spark_worker import Job, forecast_piece
 from forecast_platform.models import registry
-from forecast_platform.pipeline.chunks import Forecasts
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import Fit, FitTask, fit
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
@@ -31,6 +28,9 @@ from forecast_platform.warehouse.schemas import (
     POINT_FORECASTS,
     Table,
 )
+from forecast_platform.work.chunks import Forecasts
+from forecast_platform.work.fits import Fit, FitTask, fit
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, ingest_all
 

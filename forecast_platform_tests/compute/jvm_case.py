@@ -16,11 +16,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from forecast_platform.clients.spark import session_for
+from forecast_platform.clients.spark_session import cores_of
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.compute.spark_session import cores_of, session_for
 from forecast_platform.pipeline.inference import plan
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import fit
+from forecast_platform.work.fits import fit
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import (
     dies_once,
     dies_once_after_writing,
@@ -44,7 +45,7 @@ def interrupted(platform: Platform, model: str, first: str, last: str, marker: P
     chunks = plan(platform, "Alpha", model, "v1.0", days(first, last)).chunks
     try:
         with interrupt_after(marker):
-            results = list(SparkCompute(partial(takes_seconds, marker)).run(platform, chunks))
+            results = list(SparkCompute(partial(takes_seconds, marker)).run(platform, chunks, lambda days: {}))
     except KeyboardInterrupt:
         return {"interrupted": True}
     return {"interrupted": False, "failed": [reason for result in results for reason in result.failed.values()]}
@@ -66,7 +67,7 @@ def main(root: str, master: str, writer: str, first: str, last: str, models: str
     worker = None if marker is None else partial(dies_once_after_writing, Path(marker))
     for name in names:
         chunks = plan(platform, "Alpha", name, "v1.0", days(first, last)).chunks
-        results = list(SparkCompute(worker).run(platform, chunks))
+        results = list(SparkCompute(worker).run(platform, chunks, lambda days: {}))
         written = sum(len(result.written) for result in results)
         failed = {str(day): reason for result in results for day, reason in result.failed.items()}
         sys.stdout.write(json.dumps({"model": name, "written": written, "failed": failed, "cores": cores}) + "\n")

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,
@@ -25,6 +24,7 @@ from forecast_platform.warehouse.schemas import (
     UNIFIED_DATA,
     Table,
 )
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.computes import COMPUTES, MODELS, Serving, environment_of
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
 from forecast_platform_tests.worlds import settings_for, write_landing

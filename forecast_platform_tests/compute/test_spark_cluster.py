@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
 from forecast_platform_tests.compute.test_spark_jvm import FIRST, LAST, SPAN, run_case
 from forecast_platform_tests.waiting import until

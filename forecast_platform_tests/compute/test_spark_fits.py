@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from forecast_platform.clients.spark import session_for
+from forecast_platform.clients.spark_session import SparkUnavailableError
 from forecast_platform.compute import spark_fits
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.compute.spark_session import SparkUnavailableError, session_for
 from forecast_platform.pipeline import training
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import Fit, FitTask, fit, train
+from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
+from forecast_platform.work.fits import Fit, FitTask, fit
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import (
     fit_fails_once,
     fit_takes_seconds,

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
 from forecast_platform_tests.worlds import days, settings_for
 

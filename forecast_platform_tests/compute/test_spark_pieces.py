@@ -16,13 +16,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from forecast_platform.clients.spark import session_for
+from forecast_platform.clients.spark_session import SparkUnavailableError, Writer, master_of, writer_of
 from forecast_platform.compute import spark_worker
 from forecast_platform.compute.spark_pieces import MIN_PIECE_DATES, groups, piece_size, split
-from forecast_platform.compute.spark_session import SparkUnavailableError, Writer, master_of, session_for, writer_of
-from forecast_platform.pipeline.chunks import Chunk, Forecasts
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import build
+from forecast_platform.work.chunks import Chunk, Forecasts
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -179,13 +180,13 @@ def test_the_writer_follows_the_master_unless_it_is_set(tmp_path: Path) -> None:
 def test_without_java_or_sail_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "landing" / "market").mkdir(parents=True)
     (tmp_path / "landing" / "market" / "alpha.csv").touch()
-    monkeypatch.setattr("forecast_platform.compute.spark_session.find_spec", lambda _: None)
+    monkeypatch.setattr("forecast_platform.clients.spark_session.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     settings = settings_for(tmp_path, compute="spark")
     assert master_of(settings) == "local[*,4]"
     with pytest.raises(SparkUnavailableError, match="install Java 17, or the extra `sail`"):
         session_for(settings)
-    monkeypatch.setattr("forecast_platform.compute.spark_session._sail", None)
+    monkeypatch.setattr("forecast_platform.clients.spark_session._sail", None)
     with pytest.raises(SparkUnavailableError, match=r"forecast-platform\[sail\]"):
         session_for(settings_for(tmp_path, compute="spark", spark={"master": "sail"}))

@@ -17,17 +17,18 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from forecast_platform import cli
-from forecast_platform.compute import spark_session
+from forecast_platform.cli.main import main
+from forecast_platform.clients import spark_session
+from forecast_platform.clients.spark import session_for
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.compute.spark_delta import prepare, replace_rows
-from forecast_platform.compute.spark_session import session_for
-from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.inference import forecast, plan
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.work import store
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.compute.engines import (
     RESULTS,
     assert_same_tables,
@@ -37,7 +38,6 @@ from forecast_platform_tests.compute.engines import (
     needs_sail,
     takes_seconds,
 )
-from forecast_platform_tests.test_cli import environment
 from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = needs_sail
@@ -115,7 +115,7 @@ def test_a_task_that_fails_once_is_done_again_without_duplicates(small: Path, tm
     forecast(here, "Alpha", "naive", SPAN)
     chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
     compute = SparkCompute(worker=partial(fails_once, tmp_path / "failed"))
-    results = list(compute.run(there, chunks))
+    results = list(compute.run(there, chunks, lambda days: {}))
     assert (tmp_path / "failed").exists()
     assert sorted(day for result in results for day in result.written) == SPAN
     assert_same_tables(here, there)
@@ -129,7 +129,7 @@ def test_a_job_that_fails_every_time_fails_its_keys_with_the_reason_and_writes_n
 
     _, there = pair(small, tmp_path)
     chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
-    results = list(SparkCompute(worker=broken).run(there, chunks))
+    results = list(SparkCompute(worker=broken).run(there, chunks, lambda days: {}))
     assert {day for result in results for day in result.failed} == set(SPAN)
     assert all("no such machine" in reason for result in results for reason in result.failed.values())
     assert there.warehouse.rows(DISTRIBUTIONS) == 0
@@ -143,7 +143,7 @@ def test_an_interrupt_stops_the_job_within_seconds_and_the_engine_outlives_it(sm
     session = session_for(there.settings)
     started = time.monotonic()
     with interrupt_after(tmp_path / "started"), pytest.raises(KeyboardInterrupt):
-        list(compute.run(there, chunks))
+        list(compute.run(there, chunks, lambda days: {}))
     assert time.monotonic() - started < 30
     assert there.warehouse.rows(DISTRIBUTIONS) == 0
     assert session_for(there.settings) is session
@@ -167,7 +167,7 @@ def test_a_session_that_is_lost_costs_a_run_one_try_and_not_one_a_group(
     there = Platform.from_settings(driver)
     planned = plan(there, "Alpha", "naive", "v1.0", SPAN[:5]).chunks
     chunks = [replace(chunk, dates=(day,)) for chunk in planned for day in chunk.dates]
-    results = SparkCompute().run(there, chunks)
+    results = SparkCompute().run(there, chunks, lambda days: {})
     assert not next(results).failed
     session_for(there.settings).client._channel.close()
     assert not any(result.failed for result in results)
@@ -177,7 +177,7 @@ def test_a_session_that_is_lost_costs_a_run_one_try_and_not_one_a_group(
 def test_what_was_live_is_archived_before_spark_replaces_it(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "is_backfill", lambda *_: False)
+    monkeypatch.setattr(store, "is_backfill", lambda *_: False)
     assert_what_was_live_is_archived_alike(*pair(small, tmp_path))
 
 
@@ -280,7 +280,7 @@ def test_backfill_from_a_shell_runs_on_spark(
     monkeypatch.setenv("FORECAST_PLATFORM_SPARK__MASTER", "sail")
     load.cache_clear()
     arguments = ["backfill", "--commodity", "Alpha", "--start-date", str(SPAN[0]), "--end-date", str(SPAN[-1])]
-    code = cli.main(arguments)
+    code = main(arguments)
     told = capsys.readouterr().out
     assert code == 0, told
     assert f"distributions/naive: {len(SPAN)} written, 0 unchanged, 0 failed" in told

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from forecast_platform.compute import spark_session
+from forecast_platform.clients import spark_session
+from forecast_platform.clients.spark import session_for
+from forecast_platform.clients.spark_session import SparkUnavailableError, silence_expected_errors
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.compute.spark_session import SparkUnavailableError, session_for, silence_expected_errors
-from forecast_platform.doctor_unity import unity_tables
+from forecast_platform.doctor.unity import unity_tables
 from forecast_platform.pipeline.inference import plan
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import build
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.unity_catalog import Lakehouse
 from forecast_platform_tests.warehouse.implementations import days, metadata, where
@@ -97,7 +98,7 @@ def test_a_run_stops_at_the_first_job_that_has_no_server(small: Path, monkeypatc
     monkeypatch.setattr("forecast_platform.compute.spark.ATTEMPTS", 2)
     asked_for = span("2017-12-20", "2018-01-15")
     chunks = plan(platform, "Alpha", "naive", "v1.0", asked_for).chunks
-    results = list(SparkCompute(worker=broken).run(platform, chunks))  # type: ignore[arg-type]
+    results = list(SparkCompute(worker=broken).run(platform, chunks, lambda days: {}))  # type: ignore[arg-type]
     assert {day for result in results for day in result.failed} == set(asked_for)
     assert all(result.fatal for result in results)
     assert all("no session on sc://spark:15002" in reason for result in results for reason in result.failed.values())

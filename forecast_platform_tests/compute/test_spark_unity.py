@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.pipeline import artifacts, publish, training
 from forecast_platform.pipeline.inference import forecast, plan
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS, UNIFIED_DATA
 from forecast_platform.warehouse.unity import UnityWarehouse
+from forecast_platform.work import artifacts, fits, store
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import (
     assert_same_tables,
     assert_what_was_live_is_archived_alike,
@@ -79,26 +80,26 @@ def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_th
 ) -> None:
     _, there = pair(small, tmp_path, lakehouse)
     windows = [dt.date(2018, 1, 1)]
-    monkeypatch.setattr(training, "INLINE_LIMIT", 100)
-    assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(windows), "a disk that stays"
+    monkeypatch.setattr(fits, "INLINE_LIMIT", 100)
+    assert train(there, "Alpha", "naive", windows, version="v2").written == set(windows), "a disk that stays"
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
     monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: False)
-    assert training.train(there, "Alpha", "naive", windows, version="v2").written == set(), "unchanged"
-    assert artifacts.unkept(there.settings) is None, "a shared disk"
+    assert train(there, "Alpha", "naive", windows, version="v2").written == set(), "unchanged"
+    assert artifacts.why_not_storable(there.settings) is None, "a shared disk"
     monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: True)
-    outcome = training.train(there, "Alpha", "naive", windows, version="v3")
+    outcome = train(there, "Alpha", "naive", windows, version="v3")
     [reason] = outcome.failed.values()
     assert "too large for a row" in reason
     assert "set unity.volume" in reason
     assert not outcome.written
-    monkeypatch.setattr(training, "INLINE_LIMIT", 1_000_000)
-    assert training.train(there, "Alpha", "naive", windows, version="v3").written == set(windows)
+    monkeypatch.setattr(fits, "INLINE_LIMIT", 1_000_000)
+    assert train(there, "Alpha", "naive", windows, version="v3").written == set(windows)
 
 
 def test_what_was_live_is_archived_before_it_is_replaced(
     small: Path, tmp_path: Path, lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "is_backfill", lambda *_: False)
+    monkeypatch.setattr(store, "is_backfill", lambda *_: False)
     assert_what_was_live_is_archived_alike(*pair(small, tmp_path, lakehouse))
 
 
@@ -109,7 +110,7 @@ def test_an_interrupt_stops_the_job_and_the_same_session_does_it_again(
     chunks = plan(there, "Alpha", "naive", "v1.0", SPAN).chunks
     started = time.monotonic()
     with interrupt_after(tmp_path / "started"), pytest.raises(KeyboardInterrupt):
-        list(SparkCompute(worker=partial(takes_seconds, tmp_path / "started")).run(there, chunks))
+        list(SparkCompute(worker=partial(takes_seconds, tmp_path / "started")).run(there, chunks, lambda days: {}))
     assert time.monotonic() - started < 30
     assert there.warehouse.rows(DISTRIBUTIONS) == 0
     assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from forecast_platform.cli import main
-from forecast_platform.compute.databricks.monitor import ENDED, life_of, result_of
+from forecast_platform.cli.main import main
+from forecast_platform.clients.databricks.monitor import ENDED, life_of, result_of
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.waiting import until
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import yaml
 
-from forecast_platform.compute.databricks.connection import Connection
-from forecast_platform.compute.databricks.deploy import deploy
-from forecast_platform.keys import FORECAST, TRAIN, Keys
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.clients.databricks.deploy import deploy
+from forecast_platform.graph.keys import FORECAST, TRAIN, Keys
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
 if TYPE_CHECKING:
-    from forecast_platform.launch import Finished, Launcher
+    from forecast_platform.runs.launch import Finished, Launcher
 
 FIRST, LAST = "2018-02-01", "2018-02-03"
 MESSAGES = "/Volumes/commodity/forecast/pipes"
@@ -64,7 +64,7 @@ class World:
     @property
     def launcher(self) -> Launcher:
         """Runs jobs in this process."""
-        from forecast_platform.launch import Launcher
+        from forecast_platform.runs.launch import Launcher
 
         return Launcher(self.settings)
 

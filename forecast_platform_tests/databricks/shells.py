@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forecast_platform import settings
-from forecast_platform.cli import main
+from forecast_platform.cli.main import main
 from forecast_platform_tests.databricks_workspace import Workspace
 
 FOLDER = "/Shared/forecast_platform"

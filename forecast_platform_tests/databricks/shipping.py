@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from forecast_platform.partitions import Partitions
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.databricks_workspace import Workspace
-from forecast_platform_tests.test_cli import environment
 from forecast_platform_tests.ui.running import keys
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import settings_for

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from psutil import Process
 
-from forecast_platform.compute.databricks.book import Book, made_since
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest
+from forecast_platform.compute.databricks.run_ledger import RunLedger, made_since
+from forecast_platform.work.chunk_request import ChunkRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST
 from forecast_platform_tests.worlds import days
 
@@ -22,7 +22,7 @@ def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
 
 
 def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
-    book = Book(tmp_path / "runs")
+    book = RunLedger(tmp_path / "runs")
     first, new = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     assert new
     assert len(first.token) <= 64, "Databricks takes no longer idempotency token"
@@ -40,7 +40,7 @@ def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> Non
 
 
 def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
     parent = os.getppid()
@@ -55,7 +55,7 @@ def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Pa
 
 
 def test_what_was_forgotten_meanwhile_does_not_come_back(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
     book.drop(made)
@@ -66,7 +66,7 @@ def test_what_was_forgotten_meanwhile_does_not_come_back(tmp_path: Path) -> None
 
 
 def test_what_somebody_may_have_submitted_is_not_withdrawn(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     one, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     assert book.withdraw(one)
     assert not list(tmp_path.glob("*.json"))
@@ -81,7 +81,7 @@ def test_what_somebody_may_have_submitted_is_not_withdrawn(tmp_path: Path) -> No
 
 
 def test_what_its_process_leaves_is_taken_over_by_the_next(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     assert not book.orphans("host")
     book.release(mine)
@@ -93,7 +93,7 @@ def test_what_its_process_leaves_is_taken_over_by_the_next(tmp_path: Path) -> No
 
 
 def test_entries_of_a_workspace_that_is_used_no_more_are_forgotten(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     book.orphans("other")
     assert list(tmp_path.glob("*.json"))
@@ -103,7 +103,7 @@ def test_entries_of_a_workspace_that_is_used_no_more_are_forgotten(tmp_path: Pat
 
 
 def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     [path] = tmp_path.glob("*.json")
     values = json.loads(path.read_text())
@@ -117,7 +117,7 @@ def test_an_entry_of_an_earlier_version_is_as_old_as_its_file(tmp_path: Path) ->
 
 
 def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> None:
-    book = Book(tmp_path)
+    book = RunLedger(tmp_path)
     mine, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     elsewhere = replace(mine, token="other", owner="another-machine:1:1")
     gone = replace(mine, token="gone", owner=mine.owner.replace(f":{os.getpid()}:", ":4194305:"))

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from forecast_platform.automation.schedules import DAILY, TRAINING, crons
-from forecast_platform.compute.databricks.deploy import NOTEBOOKS
-from forecast_platform.compute.databricks.entry import OF_THE_PROCESS, PARAMETERS, WIDGETS
-from forecast_platform.compute.databricks.submit import NOTEBOOK_OF
+from forecast_platform.clients.databricks.deploy import NOTEBOOKS
+from forecast_platform.clients.databricks.submit import NOTEBOOK_OF
+from forecast_platform.graph.automation.schedules import DAILY, TRAINING, crons
+from forecast_platform.remote.entry import OF_THE_PROCESS, PARAMETERS, WIDGETS
 from forecast_platform.settings import build
-from forecast_platform.settings_databricks import RUNTIME, DatabricksOptions
+from forecast_platform.settings.databricks import RUNTIME, DatabricksOptions
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES
 
@@ -148,7 +148,7 @@ def test_a_notebook_holds_parameters_and_one_call_and_no_logic(name: str) -> Non
     kinds = {type(node) for node in tree.body}
     assert kinds <= {ast.Expr, ast.ImportFrom, ast.Assign}
     imported = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
-    assert imported == ["forecast_platform.compute.databricks.entry"]
+    assert imported == ["forecast_platform.remote.entry"]
     widgets = [
         node.value.args[0].value
         for node in tree.body

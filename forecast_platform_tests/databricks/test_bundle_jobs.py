@@ -12,12 +12,12 @@ import pytest
 import yaml
 from databricks.sdk.errors import DatabricksError
 
-from forecast_platform.compute.databricks.monitor import result_of
+from forecast_platform.clients.databricks.monitor import result_of
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES, TRAINED_MODELS, Table
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks.bundles import Bundle
 from forecast_platform_tests.databricks.pipes_worlds import World
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace

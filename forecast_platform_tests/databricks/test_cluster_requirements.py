@@ -10,8 +10,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from forecast_platform import cli
-from forecast_platform.compute.databricks.deploy import NOT_ON_CLUSTERS
+from forecast_platform.cli.main import main
+from forecast_platform.clients.databricks.deploy import NOT_ON_CLUSTERS
 
 BLOCKED = """
 import sys
@@ -27,10 +27,10 @@ ABSENT = tuple(name.replace("-", "_") for name in NOT_ON_CLUSTERS if name != "py
 
 
 WORK = """
-from forecast_platform.compute.databricks import chunk_task, entry
+from forecast_platform.remote import chunk_task, entry
 from forecast_platform.definitions import defs
 defs.resolve_job_def("forecast")
-from forecast_platform.compute.spark_session import spark_resource
+from forecast_platform.graph.spark_resource import spark_resource
 from forecast_platform.settings import load
 from dagster import build_init_resource_context
 resource = spark_resource(load()).resource_fn(build_init_resource_context())
@@ -39,7 +39,7 @@ print(type(resource).__name__)
 
 
 def test_the_wheel_for_clusters_brings_no_spark(tmp_path: Path) -> None:
-    assert cli.main(["databricks", "wheel", str(tmp_path)]) == 0
+    assert main(["databricks", "wheel", str(tmp_path)]) == 0
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         [about] = [name for name in archive.namelist() if name.endswith("METADATA")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from forecast_platform.compute.databricks import deploy
+from forecast_platform.clients.databricks import deploy
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import until
@@ -33,7 +33,7 @@ def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
         names = set(wheel.namelist())
         assert wheel.testzip() is None
     version = f"0.1.0+{record['source'][:12]}"
-    assert {"forecast_platform/cli.py", f"forecast_platform-{version}.dist-info/RECORD"} <= names
+    assert {"forecast_platform/cli/main.py", f"forecast_platform-{version}.dist-info/RECORD"} <= names
     assert workspace.local(f"{FOLDER}/settings.yaml").read_text() == "source: sample\n"
     for name in ("train_models", "daily_inference", "backfill_spark"):
         assert workspace.local(f"{FOLDER}/{name}").read_text().startswith("# Databricks notebook source\n")
@@ -98,7 +98,7 @@ def test_a_watched_run_shows_how_many_keys_are_done(deployed: Workspace, shell: 
         deployed,
         "backfill_spark",
         """import time
-from forecast_platform.compute.databricks import progress_file
+from forecast_platform.clients.databricks import progress_file
 progress_file._WRITE_SECONDS = 0
 dbutils.widgets.text("progress", "")
 told = progress_file.ProgressFile(dbutils.widgets.get("progress"), print)

@@ -76,7 +76,7 @@ def test_a_run_that_could_not_be_done_says_why_how_to_mend_it_and_where_to_look(
 def test_a_cancel_that_does_not_end_the_run_is_not_waited_for_for_ever(
     deployed: Workspace, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forecast_platform.compute.databricks.monitor._CANCEL_SECONDS", 0.1)
+    monkeypatch.setattr("forecast_platform.clients.databricks.monitor._CANCEL_SECONDS", 0.1)
     assert shell("submit", "backfill")[0] == 0
     [run] = deployed.jobs.runs.values()
     run.state.life = "TERMINATING"  # as a run whose cluster does not let go

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
 from forecast_platform_tests.databricks.shipping import (
     BACKFILL,

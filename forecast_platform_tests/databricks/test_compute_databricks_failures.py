@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forecast_platform.compute.databricks.deploy import SOURCE_VARIABLE
+from forecast_platform.clients.databricks.deploy import SOURCE_VARIABLE
 from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.databricks.shipping import (
     BACKFILL,

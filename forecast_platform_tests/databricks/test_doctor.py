@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from forecast_platform.doctor_databricks import databricks
-from forecast_platform.doctor_stores import Finding
+from forecast_platform.doctor.databricks import databricks
+from forecast_platform.doctor.finding import Finding
 from forecast_platform.settings import build
 from forecast_platform_tests.databricks_workspace import Workspace
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from forecast_platform.compute.databricks import entry
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
+from forecast_platform.remote import entry
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
 WINDOW = dt.date(2018, 1, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from forecast_platform.compute.databricks import entry
-from forecast_platform.compute.databricks.mends import suggest
+from forecast_platform.clients.databricks.error_remedies import suggest
+from forecast_platform.remote import entry, parameters
 
 
 def test_a_parameter_that_a_wheel_does_not_know_yet_asks_for_a_deploy_and_any_other_for_a_right_one() -> None:
-    with pytest.raises(entry.ParameterError) as raised:
+    with pytest.raises(parameters.ParameterError) as raised:
         entry.run("infer", {"dates": "2018-01-01"})
     told = f"ParameterError: {raised.value}"
     assert suggest(told) == "a parameter is wrong: nothing was done; submit again with another one"

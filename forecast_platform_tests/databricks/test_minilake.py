@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.chunk_request import ChunkRequest
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import assert_same_tables, content
 from forecast_platform_tests.databricks import minilake
 from forecast_platform_tests.databricks.conftest import NODE
@@ -116,7 +116,7 @@ import sys
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 names = {{"pipes_context": "--dagster-pipes-context", "pipes_messages": "--dagster-pipes-messages"}}
 sys.argv[1:] = ["--action=chunk", "--config={config}", *(f"--{{name}}={{given[names[name]]}}" for name in names)]
-from forecast_platform.compute.databricks import entry
+from forecast_platform.remote import entry
 entry.main()
 """
 

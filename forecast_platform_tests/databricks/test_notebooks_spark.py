@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from forecast_platform import settings
-from forecast_platform.cli import main
-from forecast_platform.compute.databricks.entry import run
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.cli.main import main
+from forecast_platform.remote.entry import run
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.computes import event_log, jvm_jobs
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
 from forecast_platform_tests.databricks_workspace import Workspace

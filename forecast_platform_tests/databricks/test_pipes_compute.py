@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dagster import Failure
 
-from forecast_platform import progress
-from forecast_platform.compute.databricks import entry
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest
-from forecast_platform.doctor_databricks import databricks
+from forecast_platform.doctor.databricks import databricks
+from forecast_platform.host import progress
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import VERSION_TAG, Platform
+from forecast_platform.remote import entry, parameters
+from forecast_platform.work.chunk_request import ChunkRequest
+from forecast_platform.work.platform import VERSION_TAG, Platform
+from forecast_platform.work.results import RefusedError
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
@@ -89,7 +89,7 @@ HELD = """
 import time
 from pathlib import Path
 from forecast_platform import progress
-from forecast_platform.compute.databricks import chunk_task
+from forecast_platform.remote import chunk_task
 progress._LOG_EVERY = 0.0
 do = chunk_task.do
 def held(platform, request, info):
@@ -151,7 +151,7 @@ def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: 
 
 
 def test_a_call_without_a_dagster_step_says_so(world: World) -> None:
-    with pytest.raises(Failure, match="from a Dagster step, and this is none"):
+    with pytest.raises(RefusedError, match="from a Dagster step, and this is none"):
         forecast(Platform.from_settings(world.settings), "Alpha", "naive", days(FIRST, LAST))
 
 
@@ -188,11 +188,13 @@ def test_a_chunk_runs_without_pipes_too(
         (["--action=chunk", *arguments], "a chunk is wanted"),
     ):
         monkeypatch.setattr(sys, "argv", ["task", *wrong])
-        with pytest.raises(entry.ParameterError, match=said):
+        with pytest.raises(parameters.ParameterError, match=said):
             entry.main()
     unknown = json.dumps({**chunk, "series": "Gold"})
     monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--chunk={unknown}"])
-    with pytest.raises(entry.TaskFailedError, match="'Gold' is not configured on the cluster, which knows Alpha, Beta"):
+    with pytest.raises(
+        parameters.TaskFailedError, match="'Gold' is not configured on the cluster, which knows Alpha, Beta"
+    ):
         entry.main()
 
 
@@ -274,7 +276,7 @@ def test_training_and_forecasting_give_the_local_fit_and_paths(
 
 @pytest.mark.slow
 def test_each_window_is_a_run_and_overwrite_makes_dates_anew(world: World, workspace: Workspace) -> None:
-    from forecast_platform.pipeline.platform import OVERWRITE_TAG
+    from forecast_platform.work.platform import OVERWRITE_TAG
 
     span = ("2017-12-30", "2018-01-02")
     assert world.forecast(*span).success
@@ -291,7 +293,7 @@ def test_a_backfill_from_the_command_line_trains_forecasts_and_scores(
     world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from forecast_platform import settings
-    from forecast_platform.cli import main
+    from forecast_platform.cli.main import main
 
     monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(world.config()))
     settings.load.cache_clear()

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.clients.databricks.monitor import TaskError
+from forecast_platform.clients.databricks.volume import Volume
 from forecast_platform.compute.databricks.fleet import passing
-from forecast_platform.compute.databricks.monitor import TaskError
-from forecast_platform.compute.databricks.pipes_messages import VolumeMessages
-from forecast_platform.compute.databricks.volume import Volume
+from forecast_platform.graph.pipes_step import VolumeMessages
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.waiting import PATIENCE, until

@@ -118,7 +118,7 @@ def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
 
 @pytest.mark.slow
 def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspace: Workspace, tmp_path: Path) -> None:
-    from forecast_platform.services import free_port
+    from forecast_platform.host.services import free_port
     from forecast_platform_tests.ui.running import Running
 
     workspace.faults.add(RunFault("slow_start", seconds=300))
@@ -180,7 +180,7 @@ def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: Wor
 @pytest.mark.slow
 @both
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
-    from forecast_platform.pipeline.platform import VERSION_TAG
+    from forecast_platform.work.platform import VERSION_TAG
 
     workspace.faults.add(RunFault("slow_start", seconds=60))
 

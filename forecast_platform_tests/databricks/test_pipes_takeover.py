@@ -15,15 +15,15 @@ import pytest
 from dagster import DagsterInstance, asset, build_asset_context, materialize
 from dagster_pipes import encode_param
 
-from forecast_platform import owner
-from forecast_platform.compute.databricks.book import Book, Entry
-from forecast_platform.compute.databricks.chunk_task import CONTEXT, ChunkRequest
-from forecast_platform.compute.databricks.connection import Connection
-from forecast_platform.compute.databricks.deploy import deployment
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.clients.databricks.deploy import deployment
+from forecast_platform.clients.databricks.submit import launch, wheel_task
 from forecast_platform.compute.databricks.fleet import Fleet, Job
 from forecast_platform.compute.databricks.pipes import PipesRun
-from forecast_platform.compute.databricks.pipes_messages import context_of, context_path
-from forecast_platform.compute.databricks.submit import launch, wheel_task
+from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
+from forecast_platform.graph.pipes_step import DagsterStep
+from forecast_platform.host import process_identity
+from forecast_platform.work.chunk_request import CONTEXT, ChunkRequest, context_of, context_path
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World
 from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
@@ -38,7 +38,7 @@ WANTED = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)
 class Left:
     """An entry that a killed step has left, and its run, which goes on for a minute."""
 
-    book: Book
+    book: RunLedger
     entry: Entry
     run_id: int
     taken: PipesRun
@@ -48,7 +48,7 @@ class Left:
 @pytest.fixture
 def left(world: World, workspace: Workspace) -> Left:
     connection = Connection(world.settings.databricks)
-    book = Book(world.root / "runs")
+    book = RunLedger(world.root / "runs")
     made, _ = book.claim(connection.host, MESSAGES, WANTED, {})
     context = encode_param({"path": context_path(made.folder), "of another": "version of Pipes"})
     workspace.faults.add(RunFault("slow_start", seconds=60))
@@ -57,7 +57,7 @@ def left(world: World, workspace: Workspace) -> Left:
     run_id = launch(connection, deployed, "left", [task], made.token, serverless=True)
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"), run_id=run_id, asked=1)
     book.keep(orphan)
-    return Left(book, orphan, run_id, PipesRun(connection, deployed, book, orphan, build_asset_context()))
+    return Left(book, orphan, run_id, PipesRun(connection, deployed, book, orphan, DagsterStep(build_asset_context())))
 
 
 def test_a_run_whose_taking_over_was_interrupted_is_cancelled(workspace: Workspace, left: Left) -> None:
@@ -103,16 +103,16 @@ class Steps:
     """What the steps of one platform share; each of `runs` is slow to start."""
 
     connection: Connection
-    book: Book
+    book: RunLedger
     workspace: Workspace
 
     def fleet(self, step: Any) -> Fleet:
         """A step's runs, whose keys no table ever holds."""
         deployed = deployment(self.connection)
-        return Fleet(self.connection, deployed, self.book, step, lambda days: {}, serverless=True)
+        return Fleet(self.connection, deployed, self.book, DagsterStep(step), lambda days: {}, serverless=True)
 
     def run(self, entry: Entry, step: Any, *, new: bool = False) -> PipesRun:
-        return PipesRun(self.connection, deployment(self.connection), self.book, entry, step, new=new)
+        return PipesRun(self.connection, deployment(self.connection), self.book, entry, DagsterStep(step), new=new)
 
     def sharing(self, step: Any) -> tuple[PipesRun, PipesRun]:
         """The run of a new entry in the step that made it, and in another that is about to submit it as well."""
@@ -147,7 +147,7 @@ def steps(world: World, workspace: Workspace) -> Steps:
     workspace.faults.add(RunFault("slow_start", seconds=60, times=9))
     connection = Connection(world.settings.databricks, pause=0.01)
     workspace.local(MESSAGES).mkdir(parents=True, exist_ok=True)
-    return Steps(connection, Book(world.root / "runs"), workspace)
+    return Steps(connection, RunLedger(world.root / "runs"), workspace)
 
 
 def in_step(work: Callable[[Any], None]) -> str:
@@ -249,7 +249,7 @@ def test_a_refusal_after_a_submission_that_may_have_been_carried_out_forgets_not
             pass
 
     def cancel() -> None:
-        until(lambda: [entry.owner for entry in steps.entries] == [owner.this_process()])
+        until(lambda: [entry.owner for entry in steps.entries] == [process_identity.this_process()])
         os.kill(os.getpid(), signal.SIGINT)
 
     with beside(cancel):
@@ -313,15 +313,15 @@ def test_a_run_of_another_host_that_is_over_is_forgotten_with_its_messages(steps
 
 
 def test_a_book_that_cannot_be_written_leaves_no_run_going(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep, calls = Book.submitted, []
+    keep, calls = RunLedger.submitted, []
 
-    def full(book: Book, entry: Entry, run_id: int) -> None:
+    def full(book: RunLedger, entry: Entry, run_id: int) -> None:
         calls.append(run_id)
         if len(calls) > 1:
             raise OSError(28, "No space left on device")
         keep(book, entry, run_id)
 
-    monkeypatch.setattr(Book, "submitted", full)
+    monkeypatch.setattr(RunLedger, "submitted", full)
     told = in_step(lambda step: drained(steps.fleet(step), WANTED, replace(WANTED, model="random_walk")))
     assert "No space left on device" in told
     assert [run.state.result for run in steps.runs] == ["CANCELED", "CANCELED"]

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from forecast_platform.compute.databricks import entry, progress_file
-from forecast_platform.compute.databricks.progress_file import KeysDone, ProgressFile, is_progress_path, progress_path
+from forecast_platform.clients.databricks import progress_file
+from forecast_platform.clients.databricks.progress_file import KeysDone, ProgressFile, is_progress_path, progress_path
+from forecast_platform.remote import entry
 from forecast_platform_tests.worlds import settings_for
 
 WRONG = (

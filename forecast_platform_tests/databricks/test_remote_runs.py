@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from forecast_platform import settings
-from forecast_platform.cli import main
+from forecast_platform.cli.main import main
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks.pipes_worlds import World, keys
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for

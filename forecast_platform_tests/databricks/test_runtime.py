@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from forecast_platform import cli
-from forecast_platform.compute.databricks.submit import ENVIRONMENT_VERSION
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.settings_databricks import RUNTIME
+from forecast_platform.cli.main import main
+from forecast_platform.clients.databricks.submit import ENVIRONMENT_VERSION
+from forecast_platform.settings.databricks import RUNTIME
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
 from forecast_platform_tests.databricks.environments import NotInstallableError, install
 from forecast_platform_tests.worlds import settings_for, write_landing
@@ -55,7 +55,7 @@ def test_the_documents_name_the_runtime_and_what_it_holds() -> None:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the runtime's libraries, in which the wheel for clusters was installed."""
     folder = tmp_path_factory.mktemp("wheel")
-    assert cli.main(["databricks", "wheel", str(folder)]) == 0
+    assert main(["databricks", "wheel", str(folder)]) == 0
     [wheel] = folder.glob("*.whl")
     bounds = [f"{name}~={number}" for name, number in LIBRARIES.items()]
     try:
@@ -86,7 +86,7 @@ def made(root: Path, python: Path, settings: Mapping[str, str]) -> Platform:
     environment.update(HOME=str(root), OMP_NUM_THREADS="1")
     environment.update({f"FORECAST_PLATFORM_{name}": value for name, value in values.items()})
     for action, (first, last) in SPAN.items():
-        command = [str(python), "-m", "forecast_platform.compute.databricks.entry", f"--action={action}"]
+        command = [str(python), "-m", "forecast_platform.remote.entry", f"--action={action}"]
         arguments = [f"--start_date={first}", f"--end_date={last}"]
         done = subprocess.run(
             [*command, *arguments], env=environment, cwd=root, capture_output=True, text=True, timeout=600

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from databricks.sdk.service import jobs
 
 ASK = """
-from forecast_platform.compute.spark_session import session_for
+from forecast_platform.clients.spark import session_for
 from forecast_platform.settings import build
 settings = build(warehouse={warehouse!r}, tables="unity_catalog", spark={{"config": {config!r}}})
 session = session_for(settings)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
-from forecast_platform.cli import main
+from forecast_platform.cli.main import main
+from forecast_platform.clients.databricks.connection import DatabricksError
+from forecast_platform.clients.databricks.submit import new_cluster
 from forecast_platform.compute import compute_for
-from forecast_platform.compute.databricks.connection import DatabricksError
-from forecast_platform.compute.databricks.step_config import _cluster, check, cluster_environment
-from forecast_platform.compute.databricks.submit import new_cluster
-from forecast_platform.compute.step_launchers import FORECASTS, TRAINING
 from forecast_platform.definitions import build_definitions
+from forecast_platform.graph.launchers.resources import FORECASTS, TRAINING
+from forecast_platform.graph.launchers.step_config import _cluster, check, cluster_environment
 from forecast_platform.settings import Settings, SettingsError, build, load
-from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
 from forecast_platform_tests.worlds import settings_for, write_landing
 
@@ -159,7 +159,7 @@ def test_spot_machines_are_those_of_the_cloud_that_the_node_type_is_of(landed: P
 def test_the_library_submits_the_cluster_that_the_settings_describe(
     landed: Path, logged_in: Workspace, machine: str, family: Any
 ) -> None:
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     settings = shipped_settings(landed, MACHINES[machine])
     task = {"spark_python_task": {"python_file": "dbfs:/nothing.py"}}
@@ -186,7 +186,7 @@ def test_the_library_submits_the_cluster_that_the_settings_describe(
 
 
 def test_an_existing_cluster_is_used_as_it_is(landed: Path, logged_in: Workspace) -> None:
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     name = logged_in.clusters.create({"spark_version": "x", "node_type_id": "y", "num_workers": 1}, "API").cluster_id
     with step_launcher(shipped_settings(landed, {"existing_cluster_id": name}), "train") as launcher:
@@ -196,7 +196,7 @@ def test_an_existing_cluster_is_used_as_it_is(landed: Path, logged_in: Workspace
 def test_the_package_is_shipped_whole_and_alone(landed: Path, logged_in: Workspace, tmp_path: Path) -> None:
     from dagster_pyspark.utils import build_pyspark_zip
 
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     with step_launcher(shipped_settings(landed), "train") as launcher:
         folder = launcher.local_dagster_job_package_path
@@ -210,7 +210,7 @@ def test_the_package_is_shipped_whole_and_alone(landed: Path, logged_in: Workspa
 def test_a_staging_place_that_the_launcher_would_leave_out_is_refused(
     landed: Path, logged_in: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     (tmp_path / "pytest-tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "pytest-tmp"))
@@ -224,9 +224,9 @@ def test_a_staging_place_that_the_launcher_would_leave_out_is_refused(
 def test_a_token_is_named_by_its_variable_and_oauth_logs_in(
     landed: Path, logged_in: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forecast_platform.compute.databricks.connection import Connection
-    from forecast_platform.compute.databricks.step_config import credentials_of
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.clients.databricks.connection import Connection
+    from forecast_platform.graph.launchers.step_config import credentials_of
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     settings = shipped_settings(landed)
     by_token = credentials_of(Connection(settings.databricks).client.config, os.environ)
@@ -251,8 +251,8 @@ def test_an_azure_service_principal_logs_in_on_both_ways(
 ) -> None:
     from databricks.sdk import environments
 
-    from forecast_platform.compute.databricks.connection import Connection, DatabricksError
-    from forecast_platform.compute.databricks.step_launcher import step_launcher
+    from forecast_platform.clients.databricks.connection import Connection, DatabricksError
+    from forecast_platform.graph.launchers.step_launcher import step_launcher
 
     # What a host of azuredatabricks.net is to the SDK, with the workspace as Azure's login too.
     there = f"{logged_in.host}/"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dagster import AssetKey, DagsterInstance, execute_job, reconstructable
 
-from forecast_platform.compute.databricks import step_launcher
-from forecast_platform.compute.databricks.connection import Connection
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.graph.launchers import step_launcher
 from forecast_platform.settings import load
-from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform_tests.databricks.conftest import NODE
 from forecast_platform_tests.databricks.launched.graph import flaky_job, local_job, shipped_job
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace

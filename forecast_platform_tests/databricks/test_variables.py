@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from forecast_platform.compute.databricks.variables import parameters_of, provide
-from forecast_platform.hiding import SECRETS
-from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.clients.databricks.variables import parameters_of, provide
+from forecast_platform.host.redaction import SECRETS
+from forecast_platform.settings.databricks import DatabricksOptions
 
 
 def test_what_the_settings_say_is_what_the_task_has(monkeypatch: pytest.MonkeyPatch) -> None:

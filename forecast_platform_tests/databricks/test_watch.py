@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from forecast_platform.compute.databricks import watch
-from forecast_platform.compute.databricks.connection import Connection
-from forecast_platform.compute.databricks.monitor import life_of
-from forecast_platform.compute.databricks.progress_file import PARAMETER, progress_path
-from forecast_platform.compute.databricks.watch import Watch
-from forecast_platform.settings_databricks import DatabricksOptions
+from forecast_platform.clients.databricks import watch
+from forecast_platform.clients.databricks.connection import Connection
+from forecast_platform.clients.databricks.monitor import life_of
+from forecast_platform.clients.databricks.progress_file import PARAMETER, progress_path
+from forecast_platform.clients.databricks.watch import Watch
+from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
 from forecast_platform_tests.waiting import until
 

@@ -180,7 +180,7 @@ def test_what_follows_a_failed_task_is_not_run_and_the_parent_has_no_output(
 
 
 def test_of_a_task_that_was_retried_the_newest_attempt_counts() -> None:
-    from forecast_platform.compute.databricks.monitor import tasks_of
+    from forecast_platform.clients.databricks.monitor import tasks_of
 
     tasks = [("train", 1, 12), ("infer", 0, 13), ("train", 0, 11)]
     named = [{"task_key": key, "attempt_number": attempt, "run_id": number} for key, attempt, number in tasks]

@@ -9,8 +9,8 @@ import pytest
 
 from forecast_platform.pipeline import publish
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.scoring import score, write_actuals
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, SERIES, days, settings_for
 
 

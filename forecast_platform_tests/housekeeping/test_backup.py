@@ -18,22 +18,23 @@ from mlflow import MlflowClient
 from forecast_platform.housekeeping import HousekeepingError, exclusive
 from forecast_platform.housekeeping.backup import MANIFEST, backup
 from forecast_platform.housekeeping.restore import restore
-from forecast_platform.launch import Launcher
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import load_model
 from forecast_platform.read import Reader
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES, TRAINED_MODELS
+from forecast_platform.work import fits
+from forecast_platform.work.fits import load_model
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
 _WRITER = """
 import datetime as dt, sys
 from pathlib import Path
 from dagster import AssetMaterialization
-from forecast_platform.launch import Launcher
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.work.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform_tests.worlds import settings_for
 
@@ -255,12 +256,12 @@ def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, 
 
     import forecast_platform.pipeline.training as training
 
-    limit, training.INLINE_LIMIT = training.INLINE_LIMIT, 10
+    limit, fits.INLINE_LIMIT = fits.INLINE_LIMIT, 10
     try:
         platform = Platform.from_settings(settings)
         assert not training.train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True).failed
     finally:
-        training.INLINE_LIMIT = limit
+        fits.INLINE_LIMIT = limit
     backup(settings, tmp_path / "saved")
     elsewhere = settings_for(root, warehouse=tmp_path / "elsewhere")
     restore(elsewhere, tmp_path / "saved")

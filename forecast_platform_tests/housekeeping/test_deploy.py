@@ -80,7 +80,7 @@ def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["health", "backup", "restore", "migrate", "maintain", "daily-page"])
 def test_the_commands_that_units_and_pages_name_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from forecast_platform.cli import main
+    from forecast_platform.cli.main import main
 
     with pytest.raises(SystemExit) as found:
         main([command, "--help"])

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecast_platform.pipeline.tables import distributions_table
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.rows import distributions_table
 
 pytestmark = pytest.mark.slow
 

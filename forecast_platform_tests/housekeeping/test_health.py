@@ -14,15 +14,15 @@ from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, DagsterInstan
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.checks.findings import Finding
-from forecast_platform.checks.report import result
-from forecast_platform.checks.unified import STALE
+from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.graph.checks.report import result
+from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health
 from forecast_platform.housekeeping.health_http import server
-from forecast_platform.launch import Launcher
 from forecast_platform.pipeline import champions
-from forecast_platform.pipeline.platform import Platform
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
 
 

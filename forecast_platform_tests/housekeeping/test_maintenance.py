@@ -28,11 +28,11 @@ from deltalake import DeltaTable
 
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.maintenance import archive_superseded, compact, prune_runs, vacuum
-from forecast_platform.launch import Launcher
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES
+from forecast_platform.work.platform import Platform
 
 TODAY = dt.date(2018, 4, 10)
 LATER = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)
@@ -195,7 +195,7 @@ def test_young_and_unfinished_runs_and_the_newest_success_of_a_job_are_kept(inst
 def test_mlflow_runs_of_superseded_fits_are_archived_and_the_active_ones_stay(platform: Platform) -> None:
     from mlflow.entities import ViewType
 
-    from forecast_platform.tracking import Tracker
+    from forecast_platform.pipeline.tracking import Tracker
 
     tracker = Tracker(platform.settings)
 
@@ -215,9 +215,10 @@ def test_mlflow_runs_of_superseded_fits_are_archived_and_the_active_ones_stay(pl
 def test_the_weekly_job_runs_its_parts_in_order_and_none_waits_for_anothers_success(platform: Platform) -> None:
     from dagster import ResourceDefinition
 
-    from forecast_platform.assets.maintenance import ORDER, maintenance_job, maintenance_schedule
+    from forecast_platform.graph.assets.maintenance import ORDER, maintenance_job, maintenance_schedule
+    from forecast_platform.housekeeping.maintenance import maintain_part
 
-    job = maintenance_job()
+    job = maintenance_job(maintain_part)
     settings = platform.settings.model_copy(update={"vacuum_hours": 1})
     broken_platform = Platform(settings, platform.warehouse)
     instance = Launcher(settings).instance
@@ -239,7 +240,7 @@ def test_the_weekly_job_runs_its_parts_in_order_and_none_waits_for_anothers_succ
 def test_the_command_goes_on_after_a_part_that_fails_and_says_which(
     platform: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from forecast_platform.commands_ops import maintain
+    from forecast_platform.cli.house import maintain
 
     broken = platform.settings.model_copy(update={"vacuum_hours": 1})
     assert not maintain(broken, argparse.Namespace())

@@ -10,10 +10,10 @@ from deltalake import DeltaTable
 
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.migrate import migrate, plan
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import FORECAST_RUNS, POINT_FORECASTS, TABLES, Column, Table
+from forecast_platform.work.platform import Platform
 
 
 def _newer(table: Table, *columns: Column) -> Table:

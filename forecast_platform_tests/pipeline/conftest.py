@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform import cli
+from forecast_platform.cli.main import main
 from forecast_platform.settings import load
-from forecast_platform_tests.test_cli import environment
+from forecast_platform_tests.cli.test_cli import environment
 
 Shell = Callable[..., int]
 
@@ -20,5 +20,5 @@ def shell(small: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     for name, value in environment(small).items():
         monkeypatch.setenv(name, value)
     load.cache_clear()
-    yield lambda *arguments: cli.main(list(arguments))
+    yield lambda *arguments: main(list(arguments))
     load.cache_clear()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform import settings_unity
-from forecast_platform.pipeline import artifacts
 from forecast_platform.settings import SettingsError, build
+from forecast_platform.work import artifacts
 from forecast_platform_tests.databricks_workspace import Workspace
 
 UNITY = {"volume": "commodity.forecast.platform"}
@@ -38,7 +37,7 @@ def test_on_a_cluster_the_volume_is_the_warehouse_folder_and_mlflow_the_workspac
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert build(tables="unity_catalog", unity=UNITY).tracking_uri.startswith("sqlite:")
-    monkeypatch.setattr(settings_unity, "VOLUMES", tmp_path)
+    monkeypatch.setattr("forecast_platform.settings.unity.VOLUMES", tmp_path)
     settings = build(tables="unity_catalog", unity=UNITY)
     assert settings.warehouse == tmp_path / "commodity" / "forecast" / "platform"
     assert settings.tracking_uri == "databricks"

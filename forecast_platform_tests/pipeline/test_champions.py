@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform import cli
+from forecast_platform.cli import main as cli
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.champions import ChampionError, Duel
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, settings_for
 
 NEWEST = dt.date(2018, 3, 30)
@@ -89,20 +89,20 @@ def test_a_rollback_to_a_champion_without_todays_forecast_is_refused(ready: Plat
 
 
 def test_the_daily_run_covers_configured_active_champion_and_what_a_rollback_needs(ready: Platform) -> None:
-    assert champions.covered(ready) == [("naive", "v1.0"), ("random_walk", "v1.0")]
+    assert champions.versions_to_run(ready) == [("naive", "v1.0"), ("random_walk", "v1.0")]
     champions.promote(ready, "Alpha", "naive", "v0.8", "one", force=True)
     champions.promote(ready, "Alpha", "naive", "v0.9", "two", force=True)
     champions.promote(ready, "Alpha", "random_walk", "v1.1", "three")
-    assert champions.covered(ready)[2:] == [("naive", "v0.9"), ("random_walk", "v1.1")]
-    assert champions.covered(ready, ["Beta"]) == [("naive", "v1.0"), ("random_walk", "v1.0")]
+    assert champions.versions_to_run(ready)[2:] == [("naive", "v0.9"), ("random_walk", "v1.1")]
+    assert champions.versions_to_run(ready, ["Beta"]) == [("naive", "v1.0"), ("random_walk", "v1.0")]
     champions.rollback(ready, "Alpha", force=True)
-    assert champions.covered(ready)[2:] == [("naive", "v0.8"), ("naive", "v0.9")]
+    assert champions.versions_to_run(ready)[2:] == [("naive", "v0.8"), ("naive", "v0.9")]
     active = _platform(ready.settings.warehouse.parent, active_versions=("v2.0",))
-    assert ("random_walk", "v2.0") in champions.covered(active)
+    assert ("random_walk", "v2.0") in champions.versions_to_run(active)
 
 
 def test_the_mlflow_alias_follows_and_its_failure_is_a_note(ready: Platform) -> None:
-    from forecast_platform.tracking import Tracker
+    from forecast_platform.pipeline.tracking import Tracker
 
     client = Tracker(ready.settings).client
     assert champions.mirror(ready, champions.promote(ready, "Alpha", "random_walk", "v1.0", "better")) is None

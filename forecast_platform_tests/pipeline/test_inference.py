@@ -11,10 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform.pipeline.inference import Chunk, forecast, forecast_chunk, plan
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.tables import paths_of
-from forecast_platform.pipeline.training import load_model, train
+from forecast_platform.pipeline.inference import Chunk, forecast, plan
+from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -25,6 +23,10 @@ from forecast_platform.warehouse.schemas import (
     POINT_FORECASTS,
     Table,
 )
+from forecast_platform.work.fits import load_model
+from forecast_platform.work.forecast_chunk import forecast_chunk
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.rows import paths_of
 from forecast_platform_tests.worlds import days, ingest_all, settings_for, write_landing
 
 SPAN = days("2017-12-20", "2018-01-15")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from forecast_platform.pipeline.ingest import catch_up, ingest
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import FIRST, LAST, SERIES, settings_for, write_landing
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform import cli
+from forecast_platform.cli import main as cli
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.planning import BackfillPlan, backfill_plan
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import load
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import POINT_FORECASTS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
 SPAN = days("2017-12-20", "2018-01-15")

@@ -10,10 +10,10 @@ import pytest
 
 from forecast_platform.forecasting.metrics import crps
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.pipeline.scoring import score, write_actuals
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, ingested, settings_for, trained, write_landing
 
 WINDOW = [dt.date(2018, 1, 1)]

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecast_platform.pipeline import training
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.training import MissingModelError, load_model, train
-from forecast_platform.tracking import Tracker
+from forecast_platform.pipeline.tracking import Tracker
+from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
+from forecast_platform.work import fits
+from forecast_platform.work.fits import MissingModelError, load_model
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
 
 WINDOWS = [dt.date(2017, 7, 1), dt.date(2018, 1, 1)]
@@ -103,7 +104,7 @@ def test_a_large_model_goes_to_a_file_and_a_missing_file_is_named_with_the_mend(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = _platform(small)
-    monkeypatch.setattr(training, "INLINE_LIMIT", 100)
+    monkeypatch.setattr(fits, "INLINE_LIMIT", 100)
     train(platform, "Alpha", "naive", WINDOWS[:1], overwrite=True)
     [row] = [
         row

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from forecast_platform.settings import SeriesSettings, SettingsError, build
-from forecast_platform.sources.base import source_for
-from forecast_platform.sources.feed_settings import FeedSettings
+from forecast_platform.settings.feeds import FeedSettings
+from forecast_platform.sources.choose import source_for
 from forecast_platform.sources.feeds import FeedError, FeedSource, open_meteo, yahoo_prices
 from forecast_platform.sources.landing import LandingSource
 

@@ -11,7 +11,8 @@ from arch.data import sp500, vix, wti
 
 from forecast_platform.settings import PublicationLag, SeriesSettings, build
 from forecast_platform.sources import calendars
-from forecast_platform.sources.base import RawData, source_for
+from forecast_platform.sources.base import RawData
+from forecast_platform.sources.choose import source_for
 from forecast_platform.sources.sample import SampleSource
 from forecast_platform.sources.unify import last_complete_day, last_observed_close, unify
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from forecast_platform.services import free_port
-from forecast_platform_tests.test_cli import environment
+from forecast_platform.host.services import free_port
+from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.ui.running import Running, command
 from forecast_platform_tests.worlds import write_landing
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from forecast_platform.services import free_port
+from forecast_platform.host.services import free_port
 from forecast_platform_tests.waiting import PATIENCE, until
 
 log = logging.getLogger(__name__)

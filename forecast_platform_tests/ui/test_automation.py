@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from forecast_platform.forecasting.windows import FREQUENCIES
-from forecast_platform.services import free_port
+from forecast_platform.host.services import free_port
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
-from forecast_platform_tests.test_cli import environment
+from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.ui.running import Running, command
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import write_landing
@@ -201,8 +201,8 @@ def test_the_daemon_runs_the_day_from_the_schedule_to_the_page(automated: Automa
 
 
 def _the_day_is_complete(automated: Automated) -> None:
-    from forecast_platform.pipeline.platform import Platform
     from forecast_platform.warehouse.schemas import FORECAST_RUNS, POINT_FORECASTS
+    from forecast_platform.work.platform import Platform
 
     warehouse = Platform.from_settings(automated.settings).warehouse
     [row] = warehouse.read(FORECAST_RUNS, where={"forecast_date": automated.today}).to_pylist()

@@ -13,9 +13,9 @@ import pytest
 from dagster import AssetKey
 
 from forecast_platform.definitions import build_definitions
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.ui_runs import ui_runs
+from forecast_platform.runs.preview import ui_runs
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ui.conftest import BETA_BEGINS, UNTRAINED
 from forecast_platform_tests.ui.running import Running, keys
 from forecast_platform_tests.waiting import until

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.services import free_port
+from forecast_platform.host.services import free_port
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

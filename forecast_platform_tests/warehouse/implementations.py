@@ -10,7 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from forecast_platform.compute.spark_session import leave_quietly
+from forecast_platform.clients.spark_session import leave_quietly
 from forecast_platform.warehouse.base import Warehouse, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, Table

@@ -11,14 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from forecast_platform.compute.spark_session import SparkUnavailableError
-from forecast_platform.doctor_unity import unity_tables
+from forecast_platform.clients.spark_session import SparkUnavailableError
+from forecast_platform.doctor.unity import unity_tables
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.maintenance import PARTS
 from forecast_platform.housekeeping.migrate import migrate, plan
 from forecast_platform.housekeeping.restore import restore
-from forecast_platform.pipeline.platform import Platform
 from forecast_platform.settings import build
 from forecast_platform.warehouse.base import Between, WarehouseError
 from forecast_platform.warehouse.predicates import spark_sql
@@ -33,6 +32,7 @@ from forecast_platform.warehouse.schemas import (
 )
 from forecast_platform.warehouse.unity import UnityWarehouse
 from forecast_platform.warehouse.unity_dialect import Delta, is_absent, is_conflict
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.unity_catalog import Lakehouse
 from forecast_platform_tests.warehouse.implementations import days, metadata, plain, unity, where

@@ -9,16 +9,18 @@ import datetime as dt
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from forecast_platform.compute.databricks.book import Book
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
-from forecast_platform.compute.databricks.deploy import current_deployment
-from forecast_platform.pipeline.chunks import Chunk, ChunkResult
-from forecast_platform.pipeline.platform import Platform
-from forecast_platform.pipeline.results import Outcome
+from forecast_platform.clients.databricks.connection import Connection, DatabricksError
+from forecast_platform.clients.databricks.deploy import current_deployment
+from forecast_platform.compute.base import Current
+from forecast_platform.compute.databricks.run_ledger import RunLedger
+from forecast_platform.work.chunk_request import ChunkRequest
+from forecast_platform.work.chunks import Chunk, ChunkResult
+from forecast_platform.work.fits import current_fits
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import Outcome, RefusedError
 
 if TYPE_CHECKING:
-    from forecast_platform.compute.databricks.fleet import Current, Job
+    from forecast_platform.compute.databricks.fleet import Job
 
 MAX_WINDOWS = 16
 """Windows that one run fits."""
@@ -30,21 +32,11 @@ class PipesCompute:
     def __init__(self, *, serverless: bool) -> None:
         self.serverless = serverless
 
-    def run(self, platform: Platform, chunks: Sequence[Chunk]) -> Generator[ChunkResult, None, None]:
+    def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as the tables were seen to hold its keys, or to lack them."""
-        from forecast_platform.pipeline.inference import plan, repair_points
-
         by_request = {
             ChunkRequest("chunk", chunk.series, chunk.model, chunk.version, chunk.dates): chunk for chunk in chunks
         }
-
-        def current(dates: Sequence[dt.date]) -> Mapping[dt.date, dt.datetime]:
-            key = (chunks[0].series, chunks[0].model, chunks[0].version)
-            found = plan(platform, *key, dates)
-            if found.repair:  # a run that was ended between its two writes
-                repair_points(platform, *key, found.repair)
-            return found.kept
-
         fleet = self._fleet(platform, list(by_request), current)
         try:
             for job in fleet:
@@ -65,7 +57,6 @@ class PipesCompute:
         self, platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
     ) -> Generator[Outcome, None, None]:
         """Yield what became of windows to fit, whose training data have these hashes."""
-        from forecast_platform.pipeline.training import current_fits
 
         def current(dates: Sequence[dt.date]) -> Mapping[dt.date, dt.datetime]:
             fits = current_fits(platform, series, model, version, hashes)
@@ -87,23 +78,20 @@ class PipesCompute:
     def _fleet(
         self, platform: Platform, requests: Sequence[ChunkRequest], current: Current
     ) -> Generator[Job, None, None]:
-        from dagster import Failure
-
         from forecast_platform.compute.databricks.fleet import Fleet
 
         if not requests:
             return
         if platform.step is None:
-            raise Failure(
+            raise RefusedError(
                 f"compute = {platform.settings.compute!r} submits runs from a Dagster step, and this is none: run it "
-                "through Dagster (`forecast-platform backfill`, the UI), or set compute to local or spark",
-                allow_retries=False,
+                "through Dagster (`forecast-platform backfill`, the UI), or set compute to local or spark"
             )
         try:
             connection = Connection(platform.settings.databricks)
             deployed = current_deployment(connection)
         except DatabricksError as error:
-            raise Failure(str(error), allow_retries=False) from None
-        book = Book(platform.settings.warehouse / "_databricks" / "runs")
+            raise RefusedError(str(error)) from None
+        book = RunLedger(platform.settings.warehouse / "_databricks" / "runs")
         fleet = Fleet(connection, deployed, book, platform.step, current, serverless=self.serverless)
         yield from fleet.work(requests)

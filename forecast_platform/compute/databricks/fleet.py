@@ -8,20 +8,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from forecast_platform.compute.databricks.book import DAY_SECONDS, GIVEN_UP_SECONDS, Book, Entry, made_since
-from forecast_platform.compute.databricks.chunk_task import ChunkRequest, Reply
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
-from forecast_platform.compute.databricks.deploy import Deployment
-from forecast_platform.compute.databricks.monitor import Ended, TaskError, error_text, errors
+from forecast_platform.clients.databricks.connection import Connection, DatabricksError
+from forecast_platform.clients.databricks.deploy import Deployment
+from forecast_platform.clients.databricks.monitor import Ended, TaskError, error_text, errors
+from forecast_platform.compute.base import Current
 from forecast_platform.compute.databricks.pipes import PipesRun, submitted_runs
-from forecast_platform.interrupts import none_lost
-from forecast_platform.pipeline.results import Outcome, RemoteRun
-from forecast_platform.settings_databricks import DatabricksOptions
-
-Current = Callable[[Sequence[dt.date]], Mapping[dt.date, dt.datetime]]
-"""Of these keys, those that the tables hold as they should be now, with when they were made."""
+from forecast_platform.compute.databricks.run_ledger import DAY_SECONDS, GIVEN_UP_SECONDS, Entry, RunLedger, made_since
+from forecast_platform.host.deferred_interrupts import deferred_interrupts
+from forecast_platform.settings.databricks import DatabricksOptions
+from forecast_platform.work.chunk_request import ChunkRequest, Reply
+from forecast_platform.work.results import Outcome, RemoteRun
+from forecast_platform.work.step import Step
 
 NOT_AGAIN = re.compile(
     r"QUOTA|INSUFFICIENT_INSTANCE|STOCKOUT|INVALID_ARGUMENT|[Ll]ibrary installation|LIBRARY_|\bPERMISSION"
@@ -65,8 +63,8 @@ class Fleet:
 
     connection: Connection
     deployed: Deployment
-    book: Book
-    step: Any
+    book: RunLedger
+    step: Step
     current: Current
     serverless: bool
     stopped: str | None = None
@@ -87,12 +85,12 @@ class Fleet:
                     if self.stopped is not None:
                         job.fail(f"not submitted, after another chunk's run failed: {self.stopped}")
                     else:
-                        with none_lost():
+                        with deferred_interrupts():
                             self._submit(job)
                     if not job.left:
                         yield job
                 for token in list(self._active):
-                    with none_lost():
+                    with deferred_interrupts():
                         ended = self._look(token)
                     for job in ended:
                         if job.left:
@@ -100,7 +98,7 @@ class Fleet:
                         else:
                             yield job
                 if self._active:
-                    with none_lost():
+                    with deferred_interrupts():
                         time.sleep(options.poll_seconds)
         finally:
             self._abandon()

@@ -1,7 +1,6 @@
 """One remote run of a Dagster step: submitted once, watched, its messages passed on, cancelled and waited for.
 
-The Pipes protocol is the library's (session, handler, message format); context and messages travel in a folder of a
-Unity Catalog volume whose name is known before the run is there, so that a later process can read on. The library's
+Context and messages travel through the step's port. The Pipes library's
 own clients do not keep the run's id, submit without an idempotency token, and swallow an interrupt.
 """
 
@@ -15,20 +14,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
-from dagster import open_pipes_session
-
-from forecast_platform import owner
-from forecast_platform.compute.databricks.book import Book, Entry
-from forecast_platform.compute.databricks.chunk_task import PIPES, Reply
-from forecast_platform.compute.databricks.connection import Connection, DatabricksError
-from forecast_platform.compute.databricks.deploy import Deployment
-from forecast_platform.compute.databricks.monitor import ENDED, Ended, cancel, life_of
-from forecast_platform.compute.databricks.pipes_messages import VolumeContext, VolumeMessages, context_of, context_path
-from forecast_platform.compute.databricks.submit import launch, run_or_none, wheel_task
-from forecast_platform.compute.databricks.volume import Volume
-from forecast_platform.compute.databricks.watch import Watch
+from forecast_platform.clients.databricks.connection import Connection, DatabricksError
+from forecast_platform.clients.databricks.deploy import Deployment
+from forecast_platform.clients.databricks.monitor import ENDED, Ended, cancel, life_of
+from forecast_platform.clients.databricks.submit import launch, run_or_none, wheel_task
+from forecast_platform.clients.databricks.volume import Volume
+from forecast_platform.clients.databricks.watch import Watch
+from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
+from forecast_platform.host import process_identity
+from forecast_platform.work.chunk_request import PIPES, Reply, context_of, context_path
+from forecast_platform.work.step import Conversation, Step
 
 HOUR_MS = 3_600_000
 """By how much this machine's clock may be ahead of Databricks'."""
@@ -63,9 +59,9 @@ class PipesRun:
         self,
         connection: Connection,
         deployed: Deployment,
-        book: Book,
+        book: RunLedger,
         entry: Entry,
-        step: Any,
+        step: Step,
         *,
         new: bool = False,
         listed: Mapping[str, int] | None = None,
@@ -75,11 +71,10 @@ class PipesRun:
         self._listed = listed
         self.connection, self.deployed, self.book, self.entry, self.step = connection, deployed, book, entry, step
         self.new = new
-        self.mine = owner.this_process() == entry.owner
+        self.mine = process_identity.this_process() == entry.owner
         self.volume = Volume(connection)
-        self._messages = VolumeMessages(connection, entry.folder)
         self._stack = ExitStack()
-        self._session: Any = None
+        self._talk: Conversation | None = None
         self._launching: Future[int] | None = None
         self._watch: Watch | None = None
         self._unreached: float | None = None
@@ -101,7 +96,7 @@ class PipesRun:
         if entry is None:
             return False
         self.entry = entry
-        self.mine = owner.this_process() == entry.owner
+        self.mine = process_identity.this_process() == entry.owner
         return True
 
     def start(self, *, serverless: bool) -> bool:
@@ -112,16 +107,13 @@ class PipesRun:
         entry = self.entry
         if entry.run_id is None:
             self.volume.make(f"{entry.folder}/messages")
-        self._session = self._stack.enter_context(
-            open_pipes_session(
-                self.step,
-                VolumeContext(self.volume, entry.folder, write=entry.run_id is None),
-                self._messages,
-                extras={"chunk": entry.request.to_dict()},
-            )
+        extras = {"chunk": entry.request.to_dict()}
+        begun = entry.run_id is not None
+        self._talk = self._stack.enter_context(
+            self.step.conversation(self.connection, entry.folder, extras, begun=begun)
         )
         if entry.run_id is None:
-            submission = self._submission(serverless=serverless)
+            submission = self._submission(self._talk.bootstrap(), serverless=serverless)
             kept = self.book.asking(entry)
             if kept is None:
                 self._stack.close()
@@ -133,10 +125,9 @@ class PipesRun:
         self._say(f"{entry.request.about}: Databricks run {self.run_id}")
         return True
 
-    def _submission(self, *, serverless: bool) -> Callable[[], int]:
+    def _submission(self, bootstrap: Mapping[str, str], *, serverless: bool) -> Callable[[], int]:
         """The call that submits the run, and gives its id."""
         entry, options = self.entry, self.connection.options
-        bootstrap = self._session.get_bootstrap_env_vars()
         parameters = {
             **({"config": self.deployed.config} if self.deployed.config else {}),
             "compute": options.remote_compute,
@@ -223,7 +214,7 @@ class PipesRun:
 
         A workspace that is not reached is waited for. Raises DatabricksError where that took too long, or it refuses.
         """
-        if self._watch is None:
+        if self._watch is None or self._talk is None:
             raise DatabricksError(f"{self.entry.request.about}: not started")
         try:
             ended = self._watch.look()
@@ -238,7 +229,7 @@ class PipesRun:
         self._unreached = None
         try:
             # After the state: what a run that has ended wrote is all there, and is waited for.
-            self._messages.pull(quick=ended is None)
+            self._talk.pull(quick=ended is None)
         except DatabricksError as error:
             # What was written is for the tables to say; the run goes on, or is over, all the same.
             if not self._unread and (ended is not None or not error.passing):
@@ -248,13 +239,14 @@ class PipesRun:
 
     def reply(self) -> Reply | None:
         """What the run said of its keys; None where it said nothing."""
-        found = [message["outcome"] for message in self._session.get_custom_messages() if "outcome" in message]
+        said = self._talk.said() if self._talk is not None else []
+        found = [message["outcome"] for message in said if "outcome" in message]
         return Reply.from_dict(found[-1]) if found else None
 
     def close(self) -> None:
         """The run is over: forget it. Another step of this machine that has yet to see that needs its messages."""
         self._stack.close()
-        if not self.mine and owner.here(self.entry.owner) and owner.alive(self.entry.owner):
+        if not self.mine and process_identity.here(self.entry.owner) and process_identity.alive(self.entry.owner):
             self.book.drop(self.entry)
         else:
             self.forget()

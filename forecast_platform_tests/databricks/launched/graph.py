@@ -51,7 +51,7 @@ def shipped_job() -> JobDefinition:
 
 def flaky_job() -> JobDefinition:
     """The flaky asset under the platform's own launcher, which on the cluster is none."""
-    from forecast_platform.compute.step_launchers import TRAINING, step_launcher_resources
+    from forecast_platform.graph.launchers.resources import TRAINING, step_launcher_resources
     from forecast_platform.settings import load
 
     return _job(step_launcher_resources(load())[TRAINING], flaky)

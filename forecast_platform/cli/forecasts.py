@@ -1,0 +1,247 @@
+"""What each command does and prints."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forecast_platform.runs.operations import Operations, UsageError, missing_text
+from forecast_platform.settings import Settings
+from forecast_platform.work.platform import NoDataError
+from forecast_platform.work.results import ranges_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUICK_MODELS = ("naive", "random_walk", "xgboost", "auto_arima", "auto_ets")
+"""Models of the quickstart: no search that takes long, and one of each kind."""
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def _operations(settings: Settings, options: argparse.Namespace) -> Operations:
+    version = options.model_version_tag or settings.model_version
+    operations = Operations(settings, say, version, overwrite=getattr(options, "overwrite", False))
+    operations.begin()
+    return operations
+
+
+def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
+    """The day after the last observed close of the series that has the newest."""
+    newest = []
+    for name in series:
+        try:
+            newest.append(operations.platform.series_table(name).last_observed)
+        except NoDataError as error:
+            say(str(error))
+    if not newest:
+        raise NoDataError("no series has data: look at the source (setting FORECAST_PLATFORM_SOURCE)")
+    settings = operations.settings
+    return min(max(newest) + dt.timedelta(days=1), settings.end_date or settings.today(), settings.today())
+
+
+def _summary(operations: Operations, started: float, good: bool) -> bool:
+    failed = [title for title, done, _ in operations.finished if not done.success]
+    runs = len(operations.finished)
+    say(
+        f"\n{runs} run{'' if runs == 1 else 's'} in {time.perf_counter() - started:.1f} s: "
+        + (f"FAILED: {', '.join(failed)}" if failed else "all succeeded" if good else "not everything is there")
+    )
+    return good
+
+
+def train(settings: Settings, options: argparse.Namespace) -> bool:
+    """Fit the chosen models on the windows of a span."""
+    started = time.perf_counter()
+    if options.train_frequency and options.train_frequency != settings.train_frequency:
+        raise UsageError(
+            f"--train-frequency {options.train_frequency}: the partitions are made of {settings.train_frequency} "
+            f"windows; set FORECAST_PLATFORM_TRAIN_FREQUENCY={options.train_frequency} for every command and the UI"
+        )
+    operations = _operations(settings, options)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    _check_span(operations, options)
+    series, good = operations.ingest(series)
+    first = options.start_date or settings.start_date
+    last = options.end_date or last_forecastable(operations, series)
+    good &= operations.train(series, models, operations.windows(first, last))
+    return _summary(operations, started, good)
+
+
+def backfill(settings: Settings, options: argparse.Namespace) -> bool:
+    """Forecast a span with trained models, write actuals, score."""
+    started = time.perf_counter()
+    operations = _operations(settings, options)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    _check_span(operations, options)
+    series, good = operations.ingest(series)
+    first = options.start_date or settings.start_date
+    last = options.end_date or last_forecastable(operations, series)
+    operations.check_span(first, last)
+    windows = operations.windows(first, last)
+    if not _models_there(operations, series, models, windows, options.train):
+        return False
+    good &= operations.forecast(series, models, first, last)
+    if not options.no_score:
+        good &= operations.score(series, models, windows)
+    _print_coverage(operations, series, models)
+    return _summary(operations, started, good)
+
+
+def infer(settings: Settings, options: argparse.Namespace) -> bool:
+    """Forecast one date, all series of a group in one run."""
+    started = time.perf_counter()
+    operations = _operations(settings, options)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    day = options.date or settings.today()
+    operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
+    series, good = operations.ingest(series)
+    if not _models_there(operations, series, models, operations.windows(day, day), options.train):
+        return False
+    good &= operations.forecast(series, models, day, day, together=True)
+    return _summary(operations, started, good)
+
+
+def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
+    """Print the dates covered by each model; False where there are gaps."""
+    operations = _operations(settings, options)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    return _print_coverage(operations, series, models)
+
+
+MANY = 10
+"""Series from which on only those are printed that have gaps."""
+
+
+def _print_coverage(operations: Operations, series: Sequence[str], models: Sequence[str]) -> bool:
+    """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
+    from forecast_platform.work.coverage import coverage
+
+    whole = []
+    for name in series:
+        found = coverage(operations.platform, name, models, operations.version)
+        if not any(one.gaps for one in found):
+            whole.append(name)
+            if len(series) > MANY:
+                continue
+        say(f"\n{name}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
+        for one in found:
+            missing = [first + dt.timedelta(days=n) for first, last in one.gaps for n in range((last - first).days + 1)]
+            gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
+            say(f"{one.model:<22}{one.dates:>7}  {one.first or '-'!s:<11} {one.last or '-'!s:<11} {gaps}")
+    if len(series) > MANY:
+        say(f"\n{len(whole)} of {len(series)} series have every date of {', '.join(models)}")
+    return len(whole) == len(series)
+
+
+def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
+    """Print metrics by model and horizon with skill against naive; False where nothing is scored."""
+    from forecast_platform.pages.display import metadata_frame, report
+    from forecast_platform.pages.scores import by_horizon, leaderboard
+
+    operations = _operations(settings, options)
+    models = operations.chosen_models(options.models)
+    found = True
+    for name in operations.chosen_series(options.commodity, options.group):
+        frame = metadata_frame(operations.platform, name)
+        chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
+        if chosen.empty or chosen["crps_14d"].isna().all():
+            say(f"{name}: nothing is scored yet; run `forecast-platform backfill --commodity {name}`")
+            found = False
+            continue
+        say(f"\n{name}, {operations.version}: leaderboard by CRPS (14 days, each last close and target once)")
+        say(_table(leaderboard(chosen)))
+        say("\nby horizon")
+        say(_table(by_horizon(chosen)))
+        say(f"\nreport: {report(operations.platform, name)}")
+        say(f"file:   {settings.reports}")
+    return found
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return frame.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="-")
+
+
+def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
+    """Ingest, train, forecast recent windows, evaluate, report; says where to look."""
+    started = time.perf_counter()
+    operations = Operations(settings, say, settings.model_version)
+    operations.begin()
+    chosen = operations.chosen_models(models or [name for name in QUICK_MODELS if name in settings.models])
+    series = list(settings.series_names)
+    say(
+        f"source {settings.source}, series {', '.join(series)}, models {', '.join(chosen)}\n"
+        f"tables in {settings.warehouse if settings.tables == 'folder' else settings.unity.catalog}"
+    )
+    series, good = operations.ingest(series)
+    last = last_forecastable(operations, series)
+    # Whole windows, which leave no gap before the year's first date.
+    windows = operations.windows(max(settings.start_date, last - dt.timedelta(days=365)), last)
+    first = windows[0]
+    lacking = operations.missing(series, chosen, windows)
+    if lacking:
+        good &= operations.train(series, chosen, windows)
+    good &= operations.forecast(series, chosen, first, last)
+    good &= operations.score(series, chosen, windows)
+    _show_results(operations, series, chosen, last)
+    return _summary(operations, started, good)
+
+
+def _show_results(operations: Operations, series: Sequence[str], models: Sequence[str], last: dt.date) -> None:
+    from forecast_platform.housekeeping.health import health
+    from forecast_platform.pages.daily_page import daily_page
+    from forecast_platform.pages.display import fan_chart, metadata_frame
+    from forecast_platform.pages.scores import leaderboard
+
+    settings = operations.settings
+    for name in series:
+        frame = metadata_frame(operations.platform, name)
+        if not frame.empty and frame["crps_14d"].notna().any():
+            say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
+        for model in models:
+            fan_chart(operations.platform, name, model, operations.version, last)
+    daily_page(operations.platform, health)
+    say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
+    say("the UI:                forecast-platform up, then http://127.0.0.1:3000")
+    say(f"fits:                  mlflow ui --backend-store-uri {settings.tracking_uri}")
+
+
+def _check_span(operations: Operations, options: argparse.Namespace) -> None:
+    """Refuse a wrong span before any work."""
+    first = options.start_date or operations.settings.start_date
+    operations.check_span(first, options.end_date or first)
+
+
+def _models_there(
+    operations: Operations, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date], train_them: bool
+) -> bool:
+    lacking = operations.missing(series, models, windows)
+    if not lacking:
+        return True
+    if not train_them:
+        say(missing_text(lacking, operations.settings, operations.version))
+        return False
+    for name in dict.fromkeys(name for name, _ in lacking):
+        wanted = [model for owner, model in lacking if owner == name]
+        starts = sorted({start for (owner, _), found in lacking.items() if owner == name for start in found})
+        if not operations.train([name], wanted, starts):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Connections to what is outside this process: Spark and Databricks."""

@@ -1,0 +1,1 @@
+"""A Databricks workspace: its connection, files, deployments and runs."""

@@ -1,0 +1,1 @@
+"""What `forecast-platform doctor` looks at: each fault with its mend."""

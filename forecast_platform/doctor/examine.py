@@ -1,0 +1,282 @@
+"""`forecast-platform doctor`: is everything here that a run needs, and if not, what mends it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from forecast_platform.doctor.databricks import databricks
+from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.services import compose, services
+from forecast_platform.doctor.stores import dagster, folder, tables, tracking
+from forecast_platform.graph.automation.notifiers import notifiers_of
+from forecast_platform.host.services import REPORTS_SERVER, answers, is_free
+from forecast_platform.settings import PREFIX, SeriesSettings, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from forecast_platform.sources.base import RawData
+
+PYTHONS = ((3, 10), (3, 13))
+UI_PORT = 3000
+SLOW_DEFINITIONS_SECONDS = 3.0
+LOW_MEMORY_GB = 1.5
+
+_MODULES = {
+    "xgboost-cpu": "xgboost",
+    "databricks-sdk": "databricks.sdk",
+    "pyyaml": "yaml",
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
+}
+"""Import names of distributions that are called otherwise."""
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(settings: Settings) -> bool:
+    """Print what each check finds, with the mend under each fault; False where any failed."""
+    failed = warned = 0
+    for check in CHECKS:
+        for finding in _findings(check, settings):
+            print(f"{finding.level:<5} {finding.name:<13} {finding.found}", flush=True)
+            if finding.level != "ok":
+                print(f"{'':<20}mend: {finding.mend}", flush=True)
+            failed += finding.level == "FAIL"
+            warned += finding.level == "WARN"
+    print(f"\n{failed} failed, {warned} warned" if failed or warned else "\nall is well")
+    return failed == 0
+
+
+def _findings(check: Check, settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from check(settings)
+    except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others find
+        name = check.__name__.lstrip("_")
+        yield Finding(name, "FAIL", f"{type(error).__name__}: {error}", "mend what the message names, then look again")
+
+
+def python(_settings: Settings) -> Iterator[Finding]:
+    """A supported Python."""
+    oldest, newest = (".".join(map(str, edge)) for edge in PYTHONS)
+    found = f"{sys.version.split()[0]} at {sys.executable}"
+    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+        yield Finding("python", "ok", found)
+    else:
+        mend = f"install Python {oldest} to {newest} and run `python{newest} tasks.py doctor`"
+        yield Finding("python", "FAIL", f"{found}; supported are {oldest} to {newest}", mend)
+
+
+def packages(_settings: Settings) -> Iterator[Finding]:
+    """Every dependency is there, at a version that our own metadata allow. Nothing is imported."""
+    from packaging.requirements import Requirement
+
+    try:
+        required = [Requirement(text) for text in requires("forecast-platform") or ()]
+    except PackageNotFoundError:
+        mend = "in the checkout: python -m pip install --no-deps -e ."
+        yield Finding("packages", "FAIL", "forecast-platform itself is not installed", mend)
+        return
+    base = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = []
+    for one in base:
+        if reason := _unmet(one.name, lambda text, one=one: one.specifier.contains(text, prereleases=True)):  # type: ignore[misc]
+            wrong.append(one)
+            one.marker = None
+            mend = f"python -m pip install '{one}'"
+            yield Finding("packages", "FAIL", f"{one.name}: {reason}, needed is {one.specifier or 'any'}", mend)
+    if not wrong:
+        pins = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pandas", "deltalake", "mlflow"))
+        yield Finding("packages", "ok", f"{len(base)} as required ({pins})")
+
+
+def _unmet(name: str, allowed: Callable[[str], bool]) -> str | None:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return "not installed"
+    if not allowed(found):
+        return f"{found} is installed"
+    module = _MODULES.get(name, name.replace("-", "_"))
+    return None if find_spec(module) else f"{found} is installed, but there is no module {module}"
+
+
+def configuration(settings: Settings) -> Iterator[Finding]:
+    """The settings (they have loaded), who is told of problems, and each series' exchange calendar."""
+    from forecast_platform.sources.base import SourceError
+    from forecast_platform.sources.calendars import sessions
+
+    overridden = sorted(name for name in os.environ if name.startswith(PREFIX))
+    origin = ", ".join(overridden) if overridden else "defaults"
+    found = f"source {settings.source}, {len(settings.series)} series, {len(settings.models)} models (from {origin})"
+    yield Finding("settings", "ok", found)
+    try:
+        notifiers_of(settings)
+    except SettingsError as error:
+        yield Finding(
+            "alerts", "WARN", str(error), "set it in the environment of the daemon: else only its log is told"
+        )
+    today = settings.today()
+    known = []
+    for series in settings.series:
+        try:
+            sessions(series.exchange, today, today + dt.timedelta(days=30))
+            known.append(f"{series.name} on {series.exchange}")
+        except SourceError as error:
+            mend = (
+                f"set `exchange` of {series.name} to a known code in the YAML file that {PREFIX}CONFIG names "
+                "(python -c 'import exchange_calendars as e; print(e.get_calendar_names())' lists them)"
+            )
+            yield Finding("calendars", "FAIL", f"{series.name}: {error}", mend)
+    if known:
+        yield Finding("calendars", "ok", ", ".join(known))
+
+
+def source(settings: Settings) -> Iterator[Finding]:
+    """The source's files are there and accepted, and how new they are."""
+    from forecast_platform.sources.choose import source_for
+
+    place = str(settings.landing) if settings.source == "landing" else f"source {settings.source}"
+    if settings.source == "landing" and settings.landing is not None and not settings.landing.is_dir():
+        mend = f"set {PREFIX}LANDING to the folder that holds market/ (docs/configuration.md)"
+        yield Finding("source", "FAIL", f"{place}: no such folder", mend)
+        return
+    raw = source_for(settings).read(settings.series)
+    for rejection in raw.rejections:
+        reach = f" (keeps out {', '.join(rejection.series)})" if rejection.series else ""
+        mend = (
+            f"correct that file in {place}, or restore its last good state; ingest refuses it whole until then"
+            if settings.source == "landing"
+            else f"look at the settings of {settings.source} (docs/configuration.md), and for a feed at the network"
+        )
+        yield Finding("source", "FAIL", f"refused: {rejection}{reach}", mend)
+    if raw.market:
+        suspicious = f", {len(raw.warnings)} suspicious values kept" if raw.warnings else ""
+        yield Finding("source", "ok", f"{place}: {', '.join(raw.market)} accepted{suspicious}")
+    for series in settings.series:
+        if series.name in raw.market:
+            yield from _age(settings, raw, series)
+
+
+def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
+    import numpy as np
+
+    from forecast_platform.sources.base import SourceError
+    from forecast_platform.sources.calendars import sessions
+    from forecast_platform.sources.unify import last_observed_close
+
+    newest = last_observed_close(raw, series.name)
+    until = min(settings.today(), settings.end_date or dt.date.max)
+    try:
+        scheduled = sessions(series.exchange, newest, until)
+    except SourceError:
+        yield Finding("newest close", "ok", f"{series.name}: {newest}")
+        return
+    missed = scheduled[(scheduled > np.datetime64(newest, "D")) & (scheduled < np.datetime64(until, "D"))]
+    found = f"{series.name}: {newest}, {len(missed)} sessions late"
+    if (until - newest).days - 1 <= settings.max_staleness_days:
+        yield Finding("newest close", "ok", found)
+    else:
+        mend = (
+            f"bring newer closes of {series.stem}; or, for a source that has ended, set "
+            f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
+        )
+        found += f": later dates than {newest + dt.timedelta(days=settings.max_staleness_days + 1)} get no forecast"
+        yield Finding("newest close", "WARN", found, mend)
+
+
+def definitions(_settings: Settings) -> Iterator[Finding]:
+    """The asset graph loads, timed in a process of its own."""
+    code = (
+        "import time; start = time.perf_counter(); from forecast_platform.definitions import defs; "
+        "count = len(list(defs.resolve_all_asset_keys())); print(time.perf_counter() - start, count)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        mend = "python -c 'import forecast_platform.definitions' shows where"
+        yield Finding("definitions", "FAIL", f"do not load: {reason}", mend)
+        return
+    seconds, count = done.stdout.split()[-2:]
+    found = f"{count} assets in {float(seconds):.1f} s"
+    if float(seconds) <= SLOW_DEFINITIONS_SECONDS:
+        yield Finding("definitions", "ok", found)
+    else:
+        mend = "python -X importtime -c 'import forecast_platform.definitions' shows why, where the machine is not busy"
+        yield Finding("definitions", "WARN", f"{found}, over {SLOW_DEFINITIONS_SECONDS:g} s: each run pays it", mend)
+
+
+def ports(settings: Settings) -> Iterator[Finding]:
+    """The ports of `forecast-platform up` are free, or it uses them already."""
+    if is_free("127.0.0.1", UI_PORT):
+        yield Finding("port", "ok", f"{UI_PORT} is free for the UI")
+    elif found := answers("127.0.0.1", UI_PORT):
+        yield Finding("port", "ok", f"{UI_PORT} serves a Dagster UI already (webserver {found})")
+    else:
+        mend = "forecast-platform up --port 3010"
+        yield Finding("port", "WARN", f"{UI_PORT}, the UI's, is taken by another program", mend)
+    address = urlsplit(settings.reports_url)
+    host, port = address.hostname or "127.0.0.1", address.port or 80
+    if is_free(host, port):
+        yield Finding("port", "ok", f"{port} is free for the reports")
+    elif _serves_reports(settings.reports_url):
+        yield Finding("port", "ok", f"{port} serves the reports already")
+    else:
+        mend = f"set {PREFIX}REPORTS_URL to a free address, such as http://127.0.0.1:3011"
+        yield Finding("port", "WARN", f"{host}:{port}, the reports', is taken or not of this machine", mend)
+
+
+def _serves_reports(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 - the operator's own setting
+            return str(reply.headers.get("Server", "")).startswith(REPORTS_SERVER)
+    except OSError:
+        return False
+
+
+def machine(settings: Settings) -> Iterator[Finding]:
+    """Memory and cores."""
+    import psutil
+
+    cores, memory = os.cpu_count() or 1, psutil.virtual_memory()
+    found = f"{cores} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory available"
+    if memory.available < LOW_MEMORY_GB * 1e9:
+        mend = f"close other programs, or set {PREFIX}WORKERS=1 and run one model at a time (--models)"
+        yield Finding("machine", "WARN", f"{found}: a run needs about {LOW_MEMORY_GB} GB", mend)
+    elif settings.workers > cores:
+        mend = f"set {PREFIX}WORKERS={cores}"
+        yield Finding("machine", "WARN", f"{found}, but {settings.workers} workers", mend)
+    else:
+        yield Finding("machine", "ok", f"{found}, {settings.workers} workers")
+
+
+def clock(settings: Settings) -> Iterator[Finding]:
+    """Which day it is for the platform."""
+    now = dt.datetime.now(dt.timezone.utc)
+    yield Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC; today is {settings.today()} in {settings.timezone}")
+
+
+CHECKS: tuple[Check, ...] = (
+    python,
+    packages,
+    configuration,
+    source,
+    folder,
+    tables,
+    tracking,
+    dagster,
+    databricks,
+    definitions,
+    ports,
+    services,
+    compose,
+    machine,
+    clock,
+)

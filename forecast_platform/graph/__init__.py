@@ -1,0 +1,1 @@
+"""Everything in Dagster's terms."""

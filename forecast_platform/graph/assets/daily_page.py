@@ -1,0 +1,86 @@
+"""daily_page: one page a day for people, made after the scores; and the job and sensor that make it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    DagsterRunStatus,
+    DefaultSensorStatus,
+    MaterializeResult,
+    MetadataValue,
+    RunRequest,
+    RunStatusSensorContext,
+    SensorDefinition,
+    SkipReason,
+    asset,
+    define_asset_job,
+    run_status_sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from forecast_platform.graph.assets import OWNERS
+from forecast_platform.settings import Settings
+from forecast_platform.work.platform import Platform
+
+KEY = AssetKey("daily_page")
+# An asset is an op too, and a code server refuses a job and an op of one name.
+JOB = "publish_daily_page"
+_SCORE = "score"
+_BACKFILL_TAG = "dagster/backfill"
+
+
+def daily_page_asset(health: Callable[[Settings], Any]) -> AssetsDefinition:
+    """The asset, without partitions: it shows the newest of everything, and what `health` finds."""
+
+    @asset(
+        key=KEY,
+        group_name="reports",
+        owners=OWNERS,
+        kinds={"python", "html"},
+        description=(
+            "Today's forecasts with the champion's fan, whether the last close was inside each model's bands, the "
+            "coverage map, the leaderboard and health, on one page that needs no network. Reads what is there, "
+            "outside the lineage: it is made after the scores."
+        ),
+        required_resource_keys={"platform"},
+    )
+    def daily_page(context: AssetExecutionContext) -> MaterializeResult:
+        from forecast_platform.pages.daily_page import daily_page as write
+
+        platform: Platform = context.resources.platform
+        address = write(platform, health)
+        newest = f"{platform.settings.reports_url}/daily.html"
+        return MaterializeResult(metadata={"page": MetadataValue.url(address), "newest": MetadataValue.url(newest)})
+
+    return daily_page
+
+
+def daily_page_job() -> UnresolvedAssetJobDefinition:
+    """The job of the page alone."""
+    return define_asset_job(JOB, AssetSelection.assets(KEY), description="The page for people who look.")
+
+
+def daily_page_sensor(
+    settings: Settings, job: UnresolvedAssetJobDefinition, score_jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> SensorDefinition:
+    """Asks for the page whenever a score run that belongs to no backfill has succeeded."""
+
+    @run_status_sensor(
+        name="daily_page_after_score",
+        run_status=DagsterRunStatus.SUCCESS,
+        monitored_jobs=list(score_jobs),
+        request_job=job,
+        default_status=DefaultSensorStatus.RUNNING if settings.automated else DefaultSensorStatus.STOPPED,
+        description="The daily page is made anew after each score run, backfills excepted.",
+    )
+    def after_score(context: RunStatusSensorContext) -> RunRequest | SkipReason:
+        run = context.dagster_run
+        if _BACKFILL_TAG in run.tags:
+            return SkipReason("part of a backfill")
+        return RunRequest(run_key=run.run_id)
+
+    return after_score

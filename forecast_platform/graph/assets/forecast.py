@@ -1,0 +1,170 @@
+"""distributions/<model> and point_forecasts/<model>, out of one step; and distributions/actuals."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from dagster import (
+    AssetDep,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+    multi_asset,
+)
+
+from forecast_platform.graph.assets import OWNERS, RETRIES
+from forecast_platform.graph.assets.report import (
+    conclude,
+    definition_metadata,
+    log_good,
+    log_materialization,
+    outcome_metadata,
+    refused_is_failed,
+    requested,
+)
+from forecast_platform.graph.keys import Keys
+from forecast_platform.graph.launchers.resources import FORECASTS
+from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.graph.pipes_step import DagsterStep
+from forecast_platform.host.progress import reporter
+from forecast_platform.models import registry
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import Outcome
+
+
+def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The step of one model over forecast dates and series of a group: the paths are in memory, so their statistics
+    are too."""
+    entry = registry.entry(model)
+    keys = Keys(partitions.group.name)
+    paths, points = keys.distributions(model), keys.point_forecasts(model)
+    kinds = {entry.kind, "deltalake"}
+
+    def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
+        return AssetSpec(
+            key=key,
+            deps=deps,
+            skippable=True,
+            partitions_def=partitions.days,
+            group_name=keys.shown_in("forecasts"),
+            owners=OWNERS,
+            kinds=kinds,
+            metadata=metadata,
+            description=description,
+        )
+
+    @multi_asset(
+        name=keys.step(f"forecasts_{model}"),
+        specs=[
+            spec(
+                paths,
+                [
+                    AssetDep(keys.trained_models(model), partition_mapping=partitions.containing),
+                    AssetDep(keys.unified_data, partition_mapping=partitions.day_before),
+                ],
+                definition_metadata(DISTRIBUTIONS),
+                f"{entry.description} Simulated price paths for the 14 days from each forecast date, from the "
+                "window's fitted model and the data to the day before. Unchanged dates are skipped.",
+            ),
+            spec(
+                points,
+                [AssetDep(paths)],
+                definition_metadata(POINT_FORECASTS),
+                "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
+            ),
+        ],
+        backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        pool=model,
+        can_subset=True,
+        required_resource_keys={"platform", FORECASTS},
+    )
+    def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pages.display import fan_chart, index
+        from forecast_platform.pipeline.inference import forecast
+        from forecast_platform.pipeline.publish import forecast_runs
+
+        platform: Platform = replace(context.resources.platform, step=DagsterStep(context))
+        options = platform.options(context.run_tags)
+        outcomes: list[Outcome] = []
+        for series, dates in requested(context, platform.settings.series_names).items():
+            with refused_is_failed():
+                outcome = forecast(
+                    platform,
+                    series,
+                    model,
+                    dates,
+                    version=options.version,
+                    overwrite=options.overwrite,
+                    progress=reporter(context.log.info),
+                )
+            outcomes.append(outcome)
+        changed = {day for outcome in outcomes for day in outcome.written}
+        forecast_runs(platform, sorted(changed))
+        links = {}
+        for outcome in outcomes:
+            chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
+            if chart:
+                links[f"fan_chart_{outcome.series}"] = MetadataValue.url(chart)
+        if links:
+            index(platform)
+        metadata = outcome_metadata(outcomes, links)
+        counts = {
+            paths: platform.warehouse.rows(DISTRIBUTIONS),
+            points: platform.warehouse.rows(POINT_FORECASTS),
+        }
+        point_metadata = {**metadata, "rows_written": HORIZON * metadata["keys_written"]}
+        both = {paths: metadata, points: point_metadata}
+        chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
+        # The step writes both tables, whichever of the two was asked for.
+        for key in counts.keys() - chosen.keys():
+            log_good(context, key, outcomes, both[key])
+        yield from conclude(context, chosen, outcomes, row_counts=counts)
+
+    return forecasts
+
+
+def actuals_asset(partitions: Partitions) -> AssetsDefinition:
+    """The asset of realised closes over forecast dates and series of a group."""
+    keys = Keys(partitions.group.name)
+
+    @asset(
+        key=keys.actuals,
+        partitions_def=partitions.days,
+        backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        group_name=keys.shown_in("scores"),
+        owners=OWNERS,
+        kinds={"python", "deltalake"},
+        metadata=definition_metadata(DISTRIBUTIONS),
+        description=(
+            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown; "
+            "earlier rows that have gained days since are completed with them. Reads unified_data outside "
+            "the lineage, because it looks ahead of the forecast date."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pipeline.scoring import open_before, write_actuals
+
+        platform: Platform = context.resources.platform
+        outcomes, completed = [], []
+        for series, dates in requested(context, platform.settings.series_names).items():
+            earlier = open_before(platform, series, dates[0])
+            outcome = write_actuals(platform, series, [*earlier, *dates])
+            outcomes.append(outcome)
+            completed += [(day, series) for day in earlier if day in outcome.written]
+        metadata = outcome_metadata(outcomes, {})
+        rows = platform.warehouse.rows(DISTRIBUTIONS)
+        yield from conclude(context, {keys.actuals: metadata}, outcomes, row_counts={keys.actuals: rows})
+        # Their partitions are not this run's, so no result speaks for them.
+        for day, series in completed:
+            log_materialization(context, keys.actuals, day, series, metadata)
+
+    return actuals

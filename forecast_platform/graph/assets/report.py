@@ -1,0 +1,140 @@
+"""How a step tells Dagster what became of its keys: whole ranges in a batch, partial ones key by key."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    TableColumn,
+    TableSchema,
+)
+from dagster._core.definitions.metadata.metadata_set import TableMetadataSet
+from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
+
+from forecast_platform.graph import partitions
+from forecast_platform.warehouse.schemas import Table
+from forecast_platform.work.results import Outcome, RefusedError, failures_text, ranges_text
+
+Metadata = dict[str, Any]
+
+_LINKS = 5
+"""Remote runs whose addresses are shown; the step's log names all."""
+
+_TYPES = {"float": "double", "float32": "float"}
+
+
+def definition_metadata(table: Table) -> Metadata:
+    """Table name and column schema, as Dagster's own metadata."""
+    schema = TableSchema(
+        [
+            TableColumn(column.name, _TYPES.get(column.type, column.type), description=column.description)
+            for column in table.columns
+        ]
+    )
+    return dict(TableMetadataSet(column_schema=schema, table_name=table.name))
+
+
+def outcome_metadata(outcomes: Sequence[Outcome], links: Mapping[str, Any]) -> Metadata:
+    """Rows, keys and time of a step, with its links: few entries, for they are copied into every partition's event."""
+    metadata: Metadata = {
+        "rows_written": sum(outcome.rows for outcome in outcomes),
+        "keys_written": sum(len(outcome.written) for outcome in outcomes),
+        "keys_skipped": sum(len(outcome.skipped) for outcome in outcomes),
+        "keys_failed": sum(len(outcome.failed) for outcome in outcomes),
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 3),
+        **links,
+    }
+    notes = [note for outcome in outcomes for note in outcome.notes]
+    if notes:
+        metadata["notes"] = MetadataValue.md("\n".join(f"- {note}" for note in notes[:20]))
+    runs = list(dict.fromkeys(run for outcome in outcomes for run in outcome.runs))
+    if runs:
+        metadata["databricks_runs"] = len(runs)
+        metadata["databricks_urls"] = MetadataValue.md("\n".join(f"- <{run.url}>" for run in runs[:_LINKS]))
+        metadata["databricks_cost"] = ", ".join(dict.fromkeys(run.cost for run in runs))
+    return metadata
+
+
+def conclude(
+    context: AssetExecutionContext,
+    results: Mapping[AssetKey, Metadata],
+    outcomes: Sequence[Outcome],
+    *,
+    row_counts: Mapping[AssetKey, int],
+) -> Iterator[MaterializeResult]:
+    """Yield the step's results; or, where keys failed, record the good ones and raise a Failure that names the rest.
+
+    Where the whole range succeeds its events are batched. Where part of it fails, each good key is logged by itself
+    (these survive the failure) and nothing is yielded: both would record the good keys twice.
+    """
+    for outcome in outcomes:
+        context.log.info(
+            f"{outcome.series} {outcome.model}: {len(outcome.written)} keys written, {len(outcome.skipped)} skipped as "
+            f"unchanged, {len(outcome.failed)} failed, {outcome.rows:,} rows, {outcome.seconds:.2f} s"
+        )
+        for note in outcome.notes:
+            context.log.warning(f"{outcome.series} {outcome.model}: {note}")
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    if not failed:
+        for asset_key, metadata in results.items():
+            counted = dict(TableMetadataSet(row_count=row_counts[asset_key]))
+            yield MaterializeResult(asset_key=asset_key, metadata={**metadata, **counted})
+        return
+    for asset_key, metadata in results.items():
+        log_good(context, asset_key, outcomes, metadata)
+    details = "\n".join(f"{outcome.series} {outcome.model}: {failures_text(outcome.failed)}" for outcome in failed)
+    count = sum(len(outcome.failed) for outcome in failed)
+    kept = sum(len(outcome.good) for outcome in outcomes)
+    raise Failure(
+        description=f"{count} keys failed, {kept} are there.\n{details}",
+        metadata={
+            "failed": MetadataValue.md(
+                "\n".join(f"- **{o.series} {o.model}**: {ranges_text(o.failed)}" for o in failed)
+            ),
+            "keys_failed": count,
+            "keys_there": kept,
+            **{key: value for key, value in outcome_metadata(outcomes, {}).items() if key.startswith("databricks_")},
+        },
+        allow_retries=False,
+    )
+
+
+@contextmanager
+def refused_is_failed() -> Iterator[None]:
+    """Within this, work that cannot be done at all ends the step; another try would not help."""
+    try:
+        yield
+    except RefusedError as error:
+        raise Failure(str(error), allow_retries=False) from None
+
+
+def log_good(
+    context: AssetExecutionContext, asset_key: AssetKey, outcomes: Sequence[Outcome], metadata: Metadata
+) -> None:
+    """Record each key that is there, one by one: 5 ms each."""
+    for outcome in outcomes:
+        for day in sorted(outcome.good):
+            log_materialization(context, asset_key, day, outcome.series, metadata)
+
+
+def log_materialization(
+    context: AssetExecutionContext, asset_key: AssetKey, day: dt.date, series: str, metadata: Metadata
+) -> None:
+    """Record one partition by itself, beside or in place of the step's result."""
+    partition = partitions.key(day, series)
+    tags = get_tags_from_multi_partition_key(partition)
+    context.log_event(AssetMaterialization(asset_key, partition=partition, metadata=metadata, tags=tags))
+
+
+def requested(context: AssetExecutionContext, order: Sequence[str]) -> dict[str, list[dt.date]]:
+    """The keys of this run, as dates by series."""
+    return partitions.by_series(context.partition_keys, order)

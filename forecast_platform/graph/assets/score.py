@@ -1,0 +1,71 @@
+"""forecast_metadata/<model>: how good every forecast of a window was, on the trading targets known so far."""
+
+from collections.abc import Iterator
+
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
+
+from forecast_platform.graph.assets import OWNERS, RETRIES
+from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.keys import Keys, family_of, model_of
+from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.host.progress import reporter
+from forecast_platform.models import registry
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.work.platform import Platform
+
+
+def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
+    """The asset of one model's scores over windows and series of a group."""
+    keys = Keys(partitions.group.name)
+    key = keys.forecast_metadata(model)
+
+    @asset(
+        key=key,
+        deps=[
+            AssetDep(keys.distributions(model), partition_mapping=partitions.containing),
+            AssetDep(keys.point_forecasts(model), partition_mapping=partitions.containing),
+        ],
+        partitions_def=partitions.windows,
+        backfill_policy=backfill_policy(),
+        retry_policy=RETRIES,
+        group_name=keys.shown_in("scores"),
+        owners=OWNERS,
+        kinds={registry.entry(model).kind, "deltalake"},
+        metadata=definition_metadata(FORECAST_METADATA),
+        description=(
+            "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
+            "targets known so far; only forecasts whose paths or actuals changed are scored again. Links the report."
+        ),
+        required_resource_keys={"platform"},
+        output_required=False,
+    )
+    def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.pages.display import report, report_address
+        from forecast_platform.pipeline.champions import auto_promote
+        from forecast_platform.pipeline.scoring import score
+
+        platform: Platform = context.resources.platform
+        options = platform.options(context.run_tags)
+        outcomes = [
+            score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
+            for series, windows in requested(context, platform.settings.series_names).items()
+        ]
+        for outcome in outcomes:
+            promoted = auto_promote(platform, outcome.series) if outcome.written else None
+            if promoted:
+                context.log.warning(
+                    f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
+                )
+        # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
+        chosen = context.run.asset_selection or ()
+        selected = [model_of(item) for item in chosen if family_of(item) == family_of(key)]
+        last = max(selected or platform.settings.models)
+        links = {}
+        for outcome in outcomes:
+            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
+            if address:
+                links[f"report_{outcome.series}"] = MetadataValue.url(address)
+        rows = platform.warehouse.rows(FORECAST_METADATA)
+        yield from conclude(context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows})
+
+    return forecast_metadata

@@ -1,0 +1,49 @@
+"""A problem, and the message about it that is sent to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["critical", "error", "warning"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something an operator must know of. `key` is the same for as long as it is the same problem."""
+
+    key: str
+    what: str
+    since: str
+    affected: str
+    cause: str
+    mend: str
+    severity: Severity = "error"
+    link: str = ""
+
+    def text(self) -> str:
+        """The message, a line for each thing it says."""
+        lines = [self.what, f"since: {self.since}", f"affected: {self.affected}", f"likely cause: {self.cause}"]
+        lines.append(f"mend: {self.mend}")
+        return "\n".join(lines + ([f"see: {self.link}"] if self.link else []))
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a notifier sends: a problem that has come up, or one that is over."""
+
+    problem: Problem
+    resolved: bool
+    at: str
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        first = self.problem.what.splitlines()[0]
+        return f"RESOLVED: {first}" if self.resolved else f"{self.problem.severity.upper()}: {first}"
+
+    def text(self) -> str:
+        """All of it."""
+        if self.resolved:
+            return f"over since {self.at}; it began {self.problem.since}\naffected: {self.problem.affected}"
+        return self.problem.text()

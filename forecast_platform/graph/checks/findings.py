@@ -1,0 +1,88 @@
+"""What a rule found: good or not, how bad, why, and what to do; and the commands that mend things."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from forecast_platform.forecasting.history import Dates
+from forecast_platform.work.results import ranges_text
+
+Severity = Literal["warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule's verdict on one subject (a series, or a series and model)."""
+
+    subject: str
+    problem: str | None = None
+    mend: str = ""
+    severity: Severity = "error"
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule holds."""
+        return self.problem is None
+
+    @property
+    def text(self) -> str:
+        """One line for people: what is wrong and what to do; the figures where nothing is."""
+        if self.problem is not None:
+            return f"{self.subject}: {self.problem}; {self.mend}" if self.mend else f"{self.subject}: {self.problem}"
+        figures = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in self.figures.items())
+        return f"{self.subject}: good" + (f" ({figures})" if figures else "")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A series, model and version under examination, and the commands that make it anew."""
+
+    series: str
+    model: str
+    version: str
+    default_version: str
+
+    def __str__(self) -> str:
+        return f"{self.series} {self.model} {self.version}"
+
+    def command(self, name: str, days: Iterable[dt.date], *, overwrite: bool = False) -> str:
+        """The shell command `name` over the span of `days`."""
+        found = sorted(days)
+        span = f" --start-date {found[0]} --end-date {found[-1]}" if found else ""
+        tag = "" if self.version == self.default_version else f" --model-version-tag {self.version}"
+        return (
+            f"`forecast-platform {name} --commodity {self.series} --models {self.model}{span}{tag}"
+            f"{' --overwrite' if overwrite else ''}`"
+        )
+
+    def good(self, **figures: float | int | str) -> Finding:
+        """The rule holds."""
+        return Finding(str(self), figures=figures)
+
+    def bad(self, problem: str, mend: str, severity: Severity = "error", **figures: float | int | str) -> Finding:
+        """The rule is broken."""
+        return Finding(str(self), problem, mend, severity, figures)
+
+    def made_anew(self, dates: Dates) -> str:
+        """What mends wrong forecasts of `dates`."""
+        return f"make them again with {self.command('backfill', as_days(dates), overwrite=True)}"
+
+
+def as_days(dates: Dates) -> list[dt.date]:
+    """datetime64[D] as dates."""
+    return list(np.asarray(dates, "datetime64[D]").astype(dt.date))
+
+
+def days_text(dates: Dates) -> str:
+    """Dates as ranges, at most four of them."""
+    return ranges_text(as_days(np.unique(dates)), most=4)
+
+
+def _short(value: float | int | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

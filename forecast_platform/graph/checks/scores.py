@@ -1,0 +1,101 @@
+"""Checks of forecast_metadata/<model>: a quarter's calibration, and whether the model is getting worse."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    multi_asset_check,
+)
+
+from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.point_rules import calibration
+from forecast_platform.graph.checks.report import recorded, request, spec
+from forecast_platform.graph.keys import Keys
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecast_platform.pipeline.performance import Comparison
+
+CALIBRATED, PERFORMANCE = "calibrated", "not_degraded"
+_COLUMNS = ("coverage_80_1d", "coverage_95_1d", "coverage_80_14d", "coverage_95_14d", "pit")
+_READ = (*_COLUMNS, "crps_14d", "mae_14d", "mape_14d", "dir_day0")
+
+
+def forecast_metadata_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+    """All checks of one model's scores in a group."""
+    key = keys.forecast_metadata(model)
+
+    @multi_asset_check(
+        name=keys.step(f"check_forecast_metadata_{model}"),
+        specs=[
+            spec(key, CALIBRATED, "80 and 95 % bands and the PIT over the newest quarter's forecasts."),
+            spec(
+                key,
+                PERFORMANCE,
+                "CRPS, MAE and direction of the newest quarter against the model's own history and naive: 10 % worse "
+                "at p < 0.05 is a warning, 25 % critical.",
+            ),
+        ],
+        can_subset=True,
+        required_resource_keys={"platform"},
+    )
+    def check_forecast_metadata(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        from forecast_platform.pages.display import metadata_frame
+        from forecast_platform.pages.scores import REFERENCE
+        from forecast_platform.pipeline.performance import trailing_performance
+
+        asked = request(context, keys)
+        found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
+        for series in asked.series:
+            target = asked.target(series, model)
+            metadata = metadata_frame(asked.platform, series, [model, REFERENCE], _READ)
+            if CALIBRATED in found:
+                found[CALIBRATED].append(calibrated(target, metadata))
+            if PERFORMANCE in found:
+                found[PERFORMANCE].append(degraded(target, trailing_performance(metadata, model, asked.version)))
+        yield from recorded(context, asked, {AssetCheckKey(key, name): findings for name, findings in found.items()})
+
+    return check_forecast_metadata
+
+
+def calibrated(target: Target, metadata: "pd.DataFrame") -> Finding:
+    """Calibration of the newest quarter's scored forecasts. metadata: forecast_metadata rows of the series."""
+    from forecast_platform.pages.scores import SESSIONS, ModelKey, counted, scored
+    from forecast_platform.pipeline.performance import QUARTER_DAYS
+
+    rows = scored(metadata, "14d").get(ModelKey(target.model, target.version)) if len(metadata) else None
+    if rows is None:
+        return target.good(forecasts=0)
+    rows = rows[counted(rows)]
+    days = rows["forecast_date"].to_numpy("datetime64[D]")
+    rows = rows[days > days[-1] - np.timedelta64(QUARTER_DAYS, "D")]
+    return calibration(target, {name: rows[name].to_numpy(np.float64) for name in _COLUMNS}, SESSIONS["14d"])
+
+
+def degraded(target: Target, comparisons: Sequence["Comparison"]) -> Finding:
+    """The worst of the comparisons, and what to do about it."""
+    figures = {f"{item.measure} worse than {item.against} (%)": 100 * item.worse for item in comparisons}
+    bad = [item for item in comparisons if item.level != "good"]
+    if not bad:
+        return Finding(str(target), figures=figures)
+    critical = any(item.level == "critical" for item in bad)
+    mend = (
+        f"compare with `forecast-platform evaluate --commodity {target.series}`; go back with `forecast-platform "
+        f"rollback --commodity {target.series}` or promote a better model with `forecast-platform promote`"
+    )
+    if all(item.market for item in bad):
+        mend = "the market is harder to forecast than it was, and no model is to blame; size positions accordingly"
+    return Finding(
+        str(target),
+        f"{'critically degraded' if critical else 'degraded'} over the newest quarter: "
+        + "; ".join(item.text for item in bad),
+        mend,
+        "error" if critical else "warning",
+        figures,
+    )

@@ -1,0 +1,96 @@
+"""Checks of unified_data, over each series' whole history: it is small, and what is wrong in it spoils everything."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    multi_asset_check,
+)
+
+from forecast_platform.graph.checks import rules
+from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.graph.checks.reading import dates_of
+from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.keys import Keys
+from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
+
+DUPLICATES, GAPS, JUMPS, STALE, COVARIATES = (
+    "no_duplicate_keys",
+    "no_missing_days",
+    "no_price_jumps",
+    "source_on_time",
+    "covariates_covered",
+)
+
+
+def unified_data_checks(keys: Keys) -> AssetChecksDefinition:
+    """All checks of a group's unified_data, in one step that reads each series once."""
+    key = keys.unified_data
+
+    @multi_asset_check(
+        name=keys.step("check_unified_data"),
+        specs=[
+            spec(key, DUPLICATES, "One row a day and series.", blocking=True),
+            spec(key, GAPS, "No calendar day between the first and the last is missing.", blocking=True),
+            spec(key, JUMPS, "No jump of 20 % that reverts, no move beyond 8 robust deviations, in new days."),
+            spec(key, STALE, "The last exchange session due has arrived."),
+            spec(key, COVARIATES, "Covariates are known for most of the last year and still arrive."),
+        ],
+        can_subset=True,
+        required_resource_keys={"platform"},
+    )
+    def check_unified_data(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        asked = request(context, keys)
+        found: dict[AssetCheckKey, list[Finding]] = {}
+        for series in asked.series:
+            for name, finding in examine(asked, series).items():
+                found.setdefault(AssetCheckKey(key, name), []).append(finding)
+        chosen = context.selected_asset_check_keys
+        yield from recorded(context, asked, {one: findings for one, findings in found.items() if one in chosen})
+
+    return check_unified_data
+
+
+def examine(asked: Request, series: str) -> dict[str, Finding]:
+    """The verdict of each rule on one series."""
+    platform = asked.platform
+    settings = platform.settings
+    rows = platform.warehouse.read(UNIFIED_DATA, where={"commodity": series}).sort_by("date")
+    dates = dates_of(rows, "date")
+    found = {DUPLICATES: rules.duplicate_days(series, dates), GAPS: rules.missing_days(series, dates)}
+    if len(dates) == 0:
+        return found
+    seen = rows["is_observed"].to_numpy(zero_copy_only=False).astype(bool)
+    first = min(asked.keys[series]) if asked.keys else dates[-1].astype("O")
+    if first == settings.lookback_end:
+        first = settings.history_start
+    found[JUMPS] = rules.price_jumps(
+        series,
+        dates[seen],
+        rows["close"].to_numpy()[seen],
+        rows["is_roll_day"].to_numpy(zero_copy_only=False).astype(bool)[seen],
+        np.datetime64(first, "D"),
+    )
+    table = platform.series_table(series)
+    found[STALE] = rules.stale_source(
+        series,
+        table.last_observed,
+        table.sessions,
+        settings.today(),
+        settings.publication_lag_days.market,
+        settings.max_staleness_days,
+        settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
+    )
+    numbers = {
+        name: rows[name].to_numpy(zero_copy_only=False).astype(np.float64)
+        for name in rows.column_names
+        if name in WEATHER or name in table.series.covariates
+    }
+    known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
+    wanted = dict.fromkeys([*table.series.covariates, *(name for name in WEATHER if name in known)])
+    found[COVARIATES] = rules.covariate_coverage(series, dates, known, rows["filled_columns"].to_pylist(), list(wanted))
+    return found

@@ -1,0 +1,1 @@
+"""Dagster's step launcher: steps that are shipped to a Databricks cluster."""

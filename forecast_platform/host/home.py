@@ -1,0 +1,84 @@
+"""Where the Dagster instance keeps its files, the same place for every process that opens it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forecast_platform.settings import Settings, SettingsError, load
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+_MOVED = {
+    "forecast_platform.dagster_storage": "forecast_platform.graph.event_storage",
+    "forecast_platform.dagster_home": "forecast_platform.graph.instance_storage",
+}
+"""Modules that the dagster.yaml of an instance made before version 0.2 names, and where they are now."""
+
+
+def instance_home(settings: Settings | None = None) -> Path:
+    """DAGSTER_HOME, or a folder in the warehouse where it is unset."""
+    chosen = os.environ.get("DAGSTER_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else (settings or load()).warehouse / "_dagster"
+
+
+@contextmanager
+def one_creates(folder: Path) -> Iterator[None]:
+    """Within this, no other process of the instance makes `folder`'s databases: two commands that are the first ones
+    would else trip over each other's tables."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(folder / ".create.lock")):
+        yield
+
+
+def shipped_file(name: str) -> Path:
+    """A configuration file of the project: beside the package in a checkout, inside it once installed.
+
+    Raises FileNotFoundError.
+    """
+    for folder in (_PACKAGE.parent, _PACKAGE):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{name} is neither in {_PACKAGE.parent} nor in {_PACKAGE}: install the package again")
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Create the instance's folder with our dagster.yaml where it has none, and point this process at it.
+
+    Raises SettingsError where the folder cannot be made or written to.
+    """
+    home = instance_home(settings)
+    target = home / "dagster.yaml"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _name_todays_modules(target)
+        else:
+            shutil.copyfile(shipped_file("dagster.yaml"), target)
+        if not os.access(home, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable")
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME = {str(home)!r}: {error.strerror}: name a folder that this account can write to "
+            "(unset, it is _dagster in the warehouse)"
+        ) from error
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    return home
+
+
+def _name_todays_modules(target: Path) -> None:
+    """Let an earlier version's dagster.yaml name the modules that its classes are in now; the rest stays as it is."""
+    text = target.read_text(encoding="utf-8")
+    mended = re.sub("|".join(rf"\b{re.escape(name)}\b" for name in _MOVED), lambda found: _MOVED[found[0]], text)
+    if mended != text:
+        temporary = target.with_name(f".dagster.{os.getpid()}.yaml")
+        temporary.write_text(mended, encoding="utf-8")
+        temporary.replace(target)

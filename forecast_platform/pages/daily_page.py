@@ -1,0 +1,169 @@
+"""Gathers from the tables what the daily page shows, writes it, and gives its address."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.pages import page
+from forecast_platform.pages.daily_layout import AHEAD, Bands, Hit, SeriesDay, write_daily_page
+from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.overview import write_overview
+from forecast_platform.pages.scores import ModelKey, leaderboard
+from forecast_platform.read import Reader
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import Between
+from forecast_platform.warehouse.schemas import HORIZON, POINT_FORECASTS
+from forecast_platform.work.coverage import expected_dates
+from forecast_platform.work.platform import NoDataError, Platform
+
+
+class Fact(Protocol):
+    """One thing that was looked at: its name, `good`, `warn` or `bad`, and what was found."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Good, warn or bad."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was found."""
+        ...
+
+
+class Health(Protocol):
+    """How an installation is."""
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        """What was looked at."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The worst of the facts' states."""
+        ...
+
+
+_HISTORY_DAYS = 60
+_MAP_DAYS = 60
+_BOARD_DAYS = 365
+_BOUNDS = ("lower_80", "upper_80", "lower_95", "upper_95")
+
+
+def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt.date | None = None) -> str:
+    """Write the page of `day` (default: today, or the end of a source that has ended); returns its address.
+
+    `health` looks at the installation as it is now; the page shows what it finds.
+    """
+    from forecast_platform.pages.index import write_index
+
+    settings = platform.settings
+    day = day or min(settings.today(), settings.end_date or dt.date.max)
+    report = health(settings)
+    facts = [(fact.name, fact.state, fact.text) for fact in report.facts]
+    groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
+    if len(groups) == 1:
+        [series] = groups.values()
+        written = write_daily_page(settings.reports, day=day, series=series, facts=facts, state=report.state)
+    else:
+        for name, series in groups.items():
+            write_daily_page(
+                settings.reports, day=day, series=series, facts=(), state=report.state, group=name or "rest"
+            )
+        written = write_overview(settings.reports, day=day, groups=groups, facts=facts, state=report.state)
+    write_index(settings.reports)
+    return f"{settings.reports_url}/{written.name}"
+
+
+def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
+    reader = Reader(platform.settings, platform.warehouse)
+    champion = ModelKey(*reader.champion(name))
+    try:
+        table = platform.series_table(name)
+    except NoDataError:
+        nothing = np.empty(0)
+        return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing)
+    newest, models = _models(platform, name, day)
+    origin = np.datetime64(newest or day, "D")
+    seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
+    shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None
+    metadata = metadata_frame(platform, name)
+    recent = metadata[metadata["forecast_date"].between(day - dt.timedelta(days=_BOARD_DAYS), day)]
+    expected = [d for d in expected_dates(platform, name) if d <= day][-_MAP_DAYS:]
+    known = set(zip(recent["model_name"].astype(str), recent["model_version"].astype(str), strict=True))
+    keys = sorted({ModelKey(*pair) for pair in known} | {bands.key for bands in models})
+    made, failed = _status(recent, expected, keys)
+    board_file = page.file_name("leaderboard", name)
+    return SeriesDay(
+        series=name,
+        forecast_date=newest,
+        champion=champion,
+        models=models,
+        history_dates=table.dates[shown],
+        history_close=table.columns["close"][shown],
+        hit_date=hit_date,
+        hit_close=np.nan if hit_date is None else reader.last_close(name, hit_date),
+        hits=[] if hit_date is None else _hits(platform, name, hit_date, keys),
+        board=leaderboard(recent) if len(recent) else None,
+        expected=expected,
+        keys=keys,
+        made=made,
+        failed=failed,
+        leaderboard_link=board_file if (platform.settings.reports / board_file).is_file() else None,
+    )
+
+
+def _status(metadata: Any, expected: list[dt.date], keys: list[ModelKey]) -> tuple[Any, Any]:
+    from forecast_platform.pages.charts import status
+
+    return status(metadata, expected, keys)
+
+
+def _models(platform: Platform, series: str, day: dt.date) -> tuple[dt.date | None, list[Bands]]:
+    """The newest forecast date on or before `day`, and every model's bands of it."""
+    columns = ["model_name", "model_version", "forecast_date", "day_ahead", "forecast_median", *_BOUNDS]
+    where = {"commodity": series, "model_success": True, "has_data_leakage": False}
+    where["forecast_date"] = Between(day - dt.timedelta(days=31), day)
+    rows = platform.warehouse.read(POINT_FORECASTS, columns, where)
+    if rows.num_rows == 0:
+        return None, []
+    newest = max(rows["forecast_date"].to_pylist())
+    by_key: dict[ModelKey, dict[int, dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        if row["forecast_date"] == newest:
+            by_key.setdefault(ModelKey(row["model_name"], row["model_version"]), {})[row["day_ahead"]] = row
+    order = {name: place for place, name in enumerate(platform.settings.models)}
+    bands = []
+    for key in sorted(by_key, key=lambda key: (order.get(key.name, len(order)), key)):
+        days = [by_key[key][ahead] for ahead in range(1, HORIZON + 1)]
+        values = {name: np.array([row[name] for row in days]) for name in ("forecast_median", *_BOUNDS)}
+        file = page.file_name("fan-chart", series, key.name, key.version, str(newest))
+        link = file if (platform.settings.reports / file).is_file() else None
+        bands.append(Bands(key, values.pop("forecast_median"), **values, link=link))
+    return newest, bands
+
+
+def _hits(platform: Platform, series: str, day: dt.date, keys: list[ModelKey]) -> list[Hit]:
+    """What was forecast for `day`, AHEAD days before."""
+    columns = ["model_name", "model_version", "day_ahead", *_BOUNDS]
+    where = {"commodity": series, "target_date": day, "day_ahead": list(AHEAD), "model_success": True}
+    where["has_data_leakage"] = False
+    rows = platform.warehouse.read(POINT_FORECASTS, columns, where).to_pylist()
+    order = {name: place for place, name in enumerate(platform.settings.models)}
+    found = [
+        Hit(ModelKey(row["model_name"], row["model_version"]), row["day_ahead"], *(row[name] for name in _BOUNDS))
+        for row in rows
+    ]
+    return sorted(found, key=lambda hit: (order.get(hit.key.name, len(order)), hit.key, hit.ahead))

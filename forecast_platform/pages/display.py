@@ -1,0 +1,107 @@
+"""Reports for people: gathers what a page shows from the tables, writes it, and gives its address."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.pages import page
+from forecast_platform.read import NoForecastError, Reader
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.work import store
+from forecast_platform.work.coverage import expected_dates
+from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HISTORY_DAYS = 90
+
+KEY_COLUMNS = (
+    *("commodity", "model_name", "model_version", "forecast_date", "last_observed_date"),
+    *("model_success", "has_data_leakage", "actuals_available"),
+)
+"""Columns of forecast_metadata that say whose forecast a row is of, and whether it counts."""
+
+
+def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt.date | None) -> str | None:
+    """Write the fan chart of one forecast; returns its address, None where there is no forecast.
+
+    The index lists it once `index` was called.
+    """
+    from forecast_platform.pages.fan_chart import write_fan_chart
+
+    if day is None:
+        return None
+    reader = Reader(platform.settings, platform.warehouse)
+    try:
+        forecast = reader.latest(series, model, on=day, version=version)
+    except NoForecastError:
+        return None
+    origin = np.datetime64(forecast.forecast_date, "D")
+    table = platform.series_table(series)
+    shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    actual, _ = store.targets(platform, series, np.array([origin]))
+    path = write_fan_chart(
+        platform.settings.reports,
+        series=series,
+        model=model,
+        version=version,
+        forecast_date=forecast.forecast_date,
+        paths=forecast.paths,
+        history_dates=table.dates[shown],
+        history_close=table.columns["close"][shown],
+        actuals=actual[0],
+        data_cutoff=forecast.data_cutoff_date,
+        training_cutoff=forecast.training_cutoff_date,
+        last_observed=forecast.last_observed_date,
+        staleness_days=forecast.staleness_days,
+    )
+    return f"{platform.settings.reports_url}/{path.name}"
+
+
+def index(platform: Platform) -> None:
+    """Bring the reports' entry page up to date."""
+    from forecast_platform.pages.index import write_index
+
+    write_index(platform.settings.reports)
+
+
+def metadata_frame(
+    platform: Platform, series: str, models: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The forecast_metadata rows of a series, sorted; of `models`, or of all; KEY_COLUMNS and `columns`, or all."""
+    where: dict[str, Any] = {"commodity": series, **({} if models is None else {"model_name": list(models)})}
+    rows = platform.warehouse.read(FORECAST_METADATA, None if columns is None else [*KEY_COLUMNS, *columns], where)
+    return rows.to_pandas().sort_values(["model_name", "model_version", "forecast_date"], ignore_index=True)
+
+
+def report_address(platform: Platform, series: str) -> str | None:
+    """Address of a series' report; None where none was written yet."""
+    name = page.file_name("leaderboard", series)
+    return f"{platform.settings.reports_url}/{name}" if (platform.settings.reports / name).is_file() else None
+
+
+def report(platform: Platform, series: str) -> str | None:
+    """Write a series' report over all models; returns its address, None where nothing was forecast yet."""
+    from forecast_platform.pages.index import write_index
+    from forecast_platform.pages.leaderboard import write_report
+
+    metadata = metadata_frame(platform, series)
+    if metadata.empty:
+        return None
+    expected = expected_dates(platform, series)
+    known = {(name, version) for name, version in zip(metadata.model_name, metadata.model_version, strict=True)}
+    path = write_report(
+        platform.settings.reports,
+        series=series,
+        metadata=metadata,
+        expected_dates=expected,
+        models=sorted(known),
+    )
+    write_index(platform.settings.reports)
+    return f"{platform.settings.reports_url}/{path.name}"

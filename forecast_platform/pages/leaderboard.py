@@ -1,0 +1,231 @@
+"""The report of one series: who forecasts best, whether bands hold what they promise, and what is missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.pages import charts, page
+from forecast_platform.pages.scores import REFERENCE, ModelKey, by_horizon, leaderboard, normalised, succeeded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["by_horizon", "leaderboard", "write_report"]
+
+SHOWN_FAILURES = 200
+"""Rows of the table of failures; a row holds all dates with one model's same error."""
+
+SIGNIFICANT = 0.05
+
+
+def write_report(
+    folder: Path,
+    *,
+    series: str,
+    metadata: pd.DataFrame,
+    expected_dates: Sequence[dt.date],
+    link_to: Mapping[str, str] | None = None,
+    models: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """Write the report of one series and return its file.
+
+    metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
+    dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
+    version) pairs that are shown even where they have no row yet.
+    """
+    rows = normalised(metadata[metadata["commodity"] == series])
+    found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
+    keys = sorted({ModelKey(*pair) for pair in (*found, *models)})
+    board, spans = leaderboard(rows), by_horizon(rows)
+    made, failed = charts.status(rows, expected_dates, keys)
+    missing = int(made.size - made.sum() - failed.sum())
+    figures: list[tuple[object, object]] = [
+        (len(keys), "models and versions"),
+        (f"{int(made.sum()):,}", "forecasts made"),
+        (f"{missing:,}", "missing"),
+        (f"{int(failed.sum()):,}", "failed"),
+        (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
+    ]
+    content = [page.cards(figures), _board_section(board), _calibration(board, rows)]
+    content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
+    if len(spans):
+        content.append(
+            page.section(
+                "By horizon",
+                _span_table(spans),
+                note="The same figures over the trading targets of day 1, days 1 to 7 and days 1 to 14.",
+            )
+        )
+    scope = f"{min(expected_dates)} to {max(expected_dates)}" if expected_dates else "no dates expected"
+    return page.write_page(
+        folder,
+        page.file_name("leaderboard", series),
+        title=f"{series}: forecast quality",
+        subtitle=f"Forecast dates {scope}",
+        content=content,
+        about={"kind": "leaderboard", "series": series},
+        links=dict(link_to or {}),
+    )
+
+
+def _board_section(board: pd.DataFrame) -> str:
+    if board.empty:
+        text = "No forecast can be scored yet: none has reached the end of its 14 days with known closes."
+        return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
+    columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
+    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "RMSE": "number"}
+    columns |= {"MAPE": "number", "Direction": "number", "Dates": "number"}
+    rows = [
+        [
+            place + 1,
+            row["model_name"],
+            row["model_version"],
+            _price(row["crps"]),
+            _skill(row["skill"], row["dm_p"], row["model_name"]),
+            _p_value(row["dm_p"], row["model_name"]),
+            _share(row["coverage_80"]),
+            _share(row["coverage_95"]),
+            _price(row["mae"]),
+            _price(row["rmse"]),
+            _number(row["mape"], ".2f", " %"),
+            _share(row["direction"]),
+            f"{row['n_dates']:,}",
+        ]
+        for place, row in enumerate(board.to_dict("records"))
+    ]
+    classes = {place: "reference" for place, name in enumerate(board["model_name"]) if name == REFERENCE}
+    return page.section(
+        "Leaderboard",
+        page.table(columns, rows, classes),
+        note="Mean CRPS over the trading targets of days 1 to 14, in the price's unit; less is better. Skill is the "
+        f"share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted once; "
+        "p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against the "
+        "last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean.",
+    )
+
+
+def _span_table(spans: pd.DataFrame) -> str:
+    columns = {"Model": "", "Version": "", "Days": "number", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
+    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "Dates": "number"}
+    rows = [
+        [
+            row["model_name"],
+            row["model_version"],
+            row["horizon"].removesuffix("d"),
+            _price(row["crps"]),
+            _skill(row["skill"], row["dm_p"], row["model_name"]),
+            _p_value(row["dm_p"], row["model_name"]),
+            _share(row["coverage_80"]),
+            _share(row["coverage_95"]),
+            _price(row["mae"]),
+            f"{row['n_dates']:,}",
+        ]
+        for row in spans.to_dict("records")
+    ]
+    classes = {place: "reference" for place, name in enumerate(spans["model_name"]) if name == REFERENCE}
+    return page.table(columns, rows, classes)
+
+
+def _calibration(board: pd.DataFrame, rows: pd.DataFrame) -> str:
+    if board.empty:
+        return ""
+    bars = page.section(
+        "Do the bands hold?",
+        page.plot(charts.coverage_bars(board), "coverage", 340),
+        note="Share of trading targets of days 1 to 14 inside each band. Below the line the forecast is too sure of "
+        "itself, above it too wide.",
+    )
+    figure, panels = charts.pit_histograms(rows)
+    if not panels:
+        return bars
+    return bars + page.section(
+        "PIT histograms",
+        page.plot(figure, "pit", 60 + 210 * panels),
+        note="Where the close of the horizon's last trading day fell among the paths. Flat along the dashed line is "
+        "calibrated; a hump in the middle is too wide, a U too narrow, a slope biased. Neighbouring forecasts overlap, "
+        "so single bars wander more than their number suggests.",
+    )
+
+
+def _map_section(expected: Sequence[dt.date], keys: Sequence[ModelKey], made: np.ndarray, failed: np.ndarray) -> str:
+    if not expected or not keys:
+        return page.section("What is there", page.Html("<p>No forecasts are expected.</p>"))
+    rows = [
+        [
+            key.name,
+            key.version,
+            f"{made[row].sum():,}",
+            f"{(~made[row] & ~failed[row]).sum():,}",
+            f"{failed[row].sum():,}",
+        ]
+        for row, key in enumerate(keys)
+    ]
+    counts = {"Model": "", "Version": "", "Made": "number", "Missing": "number", "Failed": "number"}
+    return page.section(
+        "What is there",
+        page.colour_key((colour, text) for text, colour in reversed(charts.STATES)),
+        page.plot(charts.coverage_map(expected, keys, made, failed), "map", 60 + 34 * len(keys)),
+        page.table(counts, rows),
+        note=f"Forecast dates expected of each model: {len(set(expected)):,}, {min(expected)} to {max(expected)}.",
+    )
+
+
+def _failures(rows: pd.DataFrame) -> str:
+    bad = rows[~succeeded(rows)]
+    if bad.empty:
+        return page.section("Failures", page.Html('<p class="good">None.</p>'))
+    leaked = bad["has_data_leakage"].eq(True).fillna(False)
+    error = bad["error"].where(bad["error"].notna(), "no error recorded").astype(str)
+    bad = bad.assign(error=error.where(~leaked, "data leakage: " + error))
+    grouped = bad.groupby(["model_name", "model_version", "error"], sort=False)["forecast_date"].agg(list)
+    groups = sorted(grouped.items(), key=lambda item: max(item[1]), reverse=True)
+    columns = {"Model": "", "Version": "", "Forecasts": "number", "Forecast dates": "", "Error": "text"}
+    table = [[name, version, f"{len(dates):,}", _span(dates), text] for (name, version, text), dates in groups]
+    more = f" The newest {SHOWN_FAILURES} of {len(table):,} are shown." if len(table) > SHOWN_FAILURES else ""
+    return page.section(
+        "Failures",
+        page.table(columns, table[:SHOWN_FAILURES]),
+        note=f"{len(bad):,} forecasts were not written, one row a model and error, newest first.{more}",
+    )
+
+
+def _span(dates: Sequence[dt.datetime]) -> str:
+    days = sorted(f"{day:%Y-%m-%d}" for day in dates)
+    return ", ".join(days) if len(days) <= 3 else f"{days[0]} to {days[-1]}"
+
+
+def _skill(value: float, p_value: float, name: str) -> str:
+    if name == REFERENCE:
+        return "reference"
+    # Adding zero turns a rounded -0.0 into 0.0.
+    text = _number(round(100 * value, 1) + 0.0, "+.1f", " %")
+    if p_value < SIGNIFICANT:
+        return page.Html(f'<b class="{"good" if value > 0 else "bad"}">{text}</b>')
+    return text
+
+
+def _p_value(value: float, name: str) -> str:
+    if name == REFERENCE:
+        return ""
+    return "< 0.001" if value < 0.001 else _number(value, ".3f")
+
+
+def _price(value: float) -> str:
+    """Four significant digits, all of them shown, with no exponent."""
+    if not np.isfinite(value) or value == 0:
+        return _number(value, ".3f")
+    return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _share(value: float) -> str:
+    return _number(100 * value, ".1f", " %")
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "–" if np.isnan(value) else f"{value:{form}}{unit}"

@@ -1,1 +1,0 @@
-"""Pages for people: fan charts, leaderboards and their index, as files that need no network."""

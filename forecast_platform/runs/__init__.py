@@ -1,0 +1,1 @@
+"""Runs of the graph from a shell: submit, status, cancel."""

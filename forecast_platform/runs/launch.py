@@ -1,0 +1,218 @@
+"""Runs jobs from a shell through the same Dagster instance as the UI: same runs, partitions, events and logs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TextIO
+
+from forecast_platform.host import process_identity, progress
+from forecast_platform.host.home import prepare_home, shipped_file
+from forecast_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
+    from dagster._core.definitions.job_base import IJob
+    from tqdm import tqdm
+
+SHELL_TAG = "forecast_platform/shell"
+"""host:pid:start of the process that runs a job from a shell, so that a killed one can be told from a live one."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run came to."""
+
+    run_id: str
+    status: str
+    messages: list[str] = field(default_factory=list)
+    """Why steps failed, one text a failed step."""
+    totals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By asset: what its materialization said of keys, rows and seconds."""
+
+    @property
+    def success(self) -> bool:
+        """Whether every step succeeded."""
+        return self.status == "SUCCESS"
+
+
+class Launcher:
+    """Runs jobs of this platform in this process, recorded by the instance and linked to the code location."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = prepare_home(settings)
+
+    @cached_property
+    def instance(self) -> DagsterInstance:
+        """The Dagster instance in DAGSTER_HOME."""
+        from dagster import DagsterInstance
+
+        return DagsterInstance.get()
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The platform's definitions."""
+        from forecast_platform.definitions import build_definitions
+
+        return build_definitions(self.settings)
+
+    def close_orphans(self) -> list[str]:
+        """End runs that a killed shell left as started; returns their ids. Their rows are kept, a rerun goes on."""
+        from dagster import DagsterRunStatus, RunsFilter
+
+        open_states = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+        closed = []
+        for run in self.instance.get_runs(RunsFilter(statuses=[*open_states, DagsterRunStatus.CANCELING])):
+            shell = run.tags.get(SHELL_TAG)
+            if shell and not process_identity.alive(shell):
+                self.instance.report_run_failed(
+                    run, f"The shell that ran this ({shell}) is gone. What it wrote is kept; run the command again."
+                )
+                closed.append(run.run_id)
+        return closed
+
+    def run(
+        self,
+        job: str,
+        assets: Sequence[AssetKey],
+        first: dt.date,
+        last: dt.date,
+        series: Sequence[str],
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> Finished:
+        """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order)."""
+        from dagster._core.execution.api import execute_run
+        from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+        from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+        from forecast_platform.graph.partitions import range_tags
+
+        definition = self.definitions.resolve_job_def(job)
+        # The origin is what links the run to the code location in the UI (its re-execute button among others).
+        [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+        run = self.instance.create_run_for_job(
+            definition,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**range_tags(first, last, series), SHELL_TAG: process_identity.this_process(), **(tags or {})},
+            asset_selection=frozenset(assets),
+            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
+        )
+        with self._canceled_when_interrupted(run):
+            result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
+        recorded = self.instance.get_run_by_id(run.run_id)
+        status = recorded.status.value if recorded else "FAILURE"
+        return Finished(run.run_id, status, *_summarise_events(result.all_events))
+
+    def _executable(self, job: str) -> IJob:
+        """The job as this process runs it; where its steps are shipped, as another can load it too."""
+        from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+        if self.settings.compute != "databricks":
+            return InMemoryJob(self.definitions.resolve_job_def(job))
+        repository = ReconstructableRepository.for_module("forecast_platform.definitions", "defs")
+        return repository.get_reconstructable_job(job)
+
+    @contextmanager
+    def _canceled_when_interrupted(self, run: DagsterRun) -> Iterator[None]:
+        """An interrupt ends a run as failed unless it was being canceled: say so as soon as the step is stopped."""
+        from dagster import DagsterEventType
+        from dagster._core.events.log import EventLogEntry
+
+        def on_event(entry: EventLogEntry, _cursor: str = "") -> None:
+            event = entry.dagster_event
+            if event is None or event.event_type != DagsterEventType.STEP_FAILURE:
+                return
+            error = event.step_failure_data.error
+            if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+                current = self.instance.get_run_by_id(run.run_id)
+                if current is not None:
+                    self.instance.report_run_canceling(current, "Interrupted from the shell.")
+
+        self.instance.add_event_listener(run.run_id, on_event)
+        yield
+
+
+def _summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    from forecast_platform.graph.checks.report import EARLIER, OWN
+
+    messages: list[str] = []
+    warnings: list[str] = []
+    totals: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            described = data.user_failure_data.description if data.user_failure_data else None
+            error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+            messages.append(f"FAILED {event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+        elif event.event_type_value == "PIPELINE_FAILURE" and not messages:
+            # Before any step: a resource that could not be made, such as a launcher without credentials.
+            error = event.job_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            messages.append(f"FAILED: {error.message.strip() if error else event.message}")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
+            found = event.asset_check_evaluation_data
+            name = f"{found.check_name} of {found.asset_key.to_user_string()}"
+            if OWN in found.metadata and found.metadata[OWN].value:
+                continue  # of another series, and told when that one was run
+            if found.severity.value == "ERROR":
+                own = (found.description or "").partition(EARLIER)[0].strip().replace("\n\n", "\n  ")
+                messages.append(f"FAILED check {name}: {own}")
+            else:
+                warnings.append(name)
+        elif event.is_step_materialization:
+            name = event.asset_key.to_user_string()
+            if name not in totals:
+                found = event.step_materialization_data.materialization.metadata
+                totals[name] = {key: value.value for key, value in found.items()}
+    if warnings:
+        messages.append(f"{len(warnings)} checks warn: {', '.join(warnings)} (see them in the UI)")
+    return messages, totals
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[None]:
+    """Show the steps' progress on the terminal while a run lasts.
+
+    The bar writes to a copy of the terminal's file: during a step, Dagster sends stderr to the step's log. Where
+    stderr is no terminal (cron, a pipe) it says so every few seconds only.
+    """
+    from tqdm import tqdm
+
+    bar: tqdm[Any] | None = None
+    pause = 0.2 if sys.stderr.isatty() else 5.0
+    stream = _copy_of_stderr()
+
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal bar
+        if bar is None or bar.total != total or done < bar.n:
+            if bar is not None:
+                bar.close()
+            bar = tqdm(total=total, desc=title, file=stream, unit="key", leave=pause > 1, mininterval=pause)
+        bar.set_postfix_str(what, refresh=False)
+        bar.update(done - bar.n)
+
+    progress.listeners.append(show)
+    try:
+        yield
+    finally:
+        progress.listeners.remove(show)
+        if bar is not None:
+            bar.close()
+        if stream is not sys.stderr:
+            stream.close()
+
+
+def _copy_of_stderr() -> TextIO:
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, AttributeError):  # embedded, with a stderr that is no file: nothing redirects it either
+        return sys.stderr

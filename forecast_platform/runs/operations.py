@@ -1,0 +1,232 @@
+"""What the commands do, in order: bring data up to date, find what is missing, run the jobs, say what came of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from forecast_platform.runs.launch import Finished, Launcher, progress_bar
+from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.settings.parts import did_you_mean
+from forecast_platform.work.platform import OVERWRITE_TAG, VERSION_TAG, Platform
+from forecast_platform.work.results import ranges_text
+
+Say = Callable[[str], None]
+
+
+class UsageError(ValueError):
+    """The request cannot be carried out as given; nothing was done."""
+
+
+@dataclass
+class Operations:
+    """The commands over one platform. Each returns whether everything asked for is there now."""
+
+    settings: Settings
+    say: Say
+    version: str
+    overwrite: bool = False
+    launcher: Launcher = field(init=False)
+    platform: Platform = field(init=False)
+    finished: list[tuple[str, Finished, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.launcher = Launcher(self.settings)
+        self.platform = Platform.from_settings(self.settings)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the runs are told beside their partitions."""
+        return {VERSION_TAG: self.version, **({OVERWRITE_TAG: "true"} if self.overwrite else {})}
+
+    def begin(self) -> None:
+        """Close what a killed command left open. Raises UsageError where no step could be shipped to its compute."""
+        self._require_compute()
+        for run_id in self.launcher.close_orphans():
+            self.say(f"closed run {run_id[:8]}: the command that ran it was killed; what it wrote is kept")
+
+    def _require_compute(self) -> None:
+        if self.settings.compute != "databricks":
+            return
+        from forecast_platform.clients.databricks.connection import DatabricksError
+        from forecast_platform.graph.launchers.step_config import check
+
+        try:
+            check(self.settings)
+        except DatabricksError as error:
+            raise UsageError(str(error)) from None
+
+    def ingest(self, series: Sequence[str]) -> tuple[list[str], bool]:
+        """Bring unified_data up to date where the source has newer or revised days.
+
+        Returns the series to go on with, and whether all is well. A refused file leaves its series with the data it
+        had; a series whose ingest failed, or whose data did not pass a blocking check, is left out.
+        """
+        from forecast_platform.graph.keys import INGEST
+        from forecast_platform.pipeline.ingest import catch_up
+
+        stale, rejected = catch_up(self.platform, series)
+        for text in rejected:
+            self.say(f"refused by the source: {text}")
+        failed = [name for name, (first, last) in stale.items() if not self._run(INGEST, [], first, last, [name])]
+        for name in failed:
+            self.say(f"{name} is left out of what follows: its data are not sound")
+        return [name for name in series if name not in failed], not failed and not rejected
+
+    def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
+        """Fit the models on these windows."""
+        from forecast_platform.graph.keys import TRAIN
+
+        good = True
+        for name in series:
+            good &= self._run(TRAIN, models, min(windows), max(windows), [name])
+        return good
+
+    def missing(
+        self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]
+    ) -> dict[tuple[str, str], list[dt.date]]:
+        """By series and model, the windows that have no fitted model."""
+        from forecast_platform.work.fits import trained_windows
+
+        found = {}
+        for name in series:
+            for model in models:
+                lacking = sorted(set(windows) - trained_windows(self.platform, name, model, self.version))
+                if lacking:
+                    found[name, model] = lacking
+        return found
+
+    def forecast(
+        self, series: Sequence[str], models: Sequence[str], first: dt.date, last: dt.date, *, together: bool = False
+    ) -> bool:
+        """Paths, point forecasts and actuals of first..last; one run a series, or (`together`) one for each stretch of
+        neighbours in a group."""
+        from forecast_platform.graph.automation.requests import neighbours
+        from forecast_platform.graph.keys import FORECAST
+
+        stretches: list[Sequence[str]] = [[name] for name in series]
+        if together:
+            stretches = [found for group in self.settings.series_groups for found in neighbours(group.series, series)]
+        good = True
+        for stretch in stretches:
+            good &= self._run(FORECAST, models, first, last, stretch)
+        return good
+
+    def score(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
+        """Score the forecasts of these windows."""
+        from forecast_platform.graph.keys import SCORE
+
+        good = True
+        for name in series:
+            good &= self._run(SCORE, models, min(windows), max(windows), [name])
+        return good
+
+    def windows(self, first: dt.date, last: dt.date) -> list[dt.date]:
+        """Starts of the training windows that forecast first..last."""
+        return self.platform.frequency.starts(first, last)
+
+    def check_span(
+        self, first: dt.date, last: dt.date, options: tuple[str, str] = ("--start-date", "--end-date")
+    ) -> None:
+        """Refuse a span that is empty or has no partitions; `options` gave its ends. Raises UsageError."""
+        begins = self.settings.start_date
+        ends = min(self.settings.today(), self.settings.end_date or dt.date.max)
+        if last < first:
+            raise UsageError(f"{options[1]} {last} lies before {options[0]} {first}")
+        if first < begins:
+            raise UsageError(
+                f"{options[0]} {first} lies before {begins}, the first forecast date (setting start_date): ask for "
+                "later dates, or set start_date earlier if the source has the history"
+            )
+        if last > ends:
+            what = "end_date of this source" if self.settings.end_date else "today"
+            ask = "an earlier date" if first == last else "earlier dates"
+            raise UsageError(f"{options[1]} {last} lies after {ends}, {what}: ask for {ask}")
+
+    def chosen_series(self, names: Sequence[str] | None, groups: Sequence[str] | None = None) -> list[str]:
+        """Configured series by these names and those of these groups, in configured order; all where none is named, or
+        `all`. Raises UsageError for a name that is neither."""
+        everything = self.settings.series_names
+        if (
+            names is not None
+            and [name.lower() for name in names] == ["all"]
+            and "all" not in map(str.lower, everything)
+        ):
+            names = everything
+        wanted = set() if names or groups else set(everything)
+        try:
+            wanted |= {self.settings.series_named(name).name for name in names or ()}
+        except SettingsError as error:
+            raise UsageError(str(error)) from error
+        known = {group.name: group.series for group in self.settings.series_groups if group.name}
+        for name in groups or ():
+            if name not in known:
+                what = did_you_mean(name, known) if known else "; the settings have no groups"
+                raise UsageError(f"group {name!r} is not configured{what}")
+            wanted |= set(known[name])
+        return [name for name in everything if name in wanted]
+
+    def chosen_models(self, names: Sequence[str] | None) -> list[str]:
+        """Configured models by these names; all where none is named."""
+        unknown = [name for name in names or () if name not in self.settings.models]
+        if unknown:
+            raise UsageError(
+                f"model {', '.join(map(repr, unknown))} is not configured; configured: "
+                f"{', '.join(self.settings.models)}"
+            )
+        return list(dict.fromkeys(names)) if names else list(self.settings.models)
+
+    def _run(self, job: str, models: Sequence[str], first: dt.date, last: dt.date, series: Sequence[str]) -> bool:
+        """Run one of the jobs over neighbouring series of a group."""
+        from forecast_platform.graph.keys import keys_of
+
+        keys, title = keys_of(self.settings, series[0]), f"{job} {_listed(series)}"
+        started = time.perf_counter()
+        self.say(f"{title}: {first} to {last}" if first != last else f"{title}: {first}")
+        with progress_bar(title):
+            done = self.launcher.run(keys.job(job), keys.of_job(job, models), first, last, series, tags=self.tags)
+        seconds = time.perf_counter() - started
+        self.finished.append((title, done, seconds))
+        for asset, totals in sorted(done.totals.items()):
+            if "keys_written" in totals:
+                self.say(
+                    f"  {asset}: {totals['keys_written']} written, {totals['keys_skipped']} unchanged, "
+                    f"{totals['keys_failed']} failed, {totals['rows_written']:,} rows, {totals['seconds']:.1f} s"
+                )
+            for remark in ("notes", "source_warnings"):
+                for line in str(totals.get(remark, "")).splitlines():
+                    self.say(f"    {line}")
+        for message in done.messages:
+            self.say(f"  {message}")
+        if done.status == "CANCELED":
+            raise KeyboardInterrupt
+        self.say(f"  run {done.run_id[:8]} {done.status.lower()} in {seconds:.1f} s")
+        return done.success
+
+
+def _listed(series: Sequence[str]) -> str:
+    """The names, of many the first and the last."""
+    return ", ".join(series) if len(series) <= 4 else f"{len(series)} series, {series[0]} to {series[-1]}"
+
+
+def missing_text(missing: dict[tuple[str, str], list[dt.date]], settings: Settings, version: str) -> str:
+    """Which windows have no model, and the commands that train them."""
+    from forecast_platform.forecasting.windows import FREQUENCIES
+
+    lines = []
+    frequency = FREQUENCIES[settings.train_frequency]
+    for (series, model), windows in missing.items():
+        lines.append(f"no trained_models/{model} {version} for {series}, windows {ranges_text(windows, most=20)}")
+    for series in dict.fromkeys(name for name, _ in missing):
+        models = [model for name, model in missing if name == series]
+        starts = sorted({start for (name, _), windows in missing.items() if name == series for start in windows})
+        last = min(frequency.next_start(starts[-1]) - dt.timedelta(days=1), settings.end_date or settings.today())
+        tag = "" if version == settings.model_version else f" --model-version-tag {version}"
+        lines.append(
+            f"train them with: forecast-platform train --commodity {series} --models {' '.join(models)} "
+            f"--start-date {starts[0]} --end-date {last}{tag}"
+        )
+    lines.append("or run this command again with --train")
+    return "\n".join(lines)

@@ -1,0 +1,162 @@
+"""Groups of settings: a series, publication lags, the mail server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it, its value and what is allowed."""
+
+
+class SeriesSettings(BaseModel):
+    """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
+    source: str | None = Field(
+        default=None, description="File stem under market/ of the landing folder; the lower-case name where unset."
+    )
+    covariates: tuple[str, ...] = Field(
+        default=(), description="Columns of macro.csv (or declared by the source) that models may read."
+    )
+    regions: tuple[str, ...] | None = Field(
+        default=None, description="Weather regions averaged for this series; all where unset, none where empty."
+    )
+    exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
+    roll_dates: tuple[dt.date, ...] = Field(
+        default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
+    )
+    ticker: str | None = Field(default=None, description="Symbol at the price feed (source feeds), such as KC=F.")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("letters, digits and underscores only, beginning with a letter")
+        if value.lower() == "actuals":
+            raise ValueError("'actuals' is reserved")
+        return value
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending under market/."""
+        return self.source or self.name.lower()
+
+
+class PublicationLag(BaseModel):
+    """Days between a measurement and its being known, applied alike in backtest and live."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
+    macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
+    weather: int = Field(default=0, ge=0, le=30, description="Weather; reanalysis such as ERA5 is 5.")
+
+
+class EmailSettings(BaseModel):
+    """Where the notifier email sends from and to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(description="SMTP server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    sender: str = Field(description="Sender's address.")
+    recipients: tuple[str, ...] = Field(min_length=1, description="Addresses that are told.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="none only for a server on this machine or network that needs no password."
+    )
+    user: str | None = Field(default=None, description="Account, where the server asks for one.")
+    password: SecretStr | None = Field(
+        default=None, description="Its password: FORECAST_PLATFORM_EMAIL__PASSWORD in the environment."
+    )
+
+
+class SparkSettings(BaseModel):
+    """The Spark session that compute=spark works on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str = Field(
+        default="auto",
+        description="sail (embedded, needs the extra `sail`), local[N], spark://..., yarn, or sc://HOST:PORT for Spark "
+        "Connect; auto is sail where it is installed, else local[*,4].",
+    )
+    config: dict[str, str] = Field(default_factory=dict, description="Configuration of the Spark session.")
+    cores: int | None = Field(
+        default=None, ge=1, le=4096, description="Cores of the cluster; asked of Spark where unset and it can tell."
+    )
+    partitions_per_core: int = Field(default=3, ge=1, le=8, description="Tasks a core of a Spark job.")
+    writer: Literal["auto", "spark", "workers", "driver"] = Field(
+        default="auto",
+        description="Who writes the paths: spark (its own Delta, to a warehouse folder that is shared), workers (with "
+        "delta-rs; shared too), driver (nothing is shared); auto is spark on sail and, with "
+        "tables unity_catalog, where the volume is mounted; workers on local[N], else driver.",
+    )
+
+
+def landing_series(landing: Any) -> list[dict[str, Any]]:
+    """One series a file under market/ of the landing folder, named after it. Raises ValueError where there is none."""
+    if landing is None:
+        raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
+    market = Path(landing).expanduser() / "market"
+    files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
+    if not files:
+        raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
+    names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
+    return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
+
+
+def refuse_unreadable(path: Path, variable: str) -> None:
+    """Raise SettingsError where the YAML file that `variable` names holds no settings."""
+    import yaml
+
+    if not path.is_file():
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: no such file")
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: not readable as YAML: {error}") from error
+    if found is not None and not isinstance(found, dict):
+        raise SettingsError(f"config ({variable}) = {str(path)!r}: settings are `name: value` lines, not a list")
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all; each begins with `prefix`."""
+    names = sorted(one.removeprefix(prefix) for one in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), names, 1)
+    return f", perhaps {prefix}{near[0]}" if near else "; known: " + ", ".join(prefix + one for one in names)
+
+
+def refuse_unknown_variables(fields: Iterable[str], prefix: str) -> None:
+    """Raise SettingsError where a variable of the environment begins with `prefix` and names none of `fields`."""
+    known = {f"{prefix}{name.upper()}" for name in fields}
+    for variable in os.environ:
+        if variable.startswith(prefix) and variable.split("__")[0] not in known:
+            meant = did_you_mean(variable, known, prefix)
+            # Without its value, which is a secret where the name of a secret was misspelt.
+            raise SettingsError(f"{variable}: no such setting{meant}")
+
+
+def web_address(value: str) -> str:
+    """`value` without a slash at its end. Raises ValueError where it is no http address."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("an address such as http://127.0.0.1:3001, with a port up to 65535")
+    return value.rstrip("/")

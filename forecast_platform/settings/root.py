@@ -1,0 +1,358 @@
+"""Everything an operator can set: typed, documented, checked at load; from the environment or one YAML file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
+from forecast_platform.models import registry
+from forecast_platform.settings.databricks import DatabricksOptions
+from forecast_platform.settings.feeds import FeedSettings
+from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many
+from forecast_platform.settings.parts import (
+    EmailSettings,
+    PublicationLag,
+    SeriesSettings,
+    SettingsError,
+    SparkSettings,
+    landing_series,
+    web_address,
+)
+from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
+
+PREFIX = "FORECAST_PLATFORM_"
+HORIZON = 14
+"""Days a forecast covers. A constant of the tables' schema (day_1 to day_14), not a choice."""
+
+
+def default_home() -> Path:
+    """Where everything is kept unless set: beside the checkout's workspace.yaml, or in the user's home folder."""
+    checkout = Path(__file__).resolve().parents[2]
+    root = checkout if (checkout / "workspace.yaml").is_file() else Path.home()
+    return root / ".forecast_platform"
+
+
+def _system_clock() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
+
+
+class Settings(BaseSettings):
+    """The platform's settings. Environment variables (FORECAST_PLATFORM_<NAME>) override the YAML file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    config: Path | None = Field(default=None, description="YAML file with any of these settings.")
+    warehouse: Path = Field(
+        default_factory=lambda: default_home() / "warehouse",
+        description="Root folder of the tables, laid out catalog/schema/table; models, reports and tracking beside.",
+    )
+    tables: Literal["folder", "unity_catalog"] = Field(
+        default="folder", description="Where the tables are: in the warehouse folder, or in Unity Catalog, by Spark."
+    )
+    unity: UnityOptions = Field(default_factory=UnityOptions, description="See UnityOptions; for unity_catalog.")
+    source: Literal["sample", "landing", "feeds"] = Field(
+        default="sample",
+        description="Where raw prices come from: the packaged WTI sample, landing files, or public feeds (network).",
+    )
+    landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
+    series: tuple[SeriesSettings, ...] = Field(
+        default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
+    )
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Group -> names of its series: an asset family with the group's name as key prefix. Series in none "
+        "keep the keys without a prefix. docs/scaling.md says when groups are needed.",
+    )
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default_factory=lambda: tuple(registry.names()), description="Models to train and forecast with."
+    )
+    train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
+    lookback_years: int = Field(default=5, ge=1, le=30, description="Years of history a model is fitted on.")
+    horizon: int = Field(default=HORIZON, description="Days forecast; the tables' schema fixes it at 14.")
+    n_paths: int = Field(default=2000, ge=100, le=2000, description="Simulated paths a forecast.")
+    seed: int = Field(default=20180101, ge=0, lt=2**63, description="Seed of the shared random numbers.")
+    model_version: str = Field(default="v1.0", description="Version tag that new models and forecasts carry.")
+    active_versions: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Further version tags the daily run covers beside model_version."
+    )
+    start_date: dt.date = Field(
+        default=dt.date(2018, 1, 1), description="First forecast date; must be the first day of a window."
+    )
+    end_date: dt.date | None = Field(
+        default=None, description="Last forecast date of a source that has ended (the sample: 2019-01-04)."
+    )
+    max_staleness_days: int = Field(
+        default=5, ge=0, le=30, description="Calendar days the newest close may lag before no forecast is made."
+    )
+    publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
+    timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
+    compute: Literal["local", "spark", "databricks", "databricks_serverless", "databricks_classic"] = Field(
+        default="local", description="Where models are fitted and forecasts made."
+    )
+    spark: SparkSettings = Field(default_factory=SparkSettings, description="See SparkSettings; for compute spark.")
+    workers: int = Field(
+        default_factory=lambda: max(1, min(2, os.cpu_count() or 1)),
+        ge=1,
+        le=64,
+        description="Processes for slow fits, and threads for simulation, on this machine.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None,
+        description="MLflow server, or databricks; where unset an SQLite file in the warehouse, "
+        "or databricks where that is in a volume.",
+    )
+    mlflow_ui_url: str = Field(
+        default="http://127.0.0.1:5000", description="Where `mlflow ui` is reached; links in the UI point there."
+    )
+    reports_url: str = Field(
+        default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
+    )
+    databricks: DatabricksOptions = Field(default_factory=DatabricksOptions, description="See DatabricksOptions.")
+    min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
+    automation: bool = Field(
+        default=True, description="Schedules and sensors start switched on (never for a source that has ended)."
+    )
+    training_time: dt.time = Field(
+        default=dt.time(0), description="Time of day, in timezone, at which a window that begins is trained."
+    )
+    daily_time: dt.time = Field(default=dt.time(8), description="Time of day, in timezone, at which the day is run.")
+    data_deadline_hours: float = Field(
+        default=3.0, gt=0, le=12, description="Hours after daily_time for which late data are waited for."
+    )
+    catch_up_days: int = Field(
+        default=14, ge=1, le=184, description="Forecast dates up to today that the daily run fills where missing."
+    )
+    catch_up_windows: int = Field(
+        default=2, ge=1, le=20, description="Newest training windows that are trained by themselves where missing."
+    )
+    run_attempts: int = Field(
+        default=3, ge=1, le=10, description="Runs of one request over the same data before automation gives it up."
+    )
+    retry_minutes: float = Field(
+        default=10.0, ge=0, le=240, description="Minutes before a failed request is tried again; doubled each time."
+    )
+    file_settle_seconds: float = Field(
+        default=20.0, ge=0, le=3600, description="Seconds for which a landing file must be unchanged to be read."
+    )
+    notifiers: tuple[str, ...] = Field(
+        default=("log",), description="Who is told of problems: log, webhook, slack, email, or a registered name."
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, description="Address that the notifier webhook posts JSON to; set it in the environment."
+    )
+    slack_webhook_url: SecretStr | None = Field(
+        default=None, description="Incoming-webhook address of the notifier slack; set it in the environment."
+    )
+    email: EmailSettings | None = Field(default=None, description="See EmailSettings; for the notifier email.")
+    ui_url: str = Field(default="http://127.0.0.1:3000", description="Where the UI is reached; alerts link there.")
+
+    feeds: FeedSettings = Field(default_factory=FeedSettings, description="See FeedSettings; for the source feeds.")
+    keep_runs_days: int = Field(
+        default=180, ge=7, le=3650, description="Days for which Dagster's record of every run is kept."
+    )
+    vacuum_hours: int = Field(
+        default=168, ge=24, le=8760, description="Hours for which replaced files of the tables are kept for readers."
+    )
+    auto_promote: bool = Field(
+        default=False, description="Promote a challenger that is decisively better by itself; never where unset."
+    )
+
+    _clock: Callable[[], dt.datetime] = PrivateAttr(default_factory=lambda: _system_clock)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments, then environment, then the YAML file that FORECAST_PLATFORM_CONFIG names."""
+        chosen = init_settings.init_kwargs.get("config") if hasattr(init_settings, "init_kwargs") else None
+        path = chosen or os.environ.get(f"{PREFIX}CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=path)) if path else sources
+
+    @field_validator("warehouse", "landing", "config")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("models", "active_versions", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """A variable's text: names with commas between, or a JSON list."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("models")
+    @classmethod
+    def _registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in registry.names()]
+        if unknown or not value or len(set(value)) < len(value):
+            raise ValueError(f"each of {', '.join(registry.names())} at most once, at least one; not {unknown}")
+        return value
+
+    @field_validator("horizon")
+    @classmethod
+    def _fixed_horizon(cls, value: int) -> int:
+        if value != HORIZON:
+            raise ValueError(f"only {HORIZON}: the tables have the columns day_1 to day_{HORIZON}")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("an IANA zone such as America/Los_Angeles or UTC") from error
+        return value
+
+    @field_validator("reports_url", "ui_url", "mlflow_ui_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return web_address(value)
+
+    @field_validator("model_version", "active_versions")
+    @classmethod
+    def _plain_version(cls, value: Any) -> Any:
+        for tag in (value,) if isinstance(value, str) else value:
+            if not re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", tag):
+                raise ValueError("letters, digits, dots, dashes and underscores, at most 32, such as v1.0")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_defaults(cls, data: Any) -> Any:
+        """What a source implies where nothing is said: its series, and for the sample its end."""
+        if not isinstance(data, dict):
+            return data
+        source = data.get("source", "sample")
+        data = default_folder(dict(data))
+        if source == "sample":
+            data.setdefault("end_date", dt.date(2019, 1, 4))
+            if not data.get("series"):
+                data["series"] = [{"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}]
+        elif source == "landing" and not data.get("series"):
+            data["series"] = landing_series(data.get("landing"))
+        elif source == "feeds":
+            data.setdefault("landing", Path(data.get("warehouse") or default_home() / "warehouse") / "_landing")
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.source == "landing" and self.landing is None:
+            raise ValueError(f"source is landing, but {PREFIX}LANDING is not set: name the landing folder")
+        without = [series.name for series in self.series if series.ticker is None]
+        if self.source == "feeds" and (without or not self.series):
+            what = f"series {', '.join(without)} have no ticker" if without else "no series is configured"
+            raise ValueError(f"source is feeds, but {what}: name each series' symbol, such as ticker: KC=F for Coffee")
+        refuse_object_store(self.tables, self.warehouse)
+        if self.tables == "unity_catalog" and self.spark.writer == "workers":
+            raise ValueError("spark.writer: workers write to a folder; with tables unity_catalog use spark or driver")
+        names = [series.name for series in self.series]
+        if len({name.lower() for name in names}) < len(names):
+            raise ValueError(f"series: names must differ by more than case, got {names}")
+        if not FREQUENCIES[self.train_frequency].is_start(self.start_date):
+            near = FREQUENCIES[self.train_frequency].start_of(self.start_date)
+            raise ValueError(
+                f"start_date: {self.start_date} is not the first day of a {self.train_frequency} window; "
+                f"the one that contains it begins on {near}"
+            )
+        if self.end_date is not None and self.end_date < self.start_date:
+            raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
+        refuse_too_many(grouped(names, self.groups), self.start_date, self.end_date or dt.date.today())
+        return self
+
+    @property
+    def history_start(self) -> dt.date:
+        """First history day: the first window's start less the lookback, in whole windows."""
+        return FREQUENCIES[self.train_frequency].back(self.start_date, self.lookback_windows)
+
+    @property
+    def lookback_end(self) -> dt.date:
+        """The day before the first forecast date: as a partition of unified_data it stands for the whole lookback."""
+        return self.start_date - dt.timedelta(days=1)
+
+    @property
+    def lookback_windows(self) -> int:
+        """The lookback in training windows, the unit that partition mappings count in."""
+        return FREQUENCIES[self.train_frequency].windows_in_years(self.lookback_years)
+
+    @property
+    def series_names(self) -> tuple[str, ...]:
+        """Names of all series, in configured order."""
+        return tuple(series.name for series in self.series)
+
+    @property
+    def series_groups(self) -> tuple[SeriesGroup, ...]:
+        """Every group with its series; without the setting, one with no name that holds all."""
+        return grouped(self.series_names, self.groups)
+
+    def group_of(self, name: str) -> SeriesGroup:
+        """The group that the series called `name` is in (case-insensitive). Raises SettingsError."""
+        series = self.series_named(name).name
+        return next(group for group in self.series_groups if series in group.series)
+
+    def series_named(self, name: str) -> SeriesSettings:
+        """The series called `name` (case-insensitive); SettingsError with the known names otherwise."""
+        for series in self.series:
+            if series.name.lower() == name.lower():
+                return series
+        raise SettingsError(f"series {name!r} is not configured; known: {', '.join(self.series_names)}")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking store: where unset, the workspace's for a warehouse in a volume, else an SQLite file."""
+        return self.mlflow_tracking_uri or default_tracking(self.tables, self.warehouse)
+
+    @property
+    def reports(self) -> Path:
+        """Folder of fan charts and reports."""
+        return self.warehouse / "_reports"
+
+    def now(self) -> dt.datetime:
+        """The time, in UTC: the system's, or that of the clock given to `with_clock`."""
+        return self._clock()
+
+    def today(self) -> dt.date:
+        """The date in the platform's zone."""
+        return self.now().astimezone(ZoneInfo(self.timezone)).date()
+
+    def with_clock(self, clock: Callable[[], dt.datetime]) -> Settings:
+        """These settings under another clock, which returns aware times: what a simulated year runs on."""
+        copy = self.model_copy()
+        copy._clock = clock
+        return copy
+
+    @property
+    def automated(self) -> bool:
+        """Whether schedules and sensors are on from the start: a source that has ended needs none."""
+        return self.automation and self.end_date is None

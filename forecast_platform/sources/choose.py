@@ -1,0 +1,25 @@
+"""The source that the settings name."""
+
+from __future__ import annotations
+
+from forecast_platform.settings import Settings
+from forecast_platform.sources.base import Source, SourceError
+
+
+def source_for(settings: Settings) -> Source:
+    """The source that `settings.source` names."""
+    if settings.source == "sample":
+        from forecast_platform.sources.sample import SampleSource
+
+        return SampleSource()
+    from forecast_platform.sources.landing import LandingSource
+
+    if settings.landing is None:
+        raise SourceError("source is landing, but no landing folder is set: set `landing`")
+    declared = {name for series in settings.series for name in series.covariates}
+    landing = LandingSource(settings.landing, settings.today, declared)
+    if settings.source == "feeds":
+        from forecast_platform.sources.feeds import FeedSource
+
+        return FeedSource(settings.feeds, landing, settings.history_start)
+    return landing

@@ -1,0 +1,1 @@
+"""The work of a step on a series' keys: what every compute runs, without Dagster."""

@@ -1,0 +1,138 @@
+"""The unit of work of every compute, and the part of it that needs no warehouse: inputs to valid paths to rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.shocks import Shocks
+from forecast_platform.forecasting.validation import invalid_paths
+from forecast_platform.models.base import FittedModel, Paths
+from forecast_platform.warehouse.schemas import HORIZON
+from forecast_platform.work.results import RemoteRun
+from forecast_platform.work.rows import distributions_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The unit of work that is sent to a compute: dates of one series, model, version and window."""
+
+    series: str
+    model: str
+    version: str
+    window_start: dt.date
+    dates: tuple[dt.date, ...]
+    published: tuple[dt.date, ...] = ()
+    """Those whose stored paths were made live and must be archived before they are replaced."""
+
+    @property
+    def training_cutoff(self) -> dt.date:
+        """Last day of training data."""
+        return self.window_start - dt.timedelta(days=1)
+
+
+@dataclass
+class ChunkResult:
+    """What became of a chunk's dates."""
+
+    chunk: Chunk
+    written: list[dt.date]
+    failed: dict[dt.date, str]
+    rows: int = 0
+    seconds: float = 0.0
+    fatal: bool = False
+    """True where going on is pointless: the disk is full."""
+    runs: tuple[RemoteRun, ...] = ()
+    """Runs elsewhere that worked on it."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What each date is forecast from, aligned with `dates`."""
+
+    history: History
+    dates: Dates
+    hashes: list[str]
+    last_observed: Dates
+    staleness: list[int]
+    failed: dict[dt.date, str]
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """The dates whose paths may be published, float32 [n_origins, n_paths, 14], and why the others have none."""
+
+    origins: Dates
+    paths: Paths
+    hashes: list[str]
+    last_observed: list[dt.date]
+    staleness: list[int]
+    failed: dict[dt.date, str]
+
+    @property
+    def days(self) -> list[dt.date]:
+        """The origins as dates."""
+        return [day.astype(dt.date) for day in self.origins]
+
+
+def simulate(fitted: FittedModel, inputs: Inputs, n_paths: int, seed: int) -> Forecasts:
+    """Simulate every date of `inputs`, and set aside what must not be published."""
+    origins = inputs.dates
+    failed = dict(inputs.failed)
+    if len(origins) == 0:
+        return Forecasts(origins, np.empty((0, n_paths, HORIZON), np.float32), [], [], [], failed)
+    paths = fitted.simulate(inputs.history, origins, HORIZON, n_paths, Shocks(seed, fitted.n_slots))
+    known = inputs.history.known_sessions(origins)
+    last_close = inputs.history.observed_close[known - 1]
+    bad = invalid_paths(paths, last_close, inputs.history.trading(origins, HORIZON))
+    leaking = inputs.last_observed >= origins
+    for row in np.flatnonzero(leaking):
+        bad.setdefault(int(row), f"read data of {inputs.last_observed[row]}, which is not before the forecast date")
+    keep = np.array([row for row in range(len(origins)) if row not in bad], np.intp)
+    failed.update({origins[row].astype(dt.date): reason for row, reason in bad.items()})
+    return Forecasts(
+        origins=origins[keep],
+        paths=paths if len(keep) == len(origins) else paths[keep],
+        hashes=[inputs.hashes[row] for row in keep],
+        last_observed=list(inputs.last_observed[keep].astype(dt.date)),
+        staleness=[inputs.staleness[row] for row in keep],
+        failed=failed,
+    )
+
+
+def distribution_rows(
+    chunk: Chunk,
+    made: Forecasts,
+    *,
+    is_backfill: Sequence[bool],
+    generated: dt.datetime,
+    model_id: str,
+    algorithm_version: int,
+) -> pa.Table:
+    """Rows of `distributions`, by forecast date and path; `is_backfill` is aligned with `made.origins`."""
+    return distributions_table(
+        made.paths,
+        made.origins,
+        {
+            "input_hash": made.hashes,
+            "last_observed_date": made.last_observed,
+            "staleness_days": made.staleness,
+            "is_backfill": list(is_backfill),
+        },
+        commodity=chunk.series,
+        model_name=chunk.model,
+        model_version=chunk.version,
+        training_cutoff_date=chunk.training_cutoff,
+        generation_timestamp=generated,
+        has_data_leakage=False,
+        model_id=model_id,
+        algorithm_version=algorithm_version,
+    )

@@ -1,0 +1,46 @@
+"""Which forecast dates there are, by model: what is covered, and the gaps as ranges."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import ranges
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One series and model: the dates it has, and the ranges that are missing from what is expected."""
+
+    series: str
+    model: str
+    version: str
+    dates: int
+    first: dt.date | None
+    last: dt.date | None
+    gaps: list[tuple[dt.date, dt.date]]
+
+
+def expected_dates(platform: Platform, series: str) -> list[dt.date]:
+    """Forecast dates that there ought to be: from the first window to the day after the last observed close."""
+    newest = platform.series_table(series).last_observed
+    last = min(newest + dt.timedelta(days=1), platform.settings.end_date or platform.settings.today())
+    first = platform.settings.start_date
+    return [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def coverage(platform: Platform, series: str, models: Sequence[str], version: str) -> list[Coverage]:
+    """The coverage of each model. Raises NoDataError where the series was never ingested."""
+    expected = expected_dates(platform, series)
+    found = []
+    for model in models:
+        where = {"commodity": series, "model_name": model, "model_version": version, "day_ahead": 1}
+        where["model_success"] = True
+        days = sorted(platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)["forecast_date"].to_pylist())
+        gaps = ranges(set(expected) - set(days))
+        first, last = (days[0], days[-1]) if days else (None, None)
+        found.append(Coverage(series, model, version, len(days), first, last, gaps))
+    return found

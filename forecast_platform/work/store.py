@@ -1,0 +1,156 @@
+"""Writing what belongs to a forecast beside its paths: point forecasts, metadata, the archive."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.summary import Summary
+from forecast_platform.host.redaction import Hide
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.schemas import (
+    DISTRIBUTIONS,
+    DISTRIBUTIONS_ARCHIVE,
+    FORECAST_METADATA,
+    HORIZON,
+    POINT_FORECASTS,
+)
+from forecast_platform.work.platform import Platform
+from forecast_platform.work.rows import points_table
+
+
+def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.datetime) -> bool:
+    """Whether a forecast made at `generated` was no longer live: its day had passed in the platform's zone."""
+    return generated.astimezone(ZoneInfo(settings.timezone)).date() > forecast_date
+
+
+def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each is a trading target: a session
+    whose close was seen, or, while unknown, one that is scheduled.
+
+    An explicit input outside the lineage: scoring and display only, never a forecast.
+    """
+    table = platform.series_table(series)
+    wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
+    position = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
+    known = table.dates[position] == wanted
+    close = np.where(known, table.columns["close"][position], np.nan)
+    return close, np.where(known, table.columns["is_observed"][position], np.isin(wanted, table.sessions))
+
+
+def points(
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    origins: Dates,
+    summary: Summary,
+    generated: Sequence[dt.datetime],
+    training_cutoff: dt.date,
+) -> None:
+    """Replace the point forecasts of these dates by statistics of their stored paths."""
+    days = [day.astype(dt.date) for day in origins]
+    actual, _ = targets(platform, series, origins)
+    rows = points_table(
+        summary,
+        origins,
+        actual,
+        {"generation_timestamp": list(generated)},
+        commodity=series,
+        model_name=model,
+        model_version=version,
+        training_cutoff_date=training_cutoff,
+        model_success=True,
+        has_data_leakage=False,
+    )
+    platform.warehouse.replace(POINT_FORECASTS, rows, keys_of(series, model, version, days, by_month=False))
+
+
+def archive(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
+    """Copy paths that were published live to the archive, before they are replaced; those of a write that failed after
+    it are there already."""
+    if not dates:
+        return
+    import pyarrow as pa
+
+    where = keys_of(series, model, version, dates, by_month=True)
+    rows = platform.warehouse.read(DISTRIBUTIONS, where=where)
+    identity = ["forecast_date", "generation_timestamp"]
+    there = platform.warehouse.read(DISTRIBUTIONS_ARCHIVE, identity, {**where, "path_id": 0})
+    rows = rows.join(there.group_by(identity).aggregate([]), identity, join_type="left anti")
+    if not rows.num_rows:
+        return
+    now = pa.scalar(platform.settings.now(), pa.timestamp("us", tz="UTC"))
+    rows = rows.append_column("archived_at", pa.repeat(now, rows.num_rows))
+    platform.warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows, {**where, "archived_at": now.as_py()})
+
+
+def successes(
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    origins: Dates,
+    *,
+    model_id: str,
+    hashes: Sequence[str],
+    last_observed: Sequence[dt.date],
+    generated: dt.datetime,
+    training_seconds: float,
+    inference_seconds: float,
+) -> None:
+    """Metadata of new forecasts; their scores are null until the score step."""
+    rows = [
+        {
+            "forecast_date": day.astype(dt.date),
+            "model_success": True,
+            "model_id": model_id,
+            "input_hash": digest,
+            "last_observed_date": newest,
+            "generation_timestamp": generated,
+            "training_seconds": training_seconds,
+            "inference_seconds": inference_seconds,
+        }
+        for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
+    ]
+    _metadata(platform, series, model, version, rows)
+
+
+def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
+    """Metadata of dates without a forecast: why there is none. A stored earlier forecast keeps its own row."""
+    if not failed:
+        return
+    where = keys_of(series, model, version, list(failed), by_month=False)
+    there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
+    kept = set(there["forecast_date"].to_pylist())
+    hide = Hide()
+    rows = [
+        {"forecast_date": day, "model_success": False, "error": hide(reason)}
+        for day, reason in sorted(failed.items())
+        if day not in kept
+    ]
+    _metadata(platform, series, model, version, rows)
+
+
+def _metadata(platform: Platform, series: str, model: str, version: str, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    if not rows:
+        return
+    constant = {
+        "commodity": series,
+        "model_name": model,
+        "model_version": version,
+        "has_data_leakage": False,
+        "actuals_available": 0,
+    }
+    table = pa.Table.from_pylist([{**constant, **row} for row in rows], schema=FORECAST_METADATA.arrow_schema())
+    where = keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
+    platform.warehouse.replace(FORECAST_METADATA, table, where)

@@ -1,0 +1,156 @@
+"""`forecast-platform up`, started as an operator starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from forecast_platform.host.services import free_port, is_free, is_loopback
+from forecast_platform_tests.waiting import PATIENCE
+
+
+def environment(warehouse: Path, reports_port: int) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FORECAST_PLATFORM_")}
+    clean.pop("DAGSTER_HOME", None)
+    return {
+        **clean,
+        "FORECAST_PLATFORM_WAREHOUSE": str(warehouse),
+        "FORECAST_PLATFORM_REPORTS_URL": f"http://127.0.0.1:{reports_port}",
+    }
+
+
+def start(arguments: list[str], warehouse: Path, reports_port: int, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "forecast_platform.cli", "up", *arguments],
+        env=environment(warehouse, reports_port),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return bytes(reply.read())
+
+
+class Started:
+    """A running `up`, with all its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.warehouse = folder / "warehouse"
+        reports = self.warehouse / "_reports"
+        reports.mkdir(parents=True)
+        (reports / "index.html").write_text("<h1>reports</h1>")
+        (self.warehouse / "secret").write_text("not a report")
+        (reports / "link").symlink_to(self.warehouse / "secret")
+        self.port, self.reports_port = free_port(), free_port()
+        self.process = start(["--port", str(self.port)], self.warehouse, self.reports_port, folder)
+        assert self.process.stdout is not None
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def left(self, seconds: float) -> list[psutil.Process]:
+        return psutil.wait_procs(self.family, timeout=seconds)[1]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    running = Started(tmp_path)
+    yield running
+    for process in [*running.family, running.process]:
+        if process.is_running() if isinstance(process, psutil.Process) else process.poll() is None:
+            process.kill()
+    running.process.communicate()
+
+
+@pytest.mark.slow
+def test_up_serves_the_ui_and_the_reports_and_leaves_no_process_after_an_interrupt(started: Started) -> None:
+    assert started.process.poll() is None, started.process.communicate()
+    said = "".join(started.said)
+    assert f"http://127.0.0.1:{started.port}" in said
+    assert f"http://127.0.0.1:{started.reports_port}" in said
+    assert "mlflow ui --backend-store-uri sqlite:///" in said
+    assert "no login" not in said
+
+    info = json.loads(get(f"http://127.0.0.1:{started.port}/server_info"))
+    assert info["dagster_version"].startswith("1.13.")
+    query = json.dumps({"query": "{ assetNodes { assetKey { path } } }"}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{started.port}/graphql", data=query, headers={"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        nodes = json.loads(reply.read())["data"]["assetNodes"]
+    assets = {"/".join(node["assetKey"]["path"]) for node in nodes}
+    assert {"unified_data", "trained_models/naive", "distributions/naive", "distributions/actuals"} <= assets
+
+    reports = f"http://127.0.0.1:{started.reports_port}"
+    assert get(reports) == b"<h1>reports</h1>"
+    for outside in ("/../secret", "/%2e%2e/secret", "/link"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(reports + outside)
+    assert not is_free("127.0.0.1", started.port)
+
+    assert len(started.family) >= 3
+    started.process.send_signal(signal.SIGINT)
+    assert started.process.wait(PATIENCE) == 0
+    assert started.left(1) == []
+
+
+@pytest.mark.slow
+def test_one_process_that_dies_stops_all_and_is_named(started: Started) -> None:
+    [daemon] = [process for process in started.family if "dagster._daemon" in process.cmdline()]
+    daemon.kill()
+    _, errors = started.process.communicate(timeout=PATIENCE)
+    assert started.process.returncode == 1
+    assert "the daemon ended by itself (exit code -9)" in errors
+    assert started.left(1) == []
+
+
+@pytest.mark.slow
+def test_a_second_up_on_the_same_instance_is_refused_and_a_kill_leaves_no_process(started: Started) -> None:
+    second = start(["--port", str(free_port())], started.warehouse, free_port(), started.warehouse)
+    _, errors = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 1
+    assert "runs already" in errors
+    started.process.kill()
+    assert started.left(30) == []
+
+
+def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = start(["--port", str(port)], tmp_path, free_port(), tmp_path)
+        _, errors = up.communicate(timeout=PATIENCE)
+        assert up.returncode == 1
+        assert f"127.0.0.1:{port} is taken by another program" in errors
+        assert "--port" in errors
+        up = start(["--port", str(free_port())], tmp_path, port, tmp_path)
+        _, errors = up.communicate(timeout=PATIENCE)
+    assert up.returncode == 1
+    assert f"reports: 127.0.0.1:{port} cannot be used" in errors
+    assert "FORECAST_PLATFORM_REPORTS_URL" in errors
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("192.168.1.2", False), ("", False)],
+)
+def test_only_this_machine_s_addresses_are_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

@@ -1,0 +1,46 @@
+"""What the new-data sensor reads, and what it leaves alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from forecast_platform.graph.automation.watch import Cursor, Look, look
+
+NOW = dt.datetime(2021, 3, 9, 12, tzinfo=dt.timezone.utc)
+STAMP = NOW.timestamp()
+
+
+def files(age: float, size: int = 100) -> dict[str, tuple[int, int]]:
+    return {"market/coffee.csv": (size, int((STAMP - age) * 1e9))}
+
+
+def test_a_file_that_is_old_enough_is_read_at_the_first_look() -> None:
+    assert look(None, files(60), NOW, 20)[1] == ""
+
+
+def test_a_file_that_has_just_changed_is_left_until_it_stays_the_same() -> None:
+    seen, word = look(None, files(1), NOW, 20)
+    assert "market/coffee.csv changed less than 20 s ago" in word
+    seen, word = look(seen, files(1, size=200), NOW + dt.timedelta(seconds=15), 20)
+    assert word
+    _, word = look(seen, files(1, size=200), NOW + dt.timedelta(seconds=36), 20)
+    assert word == ""
+
+
+def test_a_file_whose_clock_is_ahead_is_read_once_it_stays_the_same() -> None:
+    seen, word = look(None, files(-86_400), NOW, 20)
+    assert word
+    assert look(seen, files(-86_400), NOW + dt.timedelta(seconds=21), 20)[1] == ""
+
+
+def test_a_cursor_survives_a_restart() -> None:
+    cursor = Cursor(Look("{}", 1.5), "abc", "2021-03-09", "{}")
+    assert Cursor.load(cursor.dump()) == (cursor, "")
+
+
+def test_an_unreadable_cursor_starts_over_and_says_so() -> None:
+    for text in ("nonsense", "[1, 2]", '{"look": 3}', '{"look": null}', "null"):
+        cursor, word = Cursor.load(text)
+        assert cursor == Cursor()
+        assert "starts over" in word
+    assert Cursor.load(None) == Cursor.load("") == (Cursor(), "")

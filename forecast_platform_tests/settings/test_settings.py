@@ -1,0 +1,203 @@
+"""A wrong setting fails at load, with its name, its value and what is allowed; a commodity is a few lines of YAML."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.settings import SettingsError, build
+from forecast_platform_tests.worlds import write_landing
+
+
+def test_the_default_is_the_wti_sample_with_its_end() -> None:
+    settings = build()
+    assert settings.series_names == ("WTI",)
+    assert settings.end_date == dt.date(2019, 1, 4)
+    assert (settings.horizon, settings.n_paths, settings.model_version) == (14, 2000, "v1.0")
+    assert settings.history_start == dt.date(2013, 1, 1)
+    assert settings.tracking_uri.startswith("sqlite:///")
+
+
+def test_landing_without_yaml_makes_a_series_of_every_market_file(tmp_path: Path) -> None:
+    settings = build(source="landing", landing=write_landing(tmp_path))
+    assert settings.series_names == ("Alpha", "Beta")
+    assert settings.series[0].regions is None
+    assert settings.end_date is None
+
+
+def test_a_commodity_is_a_few_lines_of_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(
+        f"source: landing\nlanding: {write_landing(tmp_path / 'landing')}\nmodels: [naive]\n"
+        "series:\n  - name: Arabica\n    source: alpha\n    covariates: [vix]\n    regions: [North]\n"
+    )
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    settings = build()
+    assert settings.series_names == ("Arabica",)
+    assert settings.series[0].stem == "alpha"
+    assert settings.models == ("naive",)
+
+
+def test_the_environment_overrides_the_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text("n_paths: 500\nseed: 3\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    monkeypatch.setenv("FORECAST_PLATFORM_N_PATHS", "300")
+    settings = build()
+    assert (settings.n_paths, settings.seed) == (300, 3)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("N_PATHS", "5", ["n_paths", "'5'", "greater than or equal to 100"]),
+        ("TRAIN_FREQUENCY", "biweekly", ["train_frequency", "'biweekly'", "'semiannually'"]),
+        ("MODELS", '["prophecy"]', ["models", "prophecy", "naive"]),
+        ("START_DATE", "2018-02-01", ["2018-02-01", "not the first day", "2018-01-01"]),
+        ("CONFIG", "/nowhere/x.yaml", ["/nowhere/x.yaml", "no such file"]),
+        ("NONSENSE", "1", ["FORECAST_PLATFORM_NONSENSE", "no such setting", "FORECAST_PLATFORM_SOURCE"]),
+        ("N_PATH", "500", ["FORECAST_PLATFORM_N_PATH: no such setting, perhaps FORECAST_PLATFORM_N_PATHS"]),
+        ("REPORTS_URL", "banana", ["reports_url", "'banana'", "such as http://127.0.0.1:3001"]),
+        ("REPORTS_URL", "http://127.0.0.1:80000", ["reports_url", "80000", "a port up to 65535"]),
+        ("HORIZON", "7", ["horizon", "'7'", "14"]),
+        ("TIMEZONE", "Mars/Olympus", ["timezone", "Mars/Olympus", "IANA"]),
+        ("SOURCE", "oracle", ["source", "'oracle'", "'landing'"]),
+        ("SOURCE", "landing", ["FORECAST_PLATFORM_LANDING is not set"]),
+        ("MODEL_VERSION", "v 1", ["model_version", "'v 1'", "letters"]),
+        ("COMPUTE", "abacus", ["compute", "'abacus'", "'local'"]),
+        ("SERIES", "Coffee", ["FORECAST_PLATFORM_SERIES", "'Coffee'", "JSON"]),
+        ("MODELS", "naive,oracle", ["models", "oracle", "naive"]),
+        ("SERIES", '[{"name": "Cof fee"}]', ["series", "Cof fee", "letters"]),
+        ("SERIES", '[{"name": "Coffee", "colour": "brown"}]', ["series.0.colour: no such setting"]),
+        ("SERIES", '[{"name": "Coffee"}, {"name": "coffee"}]', ["differ by more than case"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: list[str]
+) -> None:
+    monkeypatch.setenv(f"FORECAST_PLATFORM_{variable}", value)
+    with pytest.raises(SettingsError) as caught:
+        build()
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_a_secret_whose_name_was_misspelt_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_SLACK_WEBHOK", "https://hooks.example/T0/secret")
+    with pytest.raises(SettingsError, match="SLACK_WEBHOK: no such setting") as told:
+        build()
+    assert "secret" not in str(told.value)
+
+
+def test_an_unknown_setting_of_the_yaml_file_is_named_with_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("modells: [naive]\n")
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    with pytest.raises(SettingsError, match="modells: no such setting, perhaps models"):
+        build()
+
+
+def test_a_landing_folder_without_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no \.csv or \.parquet file in .*market"):
+        build(source="landing", landing=tmp_path)
+
+
+def test_a_folder_of_tables_in_a_volume_of_databricks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    for folder in ("/Volumes/main/forecast/warehouse", "/dbfs/forecast"):
+        with pytest.raises(SettingsError, match=r"(?s)cannot be committed: set tables to unity_catalog"):
+            build(warehouse=folder)
+        assert build(warehouse=folder, tables="unity_catalog").warehouse == Path(folder)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert build(warehouse="/Volumes/Disk/warehouse").tables == "folder", "a disk"
+    assert build(warehouse="/Volumes/Disk/warehouse").tracking_uri.startswith("sqlite:"), "beside the tables"
+
+
+def test_on_a_mac_a_volume_is_no_disk_and_a_disk_no_volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from forecast_platform.settings import unity
+
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    # macOS always has the folder, with its disks in it.
+    (tmp_path / "Disk").mkdir()
+    monkeypatch.setattr(unity, "VOLUMES", tmp_path)
+    on_laptop = build(tables="unity_catalog", unity={"volume": "commodity.forecast.platform"})
+    assert not on_laptop.warehouse.is_relative_to(tmp_path)
+    assert not unity.mounted(tmp_path / "commodity" / "forecast" / "platform")
+    assert unity.mounted(tmp_path / "Disk" / "warehouse")
+
+
+def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> None:
+    series = [{"name": f"S{number}"} for number in range(100)]
+    last = dt.date(2025, 12, 31)  # 2,922 days from the default start: 34 series are 99,348 partitions
+    with pytest.raises(SettingsError) as told:
+        build(series=series, end_date=last)
+    assert "series: 100 series over 2,922 days are 292,200 partitions, more than the 100,000" in str(told.value)
+    assert "spread them over 3 groups or more, of at most 34 series each (setting groups" in str(told.value)
+    names = [one["name"] for one in series]
+    groups = {"softs": names[:34], "grains": names[34:68], "metals": names[68:]}
+    assert [len(one.series) for one in build(series=series, end_date=last, groups=groups).series_groups] == [34, 34, 32]
+    groups = {"softs": names[:35], "grains": names[35:68], "metals": names[68:]}
+    with pytest.raises(SettingsError, match=r"groups: softs: 35 series .* spread them over 2 groups or more"):
+        build(series=series, end_date=last, groups=groups)
+
+
+def test_a_list_of_names_may_be_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_MODELS", "naive, xgboost")
+    monkeypatch.setenv("FORECAST_PLATFORM_ACTIVE_VERSIONS", '["v1.1"]')
+    settings = build()
+    assert settings.models == ("naive", "xgboost")
+    assert settings.active_versions == ("v1.1",)
+
+
+@pytest.mark.parametrize(("text", "told"), [("models: [", "not readable as YAML"), ("- naive", "not a list")])
+def test_a_yaml_file_that_holds_no_settings_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(text)
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    with pytest.raises(SettingsError, match=told) as caught:
+        build()
+    assert str(file) in str(caught.value)
+
+
+SIX = [{"name": f"S{number}"} for number in range(6)]
+
+
+def test_groups_keep_the_order_of_the_series_and_leave_the_rest_without_a_prefix() -> None:
+    settings = build(series=SIX, groups={"softs": ["S4", "s1"], "grains": ["S0"]})
+    assert [(one.name, one.series) for one in settings.series_groups] == [
+        ("", ("S2", "S3", "S5")),
+        ("softs", ("S1", "S4")),
+        ("grains", ("S0",)),
+    ]
+    assert settings.group_of("s4").name == "softs"
+    assert [one.name for one in build(series=SIX).series_groups] == [""]
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ({"softs": ["S1", "Cofee"]}, "groups: softs: series 'Cofee' is not configured; known: S0, S1"),
+        ({"softs": ["S1"], "grains": ["s1"]}, "groups: series S1 is in softs and in grains"),
+        ({"softs": ["S1", "S1"]}, "groups: series S1 is twice in softs"),
+        ({"softs": []}, "groups: softs has no series"),
+        ({"Softs": ["S1"]}, "groups: 'Softs': small letters"),
+        ({"distributions": ["S1"]}, "groups: 'distributions' is the name of a table"),
+    ],
+)
+def test_a_wrong_group_is_named_with_the_mend(groups: dict[str, list[str]], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        build(series=SIX, groups=groups)
+    assert told in str(caught.value)
+
+
+def test_groups_may_be_given_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_GROUPS", '{"energy": ["WTI"]}')
+    assert [(one.name, one.series) for one in build().series_groups] == [("energy", ("WTI",))]
