@@ -154,7 +154,7 @@ def _print_coverage(operations: Operations, series: Sequence[str], models: Seque
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     """Print metrics by model and horizon with skill against naive; False where nothing is scored."""
-    from forecast_platform.pages.display import metadata_frame, report
+    from forecast_platform.pages.display import index, metadata_frame, report
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
     operations = _operations(settings, options)
@@ -173,6 +173,7 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         say(_table(by_horizon(chosen)))
         say(f"\nreport: {report(operations.platform, name)}")
         say(f"file:   {settings.reports}")
+    index(operations.platform)
     return found
 
 

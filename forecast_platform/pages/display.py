@@ -87,8 +87,10 @@ def report_address(platform: Platform, series: str) -> str | None:
 
 
 def report(platform: Platform, series: str) -> str | None:
-    """Write a series' report over all models; returns its address, None where nothing was forecast yet."""
-    from forecast_platform.pages.index import write_index
+    """Write a series' report over all models; returns its address, None where nothing was forecast yet.
+
+    The index lists it once `index` was called.
+    """
     from forecast_platform.pages.leaderboard import write_report
 
     metadata = metadata_frame(platform, series)
@@ -103,5 +105,4 @@ def report(platform: Platform, series: str) -> str | None:
         expected_dates=expected,
         models=sorted(known),
     )
-    write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"

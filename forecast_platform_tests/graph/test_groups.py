@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from forecast_platform import cli
+from forecast_platform.cli.main import main
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph.checks.catalog import platform_checks
 from forecast_platform.graph.keys import FORECAST, JOBS, Keys, family_of, model_of
@@ -90,7 +90,7 @@ def runner(root: Path, patch: pytest.MonkeyPatch) -> Run:
         load.cache_clear()
         told = io.StringIO()
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
-            code = cli.main(arguments)
+            code = main(arguments)
         load.cache_clear()
         return code, told.getvalue()
 
@@ -203,6 +203,32 @@ def test_the_daily_page_is_an_overview_with_a_page_a_group(inferred: tuple[Path,
     index = (folder / "index.html").read_text()
     assert f'href="daily_{TODAY}.html"' in index
     assert "daily_softs" not in index, "reached from the overview"
+
+
+def test_the_page_is_asked_for_once_after_the_last_group_s_scores(world: Path) -> None:
+    from dagster import DagsterRunStatus, RunRequest, SkipReason, build_run_status_sensor_context
+    from dagster._core.test_utils import create_run_for_test
+
+    sensor = build_definitions(settings_of(world)).get_repository_def().get_sensor_def("daily_page_after_score")
+    with DagsterInstance.ephemeral() as instance:
+        done, other, backfill = (
+            create_run_for_test(instance, job_name=job, status=status, tags=tags)
+            for job, status, tags in (
+                ("score_softs", DagsterRunStatus.SUCCESS, {}),
+                ("score_grains", DagsterRunStatus.QUEUED, {}),
+                ("score", DagsterRunStatus.STARTED, {"dagster/backfill": "b"}),
+            )
+        )
+
+        def asked() -> object:
+            context = build_run_status_sensor_context("s", None, instance, done)  # type: ignore[arg-type]
+            return sensor(context)
+
+        found = asked()
+        assert isinstance(found, SkipReason)
+        assert "score_grains is under way" in str(found.skip_message)
+        instance.report_run_failed(other)
+        assert isinstance(asked(), RunRequest), f"{backfill.run_id} is a backfill's, which nobody waits for"
 
 
 def test_one_health_report_is_of_all_groups(inferred: tuple[Path, int, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pages.display import report, report_address
+        from forecast_platform.pages.display import index, report, report_address
         from forecast_platform.pipeline.champions import auto_promote
         from forecast_platform.pipeline.scoring import score
 
@@ -65,6 +65,8 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
+        if links and model == last:
+            index(platform)
         rows = platform.warehouse.rows(FORECAST_METADATA)
         yield from conclude(context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows})
 
