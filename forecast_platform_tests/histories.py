@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
+from forecast_platform.forecasting.rolls import RollRule, seen_rolls
 
 DAYS_BEYOND = 60
 """Days of the exchange's published schedule past a history's end."""
@@ -78,11 +79,55 @@ def random_history(
     return History(name, dates, close, observed, schedule[np.is_busday(schedule)], columns)
 
 
+MONTHLY = RollRule("FGHJKMNQUVXZ", month=0, day=15, sessions=1)
+
+
+def nearby_history(
+    seed: int = 1,
+    end: str = "2018-07-01",
+    *,
+    start: str = "2015-01-01",
+    mean: float = 0.0,
+    spread: float = 0.0,
+    rule: RollRule = MONTHLY,
+    name: str = "Nearby",
+) -> History:
+    """A random walk of daily deviation .02 with bars, a roll schedule and a second contract.
+
+    mean, spread: of the roll's own move, in daily deviations, planted on top of the day's. The second contract stands
+    where the next roll will take the price, but for that day's own move.
+    """
+    plain = random_history(seed, start, end, name=name)
+    generator = np.random.default_rng(seed + 1000)
+    schedule = rule.schedule(plain.sessions)
+    index = plain.observed_index
+    rolls = np.zeros(len(plain), bool)
+    rolls[index] = seen_rolls(schedule, plain.observed_dates)
+    planted = np.zeros(len(plain))
+    planted[rolls] = 0.02 * (mean + spread * generator.standard_normal(int(rolls.sum())))
+    close = plain.close * np.exp(np.cumsum(planted))
+    # A day's extremes of forty steps between its two closes: a Brownian bridge.
+    before = np.concatenate([close[index][:1], close[index][:-1]])
+    walks = np.cumsum(generator.normal(0.0, 0.02 / np.sqrt(40), (len(index), 40)), axis=1)
+    bridge = walks - walks[:, -1:] * np.arange(1, 41) / 40
+    bridge += np.log(close[index] / before)[:, None] * np.arange(1, 41) / 40
+    high, low, close_2 = (np.full(len(plain), np.nan) for _ in range(3))
+    high[index] = before * np.exp(np.maximum(bridge.max(axis=1), 0.0))
+    low[index] = before * np.exp(np.minimum(bridge.min(axis=1), 0.0))
+    following = np.searchsorted(plain.dates[rolls], plain.dates[index], side="right")
+    gaps = np.append(planted[rolls], 0.02 * mean)
+    close_2[index] = close[index] * np.exp(gaps[following])
+    return replace(plain, close=close, rolls=rolls, schedule=schedule, high=high, low=low, close_2=close_2)
+
+
 def changed_from(history: History, date: np.datetime64, factor: float = 1.3) -> History:
-    """The same history with other closes and covariates from `date` on."""
+    """The same history with other closes, covariates, bars and rolls from `date` on; the calendar stays."""
     later = history.dates >= date
     columns = {name: np.where(later, 1.5 * values + 1.0, values) for name, values in history.covariates.items()}
-    return replace(history, close=np.where(later, factor * history.close, history.close), covariates=columns)
+    own = {name: np.where(later, 1.7 * values, values) for name, values in history.own_values.items()}
+    rolls = None if history.rolls is None else np.where(later, ~history.rolls, history.rolls)
+    close = np.where(later, factor * history.close, history.close)
+    return replace(history, close=close, covariates=columns, rolls=rolls, **own)
 
 
 @cache

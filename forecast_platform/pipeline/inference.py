@@ -14,7 +14,6 @@ import numpy as np
 
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.models import registry
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
 from forecast_platform.work import store
@@ -58,7 +57,6 @@ def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
     """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
-    algorithm = registry.get(model).algorithm_version
     stored_keys, point_times = _stored(platform, series, model, version, dates)
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
@@ -86,8 +84,9 @@ def plan(
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != algorithm:
-                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], algorithm)
+            elif known["algorithm_version"] != stored_model.paths_version:
+                made = stored_model.paths_version
+                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)
                 result.kept[day] = known["generation_timestamp"]
@@ -123,11 +122,11 @@ def forecast(
         outcome.notes.append(f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths")
     total = len(set(dates))
 
-    def current(days: Sequence[dt.date]) -> dict[dt.date, dt.datetime]:
-        found = plan(platform, series, model, version, days)
+    def current(keys: Sequence[str]) -> dict[str, dt.datetime]:
+        found = plan(platform, series, model, version, [dt.date.fromisoformat(key) for key in keys])
         if found.repair:  # a run that was ended between its two writes
             repair_points(platform, series, model, version, found.repair)
-        return found.kept
+        return {day.isoformat(): made for day, made in found.kept.items()}
 
     # Closed also where an interrupt comes between two results: what the compute still has going on must end.
     with closing(compute_for(platform.settings).run(platform, todo.chunks, current)) as results:

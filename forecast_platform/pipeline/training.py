@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -47,12 +48,16 @@ def train(
             outcome.failed[start] = str(error)
             continue
         current = active.get(start)
-        if current and current["data_version"] == data_version and not overwrite:
-            if current["algorithm_version"] == algorithm:
-                outcome.skipped.add(start)
+        if current and not overwrite:
+            other = current["algorithm_version"] != algorithm
+            # A window of an earlier algorithm is compared on what that one read.
+            read = _data_version(platform, task, version) if other else data_version
+            if current["data_version"] == read:
+                if other:
+                    outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
+                else:
+                    outcome.skipped.add(start)
                 continue
-            outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
-            continue
         tasks.append(task)
         hashes[start] = data_version
     total = len(windows)
@@ -104,6 +109,15 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
             f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
             "ingest newer data first"
         )
-    covariates = table.covariate_names(registry.get(model).covariates, window)
-    history = table.history(window.start, window.end, covariates)
+    chosen = registry.get(model)
+    covariates = table.covariate_names(chosen.covariates, window)
+    history = table.history(window.start, window.end, covariates, chosen.reads)
     return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
+
+
+def _data_version(platform: Platform, task: FitTask, version: str) -> str:
+    """The hash of a window's training rows as its current fit read them."""
+    row = active_rows(platform, task.series, task.model, version, task.window_start)[task.window_start]
+    reads = tuple(json.loads(row["parameters"]).get("reads", ()))
+    table, covariates = platform.series_table(task.series), tuple(task.history.covariates)
+    return row_hashes(table.history(task.window.start, task.window.end, covariates, reads))[-1]

@@ -17,7 +17,7 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
 from forecast_platform.work.holdout import holdout_metrics
@@ -58,9 +58,10 @@ class Fit:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, and the day the history starts."""
+        """What a later simulation must read: the covariates, what else, and the day the history starts."""
         history = self.task.history
-        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        start = str(history.dates[0])
+        return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class StoredModel:
     window_start: dt.date
     history_start: np.datetime64
     covariates: tuple[str, ...]
+    reads: Reads
+    paths_version: int
+    """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
 
 
@@ -126,6 +130,8 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
         window_start=window_start,
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
+        reads=tuple(parameters.get("reads", ())),
+        paths_version=registry.get(model).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
     )
 

@@ -116,7 +116,7 @@ def test_metadata_of_a_window_depend_on_all_its_days(settings: Settings) -> None
     ],
 )
 def test_every_train_frequency_gives_the_windows_of_its_cron(frequency: str, start: str, second: str) -> None:
-    settings = build(source="sample", train_frequency=frequency)
+    settings = build(source="sample", train_frequency=frequency, start_date=dt.date(2018, 1, 1))
     windows = dates_of(Partitions(settings, settings.series_groups[0]).windows)
     assert windows[:2] == [start, second]
     assert windows == [day.isoformat() for day in _starts(settings)]
@@ -129,7 +129,7 @@ def _starts(settings: Settings) -> list[dt.date]:
 
 
 def test_an_ended_source_has_no_partitions_after_its_end() -> None:
-    settings = build(source="sample")
+    settings = build(source="sample", start_date=dt.date(2018, 1, 1))
     partitions = Partitions(settings, settings.series_groups[0])
     assert dates_of(partitions.days)[-1] == "2019-01-04"
     history = dates_of(partitions.history_days)

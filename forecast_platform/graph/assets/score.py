@@ -41,7 +41,8 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import index, report, report_address
-        from forecast_platform.pipeline.champions import auto_promote
+        from forecast_platform.pages.panel import over_all
+        from forecast_platform.pipeline.champions import auto_promote, choose_first
         from forecast_platform.pipeline.scoring import score
 
         platform: Platform = context.resources.platform
@@ -57,12 +58,17 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
                     f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
                 )
         # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
-        chosen = context.run.asset_selection or ()
-        selected = [model_of(item) for item in chosen if family_of(item) == family_of(key)]
+        marked = context.run.asset_selection or ()
+        selected = [model_of(item) for item in marked if family_of(item) == family_of(key)]
         last = max(selected or platform.settings.models)
         links = {}
+        together = over_all(platform, partitions.group) if model == last else None
+        for outcome in outcomes if model == last else ():
+            if chosen := choose_first(platform, outcome.series):
+                context.log.warning(f"{outcome.series}: champion is {chosen.model} {chosen.version}: {chosen.why}")
         for outcome in outcomes:
-            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
+            name = outcome.series
+            address = report(platform, name, together) if model == last else report_address(platform, name)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         if links and model == last:
