@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.parts import did_you_mean
-from forecast_platform.work.platform import OVERWRITE_TAG, VERSION_TAG, Platform
+from forecast_platform.work.platform import LATER, OVERWRITE_TAG, SIGNAL_TAG, VERSION_TAG, Platform
 from forecast_platform.work.results import ranges_text
 
 Say = Callable[[str], None]
@@ -109,10 +109,26 @@ class Operations:
         stretches: list[Sequence[str]] = [[name] for name in series]
         if together:
             stretches = [found for group in self.settings.series_groups for found in neighbours(group.series, series)]
-        good = True
-        for stretch in stretches:
-            good &= self._run(FORECAST, models, first, last, stretch)
+        # The signal of a date is of all series: each run would read what all of them have.
+        later = {SIGNAL_TAG: LATER} if len(stretches) > 1 else {}
+        good, before = True, len(self.finished)
+        try:
+            for stretch in stretches:
+                good &= self._run(FORECAST, models, first, last, stretch, later)
+        finally:
+            if later:
+                self._signal(first, last, [done for _, done, _ in self.finished[before:]])
         return good
+
+    def _signal(self, first: dt.date, last: dt.date, runs: Sequence[Finished]) -> None:
+        """Write the ready signal of first..last; where the runs wrote nothing, of those dates that are not complete,
+        which a command that was killed may have left so."""
+        from forecast_platform.pipeline.publish import forecast_runs, not_complete
+
+        wrote = any(totals.get("keys_written") for done in runs for totals in done.totals.values())
+        failed = any(not done.success for done in runs)
+        dates = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+        forecast_runs(self.platform, dates if wrote or failed else not_complete(self.platform, dates))
 
     def score(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Score the forecasts of these windows."""
@@ -178,7 +194,15 @@ class Operations:
             )
         return list(dict.fromkeys(names)) if names else list(self.settings.models)
 
-    def _run(self, job: str, models: Sequence[str], first: dt.date, last: dt.date, series: Sequence[str]) -> bool:
+    def _run(
+        self,
+        job: str,
+        models: Sequence[str],
+        first: dt.date,
+        last: dt.date,
+        series: Sequence[str],
+        tags: Mapping[str, str] | None = None,
+    ) -> bool:
         """Run one of the jobs over neighbouring series of a group."""
         from forecast_platform.graph.keys import keys_of
 
@@ -186,7 +210,9 @@ class Operations:
         started = time.perf_counter()
         self.say(f"{title}: {first} to {last}" if first != last else f"{title}: {first}")
         with progress_bar(title):
-            done = self.launcher.run(keys.job(job), keys.of_job(job, models), first, last, series, tags=self.tags)
+            done = self.launcher.run(
+                keys.job(job), keys.of_job(job, models), first, last, series, tags={**self.tags, **(tags or {})}
+            )
         seconds = time.perf_counter() - started
         self.finished.append((title, done, seconds))
         for asset, totals in sorted(done.totals.items()):

@@ -23,7 +23,7 @@ from forecast_platform.pipeline.ingest import by_partition, ingest
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, build, load
-from forecast_platform.warehouse.schemas import UNIFIED_DATA
+from forecast_platform.warehouse.schemas import FORECAST_RUNS, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform_tests.desk import write_desk, write_settings
@@ -125,6 +125,13 @@ def test_the_day_is_one_run_a_group_recorded_under_the_group_s_keys(inferred: tu
             assert instance.get_materialized_partitions(AssetKey(key)) == {f"{TODAY}|{name}" for name in series}
 
 
+def test_the_ready_signal_is_written_once_for_all_runs_of_a_command(inferred: tuple[Path, int, str]) -> None:
+    warehouse = Platform.from_settings(settings_of(inferred[0])).warehouse
+    [row] = warehouse.read(FORECAST_RUNS).to_pylist()
+    assert (row["forecast_date"], row["status"], row["n_series"]) == (TODAY, "complete", 6)
+    assert warehouse.version(FORECAST_RUNS) == 1, "made, and written once"
+
+
 def test_series_of_different_groups_share_their_shocks(inferred: tuple[Path, int, str]) -> None:
     reader = Reader(settings_of(inferred[0]))
     for model in ("naive",):
@@ -215,7 +222,7 @@ def test_the_page_is_asked_for_once_after_the_last_group_s_scores(world: Path) -
             create_run_for_test(instance, job_name=job, status=status, tags=tags)
             for job, status, tags in (
                 ("score_softs", DagsterRunStatus.SUCCESS, {}),
-                ("score_grains", DagsterRunStatus.QUEUED, {}),
+                ("score_grains", DagsterRunStatus.STARTED, {}),
                 ("score", DagsterRunStatus.STARTED, {"dagster/backfill": "b"}),
             )
         )

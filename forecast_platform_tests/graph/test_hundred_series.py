@@ -32,9 +32,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     root = tmp_path_factory.mktemp("desk")
     yesterday = DAY - dt.timedelta(days=1)
     write_desk(root / "landing", NAMES, last=yesterday - dt.timedelta(days=1))
-    values = desk_settings(
-        root, NAMES, models=["naive"], n_paths=100, end_date=None, catch_up_days=1, catch_up_windows=1
-    )
+    quick = {"models": ["naive"], "n_paths": 100, "file_settle_seconds": 0}
+    values = desk_settings(root, NAMES, end_date=None, catch_up_days=1, catch_up_windows=1, **quick)
     settings = build(**values)
     simulation = Simulation(settings, memory_instance(root / "home"), dt.datetime(2025, 12, 29, tzinfo=dt.timezone.utc))
     platform = Platform.from_settings(simulation.settings)

@@ -104,8 +104,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                     progress=reporter(context.log.info),
                 )
             outcomes.append(outcome)
-        changed = {day for outcome in outcomes for day in outcome.written}
-        forecast_runs(platform, sorted(changed))
+        if options.signals:
+            forecast_runs(platform, sorted({day for outcome in outcomes for day in outcome.written}))
         links = {}
         for outcome in outcomes:
             chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
