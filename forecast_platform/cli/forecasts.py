@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
@@ -122,12 +122,25 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps."""
-    operations = _operations(settings, options)
-    series, models = (
-        operations.chosen_series(options.commodity, options.group),
-        operations.chosen_models(options.models),
-    )
-    return _print_coverage(operations, series, models)
+    # Nothing is run, so a warehouse that can only be read will do.
+    operations = Operations(settings, say, options.model_version_tag or settings.model_version)
+    series = operations.chosen_series(options.commodity, options.group)
+    whole = [*_undamaged(operations), _print_coverage(operations, series, operations.chosen_models(options.models))]
+    return all(whole)
+
+
+def _undamaged(operations: Operations) -> Iterator[bool]:
+    """Say which files of the tables are damaged: what they hold is covered on paper alone."""
+    from forecast_platform.warehouse.damage import examine
+    from forecast_platform.warehouse.delta import DeltaWarehouse
+    from forecast_platform.warehouse.schemas import TABLES
+
+    warehouse = operations.platform.warehouse
+    if isinstance(warehouse, DeltaWarehouse):
+        for table in TABLES:
+            for one in examine(warehouse, table):
+                say(f"DAMAGED {one}; run `forecast-platform repair`")
+                yield False
 
 
 MANY = 10

@@ -56,7 +56,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
         for verdict in verdicts:
             say(verdict)
     if found:
-        frames = panel(looking.platform, looking.chosen_series(options.commodity), models)
+        frames = panel(looking.platform, looking.chosen_series(options.commodity, options.group), models)
         say("\nover the series together, by the price of each date, with 95 % confidence intervals")
         for model in models:
             for span in SESSIONS:

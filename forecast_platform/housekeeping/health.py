@@ -13,12 +13,15 @@ from zoneinfo import ZoneInfo
 
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
-from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.warehouse.damage import examine
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import POINT_FORECASTS, TABLES
 from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ _MOST_FACTS = 40
 
 _MOST_NAMED = 10
 """Of more: those that are not good and told with their text."""
+
+_MOST_DAMAGED = 5
+"""Damaged files that are named."""
 
 _MOST_CHECKS = 10
 """Failing checks that are named."""
@@ -91,6 +97,7 @@ def health(settings: Settings) -> HealthReport:
         report.facts.extend(condensed("forecast", list(_forecasts(platform))))
     except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
+    report.facts.extend(_tables(platform))
     report.facts.extend(_instance(platform))
     return report
 
@@ -206,6 +213,28 @@ def _data(platform: Platform, series: str) -> Fact:
     return Fact(
         name, state, f"newest close {newest}, due {due}: {late} days late; see whether the source delivers, then ingest"
     )
+
+
+def _tables(platform: Platform) -> Iterator[Fact]:
+    """Whether the tables' files are there in full, and what the newest look at every byte found."""
+    warehouse = platform.warehouse
+    if not isinstance(warehouse, DeltaWarehouse):
+        return
+    damaged = []
+    for table in TABLES:
+        try:
+            damaged += [str(one) for one in examine(warehouse, table)]
+        except OSError as error:
+            damaged.append(f"{table.name}: {error.filename}: {error.strerror}")
+    verified = last_verified(warehouse)
+    damaged += [text for text in (verified[1] if verified else ()) if text not in damaged]
+    if damaged:
+        more = f"; and {len(damaged) - _MOST_DAMAGED} more" if len(damaged) > _MOST_DAMAGED else ""
+        said = "; ".join(damaged[:_MOST_DAMAGED]) + more
+        yield Fact("tables", "bad", f"damaged: {said}; run `forecast-platform repair`")
+        return
+    when = "; every byte was looked at " + _ago(verified[0].timestamp(), platform.settings) if verified else ""
+    yield Fact("tables", "good", f"all files are there{when}")
 
 
 def _disk(settings: Settings) -> Fact:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.metrics import score_dates
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.warehouse.base import Between, keys_of, months_between
+from forecast_platform.warehouse.base import Between, Where, keys_of, months_between, revise
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
     DAY_COLUMNS,
@@ -176,13 +176,10 @@ def _write_metadata(
     known: dict[dt.date, dict[str, Any]],
     metrics: dict[str, NDArray[Any]],
 ) -> None:
-    import pyarrow as pa
-
     series, model, version = key
     now = platform.settings.now()
     rows = []
     for position, (stored, digest) in enumerate(todo):
-        earlier = known.get(stored["forecast_date"], {})
         row = {name: _null_if_nan(values[position]) for name, values in metrics.items()}
         row["actuals_available"] = int(metrics["actuals_available"][position])
         rows.append(
@@ -192,8 +189,6 @@ def _write_metadata(
                 "model_version": version,
                 "forecast_date": stored["forecast_date"],
                 **row,
-                "training_seconds": earlier.get("training_seconds"),
-                "inference_seconds": earlier.get("inference_seconds"),
                 "has_data_leakage": False,
                 "model_success": True,
                 "error": None,
@@ -205,30 +200,50 @@ def _write_metadata(
                 "scored_at": now,
             }
         )
-    table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+
+    def scored(there: pa.Table) -> tuple[pa.Table, Where] | None:
+        import pyarrow as pa
+
+        current = {row["forecast_date"]: row for row in there.to_pylist()}
+        new = []
+        for row in rows:
+            day = row["forecast_date"]
+            before, earlier = known.get(day, {}), current.get(day, {})
+            if earlier.get("generation_timestamp") != before.get("generation_timestamp"):
+                continue  # made anew while its earlier paths were scored
+            new.append({**row, **{name: earlier.get(name) for name in ("training_seconds", "inference_seconds")}})
+        if not new:
+            return None
+        table = pa.Table.from_pylist(new, schema=FORECAST_METADATA.arrow_schema())
+        days = [row["forecast_date"] for row in new]
+        return table, keys_of(series, model, version, days, by_month=False)
+
     days = [row["forecast_date"] for row in rows]
-    platform.warehouse.replace(FORECAST_METADATA, table, keys_of(series, model, version, days, by_month=False))
+    revise(platform.warehouse, FORECAST_METADATA, keys_of(series, model, version, days, by_month=False), scored)
 
 
 def _fill_actual_close(
     platform: Platform, key: tuple[str, str, str], origins: Dates, closes: NDArray[np.float64]
 ) -> None:
     """Bring actual_close of these dates' point forecasts up to date; nothing is written where nothing changed."""
-    import pyarrow as pa
-
     series, model, version = key
     days = list(origins.astype(dt.date))
     where = keys_of(series, model, version, days, by_month=False)
-    rows = platform.warehouse.read(POINT_FORECASTS, where=where)
-    if rows.num_rows == 0:
-        return
-    row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
-    values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
-    if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
-        return
-    position = rows.schema.get_field_index("actual_close")
-    column = pa.array(values, pa.float64(), mask=np.isnan(values))
-    platform.warehouse.replace(POINT_FORECASTS, rows.set_column(position, "actual_close", column), where)
+
+    def filled(rows: pa.Table) -> tuple[pa.Table, Where] | None:
+        import pyarrow as pa
+
+        if rows.num_rows == 0:
+            return None
+        row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
+        values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
+        if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
+            return None
+        position = rows.schema.get_field_index("actual_close")
+        column = pa.array(values, pa.float64(), mask=np.isnan(values))
+        return rows.set_column(position, "actual_close", column), where
+
+    revise(platform.warehouse, POINT_FORECASTS, where, filled)
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -70,6 +70,11 @@ def train(
         outcome.seconds = time.perf_counter() - started
         return outcome
     tracker = tracking.Tracker(platform.settings) if tasks else None
+    if tracker is not None:
+        try:
+            tracker.close_abandoned()
+        except tracking.TrackingError as error:
+            outcome.notes.append(f"runs that were left open are not closed: {error}")
     for done in engine_for(platform.settings).fits(platform, tasks):
         start = done.task.window_start
         if reason := done.error or why_not_storable(platform, done):

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
@@ -28,13 +29,17 @@ class Operations:
     say: Say
     version: str
     overwrite: bool = False
-    launcher: Launcher = field(init=False)
-    platform: Platform = field(init=False)
     finished: list[tuple[str, Finished, float]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.launcher = Launcher(self.settings)
-        self.platform = Platform.from_settings(self.settings)
+    @cached_property
+    def launcher(self) -> Launcher:
+        """What runs jobs; asked for first, it makes the instance's folder: what only reads needs none."""
+        return Launcher(self.settings)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The platform that is worked on."""
+        return Platform.from_settings(self.settings)
 
     @property
     def tags(self) -> dict[str, str]:

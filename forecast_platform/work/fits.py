@@ -18,6 +18,7 @@ import numpy as np
 from forecast_platform import __version__
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
 from forecast_platform.work.holdout import holdout_metrics
@@ -252,10 +253,12 @@ def store_fit(
         "algorithm_version": algorithm,
         "is_active": True,
     }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+    def superseding(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        kept = [{**old, "is_active": False} for old in earlier.to_pylist()]
+        return pa.Table.from_pylist([*kept, row], schema=TRAINED_MODELS.arrow_schema()), where
+
+    revise(platform.warehouse, TRAINED_MODELS, where, superseding)
 
 
 def account() -> str:

@@ -16,6 +16,7 @@ from dagster import (
     AssetCheckSpec,
     AssetKey,
     DagsterInstance,
+    Failure,
     MetadataValue,
     partition_loading_context,
 )
@@ -67,7 +68,11 @@ def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
     [group] = [one.series for one in platform.settings.series_groups if one.name == keys.group]
     if not (context.has_partition_key or context.has_partition_key_range):
         return Request(platform, version, None, group)
-    return Request(platform, version, partitions.by_series(context.partition_keys, group), group)
+    found = partitions.by_series(context.partition_keys, group)
+    if not found:
+        chosen = context.partition_key_range
+        raise Failure(partitions.nothing_between(chosen.start, chosen.end), allow_retries=False)
+    return Request(platform, version, found, group)
 
 
 def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:
