@@ -213,7 +213,14 @@ def test_the_daily_page_is_an_overview_with_a_page_a_group(inferred: tuple[Path,
 
 
 def test_the_page_is_asked_for_once_after_the_last_group_s_scores(world: Path) -> None:
-    from dagster import DagsterRunStatus, RunRequest, SkipReason, build_run_status_sensor_context
+    from dagster import (
+        DagsterEvent,
+        DagsterEventType,
+        DagsterRunStatus,
+        RunRequest,
+        SkipReason,
+        build_run_status_sensor_context,
+    )
     from dagster._core.test_utils import create_run_for_test
 
     sensor = build_definitions(settings_of(world)).get_repository_def().get_sensor_def("daily_page_after_score")
@@ -228,8 +235,8 @@ def test_the_page_is_asked_for_once_after_the_last_group_s_scores(world: Path) -
         )
 
         def asked() -> object:
-            context = build_run_status_sensor_context("s", None, instance, done)  # type: ignore[arg-type]
-            return sensor(context)
+            event = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, done.job_name)
+            return sensor(build_run_status_sensor_context("after_score", event, instance, done))
 
         found = asked()
         assert isinstance(found, SkipReason)
