@@ -7,22 +7,32 @@ from typing import Any
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
 
 
 class LoadedModel:
-    """A fitted model behind MLflow's predict: the input is a mapping with `history`, `origins`, `n_paths`, `seed`."""
+    """A fitted model behind MLflow's predict.
 
-    def __init__(self, text: str, model: str, window: TrainingWindow) -> None:
+    The input is a mapping with `history`, `origins`, `n_paths`, `seed`; horizon: days that are simulated, those of the
+    warehouse that logged it.
+    """
+
+    def __init__(self, text: str, model: str, window: TrainingWindow, horizon: int = DEFAULT) -> None:
+        self.horizon = horizon
         self.fitted = registry.get(model).load(text, window)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Simulated closes, float32 [n_origins, n_paths, 14]."""
+        """Simulated closes, float32 [n_origins, n_paths, horizon]."""
         shocks = Shocks(int(model_input["seed"]), self.fitted.n_slots)
         return self.fitted.simulate(
-            model_input["history"], model_input["origins"], 14, int(model_input["n_paths"]), shocks
+            model_input["history"],
+            model_input["origins"],
+            self.horizon,
+            int(model_input["n_paths"]),
+            shocks,
         )
 
 
@@ -34,4 +44,4 @@ def _load_pyfunc(path: str) -> LoadedModel:
     if about is None:
         raise ValueError(f"{file.parent / 'MLmodel'} names neither model nor window: it was not logged by this package")
     window = TrainingWindow(np.datetime64(about["window_start"], "D"), np.datetime64(about["window_end"], "D"))
-    return LoadedModel(file.read_text(), about["model"], window)
+    return LoadedModel(file.read_text(), about["model"], window, int(about.get("horizon", DEFAULT)))

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     quickstart = commands.add_parser("quickstart", help="ingest, train, forecast recent windows, evaluate, report")
-    quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: five quick ones)")
+    quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: three quick ones)")
     quickstart.set_defaults(command=_quickstart)
 
     train = commands.add_parser("train", help="fit models on training windows")

@@ -30,6 +30,7 @@ from dagster import (
 )
 
 from forecast_platform.forecasting.windows import FREQUENCIES
+from forecast_platform.graph.partition_mapping import RangeMultiPartitionMapping
 from forecast_platform.settings import Settings
 from forecast_platform.settings.groups import SeriesGroup
 
@@ -113,7 +114,7 @@ class Partitions:
 
 
 def _by_date(mapping: TimeWindowPartitionMapping) -> MultiPartitionMapping:
-    return MultiPartitionMapping(
+    return RangeMultiPartitionMapping(
         {
             DATE: DimensionPartitionMapping(DATE, mapping),
             SERIES: DimensionPartitionMapping(SERIES, IdentityPartitionMapping()),

@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work import store
-from forecast_platform.work.chunks import Chunk
-from forecast_platform.work.fits import (
-    MissingModelError,
-    load_model,
-    missing_model_text,
-    other_algorithm_text,
-    trained_windows,
-)
+from forecast_platform.work.chunks import Chunk, most_dates
+from forecast_platform.work.fits import manifests, missing_model_text, other_algorithm_text
 from forecast_platform.work.forecast_chunk import read_chunk_inputs
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
@@ -34,9 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-MAX_CHUNK_DATES = 184
-"""Dates of one chunk: half a year, whose paths take 21 MB. The longest window's worth is cut at this."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ def plan(
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
         by_window.setdefault(platform.window_start(day), []).append(day)
-    trained = trained_windows(platform, series, model, version)
+    trained = manifests(platform, series, model, version)
     result = Plan([], set(), [], {}, [start for start in by_window if start not in trained])
     for start, days in by_window.items():
         if start not in trained:
@@ -69,9 +61,8 @@ def plan(
             result.failed.update(dict.fromkeys(days, reason))
             continue
         try:
-            stored_model = load_model(platform, series, model, version, start)
-            inputs = read_chunk_inputs(platform, stored_model, series, days)
-        except (NoDataError, MissingModelError) as error:
+            inputs = read_chunk_inputs(platform, trained[start], series, days)
+        except NoDataError as error:
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
         result.failed.update(inputs.failed)
@@ -80,12 +71,12 @@ def plan(
             known = stored_keys.get(day)
             if known is None:
                 todo.append(day)
-            elif overwrite or (known["model_id"], known["input_hash"]) != (stored_model.model_id, digest):
+            elif overwrite or (known["model_id"], known["input_hash"]) != (trained[start].model_id, digest):
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != stored_model.paths_version:
-                made = stored_model.paths_version
+            elif known["algorithm_version"] != trained[start].paths_version:
+                made = trained[start].paths_version
                 result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)
@@ -94,7 +85,7 @@ def plan(
                     result.repair.append(day)
         result.chunks.extend(
             Chunk(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part)))
-            for part in _parts(todo)
+            for part in _parts(todo, most_dates(platform.horizon))
         )
     return result
 
@@ -144,9 +135,15 @@ def forecast(
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
     """Point forecasts from the stored paths, for dates whose step was killed between the two writes."""
-    for part in _parts(sorted(dates)):
+    for part in _parts(sorted(dates), most_dates(platform.horizon)):
         where = keys_of(series, model, version, part, by_month=True)
-        columns = ["forecast_date", "path_id", "generation_timestamp", "training_cutoff_date", *DAY_COLUMNS]
+        columns = [
+            "forecast_date",
+            "path_id",
+            "generation_timestamp",
+            "training_cutoff_date",
+            *day_columns(platform.horizon),
+        ]
         rows = platform.warehouse.read(DISTRIBUTIONS, columns, where)
         origins, paths = paths_of(rows)
         first = _first_paths(rows)
@@ -164,7 +161,7 @@ def _stored(
     columns = ["forecast_date", "model_id", "input_hash", "algorithm_version", "generation_timestamp", "is_backfill"]
     where = keys_of(series, model, version, dates, by_month=True)
     keys = platform.warehouse.read(DISTRIBUTIONS, columns, {**where, "path_id": 0})
-    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": HORIZON}
+    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": platform.horizon}
     points = platform.warehouse.read(POINT_FORECASTS, ["forecast_date", "generation_timestamp"], where)
     times = zip(points["forecast_date"].to_pylist(), points["generation_timestamp"].to_pylist(), strict=True)
     return {row["forecast_date"]: row for row in keys.to_pylist()}, dict(times)
@@ -179,7 +176,7 @@ def _first_paths(rows: pa.Table) -> dict[dt.date, dict[str, Any]]:
     return {row["forecast_date"]: row for row in first.to_pylist()}
 
 
-def _parts(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
-    """At most MAX_CHUNK_DATES dates each."""
-    for begin in range(0, len(days), MAX_CHUNK_DATES):
-        yield list(days[begin : begin + MAX_CHUNK_DATES])
+def _parts(days: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
+    """At most `most` dates each."""
+    for begin in range(0, len(days), most):
+        yield list(days[begin : begin + most])

@@ -11,6 +11,7 @@ from functools import cached_property
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.parts import did_you_mean
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import LATER, OVERWRITE_TAG, SIGNAL_TAG, VERSION_TAG, Platform
 from forecast_platform.work.results import ranges_text
 
@@ -47,7 +48,12 @@ class Operations:
         return {VERSION_TAG: self.version, **({OVERWRITE_TAG: "true"} if self.overwrite else {})}
 
     def begin(self) -> None:
-        """Close what a killed command left open. Raises UsageError where no step could be shipped to its compute."""
+        """Close what a killed command left open.
+
+        Raises UsageError where no step could be shipped to its compute, HorizonError where the tables hold forecasts
+        of another number of days.
+        """
+        require_horizon(self.platform.warehouse)
         self._require_compute()
         for run_id in self.launcher.close_orphans():
             self.say(f"closed run {run_id[:8]}: the command that ran it was killed; what it wrote is kept")
@@ -75,10 +81,31 @@ class Operations:
         stale, rejected = catch_up(self.platform, series)
         for text in rejected:
             self.say(f"refused by the source: {text}")
-        failed = [name for name, (first, last) in stale.items() if not self._run(INGEST, [], first, last, [name])]
+        failed: list[str] = []
+        for names in self._alike(stale):
+            first, last = stale[names[0]]
+            if self._run(INGEST, [], first, last, names):
+                continue
+            # A run of several does not say which of them failed; what was good is skipped the second time.
+            failed += [name for name in names if len(names) == 1 or not self._run(INGEST, [], first, last, [name])]
         for name in failed:
             self.say(f"{name} is left out of what follows: its data are not sound")
         return [name for name in series if name not in failed], not failed and not rejected
+
+    def _alike(self, spans: Mapping[str, tuple[dt.date, dt.date]]) -> list[list[str]]:
+        """The series of `spans` in groups that one run can take: neighbours in a group with the same span."""
+        groups: list[list[str]] = []
+        before: tuple[dt.date, dt.date] | None = None
+        for one in self.settings.series_groups:
+            before = None
+            for name in one.series:
+                span = spans.get(name)
+                if span is not None and span == before:
+                    groups[-1].append(name)
+                elif span is not None:
+                    groups.append([name])
+                before = span
+        return groups
 
     def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Fit the models on these windows."""
@@ -110,6 +137,7 @@ class Operations:
         neighbours in a group."""
         from forecast_platform.graph.automation.requests import neighbours
         from forecast_platform.graph.keys import FORECAST
+        from forecast_platform.runs.unchanged import nothing_to_forecast
 
         stretches: list[Sequence[str]] = [[name] for name in series]
         if together:
@@ -119,6 +147,12 @@ class Operations:
         good, before = True, len(self.finished)
         try:
             for stretch in stretches:
+                if not self.overwrite and nothing_to_forecast(
+                    self.launcher.instance, self.platform, stretch, models, self.version, first, last
+                ):
+                    title = f"forecast {_listed(stretch)}"
+                    self.say(f"{title}: {first} to {last}: nothing has changed, no run is needed")
+                    continue
                 good &= self._run(FORECAST, models, first, last, stretch, later)
         finally:
             if later:

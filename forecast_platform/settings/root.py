@@ -26,6 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
 from forecast_platform.settings import values
@@ -46,8 +47,6 @@ from forecast_platform.settings.unity import UnityOptions, default_folder, defau
 from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
-HORIZON = 14
-"""Days a forecast covers. A constant of the tables' schema (day_1 to day_14), not a choice."""
 
 
 def default_home() -> Path:
@@ -95,7 +94,12 @@ class Settings(BaseSettings):
     )
     train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
     lookback_years: int = Field(default=5, ge=1, le=30, description="Years of history a model is fitted on.")
-    horizon: int = Field(default=HORIZON, description="Days forecast; the tables' schema fixes it at 14.")
+    horizon: int = Field(
+        default=DEFAULT,
+        ge=SHORTEST,
+        le=LONGEST,
+        description="Days a forecast covers; one a warehouse, whose tables have the columns day_1 to day_<horizon>.",
+    )
     n_paths: int = Field(default=2000, ge=100, le=2000, description="Simulated paths a forecast.")
     seed: int = Field(default=20180101, ge=0, lt=2**63, description="Seed of the shared random numbers.")
     model_version: str = Field(default="v1.0", description="Version tag that new models and forecasts carry.")
@@ -229,13 +233,6 @@ class Settings(BaseSettings):
         unknown = [name for name in value if name not in registry.names()]
         if unknown or not value or len(set(value)) < len(value):
             raise ValueError(f"each of {', '.join(registry.names())} at most once, at least one; not {unknown}")
-        return value
-
-    @field_validator("horizon")
-    @classmethod
-    def _fixed_horizon(cls, value: int) -> int:
-        if value != HORIZON:
-            raise ValueError(f"only {HORIZON}: the tables have the columns day_1 to day_{HORIZON}")
         return value
 
     @field_validator("timezone")

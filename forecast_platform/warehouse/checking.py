@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from forecast_platform.warehouse.base import WarehouseError, Where
+from forecast_platform.forecasting.horizon import of_columns
+from forecast_platform.warehouse.base import HorizonError, WarehouseError, Where, other_horizon_text
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import Table
 
@@ -22,6 +23,7 @@ _SMALL = 200_000
 def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
     """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     if not where and table.partition_by:
         raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
@@ -43,7 +45,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         raise WarehouseError(f"{table.name}: {error}") from error
     prepared = _missing_as_null(table, data, prepared)
     if where and prepared.num_rows:
-        outside = prepared.num_rows - prepared.filter(expression(where)).num_rows
+        outside = prepared.num_rows - ds.InMemoryDataset(prepared).count_rows(filter=expression(where))
         if outside:
             raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
     if prepared.num_rows <= _SMALL and table.key:
@@ -51,6 +53,13 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         if unique < prepared.num_rows:
             raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
     return prepared
+
+
+def check_horizon(table: Table, stored: Sequence[str]) -> None:
+    """Raise HorizonError where the stored columns are of another horizon than `table`'s."""
+    found = None if table.horizon is None else of_columns(stored)
+    if found is not None and table.horizon is not None and found != table.horizon:
+        raise HorizonError(other_horizon_text(table.name, found, table.horizon))
 
 
 def _check_keys(table: Table, where: Where) -> None:

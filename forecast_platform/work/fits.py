@@ -65,11 +65,14 @@ class Fit:
         return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A fitted model read back from the table."""
+_MANIFEST = ("training_cutoff_date", "model_id", "algorithm_version", "parameters", "training_seconds")
+"""The columns of trained_models that a FitManifest is made of."""
 
-    fitted: FittedModel
+
+@dataclass(frozen=True)
+class FitManifest:
+    """What the table says of a window's current fit beside the fitted model itself: enough to plan with."""
+
     model_id: str
     algorithm_version: int
     window_start: dt.date
@@ -79,6 +82,13 @@ class StoredModel:
     paths_version: int
     """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
+
+
+@dataclass(frozen=True)
+class StoredModel(FitManifest):
+    """A fitted model read back from the table."""
+
+    fitted: FittedModel
 
 
 def fit(task: FitTask) -> Fit:
@@ -123,9 +133,23 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
                 f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
                 f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
             )
-    parameters = json.loads(row["parameters"])
     return StoredModel(
+        **vars(_manifest(model, window_start, row)),
         fitted=registry.get(model).load(text, platform.training_window(window_start)),
+    )
+
+
+def manifests(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitManifest]:
+    """The current fit of each window that has one, by window start; no fitted model is read."""
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    rows = platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()
+    starts = [row["training_cutoff_date"] + dt.timedelta(days=1) for row in rows]
+    return {start: _manifest(model, start, row) for start, row in zip(starts, rows, strict=True)}
+
+
+def _manifest(model: str, window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
+    parameters = json.loads(row["parameters"])
+    return FitManifest(
         model_id=row["model_id"],
         algorithm_version=row["algorithm_version"],
         window_start=window_start,

@@ -14,10 +14,10 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
-from forecast_platform.work.fits import StoredModel, load_model
+from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, dates: Sequence[dt.date]) -> Inputs:
+def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date]) -> Inputs:
     """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast."""
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
@@ -51,9 +51,10 @@ def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, date
     origins, last, staleness = origins[fresh], last[fresh], staleness[fresh]
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
-    trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
-    rolls = rolls_ahead(history, origins, last)
-    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
+    trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)
+    rolls = rolls_ahead(history, origins, last, platform.horizon)
+    trained_from = platform.training_window(stored.window_start).start
+    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{trained_from}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
         for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
@@ -61,13 +62,13 @@ def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, date
     return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
 
 
-def rolls_ahead(history: History, origins: Dates, last: Dates) -> list[bytes]:
-    """What each origin knows of the rolls between its last observed day and its horizon's end; empty for none."""
+def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
+    """What each origin knows of the rolls between its last observed day and `horizon` days on; empty for none."""
     if history.schedule is None:
         return [b""] * len(origins)
     days, months = history.schedule.dates.astype(np.int64), history.schedule.months
     begins = np.searchsorted(history.schedule.dates, last, side="right")
-    ends = np.searchsorted(history.schedule.dates, origins + HORIZON * ONE_DAY, side="left")
+    ends = np.searchsorted(history.schedule.dates, origins + horizon * ONE_DAY, side="left")
     return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
@@ -78,6 +79,8 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
         return _forecast_chunk(platform, chunk, started)
     except DiskFullError as error:
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
+    except MissingModelError as error:
+        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)))
     except Exception as error:
         # One chunk's failure must not keep the others from being written; the step fails at its end, naming it.
         log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))
@@ -88,7 +91,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:
         return ChunkResult(chunk, [], made.failed)

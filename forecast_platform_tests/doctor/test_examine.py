@@ -202,8 +202,8 @@ def test_a_corrupted_table_log_fails_and_names_the_table(
     log.write_text("{ not json")
     assert main(["doctor"]) == 1
     [found] = lines(capsys, "FAIL")
-    assert "commodity.forecast.champions does not open" in found
-    assert f"| restore {store.path(CHAMPIONS)} from a backup" in found
+    assert f"commodity.forecast.champions: _delta_log/{0:020d}.json is cut short or overwritten" in found
+    assert found.endswith("| run `forecast-platform repair`")
 
 
 def test_a_table_of_another_schema_fails_and_names_the_columns(

@@ -69,6 +69,18 @@ def test_fewer_paths_are_the_first_of_more_paths(name: str) -> None:
     assert np.array_equal(simulate(fitted(name), history(), ORIGINS[:5]), more[:, :N_PATHS])
 
 
+@pytest.mark.parametrize("horizon", [7, 20, 60])
+def test_a_longer_horizon_keeps_the_first_days_bits(name: str, horizon: int) -> None:
+    model, origins = fitted(name), ORIGINS[:12]
+    made = model.simulate(history(), origins, horizon, N_PATHS, Shocks(SEED, model.n_slots))
+    assert made.shape == (len(origins), N_PATHS, horizon)
+    shared = min(horizon, 14)
+    assert np.array_equal(made[:, :, :shared], simulate(model, history(), origins)[:, :, :shared])
+    if horizon > 14:
+        spread = made.astype(np.float64).std(axis=1).mean(axis=0)
+        assert 1.05 * spread[13] < spread[-1] < 4 * spread[13]
+
+
 def test_forecast_never_reads_data_on_or_after_the_forecast_date(name: str) -> None:
     day = np.datetime64("2018-02-07")
     before = simulate(fitted(name), history(), ORIGINS)

@@ -32,7 +32,7 @@ from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 
@@ -43,6 +43,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     entry = registry.entry(model)
     keys = Keys(partitions.group.name)
     paths, points = keys.distributions(model), keys.point_forecasts(model)
+    horizon = partitions.settings.horizon
     kinds = {entry.kind, "deltalake"}
 
     def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
@@ -67,14 +68,14 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                     AssetDep(keys.trained_models(model), partition_mapping=partitions.containing),
                     AssetDep(keys.unified_data, partition_mapping=partitions.day_before),
                 ],
-                definition_metadata(DISTRIBUTIONS),
-                f"{entry.description} Simulated price paths for the 14 days from each forecast date, from the "
+                definition_metadata(DISTRIBUTIONS.at(horizon)),
+                f"{entry.description} Simulated price paths for the {horizon} days from each forecast date, from the "
                 "window's fitted model and the data to the day before. Unchanged dates are skipped.",
             ),
             spec(
                 points,
                 [AssetDep(paths)],
-                definition_metadata(POINT_FORECASTS),
+                definition_metadata(POINT_FORECASTS.at(horizon)),
                 "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
             ),
         ],
@@ -118,7 +119,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             paths: platform.warehouse.rows(DISTRIBUTIONS),
             points: platform.warehouse.rows(POINT_FORECASTS),
         }
-        point_metadata = {**metadata, "rows_written": HORIZON * metadata["keys_written"]}
+        point_metadata = {**metadata, "rows_written": platform.horizon * metadata["keys_written"]}
         both = {paths: metadata, points: point_metadata}
         chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
         # The step writes both tables, whichever of the two was asked for.
@@ -132,6 +133,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
 def actuals_asset(partitions: Partitions) -> AssetsDefinition:
     """The asset of realised closes over forecast dates and series of a group."""
     keys = Keys(partitions.group.name)
+    horizon = partitions.settings.horizon
 
     @asset(
         key=keys.actuals,
@@ -141,10 +143,10 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         group_name=keys.shown_in("scores"),
         owners=OWNERS,
         kinds={"python", "deltalake"},
-        metadata=definition_metadata(DISTRIBUTIONS),
+        metadata=definition_metadata(DISTRIBUTIONS.at(horizon)),
         description=(
-            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown; "
-            "earlier rows that have gained days since are completed with them. Reads unified_data outside "
+            f"What prices really did over the {horizon} days from each forecast date: one row a date, null while "
+            "unknown; earlier rows that have gained days since are completed with them. Reads unified_data outside "
             "the lineage, because it looks ahead of the forecast date."
         ),
         required_resource_keys={"platform"},

@@ -21,7 +21,7 @@ def platform_checks(settings: Settings) -> list[AssetChecksDefinition]:
         for model in settings.models:
             checks += [
                 trained_models_checks(model, keys),
-                forecasts_checks(model, keys),
+                forecasts_checks(model, keys, settings.horizon),
                 forecast_metadata_checks(model, keys),
             ]
     return checks

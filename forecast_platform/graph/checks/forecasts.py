@@ -9,6 +9,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckKey, AssetCheckResult,
 from dagster import multi_asset_check as multi_check
 
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
 from forecast_platform.graph.checks import point_rules, rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.reading import (
@@ -37,7 +38,7 @@ NEWEST_DATES = 92
 """Dates that a check which is run by itself looks at."""
 
 
-def forecasts_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChecksDefinition:
     """All checks of one model's paths and point forecasts in a group."""
     paths, points = keys.distributions(model), keys.point_forecasts(model)
 
@@ -47,7 +48,7 @@ def forecasts_checks(model: str, keys: Keys) -> AssetChecksDefinition:
             spec(
                 paths,
                 VALID,
-                "Exactly n_paths paths of 14 days a date, without NaN, infinity or null.",
+                f"Exactly n_paths paths of {horizon} days a date, without NaN, infinity or null.",
                 blocking=True,
             ),
             spec(
@@ -59,14 +60,14 @@ def forecasts_checks(model: str, keys: Keys) -> AssetChecksDefinition:
             spec(
                 paths,
                 PLAUSIBLE,
-                "Paths begin at the last known close; the spread of day_14 is within a factor of five of recent "
-                "volatility.",
+                f"Paths begin at the last known close; the spread of {day_column(horizon)} is within a factor of five "
+                "of recent volatility.",
             ),
             spec(
                 points,
                 AGREES,
-                "Fourteen days a date, bounds and median in order; on a sample of dates, statistics are those of the "
-                "stored paths.",
+                f"{in_words(horizon)} a date, bounds and median in order; on a sample of dates, statistics are those "
+                "of the stored paths.",
             ),
             spec(
                 points,
@@ -108,22 +109,22 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
     windows = np.array(platform.frequency.starts(min(dates), max(dates)), "datetime64[D]")
     starts = windows[np.searchsorted(windows, days, side="right") - 1]
     wanted = np.array([] if asked.keys is None else dates, "datetime64[D]")
-    whole, day_1, day_14 = stored.whole(n_paths)
-    described = np.isin(whole, days)
-    whole, day_1, day_14 = whole[described], day_1[described], day_14[described]
-    last_close, trading, recent = surroundings(platform, target.series, whole, last[np.searchsorted(days, whole)])
+    whole = stored.of(stored.sound & np.isin(stored.dates, days))
+    last_close, trading, recent = surroundings(
+        platform, target.series, whole.dates, last[np.searchsorted(days, whole.dates)]
+    )
     return {
         VALID: [
-            rules.path_shape(target, stored.days, stored.path_ids, n_paths, wanted),
-            rules.finite_paths(target, stored.days, stored.finite),
+            rules.path_shape(target, stored, n_paths, wanted),
+            rules.finite_paths(target, stored),
         ],
         LEAKAGE: [
             rules.no_leak(target, days, keys["data_cutoff_date"], last, keys["has_data_leakage"]),
             rules.training_cutoff(target, days, keys["training_cutoff_date"], starts),
         ],
         PLAUSIBLE: [
-            rules.starts_from_last_close(target, whole, day_1, last_close, trading),
-            rules.spread_bounds(target, whole, day_14.std(axis=1, dtype=np.float64), recent),
+            rules.starts_from_last_close(target, whole, last_close, trading),
+            rules.spread_bounds(target, whole.dates, whole.last_deviation, recent),
         ],
     }
 
@@ -148,7 +149,7 @@ def examine_points(platform: Platform, target: Target, dates: list[dt.date], the
         return {ON_TIME: timely, AGREES: [target.good(dates=0)]}
     points = stored_points(platform, target, dates)
     sampled, stored, from_paths = sample_from_paths(platform, target, points)
-    agreeing = [point_rules.ordered_quantiles(target, points["forecast_date"], points)]
+    agreeing = [point_rules.ordered_quantiles(target, points["forecast_date"], points, platform.horizon)]
     if len(sampled):
         agreeing.append(point_rules.agrees_with_paths(target, sampled, stored, from_paths))
     return {ON_TIME: timely, AGREES: agreeing}
