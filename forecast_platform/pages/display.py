@@ -118,9 +118,8 @@ def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str,
 def report(platform: Platform, series: str, over_all: OverAll | None = None) -> str | None:
     """Write a series' report over all models; returns its address, None where nothing was forecast yet.
 
-    over_all: what `panel.over_all` gives, to be shown beside it.
+    over_all: what `panel.over_all` gives, to be shown beside it. The index lists the report once `index` was called.
     """
-    from forecast_platform.pages.index import write_index
     from forecast_platform.pages.leaderboard import write_report
 
     metadata = metadata_frame(platform, series)
@@ -138,5 +137,4 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         oracle=oracle(platform, series, metadata),
         unit=platform.settings.series_named(series).unit,
     )
-    write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"

@@ -157,7 +157,7 @@ def _over_all(found: OverAll | None) -> str:
     ]
     verdicts = "".join(f"<li>{page.escape(one.text)}</li>" for one in found.calibrations)
     return page.section(
-        "Over all series",
+        f"Over all series of {found.group}" if found.group else "Over all series",
         page.table(columns, rows),
         page.Html(f"<details><summary>Do the bands hold?</summary><ul>{verdicts}</ul></details>"),
         note="CRPS divided by the price of its date and by the series' own naive, averaged by date over the series: "

@@ -187,6 +187,23 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
     return report
 
 
+def by_partition(outcome: Outcome, lookback_end: dt.date) -> Outcome:
+    """The outcome with all days of the lookback as one key, `lookback_end`: there where that day's row is.
+
+    Days before the data begin are no failure of it: which of them a model needs is said where it is fitted.
+    """
+
+    def kept(days: set[dt.date]) -> set[dt.date]:
+        return {max(day, lookback_end) for day in days}
+
+    good = lookback_end in outcome.good
+    written = kept(outcome.written) - (set() if good else {lookback_end})
+    failed = {day: reason for day, reason in outcome.failed.items() if day > lookback_end}
+    if lookback_end in outcome.failed:
+        failed[lookback_end] = outcome.failed[lookback_end]
+    return replace(outcome, written=written, skipped=kept(outcome.skipped) - written - failed.keys(), failed=failed)
+
+
 @dataclass(frozen=True)
 class Changes:
     """Days of a series that an ingest would write: those that unified_data lacks, and those whose rows differ."""
@@ -194,10 +211,10 @@ class Changes:
     new: list[dt.date]
     revised: list[dt.date]
 
-    @property
-    def days(self) -> tuple[dt.date, dt.date]:
-        """The first and the last of them."""
-        return min([*self.new, *self.revised]), max([*self.new, *self.revised])
+    def partitions(self, lookback_end: dt.date) -> tuple[dt.date, dt.date]:
+        """The first and the last partition that holds one of them: the lookback is one, named by its last day."""
+        everything = [*self.new, *self.revised]
+        return max(min(everything), lookback_end), max(max(everything), lookback_end)
 
 
 def changes(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, Changes], list[str]]:
@@ -217,10 +234,10 @@ def changes(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, 
 
 
 def catch_up(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, tuple[dt.date, dt.date]], list[str]]:
-    """The days of each series that an ingest would change, from the first new or revised day to the last one (none
-    where unified_data is up to date), and what the source refused."""
+    """The partitions of each series that an ingest would change, from the first new or revised day to the last one
+    (none where unified_data is up to date), and what the source refused."""
     found, rejections = changes(platform, series_names)
-    return {name: change.days for name, change in found.items()}, rejections
+    return {name: change.partitions(platform.settings.lookback_end) for name, change in found.items()}, rejections
 
 
 def _rows(unified: UnifiedFrame, first: dt.date, last: dt.date) -> pa.Table:

@@ -190,6 +190,17 @@ def trained_windows(platform: Platform, series: str, model: str, version: str) -
     return set(active_rows(platform, series, model, version))
 
 
+def trained_owners(platform: Platform, starts: Iterable[dt.date]) -> dict[dt.date, set[tuple[str, str, str]]]:
+    """Series, model and version of every current fit of these windows, from one look at the table's keys."""
+    found: dict[dt.date, set[tuple[str, str, str]]] = {start: set() for start in starts}
+    columns = ["commodity", "model_name", "model_version", "training_cutoff_date"]
+    where = {"training_cutoff_date": [start - dt.timedelta(days=1) for start in found], "is_active": True}
+    for row in platform.warehouse.read(TRAINED_MODELS, columns, where).to_pylist():
+        start = row["training_cutoff_date"] + dt.timedelta(days=1)
+        found[start].add((row["commodity"], row["model_name"], row["model_version"]))
+    return found
+
+
 def current_fits(
     platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
 ) -> dict[dt.date, dt.datetime]:

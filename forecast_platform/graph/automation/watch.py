@@ -11,6 +11,9 @@ from forecast_platform.settings import Settings
 from forecast_platform.sources.choose import source_for
 from forecast_platform.sources.landing import LandingSource
 
+_MOST_NAMED = 4
+"""Files that are named where many are young."""
+
 Signature = Mapping[str, tuple[int, int]]
 """File -> size and time of change in ns."""
 
@@ -58,9 +61,12 @@ def look(previous: Look | None, files: Signature, now: dt.datetime, settle_secon
     young = [name for name, (_, changed) in files.items() if stamp - changed / 1e9 < settle_seconds]
     if not young or stamp - current.since >= settle_seconds:
         return current, ""
+    named = ", ".join(sorted(young)[:_MOST_NAMED]) + (
+        f" and {len(young) - _MOST_NAMED} more files" if len(young) > _MOST_NAMED else ""
+    )
     return (
         current,
-        f"{', '.join(sorted(young))} changed less than {settle_seconds:g} s ago: read when it stays the same",
+        f"{named} changed less than {settle_seconds:g} s ago: read when it stays the same",
     )
 
 

@@ -11,11 +11,11 @@ from dagster import (
     multi_asset_check,
 )
 
-from forecast_platform.graph.assets import ingest
 from forecast_platform.graph.checks import meaning_rules, rules
 from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.reading import dates_of
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.keys import Keys
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
 
 DUPLICATES, GAPS, JUMPS, STALE, COVARIATES, CALENDAR, PLAUSIBLE, POSSIBLE = (
@@ -30,32 +30,33 @@ DUPLICATES, GAPS, JUMPS, STALE, COVARIATES, CALENDAR, PLAUSIBLE, POSSIBLE = (
 )
 
 
-def unified_data_checks() -> AssetChecksDefinition:
-    """All checks of unified_data, in one step that reads each series once."""
+def unified_data_checks(keys: Keys) -> AssetChecksDefinition:
+    """All checks of a group's unified_data, in one step that reads each series once."""
+    key = keys.unified_data
 
     @multi_asset_check(
-        name="check_unified_data",
+        name=keys.step("check_unified_data"),
         specs=[
-            spec(ingest.KEY, DUPLICATES, "One row a day and series.", blocking=True),
-            spec(ingest.KEY, GAPS, "No calendar day between the first and the last is missing.", blocking=True),
-            spec(ingest.KEY, JUMPS, "No jump of 20 % that reverts, no move beyond 8 robust deviations, in new days."),
-            spec(ingest.KEY, STALE, "The last exchange session due has arrived."),
-            spec(ingest.KEY, COVARIATES, "Covariates are known for most of the last year and still arrive."),
-            spec(ingest.KEY, CALENDAR, "Closes lie on the exchange's sessions: daily, of these days, not a day off."),
-            spec(ingest.KEY, PLAUSIBLE, "No new close is a power of ten off, an exact 0, or stands still for a week."),
-            spec(ingest.KEY, POSSIBLE, "Every weather value is within what has ever been possible."),
+            spec(key, DUPLICATES, "One row a day and series.", blocking=True),
+            spec(key, GAPS, "No calendar day between the first and the last is missing.", blocking=True),
+            spec(key, JUMPS, "No jump of 20 % that reverts, no move beyond 8 robust deviations, in new days."),
+            spec(key, STALE, "The last exchange session due has arrived."),
+            spec(key, COVARIATES, "Covariates are known for most of the last year and still arrive."),
+            spec(key, CALENDAR, "Closes lie on the exchange's sessions: daily, of these days, not a day off."),
+            spec(key, PLAUSIBLE, "No new close is a power of ten off, an exact 0, or stands still for a week."),
+            spec(key, POSSIBLE, "Every weather value is within what has ever been possible."),
         ],
         can_subset=True,
         required_resource_keys={"platform"},
     )
     def check_unified_data(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context)
+        asked = request(context, keys)
         found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, series).items():
-                found.setdefault(AssetCheckKey(ingest.KEY, name), []).append(finding)
+                found.setdefault(AssetCheckKey(key, name), []).append(finding)
         chosen = context.selected_asset_check_keys
-        yield from recorded(context, asked, {key: findings for key, findings in found.items() if key in chosen})
+        yield from recorded(context, asked, {one: findings for one, findings in found.items() if one in chosen})
 
     return check_unified_data
 
@@ -71,6 +72,8 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
         return found
     seen = rows["is_observed"].to_numpy(zero_copy_only=False).astype(bool)
     first = min(asked.keys[series]) if asked.keys else dates[-1].astype("O")
+    if first == settings.lookback_end:
+        first = settings.history_start
     found[JUMPS] = rules.price_jumps(
         series,
         dates[seen],
