@@ -141,7 +141,7 @@ def test_a_second_run_finds_everything_unchanged(world: Platform) -> None:
 
 def test_checks_pass_and_see_a_spoilt_last_day(world: Platform, tmp_path: Path) -> None:
     for platform, good in ((world, True), (_spoilt(world, tmp_path), False)):
-        asked = Request(platform, "v1.0", {"Alpha": SPAN})
+        asked = Request(platform, "v1.0", {"Alpha": SPAN}, SERIES)
         target = asked.target("Alpha", "naive")
         findings = [
             *examine_paths(asked, target, SPAN).values(),
