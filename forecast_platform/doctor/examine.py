@@ -127,8 +127,8 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     known = []
     for series in settings.series:
         try:
-            sessions(series.exchange, today, today + dt.timedelta(days=30))
-            known.append(f"{series.name} on {series.exchange}")
+            sessions(series.calendar, today, today + dt.timedelta(days=30))
+            known.append(f"{series.name} on {series.calendar}")
         except SourceError as error:
             mend = (
                 f"set `exchange` of {series.name} to a known code in the YAML file that {PREFIX}CONFIG names "

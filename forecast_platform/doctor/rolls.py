@@ -50,7 +50,7 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
     days = frame["date"].to_numpy().astype("datetime64[D]")
     if len(days) < 2:
         return
-    calendar = sessions(series.exchange, days[0] - 240, days[-1] + 240)
+    calendar = sessions(series.calendar, days[0] - 240, days[-1] + 240)
     close, name = frame["close"].to_numpy("float64"), series.name
     if series.rule is None:
         named = {key: rule for key, rule in CATALOGUE.items() if key in (name.lower(), series.stem.lower())}

@@ -89,12 +89,12 @@ def _calendar(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
     if len(days) < meaning.FEWEST:
         return
     try:
-        own = _misfits(days, calendars.sessions(series.exchange, days[0], days[-1]))
+        own = _misfits(days, calendars.sessions(series.calendar, days[0], days[-1]))
     except SourceError:
         return
     late, shut = own
     found = (
-        f"{series.name} on {series.exchange}: {len(late)} sessions without a close, {len(shut)} closes on shut days"
+        f"{series.name} on {series.calendar}: {len(late)} sessions without a close, {len(shut)} closes on shut days"
         f"{_newest(shut)}"
     )
     if len(late) + len(shut) <= MISFITS:
@@ -102,7 +102,7 @@ def _calendar(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
         return
     counts = {}
     for rival in RIVALS:
-        if rival != series.exchange:
+        if rival != series.calendar:
             counts[rival] = sum(map(len, _misfits(days, calendars.sessions(rival, days[0], days[-1]))))
     best = min(counts, key=lambda name: counts[name])
     if counts[best] + MISFITS < len(late) + len(shut):
@@ -133,7 +133,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[F
     newest = last_observed_close(raw, series.name)
     until = min(settings.today(), settings.end_date or dt.date.max)
     try:
-        scheduled = sessions(series.exchange, newest, until)
+        scheduled = sessions(series.calendar, newest, until)
     except SourceError:
         yield Finding("newest close", "ok", f"{series.name}: {newest}")
         return

@@ -59,7 +59,7 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
             report.reasons[series.name] = "; ".join(map(str, raw.rejections_of(series.name)))
             continue
         newest = last_observed_close(raw, series.name)
-        calendar = sessions(series.exchange, newest, max(newest, today) + dt.timedelta(days=30))
+        calendar = sessions(series.calendar, newest, max(newest, today) + dt.timedelta(days=30))
         end = last_complete_day(newest, calendar, today, settings.publication_lag_days.market)
         if settings.end_date is not None:  # history partitions end the day before the last forecast date
             end = min(end, settings.end_date - dt.timedelta(days=1))

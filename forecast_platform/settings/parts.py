@@ -17,6 +17,7 @@ from forecast_platform.settings.landing import DateOrder
 from forecast_platform.settings.values import day
 
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
+_ALWAYS_OPEN = ("24/7", "24/5")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -66,6 +67,11 @@ class SeriesSettings(BaseModel):
         description="Exchange calendar code of the exchange-calendars package, or US_COMMODITIES: XNYS and the days of "
         "mourning and storm on which commodity futures settled.",
     )
+    step: Literal["daily", "24/7", "24/5", "weekly", "monthly"] | None = Field(
+        default=None,
+        description="How often there is a close: daily on the exchange's sessions (where unset), 24/7 (every day: "
+        "crypto, power) or 24/5 (Monday to Friday: currencies). weekly and monthly are refused: the graph is daily.",
+    )
     unit: str | None = Field(
         default=None, description="What a price is counted in, such as US cents/lb; shown on axes, cards and tables."
     )
@@ -114,6 +120,17 @@ class SeriesSettings(BaseModel):
         if isinstance(self.roll_rule, str):
             return CATALOGUE[self.roll_rule]
         return None if self.roll_rule is None else self.roll_rule.rule
+
+    @model_validator(mode="after")
+    def _one_calendar(self) -> SeriesSettings:
+        if self.step in _ALWAYS_OPEN and "exchange" in self.model_fields_set and self.exchange != self.step:
+            raise ValueError(f"step {self.step} has a calendar of its own: leave exchange {self.exchange!r} out")
+        return self
+
+    @property
+    def calendar(self) -> str:
+        """The exchange-calendars code of its sessions: its step's own, or its exchange's."""
+        return self.step if self.step in _ALWAYS_OPEN else self.exchange
 
     @property
     def stem(self) -> str:

@@ -93,7 +93,7 @@ def roll_days(series: SeriesSettings, closes: Dates, contracts: Floats | None) -
     rule = series.rule
     if rule is not None and len(closes):
         margin = 2 * _CALENDAR_DAYS
-        due = rule.schedule(calendars.sessions(series.exchange, closes[0] - margin, closes[-1] + margin))
+        due = rule.schedule(calendars.sessions(series.calendar, closes[0] - margin, closes[-1] + margin))
         by_rule = seen_rolls(due, closes) & ~told
         if len(listed):
             by_rule &= closes > listed.max()

@@ -136,10 +136,10 @@ def _describe(found: Inspection, frame: pd.DataFrame, kind: Kind, one: SeriesSet
         found.facts["step"] = meaning.step_of(days)
         found.first, found.last = str(days[0]), str(days[-1])
     if kind == "market" and len(days):
-        sessions = calendars.sessions(one.exchange, days[0], days[-1])
-        fit = meaning.fit(days, sessions, one.exchange)
+        sessions = calendars.sessions(one.calendar, days[0], days[-1])
+        fit = meaning.fit(days, sessions, one.calendar)
         found.facts["calendar"] = (
-            f"{one.exchange}: a close on {100 * fit.share:.0f} % of its sessions, {len(fit.shut)} on shut days"
+            f"{one.calendar}: a close on {100 * fit.share:.0f} % of its sessions, {len(fit.shut)} on shut days"
         )
     if kind == "weather":
         found.facts["regions"] = ", ".join(sorted(frame["region"].unique()))

@@ -11,6 +11,7 @@ import numpy as np
 from forecast_platform.sources import calendars, climate, meaning
 from forecast_platform.sources.base import LISTED, WEATHER_COLUMNS, RawData, Rejection, SourceError, Suspect
 from forecast_platform.sources.parts import FILE, ROW
+from forecast_platform.sources.steps import misfit
 from forecast_platform.sources.validate import glitches
 
 if TYPE_CHECKING:
@@ -95,15 +96,18 @@ def _tenfold(real: pd.DataFrame, days: np.ndarray, closes: np.ndarray, found: me
 
 def _calendar(raw: RawData, one: SeriesSettings, real: pd.DataFrame, days: np.ndarray) -> list[Rejection]:
     """Why the days with a close are not the exchange's: a refusal, or a warning where only older days are not."""
+    file = str(real[FILE].iloc[-1])
     try:
-        sessions = calendars.sessions(one.exchange, days[0], days[-1])
+        sessions = calendars.sessions(one.calendar, days[0], days[-1])
+        other_step = misfit(one, days)
     except SourceError:
         return []  # doctor and ingest name an unknown exchange
-    recent = meaning.recent_fit(days, sessions, one.exchange)
-    file = str(real[FILE].iloc[-1])
+    if other_step is not None:
+        return [Rejection(file, None, other_step)]
+    recent = meaning.recent_fit(days, sessions, one.calendar)
     if recent.verdict and recent.refused:
         return [Rejection(file, None, recent.verdict)]
-    whole = meaning.fit(days, sessions, one.exchange)
+    whole = meaning.fit(days, sessions, one.calendar)
     if recent.verdict:
         raw.warnings.append(f"{file}: {recent.verdict}")
     elif whole.verdict:
@@ -118,7 +122,7 @@ def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame,
     newest = frame["date"].iloc[-1]
     file = str(frame[FILE].iloc[-1])
     try:
-        closed = calendars.closing(one.exchange, np.datetime64(newest, "D"))
+        closed = calendars.closing(one.calendar, np.datetime64(newest, "D"))
         changed = dt.datetime.fromtimestamp((folder / file).stat().st_mtime, dt.timezone.utc)
     except (SourceError, OSError):
         return frame
@@ -126,7 +130,7 @@ def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame,
         return frame
     raw.warnings.append(
         f"{file}: left out: row {frame[ROW].iloc[-1]}: the file was changed at {changed:%Y-%m-%d %H:%M} UTC, before "
-        f"{one.exchange} closed on {newest.date()} ({closed:%H:%M} UTC): a running bar; renew the file"
+        f"{one.calendar} closed on {newest.date()} ({closed:%H:%M} UTC): a running bar; renew the file"
     )
     return frame.iloc[:-1]
 

@@ -72,7 +72,7 @@ class LandingSource:
         is then not read. What the settings say of columns and dates is an entry of its own, where they say anything.
         """
         found = {}
-        exchanges = {one.stem.lower(): one.exchange for one in series}
+        exchanges = {one.stem.lower(): one.calendar for one in series}
         for name, path in self.paths(series).items():
             try:
                 digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from forecast_platform.sources.base import RawData, Rejection, requirements
+from forecast_platform.sources.steps import refuse_misfits
 from forecast_platform.sources.validate import glitches
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class SampleSource:
                 reason = f"the sample holds WTI only, not {one.name}: set `source` to landing, or drop the series"
                 raw.rejections.append(Rejection(_MARKET, None, reason, (one.name,)))
         requirements(series, raw, _MACRO, _WEATHER)
+        refuse_misfits(series, raw, lambda _: _MARKET)
         raw.suspects = glitches(_MARKET, market, ["close"]) + glitches(_MACRO, macro, ["sp500"])
         return raw
 

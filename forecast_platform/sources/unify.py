@@ -73,7 +73,7 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     if len(grid) == 0:
         raise SourceError(f"{series.name}: start {start} lies after end {end}")
 
-    sessions = calendars.sessions(series.exchange, grid[0] - shift, last)
+    sessions = calendars.sessions(series.calendar, grid[0] - shift, last)
     contracts = market["contract"].to_numpy("float64")[known] if "contract" in market.columns else None
     rolls = roll_days(series, closes, contracts) + shift
     columns: dict[str, object] = {
@@ -216,10 +216,10 @@ def _weather(raw: RawData, series: SeriesSettings, notes: list[str]) -> pd.DataF
 def _note_calendar(series: SeriesSettings, due: Dates, missing: Dates, extra: Dates, notes: list[str]) -> None:
     if len(missing):
         notes.append(
-            f"{series.name}: {len(missing):,} of {len(due):,} {series.exchange} sessions have no close and are filled "
+            f"{series.name}: {len(missing):,} of {len(due):,} {series.calendar} sessions have no close and are filled "
             f"forward, the last on {missing[-1]}"
         )
     if len(extra):
         notes.append(
-            f"{series.name}: {len(extra):,} closes on days on which {series.exchange} was shut, the last on {extra[-1]}"
+            f"{series.name}: {len(extra):,} closes on days on which {series.calendar} was shut, the last on {extra[-1]}"
         )

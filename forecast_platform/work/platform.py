@@ -238,7 +238,7 @@ class Platform:
             dates=dates,
             columns={name: values for name, values in columns.items() if values.dtype == bool or _known(values)},
             sessions=sessions(
-                series.exchange, _date(dates[0]), max(_date(dates[-1]), self.settings.today()) + _CALENDAR_MARGIN
+                series.calendar, _date(dates[0]), max(_date(dates[-1]), self.settings.today()) + _CALENDAR_MARGIN
             ),
             own=_own_values(columns, rows["filled_columns"].to_pylist()),
         )

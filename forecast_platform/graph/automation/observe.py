@@ -174,7 +174,7 @@ class Observer:
         from forecast_platform.sources.calendars import sessions
 
         lag = dt.timedelta(days=self.settings.publication_lag_days.market)
-        exchange = self.settings.series_named(name).exchange
+        exchange = self.settings.series_named(name).calendar
         last = before - _DAY - lag
         found = sessions(exchange, last - dt.timedelta(days=30), last)
         day: dt.date = found[-1].item()

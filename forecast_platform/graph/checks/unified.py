@@ -93,7 +93,7 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
     )
     own, closes = dates[seen], rows["close"].to_numpy()[seen]
     found[CALENDAR] = meaning_rules.calendar_fits(
-        series, own - np.timedelta64(settings.publication_lag_days.market, "D"), table.sessions, table.series.exchange
+        series, own - np.timedelta64(settings.publication_lag_days.market, "D"), table.sessions, table.series.calendar
     )
     found[PLAUSIBLE] = meaning_rules.closes_plausible(
         series, own, closes, table.series.confirmed, np.datetime64(first, "D")
