@@ -30,6 +30,7 @@ PLAN = {
     "sources": "raw prices and weather, checks, `unified_data`'s rows",
     "host": "this machine and process: folders, secrets, interrupts, child processes",
     "settings": "everything an operator can set",
+    "plugins": "what is registered from outside",
     "models": "the model contract, the registry, one file a model",
     "forecasting": "pure functions over arrays: windows, shocks, summaries, metrics, validation",
 }

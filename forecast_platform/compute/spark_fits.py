@@ -17,8 +17,8 @@ import pyarrow as pa
 from forecast_platform.clients.spark_session import SparkUnavailableError, cancel
 from forecast_platform.compute.spark_pieces import SparkJobError, reason_of
 from forecast_platform.compute.spark_worker import history_bytes, history_of
-from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.work.fits import Fit, FitTask, fit
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ TASKS = pa.schema(
         ("number", pa.int32()),
         ("series", pa.string()),
         ("model", pa.string()),
+        ("spec", pa.string()),
         ("window_start", pa.date32()),
         ("training_start", pa.date32()),
         ("training_end", pa.date32()),
@@ -58,7 +59,7 @@ def spark_fits(
         return
     stopped = threading.Event()
     latest = _Latest(session, stopped)
-    size = 1 if registry.get(tasks[0].model).slow_fit else slots
+    size = 1 if tasks[0].instance.tags.slow_fit else slots
     jobs = [tasks[first : first + size] for first in range(0, len(tasks), size)]
     # Each job is waited for by a thread; the session takes them side by side, and the cluster's slots are filled.
     with ThreadPoolExecutor(min(slots, len(jobs)), thread_name_prefix="fits") as pool:
@@ -116,6 +117,7 @@ def task_row(number: int, task: FitTask) -> dict[str, Any]:
         "number": number,
         "series": task.series,
         "model": task.model,
+        "spec": task.wanted.to_json(),
         "window_start": task.window_start,
         "training_start": task.window.start.astype(dt.date),
         "training_end": task.window.end.astype(dt.date),
@@ -128,7 +130,8 @@ def task_row(number: int, task: FitTask) -> dict[str, Any]:
 def _task_of(row: Mapping[str, Any]) -> FitTask:
     window = TrainingWindow(np.datetime64(row["training_start"], "D"), np.datetime64(row["training_end"], "D"))
     history = history_of(row["series"], row["history"], row["sessions"])
-    return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"])
+    spec = ModelSpec.from_json(row["spec"])
+    return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"], spec)
 
 
 def _attempts(

@@ -106,7 +106,6 @@ def split(dates: Dates, size: int, *, whole_months: bool) -> list[slice]:
 def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict[str, Any]:
     """A chunk as a row of `spark_worker.WINDOWS`."""
     from forecast_platform.compute.spark_worker import history_bytes
-    from forecast_platform.models import registry
 
     chunk, stored, inputs = prepared.chunk, prepared.stored, prepared.inputs
     days = list(inputs.dates.astype(dt.date))
@@ -115,13 +114,14 @@ def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict
     return {
         "series": chunk.series,
         "model": chunk.model,
+        "spec": platform.settings.model_spec(chunk.model).to_json(),
         "version": chunk.version,
         "window_start": chunk.window_start,
         "training_start": stored.fitted.window.start.astype(dt.date),
         "training_end": stored.fitted.window.end.astype(dt.date),
         "fitted": stored.fitted.to_json(),
         "model_id": stored.model_id,
-        "algorithm_version": registry.get(chunk.model).algorithm_version,
+        "algorithm_version": platform.model(chunk.model).algorithm_version,
         "history": history_bytes(inputs.history),
         "sessions": list(inputs.history.sessions.astype(dt.date)),
         "pieces": [

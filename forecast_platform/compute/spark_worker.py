@@ -20,6 +20,7 @@ from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.chunks import Chunk, Forecasts, Inputs, distribution_rows, simulate
@@ -42,6 +43,7 @@ WINDOWS = pa.schema(
     [
         ("series", pa.string()),
         ("model", pa.string()),
+        ("spec", pa.string()),
         ("version", pa.string()),
         ("window_start", pa.date32()),
         ("training_start", pa.date32()),
@@ -101,7 +103,7 @@ def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Tabl
     )
     window = TrainingWindow(np.datetime64(row["training_start"], "D"), np.datetime64(row["training_end"], "D"))
     try:
-        fitted = registry.get(chunk.model).load(row["fitted"], window)
+        fitted = registry.demand(ModelSpec.from_json(row["spec"])).load(row["fitted"], window)
         made = simulate(fitted, inputs, job.n_paths, job.seed)
     except (OSError, MemoryError, ImportError):
         raise  # the machine's fault, not the forecast's: Spark tries the task again elsewhere

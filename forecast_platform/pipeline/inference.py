@@ -14,17 +14,16 @@ import numpy as np
 
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.models import registry
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk
 from forecast_platform.work.fits import (
-    MissingModelError,
-    load_model,
+    fit_records,
     missing_model_text,
     other_algorithm_text,
-    trained_windows,
+    other_settings_text,
+    refuse_missing_extra,
 )
 from forecast_platform.work.forecast_chunk import read_chunk_inputs
 from forecast_platform.work.platform import NoDataError, Platform
@@ -58,22 +57,26 @@ def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
     """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
-    algorithm = registry.get(model).algorithm_version
+    algorithm, identity = platform.model(model).algorithm_version, platform.settings.model_spec(model).identity
     stored_keys, point_times = _stored(platform, series, model, version, dates)
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
         by_window.setdefault(platform.window_start(day), []).append(day)
-    trained = trained_windows(platform, series, model, version)
+    trained = fit_records(platform, series, model, version)
     result = Plan([], set(), [], {}, [start for start in by_window if start not in trained])
     for start, days in by_window.items():
         if start not in trained:
             reason = missing_model_text(platform, series, model, version, [start])
             result.failed.update(dict.fromkeys(days, reason))
             continue
+        record = trained[start]
+        if record.settings != identity:
+            reason = other_settings_text(version, model, record.settings, identity)
+            result.failed.update(dict.fromkeys(days, reason))
+            continue
         try:
-            stored_model = load_model(platform, series, model, version, start)
-            inputs = read_chunk_inputs(platform, stored_model, series, days)
-        except (NoDataError, MissingModelError) as error:
+            inputs = read_chunk_inputs(platform, record, series, days)
+        except NoDataError as error:
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
         result.failed.update(inputs.failed)
@@ -82,7 +85,11 @@ def plan(
             known = stored_keys.get(day)
             if known is None:
                 todo.append(day)
-            elif overwrite or (known["model_id"], known["input_hash"]) != (stored_model.model_id, digest):
+            elif (
+                overwrite
+                or (known["model_id"], known["input_hash"]) != (record.model_id, digest)
+                or known["generation_timestamp"] < inputs.base_made.get(day, known["generation_timestamp"])
+            ):
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
@@ -113,6 +120,8 @@ def forecast(
     """Paths and point forecasts of `model` for each of `dates`; what is there and unchanged is left alone."""
     from forecast_platform.compute import compute_for
 
+    if platform.settings.compute == "local":
+        refuse_missing_extra(platform, model)
     version = version or platform.settings.model_version
     started = time.perf_counter()
     outcome = Outcome(series, model)

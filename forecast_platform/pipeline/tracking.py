@@ -147,7 +147,7 @@ class Tracker:
         from mlflow.models import Model
 
         window = fit.task.window
-        about = {"series": fit.task.series, "model": fit.task.model}
+        about = {"series": fit.task.series, "model": fit.task.model, "spec": fit.task.wanted.to_json()}
         about |= {"window_start": str(window.start), "window_end": str(window.end)}
 
         with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,15 @@ from contextlib import closing
 import numpy as np
 
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.models import registry
-from forecast_platform.work.fits import FitTask, active_rows, other_algorithm_text, store_fit, why_not_storable
+from forecast_platform.work.fits import (
+    FitTask,
+    fit_records,
+    other_algorithm_text,
+    other_settings_text,
+    refuse_missing_extra,
+    store_fit,
+    why_not_storable,
+)
 from forecast_platform.work.platform import Platform, row_hashes
 from forecast_platform.work.results import Outcome
 
@@ -36,8 +43,10 @@ def train(
     version = version or platform.settings.model_version
     outcome = Outcome(series, model)
     started = time.perf_counter()
-    algorithm = registry.get(model).algorithm_version
-    active = active_rows(platform, series, model, version)
+    if platform.settings.compute == "local":
+        refuse_missing_extra(platform, model)
+    algorithm, identity = platform.model(model).algorithm_version, platform.settings.model_spec(model).identity
+    active = fit_records(platform, series, model, version)
     tasks: list[FitTask] = []
     hashes: dict[dt.date, str] = {}
     for start in sorted(windows):
@@ -47,11 +56,13 @@ def train(
             outcome.failed[start] = str(error)
             continue
         current = active.get(start)
-        if current and current["data_version"] == data_version and not overwrite:
-            if current["algorithm_version"] == algorithm:
+        if current and current.data_version == data_version and not overwrite:
+            if current.algorithm_version != algorithm:
+                outcome.failed[start] = other_algorithm_text(version, current.algorithm_version, algorithm)
+            elif current.settings != identity:
+                outcome.failed[start] = other_settings_text(version, model, current.settings, identity)
+            else:
                 outcome.skipped.add(start)
-                continue
-            outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
             continue
         tasks.append(task)
         hashes[start] = data_version
@@ -104,6 +115,7 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
             f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
             "ingest newer data first"
         )
-    covariates = table.covariate_names(registry.get(model).covariates, window)
+    covariates = table.covariate_names(platform.model(model).covariates, window)
     history = table.history(window.start, window.end, covariates)
-    return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
+    spec = platform.settings.model_spec(model)
+    return FitTask(series, model, start, window, history, platform.settings.seed, spec), row_hashes(history)[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.validation import invalid_paths
-from forecast_platform.models.base import FittedModel, Paths
+from forecast_platform.models.base import BasePaths, CombinedFitted, FittedModel, Paths
 from forecast_platform.warehouse.schemas import HORIZON
 from forecast_platform.work.results import RemoteRun
 from forecast_platform.work.rows import distributions_table
@@ -64,6 +64,10 @@ class Inputs:
     last_observed: Dates
     staleness: list[int]
     failed: dict[dt.date, str]
+    base: BasePaths | None = None
+    """The members' paths, where the model is made of other models' forecasts and they were read."""
+    base_made: dict[dt.date, dt.datetime] = field(default_factory=dict)
+    """When the newest of a date's members was made."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,13 @@ def simulate(fitted: FittedModel, inputs: Inputs, n_paths: int, seed: int) -> Fo
     failed = dict(inputs.failed)
     if len(origins) == 0:
         return Forecasts(origins, np.empty((0, n_paths, HORIZON), np.float32), [], [], [], failed)
-    paths = fitted.simulate(inputs.history, origins, HORIZON, n_paths, Shocks(seed, fitted.n_slots))
+    shocks = Shocks(seed, fitted.n_slots)
+    if isinstance(fitted, CombinedFitted):
+        if inputs.base is None:
+            raise ValueError("the members' forecasts were not read")
+        paths = fitted.simulate_from(inputs.base, inputs.history, origins, HORIZON, n_paths, shocks)
+    else:
+        paths = fitted.simulate(inputs.history, origins, HORIZON, n_paths, shocks)
     known = inputs.history.known_sessions(origins)
     last_close = inputs.history.observed_close[known - 1]
     bad = invalid_paths(paths, last_close, inputs.history.trading(origins, HORIZON))

@@ -17,11 +17,13 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, TrainingWindow, model_id
+from forecast_platform.models.base import FittedModel, Model, TrainingWindow, model_id
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
 from forecast_platform.work.holdout import holdout_metrics
 from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,18 @@ class FitTask:
     window: TrainingWindow
     history: Any
     seed: int
+    spec: ModelSpec | None = None
+    """The model as the settings have it; the registered type `model` where None."""
+
+    @property
+    def wanted(self) -> ModelSpec:
+        """What makes the model."""
+        return self.spec or registry.spec(self.model)
+
+    @property
+    def instance(self) -> Model:
+        """The model."""
+        return registry.model_of(self.wanted)
 
 
 @dataclass(frozen=True)
@@ -60,20 +74,46 @@ class Fit:
     def parameters(self) -> dict[str, Any]:
         """What a later simulation must read: the covariates, and the day the history starts."""
         history = self.task.history
-        return {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        found = {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        identity = self.task.wanted.identity
+        return {**found, "settings": identity} if identity else found
 
 
 @dataclass(frozen=True)
-class StoredModel:
-    """A fitted model read back from the table."""
+class FitRecord:
+    """What the table says of a window's current fit, short of the fitted model: all that planning needs."""
 
-    fitted: FittedModel
+    series: str
+    model: str
+    version: str
+    window: TrainingWindow
     model_id: str
     algorithm_version: int
-    window_start: dt.date
+    data_version: str
+    created_at: dt.datetime
     history_start: np.datetime64
     covariates: tuple[str, ...]
     training_seconds: float
+    settings: str
+    """`ModelSpec.identity` of the model that was fitted."""
+
+    @property
+    def window_start(self) -> dt.date:
+        """The window's key."""
+        return self.window.end.astype(dt.date)
+
+
+@dataclass(frozen=True)
+class StoredModel(FitRecord):
+    """A fitted model read back, with its record."""
+
+    fitted: FittedModel
+
+
+def refuse_missing_extra(platform: Platform, model: str) -> None:
+    """Raises RefusedError where the model's library is not installed here, with the command that installs it."""
+    if reason := registry.missing(platform.model(model), model):
+        raise RefusedError(reason)
 
 
 def fit(task: FitTask) -> Fit:
@@ -83,7 +123,7 @@ def fit(task: FitTask) -> Fit:
     """
     from threadpoolctl import threadpool_limits
 
-    model = registry.get(task.model)
+    model = registry.demand(task.wanted)
     started = time.perf_counter()
     try:
         # One BLAS thread: the bits must not depend on the machine's cores, and small matrices gain nothing.
@@ -92,7 +132,8 @@ def fit(task: FitTask) -> Fit:
             seconds = time.perf_counter() - started
             metrics = {
                 **fitted.training_metrics(),
-                **holdout_metrics(model, fitted, task.history, task.window, task.seed),
+                # A combination has nothing held out of its own: its members' forecasts are what is scored.
+                **({} if model.tags.combines else holdout_metrics(model, fitted, task.history, task.window, task.seed)),
             }
     except (OSError, MemoryError, ImportError):
         raise
@@ -118,15 +159,31 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
                 f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
                 f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
             )
+    record = _record(platform, row)
+    return StoredModel(**vars(record), fitted=platform.model(model).load(text, record.window))
+
+
+def fit_records(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitRecord]:
+    """The current fit of each window, by its start, in one read; no fitted model is loaded."""
+    rows = active_rows(platform, series, model, version)
+    return {start: _record(platform, row) for start, row in rows.items()}
+
+
+def _record(platform: Platform, row: Mapping[str, Any]) -> FitRecord:
     parameters = json.loads(row["parameters"])
-    return StoredModel(
-        fitted=registry.get(model).load(text, platform.training_window(window_start)),
+    return FitRecord(
+        series=row["commodity"],
+        model=row["model_name"],
+        version=row["model_version"],
+        window=platform.training_window(row["training_cutoff_date"] + dt.timedelta(days=1)),
         model_id=row["model_id"],
         algorithm_version=row["algorithm_version"],
-        window_start=window_start,
+        data_version=row["data_version"],
+        created_at=row["created_at"],
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
         training_seconds=row["training_seconds"],
+        settings=parameters.get("settings", ""),
     )
 
 
@@ -139,11 +196,13 @@ def current_fits(
     platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
 ) -> dict[dt.date, dt.datetime]:
     """When each window's fit was made, of those on training data of these hashes with today's algorithm."""
-    algorithm = registry.get(model).algorithm_version
+    algorithm = platform.model(model).algorithm_version
+    identity = platform.settings.model_spec(model).identity
     return {
-        start: row["created_at"]
-        for start, row in active_rows(platform, series, model, version).items()
-        if row["data_version"] == hashes.get(start) and row["algorithm_version"] == algorithm
+        start: record.created_at
+        for start, record in fit_records(platform, series, model, version).items()
+        if record.data_version == hashes.get(start)
+        and (record.algorithm_version, record.settings) == (algorithm, identity)
     }
 
 
@@ -174,15 +233,25 @@ def other_algorithm_text(version: str, stored: int, current: int) -> str:
     )
 
 
+def other_settings_text(version: str, model: str, stored: str, current: str) -> str:
+    """Why a fit with other hyperparameters or members is refused, and the mend."""
+    return (
+        f"{version} of {model} was fitted with {stored or 'no settings of its own'}, the settings now say "
+        f"{current or 'none'}: raise the version tag (--model-version-tag), train it again with --overwrite, or set "
+        "them back"
+    )
+
+
 def active_rows(
     platform: Platform, series: str, model: str, version: str, window_start: dt.date | None = None
 ) -> dict[dt.date, dict[str, Any]]:
-    """Rows of the windows' current fits, by window start: all columns of one window, or the light ones of all."""
+    """Rows of the windows' current fits, by window start: of one window, or of all without the fitted models."""
     where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
     if window_start is not None:
         where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
-    light = ["training_cutoff_date", "data_version", "algorithm_version", "created_at"]
-    rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
+    heavy = ("fitted_model_json",) if window_start is None else ()
+    columns = [column.name for column in TRAINED_MODELS.columns if column.name not in heavy]
+    rows = platform.warehouse.read(TRAINED_MODELS, columns, where)
     return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
 
 
@@ -200,7 +269,8 @@ def store_fit(
     import pyarrow as pa
 
     task = done.task
-    identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
+    start = task.window_start.isoformat()
+    identity = model_id(task.series, task.model, version, algorithm, start, done.text, task.wanted.identity)
     parameters = {**done.parameters, "metrics": done.metrics}
     size = len(done.text.encode())
     path = None

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.forecasting.summary import Summary, summarise
-from forecast_platform.models import registry
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
 from forecast_platform.work import store
+from forecast_platform.work.base_forecasts import with_base
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
-from forecast_platform.work.fits import StoredModel, load_model
+from forecast_platform.work.fits import FitRecord, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
 
 if TYPE_CHECKING:
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, dates: Sequence[dt.date]) -> Inputs:
-    """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast."""
+def read_chunk_inputs(
+    platform: Platform, stored: FitRecord, series: str, dates: Sequence[dt.date], *, base_paths: bool = False
+) -> Inputs:
+    """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast.
+
+    Where the model is made of other models' forecasts, the hashes cover which those are too; with `base_paths` their
+    paths are read.
+    """
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
     table = platform.series_table(series)
@@ -52,12 +58,13 @@ def read_chunk_inputs(platform: Platform, stored: StoredModel, series: str, date
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
-    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.fitted.window.start}\x1f".encode()
+    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.window.start}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes(), digest_size=8).hexdigest()
         for count, mask in zip(rows_before, trading, strict=True)
     ]
-    return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
+    inputs = Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
+    return with_base(platform, stored, inputs, paths=base_paths)
 
 
 def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
@@ -76,7 +83,7 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
 def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
+    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
     made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
     days = made.days
     if not days:
@@ -88,7 +95,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
         is_backfill=[store.is_backfill(settings, day, now) for day in days],
         generated=now,
         model_id=stored.model_id,
-        algorithm_version=registry.get(chunk.model).algorithm_version,
+        algorithm_version=platform.model(chunk.model).algorithm_version,
     )
     store_paths(platform, chunk, days, rows)
     summary = summarise(made.paths)

@@ -51,7 +51,8 @@ ACTUALS_KEY = paths_key(ACTUALS)
 
 def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     """The step of one model over forecast dates and series: the paths are in memory, so their statistics are too."""
-    entry = registry.entry(model)
+    spec_of = partitions.settings.model_spec(model)
+    entry = registry.entry(spec_of.type)
     kinds = {entry.kind, "deltalake"}
 
     def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
@@ -75,6 +76,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                 [
                     AssetDep(train.key(model), partition_mapping=partitions.containing),
                     AssetDep(ingest.KEY, partition_mapping=partitions.day_before),
+                    # The same day and series of what it is made of; those steps run before it.
+                    *(AssetDep(paths_key(member)) for member in spec_of.of),
                 ],
                 definition_metadata(DISTRIBUTIONS),
                 f"{entry.description} Simulated price paths for the 14 days from each forecast date, from the "

@@ -34,7 +34,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         retry_policy=RETRIES,
         group_name="scores",
         owners=OWNERS,
-        kinds={registry.entry(model).kind, "deltalake"},
+        kinds={registry.entry(partitions.settings.model_spec(model).type).kind, "deltalake"},
         metadata=definition_metadata(FORECAST_METADATA),
         description=(
             "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "

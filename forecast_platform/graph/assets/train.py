@@ -37,7 +37,7 @@ def key(model: str) -> AssetKey:
 
 def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     """The asset of one model over training windows and series."""
-    entry = registry.entry(model)
+    entry = registry.entry(partitions.settings.model_spec(model).type)
 
     @asset(
         key=key(model),
