@@ -18,6 +18,7 @@ from forecast_platform.clients.spark_session import SparkUnavailableError, cance
 from forecast_platform.compute.spark_pieces import SparkJobError, reason_of
 from forecast_platform.compute.spark_worker import history_bytes, history_of
 from forecast_platform.models.base import TrainingWindow
+from forecast_platform.models.saved import from_bytes, to_bytes
 from forecast_platform.models.tags import ModelSpec
 from forecast_platform.work.fits import Fit, FitTask, fit
 
@@ -39,7 +40,7 @@ TASKS = pa.schema(
 )
 """What the driver sends: a fit a row."""
 
-FITS_DDL = "number int, fitted string, samples int, metrics string, seconds double, error string"
+FITS_DDL = "number int, fitted string, files binary, samples int, metrics string, seconds double, error string"
 """What comes back: a row a fit; `metrics` is JSON."""
 
 Fitter = Callable[[FitTask], Fit]
@@ -103,6 +104,7 @@ def fit_rows(fitter: Fitter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
             reply = {
                 "number": pa.array([row["number"]], pa.int32()),
                 "fitted": pa.array([done.text], pa.string()),
+                "files": pa.array([to_bytes(done.files)], pa.binary()),
                 "samples": pa.array([done.samples], pa.int32()),
                 "metrics": pa.array([json.dumps(done.metrics)], pa.string()),
                 "seconds": pa.array([done.seconds], pa.float64()),
@@ -160,6 +162,14 @@ def _job(session: Any, tasks: Sequence[FitTask], fitter: Fitter) -> list[Fit]:
     if sorted(found) != list(range(len(tasks))):
         raise SparkJobError(f"a Spark job over {len(tasks)} fits answered for {len(found)}")
     return [
-        Fit(task, row["fitted"], row["samples"], json.loads(row["metrics"]), row["seconds"], row["error"])
+        Fit(
+            task,
+            row["fitted"],
+            row["samples"],
+            json.loads(row["metrics"]),
+            row["seconds"],
+            row["error"],
+            from_bytes(row["files"]),
+        )
         for task, row in zip(tasks, (found[number] for number in range(len(tasks))), strict=True)
     ]

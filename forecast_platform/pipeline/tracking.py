@@ -153,8 +153,12 @@ class Tracker:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder)
             (target / "fitted_model.json").write_text(fit.text)
+            for name, data in fit.files.items():
+                file = target / "files" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
             described = Model(run_id=run_id, metadata=about)
-            # Loaded by our own code from JSON: no pickled object is ever stored.
+            # Loaded by our own code, from JSON or files that are compared with their manifest.
             described.add_flavor(
                 "python_function",
                 loader_module="forecast_platform.pipeline.tracking_flavor",

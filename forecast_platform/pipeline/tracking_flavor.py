@@ -9,19 +9,25 @@ import numpy as np
 
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
-from forecast_platform.models.base import Model, TrainingWindow
+from forecast_platform.models.base import CombinedFitted, TrainingWindow
+from forecast_platform.models.saved import Saved, manifest_of
+from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
 
 
 class LoadedModel:
-    """A fitted model behind MLflow's predict: the input is a mapping with `history`, `origins`, `n_paths`, `seed`."""
+    """A fitted model behind MLflow's predict: the input is a mapping with `history`, `origins`, `n_paths`, `seed`;
+    of a combination also `base` (BasePaths)."""
 
-    def __init__(self, text: str, model: Model, window: TrainingWindow) -> None:
-        self.fitted = model.load(text, window)
+    def __init__(self, saved: Saved, spec: ModelSpec, window: TrainingWindow) -> None:
+        self.fitted = open_saved(spec, saved, window)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """Simulated closes, float32 [n_origins, n_paths, 14]."""
         shocks = Shocks(int(model_input["seed"]), self.fitted.n_slots)
+        if isinstance(self.fitted, CombinedFitted):
+            history, origins, n_paths = model_input["history"], model_input["origins"], int(model_input["n_paths"])
+            return self.fitted.simulate_from(model_input["base"], history, origins, 14, n_paths, shocks)
         return self.fitted.simulate(
             model_input["history"], model_input["origins"], 14, int(model_input["n_paths"]), shocks
         )
@@ -36,4 +42,9 @@ def _load_pyfunc(path: str) -> LoadedModel:
         raise ValueError(f"{file.parent / 'MLmodel'} names neither model nor window: it was not logged by this package")
     window = TrainingWindow(np.datetime64(about["window_start"], "D"), np.datetime64(about["window_end"], "D"))
     spec = ModelSpec.from_json(about["spec"]) if "spec" in about else registry.spec(about["model"])
-    return LoadedModel(file.read_text(), registry.demand(spec), window)
+    if registry.demand(spec).tags.kept == "pickle":
+        raise ValueError(f"{file.parent}: {spec.type} is kept as pickles, which are opened from the warehouse alone")
+    text = file.read_text()
+    manifest = manifest_of(text)
+    names = manifest["files"] if manifest else ()
+    return LoadedModel(Saved(text, {name: (file.parent / "files" / name).read_bytes() for name in names}), spec, window)

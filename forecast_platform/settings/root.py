@@ -183,6 +183,11 @@ class Settings(BaseSettings):
     vacuum_hours: int = Field(
         default=168, ge=24, le=8760, description="Hours for which replaced files of the tables are kept for readers."
     )
+    artifact_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Key that signs fitted models kept as pickles; the warehouse makes one of its own where unset.",
+    )
     auto_promote: bool = Field(
         default=False, description="Promote a challenger that is decisively better by itself; never where unset."
     )

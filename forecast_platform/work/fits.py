@@ -9,8 +9,8 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ import numpy as np
 from forecast_platform import __version__
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Model, TrainingWindow, model_id
+from forecast_platform.models.saved import ArtifactError, Saved, saved_from
+from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform.work import artifacts
+from forecast_platform.work import artifacts, fitted_store
 from forecast_platform.work.holdout import holdout_metrics
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import RefusedError
@@ -65,10 +67,17 @@ class Fit:
 
     task: FitTask
     text: str = ""
+    """The model as JSON, or the manifest of `files`."""
     samples: int = 0
     metrics: dict[str, float] | None = None
     seconds: float = 0.0
     error: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def saved(self) -> Saved:
+        """The fitted model as it is to be kept."""
+        return Saved(self.text, self.files)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -107,7 +116,13 @@ class FitRecord:
 class StoredModel(FitRecord):
     """A fitted model read back, with its record."""
 
-    fitted: FittedModel
+    saved: Saved
+    spec: ModelSpec
+
+    @cached_property
+    def fitted(self) -> FittedModel:
+        """The model, opened on first use: a worker elsewhere opens its own."""
+        return open_saved(self.spec, self.saved, self.window)
 
 
 def refuse_missing_extra(platform: Platform, model: str) -> None:
@@ -130,6 +145,7 @@ def fit(task: FitTask) -> Fit:
         with threadpool_limits(limits=1):
             fitted = model.fit(task.history, task.window)
             seconds = time.perf_counter() - started
+            saved = saved_from(model, fitted)
             metrics = {
                 **fitted.training_metrics(),
                 # A combination has nothing held out of its own: its members' forecasts are what is scored.
@@ -142,25 +158,25 @@ def fit(task: FitTask) -> Fit:
             log.exception("%s %s: window %s failed", task.series, task.model, task.window_start)
         return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
     finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return Fit(task, fitted.to_json(), len(task.history.observed_close), finite, seconds)
+    return Fit(task, saved.text, len(task.history.observed_close), finite, seconds, files=saved.files)
 
 
 def load_model(platform: Platform, series: str, model: str, version: str, window_start: dt.date) -> StoredModel:
-    """The current fit of a window. Raises MissingModelError."""
+    """The current fit of a window, its files compared with its manifest before it is opened.
+
+    Raises MissingModelError: there is none, or its files are gone or are not what was written.
+    """
     row = active_rows(platform, series, model, version, window_start).get(window_start)
     if row is None:
         raise MissingModelError(missing_model_text(platform, series, model, version, [window_start]))
-    text = row["fitted_model_json"]
-    if text is None:
-        path = Path(row["fitted_model_s3_path"])
-        text = artifacts.read_text(platform.settings, path)
-        if text is None:
-            raise MissingModelError(
-                f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
-                f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
-            )
-    record = _record(platform, row)
-    return StoredModel(**vars(record), fitted=platform.model(model).load(text, record.window))
+    try:
+        saved = fitted_store.read(platform, row)
+    except ArtifactError as error:
+        raise MissingModelError(
+            f"trained_models/{model} for {series}, window {window_start}: {error}; train it again with "
+            f"`forecast-platform train --commodity {series} --models {model} --overwrite`"
+        ) from None
+    return StoredModel(**vars(_record(platform, row)), saved=saved, spec=platform.settings.model_spec(model))
 
 
 def fit_records(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitRecord]:
@@ -257,7 +273,7 @@ def active_rows(
 
 def why_not_storable(platform: Platform, done: Fit) -> str | None:
     """Why the fitted model could not be kept; None where it can."""
-    size = len(done.text.encode())
+    size = done.saved.size
     reason = artifacts.why_not_storable(platform.settings) if size >= INLINE_LIMIT else None
     return reason and f"the fitted model, {size / 1e6:.1f} MB, is too large for a row, and {reason}"
 
@@ -272,12 +288,11 @@ def store_fit(
     start = task.window_start.isoformat()
     identity = model_id(task.series, task.model, version, algorithm, start, done.text, task.wanted.identity)
     parameters = {**done.parameters, "metrics": done.metrics}
-    size = len(done.text.encode())
-    path = None
-    if size >= INLINE_LIMIT:
-        folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version
-        path = folder / str(task.window_start) / f"{identity}.json"
-        artifacts.write_text(platform.settings, path, done.text)
+    size = done.saved.size
+    folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version / start / identity
+    large = size >= INLINE_LIMIT
+    key = (task.series, task.model, version, start)
+    text, path = fitted_store.write(platform.settings, key, done.saved, task.instance.tags, folder, large=large)
     cutoff = task.window_start - dt.timedelta(days=1)
     where = {
         "commodity": task.series,
@@ -288,7 +303,7 @@ def store_fit(
     row = {
         **where,
         "training_start_date": task.history.dates[0].astype(dt.date),
-        "fitted_model_json": done.text if path is None else None,
+        "fitted_model_json": text,
         "fitted_model_s3_path": None if path is None else str(path),
         "created_at": dt.datetime.now(dt.timezone.utc),
         "created_by": account(),
