@@ -31,6 +31,7 @@ PLAN = {
     "host": "this machine and process: folders, secrets, interrupts, child processes",
     "settings": "everything an operator can set",
     "plugins": "what is registered from outside",
+    "testing": "the test kit for models from outside: public",
     "models": "the model contract, the registry, one file a model",
     "forecasting": "pure functions over arrays: windows, shocks, summaries, metrics, validation",
 }

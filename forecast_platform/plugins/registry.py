@@ -29,6 +29,9 @@ BUILT_IN = {
 }
 """Names that are taken; the package's own models are in their registry."""
 
+METHODS = {"notifier": ("send",), "source": ("read", "fingerprint"), "compute": ("fits", "run")}
+"""What the objects that factories give must have."""
+
 Factory = Callable[[Any], Any]
 """Makes the thing from the settings."""
 
@@ -108,6 +111,30 @@ def factory(kind: str, name: str) -> Factory | None:
     """What makes the notifier, source or compute `name` of a plugin; None where no plugin registered it."""
     found = _taken.get((kind, name))
     return None if found is None else found[1]
+
+
+def make(kind: str, name: str, settings: Any) -> Any:
+    """The notifier, source or compute `name` of a plugin, made from the settings.
+
+    Raises PluginError: nobody registered it, its factory fails, or what it gives lacks a method.
+    """
+    made_by = factory(kind, name)
+    if made_by is None:
+        raise PluginError(f"{kind} {unknown_text(kind, name, {})}")
+    owner = _taken[kind, name][0]
+    try:
+        made = made_by(settings)
+    except Exception as error:
+        raise PluginError(
+            f"{kind} {name!r} of the plugin {owner} cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    lacking = [method for method in METHODS[kind] if not callable(getattr(made, method, None))]
+    if lacking:
+        raise PluginError(
+            f"{kind} {name!r} of the plugin {owner} is a {type(made).__name__} without {', '.join(lacking)}: its factory "
+            f"must give an object with {', '.join(METHODS[kind])}"
+        )
+    return made
 
 
 def names(kind: str) -> list[str]:

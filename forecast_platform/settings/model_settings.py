@@ -41,6 +41,8 @@ def with_specs(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Model
         name = data.get(kind)
         if isinstance(name, str) and name not in plugins.names(kind):
             raise ValueError(f"{kind} (FORECAST_PLATFORM_{kind.upper()}) = {plugins.unknown_text(kind, name, broken)}")
+    if data.get("source", "sample") not in plugins.BUILT_IN["source"] and not data.get("series"):
+        raise ValueError(f"source is {data['source']}, a plugin's, but no series is configured: list them in series")
     if "models" not in data:
         return data, {}
     specs = specs_of(data["models"], broken)

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -134,8 +134,47 @@ def refuse_missing_extra(platform: Platform, model: str) -> None:
 def fit(task: FitTask) -> Fit:
     """Fit one model and measure it in sample and on a holdout. What goes wrong in it is an error of the key, kept.
 
+    A model with a time limit is fitted in a process of its own, which is ended after it.
     Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
     """
+    limit = registry.demand(task.wanted).tags.time_limit
+    return _fit(task) if limit is None else _fit_within(limit, task)
+
+
+def _fit_within(limit: float, task: FitTask) -> Fit:
+    from multiprocessing import get_context
+
+    context = get_context("spawn")  # delta-rs does not survive a fork
+    answer, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_fit, args=(sender, task))
+    started = time.perf_counter()
+    process.start()
+    sender.close()
+    try:
+        if not answer.poll(limit):
+            return Fit(task, error=f"the fit took over {limit:g} s, the model's time limit, and was ended")
+        done = answer.recv()
+    except EOFError:
+        process.join()
+        seconds = time.perf_counter() - started
+        return Fit(task, error=f"the fit's process ended with code {process.exitcode}", seconds=seconds)
+    finally:
+        process.kill()
+        process.join()
+        answer.close()
+    if isinstance(done, BaseException):
+        raise done
+    return replace(done, task=task)
+
+
+def _send_fit(sender: Any, task: FitTask) -> None:
+    try:
+        sender.send(_fit(task))
+    except (OSError, MemoryError, ImportError) as error:
+        sender.send(error)
+
+
+def _fit(task: FitTask) -> Fit:
     from threadpoolctl import threadpool_limits
 
     model = registry.demand(task.wanted)

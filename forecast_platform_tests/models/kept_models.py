@@ -1,9 +1,10 @@
-"""Two tiny models that are kept as folders, registered as a plugin: files without code, and a pickle."""
+"""Tiny models of a plugin: kept in files without code, kept as a pickle, and one whose fit takes too long."""
 
 from __future__ import annotations
 
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from forecast_platform.forecasting.history import History
 from forecast_platform.models.base import FittedModel, TrainingWindow
 from forecast_platform.models.naive import Naive, NaiveFitted
-from forecast_platform.models.tags import ModelTags
+from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 from forecast_platform.plugins.registry import Registry
 
 
@@ -48,7 +49,7 @@ class InFiles(Naive):
 
 class Pickled(InFiles):
     name: ClassVar[str] = "pickled"
-    tags: ClassVar[ModelTags] = ModelTags(kept="pickle", time_limit=120.0)
+    tags: ClassVar[ModelTags] = ModelTags(kept="pickle")
     fitted_type: ClassVar[type[FittedModel]] = PickledFitted
 
     def load_folder(self, text: str, folder: Path, window: TrainingWindow) -> FittedModel:
@@ -56,6 +57,17 @@ class Pickled(InFiles):
         return PickledFitted(window, {**json.loads(text), **loads})
 
 
+class Endless(Naive):
+    name: ClassVar[str] = "endless"
+    tags: ClassVar[ModelTags] = ModelTags(time_limit=5.0)
+    hyperparameters: ClassVar[Hyperparameters] = {"seconds": Hyperparameter(600.0, "How long a fit takes.", least=0.0)}
+
+    def fit(self, history: History, window: TrainingWindow) -> NaiveFitted:
+        time.sleep(self.params["seconds"])
+        return super().fit(history, window)
+
+
 def register(registry: Registry) -> None:
     registry.model(InFiles)
     registry.model(Pickled)
+    registry.model(Endless)

@@ -10,7 +10,7 @@ from forecast_platform.models import gradient_boosting
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, weights
 from forecast_platform.models.random_walk import RandomWalk
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 TRENDING = random_history(seed=3, momentum=0.4, covariates=True)

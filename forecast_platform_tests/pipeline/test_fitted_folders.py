@@ -25,12 +25,12 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.tracking import Tracker
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.testing.histories import random_history
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import fits
 from forecast_platform.work.fits import MissingModelError, load_model
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.signing import key_file
-from forecast_platform_tests.histories import random_history
 from forecast_platform_tests.models import kept_models
 from forecast_platform_tests.worlds import days, settings_for
 

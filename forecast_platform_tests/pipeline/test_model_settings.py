@@ -17,6 +17,7 @@ from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import RefusedError
+from forecast_platform_tests.models import kept_models
 from forecast_platform_tests.worlds import days, settings_for
 
 WINDOW = dt.date(2018, 1, 1)
@@ -105,6 +106,14 @@ def test_models_are_read_from_a_variable_and_go_to_a_cluster_as_they_were_writte
     assert [again.model_spec(name) for name in again.models] == [settings.model_spec(name) for name in settings.models]
     spec = settings.model_spec("pool")
     assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_fit_that_takes_longer_than_the_model_s_time_limit_is_ended_and_fails_its_window(small: Path) -> None:
+    slow = [{"name": "late", "type": "endless"}, {"name": "soon", "type": "endless", "params": {"seconds": 0.01}}]
+    platform = Platform.from_settings(settings_for(small, models=slow, plugins=[kept_models.__name__]))
+    told = train(platform, "Alpha", "late", [WINDOW]).failed[WINDOW]
+    assert told == "the fit took over 5 s, the model's time limit, and was ended"
+    assert train(platform, "Alpha", "soon", [WINDOW]).written == {WINDOW}
 
 
 def test_a_model_whose_library_is_missing_is_refused_by_name_with_the_command(
