@@ -131,7 +131,7 @@ def make(kind: str, name: str, settings: Any) -> Any:
     lacking = [method for method in METHODS[kind] if not callable(getattr(made, method, None))]
     if lacking:
         raise PluginError(
-            f"{kind} {name!r} of the plugin {owner} is a {type(made).__name__} without {', '.join(lacking)}: its factory "
+            f"{kind} {name!r} of the plugin {owner} lacks {', '.join(lacking)}: its factory "
             f"must give an object with {', '.join(METHODS[kind])}"
         )
     return made

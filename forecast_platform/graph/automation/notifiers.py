@@ -180,7 +180,7 @@ REGISTRY: dict[str, Callable[[Settings], Notifier]] = {
 def notifiers_of(settings: Settings) -> list[tuple[str, Notifier]]:
     """The notifiers that the settings name. Raises SettingsError for an unknown name or a missing address."""
     broken = plugins.load(settings.plugins)
-    unknown = [name for name in settings.notifiers if name not in plugins.names("notifier")]
+    unknown = [name for name in settings.notifiers if name not in {*REGISTRY, *plugins.names("notifier")}]
     if unknown:
         raise SettingsError(f"notifiers: {plugins.unknown_text('notifier', unknown[0], broken)}")
     return [(name, _notifier(name, settings)) for name in dict.fromkeys(settings.notifiers)]
