@@ -107,6 +107,7 @@ def restore(settings: Settings, options: argparse.Namespace) -> bool:
 
 def migrate(settings: Settings, options: argparse.Namespace) -> bool:
     """Add the columns that this version's tables have and the stored ones lack; Dagster's own records, too."""
+    from forecast_platform.host.home import prepare_home
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.migrate import migrate as bring_up
     from forecast_platform.housekeeping.migrate import plan
@@ -123,6 +124,7 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
         if not todo:
             print("nothing to migrate")
         return not any(one.refused for one in todo)
+    prepare_home(settings)
     with exclusive(settings, "migrate"):
         added = bring_up(warehouse)
     print(f"{added} columns added" if added else "nothing to migrate")

@@ -1,4 +1,4 @@
-"""What a compute is: it runs `forecast_chunk` for each chunk, anywhere, and says what became of each."""
+"""What a compute is: it runs tasks, anywhere, and says what became of each."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ if TYPE_CHECKING:
     from forecast_platform.work.chunks import Chunk, ChunkResult
     from forecast_platform.work.fits import Fit, FitTask
     from forecast_platform.work.platform import Platform
+    from forecast_platform.work.tasks import TaskRequest, TaskResult
 
 
-Current = Callable[[Sequence[dt.date]], Mapping[dt.date, dt.datetime]]
+Current = Callable[[Sequence[str]], Mapping[str, dt.datetime]]
 """Of these keys, those that the tables hold as they should be now, with when they were made."""
 
 
 class Compute(Protocol):
-    """Runs chunks. Every chunk gets exactly one result, in any order."""
+    """Runs chunks and tasks of every plain kind. Each gets exactly one result, in any order."""
 
     def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
         """Yield each chunk's result as soon as its rows are in the tables; closed, it ends what goes on still.
 
         The chunks are of one series, model and version; `current` tells what the tables hold of its dates meanwhile.
         """
+        ...
+
+    def perform(self, platform: Platform, requests: Sequence[TaskRequest]) -> Generator[TaskResult, None, None]:
+        """Yield what became of each task of a plain kind, in any order; closed, it ends what goes on still."""
         ...
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from forecast_platform.work.chunks import Chunk, ChunkResult
     from forecast_platform.work.fits import Fit, FitTask
     from forecast_platform.work.platform import Platform
+    from forecast_platform.work.tasks import TaskRequest, TaskResult
 
 
 class LocalCompute:
@@ -56,3 +57,22 @@ class LocalCompute:
                     if result.fatal:
                         stopped = next(iter(result.failed.values()))
                     yield result
+
+    def perform(self, platform: Platform, requests: Sequence[TaskRequest]) -> Generator[TaskResult, None, None]:
+        """Yield each plain task's result, at most `workers` at a time, each in a process of its own: one that is killed
+        fails its own keys, and closing this ends what goes on."""
+        from multiprocessing import get_context
+
+        from forecast_platform.compute.processes import Running
+
+        waiting, running = list(reversed(requests)), list[Running]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    running.append(Running(get_context("spawn"), waiting.pop()))
+                for one in Running.ended(running):
+                    running.remove(one)
+                    yield one.result()
+        finally:
+            for one in running:
+                one.end()

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from forecast_platform.compute.spark_fits import Fitter
     from forecast_platform.compute.spark_worker import Worker
     from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.tasks import TaskRequest, TaskResult
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,14 @@ class SparkCompute:
                 if result.fatal:
                     stopped = next(iter(result.failed.values()))
                 yield result
+
+    def perform(self, platform: Platform, requests: Sequence[TaskRequest]) -> Generator[TaskResult, None, None]:
+        """Yield each plain task's result, made by the workers: as many at once as the session has slots."""
+        from forecast_platform.compute.spark_tasks import spark_tasks
+
+        if requests:
+            slots = _session(platform)[1]
+            yield from spark_tasks(lambda: _live(platform), requests, slots, ATTEMPTS)
 
 
 def _live(platform: Platform) -> Any:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from forecast_platform.clients.spark_session import SparkUnavailableError, cancel
-from forecast_platform.compute.spark_pieces import SparkJobError, reason_of
+from forecast_platform.compute.spark_jobs import Jobs
+from forecast_platform.compute.spark_pieces import SparkJobError
 from forecast_platform.compute.spark_worker import history_bytes, history_of
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.saved import from_bytes, to_bytes
 from forecast_platform.models.tags import ModelSpec
 from forecast_platform.work.fits import Fit, FitTask, fit
-
-log = logging.getLogger(__name__)
 
 TASKS = pa.schema(
     [
@@ -58,40 +54,14 @@ def spark_fits(
     """
     if not tasks:
         return
-    stopped = threading.Event()
-    latest = _Latest(session, stopped)
     size = 1 if tasks[0].instance.tags.slow_fit else slots
-    jobs = [tasks[first : first + size] for first in range(0, len(tasks), size)]
-    # Each job is waited for by a thread; the session takes them side by side, and the cluster's slots are filled.
-    with ThreadPoolExecutor(min(slots, len(jobs)), thread_name_prefix="fits") as pool:
-        waiting = [pool.submit(_attempts, latest, job, attempts, fitter, stopped) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield from future.result()
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            if latest.session is not None:
-                cancel(latest.session)
-            raise
-
-
-class _Latest:
-    """Asks for the session, one thread at a time, and keeps it: to cancel what it does, it must not be asked anew."""
-
-    def __init__(self, ask: Callable[[], Any], stopped: threading.Event) -> None:
-        self._ask, self._stopped = ask, stopped
-        self._lock = threading.Lock()
-        self.session: Any = None
-
-    def __call__(self) -> Any:
-        """The session. Raises SparkJobError where the work was stopped, also while a session was waited for."""
-        with self._lock:
-            session = None if self._stopped.is_set() else self._ask()
-            if self._stopped.is_set():
-                raise SparkJobError("the fits were stopped")
-            self.session = session
-            return session
+    jobs = Jobs[FitTask, Fit](
+        do=lambda live, job: _job(live, job, fitter),
+        lost=lambda job, reason: [Fit(task, error=reason) for task in job],
+        about=lambda job: f"fits of {job[0].model} {', '.join(str(task.window_start) for task in job)}",
+        attempts=attempts,
+    )
+    yield from jobs.run(session, [tasks[first : first + size] for first in range(0, len(tasks), size)], slots)
 
 
 def fit_rows(fitter: Fitter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -134,24 +104,6 @@ def _task_of(row: Mapping[str, Any]) -> FitTask:
     history = history_of(row["series"], row["history"], row["sessions"])
     spec = ModelSpec.from_json(row["spec"])
     return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"], spec)
-
-
-def _attempts(
-    session: Callable[[], Any], tasks: Sequence[FitTask], attempts: int, fitter: Fitter, stopped: threading.Event
-) -> list[Fit]:
-    starts = ", ".join(str(task.window_start) for task in tasks)
-    for attempt in range(1, attempts + 1):
-        try:
-            return _job(session(), tasks, fitter)
-        except SparkUnavailableError:
-            raise
-        except Exception as error:
-            # The cancelled job's error may be here before the interrupt that cancelled it.
-            if stopped.wait(0.5 * attempt):
-                raise
-            log.exception("Spark: fits of %s %s were lost (%s of %s tries)", tasks[0].model, starts, attempt, attempts)
-            reason = reason_of(error)
-    return [Fit(task, error=reason) for task in tasks]
 
 
 def _job(session: Any, tasks: Sequence[FitTask], fitter: Fitter) -> list[Fit]:

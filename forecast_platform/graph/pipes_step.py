@@ -17,7 +17,7 @@ from dagster_pipes import PipesBlobStoreMessageWriter
 from forecast_platform.clients.databricks.connection import Connection
 from forecast_platform.clients.databricks.volume import Volume
 from forecast_platform.host.redaction import hidden_in
-from forecast_platform.work.chunk_request import context_path
+from forecast_platform.work.tasks import context_path
 
 
 class VolumeContext(PipesContextInjector):

@@ -132,11 +132,11 @@ def forecast(
         outcome.notes.append(f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths")
     total = len(set(dates))
 
-    def current(days: Sequence[dt.date]) -> dict[dt.date, dt.datetime]:
-        found = plan(platform, series, model, version, days)
+    def current(keys: Sequence[str]) -> dict[str, dt.datetime]:
+        found = plan(platform, series, model, version, [dt.date.fromisoformat(key) for key in keys])
         if found.repair:  # a run that was ended between its two writes
             repair_points(platform, series, model, version, found.repair)
-        return found.kept
+        return {day.isoformat(): made for day, made in found.kept.items()}
 
     # Closed also where an interrupt comes between two results: what the compute still has going on must end.
     with closing(compute_for(platform.settings).run(platform, todo.chunks, current)) as results:

@@ -161,7 +161,7 @@ class Tracker:
             # Loaded by our own code, from JSON or files that are compared with their manifest.
             described.add_flavor(
                 "python_function",
-                loader_module="forecast_platform.pipeline.tracking_flavor",
+                loader_module="forecast_platform.tracking_flavor",
                 data="fitted_model.json",
                 python_version=python_version(),
             )

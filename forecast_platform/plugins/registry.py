@@ -29,7 +29,7 @@ BUILT_IN = {
 }
 """Names that are taken; the package's own models are in their registry."""
 
-METHODS = {"notifier": ("send",), "source": ("read", "fingerprint"), "compute": ("fits", "run")}
+METHODS = {"notifier": ("send",), "source": ("read", "fingerprint"), "compute": ("fits", "run", "perform")}
 """What the objects that factories give must have."""
 
 Factory = Callable[[Any], Any]
@@ -70,7 +70,7 @@ class Registry:
         self._add("source", name, _callable("source", name, factory))
 
     def compute(self, name: str, factory: Factory) -> None:
-        """Add a compute: `factory(settings)` gives an object with `fits(platform, tasks)` and `run(...)`."""
+        """Add a compute: `factory(settings)` gives an object with `fits`, `run` and `perform`."""
         self._add("compute", name, _callable("compute", name, factory))
 
     def _add(self, kind: str, name: str, thing: Any) -> None:

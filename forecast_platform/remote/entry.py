@@ -19,7 +19,7 @@ from forecast_platform.clients.databricks.deploy import SOURCE, other_code
 from forecast_platform.clients.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.clients.databricks.variables import provide
 from forecast_platform.host.redaction import hidden
-from forecast_platform.remote import chunk_task
+from forecast_platform.remote import task
 from forecast_platform.remote.due import ForecastWork, dates_of, pairs_of
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
 from forecast_platform.settings import Settings
@@ -260,7 +260,7 @@ def main() -> None:
 def _do(action: str, given: Mapping[str, str], progress: ProgressFile) -> str:
     if action == "tables":
         return create_tables(given)
-    return chunk_task.run(action, given) if action in chunk_task.ACTIONS else _run(action, given, progress)
+    return task.run(action, given) if task.is_kind(action) else _run(action, given, progress)
 
 
 if __name__ == "__main__":

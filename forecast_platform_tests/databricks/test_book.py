@@ -12,13 +12,13 @@ from pathlib import Path
 from psutil import Process
 
 from forecast_platform.compute.databricks.run_ledger import RunLedger, made_since
-from forecast_platform.work.chunk_request import ChunkRequest
+from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST
 from forecast_platform_tests.worlds import days
 
 
-def request(first: str, last: str, model: str = "naive") -> ChunkRequest:
-    return ChunkRequest("chunk", "Alpha", model, "v1.0", tuple(days(first, last)))
+def request(first: str, last: str, model: str = "naive") -> TaskRequest:
+    return TaskRequest.of_dates("chunk", "Alpha", model, "v1.0", tuple(days(first, last)))
 
 
 def test_a_claim_finds_the_run_that_makes_one_of_its_keys(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_an_old_entry_is_an_orphan_wherever_its_process_was(tmp_path: Path) -> N
 
 def test_only_what_was_made_since_counts_as_made() -> None:
     old, new = (dt.datetime(2026, 1, n, tzinfo=dt.timezone.utc) for n in (1, 2))
-    one, two, three = days(FIRST, LAST)
-    before = {one.isoformat(): old.isoformat(), two.isoformat(): old.isoformat()}
+    one, two, three = (str(day) for day in days(FIRST, LAST))
+    before = {one: old.isoformat(), two: old.isoformat()}
     assert made_since(before, {one: old, two: new, three: new}) == {two, three}
     assert made_since(before, {}) == set()

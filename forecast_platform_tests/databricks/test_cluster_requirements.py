@@ -27,7 +27,7 @@ ABSENT = tuple(name.replace("-", "_") for name in NOT_ON_CLUSTERS if name != "py
 
 
 WORK = """
-from forecast_platform.remote import chunk_task, entry
+from forecast_platform.remote import task, entry
 from forecast_platform.definitions import defs
 defs.resolve_job_def("forecast")
 from forecast_platform.graph.spark_resource import spark_resource

@@ -16,8 +16,8 @@ import yaml
 
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
-from forecast_platform.work.chunk_request import ChunkRequest
 from forecast_platform.work.platform import Platform
+from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.compute.engines import assert_same_tables, content
 from forecast_platform_tests.databricks import minilake
 from forecast_platform_tests.databricks.conftest import NODE
@@ -131,8 +131,8 @@ def test_a_chunk_run_there_leaves_the_same_paths(
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(settings))
     path = emulator.script(CHUNK.format(config=str(tmp_path / "cluster.yaml")), "chunk.py")
     task = {"task_key": "main", "spark_python_task": {"python_file": path}, "environment_key": "default"}
-    request = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(dates))
-    result, instance = _materialize(_serverless_client(its_client), task, {"chunk": request.to_dict()})
+    request = TaskRequest.of_dates("chunk", "Alpha", "naive", "v1.0", tuple(dates))
+    result, instance = _materialize(_serverless_client(its_client), task, {"task": request.to_dict()})
     log = "\n".join(entry.user_message for entry in instance.all_logs(result.run_id))
     assert result.success, f"{log}\n{_output(its_client)}"
     assert "3 written, 0 failed" in log

@@ -7,18 +7,21 @@ import json
 import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forecast_platform.compute import remote_for
 from forecast_platform.doctor.databricks import databricks
+from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host import progress
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.remote import entry, parameters
-from forecast_platform.work.chunk_request import ChunkRequest
 from forecast_platform.work.platform import VERSION_TAG, Platform
 from forecast_platform.work.results import RefusedError
+from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
@@ -88,10 +91,10 @@ def test_a_step_without_credentials_is_refused_without_another_try(
 HELD = """
 import time
 from pathlib import Path
-from forecast_platform import progress
-from forecast_platform.remote import chunk_task
+from forecast_platform.host import progress
+from forecast_platform.remote import task
 progress._LOG_EVERY = 0.0
-do = chunk_task.do
+do = task.do
 def held(platform, request, info):
     info("as far as this")
     for _ in range(1000):
@@ -99,7 +102,7 @@ def held(platform, request, info):
             break
         time.sleep(0.1)
     return do(platform, request, info)
-chunk_task.do = held
+task.do = held
 """
 
 
@@ -177,21 +180,21 @@ def test_a_chunk_runs_without_pipes_too(
 ) -> None:
     alone = World(small, workspace, "local")
     monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(alone.config()))
-    chunk = ChunkRequest("chunk", "Alpha", "naive", "v1.0", (day(FIRST),)).to_dict()
+    chunk = TaskRequest.of_dates("chunk", "Alpha", "naive", "v1.0", (day(FIRST),)).to_dict()
     arguments = [f"--config={alone.config()}", "--compute=local"]
-    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--chunk={json.dumps(chunk)}"])
+    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--task={json.dumps(chunk)}"])
     entry.main()
     assert "1 written, 0 failed, 200 rows" in capsys.readouterr().out
     assert alone.dates() == {day(FIRST)}
     for wrong, said in (
-        (["--action=fit", *arguments, f"--chunk={json.dumps(chunk)}"], "a fit is wanted"),
+        (["--action=fit", *arguments, f"--task={json.dumps(chunk)}"], "a fit is wanted"),
         (["--action=chunk", *arguments], "a chunk is wanted"),
     ):
         monkeypatch.setattr(sys, "argv", ["task", *wrong])
         with pytest.raises(parameters.ParameterError, match=said):
             entry.main()
-    unknown = json.dumps({**chunk, "series": "Gold"})
-    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--chunk={unknown}"])
+    unknown = json.dumps({**chunk, "subject": ["Gold", "naive", "v1.0"]})
+    monkeypatch.setattr(sys, "argv", ["task", "--action=chunk", *arguments, f"--task={unknown}"])
     with pytest.raises(
         parameters.TaskFailedError, match="'Gold' is not configured on the cluster, which knows Alpha, Beta"
     ):
@@ -310,3 +313,28 @@ def test_remote_runs_are_limited_in_number(world: World, workspace: Workspace) -
     assert world.forecast("2017-12-31", "2018-01-01").success
     one, two = workspace.jobs.runs.values()
     assert two.state.created >= (one.state.ended or 0)
+
+
+@both
+def test_a_plain_task_is_a_run_whose_reply_is_its_value(world: World, workspace: Workspace) -> None:
+    from dagster import MaterializeResult, asset, materialize
+
+    found = []
+
+    @asset
+    def thing(context):  # type: ignore[no-untyped-def]
+        platform = replace(Platform.from_settings(world.settings), step=DagsterStep(context))
+        compute = remote_for(world.settings)
+        assert compute is not None
+        found.extend(
+            compute.perform(platform, [TaskRequest.plain("describe", "the cluster", {"libraries": ["numpy"]})])
+        )
+        return MaterializeResult()
+
+    assert materialize([thing]).success
+    [result] = found
+    assert (result.written, result.failed) == ({"the cluster"}, {})
+    assert result.value["libraries"]["numpy"] is not None
+    [run] = workspace.jobs.runs.values()
+    assert run.tasks[0].key == "describe"
+    assert [str(run.run_id) in one.url for one in result.runs] == [True]

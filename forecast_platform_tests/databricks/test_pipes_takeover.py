@@ -23,7 +23,7 @@ from forecast_platform.compute.databricks.pipes import PipesRun
 from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host import process_identity
-from forecast_platform.work.chunk_request import CONTEXT, ChunkRequest, context_of, context_path
+from forecast_platform.work.tasks import CONTEXT, TaskRequest, context_of, context_path
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World
 from forecast_platform_tests.databricks.test_pipes_faults import beside
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
@@ -31,7 +31,7 @@ from forecast_platform_tests.databricks_workspace.faults import ApiError
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days
 
-WANTED = ChunkRequest("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))
+WANTED = TaskRequest.of_dates("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))
 
 
 @dataclass
@@ -171,7 +171,7 @@ def in_step(work: Callable[[Any], None]) -> str:
     return "\n".join(f"{entry.user_message} {entry.dagster_event}" for entry in instance.all_logs(run.run_id))
 
 
-def drained(fleet: Fleet, *requests: ChunkRequest) -> list[Job]:
+def drained(fleet: Fleet, *requests: TaskRequest) -> list[Job]:
     return list(fleet.work(requests))
 
 
@@ -263,7 +263,7 @@ def test_a_submission_that_is_plainly_refused_leaves_nothing(steps: Steps) -> No
     seen: list[Job] = []
     in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
     [job] = seen
-    [reason] = set(job.outcome.failed.values())
+    [reason] = set(job.result.failed.values())
     assert "INVALID_PARAMETER_VALUE" in reason
     assert "may go on" not in reason
     assert not steps.kept
@@ -276,7 +276,7 @@ def test_a_submission_whose_answer_is_lost_is_said_to_go_on_maybe(steps: Steps) 
     seen: list[Job] = []
     in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
     [job] = seen
-    [reason] = set(job.outcome.failed.values())
+    [reason] = set(job.result.failed.values())
     assert "a run of this may go on: run this again to attach to it" in reason
     assert steps.kept == [None]
 
@@ -322,7 +322,9 @@ def test_a_book_that_cannot_be_written_leaves_no_run_going(steps: Steps, monkeyp
         keep(book, entry, run_id)
 
     monkeypatch.setattr(RunLedger, "submitted", full)
-    told = in_step(lambda step: drained(steps.fleet(step), WANTED, replace(WANTED, model="random_walk")))
+    told = in_step(
+        lambda step: drained(steps.fleet(step), WANTED, replace(WANTED, subject=("Alpha", "random_walk", "v1.0")))
+    )
     assert "No space left on device" in told
     assert [run.state.result for run in steps.runs] == ["CANCELED", "CANCELED"]
 
@@ -335,7 +337,9 @@ def test_a_cancel_that_the_workspace_fails_to_take_is_asked_for_again(steps: Ste
         os.kill(os.getpid(), signal.SIGINT)
 
     with beside(cancel):
-        in_step(lambda step: drained(steps.fleet(step), WANTED, replace(WANTED, model="random_walk")))
+        in_step(
+            lambda step: drained(steps.fleet(step), WANTED, replace(WANTED, subject=("Alpha", "random_walk", "v1.0")))
+        )
     assert [run.state.result for run in steps.runs] == ["CANCELED", "CANCELED"]
     assert not steps.kept
 

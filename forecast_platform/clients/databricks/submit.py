@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Run, SubmitTask
 
 NOTEBOOK_OF = {"train": "train_models", "backfill": "backfill_spark", "infer": "daily_inference"}
+_OF_ALL_KEYS = ("backfill", "infer", "tables")
+"""Actions over all that is asked for; the others fit models, or are one task."""
 SPOT: dict[str, dict[str, Any]] = {
     "aws": {"aws_attributes": {"availability": "SPOT_WITH_FALLBACK", "first_on_demand": 1}},
     "azure": {"azure_attributes": {"availability": "SPOT_WITH_FALLBACK_AZURE", "first_on_demand": 1}},
@@ -235,9 +237,9 @@ def cloud_of(node_type: str) -> str:
 
 
 def new_cluster(options: DatabricksOptions, action: str) -> dict[str, Any]:
-    """The cluster of an action: a single node for training and for one chunk, `workers` for the rest."""
-    few = {"train": options.training_workers, "fit": options.training_workers, "chunk": options.chunk_workers}
-    workers = few.get(action, options.workers)
+    """The cluster of an action: a single node for one task, `workers` for what forecasts all."""
+    few = options.chunk_workers if action == "chunk" else options.training_workers
+    workers = options.workers if action in _OF_ALL_KEYS else few
     cluster: dict[str, Any] = {
         "spark_version": options.runtime,
         "node_type_id": options.node_type,
@@ -275,7 +277,8 @@ def _init_script(path: str) -> dict[str, Any]:
 
 
 def _limit(options: DatabricksOptions, action: str) -> int:
-    return options.training_timeout_seconds if action in ("train", "fit") else options.timeout_seconds
+    forecasts = action == "chunk" or action in _OF_ALL_KEYS
+    return options.timeout_seconds if forecasts else options.training_timeout_seconds
 
 
 def run_or_none(connection: Connection, run_id: int) -> Run | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forecast_platform.clients.databricks.connection import Connection, DatabricksError
 from forecast_platform.clients.databricks.deploy import Deployment
@@ -17,9 +16,9 @@ from forecast_platform.compute.databricks.pipes import PipesRun, submitted_runs
 from forecast_platform.compute.databricks.run_ledger import DAY_SECONDS, GIVEN_UP_SECONDS, Entry, RunLedger, made_since
 from forecast_platform.host.deferred_interrupts import deferred_interrupts
 from forecast_platform.settings.databricks import DatabricksOptions
-from forecast_platform.work.chunk_request import ChunkRequest, Reply
-from forecast_platform.work.results import Outcome, RemoteRun
+from forecast_platform.work.results import RemoteRun
 from forecast_platform.work.step import Step
+from forecast_platform.work.tasks import Reply, TaskRequest, TaskResult
 
 NOT_AGAIN = re.compile(
     r"QUOTA|INSUFFICIENT_INSTANCE|STOCKOUT|INVALID_ARGUMENT|[Ll]ibrary installation|LIBRARY_|\bPERMISSION"
@@ -31,9 +30,9 @@ NOT_AGAIN = re.compile(
 class Job:
     """A request, and what has become of its keys so far."""
 
-    request: ChunkRequest
-    left: set[dt.date]
-    outcome: Outcome
+    request: TaskRequest
+    left: set[str]
+    result: TaskResult
     before: dict[str, str]
     runs: int = 0
     """Runs that were submitted for it."""
@@ -41,19 +40,19 @@ class Job:
     """Whether it waits for a run that another step submitted."""
 
     @classmethod
-    def of(cls, request: ChunkRequest, current: Current) -> Job:
+    def of(cls, request: TaskRequest, current: Current) -> Job:
         """The request with nothing done yet."""
-        before = {day.isoformat(): made.isoformat() for day, made in current(request.dates).items()}
-        return cls(request, set(request.dates), Outcome(request.series, request.model), before)
+        before = {key: made.isoformat() for key, made in current(request.keys).items()}
+        return cls(request, set(request.keys), TaskResult(request), before)
 
     @property
-    def rest(self) -> ChunkRequest:
+    def rest(self) -> TaskRequest:
         """A request for the keys that are left."""
-        return ChunkRequest(**{**vars(self.request), "dates": tuple(sorted(self.left))})
+        return replace(self.request, keys=tuple(sorted(self.left)))
 
-    def fail(self, reason: str, said: Mapping[dt.date, str] | None = None) -> None:
+    def fail(self, reason: str, said: Mapping[str, str] | None = None) -> None:
         """Give up what is left: for what the run said of a key, else for `reason`."""
-        self.outcome.failed.update({day: (said or {}).get(day, reason) for day in self.left})
+        self.result.failed.update({key: (said or {}).get(key, reason) for key in self.left})
         self.left = set()
 
 
@@ -73,7 +72,7 @@ class Fleet:
     _jobs: dict[str, list[Job]] = field(default_factory=dict)
     """By token: the jobs that wait for the run."""
 
-    def work(self, requests: Sequence[ChunkRequest]) -> Generator[Job, None, None]:
+    def work(self, requests: Sequence[TaskRequest]) -> Generator[Job, None, None]:
         """Yield each request's job when it is done. Ended early, by whatever, it ends its runs and waits for that."""
         waiting = deque(Job.of(request, self.current) for request in requests)
         options = self.connection.options
@@ -83,7 +82,7 @@ class Fleet:
                 while waiting and len(self._active) < options.concurrent_runs:
                     job = waiting.popleft()
                     if self.stopped is not None:
-                        job.fail(f"not submitted, after another chunk's run failed: {self.stopped}")
+                        job.fail(f"not submitted, after another task's run failed: {self.stopped}")
                     else:
                         with deferred_interrupts():
                             self._submit(job)
@@ -156,7 +155,7 @@ class Fleet:
                 # It is over, or was forgotten meanwhile.
                 self._end(run, run.close)
                 # Only what was made since this step began: the run may have ended long ago.
-                self._take(job, made_since(job.before, self.current(job.rest.dates)))
+                self._take(job, made_since(job.before, self.current(job.rest.keys)))
         except DatabricksError as error:
             self.stopped = str(error)
             if run is not None:
@@ -207,22 +206,25 @@ class Fleet:
 
     def _settle(self, job: Job, entry: Entry, reason: str | None, reply: Reply | None) -> None:
         """Take what the tables hold of a run's keys as done; the rest fails where there is a reason to."""
-        self._take(job, made_since(entry.before, self.current(entry.request.dates)))
+        self._take(job, made_since(entry.before, self.current(entry.request.keys)))
         if reply is not None:
-            job.outcome.seconds += reply.seconds
-            job.outcome.notes += reply.notes
+            job.result.seconds += reply.seconds
+            job.result.notes += reply.notes
+            if reply.value is not None:  # of a plain task, whose value is all that there is
+                job.result.value = reply.value
+                self._take(job, set(entry.request.keys))
         if reason is not None:
             job.fail(reason, reply.failed if reply else None)
 
     @staticmethod
-    def _take(job: Job, made: set[dt.date]) -> None:
-        job.outcome.written |= made & job.left
+    def _take(job: Job, made: set[str]) -> None:
+        job.result.written |= made & job.left
         job.left -= made
 
     def _note(self, jobs: Sequence[Job], url: str) -> None:
         if url:
             for job in jobs:
-                job.outcome.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
+                job.result.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
 
     def _end(self, run: PipesRun, how: Callable[[], object]) -> list[Job]:
         """Watch the run no longer; the jobs that waited for it."""

@@ -23,8 +23,8 @@ from forecast_platform.clients.databricks.volume import Volume
 from forecast_platform.clients.databricks.watch import Watch
 from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
 from forecast_platform.host import process_identity
-from forecast_platform.work.chunk_request import PIPES, Reply, context_of, context_path
 from forecast_platform.work.step import Conversation, Step
+from forecast_platform.work.tasks import PIPES, Reply, TaskRequest, context_of, context_path
 
 HOUR_MS = 3_600_000
 """By how much this machine's clock may be ahead of Databricks'."""
@@ -107,7 +107,7 @@ class PipesRun:
         entry = self.entry
         if entry.run_id is None:
             self.volume.make(f"{entry.folder}/messages")
-        extras = {"chunk": entry.request.to_dict()}
+        extras = {"task": entry.request.to_dict()}
         begun = entry.run_id is not None
         self._talk = self._stack.enter_context(
             self.step.conversation(self.connection, entry.folder, extras, begun=begun)
@@ -133,9 +133,9 @@ class PipesRun:
             "compute": options.remote_compute,
             **{name: bootstrap[variable] for name, variable in PIPES.items()},
         }
-        action = entry.request.action
+        action = entry.request.kind
         task = wheel_task(options, self.deployed, action, parameters, serverless=serverless)
-        name = f"forecast-platform {action} {entry.request.model}"
+        name = f"forecast-platform {action} {_named(entry.request)}"
         return partial(launch, self.connection, self.deployed, name, [task], entry.token, serverless=serverless)
 
     def _launch(self, submission: Callable[[], int]) -> None:
@@ -314,3 +314,8 @@ class PipesRun:
 
     def _warn(self, text: str) -> None:
         self.step.log.warning(self.connection.redact(text))
+
+
+def _named(request: TaskRequest) -> str:
+    """What a run is named after: the model, or the task."""
+    return request.subject[1] if len(request.subject) > 1 else request.subject[0]

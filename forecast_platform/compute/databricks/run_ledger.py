@@ -1,4 +1,4 @@
-"""Which runs of chunks may be going on: one small file each, so that a process that was killed leaves them findable."""
+"""Which runs of tasks may be going on: one small file each, so that a process that was killed leaves them findable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.host import process_identity
-from forecast_platform.work.chunk_request import ChunkRequest
+from forecast_platform.work.tasks import TaskRequest
 
 DAY_SECONDS = 86_400.0
 GIVEN_UP_SECONDS = 8 * DAY_SECONDS
@@ -31,7 +31,7 @@ class Entry:
     owner: str
     folder: str
     """Where its messages are, in the volume."""
-    request: ChunkRequest
+    request: TaskRequest
     before: dict[str, str]
     """When those of its keys that were current before were made: one that it makes anew has another time."""
     made: float
@@ -48,9 +48,9 @@ class Entry:
         return not process_identity.alive(self.owner) or time.time() - self.taken > DAY_SECONDS
 
 
-def made_since(before: Mapping[str, str], now: Mapping[dt.date, dt.datetime]) -> set[dt.date]:
+def made_since(before: Mapping[str, str], now: Mapping[str, dt.datetime]) -> set[str]:
     """The keys that are current now and were not, or were made at another time, before."""
-    return {day for day, made in now.items() if before.get(day.isoformat()) != made.isoformat()}
+    return {key for key, made in now.items() if before.get(key) != made.isoformat()}
 
 
 class RunLedger:
@@ -59,15 +59,15 @@ class RunLedger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def claim(self, host: str, volume: str, request: ChunkRequest, before: dict[str, str]) -> tuple[Entry, bool]:
+    def claim(self, host: str, volume: str, request: TaskRequest, before: dict[str, str]) -> tuple[Entry, bool]:
         """The entry of a run that may be making some of these keys already; else a new one, and True."""
         with self._lock():
             for entry in self._entries():
                 asked = entry.request
-                same = (entry.host, asked.action, asked.series, asked.model, asked.version) == (
-                    *(host, request.action, request.series, request.model, request.version),
+                same = (entry.host, asked.kind, asked.subject, asked.payload) == (
+                    *(host, request.kind, request.subject, request.payload),
                 )
-                if same and set(asked.dates) & set(request.dates):
+                if same and set(asked.keys) & set(request.keys):
                     return entry, False
             # Databricks remembers a token long after its run: each submission has one of its own, kept before the call.
             token = f"forecast-platform-{secrets.token_hex(16)}"
@@ -175,7 +175,7 @@ class RunLedger:
             return None
         # Entries of an earlier version do not say when they were made and taken, nor whether a run was asked for.
         known = {"made": written, "taken": written, "asked": 1, **values}
-        return Entry(**{**known, "request": ChunkRequest.from_dict(values["request"])})
+        return Entry(**{**known, "request": TaskRequest.from_dict(values["request"])})
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

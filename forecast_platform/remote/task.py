@@ -1,4 +1,4 @@
-"""The actions `chunk` and `fit`: what one run that Dagster submits does, and the texts that go back and forth.
+"""The kinds of tasks as actions: what one run that Dagster submits does.
 
 With Pipes parameters it reports to the Dagster step that submitted it; without, it prints. The keys that it is asked
 for are made whatever is stored: the asking side has planned already.
@@ -19,67 +19,78 @@ from forecast_platform import __version__
 from forecast_platform.host.progress import reporter
 from forecast_platform.host.redaction import hide
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
-from forecast_platform.work.chunk_request import PIPES, ChunkRequest, reply_of
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
+from forecast_platform.work.tasks import CHUNK, FIT, PIPES, PLAIN, Reply, TaskRequest, perform
 
-ACTIONS = ("chunk", "fit")
 _SEND_SECONDS = 2.0
 """How often the run's messages are written to the volume."""
 
 
-def run(action: str, parameters: Mapping[str, str]) -> str:
-    """Do one chunk with the settings of this cluster; returns what became of it as JSON.
+def is_kind(action: str) -> bool:
+    """Whether an action is a kind of task."""
+    return action in (CHUNK, FIT, *PLAIN)
+
+
+def run(kind: str, parameters: Mapping[str, str]) -> str:
+    """Do one task with the settings of this cluster; returns what became of it as JSON.
 
     Raises ParameterError before anything is done, TaskFailedError where keys failed.
     """
     given = dict(parameters)
-    text = given.pop("chunk", None)
+    text = given.pop("task", None)
     bootstrap = {PIPES[name]: given.pop(name) for name in PIPES if name in given}
     with _reporting(bootstrap) as pipes:
-        wanted = pipes.get_extra("chunk") if pipes else json.loads(text or "{}")
-        if not wanted or wanted.get("action") != action:
-            raise ParameterError(f"chunk = {wanted}: a {action} is wanted, as JSON or in the extras of Pipes")
-        request = ChunkRequest.from_dict(wanted)
+        wanted = pipes.get_extra("task") if pipes else json.loads(text or "{}")
+        if not wanted or wanted.get("kind") != kind:
+            raise ParameterError(f"task = {wanted}: a {kind} is wanted, as JSON or in the extras of Pipes")
+        request = TaskRequest.from_dict(wanted)
         settings = settings_for(given)
         if settings.compute not in ("local", "spark"):
-            raise ParameterError(f"compute = {settings.compute!r}: a chunk is computed with local or spark")
+            raise ParameterError(f"compute = {settings.compute!r}: a task is done with local or spark")
         info = pipes.log.info if pipes else _print
         info(f"{request.about}: begun, forecast-platform {__version__}, compute {settings.compute}")
-        outcome = do(Platform.from_settings(settings), request, info)
-        reply = reply_of(outcome)
+        if kind in PLAIN:
+            result = perform(request)
+            reply = Reply(result.failed, result.notes, result.seconds, result.value)
+            told = f"{result.seconds:.2f} s"
+        else:
+            outcome = do(Platform.from_settings(settings), request, info)
+            failed = {day.isoformat(): reason for day, reason in outcome.failed.items()}
+            reply = Reply(failed, outcome.notes, outcome.seconds)
+            told = (
+                f"{len(outcome.written)} written, {len(failed)} failed, {outcome.rows:,} rows, {outcome.seconds:.2f} s"
+            )
         if pipes:
-            pipes.report_custom_message({"outcome": reply})
-        info(
-            f"{request.about}: {len(outcome.written)} written, {len(outcome.failed)} failed, "
-            f"{outcome.rows:,} rows, {outcome.seconds:.2f} s"
-        )
-        if outcome.failed:
-            first = next(iter(reply["failed"]))
-            raise TaskFailedError(f"{request.about}: {len(outcome.failed)} keys failed\n{first}")
-    return json.dumps(reply)
+            pipes.report_custom_message({"outcome": reply.to_dict()})
+        info(f"{request.about}: {told}")
+        if reply.failed:
+            first = next(iter(reply.failed.values()))
+            raise TaskFailedError(f"{request.about}: {len(reply.failed)} keys failed\n{first}")
+    return json.dumps(reply.to_dict())
 
 
-def do(platform: Platform, request: ChunkRequest, info: Any) -> Outcome:
+def do(platform: Platform, request: TaskRequest, info: Any) -> Outcome:
     """Fit or forecast the request's keys, all of them."""
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.training import train
 
     known = platform.settings.series_names
-    if request.series not in known:
-        reason = f"series {request.series!r} is not configured on the cluster, which knows {', '.join(known)}: "
+    series, model, version = request.subject
+    if series not in known:
+        reason = f"series {series!r} is not configured on the cluster, which knows {', '.join(known)}: "
         return Outcome(
-            request.series,
-            request.model,
+            series,
+            model,
             failed=dict.fromkeys(request.dates, reason + "mend databricks.config and deploy again"),
         )
-    work = train if request.action == "fit" else forecast
+    work = train if request.kind == FIT else forecast
     return work(
         platform,
-        request.series,
-        request.model,
+        series,
+        model,
         request.dates,
-        version=request.version,
+        version=version,
         overwrite=True,
         progress=reporter(info),
     )

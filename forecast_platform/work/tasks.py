@@ -1,0 +1,180 @@
+"""Tasks: pieces of work that every compute runs, as texts that go back and forth.
+
+A task of a *plain* kind is a function of JSON, self-contained: it runs in another process, on a Spark worker or in a
+Databricks run, and its value comes back. `chunk` and `fit` are kinds too, that write to the tables or hand back arrays;
+which of their keys are there is for the tables to say.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from forecast_platform.work.results import RemoteRun, ranges_text
+
+CHUNK, FIT = "chunk", "fit"
+CONTEXT = "pipes_context"
+PIPES = {CONTEXT: "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESSAGES"}
+"""Parameters that carry Pipes' own bootstrap, and Pipes' names for them."""
+
+Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""What a plain kind does: a function of JSON values that gives JSON values. It must be importable by its name."""
+
+PLAIN: dict[str, str] = {"describe": "forecast_platform.work.describe:describe"}
+"""The plain kinds, and where their functions are: `module:function`."""
+
+
+class UnknownKindError(LookupError):
+    """No kind of task has this name; the message says which there are."""
+
+
+def register(kind: str, target: str) -> None:
+    """Add a plain kind, whose function is `module:function`. Raises ValueError where the name is another's."""
+    if kind in (CHUNK, FIT) or PLAIN.get(kind, target) != target:
+        raise ValueError(f"task kind {kind!r} is taken by {PLAIN.get(kind, 'the platform')}: choose another name")
+    PLAIN[kind] = target
+
+
+def work_of(kind: str) -> Work:
+    """The function of a plain kind. Raises UnknownKindError."""
+    if kind not in PLAIN:
+        raise UnknownKindError(f"task kind {kind!r} is not registered; known: {', '.join(sorted(PLAIN))}")
+    module, _, name = PLAIN[kind].partition(":")
+    found: Work = getattr(import_module(module), name)
+    return found
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """What is asked for.
+
+    subject: whose work it is; for `chunk` and `fit` series, model and version.
+    keys: what is to be made; for `chunk` forecast dates, for `fit` windows, as ISO dates.
+    payload: what a plain kind's function is given, JSON.
+    """
+
+    kind: str
+    subject: tuple[str, ...]
+    keys: tuple[str, ...]
+    payload: str = "{}"
+
+    @classmethod
+    def of_dates(cls, kind: str, series: str, model: str, version: str, dates: tuple[dt.date, ...]) -> TaskRequest:
+        """A request for a series', model's and version's forecast dates or windows."""
+        return cls(kind, (series, model, version), tuple(day.isoformat() for day in dates))
+
+    @classmethod
+    def plain(cls, kind: str, name: str, payload: Mapping[str, Any]) -> TaskRequest:
+        """A request of a plain kind; `name` is what people see.
+
+        Raises UnknownKindError; TypeError or ValueError where the payload is no JSON.
+        """
+        work_of(kind)
+        return cls(kind, (name,), (name,), json.dumps(payload, sort_keys=True, allow_nan=False))
+
+    @property
+    def dates(self) -> tuple[dt.date, ...]:
+        """The keys as dates. Raises ValueError where they are none."""
+        return tuple(map(dt.date.fromisoformat, self.keys))
+
+    @property
+    def about(self) -> str:
+        """What is asked for, as text."""
+        if self.kind not in (CHUNK, FIT):
+            return f"{self.kind} {' '.join(self.subject)}"
+        what = "windows" if self.kind == FIT else "dates"
+        return f"{' '.join(self.subject)}, {len(self.keys)} {what} {ranges_text(self.dates)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON takes it."""
+        return {**vars(self), "subject": list(self.subject), "keys": list(self.keys)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TaskRequest:
+        """The request that `to_dict` gave, in this version or version 0.1."""
+        if "action" in values:
+            subject = (values["series"], values["model"], values["version"])
+            return cls(values["action"], subject, tuple(values["dates"]))
+        return cls(values["kind"], tuple(values["subject"]), tuple(values["keys"]), values["payload"])
+
+
+@dataclass
+class TaskResult:
+    """What became of a task's keys; of a plain one, its value or why there is none."""
+
+    request: TaskRequest
+    written: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    value: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    runs: list[RemoteRun] = field(default_factory=list)
+
+
+def perform(request: TaskRequest) -> TaskResult:
+    """Do a plain task here. What goes wrong in it fails its keys.
+
+    Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
+    """
+    started = time.perf_counter()
+    try:
+        value = work_of(request.kind)(json.loads(request.payload))
+        text = json.dumps(value, allow_nan=False)
+    except (OSError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # noqa: BLE001 - told as the task's own failure
+        reason = f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - started
+        return TaskResult(request, failed=dict.fromkeys(request.keys, reason), seconds=seconds)
+    # Through JSON, as where it comes from afar: a tuple is a list everywhere.
+    value = json.loads(text)
+    return TaskResult(request, set(request.keys), value=value, seconds=time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a run elsewhere said of its keys: why some failed, and the value of a plain task. Which keys of other kinds
+    are there is for the tables to say."""
+
+    failed: dict[str, str]
+    notes: list[str]
+    seconds: float
+    value: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reply as JSON takes it, each reason once."""
+        by_reason: dict[str, list[str]] = {}
+        for key, reason in self.failed.items():
+            by_reason.setdefault(reason, []).append(key)
+        return {"failed": by_reason, "notes": self.notes, "seconds": self.seconds, "value": self.value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Reply:
+        """The reply that `to_dict` gave."""
+        failed = {key: reason for reason, keys in values["failed"].items() for key in keys}
+        return cls(failed, list(values["notes"]), float(values["seconds"]), values.get("value"))
+
+
+def context_path(folder: str) -> str:
+    """Where a run's context is: also what a run is told from others by."""
+    return f"{folder}/context.json"
+
+
+def context_of(parameters: Mapping[str, str]) -> str | None:
+    """Where the context of a run with these parameters is; None where it is no run of ours."""
+    from dagster_pipes import decode_param
+
+    text = parameters.get(CONTEXT)
+    if not text:
+        return None
+    try:
+        return str(decode_param(text)["path"])
+    # Whatever somebody else's job keeps under this name.
+    except (ValueError, zlib.error, KeyError, TypeError):
+        return None
