@@ -51,6 +51,8 @@ class Plan:
     missing_windows: list[dt.date]
     kept: dict[dt.date, dt.datetime] = field(default_factory=dict)
     """The skipped dates, with when their paths were made."""
+    lacking: dict[dt.date, str] = field(default_factory=dict)
+    """Of the failed dates, the member of a combination whose forecast is not there."""
 
 
 def plan(
@@ -80,6 +82,7 @@ def plan(
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
         result.failed.update(inputs.failed)
+        result.lacking.update(inputs.lacking)
         todo, live = [], []
         for day, digest in zip(inputs.dates.astype(dt.date), inputs.hashes, strict=True):
             known = stored_keys.get(day)

@@ -46,13 +46,14 @@ def with_base(platform: Platform, record: FitRecord, inputs: Inputs, *, paths: b
     skip = platform.model(record.model).params.get("missing") == "skip"
     failed = dict(inputs.failed)
     there = np.array([[day in member.rows for day in days] for member in members])
-    keep = []
+    keep, lacking = [], {}
     for column, day in enumerate(days):
         if there[:, column].all() or (skip and there[:, column].any()):
             keep.append(column)
             continue
         first = next(row for row in range(len(members)) if not there[row, column])
         failed[day] = members[first].wrong.get(day) or _missing_text(platform, record, spec.of[first], day)
+        lacking[day] = spec.of[first]
     hashes, made = [], {}
     for column in keep:
         day = days[column]
@@ -81,6 +82,7 @@ def with_base(platform: Platform, record: FitRecord, inputs: Inputs, *, paths: b
         failed=failed,
         base=base,
         base_made=made,
+        lacking=lacking,
     )
 
 

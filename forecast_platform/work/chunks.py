@@ -68,6 +68,8 @@ class Inputs:
     """The members' paths, where the model is made of other models' forecasts and they were read."""
     base_made: dict[dt.date, dt.datetime] = field(default_factory=dict)
     """When the newest of a date's members was made."""
+    lacking: dict[dt.date, str] = field(default_factory=dict)
+    """Of the failed dates, the member whose forecast is missing."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from forecast_platform.models.combine import assignment
 from forecast_platform.pipeline.champions import promote, versions_to_run
 from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.planning import backfill_plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.work.platform import Platform
@@ -106,6 +107,15 @@ def test_a_missing_member_fails_the_date_by_name_with_the_command_that_makes_it(
     assert "no forecast of random_walk v1.0 for Alpha on 2017-12-27, which pool is made of" in told
     assert "--models random_walk --start-date 2017-12-27" in told
     assert "missing: skip" in told
+
+
+def test_a_backfill_s_plan_counts_a_pool_s_dates_where_its_members_are_of_the_same_request(small: Path) -> None:
+    platform = _platform(small)
+    train(platform, "Alpha", "pool", WINDOWS)
+    together = backfill_plan(platform, ["Alpha"], [*MEMBERS, "pool"], SPAN, version="v1.0").models[-1]
+    assert (together.waiting, together.failed) == (len(SPAN), {})
+    alone = backfill_plan(platform, ["Alpha"], ["pool"], SPAN, version="v1.0").models[-1]
+    assert (alone.waiting, set(alone.failed)) == (0, set(SPAN))
 
 
 def test_with_missing_skip_a_date_is_pooled_from_the_members_that_are_there_and_again_once_all_are(
