@@ -107,7 +107,9 @@ def backfill_plan(
         notes.append("the feeds are not asked for newer days: the counts are of what unified_data holds now")
     else:
         stale, rejected = catch_up(platform, series)
-    found = [_model_plan(platform, name, model, version, dates, overwrite, models) for name in series for model in models]
+    found = [
+        _model_plan(platform, name, model, version, dates, overwrite, models) for name in series for model in models
+    ]
     lacking = {item.series for item in found if item.missing_windows}
     runs = {
         "ingest": len(stale),

@@ -122,7 +122,7 @@ TRAINED_MODELS = Table(
         _VERSION,
         _col("training_start_date", "date", "First day of training data."),
         _col("training_cutoff_date", "date", "Last day of training data: the window's start - 1."),
-        _opt("fitted_model_json", "string", "The fitted model, where below 1 MB; of a folder the manifest with the hash of each file."),
+        _opt("fitted_model_json", "string", "The fitted model, where below 1 MB; of a folder, its manifest."),
         _opt("fitted_model_s3_path", "string", "Path of the fitted model's file or folder, where 1 MB or more."),
         _col("created_at", "timestamp", "When it was fitted, UTC."),
         _col("created_by", "string", "Account that fitted it."),
