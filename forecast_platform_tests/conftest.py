@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _folder(name: str) -> Path:
     path = _SHARED / name
     if not path.is_dir():
-        pytest.skip(f"no real data in {path}: set FORECAST_TEST_DATA to a folder that holds landing/ and eia/")
+        pytest.skip(f"no real data in {path}: set FORECAST_TEST_DATA to a folder that holds landing/, eia/ and panel/")
     return path
 
 
@@ -38,6 +38,12 @@ def _folder(name: str) -> Path:
 def landing() -> Path:
     """Real Coffee, Sugar, macro and weather landing files."""
     return _folder("landing")
+
+
+@pytest.fixture(scope="session")
+def panel() -> Path:
+    """Nine real nearby series to 2017 with bars, and coffee's second contract."""
+    return _folder("panel")
 
 
 @pytest.fixture(scope="session")

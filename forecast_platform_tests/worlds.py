@@ -52,6 +52,19 @@ def write_landing(
     return folder
 
 
+def with_bars(file: Path, seed: int = 11) -> None:
+    """Give a market file real bars, but for every thirtieth day, and a second contract."""
+    frame = pd.read_csv(file)
+    rng = np.random.default_rng(seed)
+    before = frame["close"].shift(1, fill_value=frame["close"].iloc[0])
+    wider = 1 + 0.006 * np.abs(rng.standard_normal((2, len(frame))))
+    frame["high"] = np.maximum(frame["close"], before) * wider[0]
+    frame["low"] = np.minimum(frame["close"], before) / wider[1]
+    frame.loc[frame.index % 30 == 7, ["high", "low"]] = np.nan
+    frame["close_2"] = frame["close"] * (1 + 0.01 * np.sin(np.arange(len(frame)) / 40))
+    frame.to_csv(file, index=False)
+
+
 def settings_for(root: Path, **changes: object) -> Settings:
     """Settings of a small landing platform under `root`."""
     values: dict[str, object] = {

@@ -16,6 +16,9 @@ from forecast_platform.work.results import ranges_text
 if TYPE_CHECKING:
     import pandas as pd
 
+QUICK_YEARS = 9
+"""Years that the quickstart scores of a single series; of several each has its share, for the time that it takes."""
+
 QUICK_MODELS = ("naive", "random_walk", "xgboost", "auto_arima", "auto_ets")
 """Models of the quickstart: no search that takes long, and one of each kind."""
 
@@ -133,13 +136,27 @@ def _print_coverage(operations: Operations, series: str, models: Sequence[str]) 
 
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print metrics by model and horizon with skill against naive; False where nothing is scored."""
+    """Print metrics by model and horizon with skill against naive, then over the series together; False where nothing
+    is scored. With `all`, every series of the tables, in short."""
+    from forecast_platform.cli import judging
     from forecast_platform.pages.display import metadata_frame, report
+    from forecast_platform.pages.panel import over_all, panel
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
     operations = _operations(settings, options)
     models = operations.chosen_models(options.models)
-    found = True
+    names = {*models, "naive"}
+    if options.all:
+        if options.commodity:
+            raise UsageError("evaluate --all is of every series of the tables: leave --commodity out")
+        frames = _of_version(panel(operations.platform, models=sorted(names)), operations.version)
+        lines = judging.pooled(frames)
+        for line in [*judging.by_series(frames), *lines]:
+            say(line)
+        if not lines:
+            say("no series is scored yet; run `forecast-platform backfill`")
+        return bool(lines)
+    found, together = True, over_all(operations.platform)
     for name in operations.chosen_series(options.commodity):
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
@@ -151,9 +168,17 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         say(_table(leaderboard(chosen)))
         say("\nby horizon")
         say(_table(by_horizon(chosen)))
-        say(f"\nreport: {report(operations.platform, name)}")
+        say(f"\nreport: {report(operations.platform, name, together)}")
         say(f"file:   {settings.reports}")
+    chosen_series = operations.chosen_series(options.commodity)
+    frames = _of_version(panel(operations.platform, chosen_series, sorted(names)), operations.version)
+    for line in judging.pooled({name: frame for name, frame in frames.items() if len(frame)}):
+        say(line)
     return found
+
+
+def _of_version(frames: dict[str, pd.DataFrame], version: str) -> dict[str, pd.DataFrame]:
+    return {name: frame[frame["model_version"] == version] for name, frame in frames.items()}
 
 
 def _table(frame: pd.DataFrame) -> str:
@@ -173,8 +198,9 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
     )
     series, good = operations.ingest(series)
     last = last_forecastable(operations, series)
-    # Whole windows, which leave no gap before the year's first date.
-    windows = operations.windows(max(settings.start_date, last - dt.timedelta(days=365)), last)
+    # Whole windows, which leave no gap before the first date.
+    span = dt.timedelta(days=round(365.25 * max(1.0, QUICK_YEARS / max(len(series), 1))))
+    windows = operations.windows(max(settings.start_date, last - span), last)
     first = windows[0]
     lacking = operations.missing(series, chosen, windows)
     if lacking:
@@ -186,9 +212,11 @@ def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
 
 
 def _show_results(operations: Operations, series: Sequence[str], models: Sequence[str], last: dt.date) -> None:
+    from forecast_platform.cli import judging
     from forecast_platform.housekeeping.health import health
     from forecast_platform.pages.daily_page import daily_page
     from forecast_platform.pages.display import fan_chart, metadata_frame
+    from forecast_platform.pages.panel import panel
     from forecast_platform.pages.scores import leaderboard
 
     settings = operations.settings
@@ -198,6 +226,10 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
             say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)
+    frames = _of_version(panel(operations.platform, series, [*models, "naive"]), operations.version)
+    scored = {name: frame for name, frame in frames.items() if len(frame)}
+    for line in [*judging.pooled(scored), *judging.what_it_tells(scored, models)]:
+        say(line)
     daily_page(operations.platform, health)
     say(f"\nforecasts and reports: {settings.reports / 'index.html'}  (open it in a browser)")
     say("the UI:                forecast-platform up, then http://127.0.0.1:3000")

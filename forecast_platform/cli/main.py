@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="metrics by model and horizon, skill against naive")
     _selection(evaluate)
+    evaluate.add_argument(
+        "--all", action="store_true", help="over every series of the tables together, also of other code locations"
+    )
     evaluate.set_defaults(command=_evaluate)
 
     _judging(commands)

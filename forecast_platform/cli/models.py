@@ -23,8 +23,13 @@ class Looking(Operations):
 
 
 def compare(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print which of two versions is better, by how much, how sure; False where they share no scored date."""
+    """Print which of two versions is better, by how much, how sure, by series and over them together; False where they
+    share no scored date."""
+    from forecast_platform.cli.judging import duel_over
     from forecast_platform.pages.display import metadata_frame
+    from forecast_platform.pages.panel import panel
+    from forecast_platform.pages.pooled import pooled_duel
+    from forecast_platform.pages.scores import SESSIONS, ModelKey
 
     looking = Looking(settings, say, settings.model_version)
     a, b = options.versions
@@ -50,6 +55,13 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
             verdicts.append(result.verdict(f"{model} {a}", f"{model} {b}"))
         for verdict in verdicts:
             say(verdict)
+    if found:
+        frames = panel(looking.platform, looking.chosen_series(options.commodity), models)
+        say("\nover the series together, by the price of each date, with 95 % confidence intervals")
+        for model in models:
+            for span in SESSIONS:
+                together = pooled_duel(frames, ModelKey(model, a), ModelKey(model, b), span)
+                say(f"{span:>4}  {duel_over(together, model, a, b)}")
     if not found:
         say(
             f"nothing to compare: forecast both versions over the same dates with `forecast-platform backfill "

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from forecast_platform.compute.spark_jobs import Jobs
 from forecast_platform.compute.spark_pieces import SparkJobError
-from forecast_platform.compute.spark_worker import history_bytes, history_of
+from forecast_platform.compute.spark_worker import CALENDAR, calendar_of, history_bytes, history_of
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.saved import from_bytes, to_bytes
 from forecast_platform.models.tags import ModelSpec
@@ -30,7 +30,7 @@ TASKS = pa.schema(
         ("training_start", pa.date32()),
         ("training_end", pa.date32()),
         ("history", pa.binary()),
-        ("sessions", pa.list_(pa.date32())),
+        ("calendar", CALENDAR),
         ("seed", pa.int64()),
     ]
 )
@@ -94,14 +94,14 @@ def task_row(number: int, task: FitTask) -> dict[str, Any]:
         "training_start": task.window.start.astype(dt.date),
         "training_end": task.window.end.astype(dt.date),
         "history": history_bytes(task.history),
-        "sessions": list(task.history.sessions.astype(dt.date)),
+        "calendar": calendar_of(task.history),
         "seed": task.seed,
     }
 
 
 def _task_of(row: Mapping[str, Any]) -> FitTask:
     window = TrainingWindow(np.datetime64(row["training_start"], "D"), np.datetime64(row["training_end"], "D"))
-    history = history_of(row["series"], row["history"], row["sessions"])
+    history = history_of(row["series"], row["history"], row["calendar"])
     spec = ModelSpec.from_json(row["spec"])
     return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"], spec)
 

@@ -106,7 +106,7 @@ def split(dates: Dates, size: int, *, whole_months: bool) -> list[slice]:
 
 def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict[str, Any]:
     """A chunk as a row of `spark_worker.WINDOWS`."""
-    from forecast_platform.compute.spark_worker import history_bytes
+    from forecast_platform.compute.spark_worker import calendar_of, history_bytes
 
     chunk, stored, inputs = prepared.chunk, prepared.stored, prepared.inputs
     days = list(inputs.dates.astype(dt.date))
@@ -123,9 +123,9 @@ def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict
         "fitted": stored.saved.text,
         "files": to_bytes(stored.saved.files),
         "model_id": stored.model_id,
-        "algorithm_version": platform.model(chunk.model).algorithm_version,
+        "algorithm_version": stored.paths_version,
         "history": history_bytes(inputs.history),
-        "sessions": list(inputs.history.sessions.astype(dt.date)),
+        "calendar": calendar_of(inputs.history),
         "pieces": [
             {
                 "number": number,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.history import Dates, History, RollSchedule
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.saved import Saved
@@ -41,6 +41,15 @@ PIECE = pa.struct(
 )
 """Dates of one window that one task makes."""
 
+CALENDAR = pa.struct(
+    [
+        ("sessions", pa.list_(pa.date32())),
+        ("rolls", pa.list_(pa.date32())),
+        ("months", pa.list_(pa.int32())),
+    ]
+)
+"""What a history knows beyond its last day: sessions and scheduled rolls; the rolls are null where there is no rule."""
+
 WINDOWS = pa.schema(
     [
         ("series", pa.string()),
@@ -55,7 +64,7 @@ WINDOWS = pa.schema(
         ("model_id", pa.string()),
         ("algorithm_version", pa.int32()),
         ("history", pa.binary()),
-        ("sessions", pa.list_(pa.date32())),
+        ("calendar", CALENDAR),
         ("pieces", pa.list_(PIECE)),
     ]
 )
@@ -97,7 +106,7 @@ def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Tabl
     piece = row["piece"]
     chunk = Chunk(row["series"], row["model"], row["version"], row["window_start"], tuple(piece["dates"]))
     inputs = Inputs(
-        history=history_of(row["series"], row["history"], row["sessions"]),
+        history=history_of(row["series"], row["history"], row["calendar"]),
         dates=np.array(piece["dates"], "datetime64[D]"),
         hashes=piece["hashes"],
         last_observed=np.array(piece["last_observed"], "datetime64[D]"),
@@ -154,16 +163,27 @@ def stream_replies(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) 
 
 
 def history_bytes(history: History) -> bytes:
-    """A history as Arrow, without its sessions."""
+    """A history as Arrow, without its calendar."""
     columns: dict[str, Any] = {"date": history.dates, "close": history.close, "observed": history.observed}
     if history.rolls is not None:
         columns["rolls"] = history.rolls
+    columns.update({f"own {name}": values for name, values in history.own_values.items()})
     columns.update({f"covariate {name}": values for name, values in history.covariates.items()})
     return to_bytes(pa.table(columns))
 
 
-def history_of(series: str, data: bytes, sessions: list[dt.date]) -> History:
-    """The history that `history_bytes` wrote."""
+def calendar_of(history: History) -> dict[str, Any]:
+    """A history's sessions and schedule as a value of `CALENDAR`."""
+    rolls = history.schedule
+    return {
+        "sessions": list(history.sessions.astype(dt.date)),
+        "rolls": None if rolls is None else list(rolls.dates.astype(dt.date)),
+        "months": None if rolls is None else rolls.months.tolist(),
+    }
+
+
+def history_of(series: str, data: bytes, calendar: Mapping[str, Any]) -> History:
+    """The history that `history_bytes` and `calendar_of` wrote."""
     table = from_bytes(data)
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     return History(
@@ -171,11 +191,15 @@ def history_of(series: str, data: bytes, sessions: list[dt.date]) -> History:
         dates=columns["date"].astype("datetime64[D]"),
         close=columns["close"],
         observed=columns["observed"],
-        sessions=np.array(sessions, "datetime64[D]"),
+        sessions=np.array(calendar["sessions"], "datetime64[D]"),
         covariates={
             name.removeprefix("covariate "): values for name, values in columns.items() if name.startswith("covariate ")
         },
         rolls=columns.get("rolls"),
+        schedule=None
+        if calendar["rolls"] is None
+        else RollSchedule(np.array(calendar["rolls"], "datetime64[D]"), np.array(calendar["months"], np.int64)),
+        **{name: columns.get(f"own {name}") for name in ("high", "low", "close_2")},
     )
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from forecast_platform.doctor.databricks import databricks
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.rolls import rolls
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.stores import dagster, folder, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
@@ -172,7 +173,7 @@ def plugin(settings: Settings) -> Iterator[Finding]:
 
 
 def source(settings: Settings) -> Iterator[Finding]:
-    """The source's files are there and accepted, and how new they are."""
+    """The source's files are there and accepted, how new they are, and whether roll rules fit them."""
     from forecast_platform.sources.choose import source_for
 
     place = str(settings.landing) if settings.source == "landing" else f"source {settings.source}"
@@ -195,6 +196,7 @@ def source(settings: Settings) -> Iterator[Finding]:
     for series in settings.series:
         if series.name in raw.market:
             yield from _age(settings, raw, series)
+            yield from rolls(raw, series)
 
 
 def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[Finding]:

@@ -17,6 +17,19 @@ ONE_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True, eq=False)
+class RollSchedule:
+    """When a nearby series passes to its next contract, by the exchange's rule (`rolls.RollRule`).
+
+    dates: datetime64[D] [m], ascending: the first session of each contract as nearby.
+    months: int64 [m], 1 to 12: the delivery month of the contract that begins.
+    Published in advance, as sessions are: reading it beyond the last day leaks nothing.
+    """
+
+    dates: Dates
+    months: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class History:
     """One series on a gapless calendar-day grid.
 
@@ -27,6 +40,9 @@ class History:
         The schedule is published in advance: reading it beyond the last day leaks nothing.
     covariates: name -> float64 [n], as known at the end of each day; no NaN.
     rolls: bool [n], days on which the nearby contract changed (kept out of residual pools).
+    schedule: the rolls by rule, from dates[0] to well past dates[-1]; None where no rule is known.
+    high, low: float64 [n], each day's own; nan where the bar is missing or carried over from an earlier day.
+    close_2: float64 [n], each day's own close of the second contract; nan where unknown.
     """
 
     series: str
@@ -36,6 +52,10 @@ class History:
     sessions: Dates
     covariates: Mapping[str, Floats] = field(default_factory=dict)
     rolls: Bools | None = None
+    schedule: RollSchedule | None = None
+    high: Floats | None = None
+    low: Floats | None = None
+    close_2: Floats | None = None
 
     def __post_init__(self) -> None:
         n = len(self.dates)
@@ -44,15 +64,21 @@ class History:
         if np.any(np.diff(self.dates) != ONE_DAY):
             raise ValueError(f"History of {self.series}: dates must be consecutive calendar days")
         columns = {"close": self.close, "observed": self.observed, **self.covariates}
-        for name, column in columns.items():
+        for name, column in {**columns, **self.own_values}.items():
             if column.shape != (n,):
                 raise ValueError(f"History of {self.series}: {name} has shape {column.shape}, expected ({n},)")
-            if column.dtype == np.float64 and not np.isfinite(column).all():
+            if name in columns and column.dtype == np.float64 and not np.isfinite(column).all():
                 bad = self.dates[~np.isfinite(column)][0]
                 raise ValueError(f"History of {self.series}: {name} is not finite on {bad}")
 
     def __len__(self) -> int:
         return len(self.dates)
+
+    @property
+    def own_values(self) -> dict[str, Floats]:
+        """Those of high, low and close_2 that are there, by name."""
+        found = {"high": self.high, "low": self.low, "close_2": self.close_2}
+        return {name: column for name, column in found.items() if column is not None}
 
     @cached_property
     def observed_index(self) -> NDArray[np.intp]:
@@ -89,6 +115,7 @@ class History:
             observed=self.observed[part],
             covariates={name: column[part] for name, column in self.covariates.items()},
             rolls=None if self.rolls is None else self.rolls[part],
+            **{name: column[part] for name, column in self.own_values.items()},  # type: ignore[arg-type]
         )
 
     def known_sessions(self, origins: Dates) -> NDArray[np.intp]:

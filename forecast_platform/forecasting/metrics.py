@@ -175,20 +175,28 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
         return Comparison(0.0, 1.0)
     from scipy.special import stdtr  # scipy.stats has the same and takes three seconds to import
 
-    mean = float(difference.mean())
-    centred = difference - mean
+    statistic = float(difference.mean() / standard_error(difference, horizon))
+    return Comparison(statistic, float(2 * stdtr(n - 1, -abs(statistic))))
+
+
+def standard_error(values: Floats, horizon: int) -> float:
+    """That of the mean of `values` [n], one an origin in time order, whose neighbours overlap by `horizon` steps: as in
+    `diebold_mariano`, its small-sample correction included. NaN where n is not above the horizon, or nothing varies."""
+    n = len(values)
+    if n <= horizon:
+        return np.nan
+    centred = values - values.mean()
     covariance = np.array([centred[lag:] @ centred[: n - lag] for lag in range(horizon)]) / n
-    if covariance[0] <= (1e-12 * np.abs(difference).max()) ** 2:
-        return Comparison(np.nan, np.nan)
+    if covariance[0] <= (1e-12 * np.abs(values).max()) ** 2:
+        return np.nan
     variance = covariance[0] + 2 * covariance[1:].sum()
     if variance <= 0:
         bartlett = 1 - np.arange(1, horizon) / horizon
         variance = covariance[0] + 2 * bartlett @ covariance[1:]
     if variance <= 0:
-        return Comparison(np.nan, np.nan)
+        return np.nan
     correction = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
-    statistic = float(mean / np.sqrt(variance / n) * np.sqrt(correction))
-    return Comparison(statistic, float(2 * stdtr(n - 1, -abs(statistic))))
+    return float(np.sqrt(variance / n / correction))
 
 
 def mann_whitney_greater(recent: Floats, earlier: Floats) -> float:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from forecast_platform.forecasting.history import History
 from forecast_platform.models.arma import Arma, ArmaFitted, training_series
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow
+from forecast_platform.models.base import FittedModel, TrainingWindow
+from forecast_platform.models.innovations import InnovationsModel
 
 MINIMUM_SESSIONS = 120
 LARGEST_ORDER = 3
@@ -17,7 +18,7 @@ class AutoArimaFitted(ArmaFitted):
     """ARIMA with the coefficients that statsforecast estimated."""
 
 
-class AutoArima(Model):
+class AutoArima(InnovationsModel):
     """Hyndman and Khandakar's search (2008): d by KPSS tests, p and q by BIC, exact likelihood.
 
     No seasonal part (a session has no fixed season), d at most 1 (the trend of a twice differenced price takes paths
@@ -26,6 +27,7 @@ class AutoArima(Model):
 
     name: ClassVar[str] = "auto_arima"
     description: ClassVar[str] = "ARIMA with statsforecast's order search."
+    algorithm_version: ClassVar[int] = 2
     fitted_type: ClassVar[type[FittedModel]] = AutoArimaFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoArimaFitted:

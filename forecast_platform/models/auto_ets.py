@@ -9,8 +9,8 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
 from forecast_platform.models.arma import after_each, training_series, without_roll_moves
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State
+from forecast_platform.models.base import FittedModel, TrainingWindow
+from forecast_platform.models.innovations import Filtered, InnovationsFitted, InnovationsModel, State
 
 MINIMUM_SESSIONS = 120
 
@@ -54,11 +54,12 @@ class AutoEtsFitted(InnovationsFitted):
         return {**parameters, "sigma": float(np.sqrt(self.variance.level)), **self.variance.to_state()}
 
 
-class AutoEts(Model):
+class AutoEts(InnovationsModel):
     """The non-seasonal additive-error forms by AICc: a multiplicative error needs y > 0, which no price promises."""
 
     name: ClassVar[str] = "auto_ets"
     description: ClassVar[str] = "Exponential smoothing with automatic form."
+    algorithm_version: ClassVar[int] = 2
     fitted_type: ClassVar[type[FittedModel]] = AutoEtsFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoEtsFitted:

@@ -9,8 +9,8 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
 from forecast_platform.models.arma import after_each, training_series, without_roll_moves
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State
+from forecast_platform.models.base import FittedModel, TrainingWindow
+from forecast_platform.models.innovations import Filtered, InnovationsFitted, InnovationsModel, State
 
 MINIMUM_SESSIONS = 120
 
@@ -70,6 +70,10 @@ class AutoThetaFitted(InnovationsFitted):
             after = (*after, *_next_line(state[3], state[4], y - shift, count))
         return after
 
+    def shifted(self, state: State, move: Floats) -> State:
+        """See `InnovationsFitted`: the level holds the shift by rolls, which is also kept apart."""
+        return (state[0] + move, state[1] + move, *state[2:])
+
     def training_metrics(self) -> dict[str, float]:
         """Parameters, the drift a session that the method has, and the innovations' variance."""
         theta, alpha = self.state["theta"], self.state["alpha"]
@@ -83,13 +87,14 @@ class AutoThetaFitted(InnovationsFitted):
         }
 
 
-class AutoTheta(Model):
+class AutoTheta(InnovationsModel):
     """STM, OTM, DSTM or DOTM by in-sample squared error (Fiorucci, Pellegrini, Louzada, Petropoulos and Koehler,
     2016). The method's drift, half the trend of the window for theta = 2, is kept: it is what the method is.
     """
 
     name: ClassVar[str] = "auto_theta"
     description: ClassVar[str] = "The theta method with automatic form."
+    algorithm_version: ClassVar[int] = 2
     fitted_type: ClassVar[type[FittedModel]] = AutoThetaFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoThetaFitted:

@@ -23,6 +23,10 @@ Covariates = Literal["none", "weather_or_series", "series"]
 """Which covariates a model reads: none, the series' weather (its configured ones where it has no weather),
 or all that are configured for the series."""
 
+Reads = tuple[Literal["range", "rolls", "second_contract"], ...]
+"""What a model reads beside closes and covariates, where a series has it: each day's high and low, the schedule of its
+rolls, the close of its second contract."""
+
 
 @dataclass(frozen=True)
 class TrainingWindow:
@@ -109,7 +113,11 @@ class Model(ABC):
     description: ClassVar[str]
     algorithm_version: ClassVar[int] = 1
     """Raised by hand whenever the same data would give other paths: stored keys of another version are refused."""
+    continues: ClassVar[tuple[int, ...]] = ()
+    """Earlier algorithm versions whose fits this code still simulates to the bit: their windows go on under their own
+    version until they are trained anew."""
     covariates: ClassVar[Covariates] = "none"
+    reads: ClassVar[Reads] = ()
     tags: ClassVar[ModelTags] = ModelTags()
     hyperparameters: ClassVar[Hyperparameters] = {}
     kind: ClassVar[str] = "python"
@@ -131,6 +139,10 @@ class Model(ABC):
         Raises ValueError, naming the series and what is missing, where the history cannot carry a fit.
         """
 
+    def version_of(self, fitted_with: int) -> int:
+        """The algorithm version of the paths that a fit of version `fitted_with` gives today."""
+        return fitted_with if fitted_with in self.continues else self.algorithm_version
+
     def load(self, text: str, window: TrainingWindow) -> FittedModel:
         """The fitted model that `FittedModel.to_json` wrote."""
         return self.fitted_type(window=window, state=_decode(json.loads(text)))
@@ -151,6 +163,12 @@ def model_id(
     parts = [series, model, version, str(algorithm_version), window_start, text, *([identity] if identity else [])]
     key = "\x1f".join(parts)
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def reads_of(history: History) -> Reads:
+    """What of `Reads` a history has."""
+    found = {"range": history.high, "rolls": history.schedule, "second_contract": history.close_2}
+    return tuple(name for name, there in found.items() if there is not None)  # type: ignore[misc]
 
 
 def require_sessions(history: History, minimum: int, model: str) -> Floats:

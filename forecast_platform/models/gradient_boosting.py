@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats, History
 from forecast_platform.forecasting.volatility import ConditionalVariance
-from forecast_platform.models.base import Covariates, FittedModel, Model, TrainingWindow, require_sessions
+from forecast_platform.models.base import Covariates, FittedModel, TrainingWindow, require_sessions
 from forecast_platform.models.innovations import (
     BURN_IN,
     Filtered,
     InnovationsFitted,
+    InnovationsModel,
     State,
     Steps,
     fitted_transform,
@@ -78,6 +79,16 @@ class Recent(NamedTuple):
         """From the beginning of a state."""
         first, second = 2 + LAGS, 2 + LAGS + len(SPANS)
         return cls(state[0], state[1], state[2:first], state[first:second], state[second : second + len(SPANS)])
+
+    def following(self, y: Floats, z: Floats, variance: Floats) -> Recent:
+        """What the trees see after a session with the standardised return z."""
+        return Recent(
+            y,
+            variance,
+            (z, *self.lags[:-1]),
+            tuple(mean + gain(span) * (z - mean) for mean, span in zip(self.means, SPANS, strict=True)),
+            tuple(square + gain(span) * (z * z - square) for square, span in zip(self.squares, SPANS, strict=True)),
+        )
 
     def columns(self, level: float) -> list[Floats]:
         """The features that differ between paths."""
@@ -147,14 +158,17 @@ class GradientBoostingFitted(InnovationsFitted):
         recent = Recent.of(state)
         change = y - recent.y
         z = limited(change / np.sqrt(recent.variance))
-        following = Recent(
-            y,
-            self.return_variance.step(recent.variance, change),
-            (z, *recent.lags[:-1]),
-            tuple(mean + gain(span) * (z - mean) for mean, span in zip(recent.means, SPANS, strict=True)),
-            tuple(square + gain(span) * (z * z - square) for square, span in zip(recent.squares, SPANS, strict=True)),
-        )
+        following = recent.following(y, z, self.return_variance.step(recent.variance, change))
         return (*following.flat(), *state[N_STATE:])
+
+    def after_roll(self, state: State, mean: Floats, move: Floats) -> State:
+        """See `InnovationsFitted`: as `recent` has it, a roll day's return is none, of the variance expected."""
+        y = mean + move
+        if not self.boosters:
+            return (y,)
+        recent = Recent.of(state)
+        unsurprising = self.return_variance.step(recent.variance, np.sqrt(recent.variance))
+        return (*recent.following(y, np.zeros(y.shape), unsurprising).flat(), *state[N_STATE:])
 
     def recent(self, history: History) -> tuple[Recent, Floats]:
         """The path features at every observed session, and the returns [n] (nan on roll days and the first)."""
@@ -208,7 +222,7 @@ class GradientBoostingFitted(InnovationsFitted):
         return {**figures, "rows_dropped": float(self.state["rows_dropped"]), **self.variance.to_state()}
 
 
-class GradientBoosting(Model):
+class GradientBoosting(InnovationsModel):
     """Shallow trees (Chen and Guestrin, 2016) for the mean and the log variance of the next standardised return.
 
     Features: the last five standardised returns, exponentially weighted means and mean squares of them, the variance
@@ -221,6 +235,7 @@ class GradientBoosting(Model):
 
     name: ClassVar[str] = "xgboost"
     description: ClassVar[str] = "Boosted trees on lags, rolling statistics, calendar and covariates."
+    algorithm_version: ClassVar[int] = 2
     covariates: ClassVar[Covariates] = "series"
     hyperparameters: ClassVar[Hyperparameters] = {
         "rounds": Hyperparameter(ROUNDS, "Trees of each head.", least=1, most=2000),

@@ -11,7 +11,13 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
     mean(state, step) -> array       the mean of the next y, from the state arrays [rows, n_paths]
     advance(state, y, innovation)    the state after y was seen (a new tuple, the arrays given are not written to)
     offset(history, origins, horizon) -> [n_origins, horizon] or None   a known addition to the mean (covariates)
-    start, moments                   only for a model that also reads the days ahead or scales the innovations
+    shifted(state, move)             the state with every price of it moved by `move`
+    start, moments, after_roll       only for a model that also reads the days ahead or scales the innovations
+
+Where the history has them, two more things are known than closes. A day's high and low are better news for v than its
+close alone (`volatility.range_news`). On a scheduled roll the price of another delivery is quoted: the step's move is
+mean_r + sqrt(kappa v) z (`roll_moves`), v is held, and the move shifts the state and is no news to it. What a fit uses
+is in its state (`range_ratio`, `rolls`): one without them simulates as if these were unknown, to the bit.
 
 and its model's `fit` ends in `Fitted(window, {"scale": ..., <coefficients>}).calibrated(history)`, which adds the
 variance's parameters and the residual pool. Rules for a subclass:
@@ -30,16 +36,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.forecasting.history import Bools, Dates, Floats, History
+from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats, History
+from forecast_platform.forecasting.roll_moves import RollMoves, roll_moves
 from forecast_platform.forecasting.shocks import Shocks, residual_table
 from forecast_platform.forecasting.transform import AsinhTransform
-from forecast_platform.forecasting.volatility import ConditionalVariance
-from forecast_platform.models.base import FittedModel, Paths
+from forecast_platform.forecasting.volatility import ConditionalVariance, range_news, range_ratio, squared_ranges
+from forecast_platform.models.base import FittedModel, Model, Paths, Reads
 
 State = tuple[Floats, ...]
 
@@ -85,6 +92,14 @@ class InnovationsFitted(FittedModel):
     def advance(self, state: State, y: Floats, innovation: Floats) -> State:
         """The state after y, [rows, n_paths] each."""
 
+    def shifted(self, state: State, move: Floats) -> State:
+        """The state with every price of it moved by `move`, [rows, n_paths]; here the first array is such a price."""
+        return (state[0] + move, *state[1:])
+
+    def after_roll(self, state: State, mean: Floats, move: Floats) -> State:
+        """The state after a roll day on which y was mean + move: nothing was news, and every price moved."""
+        return self.shifted(self.advance(state, mean, np.zeros(mean.shape)), move)
+
     def moments(self, state: State, step: int) -> tuple[Floats, Floats | None]:
         """`mean`, and a factor on the innovation's standard deviation (None is 1): for a model that has one."""
         return self.mean(state, step), None
@@ -118,7 +133,10 @@ class InnovationsFitted(FittedModel):
         filtered = self.filter(history)
         innovations = without_rolls(history, filtered.innovations)
         variance = fitted_variance(history, innovations)
-        residuals = innovations / np.sqrt(variance.filter(innovations)[:-1])
+        ranges = squared_ranges(history, self.transform)
+        ratio = range_ratio(innovations, ranges, variance.level)
+        used = {**({} if ratio is None else {"range_ratio": ratio}), **({"rolls": True} if history.schedule else {})}
+        residuals = innovations / np.sqrt(variance.filter(innovations, range_news(innovations, ranges, ratio))[:-1])
         if filtered.spreads is not None:
             residuals /= filtered.spreads
         residuals[:BURN_IN] = np.nan
@@ -126,7 +144,28 @@ class InnovationsFitted(FittedModel):
         # Not scaled to unit variance: bounded news lets v settle below the innovations' variance, and the residuals'
         # own size makes up for it.
         table -= table.mean()
-        return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table})
+        return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table, **used})
+
+    def variances(self, history: History, innovations: Floats) -> Floats:
+        """v by observed session, [n + 1], from the innovations without those of roll days [n]."""
+        ratio = self.state.get("range_ratio")
+        if ratio is None:
+            return self.variance.filter(innovations)
+        ranges = squared_ranges(history, self.transform)
+        return self.variance.filter(innovations, range_news(innovations, ranges, float(ratio)))
+
+    def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
+        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none."""
+        if not self.state.get("rolls"):
+            return None
+        if history.schedule is None:
+            raise ValueError(
+                f"{history.series}: the model was fitted with a roll schedule, which the settings no longer give: set "
+                "roll_rule of the series as it was, or train the model again"
+            )
+        y = self.transform.forward(history.observed_close)
+        targets = origins[:, None] + steps.column * ONE_DAY
+        return roll_moves(history, history.schedule, y, known, targets, steps.reached[:, -1])
 
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
         """See `FittedModel.simulate`."""
@@ -135,8 +174,9 @@ class InnovationsFitted(FittedModel):
         known = history.known_sessions(origins)
         steps = trading_steps(history.trading(origins, horizon))
         filtered = self.filter(history)
-        variances = self.variance.filter(without_rolls(history, filtered.innovations))
+        variances = self.variances(history, without_rolls(history, filtered.innovations))
         offsets = self.offset(history, origins, horizon)
+        rolls = self.rolls_ahead(history, origins, known, steps)
         state_at = self.start(filtered, known, history, origins, steps)
         closes = np.empty((horizon, len(origins), n_paths), np.float32)
         for start in range(0, len(origins), BLOCK_ORIGINS):
@@ -149,6 +189,7 @@ class InnovationsFitted(FittedModel):
                 tuple(state[block] for state in state_at),
                 variances[at][:, None],
                 None if offsets is None else offsets[block],
+                None if rolls is None else rolls.of(block),
                 shocks.slots(origins[block], n_paths, horizon),
             )
         return np.moveaxis(closes, 0, 2)
@@ -160,6 +201,7 @@ class InnovationsFitted(FittedModel):
         state: State,
         variance: Floats,
         offsets: Floats | None,
+        rolls: RollMoves | None,
         slots: NDArray[np.uint32],
     ) -> None:
         rows = np.arange(len(slots))
@@ -174,10 +216,28 @@ class InnovationsFitted(FittedModel):
             y = innovation + mean
             if offsets is not None:
                 y += offsets[rows, column][:, None]
+            rolling = rows[:0] if rolls is None else np.flatnonzero(rolls.rolled[:, step])
+            if rolls is not None and len(rolling):
+                move = np.sqrt(rolls.kappa[rolling, step, None]) * innovation[rolling] + rolls.mean[rolling, step, None]
+                expected = y[rolling] - innovation[rolling]
+                y[rolling] = expected + move
             hold(closes, steps.reached, step + 1, transform.inverse(y))
             if step + 1 < steps.column.shape[1]:
-                state = self.advance(state, y, innovation)
-                variance = dynamics.step(variance, innovation)
+                before, held = state, variance
+                state = self.advance(before, y, innovation)
+                variance = dynamics.step(held, innovation)
+                if len(rolling):
+                    after = self.after_roll(tuple(part[rolling] for part in before), expected, move)
+                    state = tuple(_with_rows(part, rolling, new) for part, new in zip(state, after, strict=True))
+                    variance[rolling] = held[rolling]
+
+
+class InnovationsModel(Model):
+    """A model of the form above: it reads what the framework can make use of, beside closes."""
+
+    reads: ClassVar[Reads] = ("range", "rolls", "second_contract")
+    continues: ClassVar[tuple[int, ...]] = (1,)
+    """Version 1 knew neither ranges nor schedules: its fits have neither in their state."""
 
 
 def fitted_transform(history: History) -> AsinhTransform:
@@ -222,6 +282,13 @@ def trading_steps(trading: Bools) -> Steps:
     reached = np.cumsum(trading, axis=1, dtype=np.intp)
     column = np.argmax(reached[:, None, :] > np.arange(reached.max(initial=0))[:, None], axis=2)
     return Steps(column, reached)
+
+
+def _with_rows(part: Floats, rows: NDArray[np.intp], new: Floats) -> Floats:
+    """A state array with other rows; the array given, which may be shared with the state before, stays as it is."""
+    changed = np.array(np.broadcast_to(part, (len(part), *np.broadcast_shapes(part.shape[1:], new.shape[1:]))))
+    changed[rows] = new
+    return changed
 
 
 def hold(closes: NDArray[np.float32], reached: NDArray[np.intp], step: int, values: Floats) -> None:

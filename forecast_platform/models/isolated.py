@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.history import Dates, History, RollSchedule
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Paths, TrainingWindow
@@ -108,6 +108,8 @@ def _write(exchange: Path, name: str, values: Mapping[str, Any]) -> dict[str, An
             said[key] = {"array": file}
         elif isinstance(value, Mapping):
             said[key] = {"mapping": _write(exchange, name, value)}
+        elif isinstance(value, RollSchedule):
+            said[key] = {"schedule": _write(exchange, name, vars(value))}
         elif value is None or isinstance(value, str | int | float | bool):
             said[key] = {"value": value}
         else:
@@ -120,6 +122,8 @@ def _read(exchange: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     for key, item in said.items():
         if "array" in item:
             found[key] = np.load(exchange / item["array"], allow_pickle=False)
+        elif "schedule" in item:
+            found[key] = RollSchedule(**_read(exchange, item["schedule"]))
         else:
             found[key] = _read(exchange, item["mapping"]) if "mapping" in item else item["value"]
     return found

@@ -7,8 +7,14 @@ from typing import ClassVar
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats, History
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow, require_sessions
-from forecast_platform.models.innovations import Filtered, InnovationsFitted, State, fitted_transform
+from forecast_platform.models.base import FittedModel, TrainingWindow, require_sessions
+from forecast_platform.models.innovations import (
+    Filtered,
+    InnovationsFitted,
+    InnovationsModel,
+    State,
+    fitted_transform,
+)
 
 MINIMUM_SESSIONS = 120
 
@@ -34,7 +40,7 @@ class RandomWalkFitted(InnovationsFitted):
         return {"sigma": float(np.sqrt(self.state["variance"]["level"])), **self.variance.to_state()}
 
 
-class RandomWalk(Model):
+class RandomWalk(InnovationsModel):
     """Filtered historical simulation around the last close (Barone-Adesi, Giannopoulos and Vosper, 1999).
 
     No drift: the training window's mean return, added to each step, cost 0.2 to 0.7 % of CRPS on each of Coffee and
@@ -43,6 +49,7 @@ class RandomWalk(Model):
 
     name: ClassVar[str] = "random_walk"
     description: ClassVar[str] = "A random walk whose volatility follows the recent past."
+    algorithm_version: ClassVar[int] = 2
     fitted_type: ClassVar[type[FittedModel]] = RandomWalkFitted
 
     def fit(self, history: History, window: TrainingWindow) -> RandomWalkFitted:

@@ -29,8 +29,8 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats, History
 from forecast_platform.forecasting.volatility import ConditionalVariance
 from forecast_platform.models.arma import Arma, ArmaFitted, training_series
-from forecast_platform.models.base import Covariates, FittedModel, Model, TrainingWindow
-from forecast_platform.models.innovations import trading_steps
+from forecast_platform.models.base import Covariates, FittedModel, TrainingWindow
+from forecast_platform.models.innovations import InnovationsModel, trading_steps
 from forecast_platform.models.tags import ModelTags
 
 MINIMUM_SESSIONS = 250
@@ -90,7 +90,7 @@ class SarimaxFitted(ArmaFitted):
         }
 
 
-class SarimaxAutoWeather(Model):
+class SarimaxAutoWeather(InnovationsModel):
     """ARMA errors around lagged covariates; p and q by Hyndman and Khandakar's stepwise search (2008), d is 1.
 
     A close is a price: it has no level to return to and, out of sample, no drift worth having (DESIGN.md).
@@ -98,6 +98,7 @@ class SarimaxAutoWeather(Model):
 
     name: ClassVar[str] = "sarimax_auto_weather"
     description: ClassVar[str] = "ARIMA errors around weather covariates, orders found by pmdarima."
+    algorithm_version: ClassVar[int] = 2
     covariates: ClassVar[Covariates] = "weather_or_series"
     tags: ClassVar[ModelTags] = ModelTags(slow_fit=True)
     fitted_type: ClassVar[type[FittedModel]] = SarimaxFitted

@@ -11,13 +11,15 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
-from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, HORIZON
 from forecast_platform.work import store
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from forecast_platform.pages.pooled import OverAll
 
 _HISTORY_DAYS = 90
 
@@ -86,8 +88,35 @@ def report_address(platform: Platform, series: str) -> str | None:
     return f"{platform.settings.reports_url}/{name}" if (platform.settings.reports / name).is_file() else None
 
 
-def report(platform: Platform, series: str) -> str | None:
-    """Write a series' report over all models; returns its address, None where nothing was forecast yet."""
+def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str, tuple[float, float, int]]:
+    """What a volatility known in advance would give naive, by whether the target days are left out of it or in: CRPS
+    over 14 days, skill against naive, and dates; over naive's scored dates of the configured version, if any."""
+    from forecast_platform.forecasting.oracle import oracle_crps
+    from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, scored
+
+    naive = scored(metadata, "14d").get(ModelKey(REFERENCE, platform.settings.model_version))
+    if naive is None:
+        return {}
+    rows = naive[counted(naive)]
+    table = platform.series_table(series)
+    seen = table.columns["is_observed"]
+    closes = (table.dates[seen], table.columns["close"][seen], table.columns["is_roll_day"][seen])
+    origins, reference = rows["forecast_date"].to_numpy("datetime64[D]"), rows["crps_14d"].to_numpy(np.float64)
+    found = {}
+    for label, inside in (("target days left out", False), ("target days in", True)):
+        scores = oracle_crps(*closes, origins, HORIZON, targets_in=inside)
+        both = np.isfinite(scores) & np.isfinite(reference)
+        if both.any() and reference[both].mean() > 0:
+            own = float(scores[both].mean())
+            found[label] = (own, 1 - own / float(reference[both].mean()), int(both.sum()))
+    return found
+
+
+def report(platform: Platform, series: str, over_all: OverAll | None = None) -> str | None:
+    """Write a series' report over all models; returns its address, None where nothing was forecast yet.
+
+    over_all: what `panel.over_all` gives, to be shown beside it.
+    """
     from forecast_platform.pages.index import write_index
     from forecast_platform.pages.leaderboard import write_report
 
@@ -102,6 +131,8 @@ def report(platform: Platform, series: str) -> str | None:
         metadata=metadata,
         expected_dates=expected,
         models=sorted(known),
+        over_all=over_all,
+        oracle=oracle(platform, series, metadata),
     )
     write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"

@@ -16,6 +16,8 @@ from forecast_platform.pages.scores import REFERENCE, ModelKey, by_horizon, lead
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecast_platform.pages.pooled import OverAll
+
 __all__ = ["by_horizon", "leaderboard", "write_report"]
 
 SHOWN_FAILURES = 200
@@ -32,12 +34,15 @@ def write_report(
     expected_dates: Sequence[dt.date],
     link_to: Mapping[str, str] | None = None,
     models: Sequence[tuple[str, str]] = (),
+    over_all: OverAll | None = None,
+    oracle: Mapping[str, tuple[float, float, int]] | None = None,
 ) -> Path:
     """Write the report of one series and return its file.
 
     metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
-    version) pairs that are shown even where they have no row yet.
+    version) pairs that are shown even where they have no row yet. over_all: the comparison over all series. oracle: by
+    label CRPS, skill and dates of what a volatility known in advance would give.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -52,7 +57,8 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board), _calibration(board, rows)]
+    content = [page.cards(figures), _board_section(board, oracle or {}), _over_all(over_all)]
+    content.append(_calibration(board, rows))
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
         content.append(
@@ -74,7 +80,7 @@ def write_report(
     )
 
 
-def _board_section(board: pd.DataFrame) -> str:
+def _board_section(board: pd.DataFrame, oracle: Mapping[str, tuple[float, float, int]]) -> str:
     if board.empty:
         text = "No forecast can be scored yet: none has reached the end of its 14 days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
@@ -100,13 +106,51 @@ def _board_section(board: pd.DataFrame) -> str:
         for place, row in enumerate(board.to_dict("records"))
     ]
     classes = {place: "reference" for place, name in enumerate(board["model_name"]) if name == REFERENCE}
+    for label, (crps, skill, dates) in oracle.items():
+        classes[len(rows)] = "reference"
+        rest = ["", "", "", "", "", "", ""]
+        rows.append(["", f"oracle: {label}", "", _price(crps), _skill(skill, math.nan, ""), *rest, f"{dates:,}"])
+    known = (
+        " An oracle is no forecast: it is naive with the volatility that was realised around each origin, once without "
+        "and once with the days that are forecast, and says about how much knowing volatility could give."
+    )
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
         note="Mean CRPS over the trading targets of days 1 to 14, in the price's unit; less is better. Skill is the "
         f"share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted once; "
         "p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against the "
-        "last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean.",
+        "last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
+        + (known if oracle else ""),
+    )
+
+
+def _over_all(found: OverAll | None) -> str:
+    if found is None or found.board.empty:
+        return ""
+    columns = {"Model": "", "Version": "", "Days": "number", "Skill": "number", "95 % interval": "number"}
+    columns |= {"p (DM)": "number", "Series": "number", "Dates": "number"}
+    rows = [
+        [
+            row["model_name"],
+            row["model_version"],
+            row["horizon"].removesuffix("d"),
+            _skill(row["skill"], row["dm_p"], row["model_name"]),
+            f"{_number(100 * row['low'], '+.1f')} to {_number(100 * row['high'], '+.1f', ' %')}",
+            _p_value(row["dm_p"], row["model_name"]),
+            row["n_series"],
+            f"{row['n_dates']:,}",
+        ]
+        for row in found.board.to_dict("records")
+    ]
+    verdicts = "".join(f"<li>{page.escape(one.text)}</li>" for one in found.calibrations)
+    return page.section(
+        "Over all series",
+        page.table(columns, rows),
+        page.Html(f"<details><summary>Do the bands hold?</summary><ul>{verdicts}</ul></details>"),
+        note="CRPS divided by the price of its date and by the series' own naive, averaged by date over the series: "
+        "what one series' few independent forecasts cannot show. The interval and p are by date, with the overlap of "
+        "neighbouring forecasts; a model whose interval holds zero may as well be no better.",
     )
 
 

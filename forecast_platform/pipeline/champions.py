@@ -28,6 +28,10 @@ DECISIVE_SHARE, DECISIVE_P, DECISIVE_DATES = 0.01, 0.05, 60
 several, each at that level divided by their number (Bonferroni)."""
 
 
+CHOICE_DAYS = 5 * 365
+"""Days up to the newest scored forecast by which the first champion of a series is chosen."""
+
+
 class ChampionError(ValueError):
     """The decision cannot be carried out; nothing was written."""
 
@@ -231,6 +235,48 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
         return promote(platform, series, *best, f"auto_promote: {challengers[best].verdict(*names)}")
     except ChampionError:
         # A challenger without today's forecast is not ready; the next score run asks again.
+        return None
+
+
+def choose_first(platform: Platform, series: str) -> Champion | None:
+    """Make the model with the best trailing score the champion of a series that never had one; None where it had, or
+    where nothing can be chosen yet.
+
+    The score is CRPS over 14 days against naive on the dates that both have, of the configured version, over the newest
+    CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive. The
+    choice stands until someone promotes another (or auto_promote does, where that is set).
+    """
+    if decisions(platform, series):
+        return None
+    from forecast_platform.pages.display import metadata_frame
+    from forecast_platform.pages.scores import REFERENCE, leaderboard
+
+    version = platform.settings.model_version
+    metadata = metadata_frame(platform, series, platform.settings.models)
+    metadata = metadata[metadata["model_version"] == version]
+    if REFERENCE not in platform.settings.models or metadata.empty:
+        return None
+    newest = metadata["forecast_date"].max()
+    board = leaderboard(metadata[metadata["forecast_date"] > newest - dt.timedelta(days=CHOICE_DAYS)])
+    board = board[board["n_dates"] >= DECISIVE_DATES]
+    rows = [row for row in board.to_dict("records") if row["skill"] >= 0 or row["model_name"] == REFERENCE]
+    if len(board) < 2 or not rows:
+        return None
+    best = rows[0]
+    why = (
+        f"chosen at the first scores, nobody having promoted one: {best['model_name']} has the best CRPS of "
+        f"{', '.join(sorted(board['model_name']))} to {newest}, {100 * best['skill']:.1f} % better than {REFERENCE} "
+        f"over {best['n_dates']} dates"
+    )
+    if best["model_name"] == REFERENCE:
+        why = (
+            f"chosen at the first scores, nobody having promoted one: none of {', '.join(sorted(board['model_name']))} "
+            f"is better than {REFERENCE} to {newest}"
+        )
+    try:
+        return promote(platform, series, best["model_name"], version, why)
+    except ChampionError:
+        # Without the newest forecast the reader would find nothing; the next score run asks again.
         return None
 
 

@@ -59,7 +59,7 @@ def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
     """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
-    algorithm, identity = platform.model(model).algorithm_version, platform.settings.model_spec(model).identity
+    identity = platform.settings.model_spec(model).identity
     stored_keys, point_times = _stored(platform, series, model, version, dates)
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
@@ -96,8 +96,9 @@ def plan(
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != algorithm:
-                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], algorithm)
+            elif known["algorithm_version"] != record.paths_version:
+                made = record.paths_version
+                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)
                 result.kept[day] = known["generation_timestamp"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.work.fits import (
+    FitRecord,
     FitTask,
     fit_records,
     other_algorithm_text,
@@ -56,14 +57,18 @@ def train(
             outcome.failed[start] = str(error)
             continue
         current = active.get(start)
-        if current and current.data_version == data_version and not overwrite:
-            if current.algorithm_version != algorithm:
-                outcome.failed[start] = other_algorithm_text(version, current.algorithm_version, algorithm)
-            elif current.settings != identity:
-                outcome.failed[start] = other_settings_text(version, model, current.settings, identity)
-            else:
-                outcome.skipped.add(start)
-            continue
+        if current and not overwrite:
+            other = current.algorithm_version != algorithm
+            # A window of an earlier algorithm is compared on what that one read.
+            read = _data_version(platform, task, current) if other else data_version
+            if current.data_version == read:
+                if other:
+                    outcome.failed[start] = other_algorithm_text(version, current.algorithm_version, algorithm)
+                elif current.settings != identity:
+                    outcome.failed[start] = other_settings_text(version, model, current.settings, identity)
+                else:
+                    outcome.skipped.add(start)
+                continue
         tasks.append(task)
         hashes[start] = data_version
     total = len(windows)
@@ -115,7 +120,14 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
             f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
             "ingest newer data first"
         )
-    covariates = table.covariate_names(platform.model(model).covariates, window)
-    history = table.history(window.start, window.end, covariates)
+    chosen = platform.model(model)
+    covariates = table.covariate_names(chosen.covariates, window)
+    history = table.history(window.start, window.end, covariates, chosen.reads)
     spec = platform.settings.model_spec(model)
     return FitTask(series, model, start, window, history, platform.settings.seed, spec), row_hashes(history)[-1]
+
+
+def _data_version(platform: Platform, task: FitTask, fit: FitRecord) -> str:
+    """The hash of a window's training rows as its current fit read them."""
+    table, covariates = platform.series_table(task.series), tuple(task.history.covariates)
+    return row_hashes(table.history(task.window.start, task.window.end, covariates, fit.reads))[-1]

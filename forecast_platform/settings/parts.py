@@ -11,13 +11,37 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
 
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the message names it, its value and what is allowed."""
+
+
+class RollRuleSettings(BaseModel):
+    """The last session on which a contract is quoted as nearby: the `sessions`-th before the `day` of the month that
+    lies `month` months after its delivery month. The series rolls on the session after it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    months: str = Field(description="Delivery months as exchange codes, such as HKNUZ.")
+    month: int = Field(description="Months from the delivery month to the month of `day`: 1 is the one after.")
+    day: int = Field(default=1, description="Day of that month.")
+    sessions: int = Field(default=1, description="Sessions before that day: 1 is the last one before it.")
+
+    @model_validator(mode="after")
+    def _is_a_rule(self) -> RollRuleSettings:
+        self.rule  # noqa: B018 - refuses, by ValueError, what is none
+        return self
+
+    @property
+    def rule(self) -> RollRule:
+        """As forecasts read it."""
+        return RollRule(self.months, self.month, self.day, self.sessions)
 
 
 class SeriesSettings(BaseModel):
@@ -39,6 +63,11 @@ class SeriesSettings(BaseModel):
     roll_dates: tuple[dt.date, ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
     )
+    roll_rule: RollRuleSettings | str | None = Field(
+        default=None,
+        description="The exchange's roll schedule, for a nearby series that is not adjusted for rolls: one of "
+        f"{', '.join(CATALOGUE)}, or a rule of its own. roll_dates and a column `contract` of the file go before it.",
+    )
     ticker: str | None = Field(default=None, description="Symbol at the price feed (source feeds), such as KC=F.")
 
     @field_validator("name")
@@ -49,6 +78,22 @@ class SeriesSettings(BaseModel):
         if value.lower() == "actuals":
             raise ValueError("'actuals' is reserved")
         return value
+
+    @field_validator("roll_rule")
+    @classmethod
+    def _known_rule(cls, value: RollRuleSettings | str | None) -> RollRuleSettings | str | None:
+        if isinstance(value, str) and value not in CATALOGUE:
+            raise ValueError(
+                f"no roll rule {value!r}{did_you_mean(value, CATALOGUE)}; or a mapping, see RollRuleSettings"
+            )
+        return value
+
+    @property
+    def rule(self) -> RollRule | None:
+        """The roll schedule's rule; None where none is set."""
+        if isinstance(self.roll_rule, str):
+            return CATALOGUE[self.roll_rule]
+        return None if self.roll_rule is None else self.roll_rule.rule
 
     @property
     def stem(self) -> str:

@@ -42,6 +42,7 @@ from forecast_platform.settings.parts import (
     landing_series,
     web_address,
 )
+from forecast_platform.settings.sample import sample_defaults
 from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -104,7 +105,8 @@ class Settings(BaseSettings):
         default=(), description="Further version tags the daily run covers beside model_version."
     )
     start_date: dt.date = Field(
-        default=dt.date(2018, 1, 1), description="First forecast date; must be the first day of a window."
+        default=dt.date(2018, 1, 1),
+        description="First forecast date; must be the first day of a window. The sample's is 2010-01-01.",
     )
     end_date: dt.date | None = Field(
         default=None, description="Last forecast date of a source that has ended (the sample: 2019-01-04)."
@@ -271,15 +273,13 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _source_defaults(cls, data: Any) -> Any:
-        """What a source implies where nothing is said: its series, and for the sample its end."""
+        """What a source implies where nothing is said: its series, and for the sample its span."""
         if not isinstance(data, dict):
             return data
         source = data.get("source", "sample")
         data = default_folder(dict(data))
         if source == "sample":
-            data.setdefault("end_date", dt.date(2019, 1, 4))
-            if not data.get("series"):
-                data["series"] = [{"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}]
+            data = sample_defaults(data)
         elif source == "landing" and not data.get("series"):
             data["series"] = landing_series(data.get("landing"))
         elif source == "feeds":

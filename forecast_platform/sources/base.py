@@ -52,8 +52,8 @@ class Rejection:
 class RawData:
     """What a source read, unchanged but for its types.
 
-    market: series name -> date (datetime64[ns], ascending, unique) and those of MARKET_COLUMNS that the file has,
-        float64, NaN where a cell is missing. A series whose files were rejected is not in it.
+    market: series name -> date (datetime64[ns], ascending, unique) and those of MARKET_COLUMNS and CHAIN_COLUMNS that
+        its files have, float64, NaN where a cell is missing. A series whose files were rejected is not in it.
     macro: date and float64 columns, or None. weather: date, region and float64 columns, or None.
     warnings: suspicious values that were kept as they are.
     """

@@ -1,4 +1,4 @@
-"""Landing files: a folder with market/<series>, macro and weather, each CSV or Parquet."""
+"""Landing files: a folder with market/<series>, <series>_chain, macro and weather, each CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.sources import validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, requirements
+from forecast_platform.sources.contracts import joined
 from forecast_platform.sources.files import SUFFIXES, FileProblem, RawTable, read_table
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from forecast_platform.settings import SeriesSettings
 
 MACRO, WEATHER = "macro", "weather"
+
+
+def chain_of(series: SeriesSettings) -> str:
+    """Name, without its ending, of the file with both contracts of a series: beside macro and weather."""
+    return f"{series.stem}_chain"
+
+
 Checked = tuple["pd.DataFrame | None", list[Rejection]]
 
 
@@ -42,6 +50,7 @@ class LandingSource:
             frame = self._load(
                 raw, f"market/{one.stem}", (one.name,), True, lambda table: validate.check_market(table, today)
             )
+            frame = None if frame is None else self._with_chain(raw, one, frame, today)
             if frame is not None:
                 raw.market[one.name] = frame
                 raw.warnings += validate.glitches(self._name(f"market/{one.stem}"), frame, ["close"])
@@ -64,7 +73,8 @@ class LandingSource:
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:
         """blake2b of each file's bytes, 32 hex digits; a file that is not there is left out."""
         found = {}
-        for name in (*(f"market/{one.stem}" for one in series), MACRO, WEATHER):
+        files = [name for one in series for name in (f"market/{one.stem}", chain_of(one))]
+        for name in (*files, MACRO, WEATHER):
             for path in self._paths(name):
                 try:
                     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
@@ -81,6 +91,20 @@ class LandingSource:
         """The file's name inside the folder; with .csv where there is no such file."""
         paths = self._paths(name)
         return f"{name}{paths[0].suffix if paths else SUFFIXES[0]}"
+
+    def _with_chain(
+        self, raw: RawData, one: SeriesSettings, frame: pd.DataFrame, today: dt.date
+    ) -> pd.DataFrame | None:
+        """A series' market file with what its chain file adds, where there is one; None where that is refused."""
+        name = chain_of(one)
+        if not self._paths(name):
+            return frame
+        if "close_2" in frame.columns:
+            reason = f"market/{one.stem} has the column close_2 itself: ambiguous, remove one of the two"
+            raw.rejections.append(Rejection(self._name(name), None, reason, (one.name,)))
+            return None
+        chain = self._load(raw, name, (one.name,), False, lambda table: validate.check_chain(table, today))
+        return None if chain is None else joined(raw, one.name, frame, chain, self._name(name))
 
     def _load(
         self,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.sources import calendars
 from forecast_platform.sources.base import MARKET_COLUMNS, WEATHER_COLUMNS, RawData, SourceError
+from forecast_platform.sources.contracts import roll_days
 from forecast_platform.sources.validate import is_macro_column
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     """The rows of `series` from max(start, first observed close) to `end`, both included.
 
     Columns: date (datetime64[ns] midnights), commodity, is_trading_day, is_observed, is_roll_day, the market columns,
-    macro columns (vix, usd_* and the series' covariates), the weather columns as means over the series' regions, and
+    close_2 where the source has it, macro columns (vix, usd_* and the series' covariates), the weather columns as means
+    over the series' regions, and
     filled_columns, the comma-separated names of the row's cells that repeat an earlier day's value.
 
     A value measured on day t is first seen in row t + lag; is_observed and is_roll_day move with the market's lag, so
@@ -61,7 +63,8 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     shift = np.timedelta64(lags.market, "D")
     last = np.datetime64(end, "D")
     real = np.isfinite(market["close"].to_numpy("float64"))
-    closes = measured[real & (measured + shift <= last)]
+    known = real & (measured + shift <= last)
+    closes = measured[known]
     if len(closes) == 0:
         raise SourceError(f"{series.name} has no close up to {end}: its data begin later; choose a later end")
     grid = np.arange(max(np.datetime64(start, "D"), closes[0] + shift), last + 1, dtype="datetime64[D]")
@@ -69,7 +72,8 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
         raise SourceError(f"{series.name}: start {start} lies after end {end}")
 
     sessions = calendars.sessions(series.exchange, grid[0] - shift, last)
-    rolls = np.array(series.roll_dates, "datetime64[D]") + shift
+    contracts = market["contract"].to_numpy("float64")[known] if "contract" in market.columns else None
+    rolls = roll_days(series, closes, contracts) + shift
     columns: dict[str, object] = {
         "date": grid.astype("datetime64[ns]"),
         "commodity": series.name,
@@ -81,14 +85,14 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     filled: dict[str, Bools] = {}
     weather = _weather(raw, series, notes)
     for frame, names, lag in (
-        (market, MARKET_COLUMNS, lags.market),
+        (market, (*MARKET_COLUMNS, "close_2"), lags.market),
         (raw.macro, _macro_names(raw, series), lags.macro),
         (weather, WEATHER_COLUMNS, lags.weather),
     ):
         for name in names:
             if frame is not None and name in frame.columns:
-                known = _days(frame) + np.timedelta64(lag, "D")
-                columns[name], filled[name] = _fill(grid, known, frame[name].to_numpy("float64"))
+                seen = _days(frame) + np.timedelta64(lag, "D")
+                columns[name], filled[name] = _fill(grid, seen, frame[name].to_numpy("float64"))
             elif name in MARKET_COLUMNS:
                 columns[name] = np.full(len(grid), np.nan)
     columns["filled_columns"] = _names_of(filled)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.sources.base import MARKET_COLUMNS, WEATHER_COLUMNS, Rejection
+from forecast_platform.sources.contracts import CHAIN_COLUMNS, delivery_months
 from forecast_platform.sources.files import RawTable
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ def is_macro_column(name: str) -> bool:
 
 
 def check_market(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
-    """A market file's date and OHLCV columns, or why it is refused. A missing cell is legal, no close at all is not."""
-    return _check(table, ("date", "close"), MARKET_COLUMNS.__contains__, MARKET_COLUMNS, today)
+    """A market file's date, OHLCV and contract columns, or why it is refused. A missing cell is legal, no close at all
+    is not."""
+    known = (*MARKET_COLUMNS, *CHAIN_COLUMNS)
+    return _check(table, ("date", "close"), known.__contains__, known, today)
+
+
+def check_chain(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
+    """A chain file's date, close, close_2 and delivery months, or why it is refused."""
+    known = ("close", *CHAIN_COLUMNS)
+    return _check(table, ("date", "close", "close_2"), known.__contains__, known, today)
 
 
 def check_macro(
@@ -72,8 +81,9 @@ def _check(
     if "region" in required and "region" in table.columns:
         cells["region"] = _regions(table.columns["region"], table.rows, problems)
     for name, values in table.columns.items():
-        if name not in cells and is_known(name):
-            cells[name] = _numbers(name, values, table.rows, problems)
+        if name not in cells and is_known(name) and name != "contract_2":
+            read = delivery_months if name == "contract" else _numbers
+            cells[name] = read(name, values, table.rows, problems)
     if "date" in cells:
         _check_order(cells["date"], cells.get("region"), table.rows, today, problems)
     if "close" in required and "close" in cells and not problems and np.isnan(cells["close"]).all():

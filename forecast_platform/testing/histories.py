@@ -45,7 +45,10 @@ def random_history(
 
 
 def changed_from(history: History, date: np.datetime64, factor: float = 1.3) -> History:
-    """The same history with other closes and covariates from `date` on."""
+    """The same history with other closes, covariates, bars and rolls from `date` on; the calendar stays."""
     later = history.dates >= date
     columns = {name: np.where(later, 1.5 * values + 1.0, values) for name, values in history.covariates.items()}
-    return replace(history, close=np.where(later, factor * history.close, history.close), covariates=columns)
+    own = {name: np.where(later, 1.7 * values, values) for name, values in history.own_values.items()}
+    rolls = None if history.rolls is None else np.where(later, ~history.rolls, history.rolls)
+    close = np.where(later, factor * history.close, history.close)
+    return replace(history, close=close, covariates=columns, rolls=rolls, **own)

@@ -36,7 +36,10 @@ def _section(table: Table) -> str:
         f"- File partitions: {_names(table.partition_by) or 'none'}",
     ]
     if table.open_columns:
-        lines.append("- Further `float` columns: the covariates that the series declare, `usd_*` among them")
+        lines.append(
+            "- Further `float` columns: the covariates that the series declare, `usd_*` among them; `close_2`, the "
+            "close of the second contract, where a file has it"
+        )
     lines += ["", "| column | type | null | meaning |", "|---|---|---|---|"]
     lines += [
         f"| `{column.name}` | {column.type} | {'yes' if column.nullable else ''} | {_cell(column.description)} |"

@@ -98,7 +98,11 @@ UNIFIED_DATA = Table(
         _SERIES,
         _col("is_trading_day", "bool", "The exchange was scheduled to trade."),
         _col("is_observed", "bool", "A close of this very day is in the source."),
-        _col("is_roll_day", "bool", "The nearby contract changed; the move is kept out of residual pools."),
+        _col(
+            "is_roll_day",
+            "bool",
+            "The nearby contract changed with this close; the move is kept out of residual pools.",
+        ),
         _opt("open", "float", "Open, in the series' quote unit; filled forward."),
         _opt("high", "float", "High, filled forward."),
         _opt("low", "float", "Low, filled forward."),

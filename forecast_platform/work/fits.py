@@ -17,7 +17,7 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, Model, TrainingWindow, model_id
+from forecast_platform.models.base import FittedModel, Model, Reads, TrainingWindow, model_id, reads_of
 from forecast_platform.models.saved import ArtifactError, Saved, saved_from
 from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
@@ -81,9 +81,10 @@ class Fit:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, and the day the history starts."""
+        """What a later simulation must read: the covariates, what else, and the day the history starts."""
         history = self.task.history
-        found = {"covariates": list(history.covariates), "history_start": str(history.dates[0])}
+        start = str(history.dates[0])
+        found = {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
         identity = self.task.wanted.identity
         return {**found, "settings": identity} if identity else found
 
@@ -102,6 +103,9 @@ class FitRecord:
     created_at: dt.datetime
     history_start: np.datetime64
     covariates: tuple[str, ...]
+    reads: Reads
+    paths_version: int
+    """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
     settings: str
     """`ModelSpec.identity` of the model that was fitted."""
@@ -237,6 +241,8 @@ def _record(platform: Platform, row: Mapping[str, Any]) -> FitRecord:
         created_at=row["created_at"],
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
+        reads=tuple(parameters.get("reads", ())),
+        paths_version=platform.model(row["model_name"]).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
         settings=parameters.get("settings", ""),
     )

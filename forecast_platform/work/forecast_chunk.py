@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
@@ -37,7 +38,7 @@ def read_chunk_inputs(
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
     table = platform.series_table(series)
-    history = table.history(stored.history_start, origins[-1], stored.covariates)
+    history = table.history(stored.history_start, origins[-1], stored.covariates, stored.reads)
     failed: dict[dt.date, str] = {}
     observed = history.observed_dates
     known = np.searchsorted(observed, origins)
@@ -58,13 +59,24 @@ def read_chunk_inputs(
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
+    rolls = rolls_ahead(history, origins, last)
     fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.window.start}\x1f".encode()
     hashes = [
-        hashlib.blake2b(fixed + running[count].encode() + mask.tobytes(), digest_size=8).hexdigest()
-        for count, mask in zip(rows_before, trading, strict=True)
+        hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
+        for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
     ]
     inputs = Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
     return with_base(platform, stored, inputs, paths=base_paths)
+
+
+def rolls_ahead(history: History, origins: Dates, last: Dates) -> list[bytes]:
+    """What each origin knows of the rolls between its last observed day and its horizon's end; empty for none."""
+    if history.schedule is None:
+        return [b""] * len(origins)
+    days, months = history.schedule.dates.astype(np.int64), history.schedule.months
+    begins = np.searchsorted(history.schedule.dates, last, side="right")
+    ends = np.searchsorted(history.schedule.dates, origins + HORIZON * ONE_DAY, side="left")
+    return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
 def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
@@ -95,7 +107,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
         is_backfill=[store.is_backfill(settings, day, now) for day in days],
         generated=now,
         model_id=stored.model_id,
-        algorithm_version=platform.model(chunk.model).algorithm_version,
+        algorithm_version=stored.paths_version,
     )
     store_paths(platform, chunk, days, rows)
     summary = summarise(made.paths)

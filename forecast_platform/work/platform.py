@@ -7,15 +7,16 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.forecasting.history import ONE_DAY, Dates, History
+from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats, History, RollSchedule
 from forecast_platform.forecasting.windows import FREQUENCIES, WindowFrequency
 from forecast_platform.models import registry
-from forecast_platform.models.base import Covariates, Model, TrainingWindow
+from forecast_platform.models.base import Covariates, Model, Reads, TrainingWindow
 from forecast_platform.settings import SeriesSettings, Settings, load
 from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
@@ -40,6 +41,13 @@ class SeriesTable:
     dates: Dates
     columns: dict[str, NDArray[Any]]
     sessions: Dates
+    own: Mapping[str, Floats] = field(default_factory=dict)
+    """Those of high, low and close_2 that are known, nan on days that carry over an earlier day's."""
+
+    @cached_property
+    def schedule(self) -> RollSchedule | None:
+        """The rolls of the series' rule, from its first day to the end of the calendar; None without a rule."""
+        return None if self.series.rule is None else self.series.rule.schedule(self.sessions)
 
     @property
     def last_observed(self) -> dt.date:
@@ -73,8 +81,11 @@ class SeriesTable:
             return weather or own
         return own + tuple(name for name in weather if name not in own)
 
-    def history(self, start: np.datetime64, end: np.datetime64, covariates: Sequence[str]) -> History:
-        """The days start..end (end excluded) with these covariates; leading days without them are left out.
+    def history(
+        self, start: np.datetime64, end: np.datetime64, covariates: Sequence[str], reads: Reads = ()
+    ) -> History:
+        """The days start..end (end excluded) with these covariates, and of `reads` what the series has; leading days
+        without covariates are left out.
 
         Raises NoDataError where rows or covariates are missing in between.
         """
@@ -104,16 +115,25 @@ class SeriesTable:
             sessions=self.sessions,
             covariates={name: self.columns[name][inside] for name in covariates},
             rolls=self.columns["is_roll_day"][inside],
+            schedule=self.schedule if "rolls" in reads else None,
+            **self._own(reads, inside),
         )
+
+    def _own(self, reads: Reads, inside: Bools) -> dict[str, Any]:
+        wanted: dict[str, tuple[str, ...]] = {"range": ("high", "low"), "second_contract": ("close_2",)}
+        groups = [names for kind, names in wanted.items() if kind in reads and all(name in self.own for name in names)]
+        return {name: self.own[name][inside] for names in groups for name in names}
 
 
 def row_hashes(history: History) -> list[str]:
     """A running hash of the rows: element k identifies the first k days, [n_days + 1]."""
     columns = [history.close, history.observed.astype(np.float64), *history.covariates.values()]
+    columns += history.own_values.values()
     if history.rolls is not None:
         columns.append(history.rolls.astype(np.float64))
     rows = np.column_stack([history.dates.astype(np.int64).astype(np.float64), *columns])
-    running = hashlib.blake2b("\x1f".join([history.series, *history.covariates]).encode(), digest_size=12)
+    names = [history.series, *history.covariates, *history.own_values, *(["schedule"] if history.schedule else [])]
+    running = hashlib.blake2b("\x1f".join(names).encode(), digest_size=12)
     digests = [running.hexdigest()]
     for row in np.ascontiguousarray(rows):
         running.update(row.data)
@@ -214,6 +234,7 @@ class Platform:
             sessions=sessions(
                 series.exchange, _date(dates[0]), max(_date(dates[-1]), self.settings.today()) + _CALENDAR_MARGIN
             ),
+            own=_own_values(columns, rows["filled_columns"].to_pylist()),
         )
 
     def closes(self, name: str, first: dt.date, last: dt.date) -> tuple[Dates, NDArray[np.float64], NDArray[np.bool_]]:
@@ -255,6 +276,17 @@ def _warehouse(settings: Settings, spark: SessionSource | None) -> Warehouse:
         liquid=settings.unity.clustering == "liquid",
         properties=settings.unity.properties,
     )
+
+
+def _own_values(columns: Mapping[str, NDArray[Any]], filled: Sequence[str]) -> dict[str, Floats]:
+    """High, low and close_2 by name, [n], where each day's own are known: nan where a row carries over an older one."""
+    carried = {text: set(text.split(",")) for text in set(filled)}
+    found = {}
+    for name in ("high", "low", "close_2"):
+        if name in columns and _known(columns[name]):
+            old = np.array([name in carried[text] for text in filled], np.bool_)
+            found[name] = np.where(old, np.nan, columns[name])
+    return found
 
 
 def _known(values: NDArray[Any]) -> bool:

@@ -23,6 +23,9 @@ from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.waiting import until
 
 MODELS = ("naive", "xgboost")
+SERIES = [{"name": "Alpha", "roll_rule": "wti"}, {"name": "Beta"}]
+"""One series with bars, a second contract and a roll rule, one with closes alone."""
+
 SAIL_LOG = "error,sail_spark_connect::server=debug"
 """RUST_LOG with which sail says which plans it was sent."""
 
@@ -51,6 +54,7 @@ def environment_of(root: Path) -> Environment:
         "FORECAST_PLATFORM_LANDING": str(root / "landing"),
         "FORECAST_PLATFORM_WAREHOUSE": str(root / "warehouse"),
         "FORECAST_PLATFORM_MODELS": ",".join(MODELS),
+        "FORECAST_PLATFORM_SERIES": json.dumps(SERIES),
         "FORECAST_PLATFORM_LOOKBACK_YEARS": "3",
         "FORECAST_PLATFORM_START_DATE": "2017-07-01",
         "FORECAST_PLATFORM_N_PATHS": "200",

@@ -25,9 +25,9 @@ from forecast_platform.warehouse.schemas import (
     Table,
 )
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.compute.computes import COMPUTES, MODELS, Serving, environment_of
+from forecast_platform_tests.compute.computes import COMPUTES, MODELS, SERIES, Serving, environment_of
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
-from forecast_platform_tests.worlds import settings_for, write_landing
+from forecast_platform_tests.worlds import settings_for, with_bars, write_landing
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def _rows(platform: Platform, table: Table) -> pa.Table:
 
 def _run(root: Path, serving: Serving) -> Made:
     """All commands, on a compute that is ready."""
-    platform = Platform.from_settings(settings_for(root, models=MODELS, **serving.tables))
+    platform = Platform.from_settings(settings_for(root, models=MODELS, series=SERIES, **serving.tables))
     environment, made, printed, before = {**environment_of(root), **serving.environment}, Made(), "", 0
     for action, command in COMMANDS.items():
         done = subprocess.run(
@@ -109,6 +109,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         if compute not in known:
             root = tmp_path_factory.mktemp(compute.replace(" ", "_"))
             write_landing(root / "landing")
+            with_bars(root / "landing" / "market" / "alpha.csv")
             with COMPUTES[compute](root) as serving:
                 known[compute] = _run(root, serving)
         return known[compute]

@@ -25,6 +25,7 @@ from forecast_platform.settings import build
 from forecast_platform.work.chunks import Chunk, Forecasts
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import needs_sail
+from forecast_platform_tests.histories import nearby_history
 from forecast_platform_tests.worlds import days, settings_for
 
 _stream_rows = spark_worker.stream_rows
@@ -149,12 +150,30 @@ def test_a_history_survives_the_journey_to_a_worker_to_the_bit(small: Path) -> N
     table = Platform.from_settings(settings_for(small)).series_table("Alpha")
     start, end = np.datetime64("2015-01-01"), np.datetime64("2018-01-01")
     sent = table.history(start, end, ("temp_mean_c", "precipitation_mm"))
-    got = spark_worker.history_of("Alpha", spark_worker.history_bytes(sent), list(sent.sessions.astype(dt.date)))
+    got = spark_worker.history_of("Alpha", spark_worker.history_bytes(sent), spark_worker.calendar_of(sent))
+    assert got.schedule is None
+    assert not got.own_values
     assert list(got.covariates) == list(sent.covariates)
     for name in ("dates", "close", "observed", "sessions", "rolls"):
         assert np.array_equal(getattr(got, name), getattr(sent, name))
         assert getattr(got, name).dtype == getattr(sent, name).dtype
     assert all(np.array_equal(got.covariates[name], sent.covariates[name]) for name in sent.covariates)
+
+
+def test_bars_and_schedules_survive_the_journey_to_the_bit() -> None:
+    sent = nearby_history()
+    rows = pa.Table.from_pylist(
+        [{"history": spark_worker.history_bytes(sent), "calendar": spark_worker.calendar_of(sent)}],
+        pa.schema([("history", pa.binary()), ("calendar", spark_worker.CALENDAR)]),
+    )
+    [row] = rows.to_pylist()
+    got = spark_worker.history_of("Nearby", row["history"], row["calendar"])
+    assert got.schedule is not None
+    assert sent.schedule is not None
+    for name in ("dates", "months"):
+        assert np.array_equal(getattr(got.schedule, name), getattr(sent.schedule, name))
+    assert set(got.own_values) == {"high", "low", "close_2"}
+    assert all(np.array_equal(got.own_values[name], sent.own_values[name], equal_nan=True) for name in got.own_values)
 
 
 def test_a_report_carries_statistics_of_good_dates_and_reasons_of_the_others() -> None:

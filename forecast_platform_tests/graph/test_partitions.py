@@ -114,7 +114,7 @@ def test_metadata_of_a_window_depend_on_all_its_days(settings: Settings) -> None
     ],
 )
 def test_every_train_frequency_gives_the_windows_of_its_cron(frequency: str, start: str, second: str) -> None:
-    settings = build(source="sample", train_frequency=frequency)
+    settings = build(source="sample", train_frequency=frequency, start_date=dt.date(2018, 1, 1))
     windows = dates_of(Partitions(settings).windows)
     assert windows[:2] == [start, second]
     assert windows == [day.isoformat() for day in _starts(settings)]
@@ -127,7 +127,7 @@ def _starts(settings: Settings) -> list[dt.date]:
 
 
 def test_an_ended_source_has_no_partitions_after_its_end() -> None:
-    partitions = Partitions(build(source="sample"))
+    partitions = Partitions(build(source="sample", start_date=dt.date(2018, 1, 1)))
     assert dates_of(partitions.days)[-1] == "2019-01-04"
     assert dates_of(partitions.history_days)[-1] == "2019-01-03"
     assert dates_of(partitions.windows) == ["2018-01-01", "2018-07-01", "2019-01-01"]

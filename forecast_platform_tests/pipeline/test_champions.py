@@ -236,3 +236,77 @@ def test_compare_from_a_shell(shell, ready: Platform, capsys: pytest.CaptureFixt
     assert "random_walk v1.0 and random_walk v1.1 are the same" in capsys.readouterr().out
     assert shell("compare", "v1.0", "v1.0") == cli.WRONG
     assert shell("compare", "v1.0", "v1.1", "--models", "oracle") == cli.WRONG
+
+
+SCORED = (dt.date(2017, 9, 1), dt.date(2018, 3, 30))
+
+
+def _with_scores(root: Path, crps: dict[str, float], **changes: object) -> Platform:
+    """A platform whose forecasts of the newest date are there, with made-up CRPS of every date before it."""
+    import pyarrow as pa
+
+    from forecast_platform.warehouse.schemas import FORECAST_METADATA
+
+    platform = _platform(root, **changes)
+    days = [SCORED[0] + dt.timedelta(days=n) for n in range((SCORED[1] - SCORED[0]).days)]
+    wave = 1 + 0.1 * np.sin(np.arange(len(days)))
+    for model, level in crps.items():
+        rows = [
+            {
+                "commodity": "Alpha",
+                "model_name": model,
+                "model_version": "v1.0",
+                "forecast_date": day,
+                "crps_14d": level * factor,
+                "coverage_80_14d": 0.8,
+                "coverage_95_14d": 0.95,
+                "actuals_available": 14,
+                "has_data_leakage": False,
+                "model_success": True,
+                "last_observed_date": day - dt.timedelta(days=1),
+            }
+            for day, factor in zip(days, wave, strict=True)
+        ]
+        table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+        platform.warehouse.replace(FORECAST_METADATA, table, {"commodity": "Alpha", "model_name": model})
+    return platform
+
+
+def test_the_first_champion_is_the_model_with_the_best_score_and_the_reason_is_kept(ready: Platform) -> None:
+    platform = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0, "random_walk": 0.97})
+    chosen = champions.choose_first(platform, "Alpha")
+    assert chosen is not None
+    assert (chosen.model, chosen.version) == _followed(platform) == ("random_walk", "v1.0")
+    assert "nobody having promoted one: random_walk has the best CRPS of naive, random_walk to 2018-03-29" in chosen.why
+    assert "3.0 % better than naive" in chosen.why
+    # Never again, however the scores turn.
+    again = _with_scores(ready.settings.warehouse.parent, {"naive": 0.5, "random_walk": 0.97})
+    assert champions.choose_first(again, "Alpha") is None
+    assert _followed(again) == ("random_walk", "v1.0")
+
+
+def test_a_model_that_is_worse_than_naive_is_not_chosen(ready: Platform) -> None:
+    platform = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0, "random_walk": 1.01})
+    chosen = champions.choose_first(platform, "Alpha")
+    assert chosen is not None
+    assert chosen.model == "naive"
+    assert "none of naive, random_walk is better than naive" in chosen.why
+
+
+def test_someone_s_decision_is_left_alone(ready: Platform) -> None:
+    platform = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0, "random_walk": 0.9})
+    champions.promote(platform, "Alpha", "naive", "v1.0", "we know it")
+    assert champions.choose_first(platform, "Alpha") is None
+    assert _followed(platform) == ("naive", "v1.0")
+
+
+def test_nothing_is_chosen_of_one_model_nor_without_the_newest_forecast(ready: Platform) -> None:
+    alone = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0})
+    assert champions.choose_first(alone, "Alpha") is None
+    from forecast_platform.warehouse.schemas import POINT_FORECASTS
+
+    platform = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0, "random_walk": 0.97})
+    where = {"commodity": "Alpha", "model_name": "random_walk", "model_version": "v1.0"}
+    platform.warehouse.replace(POINT_FORECASTS, POINT_FORECASTS.arrow_schema().empty_table(), where)
+    assert champions.choose_first(platform, "Alpha") is None
+    assert not champions.decisions(platform, "Alpha")

@@ -31,6 +31,7 @@ from forecast_platform.work import fits
 from forecast_platform.work.fits import MissingModelError, load_model
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.signing import key_file
+from forecast_platform_tests.histories import nearby_history
 from forecast_platform_tests.models import kept_models
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -168,6 +169,22 @@ def test_a_pickle_is_opened_in_a_process_that_knows_no_secret_of_this_one(
     assert forecast(platform, "Alpha", "pickled", SPAN).written == set(SPAN)
     monkeypatch.setenv("DATABRICKS_TOKEN", "very-secret")
     assert not {name for name in _environment(small) if "TOKEN" in name or name.startswith("FORECAST_PLATFORM")}
+
+
+def test_a_history_with_bars_and_a_roll_schedule_goes_over_whole(small: Path) -> None:
+    platform = _platform(small)
+    train(platform, "Alpha", "pickled", [WINDOW])
+    stored = load_model(platform, "Alpha", "pickled", "v1.0", WINDOW)
+    # The naive model does not read them, but what another would read must be there: the process takes the whole history.
+    history = nearby_history().since(stored.window.start)
+    assert history.schedule is not None
+    origins = np.array(["2018-01-09", "2018-01-10"], "datetime64[D]")
+    shocks = Shocks(5, stored.fitted.n_slots)
+    changes = {**json.loads(stored.fitted.to_json())}
+    folder = stored.fitted.folder if isinstance(stored.fitted, IsolatedFitted) else Path()
+    here = kept_models.Pickled().load_folder(json.dumps(changes), folder, stored.window)
+    there = stored.fitted.simulate(history, origins, 14, 50, shocks)
+    assert np.array_equal(there, here.simulate(history, origins, 14, 50, shocks))
 
 
 def test_a_process_that_fails_says_why(small: Path) -> None:

@@ -16,7 +16,8 @@ def test_the_default_is_the_wti_sample_with_its_end() -> None:
     assert settings.series_names == ("WTI",)
     assert settings.end_date == dt.date(2019, 1, 4)
     assert (settings.horizon, settings.n_paths, settings.model_version) == (14, 2000, "v1.0")
-    assert settings.history_start == dt.date(2013, 1, 1)
+    assert settings.start_date == dt.date(2010, 1, 1)
+    assert build(start_date=dt.date(2018, 1, 1)).history_start == dt.date(2013, 1, 1)
     assert settings.tracking_uri.startswith("sqlite:///")
 
 

@@ -45,7 +45,8 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import report, report_address
-        from forecast_platform.pipeline.champions import auto_promote
+        from forecast_platform.pages.panel import over_all
+        from forecast_platform.pipeline.champions import auto_promote, choose_first
         from forecast_platform.pipeline.scoring import score
 
         platform: Platform = context.resources.platform
@@ -64,8 +65,13 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
         last = max(selected or platform.settings.models)
         links = {}
+        together = over_all(platform) if model == last else None
+        for outcome in outcomes if model == last else ():
+            if chosen := choose_first(platform, outcome.series):
+                context.log.warning(f"{outcome.series}: champion is {chosen.model} {chosen.version}: {chosen.why}")
         for outcome in outcomes:
-            address = report(platform, outcome.series) if model == last else report_address(platform, outcome.series)
+            name = outcome.series
+            address = report(platform, name, together) if model == last else report_address(platform, name)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
         rows = platform.warehouse.rows(FORECAST_METADATA)

@@ -1,0 +1,45 @@
+"""The scores of many series together, with the price of their time: what pooled comparisons are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
+from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SCORES = tuple(f"{name}_{span}d" for span in (1, 7, 14) for name in ("crps", "coverage_80", "coverage_95"))
+
+
+def scored_series(platform: Platform) -> list[str]:
+    """Every series of the tables that has forecasts, also those that other code locations made; sorted."""
+    return sorted(set(platform.warehouse.read(FORECAST_METADATA, ["commodity"])["commodity"].unique().to_pylist()))
+
+
+def panel(
+    platform: Platform, series: Sequence[str] | None = None, models: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """By series (all of the tables where None) its scored rows, of `models` or of all, with the column PRICE."""
+    found = {}
+    for name in scored_series(platform) if series is None else series:
+        frame = metadata_frame(platform, name, models, _SCORES)
+        rows = platform.warehouse.read(UNIFIED_DATA, ["date", "close"], {"commodity": name}).sort_by("date")
+        days, close = rows["date"].to_numpy().astype("datetime64[D]"), rows["close"].to_numpy()
+        last = frame["last_observed_date"].to_numpy("datetime64[D]")
+        place = np.minimum(np.searchsorted(days, last), max(len(days) - 1, 0))
+        known = (days[place] == last) if len(days) else np.zeros(len(last), bool)
+        found[name] = frame.assign(**{PRICE: np.where(known, close[place], np.nan) if len(days) else np.nan})
+    return found
+
+
+def over_all(platform: Platform) -> OverAll:
+    """What the reports show of all series of the tables together."""
+    frames = panel(platform)
+    return OverAll(pooled_board(frames), calibrations(frames))

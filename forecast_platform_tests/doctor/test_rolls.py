@@ -1,0 +1,73 @@
+"""The doctor compares a roll rule with the file: its contracts, or its moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.rolls import rolls
+from forecast_platform.settings import SeriesSettings
+from forecast_platform.sources.base import RawData
+from forecast_platform_tests.histories import nearby_history
+
+OWN = {"months": "FGHJKMNQUVXZ", "month": 0, "day": 15}
+
+
+def examined(series: SeriesSettings, *, spread: float, contracts: bool = False, shift: int = 0) -> list[Finding]:
+    history = nearby_history(seed=5, start="2012-01-01", spread=spread)
+    assert history.rolls is not None
+    close = np.roll(history.observed_close, shift) if shift else history.observed_close
+    frame = pd.DataFrame({"date": history.observed_dates.astype("datetime64[ns]"), "close": close})
+    if contracts:
+        frame["contract"] = 201201.0 + np.cumsum(history.rolls[history.observed_index])
+    return list(rolls(RawData({series.name: frame}), series))
+
+
+def test_a_rule_on_whose_days_prices_move_more_fits() -> None:
+    [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=3.0)
+    assert found.level == "ok"
+    assert "prices move" in found.found
+    assert "days as on others" in found.found
+
+
+def test_a_rule_that_names_ordinary_days_does_not_fit() -> None:
+    [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=0.0)
+    assert found.level == "WARN"
+    assert "the rule does not fit" in found.found
+    assert "drop the rule where the series is adjusted for rolls" in found.mend
+
+
+def test_where_prices_move_on_other_days_they_are_named() -> None:
+    [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=4.0, shift=2)
+    assert found.level == "WARN"
+    assert "on the days 2 sessions after them" in found.found
+
+
+def test_the_file_s_own_contracts_are_what_a_rule_is_held_against() -> None:
+    [good] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=0.0, contracts=True)
+    assert good.level == "ok"
+    [bad] = examined(SeriesSettings(name="Alpha", roll_rule="sugar"), spread=0.0, contracts=True)
+    assert bad.level == "WARN"
+    assert "its rule names 0 of the" in bad.found
+
+
+def test_a_series_without_a_rule_is_told_of_one_that_fits_and_of_no_other() -> None:
+    history = nearby_history(seed=5, start="2012-01-01", spread=3.0)
+    frame = pd.DataFrame({"date": history.observed_dates.astype("datetime64[ns]"), "close": history.observed_close})
+    assert list(rolls(RawData({"Alpha": frame}), SeriesSettings(name="Alpha"))) == []
+    assert list(rolls(RawData({"Coffee": frame}), SeriesSettings(name="Coffee"))) == []
+
+
+@pytest.mark.parametrize("name", ["coffee", "sugar", "corn", "soybeans"])
+def test_the_catalogue_fits_real_files(panel: Path, name: str) -> None:
+    frame = pd.read_csv(panel / "market" / f"{name}.csv", parse_dates=["date"])[["date", "close"]]
+    frame = frame.astype({"date": "datetime64[ns]"})
+    series = SeriesSettings(name=name.title(), roll_rule=name)
+    [found] = rolls(RawData({series.name: frame}), series)
+    assert found.level == "ok", found
+    [told] = rolls(RawData({series.name: frame}), SeriesSettings(name=name.title()))
+    assert f"set `roll_rule: {name}`" in told.mend
