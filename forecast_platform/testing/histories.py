@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def changed_from(history: History, date: np.datetime64, factor: float = 1.3) -> 
     """The same history with other closes, covariates, bars and rolls from `date` on; the calendar stays."""
     later = history.dates >= date
     columns = {name: np.where(later, 1.5 * values + 1.0, values) for name, values in history.covariates.items()}
-    own = {name: np.where(later, 1.7 * values, values) for name, values in history.own_values.items()}
+    own: dict[str, Any] = {name: np.where(later, 1.7 * values, values) for name, values in history.own_values.items()}
     rolls = None if history.rolls is None else np.where(later, ~history.rolls, history.rolls)
     close = np.where(later, factor * history.close, history.close)
     return replace(history, close=close, covariates=columns, rolls=rolls, **own)

@@ -19,7 +19,7 @@ from forecast_platform_tests.histories import nearby_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 ORIGINS = np.arange(np.datetime64("2018-01-01"), np.datetime64("2018-03-15"))
-SHARPER = [name for name in registry.names() if isinstance(registry.get(name), InnovationsModel)]
+SHARPER = [name for name in registry.names() if issubclass(registry.model_class(name), InnovationsModel)]
 
 
 @cache

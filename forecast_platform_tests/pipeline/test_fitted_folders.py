@@ -175,7 +175,7 @@ def test_a_history_with_bars_and_a_roll_schedule_goes_over_whole(small: Path) ->
     platform = _platform(small)
     train(platform, "Alpha", "pickled", [WINDOW])
     stored = load_model(platform, "Alpha", "pickled", "v1.0", WINDOW)
-    # The naive model does not read them, but what another would read must be there: the process takes the whole history.
+    # The naive model reads none of them: the other process must take the whole history for those that do.
     history = nearby_history().since(stored.window.start)
     assert history.schedule is not None
     origins = np.array(["2018-01-09", "2018-01-10"], "datetime64[D]")
