@@ -47,7 +47,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_every_model_but_naive_is_of_the_framework() -> None:
-    assert set(registry.names()) - set(SHARPER) == {"naive"}
+    assert set(registry.default_names()) - set(SHARPER) == {"naive"}
 
 
 def test_a_fit_says_what_it_uses_and_survives_storage(name: str) -> None:
