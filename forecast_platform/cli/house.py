@@ -29,6 +29,9 @@ def register(commands: Any) -> None:
     one.add_argument("source", help="folder or .tar file that `backup` wrote")
     one.add_argument("--force", action="store_true", help="also where the warehouse is not empty; it is set aside")
 
+    one = _command(commands, "repair", repair, "set damaged files of the tables aside and make what they held again")
+    one.add_argument("--backup", metavar="FOLDER", help="a backup folder, whose files are put back where they match")
+
     one = _command(commands, "migrate", migrate, "bring existing tables to this version's schema; repeatable")
     one.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
@@ -103,6 +106,24 @@ def restore(settings: Settings, options: argparse.Namespace) -> bool:
         print(f"what was there before is in {path}; delete it once all is well")
     print("next: `forecast-platform health`, then `forecast-platform up`")
     return True
+
+
+def repair(settings: Settings, options: argparse.Namespace) -> bool:
+    """Mend what is damaged and say how; False where something is still not right."""
+    from forecast_platform.housekeeping import HousekeepingError
+    from forecast_platform.housekeeping.repair import repair as mend
+
+    backup = None if options.backup is None else Path(options.backup).expanduser()
+    if backup is not None and not backup.is_dir():
+        raise HousekeepingError(f"--backup {backup}: no such folder; unpack a .tar file first")
+    done = mend(settings, print, backup=backup)
+    for text in done.failed:
+        print(f"STILL DAMAGED: {text}", file=sys.stderr)
+    if done.aside is not None:
+        print(f"what was damaged is in {done.aside}; delete it once all is well")
+    if not (done.mended or done.lost or done.failed):
+        print("every file is what was written")
+    return not done.failed
 
 
 def migrate(settings: Settings, options: argparse.Namespace) -> bool:

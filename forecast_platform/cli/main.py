@@ -20,7 +20,9 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
+    from forecast_platform.host.disk import full_disk
     from forecast_platform.housekeeping import HousekeepingError
+    from forecast_platform.housekeeping.restore import complete_restore
     from forecast_platform.read import NoForecastError
     from forecast_platform.runs.operations import UsageError
     from forecast_platform.sources.base import SourceError
@@ -29,24 +31,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options, load()))
+        settings = load()
+        for text in complete_restore(settings):
+            print(text, file=sys.stderr)
+        return int(options.command(options, settings))
     except (SettingsError, UsageError) as error:
         _say_error(error)
         return WRONG
     except (HousekeepingError, NoDataError, NoForecastError, SourceError, WarehouseError) as error:
         _say_error(error)
         return FAILED
-    except OSError as error:
-        if error.errno not in _NOT_OURS or error.filename is None:
+    except KeyboardInterrupt:
+        _say_error("interrupted: what was written is kept; run the command again to complete it")
+        return INTERRUPTED
+    except Exception as error:
+        if (full := full_disk(error)) is not None:
+            _say_error(full)
+            return FAILED
+        if not isinstance(error, OSError) or error.errno not in _NOT_OURS or error.filename is None:
             raise
         _say_error(
             f"{error.filename}: {error.strerror}: make it writable for this account, or choose another folder "
             "(FORECAST_PLATFORM_WAREHOUSE, DAGSTER_HOME); `forecast-platform doctor` looks at each"
         )
         return FAILED
-    except KeyboardInterrupt:
-        _say_error("interrupted: what was written is kept; run the command again to complete it")
-        return INTERRUPTED
 
 
 def _say_error(error: object) -> None:
@@ -61,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     quickstart = commands.add_parser("quickstart", help="ingest, train, forecast recent windows, evaluate, report")
-    quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: five quick ones)")
+    quickstart.add_argument("--models", nargs="+", metavar="MODEL", help="models to run (default: three quick ones)")
     quickstart.set_defaults(command=_quickstart)
 
     train = commands.add_parser("train", help="fit models on training windows")
@@ -105,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(command=_up)
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
+    doctor.add_argument(
+        "--deep", action="store_true", help="also compare every byte of the tables with what was written"
+    )
     doctor.set_defaults(command=_doctor)
 
     house.register(commands)
@@ -233,7 +244,7 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.doctor.examine import examine
 
-    return OK if examine(settings) else FAILED
+    return OK if examine(settings, deep=options.deep) else FAILED
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ from forecast_platform.compute.spark_pieces import (
     forecasts_from_replies,
     key_of,
 )
-from forecast_platform.warehouse.base import Where, keys_of
+from forecast_platform.warehouse.base import LostRaceError, Where, keys_of
+from forecast_platform.warehouse.checking import ATTEMPTS
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.predicates import spark_sql
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.warehouse.unity import UnityWarehouse
+from forecast_platform.warehouse.unity_dialect import is_conflict
 from forecast_platform.work import store
 from forecast_platform.work.platform import Platform
 
@@ -45,7 +48,9 @@ def write_with_spark(
     where = keys_of(*key, asked, by_month=True)
     # A date that turns out to be invalid keeps its stored paths, so what replaces others waits until that is known.
     replacing = warehouse.read(DISTRIBUTIONS, ["path_id"], {**where, "path_id": 0}).num_rows > 0
-    if replacing:
+    # sail gives a commit up where any other came in between: what is staged can be committed again.
+    staging = replacing or is_sail(platform.settings)
+    if staging:
         # Parquet: Unity Catalog takes no Delta tables in a volume.
         rows.write.mode("overwrite").parquet(str(folder / "paths"))
     else:
@@ -63,12 +68,24 @@ def write_with_spark(
     if not good:
         return replies
     where = keys_of(*key, good, by_month=True)
-    if replacing:
+    if staging:
         staged = session.read.schema(ROWS_DDL).parquet(str(folder / "paths"))
-        with _turn(platform):
-            replace_rows(platform, staged, where)
+        _committed(platform, staged, where)
     _verify(_stored(platform, session), where, good, platform.settings.n_paths)
     return replies
+
+
+def _committed(platform: Platform, staged: Any, where: Where) -> None:
+    """Commit rows that are on disk, again where another engine's commit came in between."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with _turn(platform):
+                replace_rows(platform, staged, where)
+            return
+        except Exception as error:
+            if attempt == ATTEMPTS or not (isinstance(error, LostRaceError) or is_conflict(error)):
+                raise
+            time.sleep(random.uniform(0.05, min(0.2 * attempt, 4.0)))  # noqa: S311 - jitter
 
 
 def _turn(platform: Platform) -> AbstractContextManager[Any]:
@@ -86,7 +103,10 @@ def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
     if isinstance(warehouse, UnityWarehouse):
         warehouse.replace_frame(DISTRIBUTIONS, rows, where)
         return
+    folder = delta_warehouse(platform)
+    before = folder.version(DISTRIBUTIONS)
     rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(_location(platform))
+    folder.settle(DISTRIBUTIONS, 0 if before is None else before + 1)
 
 
 def _location(platform: Platform) -> str:

@@ -26,6 +26,7 @@ from dagster import (
 )
 
 from forecast_platform.forecasting.windows import FREQUENCIES
+from forecast_platform.graph.partition_mapping import RangeMultiPartitionMapping
 from forecast_platform.settings import Settings
 
 FORMAT = "%Y-%m-%d"
@@ -100,7 +101,7 @@ class Partitions:
 
 
 def _by_date(mapping: TimeWindowPartitionMapping) -> MultiPartitionMapping:
-    return MultiPartitionMapping(
+    return RangeMultiPartitionMapping(
         {
             DATE: DimensionPartitionMapping(DATE, mapping),
             SERIES: DimensionPartitionMapping(SERIES, IdentityPartitionMapping()),
@@ -129,8 +130,21 @@ def by_series(keys: Iterable[str], order: Sequence[str]) -> dict[str, list[dt.da
     return {series: sorted(found[series]) for series in order if series in found}
 
 
+def nothing_between(start: object, end: object) -> str:
+    """Why a run over a range made nothing, and the mend."""
+    return (
+        f"no partition lies between {start} and {end}: the start of a range comes before its end, by date and in the "
+        "configured order of series; launch it again the other way round"
+    )
+
+
 def range_tags(first: dt.date, last: dt.date, series: Sequence[str]) -> dict[str, str]:
-    """Run tags that select first..last of `series`, which must be contiguous in the configured order."""
+    """Run tags that select first..last of `series`, which must be contiguous in the configured order.
+
+    Raises ValueError where the range would hold nothing.
+    """
+    if not series or last < first:
+        raise ValueError(f"a run over {first} to {last} of {list(series)} holds no partition")
     return {
         "dagster/asset_partition_range_start": str(key(first, series[0])),
         "dagster/asset_partition_range_end": str(key(last, series[-1])),

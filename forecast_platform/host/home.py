@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from forecast_platform.host.databases import why_foreign
 from forecast_platform.settings import Settings, SettingsError, load
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -52,16 +52,19 @@ def shipped_file(name: str) -> Path:
 def prepare_home(settings: Settings) -> Path:
     """Create the instance's folder with our dagster.yaml where it has none, and point this process at it.
 
-    Raises SettingsError where the folder cannot be made or written to.
+    Raises SettingsError where the folder cannot be made or written to, or what it holds is not an instance's: a lost
+    database is never replaced by an empty one.
     """
     home = instance_home(settings)
     target = home / "dagster.yaml"
     try:
         home.mkdir(parents=True, exist_ok=True)
         if target.exists():
+            _refuse_unreadable(target)
             _name_todays_modules(target)
         else:
-            shutil.copyfile(shipped_file("dagster.yaml"), target)
+            _replace(target, shipped_file("dagster.yaml").read_text(encoding="utf-8"))
+        _refuse_foreign(home)
         if not os.access(home, os.W_OK):
             raise PermissionError(errno.EACCES, "not writable")
     except OSError as error:
@@ -79,6 +82,41 @@ def _name_todays_modules(target: Path) -> None:
     text = target.read_text(encoding="utf-8")
     mended = re.sub("|".join(rf"\b{re.escape(name)}\b" for name in _MOVED), lambda found: _MOVED[found[0]], text)
     if mended != text:
-        temporary = target.with_name(f".dagster.{os.getpid()}.yaml")
-        temporary.write_text(mended, encoding="utf-8")
-        temporary.replace(target)
+        _replace(target, mended)
+
+
+def _replace(target: Path, text: str) -> None:
+    temporary = target.with_name(f".dagster.{os.getpid()}.yaml")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(target)
+
+
+def _refuse_unreadable(target: Path) -> None:
+    import yaml
+
+    try:
+        found = yaml.safe_load(target.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{target}: not readable as YAML ({str(error).splitlines()[0]}): {_COPY}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{target}: it configures nothing (empty, cut short, or another file): {_COPY}")
+
+
+_COPY = "put the backup's back, or remove it: the next command writes the one that this package ships"
+
+
+def _refuse_foreign(home: Path) -> None:
+    """Raise SettingsError where a database of the instance is lost while the logs of runs that it lists are there."""
+    history = home / "history"
+    shards = history / "runs"
+    records = shards.is_dir() and any(path.name != "index.db" for path in shards.glob("*.db"))
+    for path, table in ((history / "runs.db", "runs"), (shards / "index.db", "event_logs")):
+        why = why_foreign(path, table, records=records)
+        if why is not None:
+            raise SettingsError(
+                f"{path} {why}; it is left as it is: `forecast-platform restore` a backup, or move {history} away to "
+                "begin with no record of runs (the tables are not touched)"
+            )

@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,8 +27,10 @@ from forecast_platform import __version__
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import TABLES
+from forecast_platform.warehouse.journal import FOLDER, Journal, Print, sync_file, sync_folder, sync_tree
+from forecast_platform.warehouse.schemas import TABLES, Table
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -36,6 +38,8 @@ _LOG = "_delta_log"
 _BLOCK = 1 << 20
 _ROOMS = ("_artifacts", "_keys", "_landing")
 """Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched."""
+
+_ASIDE = "nothing was written, earlier backups are as they were: run `forecast-platform repair`, then back up"
 
 
 @dataclass
@@ -79,7 +83,13 @@ def backup(settings: Settings, target: Path) -> Manifest:
         with exclusive(settings, "backup", timeout=60):
             manifest = _fill(settings, writer)
         writer.close(manifest)
+        # The name must not reach the disk before what it stands for.
+        if partial.is_dir():
+            sync_tree(partial)
+        else:
+            sync_file(partial)
         partial.rename(target)
+        sync_folder(target.parent)
     except OSError as error:
         raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {error}") from error
     finally:
@@ -131,6 +141,10 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     from deltalake.exceptions import DeltaError
 
     warehouse = DeltaWarehouse(settings.warehouse)
+    damaged = [one for table in TABLES for one in examine(warehouse, table)]
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise HousekeepingError(f"{damaged[0]}{more}; {_ASIDE}")
     # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
     opened = {}
     for table in reversed(TABLES):
@@ -144,12 +158,30 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
         root = warehouse.path(table)
         place = "warehouse/" + "/".join(table.name.split("."))
         names = [_relative(uri, root) for uri in pinned.file_uris()]
+        written = warehouse.journal.prints(table.name)
         for name in names:
             _copy_file(root / name, f"{place}/{name}", writer, manifest)
+            _refuse_changed(table, name, manifest.files[f"{place}/{name}"], written.get(name))
         for path in sorted((root / _LOG).iterdir()):
             if _belongs(path, pinned.version()):
                 _copy_file(path, f"{place}/{_LOG}/{path.name}", writer, manifest)
+        _copy_journal(warehouse.journal, table, pinned.version(), writer, manifest)
         manifest.tables[table.name] = {"version": pinned.version(), "files": len(names)}
+
+
+def _refuse_changed(table: Table, name: str, copied: Mapping[str, Any], written: Print | None) -> None:
+    """A backup of damaged files would take the place of a good one."""
+    if written is not None and (copied["size"], copied["blake2b"]) != (written.size, written.blake2b):
+        raise HousekeepingError(f"{table.name}: {name} is not what was written (its hash has changed); {_ASIDE}")
+
+
+def _copy_journal(journal: Journal, table: Table, pinned: int, writer: _Writer, manifest: Manifest) -> None:
+    """What is known of the versions up to the pinned one."""
+    folder = journal.folder(table.name)
+    for path in sorted(folder.glob("*.json")):
+        if not path.stem.isdigit() or int(path.stem) <= pinned:
+            with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
+                _copy_file(path, f"warehouse/{FOLDER}/{table.name}/{path.name}", writer, manifest)
 
 
 def _relative(uri: str, root: Path) -> str:

@@ -13,11 +13,14 @@ from zoneinfo import ZoneInfo
 
 from forecast_platform.graph.jobs import FORECAST, INGEST, SCORE
 from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
-from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.warehouse.damage import examine
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import POINT_FORECASTS, TABLES
 from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ _DAY = dt.timedelta(days=1)
 
 DAEMON_SILENT = dt.timedelta(minutes=5)
 """Without a heartbeat for this long a daemon is dead: it beats every half minute, and Dagster itself waits for 30."""
+
+_MOST_DAMAGED = 5
+"""Damaged files that are named."""
 
 _MOST_CHECKS = 10
 """Failing checks that are named."""
@@ -84,6 +90,7 @@ def health(settings: Settings) -> HealthReport:
         report.facts.extend(_forecasts(platform))
     except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
+    report.facts.extend(_tables(platform))
     report.facts.extend(_instance(platform))
     return report
 
@@ -171,6 +178,28 @@ def _data(platform: Platform, series: str) -> Fact:
     return Fact(
         name, state, f"newest close {newest}, due {due}: {late} days late; see whether the source delivers, then ingest"
     )
+
+
+def _tables(platform: Platform) -> Iterator[Fact]:
+    """Whether the tables' files are there in full, and what the newest look at every byte found."""
+    warehouse = platform.warehouse
+    if not isinstance(warehouse, DeltaWarehouse):
+        return
+    damaged = []
+    for table in TABLES:
+        try:
+            damaged += [str(one) for one in examine(warehouse, table)]
+        except OSError as error:
+            damaged.append(f"{table.name}: {error.filename}: {error.strerror}")
+    verified = last_verified(warehouse)
+    damaged += [text for text in (verified[1] if verified else ()) if text not in damaged]
+    if damaged:
+        more = f"; and {len(damaged) - _MOST_DAMAGED} more" if len(damaged) > _MOST_DAMAGED else ""
+        said = "; ".join(damaged[:_MOST_DAMAGED]) + more
+        yield Fact("tables", "bad", f"damaged: {said}; run `forecast-platform repair`")
+        return
+    when = "; every byte was looked at " + _ago(verified[0].timestamp(), platform.settings) if verified else ""
+    yield Fact("tables", "good", f"all files are there{when}")
 
 
 def _disk(settings: Settings) -> Fact:

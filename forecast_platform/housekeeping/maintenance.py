@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.housekeeping import HousekeepingError, exclusive
+from forecast_platform.housekeeping.repair import verify
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
+from forecast_platform.warehouse.damage import active
 from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.journal import LOG
 from forecast_platform.warehouse.schemas import TABLES, TRAINED_MODELS, Table
 from forecast_platform.warehouse.unity import UnityWarehouse
 
@@ -80,6 +83,7 @@ def _compact(warehouse: DeltaWarehouse, table: Table, opened: DeltaTable, today:
 
     # The daily run writes the current month; a month that has ended is rewritten by a backfill alone.
     ended = [(_MONTH, "<", f"{today:%Y-%m}")] if _MONTH in table.partition_by else None
+    before = opened.version()
     try:
         done: dict[str, Any] = opened.optimize.compact(
             partition_filters=ended,
@@ -90,6 +94,8 @@ def _compact(warehouse: DeltaWarehouse, table: Table, opened: DeltaTable, today:
     except CommitFailedError as error:
         log.info("%s: a writer is at work, compaction is left for the next time: %s", table.name, error)
         return Compaction(table.name, 0, 0, busy=True)
+    if opened.version() > before:
+        warehouse.settle(table, before + 1)
     return Compaction(table.name, int(done["numFilesRemoved"]), int(done["numFilesAdded"]))
 
 
@@ -111,6 +117,7 @@ def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = TABL
         size = sum((root / name).stat().st_size for name in doomed if (root / name).is_file())
         opened.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
         opened.create_checkpoint()
+        warehouse.settle(table, opened.version())
         found.append(Vacuum(table.name, len(doomed), size))
     return found
 
@@ -260,6 +267,28 @@ def _check_hours(hours: int) -> None:
         )
 
 
+def _verify(platform: Platform, instance: DagsterInstance) -> list[str]:
+    """Every byte of every table, once a week. Raises HousekeepingError where one is not what was written."""
+    if isinstance(platform.warehouse, UnityWarehouse):
+        return ["the files of Unity Catalog's tables are the platform's to keep"]
+    warehouse = _folder(platform)
+    damaged = verify(platform.settings, warehouse)
+    if damaged:
+        raise HousekeepingError(
+            f"{len(damaged)} files are damaged; `forecast-platform repair` makes again what can be:\n  "
+            + "\n  ".join(map(str, damaged))
+        )
+    dropped, files = 0, 0
+    for table in TABLES:
+        opened = _open(warehouse, table)
+        if opened is not None:
+            names = [name for name, *_ in active(opened)]
+            files += len(names)
+            entries = (int(path.stem) for path in (warehouse.path(table) / LOG).glob("*.json") if path.stem.isdigit())
+            dropped += warehouse.journal.prune(table.name, min(entries, default=0), names)
+    return [f"{files} files are what was written; {dropped} records of versions that are gone dropped"]
+
+
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
     from forecast_platform.graph.jobs import FORECAST, INGEST, SCORE, TRAIN
 
@@ -285,6 +314,7 @@ def _folder(platform: Platform) -> DeltaWarehouse:
 PARTS: Mapping[str, Callable[[Platform, DagsterInstance], list[str]]] = {
     "compact": _compact_all,
     "vacuum": _vacuum_all,
+    "verify": _verify,
     "prune": _prune,
     "archive": _archive,
 }

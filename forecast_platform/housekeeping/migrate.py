@@ -71,7 +71,10 @@ def migrate(
             if isinstance(warehouse, UnityWarehouse):
                 warehouse.add_columns(one.table, [column])
             else:
+                before = warehouse.version(one.table)
                 _add(_folder(warehouse), one.table, column, defaults)
+                if before is not None:
+                    _folder(warehouse).settle(one.table, before + 1)
             say(f"{one.table.name}: added {column.name} ({column.type})")
     return sum(len(one.add) for one in todo)
 

@@ -19,10 +19,14 @@ from forecast_platform.housekeeping import HousekeepingError, exclusive, require
 from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.journal import sync_folder, sync_tree
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 _DAGSTER = re.compile(r"dagster([._-](daemon|webserver|_daemon))?$")
 """Names of Dagster's programs and modules."""
+
+_MARK = ".restored"
+"""File that a restored folder bears, from when it is whole until what was there before is aside."""
 
 _EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's renameat2(2)."""
@@ -55,6 +59,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
             "the backup in its place"
         )
     manifest = read_manifest(source)
+    complete_restore(settings)
     stamp = f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
     staging = warehouse.with_name(f".{warehouse.name}.restore-{stamp}")
     inside = home.is_relative_to(warehouse)
@@ -65,15 +70,75 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
             extract(source, manifest, lambda name: _place(name, staging, staged_home))
             _follow(Path(manifest.warehouse), warehouse, staging)
             _verify(manifest, staging)
+            _mark(staging, stamp)
+            if not inside and staged_home.is_dir():
+                _mark(staged_home, stamp)
             kept = [_swap(staging, warehouse, stamp)]
             if not inside and staged_home.is_dir():
                 kept.append(_swap(staged_home, home, stamp))
+            for folder in (warehouse, home):
+                (folder / _MARK).unlink(missing_ok=True)
     except (OSError, sqlite3.Error, DeltaError) as error:
         raise HousekeepingError(f"restore of {source} failed: {error}") from error
     finally:
         for left in (staging, staged_home):
             shutil.rmtree(left, ignore_errors=True)
     return Restored(manifest, [path for path in kept if path is not None])
+
+
+def complete_restore(settings: Settings) -> list[str]:
+    """Bring a restore that was killed to its end: the old warehouse under its name, or the new one; says what it did.
+
+    Nothing is touched while another process keeps house. Raises OSError.
+    """
+    warehouse, home = settings.warehouse, instance_home(settings)
+    if not any(_leftovers(folder) for folder in (warehouse, home)):
+        return []
+    told: list[str] = []
+    try:
+        with exclusive(settings, "restore"):
+            # The warehouse is swapped first: where that was done, the instance's folder follows it.
+            swapped = _stamp(warehouse)
+            told += _complete(warehouse, None)
+            if not home.is_relative_to(warehouse):
+                told += _complete(home, swapped or _stamp(warehouse))
+            for folder in (warehouse, home):
+                (folder / _MARK).unlink(missing_ok=True)
+    except HousekeepingError:
+        return []
+    return told
+
+
+def _complete(target: Path, wanted: str | None) -> Iterator[str]:
+    for left in _leftovers(target):
+        stamp = left.name.rpartition("-")[2]
+        aside = target.with_name(f"{target.name}.before-restore-{stamp}")
+        if _stamp(target) == stamp:
+            left.rename(aside)  # the exchange was made: this is what was there before
+            yield f"a restore that was killed is complete; what was there before is in {aside}"
+        elif _stamp(left) == stamp and (not target.exists() or wanted == stamp):
+            _swap(left, target, stamp)
+            yield f"a restore that was killed is complete; what was there before is in {aside}"
+        else:
+            shutil.rmtree(left)
+            yield f"a restore that was killed had changed nothing; what it had unpacked is removed: {left}"
+    sync_folder(target.parent)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    found = target.parent.glob(f".{target.name}.restore-*") if target.parent.is_dir() else ()
+    return sorted(path for path in found if path.is_dir())
+
+
+def _mark(staging: Path, stamp: str) -> None:
+    """Say of a folder that it is whole, on disk, and which restore it belongs to."""
+    (staging / _MARK).write_text(stamp, encoding="utf-8")
+    sync_tree(staging)
+
+
+def _stamp(folder: Path) -> str | None:
+    path = folder / _MARK
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _filled(folder: Path) -> bool:
@@ -189,10 +254,12 @@ def _swap(staging: Path, target: Path, stamp: str) -> Path | None:
     """Put `staging` at `target`; returns where what was there is now."""
     if not target.exists():
         staging.rename(target)
+        sync_folder(target.parent)
         return None
     aside = target.with_name(f"{target.name}.before-restore-{stamp}")
     if _exchange(staging, target):
         staging.rename(aside)
+        sync_folder(target.parent)
         return aside
     target.rename(aside)
     try:

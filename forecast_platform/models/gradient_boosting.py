@@ -355,9 +355,16 @@ def loaded(trees: str, threads: int) -> Booster:
 
 
 def margin(booster: Booster, features: NDArray[np.float32]) -> Floats:
-    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing."""
+    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing.
+
+    NaN where a feature is not finite: the trees would take it for a missing one, and go on as if nothing were wrong.
+    """
     flat = features.reshape(-1, features.shape[-1])
-    total: Floats = booster.inplace_predict(flat, predict_type="margin").astype(np.float64)
+    finite = np.isfinite(flat).all(axis=1)
+    total = np.full(len(flat), np.nan)
+    if finite.any():
+        asked = flat if finite.all() else flat[finite]
+        total[finite] = booster.inplace_predict(asked, predict_type="margin")
     return total.reshape(features.shape[:-1])
 
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from forecast_platform.pages.display import metadata_frame
 from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
+from forecast_platform.pages.scores import SESSIONS
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SCORES = tuple(f"{name}_{span}d" for span in (1, 7, 14) for name in ("crps", "coverage_80", "coverage_95"))
+_MEASURES = ("crps", "coverage_80", "coverage_95", "mae", "rmse", "mape")
+_SCORES = (*(f"{name}_{suffix}" for suffix in SESSIONS for name in _MEASURES), "dir_day0")
 
 
 def scored_series(platform: Platform) -> list[str]:

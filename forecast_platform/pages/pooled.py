@@ -84,7 +84,8 @@ class Calibration:
     @property
     def judged(self) -> bool:
         """Whether there is enough to judge by: several series, or ten years of one."""
-        return self.n_series > 1 if self.series is None else self.years >= JUDGED_YEARS
+        # Ten years of forecasts end a fortnight before their last day of data.
+        return self.n_series > 1 if self.series is None else self.years >= JUDGED_YEARS - 0.1
 
     @property
     def allowed(self) -> float:

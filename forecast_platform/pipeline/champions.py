@@ -285,9 +285,7 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
 
     The alias mirrors the table and nothing reads it, so a failure is a note and no error.
     """
-    from mlflow.exceptions import MlflowException
-
-    from forecast_platform.pipeline.tracking import Tracker, TrackingError, registered_name
+    from forecast_platform.pipeline.tracking import Tracker, registered_name
 
     where = {"commodity": chosen.series, "model_name": chosen.model, "model_version": chosen.version}
     columns = ["training_cutoff_date", "mlflow_run_id"]
@@ -299,7 +297,7 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
     others = list(dict.fromkeys([*platform.settings.models, *registry.names()]))
     try:
         moved = Tracker(platform.settings).move_alias(chosen.series, chosen.model, run_id, ALIAS, others)
-    except (MlflowException, TrackingError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever MLflow or its database raises costs the alias alone
         return f"MLflow's alias {ALIAS} was not moved: {platform.settings.tracking_uri}: {error}"
     if not moved:
         name = registered_name(platform.settings, chosen.series, chosen.model)

@@ -19,7 +19,7 @@ from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORI
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk
 from forecast_platform.work.fits import (
-    fit_records,
+    manifests,
     missing_model_text,
     other_algorithm_text,
     other_settings_text,
@@ -64,7 +64,7 @@ def plan(
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
         by_window.setdefault(platform.window_start(day), []).append(day)
-    trained = fit_records(platform, series, model, version)
+    trained = manifests(platform, series, model, version)
     result = Plan([], set(), [], {}, [start for start in by_window if start not in trained])
     for start, days in by_window.items():
         if start not in trained:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from forecast_platform.pipeline.champions import versions_to_run
-from forecast_platform.warehouse.base import Between, months_between
+from forecast_platform.warehouse.base import Between, Where, months_between, revise
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_RUNS,
@@ -15,6 +15,9 @@ from forecast_platform.warehouse.schemas import (
     POINT_FORECASTS,
 )
 from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, str]:
@@ -27,6 +30,27 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
 
     if not dates:
         return {}
+    found: dict[dt.date, dict[str, Any]] = {}
+
+    def signals(_: pa.Table) -> tuple[pa.Table, Where] | None:
+        # Looked at anew where another writer came first: it may have seen fewer forecasts, or more.
+        found.clear()
+        found.update(_signals(platform, dates))
+        table = pa.Table.from_pylist(list(found.values()), schema=FORECAST_RUNS.arrow_schema())
+        return (table, _dates(found)) if found else None
+
+    revise(platform.warehouse, FORECAST_RUNS, _dates(dates), signals)
+    return {day: row["status"] for day, row in found.items()}
+
+
+def _dates(dates: Iterable[dt.date]) -> Where:
+    days = sorted(set(dates))
+    contiguous = (days[-1] - days[0]).days + 1 == len(days)
+    return {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
+
+
+def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """The rows of `forecast_runs` that the tables call for, by date; none for a date without any forecast."""
     settings = platform.settings
     first, last = min(dates), max(dates)
     expected = versions_to_run(platform)
@@ -53,13 +77,7 @@ def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date,
             "is_backfill": any(late for _, late in found.values()),
             "updated_at": now,
         }
-    if rows:
-        days = sorted(rows)
-        contiguous = (days[-1] - days[0]).days + 1 == len(days)
-        where = {"forecast_date": Between(days[0], days[-1]) if contiguous else days}
-        table = pa.Table.from_pylist(list(rows.values()), schema=FORECAST_RUNS.arrow_schema())
-        platform.warehouse.replace(FORECAST_RUNS, table, where)
-    return {day: row["status"] for day, row in rows.items()}
+    return rows
 
 
 def _published(

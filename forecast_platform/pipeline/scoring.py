@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.metrics import score_dates
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.warehouse.base import Between, keys_of, months_between
+from forecast_platform.warehouse.base import Between, Where, keys_of, months_between, revise
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
     DAY_COLUMNS,
@@ -39,27 +40,56 @@ _KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_sec
 """What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
 
 
-def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
-    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
-    started = time.perf_counter()
-    outcome = Outcome(series, ACTUALS)
+@dataclass(frozen=True)
+class _Actuals:
+    """Closes of forecast dates as known now, beside what is stored of them."""
+
+    origins: Dates
+    closes: NDArray[np.float64]
+    hashes: list[str]
+    new: NDArray[np.bool_]
+    """Which are not stored, or stored with other closes; [n_origins], as the others."""
+    failed: dict[dt.date, str]
+
+
+def _read_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> _Actuals:
+    """Raises NoDataError where the series has no data at all."""
     origins = np.array(sorted(set(dates)), "datetime64[D]")
-    try:
-        closes, _ = store.targets(platform, series, origins)
-    except NoDataError as error:
-        outcome.failed = dict.fromkeys(dates, str(error))
-        return outcome
+    closes, _ = store.targets(platform, series, origins)
     begins = platform.series_table(series).dates[0]
-    for day in origins[origins < begins].astype(dt.date):
-        outcome.failed[day] = f"data of {series} begin on {begins}"
+    failed = dict.fromkeys(origins[origins < begins].astype(dt.date), f"data of {series} begin on {begins}")
     keep = origins >= begins
     origins, closes = origins[keep], closes[keep]
     hashes = _row_digests(closes)
     where = keys_of(series, ACTUALS, ACTUALS, dates, by_month=True)
-    stored_rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
-    stored = dict(zip(stored_rows["forecast_date"].to_pylist(), stored_rows["input_hash"].to_pylist(), strict=True))
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
+    stored = dict(zip(rows["forecast_date"].to_pylist(), rows["input_hash"].to_pylist(), strict=True))
     days = list(origins.astype(dt.date))
     new = np.array([stored.get(day) != digest for day, digest in zip(days, hashes, strict=True)], bool)
+    return _Actuals(origins, closes, hashes, new, failed)
+
+
+def actuals_are_stored(platform: Platform, series: str, dates: Sequence[dt.date]) -> bool:
+    """Whether `write_actuals` would write nothing for these dates."""
+    try:
+        found = _read_actuals(platform, series, dates)
+    except NoDataError:
+        return False
+    return not found.failed and not found.new.any()
+
+
+def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
+    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
+    started = time.perf_counter()
+    outcome = Outcome(series, ACTUALS)
+    try:
+        found = _read_actuals(platform, series, dates)
+    except NoDataError as error:
+        outcome.failed = dict.fromkeys(dates, str(error))
+        return outcome
+    outcome.failed = found.failed
+    origins, closes, hashes, new = found.origins, found.closes, found.hashes, found.new
+    days = list(origins.astype(dt.date))
     outcome.skipped = {day for day, changed in zip(days, new, strict=True) if not changed}
     if new.any():
         chosen = origins[new]
@@ -176,13 +206,10 @@ def _write_metadata(
     known: dict[dt.date, dict[str, Any]],
     metrics: dict[str, NDArray[Any]],
 ) -> None:
-    import pyarrow as pa
-
     series, model, version = key
     now = platform.settings.now()
     rows = []
     for position, (stored, digest) in enumerate(todo):
-        earlier = known.get(stored["forecast_date"], {})
         row = {name: _null_if_nan(values[position]) for name, values in metrics.items()}
         row["actuals_available"] = int(metrics["actuals_available"][position])
         rows.append(
@@ -192,8 +219,6 @@ def _write_metadata(
                 "model_version": version,
                 "forecast_date": stored["forecast_date"],
                 **row,
-                "training_seconds": earlier.get("training_seconds"),
-                "inference_seconds": earlier.get("inference_seconds"),
                 "has_data_leakage": False,
                 "model_success": True,
                 "error": None,
@@ -205,30 +230,50 @@ def _write_metadata(
                 "scored_at": now,
             }
         )
-    table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
+
+    def scored(there: pa.Table) -> tuple[pa.Table, Where] | None:
+        import pyarrow as pa
+
+        current = {row["forecast_date"]: row for row in there.to_pylist()}
+        new = []
+        for row in rows:
+            day = row["forecast_date"]
+            before, earlier = known.get(day, {}), current.get(day, {})
+            if earlier.get("generation_timestamp") != before.get("generation_timestamp"):
+                continue  # made anew while its earlier paths were scored
+            new.append({**row, **{name: earlier.get(name) for name in ("training_seconds", "inference_seconds")}})
+        if not new:
+            return None
+        table = pa.Table.from_pylist(new, schema=FORECAST_METADATA.arrow_schema())
+        days = [row["forecast_date"] for row in new]
+        return table, keys_of(series, model, version, days, by_month=False)
+
     days = [row["forecast_date"] for row in rows]
-    platform.warehouse.replace(FORECAST_METADATA, table, keys_of(series, model, version, days, by_month=False))
+    revise(platform.warehouse, FORECAST_METADATA, keys_of(series, model, version, days, by_month=False), scored)
 
 
 def _fill_actual_close(
     platform: Platform, key: tuple[str, str, str], origins: Dates, closes: NDArray[np.float64]
 ) -> None:
     """Bring actual_close of these dates' point forecasts up to date; nothing is written where nothing changed."""
-    import pyarrow as pa
-
     series, model, version = key
     days = list(origins.astype(dt.date))
     where = keys_of(series, model, version, days, by_month=False)
-    rows = platform.warehouse.read(POINT_FORECASTS, where=where)
-    if rows.num_rows == 0:
-        return
-    row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
-    values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
-    if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
-        return
-    position = rows.schema.get_field_index("actual_close")
-    column = pa.array(values, pa.float64(), mask=np.isnan(values))
-    platform.warehouse.replace(POINT_FORECASTS, rows.set_column(position, "actual_close", column), where)
+
+    def filled(rows: pa.Table) -> tuple[pa.Table, Where] | None:
+        import pyarrow as pa
+
+        if rows.num_rows == 0:
+            return None
+        row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
+        values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
+        if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
+            return None
+        position = rows.schema.get_field_index("actual_close")
+        column = pa.array(values, pa.float64(), mask=np.isnan(values))
+        return rows.set_column(position, "actual_close", column), where
+
+    revise(platform.warehouse, POINT_FORECASTS, where, filled)
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING
 
 from forecast_platform import __version__
+from forecast_platform.host import process_identity
+from forecast_platform.host.databases import why_foreign
 from forecast_platform.settings import HORIZON, Settings
 
 if TYPE_CHECKING:
@@ -22,6 +26,13 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "forecast_platform"
 WORKSPACE = "databricks"
+
+PROCESS_TAG = "forecast_platform.process"
+"""host:pid:start of the process that logs a run, so that one that was killed over it can be told."""
+
+PARAMETERS = "parameters.json"
+LONGEST_PARAM = 500
+"""Characters that every MLflow server keeps of a parameter: Databricks' limit is the lowest."""
 
 
 def registry_uri(tracking_uri: str) -> str:
@@ -52,6 +63,24 @@ class TrackingError(RuntimeError):
     """MLflow could not be reached or refused; the fit itself is kept without it."""
 
 
+@contextmanager
+def _told(settings: Settings, what: str) -> Iterator[None]:
+    """Whatever MLflow or its database raises, as TrackingError: it costs the record of a fit, never the fit."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrackingError(f"MLflow at {settings.tracking_uri} {what}: {said}") from error
+
+
+def _param(name: str, value: object) -> str:
+    """A parameter's text; MLflow cuts longer ones without a word, so they are in the artifact, whole."""
+    text = str(value)
+    return text if len(text) <= LONGEST_PARAM else f"{len(text):,} characters: model/{PARAMETERS}, {name}"
+
+
 class Tracker:
     """Writes fits to MLflow. Local default: an SQLite file in the warehouse, artifacts beside it, no server."""
 
@@ -74,6 +103,8 @@ class Tracker:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
         uri = self.settings.tracking_uri
+        if uri.startswith("sqlite:"):
+            self._refuse_foreign()  # the client makes a database of an empty file
         client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
         name = experiment_name(self.settings)
         if not uri.startswith("sqlite:"):
@@ -87,6 +118,31 @@ class Tracker:
                 client.create_experiment(name, artifact_location=(self.folder / "artifacts").as_uri())
         return client
 
+    def _refuse_foreign(self) -> None:
+        database = Path(self.settings.tracking_uri.removeprefix("sqlite:///"))
+        artifacts = self.folder / "artifacts"
+        # The artifacts are of the database beside them: one that is named elsewhere may well be new.
+        records = database.parent == self.folder and artifacts.is_dir() and any(artifacts.iterdir())
+        why = why_foreign(database, "experiments", records=records)
+        if why is not None:
+            raise TrackingError(
+                f"{database} {why}; it is left as it is: put a backup's back, or move {self.folder} away (the tables "
+                "hold the fitted models)"
+            )
+
+    def close_abandoned(self) -> int:
+        """End the runs that a killed process of this machine left running; returns how many. Raises TrackingError."""
+        with _told(self.settings, "does not answer"):
+            running = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+            left = [
+                run
+                for run in running
+                if (owner := run.data.tags.get(PROCESS_TAG)) and not process_identity.alive(owner)
+            ]
+            for run in left:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+            return len(left)
+
     @cached_property
     def experiment_id(self) -> str:
         """The experiment that all fits belong to."""
@@ -99,7 +155,6 @@ class Tracker:
     def log_fit(self, fit: Fit, version: str, data_version: str) -> str:
         """Record one fit; returns the MLflow run id. Raises TrackingError."""
         from mlflow.entities import Metric, Param
-        from mlflow.exceptions import MlflowException
 
         series, model, window = fit.task.series, fit.task.model, fit.task.window_start
         now = int(dt.datetime.now(dt.timezone.utc).timestamp() * 1000)
@@ -110,8 +165,9 @@ class Tracker:
             "window": str(window),
             "code_version": __version__,
             "data_version": data_version,
+            PROCESS_TAG: process_identity.this_process(),
         }
-        try:
+        with _told(self.settings, "did not take the fit"):
             run = self.client.create_run(
                 self.experiment_id, start_time=now, tags=tags, run_name=f"{series} {model} {version} {window}"
             )
@@ -119,28 +175,22 @@ class Tracker:
             self.client.log_batch(
                 run_id,
                 metrics=[Metric(name, value, now, 0) for name, value in (fit.metrics or {}).items()],
-                params=[Param(name, str(value)[:500]) for name, value in fit.parameters.items()],
+                params=[Param(name, _param(name, value)) for name, value in fit.parameters.items()],
             )
             self._log_artifact(run_id, fit)
             self._register(run_id, series, model, tags)
             self.client.set_terminated(run_id)
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"MLflow at {self.settings.tracking_uri} did not take the fit: {error}") from error
         return run_id
 
     def run_url(self, run_id: str) -> str:
         """Address of a run in the MLflow UI, or in the workspace. Raises TrackingError."""
-        from mlflow.exceptions import MlflowException
-
         uri = self.settings.tracking_uri
-        try:
+        with _told(self.settings, "does not answer"):
             experiment = self.experiment_id
             if in_workspace(uri):
                 from mlflow.utils.databricks_utils import get_databricks_host_creds
 
                 return f"{get_databricks_host_creds(uri).host.rstrip('/')}/ml/experiments/{experiment}/runs/{run_id}"
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"MLflow at {uri} does not answer: {error}") from error
         return f"{self.settings.mlflow_ui_url}/#/experiments/{experiment}/runs/{run_id}"
 
     def _log_artifact(self, run_id: str, fit: Fit) -> None:
@@ -157,6 +207,7 @@ class Tracker:
                 file = target / "files" / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
+            (target / PARAMETERS).write_text(json.dumps(fit.parameters, indent=1))
             described = Model(run_id=run_id, metadata=about)
             # Loaded by our own code, from JSON or files that are compared with their manifest.
             described.add_flavor(

@@ -12,9 +12,9 @@ import numpy as np
 
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.work.fits import (
-    FitRecord,
+    FitManifest,
     FitTask,
-    fit_records,
+    manifests,
     other_algorithm_text,
     other_settings_text,
     refuse_missing_extra,
@@ -47,7 +47,7 @@ def train(
     if platform.settings.compute == "local":
         refuse_missing_extra(platform, model)
     algorithm, identity = platform.model(model).algorithm_version, platform.settings.model_spec(model).identity
-    active = fit_records(platform, series, model, version)
+    active = manifests(platform, series, model, version)
     tasks: list[FitTask] = []
     hashes: dict[dt.date, str] = {}
     for start in sorted(windows):
@@ -81,6 +81,11 @@ def train(
         outcome.seconds = time.perf_counter() - started
         return outcome
     tracker = tracking.Tracker(platform.settings) if tasks else None
+    if tracker is not None:
+        try:
+            tracker.close_abandoned()
+        except tracking.TrackingError as error:
+            outcome.notes.append(f"runs that were left open are not closed: {error}")
     for done in engine_for(platform.settings).fits(platform, tasks):
         start = done.task.window_start
         if reason := done.error or why_not_storable(platform, done):
@@ -127,7 +132,7 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
     return FitTask(series, model, start, window, history, platform.settings.seed, spec), row_hashes(history)[-1]
 
 
-def _data_version(platform: Platform, task: FitTask, fit: FitRecord) -> str:
+def _data_version(platform: Platform, task: FitTask, fit: FitManifest) -> str:
     """The hash of a window's training rows as its current fit read them."""
     table, covariates = platform.series_table(task.series), tuple(task.history.covariates)
     return row_hashes(table.history(task.window.start, task.window.end, covariates, fit.reads))[-1]

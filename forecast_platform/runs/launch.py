@@ -94,13 +94,15 @@ class Launcher:
 
         from forecast_platform.graph.partitions import range_tags
 
+        # From the later series to the earlier one Dagster finds no partition, and the run would be green.
+        ordered = sorted(series, key=self.settings.series_names.index)
         definition = self.definitions.resolve_job_def(job)
         # The origin is what links the run to the code location in the UI (its re-execute button among others).
         [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
         run = self.instance.create_run_for_job(
             definition,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**range_tags(first, last, series), SHELL_TAG: process_identity.this_process(), **(tags or {})},
+            tags={**range_tags(first, last, ordered), SHELL_TAG: process_identity.this_process(), **(tags or {})},
             asset_selection=frozenset(assets),
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )

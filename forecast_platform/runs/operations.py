@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
@@ -27,13 +28,17 @@ class Operations:
     say: Say
     version: str
     overwrite: bool = False
-    launcher: Launcher = field(init=False)
-    platform: Platform = field(init=False)
     finished: list[tuple[str, Finished, float]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.launcher = Launcher(self.settings)
-        self.platform = Platform.from_settings(self.settings)
+    @cached_property
+    def launcher(self) -> Launcher:
+        """What runs jobs; asked for first, it makes the instance's folder: what only reads needs none."""
+        return Launcher(self.settings)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """The platform that is worked on."""
+        return Platform.from_settings(self.settings)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -70,14 +75,33 @@ class Operations:
         stale, rejected = catch_up(self.platform, series)
         for text in rejected:
             self.say(f"refused by the source: {text}")
-        failed = [
-            name
-            for name, (first, last) in stale.items()
-            if not self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
-        ]
+        failed: list[str] = []
+        for names in self._alike(stale):
+            first, last = stale[names[0]]
+            if self._run(f"ingest {', '.join(names)}", INGEST, [asset.KEY], first, last, names):
+                continue
+            # A run of several does not say which of them failed; what was good is skipped the second time.
+            failed += [
+                name
+                for name in names
+                if len(names) == 1 or not self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
+            ]
         for name in failed:
             self.say(f"{name} is left out of what follows: its data are not sound")
         return [name for name in series if name not in failed], not failed and not rejected
+
+    def _alike(self, spans: Mapping[str, tuple[dt.date, dt.date]]) -> list[list[str]]:
+        """The series of `spans` in groups that one run can take: neighbours in configured order with the same span."""
+        groups: list[list[str]] = []
+        before: tuple[dt.date, dt.date] | None = None
+        for name in self.settings.series_names:
+            span = spans.get(name)
+            if span is not None and span == before:
+                groups[-1].append(name)
+            elif span is not None:
+                groups.append([name])
+            before = span
+        return groups
 
     def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Fit the models on these windows."""
@@ -110,11 +134,17 @@ class Operations:
         """Paths, point forecasts and actuals of first..last; one run a series, or one for all (`together`)."""
         from forecast_platform.graph.assets import forecast as asset
         from forecast_platform.graph.jobs import FORECAST
+        from forecast_platform.runs.unchanged import nothing_to_forecast
 
         keys = [key(model) for model in models for key in (asset.paths_key, asset.points_key)]
         good = True
         for group in [list(series)] if together else [[name] for name in series]:
             title = f"forecast {', '.join(group)}"
+            if not self.overwrite and nothing_to_forecast(
+                self.launcher.instance, self.platform, group, models, self.version, first, last
+            ):
+                self.say(f"{title}: {first} to {last}: nothing has changed, no run is needed")
+                continue
             good &= self._run(title, FORECAST, [*keys, asset.ACTUALS_KEY], first, last, group)
         return good
 

@@ -23,7 +23,7 @@ INIT_SCRIPT_PLACES = {
 class DatabricksOptions(BaseModel):
     """Where and on what a run of `forecast-platform databricks` is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     volume: str = Field(
         default="/Volumes/commodity/forecast/pipes",

@@ -10,7 +10,7 @@ WEATHER_ARCHIVE = "https://archive-api.open-meteo.com/v1/archive"
 class FeedSettings(BaseModel):
     """Symbols, places and manners of the source `feeds`. A series names its own symbol (`ticker`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     macro: dict[str, str] = Field(
         default_factory=dict,

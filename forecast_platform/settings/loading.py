@@ -15,9 +15,9 @@ from forecast_platform.settings.parts import (
     SettingsError,
     did_you_mean,
     refuse_unknown_variables,
-    refuse_unreadable,
 )
 from forecast_platform.settings.root import PREFIX, Settings
+from forecast_platform.settings.yaml_file import read_yaml
 
 SECRETS = ("webhook_url", "slack_webhook_url", "email.password", "artifact_key")
 """Settings whose values are never repeated."""
@@ -57,7 +57,7 @@ def build(**values: Any) -> Settings:
         refuse_unknown_variables(Settings.model_fields, PREFIX)
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
         if path:
-            refuse_unreadable(Path(path), f"{PREFIX}CONFIG")
+            read_yaml(Path(path).expanduser(), f"{PREFIX}CONFIG")
         return Settings(**values)
     except pydantic_settings.SettingsError as error:
         name = re.findall(r'field "(\w+)"', str(error))[:1]

@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
+from forecast_platform.settings.values import day, folder
 
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
@@ -47,7 +48,7 @@ class RollRuleSettings(BaseModel):
 class SeriesSettings(BaseModel):
     """One series: a commodity's price, what may explain it, and the exchange that it trades on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="Name in the tables and the UI (column `commodity`), for example Coffee.")
     source: str | None = Field(
@@ -60,7 +61,7 @@ class SeriesSettings(BaseModel):
         default=None, description="Weather regions averaged for this series; all where unset, none where empty."
     )
     exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
-    roll_dates: tuple[dt.date, ...] = Field(
+    roll_dates: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
     )
     roll_rule: RollRuleSettings | str | None = Field(
@@ -104,7 +105,7 @@ class SeriesSettings(BaseModel):
 class PublicationLag(BaseModel):
     """Days between a measurement and its being known, applied alike in backtest and live."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
     macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
@@ -114,7 +115,7 @@ class PublicationLag(BaseModel):
 class EmailSettings(BaseModel):
     """Where the notifier email sends from and to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     host: str = Field(description="SMTP server.")
     port: int = Field(default=587, ge=1, le=65535, description="Its port.")
@@ -132,7 +133,7 @@ class EmailSettings(BaseModel):
 class SparkSettings(BaseModel):
     """The Spark session that compute=spark works on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     master: str = Field(
         default="auto",
@@ -156,26 +157,12 @@ def landing_series(landing: Any) -> list[dict[str, Any]]:
     """One series a file under market/ of the landing folder, named after it. Raises ValueError where there is none."""
     if landing is None:
         raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
-    market = Path(landing).expanduser() / "market"
+    market = Path(folder(landing)).expanduser() / "market"
     files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
     if not files:
         raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
     names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
     return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
-
-
-def refuse_unreadable(path: Path, variable: str) -> None:
-    """Raise SettingsError where the YAML file that `variable` names holds no settings."""
-    import yaml
-
-    if not path.is_file():
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: no such file")
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: not readable as YAML: {error}") from error
-    if found is not None and not isinstance(found, dict):
-        raise SettingsError(f"config ({variable}) = {str(path)!r}: settings are `name: value` lines, not a list")
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

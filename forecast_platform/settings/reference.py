@@ -108,6 +108,9 @@ def _row(name: str, field: FieldInfo, variable: str | None) -> list[str]:
 
 
 def _type(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        # What is checked is no part of the type that people write.
+        return _type(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
     arguments = [one for one in typing.get_args(annotation) if one not in (type(None), Ellipsis)]

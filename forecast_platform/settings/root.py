@@ -21,15 +21,16 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
 from forecast_platform.models.tags import ModelSpec
+from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.settings.model_settings import listed, with_specs
@@ -44,6 +45,7 @@ from forecast_platform.settings.parts import (
 )
 from forecast_platform.settings.sample import sample_defaults
 from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
+from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
 HORIZON = 14
@@ -67,7 +69,9 @@ def _system_clock() -> dt.datetime:
 class Settings(BaseSettings):
     """The platform's settings. Environment variables (FORECAST_PLATFORM_<NAME>) override the YAML file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, env_nested_delimiter="__", allow_inf_nan=False
+    )
 
     config: Path | None = Field(default=None, description="YAML file with any of these settings.")
     warehouse: Path = Field(
@@ -210,7 +214,13 @@ class Settings(BaseSettings):
         chosen = init_settings.init_kwargs.get("config") if hasattr(init_settings, "init_kwargs") else None
         path = chosen or os.environ.get(f"{PREFIX}CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=path)) if path else sources
+        if not path:
+            return sources
+        return (*sources, InitSettingsSource(settings_cls, read_yaml(Path(path).expanduser(), f"{PREFIX}CONFIG")))
+
+    _folder = field_validator("warehouse", "landing", "config", mode="before")(values.folder)
+    _time = field_validator("training_time", "daily_time", mode="before")(values.time_of_day)
+    _day = field_validator("start_date", "end_date", mode="before")(values.day)
 
     @field_validator("warehouse", "landing", "config")
     @classmethod
@@ -266,7 +276,7 @@ class Settings(BaseSettings):
     @classmethod
     def _plain_version(cls, value: Any) -> Any:
         for tag in (value,) if isinstance(value, str) else value:
-            if not re.match(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", tag):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", tag):
                 raise ValueError("letters, digits, dots, dashes and underscores, at most 32, such as v1.0")
         return value
 
@@ -276,6 +286,7 @@ class Settings(BaseSettings):
         """What a source implies where nothing is said: its series, and for the sample its span."""
         if not isinstance(data, dict):
             return data
+        values.refuse_control_characters(data)
         source = data.get("source", "sample")
         data = default_folder(dict(data))
         if source == "sample":

@@ -20,7 +20,7 @@ _PART = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_-]*$")
 class UnityOptions(BaseModel):
     """The Unity Catalog that tables are in, where `tables` is unity_catalog."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     catalog: str = Field(
         default=CATALOG, description="Catalog of the tables and of registered models; another one for tests."

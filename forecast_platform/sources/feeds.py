@@ -1,4 +1,4 @@
-"""Public feeds: daily prices by yfinance and weather by openmeteo-requests, kept as landing files. Needs the network.
+"""Public feeds: daily prices by yfinance and weather by Open-Meteo, kept as landing files. Needs the network.
 
 What was fetched is merged into the landing folder (market/<series>.csv, macro.csv, weather.csv): new days are added,
 revised values replace the ones before, no row is ever lost. Then the folder is read as any landing folder is, so that
@@ -53,8 +53,8 @@ class FeedError(SourceError):
 Prices = Callable[[FeedSettings, str, dt.date, dt.date], "pd.DataFrame"]
 """(settings, symbol, first day, first day not wanted) -> date and MARKET_COLUMNS. Raises FeedError."""
 
-Weather = Callable[[FeedSettings, Path, tuple[float, float], dt.date, dt.date], "pd.DataFrame"]
-"""(settings, cache folder, place, first day, first day not wanted) -> date and weather columns. Raises FeedError."""
+Weather = Callable[[FeedSettings, tuple[float, float], dt.date, dt.date], "pd.DataFrame"]
+"""(settings, place, first day, first day not wanted) -> date and weather columns. Raises FeedError."""
 
 
 def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date) -> pd.DataFrame:
@@ -96,44 +96,44 @@ def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date)
     return frame.drop_duplicates("date", keep="last")
 
 
-def open_meteo(
-    feeds: FeedSettings, cache: Path, place: tuple[float, float], first: dt.date, end: dt.date
-) -> pd.DataFrame:
+def open_meteo(feeds: FeedSettings, place: tuple[float, float], first: dt.date, end: dt.date) -> pd.DataFrame:
     """Daily weather at `place` (latitude, longitude), local days first..end - 1; days not published are left out."""
     import pandas as pd
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
 
-    try:
-        import openmeteo_requests
-        import requests_cache
-        from openmeteo_requests.Client import OpenMeteoRequestsError
-        from retry_requests import retry
-    except ImportError as error:
-        raise FeedError(f"weather at {place}: the package {error.name} is missing: {INSTALL}") from error
-    session = requests_cache.CachedSession(str(cache), expire_after=dt.timedelta(minutes=feeds.refresh_minutes))
-    client = openmeteo_requests.Client(session=retry(session, retries=feeds.attempts - 1, backoff_factor=0.3))
-    asked = {
+    again = Retry(
+        feeds.attempts - 1, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+    )
+    asked: dict[str, str | float] = {
         "latitude": place[0],
         "longitude": place[1],
         "start_date": first.isoformat(),
         "end_date": (end - _DAY).isoformat(),
-        "daily": list(_WEATHER_NAMES.values()),
+        "daily": ",".join(_WEATHER_NAMES.values()),
         "timezone": "auto",
     }
+    with requests.Session() as session:
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(max_retries=again))
+        try:
+            answer = session.get(feeds.weather_url, params=asked, timeout=feeds.timeout_seconds)
+            found = answer.json()
+        except (requests.RequestException, ValueError) as error:
+            raise FeedError(f"weather at {place}: {feeds.weather_url} gave nothing: {error}") from error
+    daily = found.get("daily") if isinstance(found, dict) else None
+    if not answer.ok or not isinstance(daily, dict):
+        reason = found.get("reason", "no reason given") if isinstance(found, dict) else "no reason given"
+        raise FeedError(f"weather at {place}: {feeds.weather_url} answered {answer.status_code}: {reason}")
     try:
-        [answer] = client.weather_api(feeds.weather_url, params=asked, timeout=feeds.timeout_seconds)
-    except (OpenMeteoRequestsError, ValueError) as error:
-        raise FeedError(f"weather at {place}: {feeds.weather_url} gave nothing: {error}") from error
-    finally:
-        session.close()
-    daily = answer.Daily()
-    if daily is None or daily.VariablesLength() != len(_WEATHER_NAMES):
-        raise FeedError(f"weather at {place}: {feeds.weather_url} answered without the daily values asked for")
-    offset = answer.UtcOffsetSeconds()
-    start, stop = (value + offset for value in (daily.Time(), daily.TimeEnd()))
-    days = np.arange(start // 86400, stop // 86400).astype("datetime64[D]")
-    frame = pd.DataFrame({"date": days.astype("datetime64[ns]")})
-    for position, name in enumerate(_WEATHER_NAMES):
-        frame[name] = _shortest(np.asarray(daily.Variables(position).ValuesAsNumpy(), np.float64))
+        frame = pd.DataFrame({"date": pd.to_datetime(daily["time"], format="%Y-%m-%d")})
+        for name, theirs in _WEATHER_NAMES.items():
+            frame[name] = pd.array(daily[theirs], dtype="Float64").to_numpy("float64", na_value=np.nan)
+    except (KeyError, ValueError, TypeError) as error:
+        raise FeedError(
+            f"weather at {place}: {feeds.weather_url} answered without the daily values asked for: {error}"
+        ) from error
     return frame.dropna(subset=list(_WEATHER_NAMES), how="all")
 
 
@@ -253,7 +253,7 @@ class FeedSource:
 
     def _weather_at(self, place: tuple[float, float], first: dt.date) -> pd.DataFrame:
         with _client(f"weather at {place}"):
-            return self.weather(self.feeds, self.landing.folder / ".weather_cache", place, first, self._end)
+            return self.weather(self.feeds, place, first, self._end)
 
     @property
     def _end(self) -> dt.date:

@@ -47,15 +47,20 @@ class RawTable:
     problems: tuple[tuple[int | None, str], ...] = ()
 
 
-def read_table(path: Path, file: str) -> RawTable:
-    """The table in `path`; `file` is the name to report it by. Raises FileProblem."""
+def content_of(path: Path) -> bytes:
+    """The file's bytes, at least one. Raises FileProblem."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise FileProblem(f"cannot be read: {error.strerror or error}") from error
     if not content:
         raise FileProblem("empty file (0 bytes)")
-    return _parquet(content, file) if path.suffix == ".parquet" else _csv(content, file)
+    return content
+
+
+def table_of(content: bytes, suffix: str, file: str) -> RawTable:
+    """The table in a file's bytes; `file` is the name to report it by. Raises FileProblem."""
+    return _parquet(content, file) if suffix == ".parquet" else _csv(content, file)
 
 
 def _csv(content: bytes, file: str) -> RawTable:

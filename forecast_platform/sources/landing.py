@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from forecast_platform.sources import validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, requirements
 from forecast_platform.sources.contracts import joined
-from forecast_platform.sources.files import SUFFIXES, FileProblem, RawTable, read_table
+from forecast_platform.sources.files import SUFFIXES, FileProblem, RawTable, content_of, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class LandingSource:
         today = self.today()
         for one in series:
             frame = self._load(
-                raw, f"market/{one.stem}", (one.name,), True, lambda table: validate.check_market(table, today)
+                raw, f"market/{one.stem}", (one.name,), True, lambda table: validate.check_market(table, today), today
             )
             frame = None if frame is None else self._with_chain(raw, one, frame, today)
             if frame is not None:
@@ -57,14 +57,21 @@ class LandingSource:
         macro_users = tuple(one.name for one in series if set(one.covariates) - set(WEATHER_COLUMNS))
         declared = {*self.declared, *(name for one in series for name in one.covariates)} - set(WEATHER_COLUMNS)
         raw.macro = self._load(
-            raw, MACRO, macro_users, False, lambda table: validate.check_macro(table, today, declared)
+            raw,
+            MACRO,
+            macro_users,
+            False,
+            lambda table: validate.check_macro(table, today, declared),
+            (today, *sorted(declared)),
         )
         if raw.macro is not None:
             # A volatility index does jump and return; its moves are no glitches.
             levels = [name for name in raw.macro.columns if name not in ("date", "vix")]
             raw.warnings += validate.glitches(self._name(MACRO), raw.macro, levels)
         weather_users = tuple(one.name for one in series if one.regions != ())
-        raw.weather = self._load(raw, WEATHER, weather_users, False, lambda table: validate.check_weather(table, today))
+        raw.weather = self._load(
+            raw, WEATHER, weather_users, False, lambda table: validate.check_weather(table, today), today
+        )
         refused = {name for rejection in raw.rejections for name in rejection.series}
         raw.market = {name: frame for name, frame in raw.market.items() if name not in refused}
         requirements(series, raw, self._name(MACRO), self._name(WEATHER))
@@ -103,7 +110,7 @@ class LandingSource:
             reason = f"market/{one.stem} has the column close_2 itself: ambiguous, remove one of the two"
             raw.rejections.append(Rejection(self._name(name), None, reason, (one.name,)))
             return None
-        chain = self._load(raw, name, (one.name,), False, lambda table: validate.check_chain(table, today))
+        chain = self._load(raw, name, (one.name,), False, lambda table: validate.check_chain(table, today), today)
         return None if chain is None else joined(raw, one.name, frame, chain, self._name(name))
 
     def _load(
@@ -113,8 +120,12 @@ class LandingSource:
         users: tuple[str, ...],
         required: bool,
         check: Callable[[RawTable], Checked],
+        facts: Hashable,
     ) -> pd.DataFrame | None:
-        """The checked file, or None with its rejections, which name `users`, added to `raw`."""
+        """The checked file, or None with its rejections, which name `users`, added to `raw`.
+
+        facts: what `check` depends on beside the file.
+        """
         paths, file = self._paths(name), self._name(name)
         if len(paths) > 1:
             reason = f"there is {name}.csv and {name}.parquet: ambiguous, remove one"
@@ -126,8 +137,25 @@ class LandingSource:
                 raw.rejections.append(Rejection(file, None, reason, users))
             return None
         try:
-            frame, rejections = check(read_table(paths[0], file))
+            frame, rejections = _checked(paths[0], file, check, facts)
         except FileProblem as problem:
             frame, rejections = None, [Rejection(file, problem.row, str(problem))]
         raw.rejections.extend(replace(rejection, series=users) for rejection in rejections)
         return frame
+
+
+_last: dict[Path, tuple[Hashable, Checked]] = {}
+"""By file: of what bytes and facts its last check in this process was, and what came of it. A command that ingests
+reads the source twice, once to see what is new; a code server does so every minute."""
+
+
+def _checked(path: Path, file: str, check: Callable[[RawTable], Checked], facts: Hashable) -> Checked:
+    """What `check` makes of the file's table, whose content is parsed once. Raises FileProblem."""
+    content = content_of(path)
+    known = (file, hashlib.blake2b(content, digest_size=16).digest(), facts)
+    kept = _last.get(path)
+    if kept is None or kept[0] != known:
+        kept = (known, check(table_of(content, path.suffix, file)))
+        _last[path] = kept
+    frame, rejections = kept[1]
+    return None if frame is None else frame.copy(), list(rejections)

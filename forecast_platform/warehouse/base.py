@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +31,14 @@ class WarehouseError(RuntimeError):
     """A table could not be read or written; nothing of the write was kept."""
 
 
+class DamageError(WarehouseError):
+    """A table's files are not what was written; the message names one of them, and the command that mends it."""
+
+
+class LostRaceError(WarehouseError):
+    """Rows were changed after they were read for a write that depends on them; nothing of that write was kept."""
+
+
 class DiskFullError(WarehouseError):
     """Writing would leave less free space than the settings ask for."""
 
@@ -40,11 +50,12 @@ class Warehouse(Protocol):
         """The rows that match `where`, in no promised order; no rows where the table does not exist yet."""
         ...
 
-    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
+    def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the table's new version.
 
-        Every row of `data` must match `where`; the schema must be the table's. Raises WarehouseError, having
-        written nothing, where that is not so or another writer kept winning.
+        Every row of `data` must match `where`; the schema must be the table's. `since` is the version at which rows
+        that `data` was made of were read: LostRaceError where another writer has changed them after it. Raises
+        WarehouseError, having written nothing, where that is not so or another writer kept winning.
         """
         ...
 
@@ -59,6 +70,33 @@ class Warehouse(Protocol):
     def rows(self, table: Table) -> int:
         """The number of rows of the table."""
         ...
+
+
+RACES = 20
+"""Times that `revise` reads again after another writer was faster."""
+
+
+def revise(
+    warehouse: Warehouse, table: Table, where: Where, change: Callable[[pa.Table], tuple[pa.Table, Where] | None]
+) -> int | None:
+    """Read the rows that match `where`, and replace what `change(rows)` says: rows, and the keys that they replace.
+
+    Where another writer changes those keys in between, all is read and changed again. Returns the new version; None
+    where `change` returns None, and nothing is written. Raises WarehouseError.
+    """
+    known = None if table.open_columns else [column.name for column in table.columns]
+    for attempt in range(RACES):
+        since = warehouse.version(table) or 0  # a table that is not there yet begins, empty, with version 0
+        changed = change(warehouse.read(table, known, where))
+        if changed is None:
+            return None
+        try:
+            return warehouse.replace(table, *changed, since)
+        except LostRaceError:
+            if attempt == RACES - 1:
+                raise
+            time.sleep(random.uniform(0.02, 0.1 * (attempt + 1)))  # noqa: S311 - jitter
+    raise AssertionError("unreachable")
 
 
 def months_between(first: dt.date, last: dt.date) -> list[str]:

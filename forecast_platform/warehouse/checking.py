@@ -22,9 +22,11 @@ _SMALL = 200_000
 def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
     """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     if not where and table.partition_by:
         raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
+    _check_keys(table, where)
     known = {column.name for column in table.columns}
     extra = tuple(name for name in data.column_names if name not in known)
     missing = known - set(data.column_names)
@@ -40,14 +42,50 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         prepared = data.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise WarehouseError(f"{table.name}: {error}") from error
+    prepared = _missing_as_null(table, data, prepared)
     if where and prepared.num_rows:
-        outside = prepared.num_rows - prepared.filter(expression(where)).num_rows
+        outside = prepared.num_rows - ds.InMemoryDataset(prepared).count_rows(filter=expression(where))
         if outside:
             raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
     if prepared.num_rows <= _SMALL and table.key:
         unique = prepared.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows
         if unique < prepared.num_rows:
             raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
+    return prepared
+
+
+def _check_keys(table: Table, where: Where) -> None:
+    """Engines disagree on which rows a null or a rounded number matches, so no write depends on one."""
+    fit = {one.name for one in table.columns if not one.nullable and not one.type.startswith("float")}
+    wrong = [name for name in where if name not in fit]
+    if wrong:
+        raise WarehouseError(
+            f"{table.name}: a write cannot name its rows by {', '.join(wrong)}: only by columns that are never null "
+            "and no floating-point numbers"
+        )
+
+
+def _missing_as_null(table: Table, data: pa.Table, prepared: pa.Table) -> pa.Table:
+    """Null for NaN, which engines sort and count otherwise; WarehouseError where a number became infinite, being too
+    large for its column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for position, field in enumerate(prepared.schema):
+        if not pa.types.is_floating(field.type):
+            continue
+        column = prepared[field.name]
+        if data.schema.field(field.name).type != field.type:
+            given = data[field.name].cast(pa.float64())
+            over = pc.sum(pc.and_(pc.is_inf(column), pc.invert(pc.is_inf(given)))).as_py()
+            if over:
+                raise WarehouseError(f"{table.name}: {over} numbers do not fit column {field.name} ({field.type})")
+        missing = pc.is_nan(column)
+        if not pc.any(missing).as_py():
+            continue
+        if not field.nullable:
+            raise WarehouseError(f"{table.name}: column {field.name} must not be missing (NaN)")
+        prepared = prepared.set_column(position, field, pc.if_else(missing, pa.scalar(None, field.type), column))
     return prepared
 
 

@@ -12,14 +12,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.warehouse.base import Between, DiskFullError, WarehouseError, Where
+from forecast_platform.warehouse.base import (
+    Between,
+    DamageError,
+    DiskFullError,
+    LostRaceError,
+    WarehouseError,
+    Where,
+)
 from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
+from forecast_platform.warehouse.journal import LOG, Journal, refuse_empty
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable, WriterProperties
+
+_BATCH_ROWS = 2**14
+"""Rows handed to the writer at a time: 3 MB of paths."""
+
+
+_LOOKED_BACK = 40
+"""Log entries before the newest that are looked at where a table is opened: two checkpoints' worth."""
 
 
 class DeltaWarehouse:
@@ -29,6 +44,7 @@ class DeltaWarehouse:
         self.root = root
         self.min_free_gb = min_free_gb
         self._open: dict[str, DeltaTable] = {}
+        self.journal = Journal(root)
 
     def path(self, table: Table) -> Path:
         """The table's folder."""
@@ -101,24 +117,30 @@ class DeltaWarehouse:
                 raise
             raise _damaged(table, error) from error
 
-    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
-        """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
-        from deltalake import write_deltalake
+    def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
+        and not in memory alone."""
+        import pyarrow as pa
+        from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         prepared = checked(table, data, where)
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
         for attempt in range(ATTEMPTS):
-            target = self._table(table)
-            assert target is not None  # noqa: S101 - created above
+            newest = self._table(table)
+            assert newest is not None  # noqa: S101 - created above
+            before = newest.version()
+            # delta-rs looks for rows of `where` in every commit after the version that it writes from.
+            target = newest if since is None or since == before else DeltaTable(str(self.path(table)), version=since)
             try:
                 if prepared.num_rows == 0:
                     target.delete(delta_sql(where) or None)
                 else:
                     write_deltalake(
                         target,
-                        prepared,
+                        # A batch at a time: given a table, delta-rs holds all of it twice while it cuts it into files.
+                        pa.RecordBatchReader.from_batches(prepared.schema, prepared.to_batches(_BATCH_ROWS)),
                         mode="overwrite",
                         predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
@@ -126,9 +148,16 @@ class DeltaWarehouse:
                     )
                 self._open.pop(table.name, None)
                 refreshed = self.version(table)
-                return -1 if refreshed is None else refreshed
+                assert refreshed is not None  # noqa: S101 - just written
+                self._settle(table, before + 1, refreshed)
+                return refreshed
             except CommitFailedError as conflict:
                 self._open.pop(table.name, None)
+                if since is not None:
+                    raise LostRaceError(
+                        f"{table.name}: another process has changed {delta_sql(where)} since it was read; nothing was "
+                        "written: run it again"
+                    ) from conflict
                 if attempt == ATTEMPTS - 1:
                     raise WarehouseError(
                         f"{table.name}: another process kept writing the same keys ({delta_sql(where)}); run it again"
@@ -154,18 +183,39 @@ class DeltaWarehouse:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
+        path = self.path(table)
         try:
             known = self._open.get(table.name)
             if known is not None:
+                earlier = known.version()
                 known.update_incremental()
+                refuse_empty(path, earlier, known.version())
                 return known
-            path = self.path(table)
-            if not (path / "_delta_log").is_dir() or not DeltaTable.is_deltatable(str(path)):
+            if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
                 return None
-            self._open[table.name] = DeltaTable(str(path))
-        except DeltaError as error:
+            opened = DeltaTable(str(path))
+            refuse_empty(path, max(0, opened.version() - _LOOKED_BACK), opened.version())
+        except (DeltaError, ValueError) as error:
+            self._open.pop(table.name, None)
             raise _damaged(table, error) from error
-        return self._open[table.name]
+        self._open[table.name] = opened
+        return opened
+
+    def settle(self, table: Table, first: int) -> None:
+        """Write through to the disk, and record, the versions from `first` on, which were committed by other means than
+        `replace`. Raises DiskFullError."""
+        version = self.version(table)
+        if version is not None:
+            self._settle(table, first, version)
+
+    def _settle(self, table: Table, first: int, last: int) -> None:
+        try:
+            self.journal.settle(table.name, self.path(table), first, last)
+        except OSError as error:
+            raise DiskFullError(
+                f"{table.name}: the rows are written, but not known to be on disk: {error.filename or self.root}: "
+                f"{error.strerror}: {self._room()}"
+            ) from error
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
         from deltalake import DeltaTable
@@ -187,6 +237,8 @@ class DeltaWarehouse:
                     description=table.description,
                     configuration={"delta.checkpointInterval": "20"},
                 )
+                self.journal.forget(table.name)
+                self._settle(table, 0, 0)
 
     def _check_disk(self, size: int) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -198,8 +250,11 @@ class DeltaWarehouse:
             )
 
     def _disk_error(self, table: Table, error: Exception) -> WarehouseError:
+        return DiskFullError(f"{table.name}: the write failed, nothing of it was kept: {error}: {self._room()}")
+
+    def _room(self) -> str:
         free = shutil.disk_usage(self.root).free / 1e9
-        return DiskFullError(f"{table.name}: the write failed with {free:.2f} GB free, nothing was kept: {error}")
+        return f"{free:.2f} GB free at {self.root}; free some space there, then run the same command again"
 
     @cached_property
     def writer_properties(self) -> WriterProperties:
@@ -213,11 +268,11 @@ class DeltaWarehouse:
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(DAY_COLUMNS, plain))
 
 
-def _damaged(table: Table, error: Exception) -> WarehouseError:
+def _damaged(table: Table, error: Exception) -> DamageError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return WarehouseError(
-        f"{table.name}: the table cannot be read ({reason}): if its files are damaged, put a backup back with "
-        "`forecast-platform restore`"
+    return DamageError(
+        f"{table.name}: the table cannot be read ({reason}): `forecast-platform repair` names what is damaged, sets it "
+        "aside and makes it again"
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.warehouse.base import WarehouseError, Where
+from forecast_platform.warehouse.base import LostRaceError, WarehouseError, Where
 from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
 from forecast_platform.warehouse.predicates import quoted, spark_sql, text_literal
 from forecast_platform.warehouse.schemas import Column, Table
@@ -118,16 +118,26 @@ class UnityWarehouse:
         fields = {field.name: field for field in (*found.schema, *table.arrow_schema())}
         return found.cast(pa.schema([fields[name] for name in names]))
 
-    def replace(self, table: Table, data: pa.Table, where: Where) -> int:
-        """Atomically replace exactly the rows that match `where` by `data`; returns the new version."""
+    def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
+        """Atomically replace exactly the rows that match `where` by `data`; returns the new version.
+
+        `since` is compared with the version at which the statement is sent, and the engine looks for conflicts from
+        its own snapshot on; any commit after `since` loses the race, whatever its keys.
+        """
         prepared = checked(table, data, where)
         self._ready(table, prepared.schema.names)
+        if since is not None and (found := self.version(table)) != since:
+            raise LostRaceError(
+                f"{self.name(table)}: it is at version {found}, what is to be replaced was read at {since}; nothing "
+                "was written: run it again"
+            )
+        attempts = ATTEMPTS if since is None else 1
         if prepared.num_rows == 0:
             statement = f"DELETE FROM {quoted(self.name(table))} WHERE {spark_sql(where)}"  # noqa: S608 - quoted
-            self._write(table, where, lambda: self.session.sql(statement).collect())
+            self._write(table, where, lambda: self.session.sql(statement).collect(), attempts)
         else:
             frame = self.session.createDataFrame(prepared)
-            self._write(table, where, lambda: self._insert(table, frame, prepared.schema.names, where))
+            self._write(table, where, lambda: self._insert(table, frame, prepared.schema.names, where), attempts)
         version = self.version(table)
         return -1 if version is None else version
 
@@ -256,7 +266,7 @@ class UnityWarehouse:
                         f"{self.name(table)}: the write failed, nothing of it was kept: {said(error)}"
                     ) from error
                 if attempt == attempts:
-                    raise WarehouseError(
+                    raise LostRaceError(
                         f"{self.name(table)}: another process kept writing the same keys ({spark_sql(where)}); run it "
                         "again"
                     ) from error

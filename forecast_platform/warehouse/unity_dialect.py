@@ -45,8 +45,10 @@ _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 _COMMIT = re.compile(r"^(\d{20})\.json$")
 
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED", "CONCURRENT_")
-# The last two are sail's, which has no conditions.
-_CONFLICT_TEXTS = re.compile(r"Concurrent\w+Exception|prepared from snapshot version \d+, but|Delta commit conflict")
+# All but the first are sail's, which has no conditions.
+_CONFLICT_TEXTS = re.compile(
+    r"Concurrent\w+Exception|prepared from snapshot version \d+, but|Delta commit conflict|Failed to commit transaction"
+)
 _ABSENT = ("TABLE_OR_VIEW_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.settings import Settings
 from forecast_platform.settings.unity import in_volume, mounted
+from forecast_platform.warehouse.journal import write_whole
 
 if TYPE_CHECKING:
     from forecast_platform.clients.databricks.connection import Connection
@@ -53,15 +54,14 @@ def read_text(settings: Settings, path: Path) -> str | None:
 
 
 def write_bytes(settings: Settings, path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises OSError; DatabricksError where the workspace refuses."""
+    """Write a file whole or not at all; it is on disk when this returns. Raises OSError, and DatabricksError where the
+    workspace refuses."""
     if _is_remote(path):
         connection = _connection(settings)
         connection.call(f"writing {path}", lambda: _upload(connection, path, data))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_whole(path, data)
 
 
 def read_bytes(settings: Settings, path: Path) -> bytes | None:

@@ -18,7 +18,7 @@ from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import paths_of
 
 if TYPE_CHECKING:
-    from forecast_platform.work.fits import FitRecord
+    from forecast_platform.work.fits import FitManifest
 
 _IDENTITY = ("model_id", "input_hash", "algorithm_version")
 
@@ -32,7 +32,7 @@ class _Member:
     wrong: Mapping[dt.date, str]
 
 
-def with_base(platform: Platform, record: FitRecord, inputs: Inputs, *, paths: bool) -> Inputs:
+def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths: bool) -> Inputs:
     """`inputs` with the members of the record's model: hashes over both, the members' paths where they are wanted.
 
     A date that lacks a member's forecast fails by name, or goes on without it where the model's `missing` is `skip` and
@@ -86,7 +86,7 @@ def with_base(platform: Platform, record: FitRecord, inputs: Inputs, *, paths: b
     )
 
 
-def _read(platform: Platform, record: FitRecord, member: str, days: Sequence[dt.date], *, paths: bool) -> _Member:
+def _read(platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date], *, paths: bool) -> _Member:
     """Identity and paths come out of one read: a member that is made anew meanwhile is the one or the other, whole."""
     where = keys_of(record.series, member, record.version, days, by_month=True)
     columns = ["forecast_date", "path_id", "generation_timestamp", *_IDENTITY, *(DAY_COLUMNS if paths else ())]
@@ -120,14 +120,14 @@ def _is_first() -> Any:
     return pc.field("path_id") == 0
 
 
-def _missing_text(platform: Platform, record: FitRecord, member: str, day: dt.date) -> str:
+def _missing_text(platform: Platform, record: FitManifest, member: str, day: dt.date) -> str:
     return (
         f"no forecast of {member} {record.version} for {record.series} on {day}, which {record.model} is made of: make "
         f"it first, {_command(platform, record, member, day)}, or set `missing: skip` of {record.model}"
     )
 
 
-def _command(platform: Platform, record: FitRecord, member: str, day: dt.date) -> str:
+def _command(platform: Platform, record: FitManifest, member: str, day: dt.date) -> str:
     tag = "" if record.version == platform.settings.model_version else f" --model-version-tag {record.version}"
     return (
         f"`forecast-platform backfill --commodity {record.series} --models {member} --start-date {day} --end-date "

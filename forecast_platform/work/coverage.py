@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import ranges
 
@@ -33,13 +33,17 @@ def expected_dates(platform: Platform, series: str) -> list[dt.date]:
 
 
 def coverage(platform: Platform, series: str, models: Sequence[str], version: str) -> list[Coverage]:
-    """The coverage of each model. Raises NoDataError where the series was never ingested."""
+    """The coverage of each model: dates with paths and points. Raises NoDataError where the series has no data."""
     expected = expected_dates(platform, series)
     found = []
     for model in models:
-        where = {"commodity": series, "model_name": model, "model_version": version, "day_ahead": 1}
-        where["model_success"] = True
-        days = sorted(platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)["forecast_date"].to_pylist())
+        owner = {"commodity": series, "model_name": model, "model_version": version}
+        where = {**owner, "day_ahead": 1, "model_success": True}
+        points = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)["forecast_date"].to_pylist()
+        # A forecast is both: what was lost of one table is not covered by the other.
+        where = {**owner, "path_id": 0, "has_data_leakage": False}
+        paths = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)["forecast_date"].to_pylist()
+        days = sorted(set(points) & set(paths))
         gaps = ranges(set(expected) - set(days))
         first, last = (days[0], days[-1]) if days else (None, None)
         found.append(Coverage(series, model, version, len(days), first, last, gaps))

@@ -21,6 +21,7 @@ from forecast_platform.models.base import FittedModel, Model, Reads, TrainingWin
 from forecast_platform.models.saved import ArtifactError, Saved, saved_from
 from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts, fitted_store
 from forecast_platform.work.holdout import holdout_metrics
@@ -89,9 +90,16 @@ class Fit:
         return {**found, "settings": identity} if identity else found
 
 
+_MANIFEST = (
+    *("commodity", "model_name", "model_version", "training_cutoff_date", "model_id", "algorithm_version"),
+    *("parameters", "training_seconds", "data_version", "created_at"),
+)
+"""The columns of trained_models that a FitManifest is made of."""
+
+
 @dataclass(frozen=True)
-class FitRecord:
-    """What the table says of a window's current fit, short of the fitted model: all that planning needs."""
+class FitManifest:
+    """What the table says of a window's current fit beside the fitted model itself: enough to plan with."""
 
     series: str
     model: str
@@ -117,7 +125,7 @@ class FitRecord:
 
 
 @dataclass(frozen=True)
-class StoredModel(FitRecord):
+class StoredModel(FitManifest):
     """A fitted model read back, with its record."""
 
     saved: Saved
@@ -209,28 +217,31 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
 
     Raises MissingModelError: there is none, or its files are gone or are not what was written.
     """
-    row = active_rows(platform, series, model, version, window_start).get(window_start)
-    if row is None:
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    cutoff = window_start - dt.timedelta(days=1)
+    rows = platform.warehouse.read(TRAINED_MODELS, where={**where, "training_cutoff_date": cutoff}).to_pylist()
+    if not rows:
         raise MissingModelError(missing_model_text(platform, series, model, version, [window_start]))
     try:
-        saved = fitted_store.read(platform, row)
+        saved = fitted_store.read(platform, rows[0])
     except ArtifactError as error:
         raise MissingModelError(
             f"trained_models/{model} for {series}, window {window_start}: {error}; train it again with "
             f"`forecast-platform train --commodity {series} --models {model} --overwrite`"
         ) from None
-    return StoredModel(**vars(_record(platform, row)), saved=saved, spec=platform.settings.model_spec(model))
+    return StoredModel(**vars(_manifest(platform, rows[0])), saved=saved, spec=platform.settings.model_spec(model))
 
 
-def fit_records(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitRecord]:
-    """The current fit of each window, by its start, in one read; no fitted model is loaded."""
-    rows = active_rows(platform, series, model, version)
-    return {start: _record(platform, row) for start, row in rows.items()}
+def manifests(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitManifest]:
+    """The current fit of each window that has one, by window start; no fitted model is read."""
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    found = [_manifest(platform, row) for row in platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()]
+    return {fit.window_start: fit for fit in found}
 
 
-def _record(platform: Platform, row: Mapping[str, Any]) -> FitRecord:
+def _manifest(platform: Platform, row: Mapping[str, Any]) -> FitManifest:
     parameters = json.loads(row["parameters"])
-    return FitRecord(
+    return FitManifest(
         series=row["commodity"],
         model=row["model_name"],
         version=row["model_version"],
@@ -250,7 +261,7 @@ def _record(platform: Platform, row: Mapping[str, Any]) -> FitRecord:
 
 def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
     """Starts of the windows that have a current fit."""
-    return set(active_rows(platform, series, model, version))
+    return set(manifests(platform, series, model, version))
 
 
 def current_fits(
@@ -261,7 +272,7 @@ def current_fits(
     identity = platform.settings.model_spec(model).identity
     return {
         start: record.created_at
-        for start, record in fit_records(platform, series, model, version).items()
+        for start, record in manifests(platform, series, model, version).items()
         if record.data_version == hashes.get(start)
         and (record.algorithm_version, record.settings) == (algorithm, identity)
     }
@@ -301,19 +312,6 @@ def other_settings_text(version: str, model: str, stored: str, current: str) -> 
         f"{current or 'none'}: raise the version tag (--model-version-tag), train it again with --overwrite, or set "
         "them back"
     )
-
-
-def active_rows(
-    platform: Platform, series: str, model: str, version: str, window_start: dt.date | None = None
-) -> dict[dt.date, dict[str, Any]]:
-    """Rows of the windows' current fits, by window start: of one window, or of all without the fitted models."""
-    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    if window_start is not None:
-        where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
-    heavy = ("fitted_model_json",) if window_start is None else ()
-    columns = [column.name for column in TRAINED_MODELS.columns if column.name not in heavy]
-    rows = platform.warehouse.read(TRAINED_MODELS, columns, where)
-    return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
 
 
 def why_not_storable(platform: Platform, done: Fit) -> str | None:
@@ -365,10 +363,12 @@ def store_fit(
         "algorithm_version": algorithm,
         "is_active": True,
     }
-    earlier = platform.warehouse.read(TRAINED_MODELS, where=where).to_pylist()
-    kept = [{**old, "is_active": False} for old in earlier]
-    schema = TRAINED_MODELS.arrow_schema()
-    platform.warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([*kept, row], schema=schema), where)
+
+    def superseding(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        kept = [{**old, "is_active": False} for old in earlier.to_pylist()]
+        return pa.Table.from_pylist([*kept, row], schema=TRAINED_MODELS.arrow_schema()), where
+
+    revise(platform.warehouse, TRAINED_MODELS, where, superseding)
 
 
 def account() -> str:

@@ -18,7 +18,7 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
 from forecast_platform.work import store
 from forecast_platform.work.base_forecasts import with_base
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
-from forecast_platform.work.fits import FitRecord, StoredModel, load_model
+from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def read_chunk_inputs(
-    platform: Platform, stored: FitRecord, series: str, dates: Sequence[dt.date], *, base_paths: bool = False
+    platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date], *, base_paths: bool = False
 ) -> Inputs:
     """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast.
 
@@ -86,6 +86,8 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
         return _forecast_chunk(platform, chunk, started)
     except DiskFullError as error:
         return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
+    except MissingModelError as error:
+        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)))
     except Exception as error:
         # One chunk's failure must not keep the others from being written; the step fails at its end, naming it.
         log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from forecast_platform.models.saved import ArtifactError
 from forecast_platform.settings import PREFIX, Settings
+from forecast_platform.warehouse.journal import sync_folder
 
 _BYTES = 32
 
@@ -57,6 +58,9 @@ def _secret(settings: Settings, *, create: bool) -> bytes:
         else:
             with os.fdopen(handle, "w") as sink:
                 sink.write(secrets.token_hex(_BYTES))
+                sink.flush()
+                os.fsync(sink.fileno())
+            sync_folder(path.parent)
     if not path.is_file():
         raise ArtifactError(f"the warehouse has no key {path}, so it has signed nothing")
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

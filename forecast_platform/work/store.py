@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -14,7 +14,7 @@ from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
 from forecast_platform.host.redaction import Hide
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.base import Where, keys_of, revise
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
@@ -24,6 +24,9 @@ from forecast_platform.warehouse.schemas import (
 )
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import points_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.datetime) -> bool:
@@ -104,7 +107,7 @@ def successes(
     last_observed: Sequence[dt.date],
     generated: dt.datetime,
     training_seconds: float,
-    inference_seconds: float,
+    inference_seconds: float | None,
 ) -> None:
     """Metadata of new forecasts; their scores are null until the score step."""
     rows = [
@@ -120,7 +123,8 @@ def successes(
         }
         for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
     ]
-    _metadata(platform, series, model, version, rows)
+    if rows:
+        platform.warehouse.replace(FORECAST_METADATA, *_metadata(series, model, version, rows))
 
 
 def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
@@ -128,22 +132,24 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
     if not failed:
         return
     where = keys_of(series, model, version, list(failed), by_month=False)
-    there = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], {**where, "model_success": True})
-    kept = set(there["forecast_date"].to_pylist())
     hide = Hide()
-    rows = [
-        {"forecast_date": day, "model_success": False, "error": hide(reason)}
-        for day, reason in sorted(failed.items())
-        if day not in kept
-    ]
-    _metadata(platform, series, model, version, rows)
+
+    def reasons(there: pa.Table) -> tuple[pa.Table, Where] | None:
+        good = {row["forecast_date"] for row in there.to_pylist() if row["model_success"]}
+        rows = [
+            {"forecast_date": day, "model_success": False, "error": hide(reason)}
+            for day, reason in sorted(failed.items())
+            if day not in good
+        ]
+        return _metadata(series, model, version, rows) if rows else None
+
+    revise(platform.warehouse, FORECAST_METADATA, where, reasons)
 
 
-def _metadata(platform: Platform, series: str, model: str, version: str, rows: list[dict[str, Any]]) -> None:
+def _metadata(series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, Where]:
+    """Rows of `forecast_metadata`, with what is the same in all, and their keys."""
     import pyarrow as pa
 
-    if not rows:
-        return
     constant = {
         "commodity": series,
         "model_name": model,
@@ -151,6 +157,6 @@ def _metadata(platform: Platform, series: str, model: str, version: str, rows: l
         "has_data_leakage": False,
         "actuals_available": 0,
     }
-    table = pa.Table.from_pylist([{**constant, **row} for row in rows], schema=FORECAST_METADATA.arrow_schema())
-    where = keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
-    platform.warehouse.replace(FORECAST_METADATA, table, where)
+    named = [{**constant, **row} for row in rows]
+    table = pa.Table.from_pylist(named, schema=FORECAST_METADATA.arrow_schema())
+    return table, keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)

@@ -68,7 +68,7 @@ def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path) -> None:
     assert "distributions/actuals: 90 written" in told
     code, told = run("backfill", "--commodity", "Alpha", *SPAN)
     assert code == 0, told
-    assert "distributions/naive: 0 written, 90 unchanged, 0 failed, 0 rows" in told
+    assert "forecast Alpha: 2017-12-01 to 2018-02-28: nothing has changed, no run is needed" in told
     code, told = run("coverage", "--commodity", "Alpha", "--models", "naive")
     assert code == 1
     assert "2017-07-01 to 2017-11-30, 2018-03-01 to 2018-03-30" in told

@@ -147,7 +147,7 @@ def test_a_damaged_table_is_a_fact_not_an_error(root: Path, damage: str) -> None
     found = _facts(_at(root, "2018-03-31T20:00"))["data Beta"]
     assert found.state == "bad"
     assert "unified_data: the table cannot be read" in found.text
-    assert "forecast-platform restore" in found.text
+    assert "forecast-platform repair" in found.text
 
 
 _healthy = {"now": True}

@@ -231,7 +231,7 @@ def test_the_weekly_job_runs_its_parts_in_order_and_none_waits_for_anothers_succ
     ended = {key: kind for key, kind in outcomes if kind in ("STEP_SUCCESS", "STEP_FAILURE")}
     assert list(ended) == list(ORDER)
     assert ended["vacuum"] == "STEP_FAILURE"
-    assert [key for key, kind in ended.items() if kind == "STEP_SUCCESS"] == ["compact", "prune", "archive"]
+    assert [key for key, kind in ended.items() if kind == "STEP_SUCCESS"] == ["compact", "verify", "prune", "archive"]
     schedule = maintenance_schedule(settings, job)
     assert schedule.cron_schedule == "0 2 * * 0"
     assert schedule.execution_timezone == settings.timezone
@@ -248,6 +248,7 @@ def test_the_command_goes_on_after_a_part_that_fails_and_says_which(
     assert "vacuum: FAILED: HousekeepingError: vacuum_hours = 1: at least 24" in said.err
     assert [line.split(":")[0] for line in said.out.splitlines() if "done in" in line] == [
         "compact",
+        "verify",
         "prune",
         "archive",
     ]

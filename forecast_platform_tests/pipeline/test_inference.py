@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from forecast_platform.pipeline.inference import Chunk, forecast, plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
-from forecast_platform.warehouse.base import DiskFullError, keys_of
+from forecast_platform.warehouse.base import DiskFullError, Where, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
     FORECAST_METADATA,
     POINT_FORECASTS,
+    TRAINED_MODELS,
     Table,
 )
+from forecast_platform.work import fits
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform
@@ -298,6 +302,43 @@ def test_a_plan_says_what_would_be_done_and_writes_nothing(small: Path) -> None:
     assert found.missing_windows == [dt.date(2018, 7, 1)]
     assert [chunk.window_start for chunk in found.chunks] == [dt.date(2017, 7, 1), dt.date(2018, 1, 1)]
     assert platform.warehouse.version(DISTRIBUTIONS) == before
+
+
+def test_a_plan_reads_the_manifests_of_all_windows_at_once_and_no_fitted_model(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _platform(small)
+    forecast(platform, "Alpha", "naive", SPAN)
+    asked: list[Sequence[str] | None] = []
+    read = platform.warehouse.read
+
+    def recorded(table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
+        if table == TRAINED_MODELS:
+            asked.append(columns)
+        return read(table, columns, where)
+
+    monkeypatch.setattr(platform.warehouse, "read", recorded)
+    found = plan(platform, "Alpha", "naive", "v1.0", SPAN)
+    assert found.skipped == set(SPAN)
+    assert len(asked) == 1
+    assert asked[0] is not None
+    assert not {"fitted_model_json", "fitted_model_s3_path"} & set(asked[0])
+
+
+def test_a_fitted_model_whose_file_is_gone_fails_its_dates_with_the_mend(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _platform(small)
+    monkeypatch.setattr(fits, "INLINE_LIMIT", 100)
+    train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True)
+    for file in platform.settings.warehouse.rglob("*/models/Alpha/naive/**/*.json"):
+        file.unlink()
+    outcome = forecast(platform, "Alpha", "naive", SPAN)
+    assert sorted(outcome.written) == [day for day in SPAN if day.year == 2017]
+    assert set(outcome.failed) == {day for day in SPAN if day.year == 2018}
+    [reason] = set(outcome.failed.values())
+    assert reason.startswith("trained_models/naive for Alpha, window 2018-01-01: its file ")
+    assert "is gone; train it again with" in reason
 
 
 def test_paths_of_refuses_dates_with_different_numbers_of_paths(small: Path) -> None:

@@ -10,8 +10,10 @@ from mlflow.tracking._model_registry import utils
 
 from forecast_platform.graph.assets.train import key
 from forecast_platform.graph.jobs import TRAIN
+from forecast_platform.host import process_identity
 from forecast_platform.pipeline.tracking import (
     EXPERIMENT,
+    PROCESS_TAG,
     Tracker,
     _signature,
     experiment_name,
@@ -97,3 +99,29 @@ def test_a_registered_model_says_what_goes_in_and_comes_out() -> None:
     signature = _signature()
     assert signature.inputs.input_names() == ["origins"]
     assert signature.outputs.inputs[0].shape == (-1, -1, 14)
+
+
+def test_a_run_that_a_killed_process_left_open_is_closed_by_the_next_training(small: Path) -> None:
+    tracker = Tracker(settings_for(small))
+    gone = tracker.client.create_run(tracker.experiment_id, tags={PROCESS_TAG: process_identity.nobody()})
+    mine = tracker.client.create_run(tracker.experiment_id, tags={PROCESS_TAG: process_identity.this_process()})
+    platform = Platform.from_settings(settings_for(small))
+    assert not train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True).failed
+    states = [tracker.client.get_run(one.info.run_id).info.status for one in (gone, mine)]
+    assert states == ["KILLED", "RUNNING"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("whatever"), KeyError("tags")])
+def test_whatever_mlflow_raises_costs_the_link_and_not_the_fit(
+    small: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from mlflow import MlflowClient
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MlflowClient, "create_run", fails)
+    platform = Platform.from_settings(settings_for(small))
+    outcome = train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True)
+    assert outcome.written == {dt.date(2018, 1, 1)}
+    assert any("did not take the fit" in note for note in outcome.notes)

@@ -157,3 +157,59 @@ def test_a_yaml_file_that_holds_no_settings_is_named(
     with pytest.raises(SettingsError, match=told) as caught:
         build()
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "told"),
+    [
+        ("daily_time: 63000", ["daily_time", "63000", "such as 17:30"]),
+        ("daily_time: '08:00+02:00'", ["daily_time", "08:00+02:00", "without an offset"]),
+        ("start_date: 1514764800", ["start_date", "1514764800", "such as 2018-01-01"]),
+        ("start_date: 1890-01-01", ["start_date", "not before 1900-01-01"]),
+        ("end_date: 2019-01-01T00:00:00Z", ["end_date", "such as 2018-01-01"]),
+        ("warehouse: ''", ["warehouse", "empty"]),
+        ("warehouse: s3://bucket/warehouse", ["warehouse", "s3://bucket/warehouse", "a path on a disk is meant"]),
+        ("source: landing\nlanding: abfss://container@host/x", ["an address; a path on a disk is meant"]),
+        ('model_version: "v1.0\\n"', ["model_version: a line break"]),
+        ('series: [{name: "Coffee\\n"}]', ["series.0.name: a line break"]),
+        ("n_paths: 500\nn_paths: 300", ["n_paths: given twice", "line 1"]),
+        ("feeds:\n  attempts: 1\n  attempts: 2", ["attempts: given twice", "line 2"]),
+        ("min_free_gb: .inf", ["min_free_gb", "'.inf'"]),
+        ("min_free_gb: 1e999", ["min_free_gb", "finite number"]),
+        ("n_paths: 0x1F4", ["n_paths", "'0x1F4'", "valid integer"]),
+        ("x: " + "[" * 5000, ["nested deeper than 12"]),
+        ("a: &a [1, 2]\nb: *a", ["line 2: *a repeats another part"]),
+        ("models: [" + "naive, " * 60_000 + "]", ["more than 50,000 values"]),
+        ("# " + "x" * 1_100_000, ["1,100,002 bytes", "at most 1,000,000"]),
+    ],
+)
+def test_a_yaml_file_that_would_be_taken_for_something_else_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, yaml: str, told: list[str]
+) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(yaml)
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    with pytest.raises(SettingsError) as error:
+        build()
+    assert all(text in str(error.value) for text in told), str(error.value)
+
+
+def test_yaml_times_dates_and_numbers_are_what_they_look_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "platform.yaml"
+    file.write_text(
+        "daily_time: 17:30\ntraining_time: 8:05\nstart_date: 2018-01-01\nn_paths: 0500\nmin_free_gb: 1e-3\n"
+        "auto_promote: yes\nlanding:\n"
+    )
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(file))
+    settings = build()
+    assert (settings.daily_time, settings.training_time) == (dt.time(17, 30), dt.time(8, 5))
+    assert (settings.start_date, settings.n_paths, settings.min_free_gb) == (dt.date(2018, 1, 1), 500, 0.001)
+    assert settings.auto_promote
+    assert settings.landing is None
+
+
+@pytest.mark.parametrize("variable", ["WAREHOUSE", "CONFIG", "LANDING"])
+def test_an_empty_path_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(f"FORECAST_PLATFORM_{variable}", "")
+    with pytest.raises(SettingsError, match=f"{variable.lower()}.*empty"):
+        build()

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -138,48 +137,25 @@ def test_an_unknown_symbol_and_a_service_that_is_down_name_the_symbol(yahoo: Ser
         yahoo_prices(FEEDS, "KC=F", dt.date(2023, 1, 1), TODAY)
 
 
-def _weather_answer(start: str, values: list[list[float]], offset: int = -10800) -> bytes:
-    """An Open-Meteo answer in its own wire form (FlatBuffers), daily values by variable."""
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    variables = []
-    for numbers in values:
-        array = builder.CreateNumpyVector(np.array(numbers, np.float32))
-        builder.StartObject(13)
-        builder.PrependUOffsetTRelativeSlot(3, array, 0)
-        variables.append(builder.EndObject())
-    builder.StartVector(4, len(variables), 4)
-    for variable in reversed(variables):
-        builder.PrependUOffsetTRelative(variable)
-    vector = builder.EndVector()
-    midnight = int(pd.Timestamp(start, tz="UTC").timestamp()) - offset
-    builder.StartObject(4)
-    builder.PrependInt64Slot(0, midnight, 0)
-    builder.PrependInt64Slot(1, midnight + 86400 * len(values[0]), 0)
-    builder.PrependInt32Slot(2, 86400, 0)
-    builder.PrependUOffsetTRelativeSlot(3, vector, 0)
-    daily = builder.EndObject()
-    builder.StartObject(15)
-    builder.PrependInt32Slot(6, offset, 0)
-    builder.PrependUOffsetTRelativeSlot(10, daily, 0)
-    builder.FinishSizePrefixed(builder.EndObject())
-    return bytes(builder.Output())
+def _weather_answer(start: str, values: list[list[float | None]]) -> bytes:
+    """An Open-Meteo answer as it was recorded, daily values by variable."""
+    names = ("temperature_2m_max", "temperature_2m_min", "temperature_2m_mean", "precipitation_sum")
+    names += ("relative_humidity_2m_mean", "wind_speed_10m_max")
+    days = [str(day.date()) for day in pd.date_range(start, periods=len(values[0]))]
+    daily = {"time": days, **dict(zip(names, values, strict=True))}
+    return json.dumps({"latitude": -21.2, "utc_offset_seconds": -10800, "daily": daily}).encode()
 
 
 @pytest.fixture
 def meteo(service: Service) -> FeedSettings:
-    pytest.importorskip("openmeteo_requests", reason="the extra `feeds` is not installed")
-    pytest.importorskip("requests_cache", reason="the extra `feeds` is not installed")
     return FeedSettings(attempts=3, timeout_seconds=3, weather_url=f"{service.address}/v1/archive")
 
 
 def test_open_meteo_days_are_local_days_and_unpublished_ones_are_left_out(
-    service: Service, meteo: FeedSettings, tmp_path: Path
+    service: Service, meteo: FeedSettings
 ) -> None:
-    nothing = float("nan")
-    service.bodies["/v1/archive"] = _weather_answer("2023-01-02", [[20.5 + n, nothing] for n in range(6)])
-    found = open_meteo(meteo, tmp_path / "cache", (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
+    service.bodies["/v1/archive"] = _weather_answer("2023-01-02", [[20.5 + n, None] for n in range(6)])
+    found = open_meteo(meteo, (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
     assert [str(day.date()) for day in found["date"]] == ["2023-01-02"]
     assert found["temp_max_c"].tolist() == [20.5]
     assert found["wind_speed_max_kmh"].tolist() == [25.5]
@@ -188,29 +164,30 @@ def test_open_meteo_days_are_local_days_and_unpublished_ones_are_left_out(
     assert asked["latitude"] == ["-21.2"]
 
 
-def test_open_meteo_is_asked_again_after_a_failure_and_not_again_while_cached(
-    service: Service, meteo: FeedSettings, tmp_path: Path
-) -> None:
+def test_open_meteo_is_asked_again_after_a_failure(service: Service, meteo: FeedSettings) -> None:
     service.bodies["/v1/archive"] = _weather_answer("2023-01-02", [[20.5]] * 6)
     service.status, service.failures = 502, 1
-    for _ in range(2):
-        open_meteo(meteo, tmp_path / "cache", (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
+    assert len(open_meteo(meteo, (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)) == 1
     assert len(service.asked) == 2
 
 
-def test_open_meteo_that_refuses_is_named(service: Service, meteo: FeedSettings, tmp_path: Path) -> None:
+def test_open_meteo_that_refuses_is_named(service: Service, meteo: FeedSettings) -> None:
     service.status, service.failures = 400, 1
     with pytest.raises(FeedError, match=r"weather at \(-21.2, -45.4\): .*told to fail"):
-        open_meteo(meteo, tmp_path / "cache", (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
+        open_meteo(meteo, (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
 
 
-def test_a_missing_package_is_named_with_the_way_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("yfinance", "openmeteo_requests"):
-        monkeypatch.setitem(sys.modules, name, None)
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"daily": {"time": ["2023-01-02"]}}'])
+def test_an_answer_of_another_shape_is_named(service: Service, meteo: FeedSettings, body: bytes) -> None:
+    service.bodies["/v1/archive"] = body
+    with pytest.raises(FeedError, match=r"weather at \(-21.2, -45.4\)"):
+        open_meteo(meteo, (-21.2, -45.4), dt.date(2023, 1, 2), TODAY)
+
+
+def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yfinance", None)
     with pytest.raises(FeedError, match=r"yfinance is missing: install it with `pip install 'forecast-platform\[feeds"):
         yahoo_prices(FEEDS, "KC=F", dt.date(2023, 1, 1), TODAY)
-    with pytest.raises(FeedError, match=r"openmeteo_requests is missing: install it"):
-        open_meteo(FEEDS, tmp_path / "cache", (0.0, 0.0), dt.date(2023, 1, 1), TODAY)
 
 
 @dataclass
@@ -230,9 +207,7 @@ class World:
         rows = [(pd.Timestamp(day), close) for day, close in self.closes[symbol].items() if day >= str(first)]
         return pd.DataFrame(rows, columns=["date", "close"])
 
-    def weather(
-        self, feeds: FeedSettings, cache: Path, place: tuple[float, float], first: dt.date, end: dt.date
-    ) -> pd.DataFrame:
+    def weather(self, feeds: FeedSettings, place: tuple[float, float], first: dt.date, end: dt.date) -> pd.DataFrame:
         rows = [(pd.Timestamp(day), value) for day, value in self.temperatures.items() if day >= str(first)]
         return pd.DataFrame(rows, columns=["date", "temp_mean_c"])
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast_platform.settings import SeriesSettings
+from forecast_platform.sources import landing
 from forecast_platform.sources.base import Rejection
-from forecast_platform.sources.files import read_table
+from forecast_platform.sources.files import RawTable, content_of, table_of
 from forecast_platform.sources.landing import LandingSource
 from forecast_platform.sources.validate import LISTED, check_market
 from forecast_platform_tests.sources.conftest import COFFEE, SUGAR, TODAY, Write
@@ -340,7 +341,9 @@ def test_coffee_days_without_high_and_low_are_accepted(landing: Path) -> None:
 
 
 def test_negative_oil_price_is_accepted(eia: Path) -> None:
-    frame, rejections = check_market(read_table(eia / "wti_spot_daily.csv", "wti"), dt.date(2026, 9, 1))
+    frame, rejections = check_market(
+        table_of(content_of(eia / "wti_spot_daily.csv"), ".csv", "wti"), dt.date(2026, 9, 1)
+    )
     assert rejections == []
     assert frame is not None
     assert frame.set_index("date").loc["2020-04-20", "close"] == -36.98
@@ -351,7 +354,35 @@ def test_prices_are_read_to_the_last_bit(tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("bits") / "x.csv"
     days = pd.date_range("2000-01-03", periods=len(prices)).strftime("%Y-%m-%d")
     path.write_text("date,close\n" + "".join(f"{d},{p!r}\n" for d, p in zip(days, prices, strict=True)))
-    frame, rejections = check_market(read_table(path, "x.csv"), TODAY)
+    frame, rejections = check_market(table_of(content_of(path), path.suffix, "x.csv"), TODAY)
     assert rejections == []
     assert frame is not None
     assert frame["close"].tolist() == prices
+
+
+def test_a_file_is_parsed_again_only_where_it_or_what_it_is_checked_against_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+
+    def counted(content: bytes, suffix: str, file: str) -> RawTable:
+        parsed.append(file)
+        return table_of(content, suffix, file)
+
+    def closes(today: dt.date = TODAY) -> list[float] | None:
+        frame = LandingSource(folder, lambda: today).read([COFFEE]).market.get("Coffee")
+        if frame is None:
+            return None
+        found = frame["close"].tolist()
+        frame["close"] = -1.0  # the caller's own copy
+        return found
+
+    monkeypatch.setattr(landing, "table_of", counted)
+    file = folder / "market" / "coffee.csv"
+    file.write_text(HEAD + GOOD)
+    assert closes() == closes() == [100.0]
+    assert parsed.count("market/coffee.csv") == 1
+    assert closes(dt.date(2019, 1, 1)) is None, "a date in the future"
+    file.write_text(HEAD + GOOD.replace("100", "101"))
+    assert closes() == [101.0]
+    assert parsed.count("market/coffee.csv") == 3

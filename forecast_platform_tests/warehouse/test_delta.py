@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from forecast_platform.warehouse.base import DiskFullError, months_between
+from forecast_platform.warehouse.base import DiskFullError, LostRaceError, WarehouseError, months_between, revise
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import FORECAST_METADATA
-from forecast_platform_tests.warehouse.implementations import days, metadata, where
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
+from forecast_platform_tests.warehouse.implementations import days, metadata, plain, where
 
 
 def test_a_disk_without_room_stops_the_write_and_says_so(tmp_path: Path) -> None:
@@ -22,3 +26,88 @@ def test_a_disk_without_room_stops_the_write_and_says_so(tmp_path: Path) -> None
 
 def test_months_between_names_every_month_touched() -> None:
     assert months_between(dt.date(2019, 11, 30), dt.date(2020, 2, 1)) == ["2019-11", "2019-12", "2020-01", "2020-02"]
+
+
+def test_rows_are_not_replaced_by_what_may_be_null_or_is_no_whole_number(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    for name, value in (("crps_14d", 1.0), ("error", "x"), ("nonsense", 1)):
+        with pytest.raises(WarehouseError, match=f"cannot name its rows by {name}"):
+            warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), {"commodity": "Coffee", name: value})
+    assert warehouse.version(FORECAST_METADATA) is None
+
+
+def test_a_missing_number_is_stored_as_null_and_refused_where_there_must_be_one(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1), math.nan), where("a", days(1, 1)))
+    rows = warehouse.read(FORECAST_METADATA, ["crps_14d"])
+    assert rows["crps_14d"].null_count == 1
+    point = plain(POINT_FORECASTS, {"forecast_mean": math.nan})
+    with pytest.raises(WarehouseError, match=r"forecast_mean must not be missing \(NaN\)"):
+        warehouse.replace(POINT_FORECASTS, point, {"commodity": "x", "model_name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("day_1", pa.array([1e39], pa.float64())),
+        ("path_id", pa.array([2**31], pa.int64())),
+        ("path_id", pa.array([0.5])),
+    ],
+)
+def test_a_number_that_does_not_fit_its_column_is_refused(tmp_path: Path, column: str, values: pa.Array) -> None:
+    rows = plain(DISTRIBUTIONS, {})
+    rows = rows.set_column(rows.schema.get_field_index(column), column, values)
+    keys = {"commodity": "x", "model_name": "x", "model_version": "x", "forecast_month": "x"}
+    with pytest.raises(WarehouseError, match=r"distributions: .*(fit|not in range|truncated)"):
+        DeltaWarehouse(tmp_path).replace(DISTRIBUTIONS, rows, keys)
+
+
+def test_a_commit_is_synced_before_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data, then the log entry, then its folder; and what was synced is all that the commit is made of."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def recorded(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").resolve()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    warehouse = DeltaWarehouse(tmp_path)
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    folder = warehouse.path(FORECAST_METADATA)
+    files = {str(path) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    assert files <= set(synced)
+    [data] = folder.rglob("*.parquet")
+    entry = folder / "_delta_log" / f"{1:020d}.json"
+    assert synced.index(str(data)) < synced.index(str(entry)) < len(synced) - 1 - synced[::-1].index(str(entry.parent))
+    assert {str(data.parent), str(tmp_path / "_journal" / FORECAST_METADATA.name)} <= set(synced)
+
+
+def test_what_was_read_is_replaced_only_while_it_is_what_was_read(tmp_path: Path) -> None:
+    mine, other = DeltaWarehouse(tmp_path), DeltaWarehouse(tmp_path)
+    keys = where("a", days(1, 4))
+    mine.replace(FORECAST_METADATA, metadata("a", days(1, 1)), keys)
+    since = mine.version(FORECAST_METADATA)
+    other.replace(FORECAST_METADATA, metadata("a", days(2, 2)), where("a", days(2, 2)))
+    with pytest.raises(LostRaceError, match="since it was read"):
+        mine.replace(FORECAST_METADATA, metadata("a", days(1, 1), 2.0), keys, since)
+    found = mine.read(FORECAST_METADATA, ["forecast_date"])["forecast_date"].to_pylist()
+    assert sorted(found) == days(1, 2)
+    since = mine.version(FORECAST_METADATA)
+    other.replace(FORECAST_METADATA, metadata("b", days(2, 2)), where("b", days(2, 2)))
+    mine.replace(FORECAST_METADATA, metadata("a", days(1, 1), 2.0), keys, since)  # other keys are no race
+
+
+def test_two_writers_that_each_add_a_row_to_what_they_read_keep_both(tmp_path: Path) -> None:
+    """A thread a writer, each with a warehouse of its own: 24 rows where a last writer that wins left fewer."""
+    keys = {"commodity": "Coffee", "model_name": "a"}
+
+    def add(number: int) -> None:
+        warehouse = DeltaWarehouse(tmp_path)
+        for day in range(12):
+            row = metadata("a", [dt.date(2020, 1 + number, 1 + day)])
+            revise(warehouse, FORECAST_METADATA, keys, lambda there, row=row: (pa.concat_tables([there, row]), keys))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(add, range(2)))
+    assert DeltaWarehouse(tmp_path).rows(FORECAST_METADATA) == 24

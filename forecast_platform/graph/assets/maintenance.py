@@ -28,11 +28,12 @@ NAME = "maintenance"
 CRON = "0 2 * * 0"
 """Sundays at 02:00 in the platform's zone: no exchange trades, and the daily run is hours away."""
 
-ORDER = ("compact", "vacuum", "prune", "archive")
+ORDER = ("compact", "vacuum", "verify", "prune", "archive")
 
 _DESCRIPTIONS = {
     "compact": "Merge small files of the tables; a month that is still written is left alone.",
     "vacuum": "Delete files that no version of the last vacuum_hours refers to.",
+    "verify": "Compare every file of the tables with the hash that was kept when it was written.",
     "prune": "Delete records of runs older than keep_runs_days that hold no partition's newest materialization.",
     "archive": "Move MLflow runs of superseded fits to MLflow's deleted stage.",
 }
@@ -59,10 +60,13 @@ def _part(name: str, maintain: Maintain) -> OpDefinition:
 
 
 def maintenance_job(maintain: Maintain) -> JobDefinition:
-    """The four parts one after the other; one that fails keeps none from running."""
+    """The parts one after the other; one that fails keeps none from running."""
     parts: dict[str, Callable[..., Any]] = {name: _part(name, maintain) for name in ORDER}
 
-    @graph(name=NAME, description="Weekly: compact and vacuum the tables, prune Dagster's log, archive MLflow runs.")
+    @graph(
+        name=NAME,
+        description="Weekly: compact, vacuum and verify the tables, prune Dagster's log, archive MLflow runs.",
+    )
     def weekly() -> None:
         for name in ORDER:
             parts[name]()

@@ -136,5 +136,10 @@ def log_materialization(
 
 
 def requested(context: AssetExecutionContext, order: Sequence[str]) -> dict[str, list[dt.date]]:
-    """The keys of this run, as dates by series."""
-    return partitions.by_series(context.partition_keys, order)
+    """The keys of this run, as dates by series. Raises Failure where there are none: a run that makes nothing is no
+    success."""
+    found = partitions.by_series(context.partition_keys, order)
+    if not found:
+        chosen = context.partition_key_range
+        raise Failure(partitions.nothing_between(chosen.start, chosen.end), allow_retries=False)
+    return found

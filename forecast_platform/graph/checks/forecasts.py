@@ -108,22 +108,22 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
     windows = np.array(platform.frequency.starts(min(dates), max(dates)), "datetime64[D]")
     starts = windows[np.searchsorted(windows, days, side="right") - 1]
     wanted = np.array([] if asked.keys is None else dates, "datetime64[D]")
-    whole, day_1, day_14 = stored.whole(n_paths)
-    described = np.isin(whole, days)
-    whole, day_1, day_14 = whole[described], day_1[described], day_14[described]
-    last_close, trading, recent = surroundings(platform, target.series, whole, last[np.searchsorted(days, whole)])
+    whole = stored.of(stored.sound & np.isin(stored.dates, days))
+    last_close, trading, recent = surroundings(
+        platform, target.series, whole.dates, last[np.searchsorted(days, whole.dates)]
+    )
     return {
         VALID: [
-            rules.path_shape(target, stored.days, stored.path_ids, n_paths, wanted),
-            rules.finite_paths(target, stored.days, stored.finite),
+            rules.path_shape(target, stored, n_paths, wanted),
+            rules.finite_paths(target, stored),
         ],
         LEAKAGE: [
             rules.no_leak(target, days, keys["data_cutoff_date"], last, keys["has_data_leakage"]),
             rules.training_cutoff(target, days, keys["training_cutoff_date"], starts),
         ],
         PLAUSIBLE: [
-            rules.starts_from_last_close(target, whole, day_1, last_close, trading),
-            rules.spread_bounds(target, whole, day_14.std(axis=1, dtype=np.float64), recent),
+            rules.starts_from_last_close(target, whole, last_close, trading),
+            rules.spread_bounds(target, whole.dates, whole.last_deviation, recent),
         ],
     }
 

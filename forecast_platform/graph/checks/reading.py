@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.graph.checks.findings import Target
+from forecast_platform.graph.checks.path_figures import PathFigures, joined, path_figures
 from forecast_platform.graph.checks.point_rules import STATISTICS
-from forecast_platform.graph.checks.rules import SPREAD_SESSIONS, finite_rows
+from forecast_platform.graph.checks.rules import SPREAD_SESSIONS
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
@@ -33,52 +33,21 @@ _LEAKS = "has_data_leakage"
 _MEANING = dict(zip(STATISTICS, ("mean", "std", "lower_95", "lower_80", "median", "upper_80", "upper_95"), strict=True))
 
 
-@dataclass(frozen=True)
-class StoredPaths:
-    """The rows of distributions of some dates, without the days between the first and the last of the horizon."""
-
-    days: Dates
-    path_ids: NDArray[np.int64]
-    finite: Bools
-    day_1: NDArray[np.float32]
-    day_14: NDArray[np.float32]
-
-    def whole(self, n_paths: int) -> tuple[Dates, NDArray[np.float32], NDArray[np.float32]]:
-        """Dates with n_paths rows, all finite, and their day_1 and day_14, [n_dates, n_paths] in no fixed order."""
-        order = np.argsort(self.days, kind="stable") if np.any(np.diff(self.days) < np.timedelta64(0, "D")) else None
-        days, finite, day_1, day_14 = self.days, self.finite, self.day_1, self.day_14
-        if order is not None:
-            days, finite, day_1, day_14 = days[order], finite[order], day_1[order], day_14[order]
-        dates, position, counts = np.unique(days, return_inverse=True, return_counts=True)
-        good = (counts == n_paths) & (np.bincount(position, ~finite, minlength=len(dates)) == 0)
-        rows = good[position] if len(dates) else np.zeros(0, bool)
-        return dates[good], day_1[rows].reshape(-1, n_paths), day_14[rows].reshape(-1, n_paths)
-
-
 def stored_paths(
     platform: Platform, target: Target, dates: Sequence[dt.date]
-) -> tuple[StoredPaths, dict[str, NDArray[Any]]]:
-    """The rows of these dates, half a year read at a time; and what identifies the inputs of each stored date."""
+) -> tuple[PathFigures, dict[str, NDArray[Any]]]:
+    """The paths of these dates, half a year read at a time; and what identifies the inputs of each stored date."""
     parts, firsts = [], []
     for begin in range(0, len(dates), PART_DATES):
         where = keys_of(target.series, target.model, target.version, dates[begin : begin + PART_DATES], by_month=True)
         rows = platform.warehouse.read(DISTRIBUTIONS, ["path_id", *_IDENTITY, _LEAKS, *DAY_COLUMNS], where)
-        columns = [_floats(rows, name) for name in DAY_COLUMNS]
         path_ids = rows["path_id"].to_numpy().astype(np.int64)
         firsts.append(rows.select([*_IDENTITY, _LEAKS]).filter(_mask(path_ids == 0)))
-        # Copies: a view would keep all fourteen columns of every part alive.
-        parts.append(
-            (
-                dates_of(rows, "forecast_date"),
-                path_ids,
-                finite_rows(columns),
-                columns[0].copy(),
-                columns[-1].copy(),
-            )
-        )
+        columns = [_floats(rows, name) for name in DAY_COLUMNS]
+        parts.append(path_figures(dates_of(rows, "forecast_date"), path_ids, columns, platform.settings.n_paths))
     if not parts:
         raise ValueError(f"{target}: no dates to read")
-    return StoredPaths(*(np.concatenate(values) for values in zip(*parts, strict=True))), _identities(firsts)
+    return joined(parts), _identities(firsts)
 
 
 def _identities(firsts: Sequence[pa.Table]) -> dict[str, NDArray[Any]]:

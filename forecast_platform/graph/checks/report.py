@@ -16,6 +16,7 @@ from dagster import (
     AssetCheckSpec,
     AssetKey,
     DagsterInstance,
+    Failure,
     MetadataValue,
     partition_loading_context,
 )
@@ -63,7 +64,11 @@ def request(context: AssetCheckExecutionContext) -> Request:
     version = platform.options(context.run.tags).version
     if not (context.has_partition_key or context.has_partition_key_range):
         return Request(platform, version, None)
-    return Request(platform, version, partitions.by_series(context.partition_keys, platform.settings.series_names))
+    found = partitions.by_series(context.partition_keys, platform.settings.series_names)
+    if not found:
+        chosen = context.partition_key_range
+        raise Failure(partitions.nothing_between(chosen.start, chosen.end), allow_retries=False)
+    return Request(platform, version, found)
 
 
 def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:

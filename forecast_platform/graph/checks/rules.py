@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
 from forecast_platform.graph.checks.findings import Finding, Target, as_days, days_text
+from forecast_platform.graph.checks.path_figures import PathFigures
 
 GLITCH_MOVE = 0.20
 """A one-session move of this share that reverts is taken for a vendor's slip."""
@@ -222,40 +222,26 @@ def holdout_skill(target: Target, metrics: Mapping[dt.date, Mapping[str, Any]]) 
     return target.good(holdout_skill=skill, windows=len(pairs))
 
 
-def path_shape(target: Target, days: Dates, path_ids: NDArray[np.int64], n_paths: int, wanted: Dates) -> Finding:
-    """Exactly n_paths paths a date, numbered 0 to n_paths - 1. days, path_ids: one a row; wanted: dates to be there."""
-    dates, position = np.unique(days, return_inverse=True)
-    inside = (path_ids >= 0) & (path_ids < n_paths)
-    seen = np.bincount((position * n_paths + path_ids)[inside], minlength=len(dates) * n_paths)
-    whole = (seen.reshape(len(dates), n_paths) == 1).all(axis=1) if len(dates) else np.zeros(0, bool)
-    outside = np.unique(days[~inside])
-    wrong = np.union1d(np.union1d(dates[~whole], outside), np.setdiff1d(wanted, dates))
+def path_shape(target: Target, paths: PathFigures, n_paths: int, wanted: Dates) -> Finding:
+    """Exactly n_paths paths a date, numbered 0 to n_paths - 1. wanted: dates to be there."""
+    wrong = np.union1d(paths.dates[~paths.complete], np.setdiff1d(wanted, paths.dates))
     if len(wrong):
         first = wrong[0]
         return target.bad(
-            f"{len(wrong)} dates do not hold {n_paths} paths: {days_text(wrong)} ({first} has {(days == first).sum()})",
+            f"{len(wrong)} dates do not hold {n_paths} paths: {days_text(wrong)} "
+            f"({first} has {paths.rows[paths.dates == first].sum()})",
             target.made_anew(wrong),
             wrong_dates=len(wrong),
         )
-    return target.good(dates=len(dates), paths=n_paths)
+    return target.good(dates=len(paths.dates), paths=n_paths)
 
 
-def finite_rows(columns: Sequence[NDArray[np.float32]]) -> Bools:
-    """Which paths are finite throughout, [rows]. columns: day_1 to day_14, each [rows]."""
-    good = np.ones(len(columns[0]), bool)
-    for values in columns:
-        # A sum is finite exactly where all terms are: one pass, and rows are looked at only where it is not.
-        if not np.isfinite(values.sum(dtype=np.float64)):
-            good &= np.isfinite(values)
-    return good
-
-
-def finite_paths(target: Target, days: Dates, finite: Bools) -> Finding:
-    """No path holds NaN, infinity or null. days, finite (see `finite_rows`): one a row."""
-    if not finite.all():
-        wrong = np.unique(days[~finite])
+def finite_paths(target: Target, paths: PathFigures) -> Finding:
+    """No path holds NaN, infinity or null."""
+    if paths.not_finite.any():
+        wrong = paths.dates[paths.not_finite > 0]
         return target.bad(
-            f"{(~finite).sum()} paths are not finite, of {days_text(wrong)}",
+            f"{paths.not_finite.sum()} paths are not finite, of {days_text(wrong)}",
             target.made_anew(wrong),
             dates_not_finite=len(wrong),
         )
@@ -290,17 +276,14 @@ def training_cutoff(target: Target, dates: Dates, cutoffs: Dates, window_starts:
     return target.good()
 
 
-def starts_from_last_close(
-    target: Target, dates: Dates, day_1: NDArray[np.float32], last_close: Floats, trading: Bools
-) -> Finding:
+def starts_from_last_close(target: Target, paths: PathFigures, last_close: Floats, trading: Bools) -> Finding:
     """Paths begin at the last close: exactly while the exchange is shut, else within three of day_1's deviations.
 
-    day_1: [n_dates, n_paths]; last_close, trading (on the forecast date): [n_dates].
+    paths: of dates that are sound; last_close, trading (on the forecast date): [n_dates].
     """
-    low, high = day_1.min(axis=1), day_1.max(axis=1)
-    exact = last_close.astype(np.float32)
-    median, spread = np.median(day_1, axis=1), day_1.std(axis=1, dtype=np.float64)
-    off = np.where(trading, np.abs(median - last_close) > 3 * spread, (low != exact) | (high != exact))
+    dates, median, exact = paths.dates, paths.median, last_close.astype(np.float32)
+    far = np.abs(median - last_close) > 3 * paths.deviation
+    off = np.where(trading, far, (paths.low != exact) | (paths.high != exact))
     if off.any():
         first = int(np.flatnonzero(off)[0])
         return target.bad(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from forecast_platform.forecasting.history import Dates
 from forecast_platform.graph.checks import rules
 from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.path_figures import PathFigures, joined, path_figures
 
 TARGET = Target("Coffee", "xgboost", "v1.0", "v1.0")
 DAYS = np.arange("2022-01-01", "2022-01-11", dtype="datetime64[D]")
@@ -131,29 +135,61 @@ def test_a_fit_worse_than_naive_on_its_holdout_is_a_warning() -> None:
     )
 
 
+def _figures(
+    days: Dates, path_ids: NDArray[np.int64] | None = None, columns: Sequence[NDArray[np.float32]] | None = None
+) -> PathFigures:
+    """The figures of three dates' five paths, all ones where no columns are given."""
+    ids = np.tile(np.arange(5), 3) if path_ids is None else path_ids
+    return path_figures(days, ids, columns or [np.ones(len(days), np.float32)] * 14, 5)
+
+
 def test_a_date_with_a_path_too_few_too_many_or_twice_is_named() -> None:
     days, ids = np.repeat(DAYS[:3], 5), np.tile(np.arange(5), 3)
-    assert rules.path_shape(TARGET, days, ids, 5, DAYS[:3]).passed
+    assert rules.path_shape(TARGET, _figures(days, ids), 5, DAYS[:3]).passed
     fewer = np.arange(15) != 7
     _broken(
-        rules.path_shape(TARGET, days[fewer], ids[fewer], 5, DAYS[:3]),
+        rules.path_shape(TARGET, _figures(days[fewer], ids[fewer]), 5, DAYS[:3]),
         "1 dates do not hold 5 paths: 2022-01-02 (2022-01-02 has 4)",
         "`forecast-platform backfill --commodity Coffee --models xgboost --start-date 2022-01-02 --end-date "
         "2022-01-02 --overwrite`",
     )
     twice = ids.copy()
     twice[1] = 0
-    _broken(rules.path_shape(TARGET, days, twice, 5, DAYS[:3]), "2022-01-01 has 5")
-    _broken(rules.path_shape(TARGET, days, np.where(ids == 4, 9, ids), 5, DAYS[:3]), "3 dates")
-    _broken(rules.path_shape(TARGET, days, ids, 5, DAYS[:4]), "2022-01-04 has 0")
+    _broken(rules.path_shape(TARGET, _figures(days, twice), 5, DAYS[:3]), "2022-01-01 has 5")
+    _broken(rules.path_shape(TARGET, _figures(days, np.where(ids == 4, 9, ids)), 5, DAYS[:3]), "3 dates")
+    _broken(rules.path_shape(TARGET, _figures(days, ids), 5, DAYS[:4]), "2022-01-04 has 0")
 
 
 def test_a_path_that_is_not_finite_is_found_in_any_column() -> None:
     columns = [np.ones(15, np.float32) for _ in range(14)]
     days = np.repeat(DAYS[:3], 5)
-    assert rules.finite_paths(TARGET, days, rules.finite_rows(columns)).passed
+    assert rules.finite_paths(TARGET, _figures(days, None, columns)).passed
     columns[12][6], columns[3][7] = np.inf, -np.inf
-    _broken(rules.finite_paths(TARGET, days, rules.finite_rows(columns)), "2 paths are not finite, of 2022-01-02")
+    _broken(rules.finite_paths(TARGET, _figures(days, None, columns)), "2 paths are not finite, of 2022-01-02")
+
+
+def test_figures_are_those_of_each_dates_paths_in_whatever_order_and_parts_the_rows_come() -> None:
+    random = np.random.default_rng(3)
+    paths = random.normal(100, 3, (3, 5, 14)).astype(np.float32)
+    paths[1, 2, 7] = np.nan
+    days, ids = np.repeat(DAYS[:3], 5), np.tile(np.arange(5), 3)
+    columns = [paths[:, :, ahead].ravel() for ahead in range(14)]
+    mixed = random.permutation(15)
+    one = _figures(days[mixed], ids[mixed], [values[mixed] for values in columns])
+    later, earlier = (
+        _figures(days[part], ids[part], [of[part] for of in columns]) for part in (slice(5, 15), slice(5))
+    )
+    for found in (one, joined([later, earlier])):
+        assert found.dates.tolist() == DAYS[:3].tolist()
+        assert found.rows.tolist() == [5, 5, 5]
+        assert found.complete.all()
+        assert found.not_finite.tolist() == [0, 1, 0]
+        assert found.sound.tolist() == [True, False, True]
+        assert np.array_equal(
+            found.median, np.where(found.sound, np.median(paths[:, :, 0], axis=1), np.nan), equal_nan=True
+        )
+        assert np.allclose(found.last_deviation[[0, 2]], paths[[0, 2], :, 13].std(axis=1), rtol=1e-6)
+        assert np.isnan(found.deviation[1])
 
 
 def test_a_forecast_that_knows_its_own_day_is_a_leak() -> None:
@@ -181,21 +217,26 @@ def test_a_forecast_of_another_windows_model_is_named() -> None:
     )
 
 
+def _of_day_1(day_1: NDArray[np.float32]) -> PathFigures:
+    days, ids = np.repeat(DAYS[:3], 500), np.tile(np.arange(500), 3)
+    return path_figures(days, ids, [day_1.ravel()] * 14, 500)
+
+
 def test_paths_that_start_elsewhere_than_the_last_close_are_named() -> None:
     day_1 = np.random.default_rng(2).normal(100, 2, (3, 500)).astype(np.float32)
     day_1[0] = 100
     close, trading = np.full(3, 100.0), np.array([False, True, True])
-    assert rules.starts_from_last_close(TARGET, DAYS[:3], day_1, close, trading).passed
+    assert rules.starts_from_last_close(TARGET, _of_day_1(day_1), close, trading).passed
     moved = day_1.copy()
     moved[2] += 10
     _broken(
-        rules.starts_from_last_close(TARGET, DAYS[:3], moved, close, trading),
+        rules.starts_from_last_close(TARGET, _of_day_1(moved), close, trading),
         "1 forecasts do not start from the last close: 2022-01-03",
         "the last close is 100",
     )
     shut = day_1.copy()
     shut[0, 3] = 100.5
-    _broken(rules.starts_from_last_close(TARGET, DAYS[:3], shut, close, trading), "2022-01-01")
+    _broken(rules.starts_from_last_close(TARGET, _of_day_1(shut), close, trading), "2022-01-01")
 
 
 @pytest.mark.parametrize("factor", [0.1, 8.0, np.nan])

@@ -1,0 +1,221 @@
+"""Damage mended: set aside, put back from the journal or a backup where the bytes are known, or made again.
+
+Nothing is deleted: what is damaged goes to `_quarantine/<time>/` in the warehouse. A log entry comes back from the
+journal; a file from a backup that holds the same bytes; paths, point forecasts, scores, actuals and unified data are
+made again from the models and the data. What cannot be made again (trained models, the archive, the champions) is left
+as it is and named.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
+from forecast_platform.housekeeping.remake import remake
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import WarehouseError
+from forecast_platform.warehouse.damage import Damage, examine, open_table
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.journal import FOLDER, LOG, print_of, sync_folder, sync_tree, write_whole
+from forecast_platform.warehouse.schemas import (
+    DISTRIBUTIONS,
+    FORECAST_METADATA,
+    FORECAST_RUNS,
+    POINT_FORECASTS,
+    TABLES,
+    UNIFIED_DATA,
+    Table,
+)
+from forecast_platform.work.platform import Platform
+
+QUARANTINE = "_quarantine"
+REMADE = (UNIFIED_DATA, DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA, FORECAST_RUNS)
+"""Tables whose rows follow from the others, the source and the models."""
+
+VERIFIED = "verified.json"
+"""File of the journal that keeps what the newest deep look found."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Repair:
+    """What a repair did."""
+
+    mended: list[str] = field(default_factory=list)
+    """Files that are again what was written."""
+    lost: list[Damage] = field(default_factory=list)
+    """Files whose rows were made again."""
+    failed: list[str] = field(default_factory=list)
+    """What is still not right, and what to do about it."""
+    aside: Path | None = None
+
+
+def verify(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
+    """A deep look at every table. Files of unknown hash get one; what is found is kept for `health`. Raises OSError."""
+    from forecast_platform.warehouse.damage import unrecorded
+
+    found = []
+    for table in TABLES:
+        damages = examine(warehouse, table, deep=True)
+        found += damages
+        if not damages:
+            warehouse.journal.adopt(table.name, unrecorded(warehouse, table))
+    told = {"at": settings.now().isoformat(timespec="seconds"), "damaged": [str(one) for one in found]}
+    folder = warehouse.root / FOLDER
+    if folder.is_dir():
+        write_whole(folder / VERIFIED, json.dumps(told))
+    return found
+
+
+def last_verified(warehouse: DeltaWarehouse) -> tuple[dt.datetime, list[str]] | None:
+    """When every byte was looked at last, and what was damaged then; None where that never was."""
+    try:
+        found = json.loads((warehouse.root / FOLDER / VERIFIED).read_text(encoding="utf-8"))
+        return dt.datetime.fromisoformat(found["at"]), [str(one) for one in found["damaged"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) -> Repair:
+    """Look at every byte of every table, and mend what is damaged; `backup` may give files back.
+
+    Raises HousekeepingError, with nothing changed, where the tables are not in a folder or others keep house.
+    """
+    require_folder(settings, "repair")
+    platform = Platform.from_settings(settings)
+    warehouse = platform.warehouse
+    assert isinstance(warehouse, DeltaWarehouse)  # noqa: S101 - require_folder
+    done = Repair()
+    aside = settings.warehouse / QUARANTINE / f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
+    with exclusive(settings, "repair", timeout=60):
+        for table in TABLES:
+            try:
+                _mend(warehouse, table, aside, backup, done, say)
+            except (OSError, WarehouseError) as error:
+                done.failed.append(f"{table.name}: {error}")
+        if aside.is_dir():
+            done.aside = aside
+            sync_tree(aside)
+            sync_folder(settings.warehouse)
+        # A process that was killed, or a commit that did not outlive a power loss, leaves less than is told of.
+        for text in remake(Platform.from_settings(settings), done.lost, say):
+            done.failed.append(text)
+        left = verify(settings, DeltaWarehouse(settings.warehouse))
+        named = " ".join(done.failed)
+        done.failed += [f"{one}: {_RESTORE}" for one in left if one.file not in named]
+    return done
+
+
+_RESTORE = (
+    "it cannot be made again: name a backup that holds it (`repair --backup`), or `forecast-platform restore` one"
+)
+
+
+def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | None, done: Repair, say: Say) -> None:
+    for _ in range(2):  # a log that is whole again may show files that are not
+        found = examine(warehouse, table, deep=True)
+        for one in found:
+            say(str(one))
+        _mend_log(warehouse, table, [one for one in found if one.kind != "data"], aside, done, say)
+        files = [one for one in found if one.kind == "data"]
+        if files or not found:
+            break
+    gone = [one for one in files if not _from_backup(warehouse, one, aside, backup, done, say)]
+    if not gone:
+        return
+    if table not in REMADE:
+        done.failed += [f"{one}: {_RESTORE}" for one in gone]
+        return
+    for one in gone:
+        _set_aside(warehouse, one, aside)
+    opened = open_table(warehouse, table)
+    if opened is None:
+        return
+    before = opened.version()
+    removed = set(opened.repair()["files_removed"])
+    warehouse.settle(table, before + 1)
+    say(f"{table.name}: {len(removed)} files are out of the table; their rows are made again")
+    done.lost += gone
+
+
+def _mend_log(
+    warehouse: DeltaWarehouse, table: Table, found: list[Damage], aside: Path, done: Repair, say: Say
+) -> None:
+    """Entries from the journal, or back to the last whole commit; checkpoints aside, for the entries say the same."""
+    log = warehouse.path(table) / LOG
+    for one in found:
+        if one.kind == "checkpoint":
+            _set_aside(warehouse, one, aside)
+            # Delta reads no table whose pointer names a checkpoint that is not there; without one it looks itself.
+            _set_aside(warehouse, replace(one, file=f"{LOG}/_last_checkpoint"), aside)
+            say(f"{table.name}: {one.file} is set aside; Delta makes a new one")
+            done.mended.append(one.file)
+    bad = sorted((one for one in found if one.version is not None and one.kind == "entry"), key=_version)
+    if any(one.file == LOG for one in found):
+        log.mkdir(parents=True, exist_ok=True)
+        bad = [
+            Damage(table, f"{LOG}/{version:020d}.json", "is gone", "entry", version)
+            for version in sorted(warehouse.journal.versions(table.name))
+        ]
+    newest = max(_versions(log), default=-1)
+    for one in bad:
+        version = _version(one)
+        record = warehouse.journal.record(table.name, version)
+        if record is None and version < newest:
+            raise HousekeepingError(
+                f"{one}: later commits depend on it and the journal does not hold it: `forecast-platform restore` a "
+                "backup"
+            )
+        _set_aside(warehouse, one, aside)
+        if record is not None:
+            write_whole(log / f"{version:020d}.json", record.entry)
+            say(f"{table.name}: {one.file} is again what was written")
+            done.mended.append(one.file)
+        else:
+            say(f"{table.name}: {one.file} was never completed; the table is back at the commit before it")
+            done.lost.append(one)
+
+
+def _version(one: Damage) -> int:
+    return -1 if one.version is None else one.version
+
+
+def _versions(log: Path) -> Iterator[int]:
+    for path in log.glob("*.json"):
+        if path.name[:20].isdigit():
+            yield int(path.name[:20])
+
+
+def _set_aside(warehouse: DeltaWarehouse, one: Damage, aside: Path) -> None:
+    source = warehouse.path(one.table) / one.file
+    if source.is_file():
+        target = aside / one.table.name / one.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+        sync_folder(source.parent)
+
+
+def _from_backup(
+    warehouse: DeltaWarehouse, one: Damage, aside: Path, backup: Path | None, done: Repair, say: Say
+) -> bool:
+    """Put the file back from a backup folder that has the very bytes that were written."""
+    written = warehouse.journal.prints(one.table.name).get(one.file)
+    if backup is None or written is None:
+        return False
+    source = backup.joinpath("warehouse", *one.table.name.split("."), *Path(one.file).parts)
+    if not source.is_file() or print_of(source) != written:
+        return False
+    _set_aside(warehouse, one, aside)
+    target = warehouse.path(one.table) / one.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    sync_tree(target.parent)
+    say(f"{one.table.name}: {one.file} is back, from {backup}")
+    done.mended.append(one.file)
+    return True

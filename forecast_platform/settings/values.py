@@ -1,0 +1,66 @@
+"""Values of settings that a type alone would take for something else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Any
+
+EARLIEST = dt.date(1900, 1, 1)
+
+_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def folder(value: Any) -> Any:
+    """A path as it is given. Raises ValueError for an empty one, and for the address of an object store."""
+    text = str(value) if isinstance(value, str | Path) else ""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("empty: name a folder or file, or leave the setting out")
+    if _ADDRESS.match(text):
+        raise ValueError("an address; a path on a disk is meant: tables in an object store are those of Unity Catalog")
+    return value
+
+
+def time_of_day(value: Any) -> Any:
+    """A time of day, given as text or time. Raises ValueError for a number, which would be seconds, and an offset."""
+    if isinstance(value, dt.time):
+        if value.tzinfo is not None:
+            raise ValueError("without an offset: the setting timezone says which zone it is in")
+        return value
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError("hours and minutes such as 17:30, in the zone that timezone names, without an offset")
+    return dt.time.fromisoformat(value.rjust(len("08:00:00") if value.count(":") == 2 else len("08:00"), "0"))
+
+
+def day(value: Any) -> Any:
+    """A date as text or as a date. Raises ValueError for a number, which would be seconds, and before 1900."""
+    if isinstance(value, str):
+        if not _DATE.fullmatch(value):
+            raise ValueError("a date such as 2018-01-01")
+        value = dt.date.fromisoformat(value)
+    if isinstance(value, dt.datetime) or not isinstance(value, dt.date | None):
+        raise ValueError("a date such as 2018-01-01")
+    if value is not None and value < EARLIEST:
+        raise ValueError(f"not before {EARLIEST}")
+    return value
+
+
+def refuse_control_characters(data: Any, name: str = "") -> None:
+    """Raise ValueError that names the setting whose text holds a line break or another control character.
+
+    Its value is not repeated: it may be a secret.
+    """
+    if isinstance(data, str):
+        if _CONTROL.search(data):
+            raise ValueError(f"{name}: a line break or another control character in it; take it out")
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            refuse_control_characters(str(key), name or "a name")
+            refuse_control_characters(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(data, list | tuple):
+        for position, value in enumerate(data):
+            refuse_control_characters(value, f"{name}.{position}")

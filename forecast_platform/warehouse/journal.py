@@ -1,0 +1,260 @@
+"""What makes a commit last: its files on disk before anything depends on them, and what their bytes were.
+
+delta-rs leaves the files of a commit to the operating system, which keeps them in memory for half a minute: a power
+loss in it leaves a log entry of no bytes, which Delta reads as a commit without rows. `settle` writes a commit through
+and keeps a copy of its log entry and the hash of its files in `_journal/<table>/<version>.json`, from which damage is
+found (`damage`) and the log is mended (`housekeeping.repair`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+FOLDER = "_journal"
+"""Folder of the warehouse, a folder a table in it."""
+
+LOG = "_delta_log"
+_BASE = "base.json"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Print:
+    """Size in bytes, and blake2b of 32 bytes in hex, of a file as it was written."""
+
+    size: int
+    blake2b: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One version of a table: its log entry as it was written, and its files by their path in the table's folder."""
+
+    version: int
+    entry: str
+    files: Mapping[str, Print]
+
+
+def print_of(path: Path) -> Print:
+    """The size and hash of a file. Raises OSError."""
+    digest, size = hashlib.blake2b(digest_size=32), 0
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    return Print(size, digest.hexdigest())
+
+
+def sync_file(path: Path) -> None:
+    """Return once what is in the file is on disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the folder's names are on disk; at once where the file system has no such call. Raises OSError."""
+    try:
+        sync_file(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def sync_tree(root: Path) -> None:
+    """Return once every file and folder below `root`, and its own name, are on disk. Raises OSError."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+    sync_folder(root.parent)
+
+
+def _sync(handle: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves it in the drive's own memory
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a network file system
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
+
+
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError."""
+    # Threads of one process, too, may write the same file at once.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
+            stream.flush()
+            _sync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+class Journal:
+    """The records of a warehouse's tables. Safe for several processes: a version's record is the same whoever writes
+    it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str) -> Path:
+        """Where the records of the table `name` are."""
+        return self.root / FOLDER / name
+
+    def settle(self, name: str, table: Path, first: int, last: int) -> None:
+        """Write the commits first..last of the table in `table` through to the disk, and record each.
+
+        Earlier ones that another process was killed over are done with them; those that are recorded already are
+        recorded anew, with the checkpoints that were made of them since. Raises OSError.
+        """
+        folder = self.folder(name)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            for parent in (folder.parent, self.root, self.root.parent):
+                sync_folder(parent)
+        known = self.versions(name)
+        # With no record at all the table is older than the journal: what was there before is maintenance's.
+        begin = min(first, max(known) + 1) if known else first
+        for version in range(begin, last + 1):
+            path = table / LOG / f"{version:020d}.json"
+            if (version not in known or version >= first) and path.is_file():
+                self._settle(folder, table, version, path)
+
+    def _settle(self, folder: Path, table: Path, version: int, path: Path) -> None:
+        entry = path.read_text(encoding="utf-8")
+        names = [_path(action["add"]) for action in actions(entry) if "add" in action]
+        checkpoints = sorted((table / LOG).glob(f"{version:020d}.checkpoint*.parquet"))
+        prints: dict[str, Print] = {}
+        for name in (*names, *(f"{LOG}/{one.name}" for one in checkpoints)):
+            with contextlib.suppress(FileNotFoundError):  # replaced since, and vacuumed
+                sync_file(table / name)
+                prints[name] = print_of(table / name)
+        for parent in sorted({above for name in names for above in _folders(table, name)}):
+            with contextlib.suppress(FileNotFoundError):
+                sync_folder(parent)
+        sync_file(path)
+        if checkpoints:
+            with contextlib.suppress(FileNotFoundError):
+                sync_file(table / LOG / "_last_checkpoint")
+        sync_folder(table / LOG)
+        if version == 0:
+            for parent in (table, table.parent, table.parent.parent, self.root):
+                sync_folder(parent)
+        self._write(folder, version, entry, prints)
+
+    def _write(self, folder: Path, version: int, entry: str, prints: Mapping[str, Print]) -> None:
+        record = {"version": version, "entry": entry, "files": _plain(prints)}
+        write_whole(folder / f"{version:020d}.json", json.dumps(record))
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of a table whose folder was moved away: one that is made anew begins with version 0."""
+        for path in self.folder(name).glob("*.json"):
+            path.unlink(missing_ok=True)
+
+    def versions(self, name: str) -> set[int]:
+        """The versions that are recorded."""
+        with contextlib.suppress(FileNotFoundError):
+            found = (one.removesuffix(".json") for one in os.listdir(self.folder(name)))  # noqa: PTH208 - ten times faster
+            return {int(one) for one in found if one.isdigit()}
+        return set()
+
+    def record(self, name: str, version: int) -> Record | None:
+        """One version's record; None where there is none, or it is damaged itself."""
+        try:
+            found = json.loads((self.folder(name) / f"{version:020d}.json").read_text(encoding="utf-8"))
+            return Record(int(found["version"]), str(found["entry"]), _prints(found["files"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def records(self, name: str) -> Iterator[Record]:
+        """All records, ascending."""
+        for version in sorted(self.versions(name)):
+            if (found := self.record(name, version)) is not None:
+                yield found
+
+    def prints(self, name: str) -> dict[str, Print]:
+        """What every recorded file of the table was, by its path in the table's folder."""
+        found = self._base(name)
+        for record in self.records(name):
+            found.update(record.files)
+        return found
+
+    def adopt(self, name: str, prints: Mapping[str, Print]) -> None:
+        """Record files that no record holds: those of a table that is older than the journal. Raises OSError."""
+        if prints:
+            self.folder(name).mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder(name) / _BASE, json.dumps(_plain({**self._base(name), **prints})))
+
+    def prune(self, name: str, oldest: int, files: Iterable[str]) -> int:
+        """Drop records of versions before `oldest`, keeping what they say of `files`; returns how many were dropped."""
+        old = [version for version in self.versions(name) if version < oldest]
+        if not old:
+            return 0
+        known, wanted = self.prints(name), set(files)
+        kept = {file: one for file, one in known.items() if file in wanted}
+        write_whole(self.folder(name) / _BASE, json.dumps(_plain(kept)))
+        for version in old:
+            (self.folder(name) / f"{version:020d}.json").unlink(missing_ok=True)
+        return len(old)
+
+    def _base(self, name: str) -> dict[str, Print]:
+        try:
+            return _prints(json.loads((self.folder(name) / _BASE).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
+
+
+def actions(entry: str) -> list[dict[str, Any]]:
+    """The actions of a log entry. Raises ValueError where it is cut short or no entry."""
+    found = [json.loads(line) for line in entry.splitlines() if line]
+    if not found or not all(isinstance(one, dict) for one in found):
+        raise ValueError("no actions in it")
+    return found
+
+
+def refuse_empty(table: Path, first: int, last: int) -> None:
+    """Raise ValueError that names the entry of the versions first..last that has no bytes: Delta takes it for a commit
+    that changed nothing, and what it had added is missing without a word."""
+    for version in range(first, last + 1):
+        path = table / LOG / f"{version:020d}.json"
+        with contextlib.suppress(FileNotFoundError):  # behind a checkpoint
+            if path.stat().st_size == 0:
+                raise ValueError(f"{path} has no bytes")
+
+
+def _path(add: Mapping[str, Any]) -> str:
+    return unquote(str(add["path"]))
+
+
+def _folders(table: Path, name: str) -> Iterator[Path]:
+    """The folders from the file's own up to the table's."""
+    for parent in Path(name).parents:
+        yield table / parent
+
+
+def _plain(prints: Mapping[str, Print]) -> dict[str, list[Any]]:
+    return {name: [one.size, one.blake2b] for name, one in prints.items()}
+
+
+def _prints(found: Mapping[str, Any]) -> dict[str, Print]:
+    return {name: Print(int(size), str(digest)) for name, (size, digest) in found.items()}

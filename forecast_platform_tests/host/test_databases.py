@@ -1,0 +1,82 @@
+"""A database that was lost is named, and no empty one takes its place."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.host.home import prepare_home
+from forecast_platform.pipeline.tracking import Tracker, TrackingError
+from forecast_platform.runs.launch import Launcher
+from forecast_platform.settings import Settings, SettingsError, build
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a platform whose instance holds the log of a run."""
+    settings = build(warehouse=tmp_path / "warehouse")
+    home = Launcher(settings).instance.root_directory
+    (Path(home) / "history" / "runs" / "0f0f.db").touch()
+    return settings
+
+
+def _foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as store:
+        store.execute("CREATE TABLE notes (text TEXT)")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), Path.unlink, _foreign])
+@pytest.mark.parametrize("file", ["history/runs.db", "history/runs/index.db"])
+def test_a_lost_database_of_runs_is_named_and_left(settings: Settings, file: str, damage: object) -> None:
+    path = settings.warehouse / "_dagster" / file
+    damage(path)  # type: ignore[operator]
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(SettingsError, match=rf"{path.name} .*forecast-platform restore"):
+        prepare_home(settings)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+@pytest.mark.parametrize("text", ["", "- a list\n", "run_storage: [\n"])
+def test_a_dagster_yaml_that_configures_nothing_is_named_and_left(settings: Settings, text: str) -> None:
+    path = settings.warehouse / "_dagster" / "dagster.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"dagster\.yaml: .*put the backup's back, or remove it"):
+        prepare_home(settings)
+    assert path.read_text() == text
+
+
+def test_a_first_command_that_was_killed_over_its_databases_is_followed_by_another(tmp_path: Path) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    history = prepare_home(settings) / "history"
+    (history / "runs").mkdir(parents=True)
+    for path in (history / "runs.db", history / "runs" / "index.db"):
+        path.touch()
+    assert Launcher(settings).instance.get_runs() == []
+
+
+def test_an_empty_mlflow_database_beside_artifacts_is_named_and_left(tmp_path: Path) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    folder = settings.warehouse / "_mlflow"
+    (folder / "artifacts" / "1").mkdir(parents=True)
+    (folder / "mlflow.db").touch()
+    with pytest.raises(TrackingError, match=r"mlflow\.db has no bytes"):
+        Tracker(settings).close_abandoned()
+    assert (folder / "mlflow.db").read_bytes() == b""
+
+
+def test_every_store_of_records_waits_for_the_disk(tmp_path: Path) -> None:
+    """FULL (2): a committed transaction outlives a power loss; NORMAL may lose the last ones in SQLite's WAL mode."""
+    from sqlalchemy import text
+
+    settings = build(warehouse=tmp_path / "warehouse")
+    instance = Launcher(settings).instance
+    stores = (instance.run_storage.connect(), instance.event_log_storage.index_connection())
+    for opened in stores:
+        with opened as connection:
+            assert connection.execute(text("PRAGMA synchronous")).scalar() >= 2
+    store = Tracker(settings).client._tracking_client.store
+    with store.engine.connect() as connection:
+        assert connection.execute(text("PRAGMA synchronous")).scalar() >= 2
