@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import History
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.metrics import crps
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.windows import FREQUENCIES
@@ -26,7 +27,6 @@ from forecast_platform.models import registry
 from forecast_platform.models.base import Model, TrainingWindow
 from forecast_platform_tests.histories import history_from_csv
 
-HORIZON = 14
 LOOKBACK_WINDOWS = 10
 SEED = 20180101
 
@@ -57,14 +57,14 @@ def score_window(
     fitted = model.fit(seen.before(window.end), window)
     fit_seconds = time.perf_counter() - began
     dates = seen.observed_dates
-    origins = dates[(dates >= window.end) & (dates < use_end) & (dates <= dates[-1] - np.timedelta64(HORIZON, "D"))]
+    origins = dates[(dates >= window.end) & (dates < use_end) & (dates <= dates[-1] - np.timedelta64(DEFAULT, "D"))]
     if not len(origins):
         raise ValueError(f"{history.series}: no origin from {window.end} to {use_end} has its 14 targets observed")
     began = time.perf_counter()
-    paths = fitted.simulate(seen, origins, HORIZON, n_paths, Shocks(SEED, fitted.n_slots))
+    paths = fitted.simulate(seen, origins, DEFAULT, n_paths, Shocks(SEED, fitted.n_slots))
     simulate_seconds = time.perf_counter() - began
-    at = np.searchsorted(seen.dates, origins)[:, None] + np.arange(HORIZON)
-    scored = seen.observed[at] & seen.trading(origins, HORIZON)
+    at = np.searchsorted(seen.dates, origins)[:, None] + np.arange(DEFAULT)
+    scored = seen.observed[at] & seen.trading(origins, DEFAULT)
     truth = seen.close[at][scored]
     samples = np.sort(np.moveaxis(paths, 1, 2)[scored].astype(np.float64), axis=-1)
     low_95, low_80, high_80, high_95 = np.quantile(samples, [0.025, 0.1, 0.9, 0.975], axis=-1)

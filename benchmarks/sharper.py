@@ -23,17 +23,18 @@ from numpy.typing import NDArray
 
 from benchmarks.model_skill import windows
 from forecast_platform.forecasting.history import History
-from forecast_platform.forecasting.metrics import HORIZONS, crps
+from forecast_platform.forecasting.horizon import DEFAULT, suffixes
+from forecast_platform.forecasting.metrics import crps
 from forecast_platform.forecasting.pooling import Losses, pooled_skill
 from forecast_platform.forecasting.roll_moves import excess_variance, past_rolls
 from forecast_platform.forecasting.rolls import CATALOGUE, seen_rolls
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.random_walk import RandomWalkFitted
-from forecast_platform.pages.scores import SESSIONS
+from forecast_platform.pages.scores import overlap
 from forecast_platform_tests.histories import history_from_csv
 
-HORIZON = 14
+HORIZONS = suffixes(DEFAULT)
 SEED = 20180101
 SERIES = ("coffee", "sugar", "cocoa", "corn", "cotton", "wheat", "soybeans", "gold", "wti_futures")
 RULES = {"wti_futures": "wti", **{name: name for name in CATALOGUE}}
@@ -105,13 +106,13 @@ def scored(job: tuple[Path, str, str, str, str, str, int]) -> Scored:
         seen = history.since(window.start)
         fitted = registry.get("naive" if part == "naive" else model).fit(seen.before(window.end), window)
         dates = seen.observed_dates
-        last = dates[-1] - np.timedelta64(HORIZON - 1, "D")
+        last = dates[-1] - np.timedelta64(DEFAULT - 1, "D")
         origins = dates[(dates >= window.end) & (dates < use_end) & (dates <= last)]
         if part == "+ roll variance" and fitted.state.get("rolls"):
             fitted = VarianceOnly(window, {**fitted.state, "kappa": prior_variance(seen.before(window.end), fitted)})
-        paths = fitted.simulate(seen, origins, HORIZON, n_paths, Shocks(SEED, fitted.n_slots))
-        at = np.searchsorted(seen.dates, origins)[:, None] + np.arange(HORIZON)
-        use = seen.observed[at] & seen.trading(origins, HORIZON)
+        paths = fitted.simulate(seen, origins, DEFAULT, n_paths, Shocks(SEED, fitted.n_slots))
+        at = np.searchsorted(seen.dates, origins)[:, None] + np.arange(DEFAULT)
+        use = seen.observed[at] & seen.trading(origins, DEFAULT)
         truth = seen.close[at]
         ordered = np.sort(np.moveaxis(paths, 1, 2), axis=-1)
         losses = np.full(use.shape, np.nan)
@@ -162,10 +163,10 @@ def main() -> None:
             own, naive = results[part, series], results["naive", series]
             for name in HORIZONS:
                 pools[name].append(Losses(own.origins, own.crps[name], naive.crps[name], own.level))
-            skills = [100 * pooled_skill([pools[name][-1]], SESSIONS[name]).skill for name in HORIZONS]
+            skills = [100 * pooled_skill([pools[name][-1]], overlap(name)).skill for name in HORIZONS]
             bands = f"{100 * own.in_80.mean():7.1f}{100 * own.in_95.mean():7.1f}"
             print(f"{part:18}{series:13}{''.join(f'{skill:8.2f}' for skill in skills)}{bands}")
-        whole = [pooled_skill(pools[name], SESSIONS[name]) for name in HORIZONS]
+        whole = [pooled_skill(pools[name], overlap(name)) for name in HORIZONS]
         each = [results[part, series] for series in options.series]
         inside = [np.concatenate([getattr(one, band) for one in each]) for band in ("in_80", "in_95")]
         bands = "".join(f"{100 * values.mean():7.1f}" for values in inside)

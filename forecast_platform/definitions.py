@@ -19,6 +19,7 @@ from forecast_platform.graph.jobs import SCORE, platform_jobs
 from forecast_platform.graph.launchers.resources import step_launcher_resources
 from forecast_platform.graph.partitions import Partitions
 from forecast_platform.settings import Settings, load
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import Platform
 
 
@@ -39,7 +40,7 @@ def build_definitions(settings: Settings) -> Definitions:
     page, maintenance = daily_page_job(), maintenance_job(_maintain)
     return Definitions(
         assets=assets,
-        asset_checks=platform_checks(settings.models),
+        asset_checks=platform_checks(settings.models, settings.horizon),
         jobs=[*jobs, page, maintenance],
         schedules=[*schedules, maintenance_schedule(settings, maintenance)],
         sensors=[*sensors, daily_page_sensor(settings, page, [job for job in jobs if job.name == SCORE])],
@@ -61,17 +62,26 @@ def _maintain(name: str, platform: Platform, instance: DagsterInstance) -> list[
     return maintain_part(name, platform, instance)
 
 
+def _platform(settings: Settings, spark: Any = None) -> Platform:
+    """A run's platform. Raises HorizonError where the folder's tables hold forecasts of another number of days; those
+    of Unity Catalog say so when they are read, for no session is made here."""
+    platform = Platform.from_settings(settings, spark)
+    if settings.tables == "folder":
+        require_horizon(platform.warehouse)
+    return platform
+
+
 def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
     launchers = step_launcher_resources(settings)
     if settings.compute != "spark":
-        return {**launchers, "platform": ResourceDefinition(lambda _: Platform.from_settings(settings))}
+        return {**launchers, "platform": ResourceDefinition(lambda _: _platform(settings))}
     from forecast_platform.graph.spark_resource import spark_resource
 
     return {
         **launchers,
         "spark": spark_resource(settings),
         "platform": ResourceDefinition(
-            lambda context: Platform.from_settings(settings, context.resources.spark), required_resource_keys={"spark"}
+            lambda context: _platform(settings, context.resources.spark), required_resource_keys={"spark"}
         ),
     }
 

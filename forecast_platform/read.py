@@ -3,7 +3,7 @@
     from forecast_platform.read import Reader
     reader = Reader()
     latest = reader.latest("Coffee", "xgboost")
-    latest.paths                    # float32 [n_paths, 14], closes from latest.forecast_date on
+    latest.paths                    # float32 [n_paths, horizon], closes from latest.forecast_date on
     latest.value_at_risk(0.95, day_ahead=10)
 
 Rows with leakage and failed forecasts are never returned.
@@ -14,17 +14,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.settings import HORIZON, Settings, load
-from forecast_platform.warehouse.base import Between, Warehouse, months_between
+from forecast_platform.forecasting.horizon import day_columns
+from forecast_platform.settings import Settings, load
+from forecast_platform.warehouse.base import Between, Warehouse, months_between, require_horizon
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
     CHAMPIONS,
-    DAY_COLUMNS,
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
     FORECAST_RUNS,
@@ -53,7 +54,7 @@ class Forecast:
     version: str
     forecast_date: dt.date
     paths: Paths
-    """Simulated closes, float32 [n_paths, 14]; [p, h] is path p's close on forecast_date + h days."""
+    """Simulated closes, float32 [n_paths, horizon]; [p, h] is path p's close on forecast_date + h days."""
     data_cutoff_date: dt.date
     training_cutoff_date: dt.date
     last_observed_date: dt.date
@@ -61,23 +62,37 @@ class Forecast:
     generated: dt.datetime
 
     def quantile(self, level: float) -> NDArray[np.float64]:
-        """The quantile `level` (0 to 1) of each of the 14 days."""
+        """The quantile `level` (0 to 1) of each day, [horizon]."""
         return np.quantile(self.paths.astype(np.float64), level, axis=0)
 
-    def value_at_risk(self, level: float, last_close: float, day_ahead: int = HORIZON, position: float = 1.0) -> float:
-        """The loss that a position held to `day_ahead` exceeds with probability 1 - level; see `value_at_risk`."""
+    @property
+    def horizon(self) -> int:
+        """Days that the forecast covers."""
+        return self.paths.shape[1]
+
+    def value_at_risk(
+        self, level: float, last_close: float, day_ahead: int | None = None, position: float = 1.0
+    ) -> float:
+        """The loss that a position held to `day_ahead` exceeds with probability 1 - level; see `value_at_risk`.
+
+        day_ahead: 1 is the forecast date; the last day where None.
+        """
         return value_at_risk(self.profit(last_close, day_ahead, position), level)
 
     def expected_shortfall(
-        self, level: float, last_close: float, day_ahead: int = HORIZON, position: float = 1.0
+        self, level: float, last_close: float, day_ahead: int | None = None, position: float = 1.0
     ) -> float:
         """The mean loss beyond the value at risk (CVaR); see `expected_shortfall`."""
         return expected_shortfall(self.profit(last_close, day_ahead, position), level)
 
-    def profit(self, last_close: float, day_ahead: int = HORIZON, position: float = 1.0) -> NDArray[np.float64]:
-        """Profit of `position` units (negative: short) from last_close to each path's close on day_ahead, [n_paths]."""
-        if not 1 <= day_ahead <= HORIZON:
-            raise ValueError(f"day_ahead = {day_ahead}: 1 to {HORIZON}")
+    def profit(self, last_close: float, day_ahead: int | None = None, position: float = 1.0) -> NDArray[np.float64]:
+        """Profit of `position` units (negative: short) from last_close to each path's close on day_ahead, [n_paths].
+
+        day_ahead: the last day where None. Raises ValueError where it lies outside 1 to the horizon.
+        """
+        day_ahead = self.horizon if day_ahead is None else day_ahead
+        if not 1 <= day_ahead <= self.horizon:
+            raise ValueError(f"day_ahead = {day_ahead}: 1 to {self.horizon}")
         return position * (self.paths[:, day_ahead - 1].astype(np.float64) - last_close)
 
 
@@ -93,13 +108,35 @@ def expected_shortfall(profit: NDArray[np.float64], level: float) -> float:
 
 
 class Reader:
-    """Reads the tables of one warehouse. Cheap to make, safe to keep: each call sees the newest version."""
+    """Reads the tables of one warehouse. Cheap to make, safe to keep: each call sees the newest version.
+
+    The horizon is the warehouse's own. Where the settings name another one, the first call raises HorizonError.
+    """
 
     def __init__(self, settings: Settings | None = None, warehouse: Warehouse | None = None) -> None:
+        self.settings = settings or load()
+        self._given = warehouse
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The tables, with the horizon that they have. Raises HorizonError."""
+        if self._given is not None:
+            return self._given
         from forecast_platform.work.platform import Platform
 
-        self.settings = settings or load()
-        self.warehouse = warehouse or Platform.from_settings(self.settings).warehouse
+        warehouse = Platform.from_settings(self.settings).warehouse
+        if "horizon" in self.settings.model_fields_set:
+            require_horizon(warehouse)
+            return warehouse
+        stored = warehouse.stored_horizon()
+        if stored is None or stored[0] == warehouse.horizon:
+            return warehouse
+        return Platform.from_settings(self.settings.model_copy(update={"horizon": stored[0]})).warehouse
+
+    @property
+    def horizon(self) -> int:
+        """Days that a forecast of this warehouse covers."""
+        return self.warehouse.horizon
 
     def paths(
         self,
@@ -112,15 +149,15 @@ class Reader:
         as_of: dt.datetime | None = None,
         require_complete: bool = False,
     ) -> dict[dt.date, Paths]:
-        """Simulated paths by forecast date, float32 [n_paths, 14], ascending; start..end inclusive, one day if only
-        `start` is given, all if neither.
+        """Simulated paths by forecast date, float32 [n_paths, horizon], ascending; start..end inclusive, one day if
+        only `start` is given, all if neither.
 
         `model` defaults to the champion. `as_of` returns what had been published by then (UTC), also where it was
         replaced later. `require_complete` leaves out dates whose run is not complete.
         """
         model, version = self._chosen(series, model, version)
         first, last = _range(start, end)
-        rows = self._rows(series, model, version, first, last, ["path_id", *DAY_COLUMNS], as_of)
+        rows = self._rows(series, model, version, first, last, ["path_id", *day_columns(self.horizon)], as_of)
         dates, paths = _by_date(rows)
         found = {day: paths[row] for row, day in enumerate(dates)}
         if require_complete and found:
@@ -147,7 +184,9 @@ class Reader:
         if require_complete and days:
             days &= self._complete(min(days), max(days))
         for day in sorted(days, reverse=True):
-            rows = self._rows(series, model, version, day, day, [*_IDENTITY, "path_id", *DAY_COLUMNS], as_of)
+            rows = self._rows(
+                series, model, version, day, day, [*_IDENTITY, "path_id", *day_columns(self.horizon)], as_of
+            )
             if rows.num_rows:
                 return _forecast(series, model, version, rows)
         raise NoForecastError(
@@ -174,9 +213,9 @@ class Reader:
         return rows.sort_by([("forecast_date", "ascending"), ("day_ahead", "ascending")]).to_pandas()
 
     def actuals(self, series: str, start: Date | None = None, end: Date | None = None) -> dict[dt.date, Paths]:
-        """Realised closes by forecast date, float32 [14], NaN while unknown."""
+        """Realised closes by forecast date, float32 [horizon], NaN while unknown."""
         first, last = _range(start, end)
-        rows = self._rows(series, ACTUALS, ACTUALS, first, last, ["path_id", *DAY_COLUMNS], None)
+        rows = self._rows(series, ACTUALS, ACTUALS, first, last, ["path_id", *day_columns(self.horizon)], None)
         dates, paths = _by_date(rows)
         return {day: paths[row, 0] for row, day in enumerate(dates)}
 
@@ -187,12 +226,12 @@ class Reader:
         *,
         on: Date | None = None,
         levels: tuple[float, ...] = (0.95, 0.99),
-        day_ahead: int = HORIZON,
+        day_ahead: int | None = None,
         position: float = 1.0,
         version: str | None = None,
     ) -> dict[float, Mapping[str, float]]:
-        """VaR and CVaR by level of `position` units held from the last known close to day_ahead of the newest
-        forecast made for `on` or before."""
+        """VaR and CVaR by level of `position` units held from the last known close to day_ahead (the last day where
+        None) of the newest forecast made for `on` or before."""
         found = self.latest(series, model, on=on, version=version)
         profit = found.profit(self.last_close(series, found.last_observed_date), day_ahead, position)
         return {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import CombinedFitted, TrainingWindow
@@ -16,20 +17,28 @@ from forecast_platform.models.tags import ModelSpec
 
 
 class LoadedModel:
-    """A fitted model behind MLflow's predict: the input is a mapping with `history`, `origins`, `n_paths`, `seed`;
-    of a combination also `base` (BasePaths)."""
+    """A fitted model behind MLflow's predict.
 
-    def __init__(self, saved: Saved, spec: ModelSpec, window: TrainingWindow) -> None:
+    The input is a mapping with `history`, `origins`, `n_paths`, `seed`, and of a combination `base` (BasePaths);
+    horizon: days that are simulated, those of the warehouse that logged it.
+    """
+
+    def __init__(self, saved: Saved, spec: ModelSpec, window: TrainingWindow, horizon: int = DEFAULT) -> None:
+        self.horizon = horizon
         self.fitted = open_saved(spec, saved, window)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Simulated closes, float32 [n_origins, n_paths, 14]."""
+        """Simulated closes, float32 [n_origins, n_paths, horizon]."""
         shocks = Shocks(int(model_input["seed"]), self.fitted.n_slots)
         if isinstance(self.fitted, CombinedFitted):
             history, origins, n_paths = model_input["history"], model_input["origins"], int(model_input["n_paths"])
-            return self.fitted.simulate_from(model_input["base"], history, origins, 14, n_paths, shocks)
+            return self.fitted.simulate_from(model_input["base"], history, origins, self.horizon, n_paths, shocks)
         return self.fitted.simulate(
-            model_input["history"], model_input["origins"], 14, int(model_input["n_paths"]), shocks
+            model_input["history"],
+            model_input["origins"],
+            self.horizon,
+            int(model_input["n_paths"]),
+            shocks,
         )
 
 
@@ -47,4 +56,5 @@ def _load_pyfunc(path: str) -> LoadedModel:
     text = file.read_text()
     manifest = manifest_of(text)
     names = manifest["files"] if manifest else ()
-    return LoadedModel(Saved(text, {name: (file.parent / "files" / name).read_bytes() for name in names}), spec, window)
+    saved = Saved(text, {name: (file.parent / "files" / name).read_bytes() for name in names})
+    return LoadedModel(saved, spec, window, int(about.get("horizon", DEFAULT)))

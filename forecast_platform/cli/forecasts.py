@@ -175,11 +175,12 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     for name in operations.chosen_series(options.commodity):
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
-        if chosen.empty or chosen["crps_14d"].isna().all():
+        if chosen.empty or chosen[f"crps_{settings.horizon}d"].isna().all():
             say(f"{name}: nothing is scored yet; run `forecast-platform backfill --commodity {name}`")
             found = False
             continue
-        say(f"\n{name}, {operations.version}: leaderboard by CRPS (14 days, each last close and target once)")
+        once = f"{settings.horizon} days, each last close and target once"
+        say(f"\n{name}, {operations.version}: leaderboard by CRPS ({once})")
         say(_table(leaderboard(chosen)))
         say("\nby horizon")
         say(_table(by_horizon(chosen)))
@@ -237,7 +238,7 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
     settings = operations.settings
     for name in series:
         frame = metadata_frame(operations.platform, name)
-        if not frame.empty and frame["crps_14d"].notna().any():
+        if not frame.empty and frame[f"crps_{settings.horizon}d"].notna().any():
             say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import suffix
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,7 +19,7 @@ SURE = 0.05
 
 
 def by_series(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A line a series and model: CRPS skill over 14 days against naive, its test, bands and dates."""
+    """A line a series and model: CRPS skill over the whole horizon against naive, its test, bands and dates."""
     from forecast_platform.pages.scores import leaderboard
 
     head = f"{'series':<14}{'model':<22}{'version':<9}{'skill %':>8}{'p':>8}{'80 %':>7}{'95 %':>7}{'dates':>7}"
@@ -71,10 +73,11 @@ def duel_over(result: PooledSkill, model: str, a: str, b: str) -> str:
 def what_it_tells(frames: Mapping[str, pd.DataFrame], names: Sequence[str]) -> list[str]:
     """What the scores of a first look can and cannot say."""
     from forecast_platform.pages.pooled import pooled_board
-    from forecast_platform.pages.scores import SESSIONS
+    from forecast_platform.pages.scores import horizon_of_all, overlap
 
-    board = pooled_board(frames)
-    board = board[(board["horizon"] == "14d") & board["model_name"].isin(names)]
+    board, days = pooled_board(frames), horizon_of_all(frames)
+    whole = suffix(days)
+    board = board[(board["horizon"] == whole) & board["model_name"].isin(names)]
     if board.empty:
         return []
     found = board.to_dict("records")
@@ -82,8 +85,8 @@ def what_it_tells(frames: Mapping[str, pd.DataFrame], names: Sequence[str]) -> l
     best, sure = found[0], [row["model_name"] for row in found if row["low"] > 0]
     interval = f"{100 * best['low']:.1f} to {100 * best['high']:.1f} %"
     lines = [
-        f"\nwhat this tells, and what not: {dates:,} forecasts of 14 days overlap, so about "
-        f"{max(dates // SESSIONS['14d'], 1):,} are independent",
+        f"\nwhat this tells, and what not: {dates:,} forecasts of {days} days overlap, so about "
+        f"{max(dates // overlap(whole), 1):,} are independent",
         f"  {best['model_name']} saves {100 * best['skill']:.1f} % of naive's CRPS, with 95 % confidence {interval}",
     ]
     if sure:

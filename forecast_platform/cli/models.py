@@ -11,6 +11,7 @@ from forecast_platform.pipeline.champions import Champion, ChampionError, champi
 from forecast_platform.pipeline.tracking import registered_name
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import failures_text, ranges_text
 
@@ -20,16 +21,18 @@ class Looking(Operations):
 
     def __post_init__(self) -> None:
         self.platform = Platform.from_settings(self.settings)
+        require_horizon(self.platform.warehouse)
 
 
 def compare(settings: Settings, options: argparse.Namespace) -> bool:
     """Print which of two versions is better, by how much, how sure, by series and over them together; False where they
     share no scored date."""
     from forecast_platform.cli.judging import duel_over
+    from forecast_platform.forecasting.horizon import suffixes
     from forecast_platform.pages.display import metadata_frame
     from forecast_platform.pages.panel import panel
     from forecast_platform.pages.pooled import pooled_duel
-    from forecast_platform.pages.scores import SESSIONS, ModelKey
+    from forecast_platform.pages.scores import ModelKey
 
     looking = Looking(settings, say, settings.model_version)
     a, b = options.versions
@@ -40,7 +43,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
     for series in looking.chosen_series(options.commodity):
         metadata = metadata_frame(looking.platform, series)
         followed = " ".join(champion(looking.platform, series))
-        say(f"\n{series}: {a} against {b}, 14 days, dates that both have (champion: {followed})")
+        say(f"\n{series}: {a} against {b}, {settings.horizon} days, dates that both have (champion: {followed})")
         say(f"{'model':<22}{'dates':>7}{'CRPS ' + a:>12}{'CRPS ' + b:>12}{'gain %':>9}{'p':>8}  80 % band")
         verdicts = []
         for model in models:
@@ -59,7 +62,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
         frames = panel(looking.platform, looking.chosen_series(options.commodity), models)
         say("\nover the series together, by the price of each date, with 95 % confidence intervals")
         for model in models:
-            for span in SESSIONS:
+            for span in suffixes(settings.horizon):
                 together = pooled_duel(frames, ModelKey(model, a), ModelKey(model, b), span)
                 say(f"{span:>4}  {duel_over(together, model, a, b)}")
     if not found:

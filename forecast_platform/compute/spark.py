@@ -41,7 +41,6 @@ from forecast_platform.compute.spark_pieces import (
     window_row,
 )
 from forecast_platform.warehouse.base import DiskFullError
-from forecast_platform.warehouse.schemas import HORIZON
 from forecast_platform.work import forecast_chunk
 from forecast_platform.work.chunks import Chunk, ChunkResult
 from forecast_platform.work.fits import load_model
@@ -59,7 +58,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 """Tries of a Spark job. A write replaces exactly its keys, so a job that was lost after it wrote may run again."""
 
-_PATH_BYTES = 4 * HORIZON + 8
+_DAY_BYTES, _PATH_BYTES = 4, 8
 
 
 class SparkCompute:
@@ -99,7 +98,7 @@ class SparkCompute:
                 "unity.volume" if unity else "spark.writer to spark or workers",
             )
         stopped: str | None = None
-        for group in groups(chunks, slots, run.writer):
+        for group in groups(chunks, slots, run.writer, platform.horizon):
             if stopped is not None:
                 yield from (ChunkResult(c, [], dict.fromkeys(c.dates, stopped), fatal=True) for c in group)
                 continue
@@ -176,7 +175,8 @@ class _Run:
     def _attempts(self, todo: list[Prepared], now: dt.datetime) -> Replies:
         n_dates = sum(len(prepared.inputs.dates) for prepared in todo)
         if self.writer != "driver":
-            prepare(self.platform, n_dates * self.platform.settings.n_paths * _PATH_BYTES)
+            path_bytes = _DAY_BYTES * self.platform.horizon + _PATH_BYTES
+            prepare(self.platform, n_dates * self.platform.settings.n_paths * path_bytes)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with interruptible(self.session):
@@ -207,6 +207,7 @@ class _Run:
         settings = self.platform.settings
         folder = settings.warehouse / "_spark" / uuid.uuid4().hex
         job = work.Job(
+            horizon=self.platform.horizon,
             n_paths=settings.n_paths,
             seed=settings.seed,
             generated=now,
@@ -227,7 +228,7 @@ class _Run:
         sweep(folder.parent)
         folder.mkdir(parents=True)
         try:
-            rows = frame.mapInArrow(partial(work.stream_rows, job, self.worker), work.ROWS_DDL)
+            rows = frame.mapInArrow(partial(work.stream_rows, job, self.worker), work.rows_ddl(self.platform.horizon))
             return write_with_spark(self.platform, self.session, todo, rows, folder, numbers)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

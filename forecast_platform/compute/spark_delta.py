@@ -40,7 +40,7 @@ def write_with_spark(
     """Run the job with the table as its output, in one commit; where keys are replaced, only by valid ones."""
     import pyarrow as pa
 
-    from forecast_platform.compute.spark_worker import ROWS_DDL, from_bytes
+    from forecast_platform.compute.spark_worker import from_bytes, rows_ddl
 
     warehouse = platform.warehouse
     key = key_of(todo[0].chunk)
@@ -69,7 +69,7 @@ def write_with_spark(
         return replies
     where = keys_of(*key, good, by_month=True)
     if staging:
-        staged = session.read.schema(ROWS_DDL).parquet(str(folder / "paths"))
+        staged = session.read.schema(rows_ddl(platform.horizon)).parquet(str(folder / "paths"))
         _committed(platform, staged, where)
     _verify(_stored(platform, session), where, good, platform.settings.n_paths)
     return replies

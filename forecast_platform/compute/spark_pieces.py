@@ -12,10 +12,10 @@ import numpy as np
 
 from forecast_platform.clients.spark_session import Writer
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.summary import Summary
 from forecast_platform.host.redaction import hide
 from forecast_platform.models.saved import to_bytes
-from forecast_platform.warehouse.schemas import HORIZON
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, Forecasts, Inputs
 from forecast_platform.work.fits import StoredModel
@@ -28,7 +28,8 @@ MIN_PIECE_DATES = 8
 """Dates below which loading the model and filtering the history would cost more than simulating."""
 
 MIN_GROUP_DATES, DRIVER_GROUP_DATES = 368, 736
-"""Dates of one job: at least a year, so that jobs are few; at most two where the paths pass through the driver."""
+"""Dates of one job: at least a year, so that jobs are few; at most two where the paths pass through the driver (of 14
+days: fewer of more)."""
 
 
 class SparkJobError(RuntimeError):
@@ -60,11 +61,11 @@ class Replies:
     rows: dict[int, pa.Table]
 
 
-def groups(chunks: Sequence[Chunk], slots: int, writer: Writer) -> Iterator[list[Chunk]]:
+def groups(chunks: Sequence[Chunk], slots: int, writer: Writer, horizon: int = DEFAULT) -> Iterator[list[Chunk]]:
     """Chunks of one job each: enough dates to keep every slot busy, few enough to lose little with a job."""
     most = max(MIN_GROUP_DATES, slots * 30)
     if writer == "driver":
-        most = min(most, DRIVER_GROUP_DATES)
+        most = min(most, DRIVER_GROUP_DATES * DEFAULT // max(horizon, DEFAULT))
     group: list[Chunk] = []
     for chunk in chunks:
         full = sum(len(other.dates) for other in group) + len(chunk.dates) > most
@@ -170,7 +171,7 @@ def forecasts_from_replies(prepared: Prepared, replies: Replies) -> tuple[Foreca
     at = np.searchsorted(inputs.dates, origins)
     made = Forecasts(
         origins=origins,
-        paths=np.empty((0, 0, HORIZON), np.float32),
+        paths=np.empty((0, 0, 0), np.float32),
         hashes=[inputs.hashes[row] for row in at],
         last_observed=list(inputs.last_observed[at].astype(dt.date)),
         staleness=[inputs.staleness[row] for row in at],

@@ -81,13 +81,19 @@ REPLY_DDL = "number int, seconds double, report binary, rows binary"
 """One row a piece, where the paths do not go to Spark: `rows` is null unless the driver writes them."""
 
 _SQL_TYPES = {"float": "double", "float32": "float", "bool": "boolean"}
-ROWS_DDL = ", ".join(f"{column.name} {_SQL_TYPES.get(column.type, column.type)}" for column in DISTRIBUTIONS.columns)
+
+
+def rows_ddl(horizon: int) -> str:
+    """The rows of `distributions`, as Spark's DDL names their types."""
+    columns = DISTRIBUTIONS.at(horizon).columns
+    return ", ".join(f"{column.name} {_SQL_TYPES.get(column.type, column.type)}" for column in columns)
 
 
 @dataclass(frozen=True)
 class Job:
     """What is the same for every row of a Spark job."""
 
+    horizon: int
     n_paths: int
     seed: int
     generated: dt.datetime
@@ -118,15 +124,15 @@ def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Tabl
         # Whose the files are was proved by the driver; that they are the manifest's is looked at here again.
         saved = Saved(row["fitted"], unpacked(row["files"]))
         fitted = open_saved(ModelSpec.from_json(row["spec"]), saved, window)
-        made = simulate(fitted, inputs, job.n_paths, job.seed)
+        made = simulate(fitted, inputs, job.horizon, job.n_paths, job.seed)
     except (OSError, MemoryError, ImportError):
         raise  # the machine's fault, not the forecast's: Spark tries the task again elsewhere
     except Exception as error:
         log.exception("%s %s %s: dates %s to %s failed", *row_name(row))
         reason = f"{type(error).__name__}: {error}"
-        none = np.empty((0, job.n_paths, len(DISTRIBUTIONS.columns)), np.float32)
+        none = np.empty((0, job.n_paths, job.horizon), np.float32)
         made = Forecasts(inputs.dates[:0], none, [], [], [], dict.fromkeys(chunk.dates, reason))
-        return made, DISTRIBUTIONS.arrow_schema().empty_table()
+        return made, DISTRIBUTIONS.at(job.horizon).arrow_schema().empty_table()
     flags = dict(zip(piece["dates"], piece["is_backfill"], strict=True))
     rows = distribution_rows(
         chunk,
@@ -265,7 +271,7 @@ def _replace(job: Job, row: Mapping[str, Any], made: Forecasts, rows: pa.Table) 
     from forecast_platform.warehouse.delta import DeltaWarehouse
 
     assert job.root is not None  # noqa: S101 - the caller looked
-    warehouse = DeltaWarehouse(Path(job.root), min_free_gb=job.min_free_gb)
+    warehouse = DeltaWarehouse(Path(job.root), min_free_gb=job.min_free_gb, horizon=job.horizon)
     where = keys_of(row["series"], row["model"], row["version"], made.days, by_month=True)
     warehouse.replace(DISTRIBUTIONS, rows, where)
 

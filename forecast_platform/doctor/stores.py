@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
 from forecast_platform.pipeline.tracking import registry_uri
 from forecast_platform.settings import PREFIX, Settings
+from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     from forecast_platform.warehouse.schemas import Table
@@ -58,9 +60,10 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
 
         yield from unity_tables(settings)
         return
+    yield from horizon(settings, Platform.from_settings(settings).warehouse)
     absent = []
-    warehouse = DeltaWarehouse(settings.warehouse)
-    for table in TABLES:
+    warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
+    for table in (one.at(settings.horizon) for one in TABLES):
         path = settings.warehouse.joinpath(*table.name.split("."))
         damaged = examine(warehouse, table, deep=deep)
         yield from (Finding("tables", "FAIL", str(one), "run `forecast-platform repair`") for one in damaged)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.horizon import horizon
 from forecast_platform.settings import PREFIX, Settings
 
 _GRANTS = "docs/databricks.md, Unity Catalog, lists the grants; `forecast-platform migrate` adds missing columns"
@@ -35,6 +36,10 @@ def unity_tables(settings: Settings) -> Iterator[Finding]:
         yield Finding("spark", "FAIL", what, mend)
         return
     yield Finding("spark", "ok", f"a session of {type(warehouse.session).__module__}, statements as of {engine}")
+    wrong = list(horizon(settings, warehouse))
+    yield from wrong
+    if any(finding.level == "FAIL" for finding in wrong):
+        return
     absent = []
     for table in TABLES:
         name = warehouse.name(table)

@@ -9,23 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
+from forecast_platform.forecasting.horizon import suffixes
 from forecast_platform.forecasting.summary import Paths, blocks, sorted_paths, summarise_sorted
 
 Samples = NDArray[np.floating]
 
-HORIZONS: dict[str, int] = {"1d": 1, "7d": 7, "14d": 14}
-"""Column suffix to the last target day that it covers."""
-
 MEASURES = ("mae", "rmse", "mape", "crps", "coverage_80", "coverage_95", "sharpness_80", "sharpness_95")
-"""Measures that forecast_metadata holds for each of HORIZONS, as `crps_7d`."""
+"""Measures that forecast_metadata holds for each span of the horizon, as `crps_7d`."""
 
-SCORE_COLUMNS: tuple[str, ...] = (
-    *(f"{measure}_{suffix}" for suffix in HORIZONS for measure in MEASURES),
-    "dir_day0",
-    "pit",
-    "actuals_available",
-)
-"""Columns that `score_dates` returns."""
+
+def score_columns(horizon: int) -> tuple[str, ...]:
+    """Columns that `score_dates` returns for paths of `horizon` days."""
+    measures = (f"{measure}_{suffix}" for suffix in suffixes(horizon) for measure in MEASURES)
+    return (*measures, "dir_day0", "pit", "actuals_available")
+
 
 _PIT_STREAM = 0x504954
 """First key word of the generator that breaks PIT ties: a stream of its own beside the paths' shocks."""
@@ -245,18 +242,18 @@ def score_dates(
     *,
     ordered: Paths | None = None,
 ) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    """The score columns of forecast_metadata for each forecast date: SCORE_COLUMNS to [n_origins].
+    """The score columns of forecast_metadata for each forecast date: `score_columns` to [n_origins].
 
     paths: float32 [n_origins, n_paths, horizon]; `ordered` is `sorted_paths(paths)` where the caller has it already.
     last_close: float64 [n_origins], the last close known on each date. targets: float64 [n_origins, horizon], actual
     closes, NaN while unknown. is_trading: bool [n_origins, horizon], whether the exchange trades on the target day.
     origins: datetime64[D] [n_origins].
 
-    `<measure>_<k>d` runs over the known *trading* targets in day_1..day_k, NaN where there is none: on a held day the
-    forecast may be a point mass at the truth, which would flatter everyone. mae and mape score the median, rmse the
-    mean of the paths (the forecasts that minimise them); mape in per cent, coverage as a share in 0..1, the others
-    in the price's unit. dir_day0: see `direction`, of the median of day_1 where it trades. pit: of the last trading
-    day in the horizon, NaN while its close is unknown. actuals_available: known days, int64.
+    `<measure>_<k>d`, for each span k of the horizon, runs over the known *trading* targets in day_1..day_k, NaN where
+    there is none: on a held day the forecast may be a point mass at the truth, which would flatter everyone. mae and
+    mape score the median, rmse the mean of the paths (the forecasts that minimise them); mape in per cent, coverage as
+    a share in 0..1, the others in the price's unit. dir_day0: see `direction`, of the median of day_1 where it trades.
+    pit: of the last trading day in the horizon, NaN while its close is unknown. actuals_available: known days, int64.
     """
     n_origins, n_paths, horizon = paths.shape
     for name, array, shape in (
@@ -294,7 +291,7 @@ def score_dates(
         pits[part] = pit(rows[each, last], actual[each, last], uniforms[part])
 
     columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {}
-    for suffix, days in HORIZONS.items():
+    for suffix, days in suffixes(horizon).items():
         for measure in MEASURES:
             mean = _mean(cells[measure][:, :days])
             columns[f"{measure}_{suffix}"] = np.sqrt(mean) if measure == "rmse" else mean
@@ -303,7 +300,7 @@ def score_dates(
     columns["dir_day0"] = direction(reference, median_day_1, np.where(use[:, 0], moved, np.nan))
     columns["pit"] = pits
     columns["actuals_available"] = np.isfinite(targets).sum(axis=1)
-    return {name: columns[name] for name in SCORE_COLUMNS}
+    return {name: columns[name] for name in score_columns(horizon)}
 
 
 def unique_origins(last_observed: Dates, forecast_dates: Dates | None = None) -> Bools:

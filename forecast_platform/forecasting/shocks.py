@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates, Floats
+from forecast_platform.forecasting.horizon import DEFAULT, LONGEST
 
-WORDS_PER_PATH = 14
-"""Words that one path owns: one a target day of the table's horizon. Changing it changes every forecast."""
+WORDS_PER_PATH = DEFAULT
+"""Words that one path owns of a stream: one a target day. Further days draw from further streams, as many words each,
+so that a longer horizon begins with the draws of a shorter one. Changing it changes every forecast."""
 
 _EPOCH = np.datetime64("1970-01-01", "D")
 
@@ -39,19 +41,28 @@ class Shocks:
         day origins[o] + h on path p. Target days on which the exchange is shut simply leave theirs unused, so
         that series with different holidays draw the same date for the same target.
         """
-        if not 1 <= horizon <= WORDS_PER_PATH:
-            raise ValueError(f"horizon is {horizon}; 1 to {WORDS_PER_PATH} are drawn a path")
+        if not 1 <= horizon <= LONGEST:
+            raise ValueError(f"horizon is {horizon}: 1 to {LONGEST} days")
         drawn = np.empty((len(origins), horizon, n_paths), np.uint32)
         ordinals = (np.asarray(origins, "datetime64[D]") - _EPOCH).astype(np.int64)
-        n_raw = (n_paths * WORDS_PER_PATH + 1) // 2
         for row, ordinal in enumerate(ordinals):
-            raw = np.random.Philox(key=np.array([self.seed, int(ordinal)], np.uint64)).random_raw(n_raw)
-            words = raw.astype("<u8", copy=False).view("<u4")[: n_paths * WORDS_PER_PATH]
-            # Lemire's multiply-shift maps a word to [0, n_slots) without a division; the bias is n_slots / 2**32.
-            scaled = words.reshape(n_paths, WORDS_PER_PATH)[:, :horizon].T.astype(np.uint64)
-            np.right_shift(scaled * np.uint64(self.n_slots), np.uint64(32), out=scaled)
-            drawn[row] = scaled
+            for stream, first in enumerate(range(0, horizon, WORDS_PER_PATH)):
+                words = self._words(int(ordinal), stream, n_paths)
+                # Lemire's multiply-shift maps a word to [0, n_slots) without a division; the bias is n_slots / 2**32.
+                scaled = words[:, : horizon - first].T.astype(np.uint64)
+                np.right_shift(scaled * np.uint64(self.n_slots), np.uint64(32), out=scaled)
+                drawn[row, first : first + len(scaled)] = scaled
         return drawn
+
+    def _words(self, ordinal: int, stream: int, n_paths: int) -> NDArray[np.uint32]:
+        """Raw words of one forecast date, uint32 [n_paths, WORDS_PER_PATH].
+
+        A stream begins at a counter of its own, 2**192 blocks apart: streams of one key share no word.
+        """
+        key, counter = np.array([self.seed, ordinal], np.uint64), np.array([0, 0, 0, stream], np.uint64)
+        count = n_paths * WORDS_PER_PATH
+        raw = np.random.Philox(key=key, counter=counter).random_raw((count + 1) // 2)
+        return raw.astype("<u8", copy=False).view("<u4")[:count].reshape(n_paths, WORDS_PER_PATH)
 
 
 def residual_table(pool: Dates, dates: Dates, residuals: Floats) -> Floats:

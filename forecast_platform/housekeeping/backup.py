@@ -140,7 +140,7 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    warehouse = DeltaWarehouse(settings.warehouse)
+    warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
     damaged = [one for table in TABLES for one in examine(warehouse, table)]
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.housekeeping import HousekeepingError
-from forecast_platform.warehouse.base import Warehouse
+from forecast_platform.warehouse.base import Warehouse, require_horizon
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES, Column, Table
 from forecast_platform.warehouse.unity import UnityWarehouse
@@ -43,9 +43,13 @@ def plan(
     tables: Sequence[Table] = TABLES,
     defaults: Mapping[tuple[str, str], Any] = DEFAULTS,
 ) -> list[Migration]:
-    """What each existing table needs; tables that fit, or are not there yet, are left out. Nothing is written."""
+    """What each existing table needs; tables that fit, or are not there yet, are left out. Nothing is written.
+
+    Raises HorizonError where the stored forecasts cover another number of days than the settings ask for.
+    """
+    require_horizon(warehouse)
     found = []
-    for table in tables:
+    for table in (one.at(warehouse.horizon) for one in tables):
         one = _needs(warehouse, table, defaults)
         if one is not None and (one.add or one.refused):
             found.append(one)

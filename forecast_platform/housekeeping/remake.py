@@ -21,7 +21,6 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,
     FORECAST_RUNS,
-    HORIZON,
     POINT_FORECASTS,
     UNIFIED_DATA,
 )
@@ -85,7 +84,9 @@ def _actuals(platform: Platform, lost: Sequence[Damage], say: Callable[[str], No
 
 def _known_dates(platform: Platform, series: str, files: Sequence[Damage]) -> list[dt.date]:
     """Dates of a series that have a forecast, in the span of these files."""
-    rows = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], {"commodity": series, "day_ahead": HORIZON})
+    rows = platform.warehouse.read(
+        POINT_FORECASTS, ["forecast_date"], {"commodity": series, "day_ahead": platform.horizon}
+    )
     spans = [one.dates for one in files if one.partition.get("commodity", series) == series]
     return sorted({day for day in rows["forecast_date"].to_pylist() if _inside(day, spans)})
 
@@ -170,7 +171,7 @@ def _told(platform: Platform) -> dict[Key, dict[str, Any]]:
         about = of(row)
         about["counts"][row["forecast_date"]] = about["counts"].get(row["forecast_date"], 0) + row["path_id_count"]
         about["paths"][row["forecast_date"]] = row
-    for row in read(POINT_FORECASTS, columns[:-1], {"day_ahead": HORIZON}).to_pylist():
+    for row in read(POINT_FORECASTS, columns[:-1], {"day_ahead": platform.horizon}).to_pylist():
         of(row)["points"][row["forecast_date"]] = row["generation_timestamp"]
     names = ["model_success", "model_id", "input_hash", "training_seconds", "inference_seconds", "scored_at"]
     for row in read(FORECAST_METADATA, [*columns[:-1], *names]).to_pylist():
@@ -212,7 +213,7 @@ def _paths(
 def _write(platform: Platform, chunk: Chunk, stored: StoredModel, generated: dt.datetime) -> None:
     settings = platform.settings
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     if not made.days:
         return
     rows = distribution_rows(

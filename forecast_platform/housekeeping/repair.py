@@ -106,7 +106,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
         # A process that was killed, or a commit that did not outlive a power loss, leaves less than is told of.
         for text in remake(Platform.from_settings(settings), done.lost, say):
             done.failed.append(text)
-        left = verify(settings, DeltaWarehouse(settings.warehouse))
+        left = verify(settings, DeltaWarehouse(settings.warehouse, horizon=settings.horizon))
         named = " ".join(done.failed)
         done.failed += [f"{one}: {_RESTORE}" for one in left if one.file not in named]
     return done

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools
+from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure, Properties
-from forecast_platform.pages.scores import ModelKey, counted, scored, succeeded
+from forecast_platform.pages.scores import ModelKey, counted, horizon_of, scored, succeeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
     """PIT histograms of each model with the uniform line, and how many rows of panels there are (0: no PIT known)."""
     figure = Figure(layout={"showlegend": False, "margin": {"l": 60, "r": 16, "t": 34, "b": 30}})
     values = {}
-    for key, rows in scored(metadata, "14d").items():
+    for key, rows in scored(metadata, suffix(horizon_of(metadata))).items():
         pits = rows["pit"].to_numpy(np.float64)[counted(rows)]
         if np.isfinite(pits).any():
             values[key] = pits[np.isfinite(pits)]

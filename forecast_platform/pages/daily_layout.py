@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
+from forecast_platform.forecasting.horizon import DEFAULT, spans
 from forecast_platform.pages import charts, page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.scores import REFERENCE, ModelKey
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 NEWEST = "daily.html"
 """The newest daily page under a name that does not change."""
 
-AHEAD = (1, 8, 14)
-"""Days ahead at which a close is compared with what was forecast for it."""
+_WEEK = 8
+
+
+def ahead_of(horizon: int) -> tuple[int, ...]:
+    """Days ahead at which a close is compared with what was forecast for it: that day, a week before, the farthest."""
+    return tuple(sorted({1, min(_WEEK, horizon), horizon}))
+
 
 _PALETTE = ("#b4690e", "#7a4fbf", "#0f8a8a", "#c2418c", "#5f7d1c", "#8a6d5a", "#3f6c9b", "#a33c3c", "#5d5fae")
 _COLOURS = {"good": page.GOOD, "warn": page.WARN, "bad": page.BAD}
@@ -30,7 +36,7 @@ _COLOURS = {"good": page.GOOD, "warn": page.WARN, "bad": page.BAD}
 
 @dataclass(frozen=True)
 class Bands:
-    """One model's forecast: float64 [14] each, closes from the forecast date on."""
+    """One model's forecast: float64 [horizon] each, closes from the forecast date on."""
 
     key: ModelKey
     median: Floats
@@ -82,6 +88,8 @@ class SeriesDay:
     made: Bools | None = None
     failed: Bools | None = None
     leaderboard_link: str | None = None
+    horizon: int = DEFAULT
+    """Days that a forecast covers."""
 
 
 def write_daily_page(
@@ -138,7 +146,7 @@ def _card(one: SeriesDay) -> tuple[object, object]:
     arrow = "" if np.isnan(move) else f" ({move + 0.0:+.1f} %)"
     return (
         f"{_price(found.median[-1])}{arrow}",
-        f"{one.series} in 14 days, {one.champion.name}; 80 %: {_price(found.lower_80[-1])} to "
+        f"{one.series} in {one.horizon} days, {one.champion.name}; 80 %: {_price(found.lower_80[-1])} to "
         f"{_price(found.upper_80[-1])}",
     )
 
@@ -152,15 +160,16 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         name: object = bands.key.name
         if bands.key == one.champion:
             name = page.Html(f"<b>{page.escape(bands.key.name)}</b> (champion)")
-        cells = [_outlook(bands, day) for day in (0, 6, 13)]
+        cells = [_outlook(bands, day - 1) for day in spans(one.horizon)]
         link = page.Html(f'<a href="{page.escape(bands.link)}">fan chart</a>') if bands.link else ""
         rows.append([name, bands.key.version, *cells, link])
         if bands.key.name == REFERENCE:
             classes[place] = "reference"
-    columns = {"Model": "", "Version": "", "Day 1": "number", "Day 7": "number", "Day 14": "number", "": ""}
+    days = {f"Day {day}": "number" for day in spans(one.horizon)}
+    columns = {"Model": "", "Version": "", **days, "": ""}
     shown = "its bands" if champion is not None else "no bands, for the champion has no forecast,"
     return page.section(
-        f"{one.series}: the next 14 days",
+        f"{one.series}: the next {one.horizon} days",
         page.plot(_figure(one, champion), f"forecast-{number}", 430),
         page.table(columns, rows, classes),
         note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
@@ -179,7 +188,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
     figure = Figure()
     origin = np.datetime64(one.forecast_date, "D")
     start, anchor = one.history_dates[-1:], one.history_close[-1:]
-    axis = [str(day) for day in np.concatenate([start, origin + np.arange(14)])]
+    axis = [str(day) for day in np.concatenate([start, origin + np.arange(one.horizon)])]
     if champion is not None:
         for label, lower, upper, opacity in (
             ("95 % band", champion.lower_95, champion.upper_95, 0.14),
@@ -248,9 +257,9 @@ def _hits(one: SeriesDay) -> str:
     rows = []
     for key, found in by_key.items():
         name = page.Html(f"<b>{page.escape(key.name)}</b>") if key == one.champion else key.name
-        cells = [_verdict(found.get(ahead), one.hit_close) for ahead in AHEAD]
+        cells = [_verdict(found.get(ahead), one.hit_close) for ahead in ahead_of(one.horizon)]
         rows.append([name, key.version, *cells])
-    columns = {"Model": "", "Version": "", "Made that day": "", "A week before": "", "13 days before": ""}
+    columns = {"Model": "", "Version": "", **{_before(ahead): "" for ahead in ahead_of(one.horizon)}}
     inside = sum(hit.verdict(one.hit_close) != "missed" for hit in one.hits)
     return page.section(
         f"{one.series}: was the close of {one.hit_date:%A %d %B} inside the bands?",
@@ -258,6 +267,10 @@ def _hits(one: SeriesDay) -> str:
         note=f"It closed at {_price(one.hit_close)}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
         "The 80 % band is shown; one close in five falls outside it, one in twenty outside 95 %.",
     )
+
+
+def _before(ahead: int) -> str:
+    return {1: "Made that day", _WEEK: "A week before"}.get(ahead, f"{ahead - 1} days before")
 
 
 def _verdict(hit: Hit | None, close: float) -> object:
@@ -274,7 +287,9 @@ def _verdict(hit: Hit | None, close: float) -> object:
 def _board(one: SeriesDay) -> str:
     title = f"{one.series}: who forecasts best"
     if one.board is None or one.board.empty:
-        return page.section(title, note="No forecast has reached the end of its 14 days with known closes yet.")
+        return page.section(
+            title, note=f"No forecast has reached the end of its {one.horizon} days with known closes yet."
+        )
     columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number"}
     columns |= {"In 80 %": "number", "In 95 %": "number", "Direction": "number", "Dates": "number"}
     rows, classes = [], {}

@@ -10,13 +10,13 @@ import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.pages import page
-from forecast_platform.pages.daily_layout import AHEAD, Bands, Hit, SeriesDay, write_daily_page
+from forecast_platform.pages.daily_layout import Bands, Hit, SeriesDay, ahead_of, write_daily_page
 from forecast_platform.pages.display import metadata_frame
 from forecast_platform.pages.scores import ModelKey, leaderboard
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Between
-from forecast_platform.warehouse.schemas import HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import NoDataError, Platform
 
@@ -88,7 +88,7 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         table = platform.series_table(name)
     except NoDataError:
         nothing = np.empty(0)
-        return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing)
+        return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing, horizon=platform.horizon)
     newest, models = _models(platform, name, day)
     origin = np.datetime64(newest or day, "D")
     seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
@@ -116,6 +116,7 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         keys=keys,
         made=made,
         failed=failed,
+        horizon=platform.horizon,
         leaderboard_link=board_file if (platform.settings.reports / board_file).is_file() else None,
     )
 
@@ -142,7 +143,7 @@ def _models(platform: Platform, series: str, day: dt.date) -> tuple[dt.date | No
     order = {name: place for place, name in enumerate(platform.settings.models)}
     bands = []
     for key in sorted(by_key, key=lambda key: (order.get(key.name, len(order)), key)):
-        days = [by_key[key][ahead] for ahead in range(1, HORIZON + 1)]
+        days = [by_key[key][ahead] for ahead in range(1, platform.horizon + 1)]
         values = {name: np.array([row[name] for row in days]) for name in ("forecast_median", *_BOUNDS)}
         file = page.file_name("fan-chart", series, key.name, key.version, str(newest))
         link = file if (platform.settings.reports / file).is_file() else None
@@ -151,9 +152,14 @@ def _models(platform: Platform, series: str, day: dt.date) -> tuple[dt.date | No
 
 
 def _hits(platform: Platform, series: str, day: dt.date, keys: list[ModelKey]) -> list[Hit]:
-    """What was forecast for `day`, AHEAD days before."""
+    """What was forecast for `day`, that day and days before (`ahead_of`)."""
     columns = ["model_name", "model_version", "day_ahead", *_BOUNDS]
-    where = {"commodity": series, "target_date": day, "day_ahead": list(AHEAD), "model_success": True}
+    where = {
+        "commodity": series,
+        "target_date": day,
+        "day_ahead": list(ahead_of(platform.horizon)),
+        "model_success": True,
+    }
     where["has_data_leakage"] = False
     rows = platform.warehouse.read(POINT_FORECASTS, columns, where).to_pylist()
     order = {name: place for place, name in enumerate(platform.settings.models)}

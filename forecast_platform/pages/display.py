@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
-from forecast_platform.warehouse.schemas import FORECAST_METADATA, HORIZON
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
 from forecast_platform.work import store
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
@@ -90,21 +91,22 @@ def report_address(platform: Platform, series: str) -> str | None:
 
 def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str, tuple[float, float, int]]:
     """What a volatility known in advance would give naive, by whether the target days are left out of it or in: CRPS
-    over 14 days, skill against naive, and dates; over naive's scored dates of the configured version, if any."""
+    over the horizon, skill against naive, and dates; over naive's scored dates of the configured version, if any."""
     from forecast_platform.forecasting.oracle import oracle_crps
     from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, scored
 
-    naive = scored(metadata, "14d").get(ModelKey(REFERENCE, platform.settings.model_version))
+    whole = suffix(platform.horizon)
+    naive = scored(metadata, whole).get(ModelKey(REFERENCE, platform.settings.model_version))
     if naive is None:
         return {}
     rows = naive[counted(naive)]
     table = platform.series_table(series)
     seen = table.columns["is_observed"]
     closes = (table.dates[seen], table.columns["close"][seen], table.columns["is_roll_day"][seen])
-    origins, reference = rows["forecast_date"].to_numpy("datetime64[D]"), rows["crps_14d"].to_numpy(np.float64)
+    origins, reference = rows["forecast_date"].to_numpy("datetime64[D]"), rows[f"crps_{whole}"].to_numpy(np.float64)
     found = {}
     for label, inside in (("target days left out", False), ("target days in", True)):
-        scores = oracle_crps(*closes, origins, HORIZON, targets_in=inside)
+        scores = oracle_crps(*closes, origins, platform.horizon, targets_in=inside)
         both = np.isfinite(scores) & np.isfinite(reference)
         if both.any() and reference[both].mean() > 0:
             own = float(scores[both].mean())

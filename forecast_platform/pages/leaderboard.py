@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.forecasting import horizon
 from forecast_platform.pages import charts, page
-from forecast_platform.pages.scores import REFERENCE, ModelKey, by_horizon, leaderboard, normalised, succeeded
+from forecast_platform.pages.scores import (
+    REFERENCE,
+    ModelKey,
+    by_horizon,
+    horizon_of,
+    leaderboard,
+    normalised,
+    succeeded,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +56,7 @@ def write_report(
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
     keys = sorted({ModelKey(*pair) for pair in (*found, *models)})
-    board, spans = leaderboard(rows), by_horizon(rows)
+    board, spans, days = leaderboard(rows), by_horizon(rows), horizon_of(rows)
     made, failed = charts.status(rows, expected_dates, keys)
     missing = int(made.size - made.sum() - failed.sum())
     figures: list[tuple[object, object]] = [
@@ -57,15 +66,15 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board, oracle or {}), _over_all(over_all)]
-    content.append(_calibration(board, rows))
+    content = [page.cards(figures), _board_section(board, days, oracle or {}), _over_all(over_all)]
+    content.append(_calibration(board, rows, days))
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
         content.append(
             page.section(
                 "By horizon",
                 _span_table(spans),
-                note="The same figures over the trading targets of day 1, days 1 to 7 and days 1 to 14.",
+                note=f"The same figures over the trading targets of {_spans_text(days)}.",
             )
         )
     scope = f"{min(expected_dates)} to {max(expected_dates)}" if expected_dates else "no dates expected"
@@ -80,9 +89,9 @@ def write_report(
     )
 
 
-def _board_section(board: pd.DataFrame, oracle: Mapping[str, tuple[float, float, int]]) -> str:
+def _board_section(board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[float, float, int]]) -> str:
     if board.empty:
-        text = "No forecast can be scored yet: none has reached the end of its 14 days with known closes."
+        text = f"No forecast can be scored yet: none has reached the end of its {days} days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
     columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
     columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "RMSE": "number"}
@@ -117,10 +126,10 @@ def _board_section(board: pd.DataFrame, oracle: Mapping[str, tuple[float, float,
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
-        note="Mean CRPS over the trading targets of days 1 to 14, in the price's unit; less is better. Skill is the "
-        f"share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted once; "
-        "p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against the "
-        "last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
+        note=f"Mean CRPS over the trading targets of days 1 to {days}, in the price's unit; less is better. Skill is "
+        f"the share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted "
+        "once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against "
+        "the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
         + (known if oracle else ""),
     )
 
@@ -176,14 +185,14 @@ def _span_table(spans: pd.DataFrame) -> str:
     return page.table(columns, rows, classes)
 
 
-def _calibration(board: pd.DataFrame, rows: pd.DataFrame) -> str:
+def _calibration(board: pd.DataFrame, rows: pd.DataFrame, days: int) -> str:
     if board.empty:
         return ""
     bars = page.section(
         "Do the bands hold?",
         page.plot(charts.coverage_bars(board), "coverage", 340),
-        note="Share of trading targets of days 1 to 14 inside each band. Below the line the forecast is too sure of "
-        "itself, above it too wide.",
+        note=f"Share of trading targets of days 1 to {days} inside each band. Below the line the forecast is too sure "
+        "of itself, above it too wide.",
     )
     figure, panels = charts.pit_histograms(rows)
     if not panels:
@@ -237,6 +246,11 @@ def _failures(rows: pd.DataFrame) -> str:
         page.table(columns, table[:SHOWN_FAILURES]),
         note=f"{len(bad):,} forecasts were not written, one row a model and error, newest first.{more}",
     )
+
+
+def _spans_text(days: int) -> str:
+    texts = [f"days 1 to {span}" if span > 1 else "day 1" for span in horizon.spans(days)]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def _span(dates: Sequence[dt.datetime]) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import suffixes
 from forecast_platform.pages.display import metadata_frame
 from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
-from forecast_platform.pages.scores import SESSIONS
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MEASURES = ("crps", "coverage_80", "coverage_95", "mae", "rmse", "mape")
-_SCORES = (*(f"{name}_{suffix}" for suffix in SESSIONS for name in _MEASURES), "dir_day0")
 
 
 def scored_series(platform: Platform) -> list[str]:
@@ -30,8 +29,10 @@ def panel(
 ) -> dict[str, pd.DataFrame]:
     """By series (all of the tables where None) its scored rows, of `models` or of all, with the column PRICE."""
     found = {}
+    scores = [f"{measure}_{span}" for span in suffixes(platform.horizon) for measure in _MEASURES]
+    scores.append("dir_day0")
     for name in scored_series(platform) if series is None else series:
-        frame = metadata_frame(platform, name, models, _SCORES)
+        frame = metadata_frame(platform, name, models, scores)
         rows = platform.warehouse.read(UNIFIED_DATA, ["date", "close"], {"commodity": name}).sort_by("date")
         days, close = rows["date"].to_numpy().astype("datetime64[D]"), rows["close"].to_numpy()
         last = frame["last_observed_date"].to_numpy("datetime64[D]")

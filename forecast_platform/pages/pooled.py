@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.forecasting import horizon
 from forecast_platform.forecasting.pooling import Losses, PooledSkill, pooled_skill
-from forecast_platform.pages.scores import REFERENCE, SESSIONS, ModelKey, counted, scored
+from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, horizon_of_all, overlap, scored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ COLUMNS = ("model_name", "model_version", "horizon", "n_series", "n_dates", "ski
 
 
 def pooled_board(metadata: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a model, version and horizon over all series, best of 14 days first: COLUMNS, skill as a share.
+    """One row a model, version and horizon over all series, best of the whole horizon first: COLUMNS, skill as a share.
 
     metadata: by series its forecast_metadata rows with the column PRICE. Each model is compared with naive of the same
     version tag on the dates that both have (`pooling.pooled_skill`); low and high are the 95 % confidence interval's
@@ -34,27 +35,35 @@ def pooled_board(metadata: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for suffix, overlap in SESSIONS.items():
+    days = horizon_of_all(metadata)
+    for suffix in horizon.suffixes(days):
         groups = {name: scored(frame, suffix) for name, frame in metadata.items() if len(frame)}
         for key in sorted({key for found in groups.values() for key in found if key.name != REFERENCE}):
             pairs = [_losses(found, key, ModelKey(REFERENCE, key.version), suffix) for found in groups.values()]
-            result = pooled_skill([pair for pair in pairs if pair is not None], overlap)
+            result = pooled_skill([pair for pair in pairs if pair is not None], overlap(suffix))
             if result.n_dates:
                 counts = (result.n_series, result.n_dates)
                 rows.append((*key, suffix, *counts, result.skill, result.low, result.high, result.p_value))
     board = pd.DataFrame(rows, columns=list(COLUMNS))
-    last = {(row.model_name, row.model_version): row.skill for row in board.itertuples() if row.horizon == "14d"}
+    last = {
+        (row.model_name, row.model_version): row.skill
+        for row in board.itertuples()
+        if row.horizon == horizon.suffix(days)
+    }
     rank = [-last.get(key, -np.inf) for key in zip(board["model_name"], board["model_version"], strict=True)]
     # A stable sort keeps 1d before 7d before 14d within a model.
     order = np.lexsort((np.arange(len(board)), board["model_version"], board["model_name"], rank))
     return board.iloc[order].reset_index(drop=True)
 
 
-def pooled_duel(metadata: Mapping[str, pd.DataFrame], a: ModelKey, b: ModelKey, suffix: str = "14d") -> PooledSkill:
-    """The share of `a`'s CRPS that `b` saves over all series that have both."""
+def pooled_duel(
+    metadata: Mapping[str, pd.DataFrame], a: ModelKey, b: ModelKey, suffix: str | None = None
+) -> PooledSkill:
+    """The share of `a`'s CRPS that `b` saves over all series that have both; suffix None: over the whole horizon."""
+    suffix = suffix or horizon.suffix(horizon_of_all(metadata))
     groups = [scored(frame, suffix) for frame in metadata.values() if len(frame)]
     pairs = [_losses(found, b, a, suffix) for found in groups]
-    return pooled_skill([pair for pair in pairs if pair is not None], SESSIONS[suffix])
+    return pooled_skill([pair for pair in pairs if pair is not None], overlap(suffix))
 
 
 def _losses(groups: Mapping[ModelKey, pd.DataFrame], key: ModelKey, against: ModelKey, suffix: str) -> Losses | None:
@@ -110,22 +119,25 @@ class Calibration:
 
 
 def calibrations(metadata: Mapping[str, pd.DataFrame]) -> list[Calibration]:
-    """Coverage over days 1 to 14 of each model and version: over all series, then by series, each last close once."""
+    """Coverage over the horizon of each model and version: over all series, then by series, each last close once."""
+    whole = horizon.suffix(horizon_of_all(metadata))
     found: dict[ModelKey, dict[str, pd.DataFrame]] = {}
     for name, frame in metadata.items():
-        for key, rows in scored(frame, "14d").items() if len(frame) else ():
+        for key, rows in scored(frame, whole).items() if len(frame) else ():
             found.setdefault(key, {})[name] = rows[counted(rows)]
     judged = []
     for key, parts in sorted(found.items()):
-        each = [_calibration(key, name, {name: rows}) for name, rows in parts.items()]
-        judged += [_calibration(key, None, parts), *each] if len(parts) > 1 else each
+        each = [_calibration(key, name, {name: rows}, whole) for name, rows in parts.items()]
+        judged += [_calibration(key, None, parts, whole), *each] if len(parts) > 1 else each
     return judged
 
 
-def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataFrame]) -> Calibration:
+def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataFrame], whole: str) -> Calibration:
     shares = [
         float(
-            np.nanmean(np.concatenate([rows[f"coverage_{level}_14d"].to_numpy(np.float64) for rows in parts.values()]))
+            np.nanmean(
+                np.concatenate([rows[f"coverage_{level}_{whole}"].to_numpy(np.float64) for rows in parts.values()])
+            )
         )
         for level in (80, 95)
     ]

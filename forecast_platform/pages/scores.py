@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from forecast_platform.forecasting import horizon
 from forecast_platform.forecasting.history import Bools, Dates
 from forecast_platform.forecasting.metrics import diebold_mariano, pooled, skill, unique_origins
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
 REFERENCE = "naive"
 """The model whose CRPS skill is measured against."""
-
-SESSIONS = {"1d": 1, "7d": 5, "14d": 10}
-"""Trading sessions that a span of calendar days covers: how far the losses of neighbouring forecasts overlap."""
 
 COLUMNS = (
     "model_name", "model_version", "n_dates", "crps", "skill", "dm_p", "coverage_80", "coverage_95", "mae", "rmse",
@@ -31,11 +30,27 @@ class ModelKey(NamedTuple):
     version: str
 
 
-def leaderboard(metadata: pd.DataFrame, suffix: str = "14d") -> pd.DataFrame:
+def horizon_of(metadata: pd.DataFrame) -> int:
+    """Days that the forecasts of forecast_metadata rows cover, by its columns."""
+    return horizon.of_columns(metadata.columns) or horizon.DEFAULT
+
+
+def horizon_of_all(metadata: Mapping[str, pd.DataFrame]) -> int:
+    """The same of several series' rows, which are one warehouse's."""
+    return horizon_of(next(iter(metadata.values()))) if metadata else horizon.DEFAULT
+
+
+def overlap(suffix: str) -> int:
+    """Trading sessions of a span: how far the losses of neighbouring forecasts overlap."""
+    return horizon.sessions(int(suffix.removesuffix("d")))
+
+
+def leaderboard(metadata: pd.DataFrame, suffix: str | None = None) -> pd.DataFrame:
     """One row a model and version, best first: COLUMNS.
 
-    metadata: forecast_metadata rows of one series. Each model is compared with the naive model (of the same version
-    tag where there is one) on the dates that both have, each last known close counted once; n_dates counts those.
+    metadata: forecast_metadata rows of one series. suffix: the span, `7d`; the whole horizon where None. Each model is
+    compared with the naive model (of the same version tag where there is one) on the dates that both have, each last
+    known close counted once; n_dates counts those.
     Only forecasts that succeeded, have no leak, and whose `suffix` span has ended count. skill is 1 - crps / naive's
     crps; dm_p the two-sided Diebold-Mariano p-value of the two CRPS series; coverage and direction shares in 0..1;
     mape in per cent. A model's figures cover the dates it shares with the naive model, so models with fewer dates
@@ -44,6 +59,7 @@ def leaderboard(metadata: pd.DataFrame, suffix: str = "14d") -> pd.DataFrame:
     """
     import pandas as pd
 
+    suffix = suffix or horizon.suffix(horizon_of(metadata))
     groups = scored(metadata, suffix)
     rows = []
     for key, own in groups.items():
@@ -70,7 +86,7 @@ def leaderboard(metadata: pd.DataFrame, suffix: str = "14d") -> pd.DataFrame:
             mine, naive = (frame[f"crps_{suffix}"].to_numpy(np.float64)[keep] for frame in (own, other))
             row["skill"] = float(skill(row["crps"], float(naive.mean()) if len(naive) else np.nan))
             if reference != key:
-                row["dm_p"] = diebold_mariano(mine, naive, SESSIONS[suffix]).p_value
+                row["dm_p"] = diebold_mariano(mine, naive, overlap(suffix)).p_value
         rows.append(row)
     board = pd.DataFrame(rows, columns=list(COLUMNS))
     order = ["skill", "crps", "model_name", "model_version"]
@@ -78,11 +94,11 @@ def leaderboard(metadata: pd.DataFrame, suffix: str = "14d") -> pd.DataFrame:
 
 
 def by_horizon(metadata: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows for each span: a column `horizon` (1d, 7d, 14d) after the model's, best 14d first."""
+    """The leaderboard's rows for each span, with a column `horizon` (1d, 7d, 14d); ranked by the last."""
     import pandas as pd
 
     boards = []
-    for suffix in SESSIONS:
+    for suffix in horizon.suffixes(horizon_of(metadata)):
         board = leaderboard(metadata, suffix)
         board.insert(2, "horizon", suffix)
         boards.append(board)
@@ -99,8 +115,9 @@ def scored(metadata: pd.DataFrame, suffix: str) -> dict[ModelKey, pd.DataFrame]:
     A span has ended where its last day is known of any forecast: one hole in the actuals does not exclude the
     forecasts around it, while a forecast whose later, harder days are still open does not count yet.
     """
-    if suffix not in SESSIONS:
-        raise ValueError(f"horizon {suffix!r}: one of {', '.join(SESSIONS)}")
+    known_spans = horizon.suffixes(horizon_of(metadata))
+    if suffix not in known_spans:
+        raise ValueError(f"horizon {suffix!r}: one of {', '.join(known_spans)}")
     frame = normalised(metadata)
     days, known = frame["forecast_date"].to_numpy("datetime64[D]"), frame["actuals_available"].fillna(0).to_numpy(int)
     groups: dict[ModelKey, pd.DataFrame] = {}

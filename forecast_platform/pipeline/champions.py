@@ -86,15 +86,17 @@ class Duel:
         return f"{better} is better than {worse} by {100 * share:.2f} % of CRPS over {self.n_dates} dates, {p}: {how}"
 
 
-def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix: str = "14d") -> Duel:
-    """Compare (model, version) `a` with `b` over the span `suffix` on the dates both were scored on.
+def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix: str | None = None) -> Duel:
+    """Compare (model, version) `a` with `b` over a span (None: the whole horizon) on the dates both were scored on.
 
     metadata: forecast_metadata rows of one series. Diebold and Mariano (1995), two-sided, with HAC variance to the
     overlap of neighbouring forecasts and the Harvey correction; coverage is that of the 80 % band.
     """
+    from forecast_platform.forecasting import horizon
     from forecast_platform.forecasting.metrics import diebold_mariano
-    from forecast_platform.pages.scores import SESSIONS, ModelKey, counted, scored
+    from forecast_platform.pages.scores import ModelKey, counted, horizon_of, overlap, scored
 
+    suffix = suffix or horizon.suffix(horizon_of(metadata))
     groups = scored(metadata, suffix) if len(metadata) else {}
     rows = [groups.get(ModelKey(*key)) for key in (a, b)]
     if rows[0] is None or rows[1] is None:
@@ -106,7 +108,7 @@ def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix:
         return Duel(0, np.nan, np.nan, np.nan, np.nan, np.nan)
     losses = [frame[f"crps_{suffix}"].to_numpy(np.float64)[keep] for frame in (first, second)]
     coverage = [float(frame[f"coverage_80_{suffix}"].to_numpy(np.float64)[keep].mean()) for frame in (first, second)]
-    p = diebold_mariano(losses[0], losses[1], SESSIONS[suffix]).p_value
+    p = diebold_mariano(losses[0], losses[1], overlap(suffix)).p_value
     return Duel(int(keep.sum()), float(losses[0].mean()), float(losses[1].mean()), p, *coverage)
 
 
@@ -242,9 +244,9 @@ def choose_first(platform: Platform, series: str) -> Champion | None:
     """Make the model with the best trailing score the champion of a series that never had one; None where it had, or
     where nothing can be chosen yet.
 
-    The score is CRPS over 14 days against naive on the dates that both have, of the configured version, over the newest
-    CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive. The
-    choice stands until someone promotes another (or auto_promote does, where that is set).
+    The score is CRPS over the horizon against naive on the dates that both have, of the configured version, over the
+    newest CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive.
+    The choice stands until someone promotes another (or auto_promote does, where that is set).
     """
     if decisions(platform, series):
         return None

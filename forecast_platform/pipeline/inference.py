@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work import store
-from forecast_platform.work.chunks import Chunk
+from forecast_platform.work.chunks import Chunk, most_dates
 from forecast_platform.work.fits import (
     manifests,
     missing_model_text,
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-MAX_CHUNK_DATES = 184
-"""Dates of one chunk: half a year, whose paths take 21 MB. The longest window's worth is cut at this."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def plan(
                     result.repair.append(day)
         result.chunks.extend(
             Chunk(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part)))
-            for part in _parts(todo)
+            for part in _parts(todo, most_dates(platform.horizon))
         )
     return result
 
@@ -158,9 +156,15 @@ def forecast(
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
     """Point forecasts from the stored paths, for dates whose step was killed between the two writes."""
-    for part in _parts(sorted(dates)):
+    for part in _parts(sorted(dates), most_dates(platform.horizon)):
         where = keys_of(series, model, version, part, by_month=True)
-        columns = ["forecast_date", "path_id", "generation_timestamp", "training_cutoff_date", *DAY_COLUMNS]
+        columns = [
+            "forecast_date",
+            "path_id",
+            "generation_timestamp",
+            "training_cutoff_date",
+            *day_columns(platform.horizon),
+        ]
         rows = platform.warehouse.read(DISTRIBUTIONS, columns, where)
         origins, paths = paths_of(rows)
         first = _first_paths(rows)
@@ -178,7 +182,7 @@ def _stored(
     columns = ["forecast_date", "model_id", "input_hash", "algorithm_version", "generation_timestamp", "is_backfill"]
     where = keys_of(series, model, version, dates, by_month=True)
     keys = platform.warehouse.read(DISTRIBUTIONS, columns, {**where, "path_id": 0})
-    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": HORIZON}
+    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": platform.horizon}
     points = platform.warehouse.read(POINT_FORECASTS, ["forecast_date", "generation_timestamp"], where)
     times = zip(points["forecast_date"].to_pylist(), points["generation_timestamp"].to_pylist(), strict=True)
     return {row["forecast_date"]: row for row in keys.to_pylist()}, dict(times)
@@ -193,7 +197,7 @@ def _first_paths(rows: pa.Table) -> dict[dt.date, dict[str, Any]]:
     return {row["forecast_date"]: row for row in first.to_pylist()}
 
 
-def _parts(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
-    """At most MAX_CHUNK_DATES dates each."""
-    for begin in range(0, len(days), MAX_CHUNK_DATES):
-        yield list(days[begin : begin + MAX_CHUNK_DATES])
+def _parts(days: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
+    """At most `most` dates each."""
+    for begin in range(0, len(days), most):
+        yield list(days[begin : begin + most])

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Floats
+from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.forecasting.metrics import diebold_mariano, mann_whitney_greater
-from forecast_platform.pages.scores import REFERENCE, SESSIONS, ModelKey, counted, scored
+from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, horizon_of, overlap, scored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +25,6 @@ P_VALUE = 0.05
 MIN_RECENT = 30
 """Scored forecasts of distinct last closes that a quarter must have, and MIN_EARLIER that the history must."""
 MIN_EARLIER = 120
-
-SUFFIX = "14d"
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,12 @@ def trailing_performance(metadata: pd.DataFrame, model: str, version: str) -> li
     is missing, by the price, which is only a warning then). Direction is a share of hits, so "worse" is how much of it
     is lost. Empty where there is too little of either.
     """
-    groups = scored(metadata, SUFFIX)
+    whole = suffix(horizon_of(metadata))
+    groups = scored(metadata, whole)
     own = groups.get(ModelKey(model, version))
     if own is None:
         return []
-    naive = _naive(groups, model, version)
+    naive = _naive(groups, model, version, whole)
     if naive is not None:
         own = own.merge(naive, on="forecast_date", how="left", suffixes=("", "_naive"))
     own = own[counted(own)]
@@ -84,9 +84,9 @@ def trailing_performance(metadata: pd.DataFrame, model: str, version: str) -> li
     if recent.sum() < MIN_RECENT:
         return []
     found = []
-    for measure, column, overlap in (
-        ("CRPS", f"crps_{SUFFIX}", SESSIONS[SUFFIX]),
-        ("MAE", f"mae_{SUFFIX}", SESSIONS[SUFFIX]),
+    for measure, column, sessions in (
+        ("CRPS", f"crps_{whole}", overlap(whole)),
+        ("MAE", f"mae_{whole}", overlap(whole)),
         ("direction", "dir_day0", 1),
     ):
         loss = own[column].to_numpy(np.float64)
@@ -95,14 +95,15 @@ def trailing_performance(metadata: pd.DataFrame, model: str, version: str) -> li
             found += _direction(loss, recent, naive is not None)
             continue
         if reference is not None:
-            found += _against_naive(measure, loss[recent], reference[recent], overlap)
-            found += _against_history(f"{measure} relative to naive", loss, reference, recent, overlap)
+            found += _against_naive(measure, loss[recent], reference[recent], sessions)
+            found += _against_history(f"{measure} relative to naive", loss, reference, recent, sessions)
         else:
-            found += _against_history(f"{measure} relative to price", loss, _price(own), recent, overlap, market=True)
+            price = _price(own, whole)
+            found += _against_history(f"{measure} relative to price", loss, price, recent, sessions, market=True)
     return found
 
 
-def _naive(groups: dict[ModelKey, pd.DataFrame], model: str, version: str) -> pd.DataFrame | None:
+def _naive(groups: dict[ModelKey, pd.DataFrame], model: str, version: str, whole: str) -> pd.DataFrame | None:
     """Naive's losses by date: of the same version, else of the version with the most dates."""
     if model == REFERENCE:
         return None
@@ -110,7 +111,7 @@ def _naive(groups: dict[ModelKey, pd.DataFrame], model: str, version: str) -> pd
     if not candidates:
         return None
     best = max(candidates, key=lambda key: (key.version == version, len(candidates[key])))
-    return candidates[best][["forecast_date", f"crps_{SUFFIX}", f"mae_{SUFFIX}", "dir_day0"]]
+    return candidates[best][["forecast_date", f"crps_{whole}", f"mae_{whole}", "dir_day0"]]
 
 
 def _against_naive(measure: str, loss: Floats, naive: Floats, overlap: int) -> list[Comparison]:
@@ -141,9 +142,9 @@ def _against_history(
     ]
 
 
-def _price(rows: pd.DataFrame) -> Floats:
+def _price(rows: pd.DataFrame, whole: str) -> Floats:
     """The size of the price that each forecast was about: absolute over percentage error; NaN where unknown."""
-    absolute, percent = (rows[f"{name}_{SUFFIX}"].to_numpy(np.float64) for name in ("mae", "mape"))
+    absolute, percent = (rows[f"{name}_{whole}"].to_numpy(np.float64) for name in ("mae", "mape"))
     return np.divide(100 * absolute, percent, out=np.full(len(rows), np.nan), where=percent > 0)
 
 

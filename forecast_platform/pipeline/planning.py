@@ -11,7 +11,7 @@ import numpy as np
 
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.ingest import catch_up
-from forecast_platform.warehouse.schemas import FORECAST_METADATA, HORIZON, TRAINED_MODELS, Table
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, TRAINED_MODELS, Table
 from forecast_platform.work.fits import trained_windows
 from forecast_platform.work.platform import NoDataError, Platform
 
@@ -161,7 +161,7 @@ def _model_plan(
         failed=failed,
         inference_seconds=0.0 if count == 0 else None if each is None else each * count,
         training_seconds=0.0 if not missing else None if fit is None else (2 * fit + FIT_SECONDS) * len(missing),
-        stored_bytes=int(count * platform.settings.n_paths * HORIZON * 4 * OVERHEAD),
+        stored_bytes=int(count * platform.settings.n_paths * platform.horizon * 4 * OVERHEAD),
     )
 
 

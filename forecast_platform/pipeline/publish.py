@@ -11,7 +11,6 @@ from forecast_platform.warehouse.base import Between, Where, months_between, rev
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_RUNS,
-    HORIZON,
     POINT_FORECASTS,
 )
 from forecast_platform.work.platform import Platform
@@ -89,7 +88,7 @@ def _published(
         for place, name in enumerate(("commodity", "model_name", "model_version"))
     }
     where = {**owner, "forecast_date": Between(first, last)}
-    rows = platform.warehouse.read(POINT_FORECASTS, [*owner, "forecast_date"], {**where, "day_ahead": HORIZON})
+    rows = platform.warehouse.read(POINT_FORECASTS, [*owner, "forecast_date"], {**where, "day_ahead": platform.horizon})
     points = {(*_owner(row), row["forecast_date"]) for row in rows.to_pylist()}
     if not points:
         return

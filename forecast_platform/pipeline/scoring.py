@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.horizon import day_column, day_columns
 from forecast_platform.forecasting.metrics import score_dates
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import Between, Where, keys_of, months_between, revise
 from forecast_platform.warehouse.schemas import (
     ACTUALS,
-    DAY_COLUMNS,
     DISTRIBUTIONS,
     FORECAST_METADATA,
-    HORIZON,
     POINT_FORECASTS,
 )
 from forecast_platform.work import store
+from forecast_platform.work.chunks import most_dates
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform.work.rows import actuals_table, paths_of
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_LATE_DAYS = 92
-"""Days of actuals that are looked through for incomplete ones: longer than any feed is late for."""
+_LATE_DAYS = 78
+"""Days past its horizon for which a row of actuals is looked at for gaps: longer than any feed is late for."""
 
 _KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_seconds", "inference_seconds")
 """What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
@@ -112,14 +112,15 @@ def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> 
 def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
     """Earlier dates whose stored actuals may have changed since: those that reach the day before `first`, the newest
     that is known on it, and those of the last months that late data left incomplete."""
-    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS, HORIZON))
+    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS + platform.horizon, platform.horizon))
     where: dict[str, Any] = {"commodity": series, "model_name": ACTUALS, "model_version": ACTUALS}
     where |= {"forecast_month": months_between(earliest, first), "forecast_date": Between(earliest, first)}
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", DAY_COLUMNS[-1]], where).to_pylist()
+    last = day_column(platform.horizon)
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", last], where).to_pylist()
     return sorted(
         row["forecast_date"]
         for row in rows
-        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[DAY_COLUMNS[-1]] is None)
+        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[last] is None)
     )
 
 
@@ -173,15 +174,17 @@ def _score_span(platform: Platform, series: str, model: str, version: str, first
     ]
     if not todo:
         return 0
-    pick = np.isin(origins, np.array([row["forecast_date"] for row, _ in todo], "datetime64[D]"))
-    days = [row["forecast_date"] for row, _ in todo]
-    paths_rows = platform.warehouse.read(
-        DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], keys_of(series, model, version, days, by_month=True)
-    )
-    dates, paths = paths_of(paths_rows)
-    metrics = score_dates(paths, _last_closes(platform, series, todo), closes[pick], observed[pick], dates)
-    _write_metadata(platform, (series, model, version), todo, known, metrics)
-    _fill_actual_close(platform, (series, model, version), dates, closes[pick])
+    most = 2 * most_dates(platform.horizon)  # a whole year's window of two weeks' paths
+    for begin in range(0, len(todo), most):
+        part = todo[begin : begin + most]
+        days = [row["forecast_date"] for row, _ in part]
+        pick = np.isin(origins, np.array(days, "datetime64[D]"))
+        names = ["forecast_date", "path_id", *day_columns(platform.horizon)]
+        found = platform.warehouse.read(DISTRIBUTIONS, names, keys_of(series, model, version, days, by_month=True))
+        dates, paths = paths_of(found)
+        metrics = score_dates(paths, _last_closes(platform, series, part), closes[pick], observed[pick], dates)
+        _write_metadata(platform, (series, model, version), part, known, metrics)
+        _fill_actual_close(platform, (series, model, version), dates, closes[pick])
     return len(todo)
 
 
@@ -244,7 +247,7 @@ def _write_metadata(
             new.append({**row, **{name: earlier.get(name) for name in ("training_seconds", "inference_seconds")}})
         if not new:
             return None
-        table = pa.Table.from_pylist(new, schema=FORECAST_METADATA.arrow_schema())
+        table = pa.Table.from_pylist(new, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema())
         days = [row["forecast_date"] for row in new]
         return table, keys_of(series, model, version, days, by_month=False)
 

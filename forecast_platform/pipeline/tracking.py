@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
 from forecast_platform.host.databases import why_foreign
-from forecast_platform.settings import HORIZON, Settings
+from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -198,6 +198,7 @@ class Tracker:
 
         window = fit.task.window
         about = {"series": fit.task.series, "model": fit.task.model, "spec": fit.task.wanted.to_json()}
+        about["horizon"] = str(self.settings.horizon)
         about |= {"window_start": str(window.start), "window_end": str(window.end)}
 
         with tempfile.TemporaryDirectory() as folder:
@@ -217,7 +218,7 @@ class Tracker:
                 python_version=python_version(),
             )
             if in_workspace(self.settings.tracking_uri):
-                described.signature = _signature()
+                described.signature = _signature(self.settings.horizon)
             described.save(str(target / "MLmodel"))
             self.client.log_artifacts(run_id, str(target), "model")
 
@@ -264,7 +265,7 @@ class Tracker:
         return True
 
 
-def _signature() -> ModelSignature:
+def _signature(horizon: int) -> ModelSignature:
     """What Unity Catalog demands of a registered model: the types of what goes in and what comes out.
 
     In: the forecast dates; history, paths and seed are objects of ours, which MLflow has no type for.
@@ -273,5 +274,5 @@ def _signature() -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    outputs = Schema([TensorSpec(np.dtype("float32"), (-1, -1, HORIZON))])
+    outputs = Schema([TensorSpec(np.dtype("float32"), (-1, -1, horizon))])
     return ModelSignature(inputs=Schema([ColSpec("datetime", "origins")]), outputs=outputs)

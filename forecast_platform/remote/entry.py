@@ -23,6 +23,7 @@ from forecast_platform.remote import task
 from forecast_platform.remote.due import ForecastWork, dates_of, pairs_of
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.warehouse.schemas import TABLES
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
@@ -114,6 +115,7 @@ def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> 
     given = {name: value.strip() for name, value in parameters.items() if value and value.strip()}
     settings = settings_for(given)
     platform = Platform.from_settings(settings)
+    require_horizon(platform.warehouse)
     series = _chosen(given.get("commodity"), settings.series_names, "commodity")
     models = _chosen(given.get("models"), settings.models, "models")
     first, last = _span(action, given, settings)
@@ -140,6 +142,7 @@ def create_tables(parameters: Mapping[str, str]) -> str:
     if set(parameters) - {"config"}:
         raise ParameterError(f"parameters {', '.join(sorted(set(parameters) - {'config'}))}: tables takes config only")
     warehouse = Platform.from_settings(settings_for(parameters)).warehouse
+    require_horizon(warehouse)
     for table in TABLES:
         warehouse.create(table)
     return json.dumps({"action": "tables", "tables": [table.name for table in TABLES]})

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import OVERWRITE_TAG, VERSION_TAG, Platform
 from forecast_platform.work.results import ranges_text
 
@@ -46,7 +47,12 @@ class Operations:
         return {VERSION_TAG: self.version, **({OVERWRITE_TAG: "true"} if self.overwrite else {})}
 
     def begin(self) -> None:
-        """Close what a killed command left open. Raises UsageError where no step could be shipped to its compute."""
+        """Close what a killed command left open.
+
+        Raises UsageError where no step could be shipped to its compute, HorizonError where the tables hold forecasts
+        of another number of days.
+        """
+        require_horizon(self.platform.warehouse)
         self._require_compute()
         for run_id in self.launcher.close_orphans():
             self.say(f"closed run {run_id[:8]}: the command that ran it was killed; what it wrote is kept")

@@ -2,10 +2,9 @@
 
 from forecast_platform.settings.loading import build, load
 from forecast_platform.settings.parts import EmailSettings, PublicationLag, SeriesSettings, SettingsError, SparkSettings
-from forecast_platform.settings.root import HORIZON, PREFIX, Settings, default_home
+from forecast_platform.settings.root import PREFIX, Settings, default_home
 
 __all__ = [
-    "HORIZON",
     "PREFIX",
     "EmailSettings",
     "PublicationLag",

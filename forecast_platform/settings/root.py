@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
 from forecast_platform.models.tags import ModelSpec
@@ -48,9 +49,6 @@ from forecast_platform.settings.unity import UnityOptions, default_folder, defau
 from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
-HORIZON = 14
-"""Days a forecast covers. A constant of the tables' schema (day_1 to day_14), not a choice."""
-
 MAX_PARTITIONS = 25_000
 """Partitions an asset may have before Dagster documents trouble."""
 
@@ -101,7 +99,12 @@ class Settings(BaseSettings):
     )
     train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
     lookback_years: int = Field(default=5, ge=1, le=30, description="Years of history a model is fitted on.")
-    horizon: int = Field(default=HORIZON, description="Days forecast; the tables' schema fixes it at 14.")
+    horizon: int = Field(
+        default=DEFAULT,
+        ge=SHORTEST,
+        le=LONGEST,
+        description="Days a forecast covers; one a warehouse, whose tables have the columns day_1 to day_<horizon>.",
+    )
     n_paths: int = Field(default=2000, ge=100, le=2000, description="Simulated paths a forecast.")
     seed: int = Field(default=20180101, ge=0, lt=2**63, description="Seed of the shared random numbers.")
     model_version: str = Field(default="v1.0", description="Version tag that new models and forecasts carry.")
@@ -250,13 +253,6 @@ class Settings(BaseSettings):
     def model_spec(self, name: str) -> ModelSpec:
         """What makes the model of this name: as configured, else the registered type. Raises ValueError."""
         return self._specs.get(name) or registry.spec(name)
-
-    @field_validator("horizon")
-    @classmethod
-    def _fixed_horizon(cls, value: int) -> int:
-        if value != HORIZON:
-            raise ValueError(f"only {HORIZON}: the tables have the columns day_1 to day_{HORIZON}")
-        return value
 
     @field_validator("timezone")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models.base import BasePaths, CombinedFitted, FittedModel, Model, Paths, TrainingWindow
 from forecast_platform.models.naive import Naive
@@ -19,7 +20,6 @@ from forecast_platform.models.tags import ModelSpec, canonical
 from forecast_platform.testing.histories import changed_from, random_history
 
 N_PATHS = 40
-HORIZON = 14
 SEED = 7
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 ORIGINS = np.arange(np.datetime64("2018-01-01"), np.datetime64("2018-03-15"))
@@ -52,17 +52,23 @@ class Subject:
         return self.model.fit(history.before(window.end), window)
 
     def paths(
-        self, history: History, origins: Dates, n_paths: int = N_PATHS, *, fitted: FittedModel | None = None
+        self,
+        history: History,
+        origins: Dates,
+        n_paths: int = N_PATHS,
+        *,
+        fitted: FittedModel | None = None,
+        horizon: int = DEFAULT,
     ) -> Paths:
         """Its paths; a combination is given members that are the naive model and the random walk, in turn."""
         fitted = fitted or self.fitted
         shocks = Shocks(SEED, fitted.n_slots)
         if not isinstance(fitted, CombinedFitted):
-            return fitted.simulate(history, origins, HORIZON, n_paths, shocks)
+            return fitted.simulate(history, origins, horizon, n_paths, shocks)
         members = [_member(place % 2, fitted.window) for place in range(len(self.model.of))]
-        base = np.stack([member.simulate(history, origins, HORIZON, n_paths, shocks) for member in members])
+        base = np.stack([member.simulate(history, origins, horizon, n_paths, shocks) for member in members])
         there = np.ones((len(members), len(origins)), bool)
-        return fitted.simulate_from(BasePaths(self.model.of, base, there), history, origins, HORIZON, n_paths, shocks)
+        return fitted.simulate_from(BasePaths(self.model.of, base, there), history, origins, horizon, n_paths, shocks)
 
     def same(self, one: Paths, other: Paths) -> bool:
         """Whether two computations of the same paths agree: to the bit, or within the declared tolerance."""
@@ -111,7 +117,7 @@ def _require(subject: Subject, condition: object, text: str) -> None:
 def paths_are_finite_float32_of_the_contract_s_shape(subject: Subject) -> None:
     """[n_origins, n_paths, horizon], float32, no NaN."""
     paths = subject.paths(synthetic(), ORIGINS)
-    wanted = (len(ORIGINS), N_PATHS, HORIZON)
+    wanted = (len(ORIGINS), N_PATHS, DEFAULT)
     _require(subject, paths.shape == wanted, f"simulate gives shape {paths.shape}, not {wanted}")
     _require(subject, paths.dtype == np.float32, f"simulate gives {paths.dtype}, not float32")
     _require(subject, np.isfinite(paths).all(), "simulate gives paths that are not finite")
@@ -148,6 +154,24 @@ def fewer_paths_are_the_first_of_more_paths(subject: Subject) -> None:
     more = subject.paths(synthetic(), ORIGINS[:5], 3 * N_PATHS)
     few = subject.paths(synthetic(), ORIGINS[:5])
     _require(subject, subject.same(few, more[:, :N_PATHS]), "a path depends on how many are simulated")
+
+
+def a_longer_horizon_keeps_the_first_days_bits(subject: Subject) -> None:
+    """Of 7, 20 and 60 days the first are those of 14, and the spread goes on growing; paths of quantiles need not."""
+    if subject.tags.gives == "quantiles":
+        return
+    origins = ORIGINS[:12]
+    usual = subject.paths(synthetic(), origins)
+    for horizon in (7, 20, 60):
+        made = subject.paths(synthetic(), origins, horizon=horizon)
+        wanted = (len(origins), N_PATHS, horizon)
+        _require(subject, made.shape == wanted, f"a horizon of {horizon} days gives shape {made.shape}, not {wanted}")
+        shared = min(horizon, DEFAULT)
+        same = subject.same(made[:, :, :shared], usual[:, :, :shared])
+        _require(subject, same, f"the first days' paths depend on whether {horizon} or {DEFAULT} are simulated")
+        spread = made.astype(np.float64).std(axis=1).mean(axis=0)
+        grows = horizon <= DEFAULT or 1.05 * spread[DEFAULT - 1] < spread[-1] < 4 * spread[DEFAULT - 1]
+        _require(subject, grows, f"the spread does not go on growing to {horizon} days")
 
 
 def forecast_never_reads_data_on_or_after_the_forecast_date(subject: Subject) -> None:
@@ -239,10 +263,10 @@ def shocks_of_another_window_are_refused(subject: Subject) -> None:
     try:
         if isinstance(fitted, CombinedFitted):
             n = len(subject.model.of)
-            base = BasePaths(subject.model.of, np.ones((n, 1, 10, HORIZON), np.float32), np.ones((n, 1), bool))
-            fitted.simulate_from(base, history, origins, HORIZON, 10, shocks)
+            base = BasePaths(subject.model.of, np.ones((n, 1, 10, DEFAULT), np.float32), np.ones((n, 1), bool))
+            fitted.simulate_from(base, history, origins, DEFAULT, 10, shocks)
         else:
-            fitted.simulate(history, origins, HORIZON, 10, shocks)
+            fitted.simulate(history, origins, DEFAULT, 10, shocks)
     except ValueError as error:
         _require(subject, "n_slots" in str(error), f"refuses another window's shocks without naming n_slots: {error}")
         return
@@ -262,6 +286,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         paths_are_finite_float32_of_the_contract_s_shape,
         an_origin_s_bits_do_not_depend_on_chunks_order_or_storage,
         fewer_paths_are_the_first_of_more_paths,
+        a_longer_horizon_keeps_the_first_days_bits,
         forecast_never_reads_data_on_or_after_the_forecast_date,
         fit_never_reads_data_on_or_after_the_window_s_end,
         dates_with_different_data_have_different_forecasts,

@@ -43,8 +43,24 @@ class DiskFullError(WarehouseError):
     """Writing would leave less free space than the settings ask for."""
 
 
+class HorizonError(WarehouseError):
+    """The tables hold forecasts of another number of days than the settings ask for; nothing was read or written."""
+
+
 class Warehouse(Protocol):
-    """Tables by key. Implementations: delta (embedded), and Unity Catalog through Spark."""
+    """Tables by key. Implementations: delta (embedded), and Unity Catalog through Spark.
+
+    Calls name a table by its constant; its columns are those of the warehouse's own horizon.
+    """
+
+    @property
+    def horizon(self) -> int:
+        """Days of a forecast that this process works with. A stored table of another horizon raises HorizonError."""
+        ...
+
+    def stored_horizon(self) -> tuple[int, str] | None:
+        """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        ...
 
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
         """The rows that match `where`, in no promised order; no rows where the table does not exist yet."""
@@ -72,6 +88,22 @@ class Warehouse(Protocol):
         ...
 
 
+def require_horizon(warehouse: Warehouse) -> None:
+    """Raise HorizonError where the stored forecasts cover another number of days than this process works with."""
+    found = warehouse.stored_horizon()
+    if found is not None and found[0] != warehouse.horizon:
+        raise HorizonError(other_horizon_text(found[1], found[0], warehouse.horizon))
+
+
+def other_horizon_text(table: str, stored: int, wanted: int) -> str:
+    """Which horizon the warehouse has, and what to do."""
+    return (
+        f"horizon is {wanted}, but this warehouse holds forecasts of {stored} days ({table}): set "
+        f"FORECAST_PLATFORM_HORIZON={stored} (or horizon: {stored} in the YAML file), or name another warehouse for "
+        f"forecasts of {wanted} days"
+    )
+
+
 RACES = 20
 """Times that `revise` reads again after another writer was faster."""
 
@@ -84,7 +116,7 @@ def revise(
     Where another writer changes those keys in between, all is read and changed again. Returns the new version; None
     where `change` returns None, and nothing is written. Raises WarehouseError.
     """
-    known = None if table.open_columns else [column.name for column in table.columns]
+    known = None if table.open_columns else [column.name for column in table.at(warehouse.horizon).columns]
     for attempt in range(RACES):
         since = warehouse.version(table) or 0  # a table that is not there yet begins, empty, with version 0
         changed = change(warehouse.read(table, known, where))

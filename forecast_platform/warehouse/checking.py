@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from forecast_platform.warehouse.base import WarehouseError, Where
+from forecast_platform.forecasting.horizon import of_columns
+from forecast_platform.warehouse.base import HorizonError, WarehouseError, Where, other_horizon_text
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import Table
 
@@ -52,6 +53,13 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         if unique < prepared.num_rows:
             raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")
     return prepared
+
+
+def check_horizon(table: Table, stored: Sequence[str]) -> None:
+    """Raise HorizonError where the stored columns are of another horizon than `table`'s."""
+    found = None if table.horizon is None else of_columns(stored)
+    if found is not None and table.horizon is not None and found != table.horizon:
+        raise HorizonError(other_horizon_text(table.name, found, table.horizon))
 
 
 def _check_keys(table: Table, where: Where) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.warehouse.base import (
     Between,
     DamageError,
@@ -20,10 +21,17 @@ from forecast_platform.warehouse.base import (
     WarehouseError,
     Where,
 )
-from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
+from forecast_platform.warehouse.checking import (
+    ATTEMPTS,
+    check_columns,
+    check_horizon,
+    checked,
+    in_order,
+    lacking_columns,
+)
 from forecast_platform.warehouse.journal import LOG, Journal, refuse_empty
 from forecast_platform.warehouse.predicates import delta_sql, expression
-from forecast_platform.warehouse.schemas import Table
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,15 +48,33 @@ _LOOKED_BACK = 40
 class DeltaWarehouse:
     """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork."""
 
-    def __init__(self, root: Path, *, min_free_gb: float = 0.0) -> None:
+    def __init__(self, root: Path, *, min_free_gb: float = 0.0, horizon: int = DEFAULT) -> None:
         self.root = root
         self.min_free_gb = min_free_gb
+        self.horizon = horizon
         self._open: dict[str, DeltaTable] = {}
         self.journal = Journal(root)
 
     def path(self, table: Table) -> Path:
         """The table's folder."""
         return self.root.joinpath(*table.name.split("."))
+
+    def stored_horizon(self) -> tuple[int, str] | None:
+        """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        for table in (DISTRIBUTIONS, FORECAST_METADATA):
+            path = self.path(table)
+            try:
+                if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
+                    continue
+                found = of_columns(field.name for field in DeltaTable(str(path)).schema().fields)
+            except (DeltaError, ValueError) as error:
+                raise _damaged(table, error) from error
+            if found is not None:
+                return found, table.name
+        return None
 
     def version(self, table: Table) -> int | None:
         """The table's current version; None where it does not exist yet."""
@@ -67,7 +93,7 @@ class DeltaWarehouse:
 
     def create(self, table: Table) -> None:
         """Create the table where it does not exist yet, for another engine to write to."""
-        self._create(table, table.arrow_schema())
+        self._create(table, table.at(self.horizon).arrow_schema())
 
     def check_space(self, size: int) -> None:
         """Raise DiskFullError where `size` more bytes would leave too little free space."""
@@ -78,6 +104,7 @@ class DeltaWarehouse:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
+        table = table.at(self.horizon)
         found = self._table(table)
         if found is None:
             schema = table.arrow_schema()
@@ -124,6 +151,7 @@ class DeltaWarehouse:
         from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
+        table = table.at(self.horizon)
         prepared = checked(table, data, where)
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
@@ -179,7 +207,7 @@ class DeltaWarehouse:
         raise WarehouseError(f"{table.name}: unreachable")
 
     def _table(self, table: Table) -> DeltaTable | None:
-        """The table at its newest version, opened once and then only brought up to date."""
+        """The table at its newest version, opened once and then only brought up to date. Raises HorizonError."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
@@ -198,6 +226,8 @@ class DeltaWarehouse:
         except (DeltaError, ValueError) as error:
             self._open.pop(table.name, None)
             raise _damaged(table, error) from error
+        # Once: no write here changes the days that a table holds.
+        check_horizon(table.at(self.horizon), [field.name for field in opened.schema().fields])
         self._open[table.name] = opened
         return opened
 
@@ -234,7 +264,7 @@ class DeltaWarehouse:
                     mode="ignore",
                     partition_by=list(table.partition_by) or None,
                     name=table.name,
-                    description=table.description,
+                    description=table.at(self.horizon).description,
                     configuration={"delta.checkpointInterval": "20"},
                 )
                 self.journal.forget(table.name)
@@ -261,11 +291,9 @@ class DeltaWarehouse:
         """How files are written: also by what rewrites them."""
         from deltalake import ColumnProperties, WriterProperties
 
-        from forecast_platform.warehouse.schemas import DAY_COLUMNS
-
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(DAY_COLUMNS, plain))
+        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
 
 
 def _damaged(table: Table, error: Exception) -> DamageError:

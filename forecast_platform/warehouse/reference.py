@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.warehouse.schemas import TABLES, Table
 
 _HEAD = """\
@@ -17,13 +18,20 @@ reader opens it; with `tables: unity_catalog` it is a managed table of Unity Cat
 that it names, in one commit. `date` is a calendar day, `timestamp` is UTC with microseconds, `int` has 32 bits,
 `float` 64 and `float32` 32.
 
+Forecasts cover the days of the warehouse's horizon, {default} where unset (setting `horizon`, {shortest} to {longest});
+the columns below are those. With another one, H, paths have `day_1` to `day_<H>`, point forecasts the days ahead 1 to
+H, and scores the spans of 1, 7 and H days: `crps_1d`, `crps_7d`, `crps_<H>d` (at H = 7 the last two are one).
+The horizon is kept in these columns: a warehouse has one from its first forecast on, and whoever comes with another is
+refused. A longer horizon begins with the days of a shorter one, bit for bit, from the same data and seed.
+
 """
 
 
 def render() -> str:
     """The page, Markdown."""
     contents = "\n".join(f"- [{table.short_name}](#{table.short_name}): {table.description}" for table in TABLES)
-    return f"{_HEAD}{contents}\n\n" + "\n".join(_section(table) for table in TABLES)
+    head = _HEAD.format(default=DEFAULT, shortest=SHORTEST, longest=LONGEST)
+    return f"{head}{contents}\n\n" + "\n".join(_section(table) for table in TABLES)
 
 
 def _section(table: Table) -> str:

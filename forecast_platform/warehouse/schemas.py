@@ -1,15 +1,21 @@
-"""Every table's schema: the one source for readers, writers, documentation and the UI's column metadata."""
+"""Every table's schema: the one source for readers, writers, documentation and the UI's column metadata.
+
+The columns of some follow from the horizon. The constants are those of the default one, and name the table in reads and
+writes: a warehouse takes its own of them, `table.at(horizon)`, and so must whoever makes rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns, spans
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-HORIZON = 14
-DAY_COLUMNS = tuple(f"day_{h}" for h in range(1, HORIZON + 1))
 ACTUALS = "actuals"
 """Reserved model_name and model_version of the rows that hold what prices really did."""
 
@@ -35,11 +41,17 @@ class Table:
     key: tuple[str, ...]
     open_columns: bool = False
     """True where further float columns may be added (declared covariates of unified_data)."""
+    horizon: int | None = None
+    """Days of a forecast that the columns are made for; None where none follows from it."""
 
     @property
     def short_name(self) -> str:
         """The last part of the name."""
         return self.name.rsplit(".", 1)[-1]
+
+    def at(self, horizon: int) -> Table:
+        """This table as a warehouse of this horizon has it."""
+        return self if self.horizon in (None, horizon) else _made(self.name, horizon)
 
     def arrow_schema(self, extra: tuple[str, ...] = ()) -> pa.Schema:
         """The Arrow schema, with further float64 columns where the table is open to them."""
@@ -147,70 +159,85 @@ TRAINED_MODELS = Table(
     key=("commodity", "model_name", "model_version", "training_cutoff_date", "model_id", "created_at"),
 )
 
-_DISTRIBUTION_COLUMNS = (
-    _SERIES,
-    _MODEL,
-    _VERSION,
-    _col("forecast_month", "string", "Month of forecast_date, YYYY-MM (file partition)."),
-    _ORIGIN,
-    _DATA_CUTOFF,
-    _TRAINING_CUTOFF,
-    _GENERATED,
-    _col("path_id", "int", "Path, 0 to n_paths - 1."),
-    *(_opt(name, "float32", f"Close on forecast_date + {h} days.") for h, name in enumerate(DAY_COLUMNS)),
-    _col("is_actuals", "bool", "True for the row of realised closes (null while unknown)."),
-    _LEAK,
-    _MODEL_ID,
-    _INPUT_HASH,
-    _ALGORITHM,
-    _LAST_OBSERVED,
-    _col("staleness_days", "int", "Days from last_observed_date to the last scheduled session before forecast_date."),
-    _col("is_backfill", "bool", "Made after forecast_date, not live."),
-)
 
-DISTRIBUTIONS = Table(
-    "commodity.forecast.distributions",
-    "Simulated price paths: one row a path, day_1 (forecast_date) to day_14; and one row of actuals a date.",
-    _DISTRIBUTION_COLUMNS,
-    partition_by=("commodity", "model_name", "model_version", "forecast_month"),
-    key=("commodity", "model_name", "model_version", "forecast_date", "path_id"),
-)
-
-DISTRIBUTIONS_ARCHIVE = Table(
-    "commodity.forecast.distributions_archive",
-    "Paths that were published live and later replaced.",
-    (*_DISTRIBUTION_COLUMNS, _col("archived_at", "timestamp", "When they were replaced, UTC.")),
-    partition_by=("commodity", "model_name", "model_version", "forecast_month"),
-    key=("commodity", "model_name", "model_version", "forecast_date", "path_id", "archived_at"),
-)
-
-POINT_FORECASTS = Table(
-    "commodity.forecast.point_forecasts",
-    "Statistics of the stored paths: one row a forecast date and target date.",
-    (
+def _path_columns(horizon: int) -> tuple[Column, ...]:
+    return (
         _SERIES,
         _MODEL,
         _VERSION,
+        _col("forecast_month", "string", "Month of forecast_date, YYYY-MM (file partition)."),
         _ORIGIN,
-        _col("target_date", "date", "Day forecast: forecast_date + day_ahead - 1."),
-        _col("day_ahead", "int", "1 to 14; 1 is forecast_date itself."),
-        _col("forecast_mean", "float", "Mean of the paths."),
-        _col("forecast_median", "float", "Median of the paths."),
-        _col("forecast_std", "float", "Standard deviation of the paths."),
-        _col("lower_80", "float", "10th percentile."),
-        _col("upper_80", "float", "90th percentile."),
-        _col("lower_95", "float", "2.5th percentile."),
-        _col("upper_95", "float", "97.5th percentile."),
-        _opt("actual_close", "float", "Close of target_date, null while unknown."),
         _DATA_CUTOFF,
         _TRAINING_CUTOFF,
         _GENERATED,
-        _col("model_success", "bool", "The forecast passed validation."),
+        _col("path_id", "int", "Path, 0 to n_paths - 1."),
+        *(_opt(name, "float32", f"Close on forecast_date + {h} days.") for h, name in enumerate(day_columns(horizon))),
+        _col("is_actuals", "bool", "True for the row of realised closes (null while unknown)."),
         _LEAK,
-    ),
-    partition_by=("commodity", "model_name"),
-    key=("commodity", "model_name", "model_version", "forecast_date", "day_ahead"),
-)
+        _MODEL_ID,
+        _INPUT_HASH,
+        _ALGORITHM,
+        _LAST_OBSERVED,
+        _col(
+            "staleness_days", "int", "Days from last_observed_date to the last scheduled session before forecast_date."
+        ),
+        _col("is_backfill", "bool", "Made after forecast_date, not live."),
+    )
+
+
+def _distributions(horizon: int) -> Table:
+    return Table(
+        "commodity.forecast.distributions",
+        f"Simulated price paths: one row a path, day_1 (forecast_date) to day_{horizon}; and one row of actuals a "
+        "date.",
+        _path_columns(horizon),
+        partition_by=("commodity", "model_name", "model_version", "forecast_month"),
+        key=("commodity", "model_name", "model_version", "forecast_date", "path_id"),
+        horizon=horizon,
+    )
+
+
+def _distributions_archive(horizon: int) -> Table:
+    return Table(
+        "commodity.forecast.distributions_archive",
+        "Paths that were published live and later replaced.",
+        (*_path_columns(horizon), _col("archived_at", "timestamp", "When they were replaced, UTC.")),
+        partition_by=("commodity", "model_name", "model_version", "forecast_month"),
+        key=("commodity", "model_name", "model_version", "forecast_date", "path_id", "archived_at"),
+        horizon=horizon,
+    )
+
+
+def _point_forecasts(horizon: int) -> Table:
+    return Table(
+        "commodity.forecast.point_forecasts",
+        "Statistics of the stored paths: one row a forecast date and target date.",
+        (
+            _SERIES,
+            _MODEL,
+            _VERSION,
+            _ORIGIN,
+            _col("target_date", "date", "Day forecast: forecast_date + day_ahead - 1."),
+            _col("day_ahead", "int", f"1 to {horizon}; 1 is forecast_date itself."),
+            _col("forecast_mean", "float", "Mean of the paths."),
+            _col("forecast_median", "float", "Median of the paths."),
+            _col("forecast_std", "float", "Standard deviation of the paths."),
+            _col("lower_80", "float", "10th percentile."),
+            _col("upper_80", "float", "90th percentile."),
+            _col("lower_95", "float", "2.5th percentile."),
+            _col("upper_95", "float", "97.5th percentile."),
+            _opt("actual_close", "float", "Close of target_date, null while unknown."),
+            _DATA_CUTOFF,
+            _TRAINING_CUTOFF,
+            _GENERATED,
+            _col("model_success", "bool", "The forecast passed validation."),
+            _LEAK,
+        ),
+        partition_by=("commodity", "model_name"),
+        key=("commodity", "model_name", "model_version", "forecast_date", "day_ahead"),
+        horizon=horizon,
+    )
+
 
 _METRICS = {
     "mae": "Mean absolute error of the median",
@@ -222,39 +249,58 @@ _METRICS = {
     "sharpness_80": "Width of the 80 % band",
     "sharpness_95": "Width of the 95 % band",
 }
-SPANS = (1, 7, 14)
 
-FORECAST_METADATA = Table(
-    "commodity.forecast.forecast_metadata",
-    "One row a forecast: did it succeed, how long it took, and how good it was on the trading targets known so far.",
-    (
-        _SERIES,
-        _MODEL,
-        _VERSION,
-        _ORIGIN,
-        *(
-            _opt(f"{metric}_{span}d", "float", f"{text}, over trading targets in day_1 to day_{span}.")
-            for span in SPANS
-            for metric, text in _METRICS.items()
+
+def _forecast_metadata(horizon: int) -> Table:
+    return Table(
+        "commodity.forecast.forecast_metadata",
+        "One row a forecast: did it succeed, how long it took, and how good it was on the trading targets known so "
+        "far.",
+        (
+            _SERIES,
+            _MODEL,
+            _VERSION,
+            _ORIGIN,
+            *(
+                _opt(f"{metric}_{span}d", "float", f"{text}, over trading targets in day_1 to day_{span}.")
+                for span in spans(horizon)
+                for metric, text in _METRICS.items()
+            ),
+            _opt("dir_day0", "float", "1 where the median's direction on forecast_date was right, 0 where wrong."),
+            _opt("pit", "float", f"Probability integral transform of the last trading target in day_{horizon}'s span."),
+            _col("actuals_available", "int", f"Days of the horizon whose close is known, 0 to {horizon}."),
+            _opt("training_seconds", "float", "Seconds the model's fit took."),
+            _opt("inference_seconds", "float", "Seconds this forecast took: its share of its chunk."),
+            _LEAK,
+            _col("model_success", "bool", "A forecast was written."),
+            _opt("error", "string", "Why not."),
+            _MODEL_ID,
+            _INPUT_HASH,
+            _LAST_OBSERVED,
+            _opt("actuals_hash", "string", "Hash of the actuals that were scored against."),
+            _opt("generation_timestamp", "timestamp", "When the scored forecast was made, UTC."),
+            _opt("scored_at", "timestamp", "When it was scored, UTC."),
         ),
-        _opt("dir_day0", "float", "1 where the median's direction on forecast_date was right, 0 where wrong."),
-        _opt("pit", "float", "Probability integral transform of the last trading target in day_14's span."),
-        _col("actuals_available", "int", "Days of the horizon whose close is known, 0 to 14."),
-        _opt("training_seconds", "float", "Seconds the model's fit took."),
-        _opt("inference_seconds", "float", "Seconds this forecast took: its share of its chunk."),
-        _LEAK,
-        _col("model_success", "bool", "A forecast was written."),
-        _opt("error", "string", "Why not."),
-        _MODEL_ID,
-        _INPUT_HASH,
-        _LAST_OBSERVED,
-        _opt("actuals_hash", "string", "Hash of the actuals that were scored against."),
-        _opt("generation_timestamp", "timestamp", "When the scored forecast was made, UTC."),
-        _opt("scored_at", "timestamp", "When it was scored, UTC."),
-    ),
-    partition_by=("commodity", "model_name"),
-    key=("commodity", "model_name", "model_version", "forecast_date"),
-)
+        partition_by=("commodity", "model_name"),
+        key=("commodity", "model_name", "model_version", "forecast_date"),
+        horizon=horizon,
+    )
+
+
+_MAKERS: dict[str, Callable[[int], Table]] = {
+    made(DEFAULT).name: made for made in (_distributions, _distributions_archive, _point_forecasts, _forecast_metadata)
+}
+
+
+@lru_cache(maxsize=256)
+def _made(name: str, horizon: int) -> Table:
+    return _MAKERS[name](horizon)
+
+
+DISTRIBUTIONS = _distributions(DEFAULT)
+DISTRIBUTIONS_ARCHIVE = _distributions_archive(DEFAULT)
+POINT_FORECASTS = _point_forecasts(DEFAULT)
+FORECAST_METADATA = _forecast_metadata(DEFAULT)
 
 FORECAST_RUNS = Table(
     "commodity.forecast.forecast_runs",

@@ -10,10 +10,18 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.forecasting.horizon import DEFAULT, of_columns
 from forecast_platform.warehouse.base import LostRaceError, WarehouseError, Where
-from forecast_platform.warehouse.checking import ATTEMPTS, check_columns, checked, in_order, lacking_columns
+from forecast_platform.warehouse.checking import (
+    ATTEMPTS,
+    check_columns,
+    check_horizon,
+    checked,
+    in_order,
+    lacking_columns,
+)
 from forecast_platform.warehouse.predicates import quoted, spark_sql, text_literal
-from forecast_platform.warehouse.schemas import Column, Table
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Column, Table
 from forecast_platform.warehouse.unity_dialect import (
     Dialect,
     Upkeep,
@@ -47,8 +55,10 @@ class UnityWarehouse:
         catalog: str | None = None,
         liquid: bool = False,
         properties: Mapping[str, str] | None = None,
+        horizon: int = DEFAULT,
     ) -> None:
         self._source = session
+        self.horizon = horizon
         self.catalog = catalog
         self.liquid = liquid
         self.properties = dict(properties or {})
@@ -73,6 +83,14 @@ class UnityWarehouse:
         """The table's three-level name in this catalog, not quoted."""
         catalog, rest = table.name.split(".", 1)
         return f"{self.catalog or catalog}.{rest}"
+
+    def stored_horizon(self) -> tuple[int, str] | None:
+        """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""
+        for table in (DISTRIBUTIONS, FORECAST_METADATA):
+            found = of_columns(self.stored_columns(table) or ())
+            if found is not None:
+                return found, self.name(table)
+        return None
 
     def version(self, table: Table) -> int | None:
         """The table's current version; None where it does not exist yet."""
@@ -102,10 +120,12 @@ class UnityWarehouse:
         import pyarrow as pa
 
         where = where or {}
+        table = table.at(self.horizon)
         stored = self.stored_columns(table)
         if stored is None:
             empty = table.arrow_schema().empty_table()
             return empty if columns is None else empty.select(list(columns))
+        check_horizon(table, stored)
         check_columns(table, stored, columns, where)
         names = in_order(table, stored) if columns is None else list(columns)
         found = self._tried(
@@ -124,6 +144,7 @@ class UnityWarehouse:
         `since` is compared with the version at which the statement is sent, and the engine looks for conflicts from
         its own snapshot on; any commit after `since` loses the race, whatever its keys.
         """
+        table = table.at(self.horizon)
         prepared = checked(table, data, where)
         self._ready(table, prepared.schema.names)
         if since is not None and (found := self.version(table)) != since:
@@ -146,6 +167,7 @@ class UnityWarehouse:
 
         Not tried again on a conflict, because that would make the rows again: the job is what is tried again.
         """
+        table = table.at(self.horizon)
         names = [column.name for column in table.columns]
         self._ready(table, names)
         self._write(table, where, lambda: self._insert(table, frame, names, where), attempts=1)
@@ -179,6 +201,7 @@ class UnityWarehouse:
 
     def create_statement(self, table: Table) -> str:
         """The statement that makes the table: columns with comments, layout, properties. Raises WarehouseError."""
+        table = table.at(self.horizon)
         parts = [
             f"CREATE TABLE IF NOT EXISTS {quoted(self.name(table))}",
             f"({', '.join(definition(column) for column in table.columns)})",
@@ -214,6 +237,7 @@ class UnityWarehouse:
         if stored is None:
             self.create(table)
             stored = [column.name for column in table.columns]
+        check_horizon(table, stored)
         lacking = lacking_columns(table, stored)
         if lacking:
             raise WarehouseError(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.models.base import BasePaths, Paths
 from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.chunks import Inputs
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import paths_of
@@ -67,7 +68,7 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
     chosen = np.array(keep, np.intp)
     base = None
     if paths:
-        stacked = np.full((len(members), len(keep), platform.settings.n_paths, HORIZON), np.nan, np.float32)
+        stacked = np.full((len(members), len(keep), platform.settings.n_paths, platform.horizon), np.nan, np.float32)
         for position, member in enumerate(members):
             for place, column in enumerate(keep):
                 if there[position, column]:
@@ -89,7 +90,13 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
 def _read(platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date], *, paths: bool) -> _Member:
     """Identity and paths come out of one read: a member that is made anew meanwhile is the one or the other, whole."""
     where = keys_of(record.series, member, record.version, days, by_month=True)
-    columns = ["forecast_date", "path_id", "generation_timestamp", *_IDENTITY, *(DAY_COLUMNS if paths else ())]
+    columns = [
+        "forecast_date",
+        "path_id",
+        "generation_timestamp",
+        *_IDENTITY,
+        *(day_columns(platform.horizon) if paths else ()),
+    ]
     table = platform.warehouse.read(DISTRIBUTIONS, columns, where if paths else {**where, "path_id": 0})
     first = table.filter(_is_first()).select(["forecast_date", "generation_timestamp", *_IDENTITY])
     rows = {row["forecast_date"]: row for row in first.to_pylist()}

@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.validation import invalid_paths
 from forecast_platform.models.base import BasePaths, CombinedFitted, FittedModel, Paths
-from forecast_platform.warehouse.schemas import HORIZON
 from forecast_platform.work.results import RemoteRun
 from forecast_platform.work.rows import distributions_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_MAX_DATES = 184
+
+
+def most_dates(horizon: int) -> int:
+    """Dates of one chunk at most: half a year, whose paths take 21 MB at 14 days; fewer where the days are more."""
+    return _MAX_DATES * DEFAULT // max(horizon, DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Forecasts:
-    """The dates whose paths may be published, float32 [n_origins, n_paths, 14], and why the others have none."""
+    """The dates whose paths may be published, float32 [n_origins, n_paths, horizon], and why the others have none."""
 
     origins: Dates
     paths: Paths
@@ -89,22 +97,22 @@ class Forecasts:
         return [day.astype(dt.date) for day in self.origins]
 
 
-def simulate(fitted: FittedModel, inputs: Inputs, n_paths: int, seed: int) -> Forecasts:
-    """Simulate every date of `inputs`, and set aside what must not be published."""
+def simulate(fitted: FittedModel, inputs: Inputs, horizon: int, n_paths: int, seed: int) -> Forecasts:
+    """Simulate `horizon` days of every date of `inputs`, and set aside what must not be published."""
     origins = inputs.dates
     failed = dict(inputs.failed)
     if len(origins) == 0:
-        return Forecasts(origins, np.empty((0, n_paths, HORIZON), np.float32), [], [], [], failed)
+        return Forecasts(origins, np.empty((0, n_paths, horizon), np.float32), [], [], [], failed)
     shocks = Shocks(seed, fitted.n_slots)
     if isinstance(fitted, CombinedFitted):
         if inputs.base is None:
             raise ValueError("the members' forecasts were not read")
-        paths = fitted.simulate_from(inputs.base, inputs.history, origins, HORIZON, n_paths, shocks)
+        paths = fitted.simulate_from(inputs.base, inputs.history, origins, horizon, n_paths, shocks)
     else:
-        paths = fitted.simulate(inputs.history, origins, HORIZON, n_paths, shocks)
+        paths = fitted.simulate(inputs.history, origins, horizon, n_paths, shocks)
     known = inputs.history.known_sessions(origins)
     last_close = inputs.history.observed_close[known - 1]
-    bad = invalid_paths(paths, last_close, inputs.history.trading(origins, HORIZON))
+    bad = invalid_paths(paths, last_close, inputs.history.trading(origins, horizon))
     leaking = inputs.last_observed >= origins
     for row in np.flatnonzero(leaking):
         bad.setdefault(int(row), f"read data of {inputs.last_observed[row]}, which is not before the forecast date")

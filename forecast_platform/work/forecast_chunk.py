@@ -14,7 +14,7 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, HORIZON
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
 from forecast_platform.work.base_forecasts import with_base
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
@@ -58,8 +58,8 @@ def read_chunk_inputs(
     origins, last, staleness = origins[fresh], last[fresh], staleness[fresh]
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
-    trading = history.trading(origins, HORIZON) if len(origins) else np.empty((0, HORIZON), bool)
-    rolls = rolls_ahead(history, origins, last)
+    trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)
+    rolls = rolls_ahead(history, origins, last, platform.horizon)
     fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.window.start}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
@@ -69,13 +69,13 @@ def read_chunk_inputs(
     return with_base(platform, stored, inputs, paths=base_paths)
 
 
-def rolls_ahead(history: History, origins: Dates, last: Dates) -> list[bytes]:
-    """What each origin knows of the rolls between its last observed day and its horizon's end; empty for none."""
+def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
+    """What each origin knows of the rolls between its last observed day and `horizon` days on; empty for none."""
     if history.schedule is None:
         return [b""] * len(origins)
     days, months = history.schedule.dates.astype(np.int64), history.schedule.months
     begins = np.searchsorted(history.schedule.dates, last, side="right")
-    ends = np.searchsorted(history.schedule.dates, origins + HORIZON * ONE_DAY, side="left")
+    ends = np.searchsorted(history.schedule.dates, origins + horizon * ONE_DAY, side="left")
     return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
@@ -98,7 +98,7 @@ def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkRe
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
-    made = simulate(stored.fitted, inputs, settings.n_paths, settings.seed)
+    made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:
         return ChunkResult(chunk, [], made.failed)

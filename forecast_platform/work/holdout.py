@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.metrics import crps
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.summary import sorted_paths
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Model, TrainingWindow
 
-_HORIZON = 14
+_HORIZON = DEFAULT
+"""Days that a fit is measured over, whatever the warehouse's horizon: a fit serves all, and so its figures compare."""
+
 _N_PATHS = 400
 _TAIL_DAYS = 126
 """Calendar days at the end of a window that are held out: enough for ten forecasts that hardly overlap."""
@@ -45,7 +48,7 @@ def holdout_metrics(
 
 
 def mean_crps(fitted: FittedModel, history: History, origins: Dates, seed: int) -> float:
-    """Mean CRPS over the observed sessions within the horizon of each origin."""
+    """Mean CRPS over the observed sessions within _HORIZON days of each origin."""
     paths = fitted.simulate(history, origins, _HORIZON, _N_PATHS, Shocks(seed, fitted.n_slots))
     first = (origins - history.dates[0]).astype(np.int64)
     targets = first[:, None] + np.arange(_HORIZON)

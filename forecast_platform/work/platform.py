@@ -186,6 +186,11 @@ class Platform:
         return registry.model_of(self.settings.model_spec(name))
 
     @property
+    def horizon(self) -> int:
+        """Days of a forecast: the warehouse's."""
+        return self.warehouse.horizon
+
+    @property
     def frequency(self) -> WindowFrequency:
         """The cadence of training windows."""
         return FREQUENCIES[self.settings.train_frequency]
@@ -260,7 +265,7 @@ def _warehouse(settings: Settings, spark: SessionSource | None) -> Warehouse:
     if settings.tables == "folder":
         from forecast_platform.warehouse.delta import DeltaWarehouse
 
-        return DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb)
+        return DeltaWarehouse(settings.warehouse, min_free_gb=settings.min_free_gb, horizon=settings.horizon)
     from forecast_platform.warehouse.unity import UnityWarehouse
 
     def session() -> Any:
@@ -275,6 +280,7 @@ def _warehouse(settings: Settings, spark: SessionSource | None) -> Warehouse:
         catalog=settings.unity.catalog,
         liquid=settings.unity.clustering == "liquid",
         properties=settings.unity.properties,
+        horizon=settings.horizon,
     )
 
 

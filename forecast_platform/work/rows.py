@@ -10,15 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.forecasting.summary import Summary
 from forecast_platform.models.base import Paths
-from forecast_platform.warehouse.schemas import (
-    ACTUALS,
-    DAY_COLUMNS,
-    DISTRIBUTIONS,
-    HORIZON,
-    POINT_FORECASTS,
-)
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,14 +22,16 @@ if TYPE_CHECKING:
 def distributions_table(
     paths: Paths, origins: Dates, per_date: Mapping[str, Sequence[Any]], **constant: Any
 ) -> pa.Table:
-    """Rows of `distributions`, one a path: columns of `per_date` [n_origins] repeated, `constant` the same in all."""
+    """Rows of `distributions`, one a path of `paths` [n_origins, n_paths, horizon]: columns of `per_date` [n_origins]
+    repeated, `constant` the same in all."""
     import pyarrow as pa
 
-    n_origins, n_paths, _ = paths.shape
+    n_origins, n_paths, horizon = paths.shape
     row = pa.array(np.repeat(np.arange(n_origins, dtype=np.int32), n_paths))
-    schema = DISTRIBUTIONS.arrow_schema()
+    schema = DISTRIBUTIONS.at(horizon).arrow_schema()
     by_day = np.moveaxis(paths, 2, 0)
-    columns: dict[str, Any] = {name: np.ascontiguousarray(by_day[h]).ravel() for h, name in enumerate(DAY_COLUMNS)}
+    names = day_columns(horizon)
+    columns: dict[str, Any] = {name: np.ascontiguousarray(by_day[h]).ravel() for h, name in enumerate(names)}
     columns["path_id"] = np.tile(np.arange(n_paths, dtype=np.int32), n_origins)
     dates = origins.astype("datetime64[D]").astype(dt.date)
     repeated = {
@@ -55,7 +52,7 @@ def distributions_table(
 
 
 def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:
-    """Forecast dates ascending, and paths float32 [n_dates, n_paths, 14], of `distributions` rows in any order.
+    """Forecast dates ascending, and paths float32 [n_dates, n_paths, horizon], of `distributions` rows in any order.
 
     Raises ValueError where the dates do not hold the same number of paths.
     """
@@ -66,15 +63,16 @@ def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:
     if order is not None:
         days, path = days[order], path[order]
     unique, counts = np.unique(days, return_counts=True)
+    horizon = of_columns(rows.column_names) or DEFAULT
     if len(unique) == 0:
-        return np.empty(0, "datetime64[D]"), np.empty((0, 0, HORIZON), np.float32)
+        return np.empty(0, "datetime64[D]"), np.empty((0, 0, horizon), np.float32)
     if counts.min() != counts.max():
         raise ValueError(f"forecast dates hold {counts.min()} to {counts.max()} paths; read them apart")
-    columns = np.empty((HORIZON, len(days)), np.float32)
-    for h, name in enumerate(DAY_COLUMNS):
+    columns = np.empty((horizon, len(days)), np.float32)
+    for h, name in enumerate(day_columns(horizon)):
         values = rows[name].to_numpy()
         columns[h] = values if order is None else values[order]
-    shaped = columns.reshape(HORIZON, len(unique), int(counts[0]))
+    shaped = columns.reshape(horizon, len(unique), int(counts[0]))
     return unique.astype("datetime64[D]"), np.moveaxis(shaped, 0, 2)
 
 
@@ -85,12 +83,12 @@ def points_table(
     per_date: Mapping[str, Sequence[Any]],
     **constant: Any,
 ) -> pa.Table:
-    """Rows of `point_forecasts`, 14 a forecast date; `actual` float64 [n, 14] with NaN while unknown."""
+    """Rows of `point_forecasts`, one a target day; `actual` float64 [n, horizon] with NaN while unknown."""
     import pyarrow as pa
 
-    n = len(origins)
-    row = np.repeat(np.arange(n), HORIZON)
-    ahead = np.tile(np.arange(HORIZON), n)
+    n, horizon = summary.mean.shape
+    row = np.repeat(np.arange(n), horizon)
+    ahead = np.tile(np.arange(horizon), n)
     statistics = {
         "forecast_mean": summary.mean,
         "forecast_median": summary.median,
@@ -107,7 +105,7 @@ def points_table(
     columns["data_cutoff_date"] = (origins[row] - ONE_DAY).astype("datetime64[D]")
     columns["day_ahead"] = (ahead + 1).astype(np.int32)
     take = pa.array(row)
-    schema = POINT_FORECASTS.arrow_schema()
+    schema = POINT_FORECASTS.at(horizon).arrow_schema()
     arrays = []
     for field in schema:
         if field.name in columns:
@@ -137,7 +135,7 @@ def actuals_table(series: str, origins: Dates, actual: NDArray[np.float64], **pe
         is_backfill=True,
     )
     unknown = np.isnan(actual)
-    for h, name in enumerate(DAY_COLUMNS):
+    for h, name in enumerate(day_columns(actual.shape[1])):
         position = table.schema.get_field_index(name)
         column = pa.array(values[:, 0, h], pa.float32(), mask=unknown[:, h])
         table = table.set_column(position, table.schema.field(position), column)

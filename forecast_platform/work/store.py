@@ -19,7 +19,6 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
     FORECAST_METADATA,
-    HORIZON,
     POINT_FORECASTS,
 )
 from forecast_platform.work.platform import Platform
@@ -35,13 +34,13 @@ def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.dateti
 
 
 def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Closes of each origin's 14 days, [n, 14] with NaN while unknown, and whether each is a trading target: a session
-    whose close was seen, or, while unknown, one that is scheduled.
+    """Closes of each origin's days, [n, horizon] with NaN while unknown, and whether each is a trading target: a
+    session whose close was seen, or, while unknown, one that is scheduled.
 
     An explicit input outside the lineage: scoring and display only, never a forecast.
     """
     table = platform.series_table(series)
-    wanted = origins[:, None] + np.arange(HORIZON) * ONE_DAY
+    wanted = origins[:, None] + np.arange(platform.horizon) * ONE_DAY
     position = np.minimum(np.searchsorted(table.dates, wanted), len(table.dates) - 1)
     known = table.dates[position] == wanted
     close = np.where(known, table.columns["close"][position], np.nan)
@@ -124,7 +123,7 @@ def successes(
         for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
     ]
     if rows:
-        platform.warehouse.replace(FORECAST_METADATA, *_metadata(series, model, version, rows))
+        platform.warehouse.replace(FORECAST_METADATA, *_metadata(platform, series, model, version, rows))
 
 
 def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
@@ -141,12 +140,14 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
             for day, reason in sorted(failed.items())
             if day not in good
         ]
-        return _metadata(series, model, version, rows) if rows else None
+        return _metadata(platform, series, model, version, rows) if rows else None
 
     revise(platform.warehouse, FORECAST_METADATA, where, reasons)
 
 
-def _metadata(series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, Where]:
+def _metadata(
+    platform: Platform, series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]
+) -> tuple[pa.Table, Where]:
     """Rows of `forecast_metadata`, with what is the same in all, and their keys."""
     import pyarrow as pa
 
@@ -158,5 +159,5 @@ def _metadata(series: str, model: str, version: str, rows: Sequence[Mapping[str,
         "actuals_available": 0,
     }
     named = [{**constant, **row} for row in rows]
-    table = pa.Table.from_pylist(named, schema=FORECAST_METADATA.arrow_schema())
+    table = pa.Table.from_pylist(named, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema())
     return table, keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from forecast_platform.cli.main import INTERRUPTED, main
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, load
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TABLES
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.waiting import PATIENCE, until
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.worlds import days, settings_for
 
 SPAN = ["--start-date", "2017-12-01", "--end-date", "2018-02-28"]
 Run = Callable[..., tuple[int, str]]
@@ -116,6 +117,35 @@ def test_backfill_with_train_trains_what_is_missing_first(run: Run) -> None:
     )
     assert code == 0, told
     assert "trained_models/naive: 2 written" in told
+
+
+def test_a_warehouse_of_another_horizon_is_refused_by_every_command_before_any_work(
+    run: Run, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = Platform.from_settings(settings_for(small, horizon=20))
+    forecast(longer, "Alpha", "naive", days("2018-01-01", "2018-01-03"))
+    span = ("--commodity", "Alpha", "--start-date", "2018-01-01", "--end-date", "2018-01-10")
+    before = {table.name: longer.warehouse.version(table) for table in TABLES}
+    for command in (
+        ("train", *span),
+        ("backfill", *span),
+        ("infer", "--date", "2018-01-05"),
+        ("evaluate",),
+        ("coverage",),
+    ):
+        code, told = run(*command)
+        assert code != 0
+        assert "horizon is 14, but this warehouse holds forecasts of 20 days" in told
+        assert "set FORECAST_PLATFORM_HORIZON=20" in told
+    assert before == {table.name: longer.warehouse.version(table) for table in TABLES}
+    monkeypatch.setenv("FORECAST_PLATFORM_HORIZON", "20")
+    load.cache_clear()
+    code, told = run("backfill", *span, "--models", "naive")
+    assert code == 0, told
+    assert "distributions/naive: 7 written, 3 unchanged" in told
+    code, told = run("evaluate", "--commodity", "Alpha", "--models", "naive")
+    assert code == 0, told
+    assert "leaderboard by CRPS (20 days, each last close and target once)" in told
 
 
 def test_new_source_data_are_ingested_before_a_backfill(

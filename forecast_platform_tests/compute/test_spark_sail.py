@@ -22,10 +22,11 @@ from forecast_platform.clients import spark_session
 from forecast_platform.clients.spark import session_for
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.compute.spark_delta import prepare, replace_rows
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns
 from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work import store
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.cli.test_cli import environment
@@ -74,6 +75,19 @@ def test_spark_and_local_give_the_same_bits_and_a_rerun_skips(small: Path, tmp_p
     assert (again.skipped, again.written) == (set(SPAN), set())
     assert before == [there.warehouse.version(table) for table in RESULTS]
     assert not list((there.settings.warehouse / "_spark").iterdir())
+
+
+@pytest.mark.parametrize("writer", ["spark", "workers", "driver"])
+def test_another_horizon_gives_the_same_bits_whoever_writes(small: Path, tmp_path: Path, writer: str) -> None:
+    shutil.copytree(small, tmp_path / "spark")
+    master = {"master": "sail", "writer": writer}
+    there = Platform.from_settings(settings_for(tmp_path / "spark", compute="spark", spark=master, horizon=20))
+    here = Platform.from_settings(settings_for(small, horizon=20))
+    span = SPAN[-10:]
+    for platform in (here, there):
+        assert forecast(platform, "Alpha", "naive", span).written == set(span)
+    assert_same_tables(here, there)
+    assert "day_20" in there.warehouse.read(DISTRIBUTIONS).column_names
 
 
 def test_a_group_of_chunks_is_one_commit_of_the_paths(small: Path, tmp_path: Path) -> None:
@@ -230,7 +244,7 @@ def test_paths_that_are_all_a_file_holds_keep_their_bits_when_sail_rewrites_it(s
 
     def rows(kept: list[dt.date]) -> pa.Table:
         fixed = {column.name: some.get(column.type) for column in DISTRIBUTIONS.columns}
-        closes = dict(zip(DAY_COLUMNS, rng.random(14, np.float32) * 200, strict=True))
+        closes = dict(zip(day_columns(DEFAULT), rng.random(14, np.float32) * 200, strict=True))
         made = [
             {
                 **fixed,
@@ -253,7 +267,7 @@ def test_paths_that_are_all_a_file_holds_keep_their_bits_when_sail_rewrites_it(s
         table = rows(both)
         write(table, both)
         write(rows(both[1:]), both[1:])
-        found = platform.warehouse.read(DISTRIBUTIONS, [*DAY_COLUMNS, "path_id"], {"forecast_date": day})
+        found = platform.warehouse.read(DISTRIBUTIONS, [*day_columns(DEFAULT), "path_id"], {"forecast_date": day})
         expected = table.slice(0, 2).select(found.column_names)
         assert found.sort_by("path_id").combine_chunks().equals(expected.combine_chunks())
 

@@ -15,9 +15,10 @@ import yaml
 
 from forecast_platform.clients.databricks.connection import Connection
 from forecast_platform.clients.databricks.deploy import deploy
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns
 from forecast_platform.graph.jobs import FORECAST, TRAIN
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
@@ -111,9 +112,9 @@ class World:
     def paths(self, model: str = "naive") -> np.ndarray:
         """Alpha's stored paths, [dates * paths, 14]."""
         where = {"commodity": "Alpha", "model_name": model}
-        rows = self.platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+        rows = self.platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *day_columns(DEFAULT)], where)
         rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
-        return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
+        return np.column_stack([rows[name].to_numpy() for name in day_columns(DEFAULT)])
 
     def twin(self, root: Path) -> World:
         """A copy of this world as it is, that computes in this process."""

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns
 from forecast_platform.graph.partitions import Partitions
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, TRAINED_MODELS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.databricks_workspace import Workspace
@@ -76,9 +77,9 @@ class Shipping:
 
 def paths_of(platform: Platform) -> np.ndarray:
     where = {"commodity": "Alpha", "model_name": "naive", "model_version": "v1.0"}
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *day_columns(DEFAULT)], where)
     rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
-    return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
+    return np.column_stack([rows[name].to_numpy() for name in day_columns(DEFAULT)])
 
 
 def models_of(platform: Platform, version: str) -> list[tuple[str, str]]:

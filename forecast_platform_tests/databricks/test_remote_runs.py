@@ -12,8 +12,9 @@ import yaml
 
 from forecast_platform import settings
 from forecast_platform.cli.main import main
+from forecast_platform.forecasting.horizon import DEFAULT, day_columns
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.databricks.pipes_worlds import World, keys
 from forecast_platform_tests.databricks_workspace import Workspace
@@ -58,9 +59,9 @@ def shell(*arguments: str) -> int:
 def paths(root: Path, model: str) -> np.ndarray:
     platform = Platform.from_settings(settings_for(root))
     where = {"commodity": "Alpha", "model_name": model, "model_version": "v1.0"}
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *day_columns(DEFAULT)], where)
     rows = rows.sort_by([("forecast_date", "ascending"), ("path_id", "ascending")])
-    return np.column_stack([rows[name].to_numpy() for name in DAY_COLUMNS])
+    return np.column_stack([rows[name].to_numpy() for name in day_columns(DEFAULT)])
 
 
 def local_twin(root: Path, tmp_path: Path) -> Path:

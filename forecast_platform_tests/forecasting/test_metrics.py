@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from forecast_platform.forecasting import metrics
-from forecast_platform.forecasting.metrics import SCORE_COLUMNS, score_dates
+from forecast_platform.forecasting.metrics import score_columns, score_dates
 from forecast_platform.forecasting.summary import sorted_paths
 
 DAY = np.datetime64("2018-01-01")
@@ -184,7 +184,7 @@ def test_scores_of_dates_equal_a_slow_obvious_version() -> None:
     case = _case(n=12)
     case["targets"][-1, 5:] = np.nan
     columns = score_dates(**case)
-    assert tuple(columns) == SCORE_COLUMNS
+    assert tuple(columns) == score_columns(14)
     for row in range(12):
         for suffix, days in {"1d": 1, "7d": 7, "14d": 14}.items():
             cells = [
@@ -218,7 +218,7 @@ def test_weekends_and_holidays_never_count() -> None:
     for value in (100.0, 250.0, np.nan):
         case["targets"] = np.where(shut, value, case["targets"])
         changed = score_dates(**case)
-        for name in set(SCORE_COLUMNS) - {"actuals_available"}:
+        for name in set(score_columns(14)) - {"actuals_available"}:
             np.testing.assert_array_equal(scored[name], changed[name])
     saturday = np.is_busday(case["origins"], weekmask="0000010")
     assert np.isnan(scored["crps_1d"][saturday]).all()
@@ -229,7 +229,7 @@ def test_a_date_whose_market_stays_shut_has_no_score() -> None:
     case = _case(n=3)
     case["is_trading"][:] = False
     columns = score_dates(**case)
-    assert all(np.isnan(columns[name]).all() for name in SCORE_COLUMNS if name != "actuals_available")
+    assert all(np.isnan(columns[name]).all() for name in score_columns(14) if name != "actuals_available")
 
 
 def test_a_date_with_no_actual_yet_has_no_score() -> None:
@@ -237,7 +237,7 @@ def test_a_date_with_no_actual_yet_has_no_score() -> None:
     case["targets"][:] = np.nan
     columns = score_dates(**case)
     assert columns["actuals_available"].tolist() == [0, 0, 0]
-    assert all(np.isnan(columns[name]).all() for name in SCORE_COLUMNS if name != "actuals_available")
+    assert all(np.isnan(columns[name]).all() for name in score_columns(14) if name != "actuals_available")
 
 
 def test_scores_do_not_depend_on_the_batch_or_on_who_sorted() -> None:
@@ -245,7 +245,7 @@ def test_scores_do_not_depend_on_the_batch_or_on_who_sorted() -> None:
     whole = score_dates(**case)
     given_sorted = score_dates(**case, ordered=sorted_paths(case["paths"]))
     alone = score_dates(**{name: array[31:32] for name, array in case.items()})
-    for name in SCORE_COLUMNS:
+    for name in score_columns(14):
         np.testing.assert_array_equal(whole[name], given_sorted[name])
         np.testing.assert_array_equal(whole[name][31:32], alone[name])
 

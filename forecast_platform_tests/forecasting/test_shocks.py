@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -46,8 +48,29 @@ def test_draws_are_these_numbers_on_every_machine() -> None:
     assert SHOCKS.slots(np.array(["2018-01-01"], "datetime64[D]"), 1, 1)[0, 0, 0] == low_word * len(POOL) >> 32
 
 
-@pytest.mark.parametrize("horizon", [0, 15])
-def test_horizon_beyond_a_path_s_words_is_refused(horizon: int) -> None:
+def test_the_first_fourteen_days_draws_are_these_for_ever() -> None:
+    drawn = SHOCKS.slots(ORIGINS, 40, 14)
+    digest = hashlib.sha256(np.ascontiguousarray(drawn, "<u4").tobytes()).hexdigest()
+    assert digest == "b2ffaa114e9bf2580136f53e829602e4f69c125574b43a5650d0674eee03c226"
+
+
+@pytest.mark.parametrize("horizon", [7, 13, 15, 20, 28, 29, 60])
+def test_a_longer_horizon_begins_with_a_shorter_one_s_draws(horizon: int) -> None:
+    assert np.array_equal(SHOCKS.slots(ORIGINS, 25, 60)[:, :horizon], SHOCKS.slots(ORIGINS, 25, horizon))
+
+
+def test_days_past_the_fourteenth_draw_from_streams_of_their_own() -> None:
+    drawn = SHOCKS.slots(ORIGINS, 500, 60)
+    for first in range(14, 60, 14):
+        part = drawn[:, first : first + 14]
+        assert (part == drawn[:, : part.shape[1]]).mean() < 0.01
+    counts = np.bincount(drawn[:, 14:].ravel(), minlength=len(POOL))
+    expected = counts.sum() / len(POOL)
+    assert abs(float(((counts - expected) ** 2 / expected).sum()) - len(POOL)) < 5 * np.sqrt(2 * len(POOL))
+
+
+@pytest.mark.parametrize("horizon", [0, 61])
+def test_a_horizon_out_of_bounds_is_refused(horizon: int) -> None:
     with pytest.raises(ValueError, match=f"horizon is {horizon}"):
         SHOCKS.slots(ORIGINS, 2, horizon)
 

@@ -96,7 +96,7 @@ def test_a_step_whose_models_are_stored_succeeds_though_mlflow_is_down(
 
 
 def test_a_registered_model_says_what_goes_in_and_comes_out() -> None:
-    signature = _signature()
+    signature = _signature(14)
     assert signature.inputs.input_names() == ["origins"]
     assert signature.outputs.inputs[0].shape == (-1, -1, 14)
 

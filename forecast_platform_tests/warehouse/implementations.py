@@ -24,11 +24,11 @@ class Make:
     kind: Literal["folder", "unity"]
     place: str
 
-    def another(self) -> Warehouse:
+    def another(self, **options: int) -> Warehouse:
         """The warehouse as another process would open it: nothing shared but the tables."""
         if self.kind == "folder":
-            return DeltaWarehouse(Path(self.place))
-        return unity(self.place)
+            return DeltaWarehouse(Path(self.place), **options)
+        return unity(self.place, **options)
 
 
 def unity(remote: str, **options: object) -> UnityWarehouse:

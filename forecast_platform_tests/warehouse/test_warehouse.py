@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from forecast_platform.housekeeping.migrate import migrate
-from forecast_platform.warehouse.base import Between, Warehouse, WarehouseError
+from forecast_platform.warehouse.base import Between, HorizonError, Warehouse, WarehouseError, require_horizon
 from forecast_platform.warehouse.schemas import (
     CHAMPIONS,
     DISTRIBUTIONS,
@@ -42,6 +42,33 @@ def test_replace_touches_exactly_the_keys_it_names(warehouse: Warehouse) -> None
     assert len(rows) == 20
     changed = {(row["model_name"], row["forecast_date"]) for row in rows if row["crps_14d"] == 9.0}
     assert changed == {("a", day) for day in days(3, 5)}
+
+
+def test_the_horizon_is_kept_in_the_tables_and_another_one_is_refused(make: Make) -> None:
+    longer = make.another(horizon=20)
+    assert (longer.horizon, longer.stored_horizon()) == (20, None)
+    schema = FORECAST_METADATA.at(20).arrow_schema()
+    names = set(schema.names) & set(metadata("a", []).column_names)
+    rows = metadata("a", days(1, 2)).select([name for name in schema.names if name in names]).to_pylist()
+    longer.replace(FORECAST_METADATA, pa.Table.from_pylist(rows, schema=schema), where("a", days(1, 2)))
+    longer.create(DISTRIBUTIONS)
+    require_horizon(longer)
+    assert {"crps_1d", "crps_7d", "crps_20d"} <= set(longer.read(FORECAST_METADATA).column_names)
+    assert "day_20" in longer.read(DISTRIBUTIONS).column_names
+    other = make.another()
+    stored = other.stored_horizon()
+    assert stored is not None
+    assert stored[0] == 20
+    told = "horizon is 14, but this warehouse holds forecasts of 20 days .*: set FORECAST_PLATFORM_HORIZON=20"
+    with pytest.raises(HorizonError, match=told):
+        require_horizon(other)
+    with pytest.raises(HorizonError, match=told):
+        other.read(DISTRIBUTIONS, ["path_id"])
+    with pytest.raises(HorizonError, match=told):
+        other.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    with pytest.raises(HorizonError, match=told):
+        migrate(other)
+    assert longer.rows(FORECAST_METADATA) == 2
 
 
 def test_replacing_by_nothing_deletes(warehouse: Warehouse) -> None:

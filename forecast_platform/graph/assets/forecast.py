@@ -31,7 +31,7 @@ from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
-from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 
@@ -53,6 +53,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     """The step of one model over forecast dates and series: the paths are in memory, so their statistics are too."""
     spec_of = partitions.settings.model_spec(model)
     entry = registry.entry(spec_of.type)
+    horizon = partitions.settings.horizon
     kinds = {entry.kind, "deltalake"}
 
     def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
@@ -79,14 +80,14 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                     # The same day and series of what it is made of; those steps run before it.
                     *(AssetDep(paths_key(member)) for member in spec_of.of),
                 ],
-                definition_metadata(DISTRIBUTIONS),
-                f"{entry.description} Simulated price paths for the 14 days from each forecast date, from the "
+                definition_metadata(DISTRIBUTIONS.at(horizon)),
+                f"{entry.description} Simulated price paths for the {horizon} days from each forecast date, from the "
                 "window's fitted model and the data to the day before. Unchanged dates are skipped.",
             ),
             spec(
                 points_key(model),
                 [AssetDep(paths_key(model))],
-                definition_metadata(POINT_FORECASTS),
+                definition_metadata(POINT_FORECASTS.at(horizon)),
                 "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
             ),
         ],
@@ -130,7 +131,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             paths_key(model): platform.warehouse.rows(DISTRIBUTIONS),
             points_key(model): platform.warehouse.rows(POINT_FORECASTS),
         }
-        points = {**metadata, "rows_written": HORIZON * metadata["keys_written"]}
+        points = {**metadata, "rows_written": platform.horizon * metadata["keys_written"]}
         both = {paths_key(model): metadata, points_key(model): points}
         chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
         # The step writes both tables, whichever of the two was asked for.
@@ -143,6 +144,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
 
 def actuals_asset(partitions: Partitions) -> AssetsDefinition:
     """The asset of realised closes over forecast dates and series."""
+    horizon = partitions.settings.horizon
 
     @asset(
         key=ACTUALS_KEY,
@@ -152,10 +154,10 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         group_name="scores",
         owners=OWNERS,
         kinds={"python", "deltalake"},
-        metadata=definition_metadata(DISTRIBUTIONS),
+        metadata=definition_metadata(DISTRIBUTIONS.at(horizon)),
         description=(
-            "What prices really did over the 14 days from each forecast date: one row a date, null while unknown; "
-            "earlier rows that have gained days since are completed with them. Reads unified_data outside "
+            f"What prices really did over the {horizon} days from each forecast date: one row a date, null while "
+            "unknown; earlier rows that have gained days since are completed with them. Reads unified_data outside "
             "the lineage, because it looks ahead of the forecast date."
         ),
         required_resource_keys={"platform"},

@@ -186,9 +186,9 @@ class Observer:
     def missing(self, days: list[dt.date]) -> dict[dt.date, frozenset[Pair]]:
         """Expected forecasts that point_forecasts lacks, by date."""
         from forecast_platform.warehouse.base import Between
-        from forecast_platform.warehouse.schemas import HORIZON, POINT_FORECASTS
+        from forecast_platform.warehouse.schemas import POINT_FORECASTS
 
-        where = {"forecast_date": Between(days[0], days[-1]), "day_ahead": HORIZON, "model_success": True}
+        where = {"forecast_date": Between(days[0], days[-1]), "day_ahead": self.settings.horizon, "model_success": True}
         columns = ("commodity", "model_name", "model_version", "forecast_date")
         rows = self.platform.warehouse.read(POINT_FORECASTS, columns, where).to_pylist()
         there = {tuple(row[name] for name in columns) for row in rows}
@@ -287,9 +287,9 @@ class Observer:
             versions=tuple(expected),
             missing=missing,
             hopeless=self.hopeless({*missing, today}, windows),
-            # The date 14 days back gained its last target yesterday.
+            # The date a horizon back gained its last target yesterday.
             score_windows=(
-                max(self.platform.window_start(today - 14 * _DAY), settings.start_date),
+                max(self.platform.window_start(today - settings.horizon * _DAY), settings.start_date),
                 self.platform.window_start(today),
             ),
             pending=pending,

@@ -109,7 +109,7 @@ def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> Stale
     from forecast_platform.pipeline.champions import versions_to_run
     from forecast_platform.pipeline.inference import plan
     from forecast_platform.warehouse.base import Between
-    from forecast_platform.warehouse.schemas import HORIZON, POINT_FORECASTS
+    from forecast_platform.warehouse.schemas import POINT_FORECASTS
 
     first = max(dt.date.fromisoformat(revision.first) + _DAY, platform.settings.start_date)
     found = {}
@@ -119,7 +119,7 @@ def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> Stale
             "model_name": model,
             "model_version": version,
             "forecast_date": Between(first, today),
-            "day_ahead": HORIZON,
+            "day_ahead": platform.horizon,
         }
         there = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], where)["forecast_date"].to_pylist()
         if there:

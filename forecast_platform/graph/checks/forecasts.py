@@ -9,6 +9,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckKey, AssetCheckResult,
 from dagster import multi_asset_check as multi_check
 
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
 from forecast_platform.graph.assets.forecast import paths_key, points_key
 from forecast_platform.graph.checks import point_rules, rules
 from forecast_platform.graph.checks.findings import Finding, Target
@@ -37,7 +38,7 @@ NEWEST_DATES = 92
 """Dates that a check which is run by itself looks at."""
 
 
-def forecasts_checks(model: str) -> AssetChecksDefinition:
+def forecasts_checks(model: str, horizon: int = DEFAULT) -> AssetChecksDefinition:
     """All checks of one model's paths and point forecasts."""
     paths, points = paths_key(model), points_key(model)
 
@@ -47,7 +48,7 @@ def forecasts_checks(model: str) -> AssetChecksDefinition:
             spec(
                 paths,
                 VALID,
-                "Exactly n_paths paths of 14 days a date, without NaN, infinity or null.",
+                f"Exactly n_paths paths of {horizon} days a date, without NaN, infinity or null.",
                 blocking=True,
             ),
             spec(
@@ -59,14 +60,14 @@ def forecasts_checks(model: str) -> AssetChecksDefinition:
             spec(
                 paths,
                 PLAUSIBLE,
-                "Paths begin at the last known close; the spread of day_14 is within a factor of five of recent "
-                "volatility.",
+                f"Paths begin at the last known close; the spread of {day_column(horizon)} is within a factor of five "
+                "of recent volatility.",
             ),
             spec(
                 points,
                 AGREES,
-                "Fourteen days a date, bounds and median in order; on a sample of dates, statistics are those of the "
-                "stored paths.",
+                f"{in_words(horizon)} a date, bounds and median in order; on a sample of dates, statistics are those "
+                "of the stored paths.",
             ),
             spec(
                 points,
@@ -148,7 +149,7 @@ def examine_points(platform: Platform, target: Target, dates: list[dt.date], the
         return {ON_TIME: timely, AGREES: [target.good(dates=0)]}
     points = stored_points(platform, target, dates)
     sampled, stored, from_paths = sample_from_paths(platform, target, points)
-    agreeing = [point_rules.ordered_quantiles(target, points["forecast_date"], points)]
+    agreeing = [point_rules.ordered_quantiles(target, points["forecast_date"], points, platform.horizon)]
     if len(sampled):
         agreeing.append(point_rules.agrees_with_paths(target, sampled, stored, from_paths))
     return {ON_TIME: timely, AGREES: agreeing}

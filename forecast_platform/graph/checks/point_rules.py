@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates, Floats
+from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.metrics import diebold_mariano
 from forecast_platform.graph.checks.findings import Finding, Target, days_text
-from forecast_platform.settings import HORIZON
 
 QUANTILES = ("lower_95", "lower_80", "forecast_median", "upper_80", "upper_95")
 STATISTICS = ("forecast_mean", "forecast_std", *QUANTILES)
@@ -26,10 +26,10 @@ _COVERAGE_OFF = 0.10
 _PIT_OFF = 0.10
 
 
-def ordered_quantiles(target: Target, dates: Dates, columns: Mapping[str, Floats]) -> Finding:
-    """Fourteen days a date, finite, bounds and median in order. dates, columns[name]: one a row."""
+def ordered_quantiles(target: Target, dates: Dates, columns: Mapping[str, Floats], horizon: int = DEFAULT) -> Finding:
+    """`horizon` days a date, finite, bounds and median in order. dates, columns[name]: one a row."""
     days, counts = np.unique(dates, return_counts=True)
-    wrong = days[counts != HORIZON]
+    wrong = days[counts != horizon]
     quantiles = np.stack([columns[name] for name in QUANTILES], axis=1) if len(dates) else np.zeros((0, 5))
     with np.errstate(invalid="ignore"):
         good = (np.diff(quantiles, axis=1) >= 0).all(axis=1) & (columns["forecast_std"] >= 0)
@@ -37,7 +37,7 @@ def ordered_quantiles(target: Target, dates: Dates, columns: Mapping[str, Floats
     wrong = np.union1d(wrong, np.unique(dates[~good]))
     if len(wrong):
         return target.bad(
-            f"quantiles out of order, not finite, or not {HORIZON} days: {days_text(wrong)}",
+            f"quantiles out of order, not finite, or not {horizon} days: {days_text(wrong)}",
             target.made_anew(wrong),
             wrong_dates=len(wrong),
         )
@@ -47,7 +47,7 @@ def ordered_quantiles(target: Target, dates: Dates, columns: Mapping[str, Floats
 def agrees_with_paths(
     target: Target, dates: Dates, stored: Mapping[str, Floats], from_paths: Mapping[str, Floats]
 ) -> Finding:
-    """Stored statistics are those of the stored paths. stored, from_paths: name -> [n_dates, 14]."""
+    """Stored statistics are those of the stored paths. stored, from_paths: name -> [n_dates, horizon]."""
     off = np.zeros(len(dates), bool)
     for name in STATISTICS:
         scale = np.maximum(np.abs(from_paths[name]), np.abs(from_paths["forecast_mean"]))
@@ -103,30 +103,31 @@ def fresh(
     return target.bad(what, f"make it with {target.command('backfill', [due])}, and look at the daily run's log")
 
 
-def calibration(target: Target, columns: Mapping[str, Floats], horizon: int) -> Finding:
+def calibration(target: Target, columns: Mapping[str, Floats], whole: str, sessions: int) -> Finding:
     """80 and 95 % bands hold what they promise, and the PIT is uniform, over one quarter's forecasts.
 
-    columns: coverage_80_1d, coverage_95_1d, coverage_80_14d, coverage_95_14d, pit; [n], in time order, each last known
-    close once, NaN while unknown. horizon: sessions by which the 14-day figures of neighbours overlap. A deviation
+    columns: coverage_80_1d, coverage_95_1d, the same of the whole horizon (coverage_80_14d), pit; [n], in time order,
+    each last known close once, NaN while unknown. whole: the horizon's suffix, `14d`. sessions: by how many the whole
+    horizon's figures of neighbours overlap. A deviation
     counts where it is large (10 points; 5 of the 95 % band) and has p < 0.01 by a test of the mean with HAC variance
-    to lag horizon - 1. The PIT's mean and its mean square about 1/2 stand for bias and width.
+    to lag sessions - 1. The PIT's mean and its mean square about 1/2 stand for bias and width.
     """
     n = int(np.isfinite(columns["coverage_80_1d"]).sum())
     if n < MIN_CALIBRATION:
         return target.good(forecasts=n)
     problems, figures = [], {}
     for level in (80, 95):
-        for span, overlap in (("1d", 1), ("14d", horizon)):
+        for span, overlap in (("1d", 1), (whole, sessions)):
             values = columns[f"coverage_{level}_{span}"]
             mean, p = _against(values, level / 100, overlap)
             figures[f"coverage_{level}_{span}"] = mean
             if abs(mean - level / 100) > min(_COVERAGE_OFF, 1 - level / 100) and p < _P:
                 problems.append(f"the {level} % band of {span} held {100 * mean:.0f} %")
-    mean, p = _against(columns["pit"], 0.5, horizon)
+    mean, p = _against(columns["pit"], 0.5, sessions)
     figures["pit_mean"] = mean
     if abs(mean - 0.5) > _PIT_OFF and p < _P:
         problems.append(f"forecasts are too {'low' if mean > 0.5 else 'high'} (mean PIT {mean:.2f})")
-    square, p = _against((columns["pit"] - 0.5) ** 2, 1 / 12, horizon)
+    square, p = _against((columns["pit"] - 0.5) ** 2, 1 / 12, sessions)
     figures["pit_spread"] = 12 * square
     if abs(12 * square - 1) > 4 * _PIT_OFF and p < _P:
         problems.append(f"forecasts are too {'narrow' if square > 1 / 12 else 'wide'} (PIT spread {12 * square:.2f})")

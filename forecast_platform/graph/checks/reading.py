@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
+from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.path_figures import PathFigures, joined, path_figures
 from forecast_platform.graph.checks.point_rules import STATISTICS
 from forecast_platform.graph.checks.rules import SPREAD_SESSIONS
 from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DAY_COLUMNS, DISTRIBUTIONS, HORIZON, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.work.chunks import most_dates
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import paths_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PART_DATES = 184
 SAMPLED_DATES = 12
 """Dates whose statistics are computed anew from the paths: enough to see any systematic difference."""
 
@@ -38,12 +39,13 @@ def stored_paths(
 ) -> tuple[PathFigures, dict[str, NDArray[Any]]]:
     """The paths of these dates, half a year read at a time; and what identifies the inputs of each stored date."""
     parts, firsts = [], []
-    for begin in range(0, len(dates), PART_DATES):
-        where = keys_of(target.series, target.model, target.version, dates[begin : begin + PART_DATES], by_month=True)
-        rows = platform.warehouse.read(DISTRIBUTIONS, ["path_id", *_IDENTITY, _LEAKS, *DAY_COLUMNS], where)
+    names, most = day_columns(platform.horizon), most_dates(platform.horizon)
+    for begin in range(0, len(dates), most):
+        where = keys_of(target.series, target.model, target.version, dates[begin : begin + most], by_month=True)
+        rows = platform.warehouse.read(DISTRIBUTIONS, ["path_id", *_IDENTITY, _LEAKS, *names], where)
         path_ids = rows["path_id"].to_numpy().astype(np.int64)
         firsts.append(rows.select([*_IDENTITY, _LEAKS]).filter(_mask(path_ids == 0)))
-        columns = [_floats(rows, name) for name in DAY_COLUMNS]
+        columns = [_floats(rows, name) for name in names]
         parts.append(path_figures(dates_of(rows, "forecast_date"), path_ids, columns, platform.settings.n_paths))
     if not parts:
         raise ValueError(f"{target}: no dates to read")
@@ -73,31 +75,32 @@ def stored_points(platform: Platform, target: Target, dates: Sequence[dt.date]) 
 def sample_from_paths(
     platform: Platform, target: Target, points: dict[str, NDArray[Any]]
 ) -> tuple[Dates, dict[str, Floats], dict[str, Floats]]:
-    """Of dates spread over `points`: the stored statistics, and those of the stored paths; each [n_dates, 14]."""
+    """Of dates spread over `points`: the stored statistics, and those of the stored paths; each [n_dates, horizon]."""
+    horizon = platform.horizon
     days, first, counts = np.unique(points["forecast_date"], return_index=True, return_counts=True)
-    first = first[counts == HORIZON]
-    days = days[counts == HORIZON]
+    first = first[counts == horizon]
+    days = days[counts == horizon]
     if len(days) == 0:
-        return days, {name: np.empty((0, HORIZON)) for name in STATISTICS}, {}
+        return days, {name: np.empty((0, horizon)) for name in STATISTICS}, {}
     chosen = np.unique(np.linspace(0, len(days) - 1, SAMPLED_DATES).astype(int))
     wanted = list(days[chosen].astype(dt.date))
     where = keys_of(target.series, target.model, target.version, wanted, by_month=True)
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *DAY_COLUMNS], where)
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *day_columns(horizon)], where)
     held = dates_of(rows, "forecast_date")
     whole, sizes = np.unique(held, return_counts=True)
     whole = whole[sizes == platform.settings.n_paths]
     rows = rows.filter(_mask(np.isin(held, whole)))
     dates, paths = paths_of(rows)
     if len(dates) == 0:
-        return dates, {name: np.empty((0, HORIZON)) for name in STATISTICS}, {}
-    rows_of = first[np.searchsorted(days, dates)][:, None] + np.arange(HORIZON)
+        return dates, {name: np.empty((0, horizon)) for name in STATISTICS}, {}
+    rows_of = first[np.searchsorted(days, dates)][:, None] + np.arange(horizon)
     summary = summarise(paths)
     stored = {name: points[name][rows_of].astype(np.float64) for name in STATISTICS}
     return dates, stored, {name: getattr(summary, meaning) for name, meaning in _MEANING.items()}
 
 
 def surroundings(platform: Platform, series: str, dates: Dates, last_observed: Dates) -> tuple[Floats, Bools, Floats]:
-    """Of each date: the last known close, whether it trades itself, and the spread that recent changes give day_14.
+    """Of each date: the last known close, whether it trades itself, and the spread that recent changes give day H.
 
     The last is the root mean square of the last SPREAD_SESSIONS changes times the square root of the sessions in the
     horizon; NaN where fewer are known.
@@ -105,7 +108,7 @@ def surroundings(platform: Platform, series: str, dates: Dates, last_observed: D
     table = platform.series_table(series)
     close = table.columns["close"]
     last_close = close[np.minimum(np.searchsorted(table.dates, last_observed), len(close) - 1)]
-    targets = dates[:, None] + np.arange(HORIZON) * ONE_DAY
+    targets = dates[:, None] + np.arange(platform.horizon) * ONE_DAY
     trading = np.isin(targets, table.sessions)
     seen = table.columns["is_observed"]
     observed, prices = table.dates[seen], close[seen]

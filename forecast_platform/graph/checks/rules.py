@@ -28,7 +28,7 @@ COVARIATE_LATE_DAYS = 14
 """Days a covariate may lag behind the newest day before it is taken for ended."""
 
 SPREAD_BOUNDS = (0.2, 5.0)
-"""Spread of day_14 over that of recent changes. Wide: volatility itself moves by a factor of three in weeks."""
+"""Spread of the last day over that of recent changes. Wide: volatility itself moves by a factor of three in weeks."""
 SPREAD_SESSIONS = 60
 
 HOLDOUT_TOLERANCE = 0.01
@@ -296,9 +296,9 @@ def starts_from_last_close(target: Target, paths: PathFigures, last_close: Float
 
 
 def spread_bounds(target: Target, dates: Dates, spread: Floats, recent: Floats) -> Finding:
-    """The spread of day_14 is within SPREAD_BOUNDS of what recent volatility gives.
+    """The spread of the last day is within SPREAD_BOUNDS of what recent volatility gives.
 
-    spread: standard deviation of the paths on day_14; recent: that of past changes, scaled to the sessions in the
+    spread: standard deviation of the paths on it; recent: that of past changes, scaled to the sessions in the
     horizon; both [n_dates]. Dates without a recent figure are left out.
     """
     known = np.isfinite(recent) & (recent > 0)

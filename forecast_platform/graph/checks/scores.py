@@ -12,6 +12,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.graph.assets import score
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.point_rules import calibration
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
     from forecast_platform.pipeline.performance import Comparison
 
 CALIBRATED, PERFORMANCE = "calibrated", "not_degraded"
-_COLUMNS = ("coverage_80_1d", "coverage_95_1d", "coverage_80_14d", "coverage_95_14d", "pit")
-_READ = (*_COLUMNS, "crps_14d", "mae_14d", "mape_14d", "dir_day0")
+
+
+def _columns(whole: str) -> tuple[str, ...]:
+    """What calibration is judged by: of day 1, and of the whole horizon, whose suffix is given."""
+    return (*(f"coverage_{level}_{span}" for span in ("1d", whole) for level in (80, 95)), "pit")
+
+
+def _read(whole: str) -> tuple[str, ...]:
+    return (*_columns(whole), f"crps_{whole}", f"mae_{whole}", f"mape_{whole}", "dir_day0")
 
 
 def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
@@ -54,7 +62,7 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)
-            metadata = metadata_frame(asked.platform, series, [model, REFERENCE], _READ)
+            metadata = metadata_frame(asked.platform, series, [model, REFERENCE], _read(suffix(asked.platform.horizon)))
             if CALIBRATED in found:
                 found[CALIBRATED].append(calibrated(target, metadata))
             if PERFORMANCE in found:
@@ -66,16 +74,19 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
 
 def calibrated(target: Target, metadata: "pd.DataFrame") -> Finding:
     """Calibration of the newest quarter's scored forecasts. metadata: forecast_metadata rows of the series."""
-    from forecast_platform.pages.scores import SESSIONS, ModelKey, counted, scored
+    from forecast_platform.pages.scores import ModelKey, counted, horizon_of, overlap, scored
     from forecast_platform.pipeline.performance import QUARTER_DAYS
 
-    rows = scored(metadata, "14d").get(ModelKey(target.model, target.version)) if len(metadata) else None
+    whole = suffix(horizon_of(metadata))
+    rows = scored(metadata, whole).get(ModelKey(target.model, target.version)) if len(metadata) else None
     if rows is None:
         return target.good(forecasts=0)
     rows = rows[counted(rows)]
     days = rows["forecast_date"].to_numpy("datetime64[D]")
     rows = rows[days > days[-1] - np.timedelta64(QUARTER_DAYS, "D")]
-    return calibration(target, {name: rows[name].to_numpy(np.float64) for name in _COLUMNS}, SESSIONS["14d"])
+    return calibration(
+        target, {name: rows[name].to_numpy(np.float64) for name in _columns(whole)}, whole, overlap(whole)
+    )
 
 
 def degraded(target: Target, comparisons: Sequence["Comparison"]) -> Finding:

@@ -30,7 +30,7 @@ _LOCAL = {"config", "compute", "workers", "databricks", "notifiers", "webhook_ur
 
 _SHARED = (
     *("series", "models", "train_frequency", "lookback_years", "start_date", "end_date", "timezone"),
-    *("n_paths", "seed", "model_version"),
+    *("horizon", "n_paths", "seed", "model_version"),
 )
 """Settings that partitions and rows follow from: the same on both sides."""
 

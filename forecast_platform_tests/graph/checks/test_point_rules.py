@@ -85,8 +85,8 @@ def _scores(n: int, inside_80: float, inside_95: float, pit: np.ndarray) -> dict
 
 def test_calibrated_forecasts_pass_and_too_few_say_nothing() -> None:
     uniform = np.random.default_rng(6).random(65)
-    assert rules.calibration(TARGET, _scores(65, 0.8, 0.95, uniform), 10).passed
-    assert rules.calibration(TARGET, _scores(20, 0.1, 0.1, uniform[:20]), 10).passed
+    assert rules.calibration(TARGET, _scores(65, 0.8, 0.95, uniform), "14d", 10).passed
+    assert rules.calibration(TARGET, _scores(20, 0.1, 0.1, uniform[:20]), "14d", 10).passed
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_calibrated_forecasts_pass_and_too_few_say_nothing() -> None:
 def test_bands_and_pit_that_do_not_hold_what_they_promise_are_named(
     inside: tuple[float, float], pit: np.ndarray, words: str
 ) -> None:
-    found = rules.calibration(TARGET, _scores(65, *inside, pit), 10)
+    found = rules.calibration(TARGET, _scores(65, *inside, pit), "14d", 10)
     assert not found.passed
     assert found.severity == "warning"
     assert words in found.text
