@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import daily_run
-from sides import Cost, Side, both
+from _sides import Cost, Side, both
 
 TARGETS = {"naive": 0.5, "xgboost": 0.6, "infer": 0.6}
 RERUN_TARGET, PEAK_TARGET = 0.25, 800

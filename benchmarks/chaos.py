@@ -136,15 +136,19 @@ def run(root: Path, arguments: tuple[str, ...], **spec: Any) -> subprocess.Compl
     asked = {"arguments": [one.format(root=root) for one in arguments], "root": str(root)}
     asked |= {name: str(value) if isinstance(value, Path) else value for name, value in spec.items()}
     command = [sys.executable, __file__, "--child", json.dumps(asked)]
-    process = subprocess.Popen(
-        command, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        out, said = process.communicate(timeout=spec.get("seconds"))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, said = process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, out, said)
+    # Files, because a pipe is read until whoever inherited it has ended, too.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=environment(root), stdout=out, stderr=said)
+        try:
+            process.wait(timeout=spec.get("seconds", 900))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        texts = []
+        for stream in (out, said):
+            stream.seek(0)
+            texts.append(stream.read())
+    return subprocess.CompletedProcess(command, process.returncode, *texts)
 
 
 def child(spec: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from forecast_platform.graph.assets.score import forecast_metadata_asset
 from forecast_platform.graph.assets.train import trained_models_asset
 from forecast_platform.graph.automation import build_automation
 from forecast_platform.graph.checks.catalog import platform_checks
-from forecast_platform.graph.jobs import SCORE, platform_jobs
+from forecast_platform.graph.jobs import platform_jobs
+from forecast_platform.graph.keys import SCORE
 from forecast_platform.graph.launchers.resources import step_launcher_resources
 from forecast_platform.graph.partitions import Partitions
 from forecast_platform.settings import Settings, load
@@ -27,23 +28,25 @@ def build_definitions(settings: Settings) -> Definitions:
     """The asset graph of these settings."""
     # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
     warnings.filterwarnings("ignore", category=BetaWarning)
-    partitions = Partitions(settings)
-    assets = [unified_data_asset(partitions), actuals_asset(partitions), daily_page_asset(_health)]
-    for model in settings.models:
-        assets += [
-            trained_models_asset(model, partitions),
-            forecasts_asset(model, partitions),
-            forecast_metadata_asset(model, partitions),
-        ]
-    jobs = platform_jobs(settings.models)
+    assets = [daily_page_asset(_health)]
+    for group in settings.series_groups:
+        partitions = Partitions(settings, group)
+        assets += [unified_data_asset(partitions), actuals_asset(partitions)]
+        for model in settings.models:
+            assets += [
+                trained_models_asset(model, partitions),
+                forecasts_asset(model, partitions),
+                forecast_metadata_asset(model, partitions),
+            ]
+    jobs = platform_jobs(settings)
     schedules, sensors = build_automation(settings, jobs)
     page, maintenance = daily_page_job(), maintenance_job(_maintain)
     return Definitions(
         assets=assets,
-        asset_checks=platform_checks(settings.models, settings.horizon),
-        jobs=[*jobs, page, maintenance],
+        asset_checks=platform_checks(settings),
+        jobs=[*(job for found in jobs.values() for job in found), page, maintenance],
         schedules=[*schedules, maintenance_schedule(settings, maintenance)],
-        sensors=[*sensors, daily_page_sensor(settings, page, [job for job in jobs if job.name == SCORE])],
+        sensors=[*sensors, daily_page_sensor(settings, page, jobs[SCORE])],
         resources=_resources(settings),
         # Steps of one run share imports and the histories they read: a process each costs five times as much.
         executor=in_process_executor,

@@ -68,7 +68,10 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
             f"windows; set FORECAST_PLATFORM_TRAIN_FREQUENCY={options.train_frequency} for every command and the UI"
         )
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     _check_span(operations, options)
     series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
@@ -81,7 +84,10 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast a span with trained models, write actuals, score."""
     started = time.perf_counter()
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     _check_span(operations, options)
     series, good = operations.ingest(series)
     first = options.start_date or settings.start_date
@@ -93,24 +99,24 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     good &= operations.forecast(series, models, first, last)
     if not options.no_score:
         good &= operations.score(series, models, windows)
-    for name in series:
-        _print_coverage(operations, name, models)
+    _print_coverage(operations, series, models)
     return _summary(operations, started, good)
 
 
 def infer(settings: Settings, options: argparse.Namespace) -> bool:
-    """Forecast one date, all series in one run."""
+    """Forecast one date, all series of a group in one run."""
     started = time.perf_counter()
     operations = _operations(settings, options)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
     day = options.date or settings.today()
     operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
     series, good = operations.ingest(series)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
-    # One run for all series needs them side by side in the partitions' order.
-    together = series == list(settings.series_names)
-    good &= operations.forecast(series, models, day, day, together=together)
+    good &= operations.forecast(series, models, day, day, together=True)
     return _summary(operations, started, good)
 
 
@@ -118,8 +124,8 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps."""
     # Nothing is run, so a warehouse that can only be read will do.
     operations = Operations(settings, say, options.model_version_tag or settings.model_version)
-    series, models = operations.chosen_series(options.commodity), operations.chosen_models(options.models)
-    whole = [*_undamaged(operations), *(_print_coverage(operations, name, models) for name in series)]
+    series = operations.chosen_series(options.commodity, options.group)
+    whole = [*_undamaged(operations), _print_coverage(operations, series, operations.chosen_models(options.models))]
     return all(whole)
 
 
@@ -137,24 +143,36 @@ def _undamaged(operations: Operations) -> Iterator[bool]:
                 yield False
 
 
-def _print_coverage(operations: Operations, series: str, models: Sequence[str]) -> bool:
+MANY = 10
+"""Series from which on only those are printed that have gaps."""
+
+
+def _print_coverage(operations: Operations, series: Sequence[str], models: Sequence[str]) -> bool:
+    """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
     from forecast_platform.work.coverage import coverage
 
-    whole = True
-    say(f"\n{series}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
-    for found in coverage(operations.platform, series, models, operations.version):
-        missing = [first + dt.timedelta(days=n) for first, last in found.gaps for n in range((last - first).days + 1)]
-        gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
-        say(f"{found.model:<22}{found.dates:>7}  {found.first or '-'!s:<11} {found.last or '-'!s:<11} {gaps}")
-        whole &= not missing
-    return whole
+    whole = []
+    for name in series:
+        found = coverage(operations.platform, name, models, operations.version)
+        if not any(one.gaps for one in found):
+            whole.append(name)
+            if len(series) > MANY:
+                continue
+        say(f"\n{name}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
+        for one in found:
+            missing = [first + dt.timedelta(days=n) for first, last in one.gaps for n in range((last - first).days + 1)]
+            gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
+            say(f"{one.model:<22}{one.dates:>7}  {one.first or '-'!s:<11} {one.last or '-'!s:<11} {gaps}")
+    if len(series) > MANY:
+        say(f"\n{len(whole)} of {len(series)} series have every date of {', '.join(models)}")
+    return len(whole) == len(series)
 
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     """Print metrics by model and horizon with skill against naive, then over the series together; False where nothing
     is scored. With `all`, every series of the tables, in short."""
     from forecast_platform.cli import judging
-    from forecast_platform.pages.display import metadata_frame, report
+    from forecast_platform.pages.display import index, metadata_frame, report
     from forecast_platform.pages.panel import over_all, panel
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
@@ -162,8 +180,8 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     models = operations.chosen_models(options.models)
     names = {*models, "naive"}
     if options.all:
-        if options.commodity:
-            raise UsageError("evaluate --all is of every series of the tables: leave --commodity out")
+        if options.commodity or options.group:
+            raise UsageError("evaluate --all is of every series of the tables: leave --commodity and --group out")
         frames = _of_version(panel(operations.platform, models=sorted(names)), operations.version)
         lines = judging.pooled(frames)
         for line in [*judging.by_series(frames), *lines]:
@@ -172,7 +190,8 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
             say("no series is scored yet; run `forecast-platform backfill`")
         return bool(lines)
     found, together = True, over_all(operations.platform)
-    for name in operations.chosen_series(options.commodity):
+    chosen_series = operations.chosen_series(options.commodity, options.group)
+    for name in chosen_series:
         frame = metadata_frame(operations.platform, name)
         chosen = frame[frame.model_name.isin({*models, "naive"}) & (frame.model_version == operations.version)]
         if chosen.empty or chosen[f"crps_{settings.horizon}d"].isna().all():
@@ -186,7 +205,7 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         say(_table(by_horizon(chosen)))
         say(f"\nreport: {report(operations.platform, name, together)}")
         say(f"file:   {settings.reports}")
-    chosen_series = operations.chosen_series(options.commodity)
+    index(operations.platform)
     frames = _of_version(panel(operations.platform, chosen_series, sorted(names)), operations.version)
     for line in judging.pooled({name: frame for name, frame in frames.items() if len(frame)}):
         say(line)

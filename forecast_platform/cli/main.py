@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
-from forecast_platform.cli import databricks, house
+from forecast_platform.cli import databricks, house, source
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("--no-score", action="store_true", help="leave scoring to a later run")
     backfill.set_defaults(command=_backfill)
 
-    infer = commands.add_parser("infer", help="forecast one date with all series and models in one run")
+    infer = commands.add_parser("infer", help="forecast one date, all series of a group in one run")
     _selection(infer)
     infer.add_argument("--date", type=_day, help="forecast date (default: today)")
     infer.add_argument("--train", action="store_true", help="train the windows that have no model first")
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
     house.register(commands)
     databricks.register(commands)
+    source.register(commands)
     return parser
 
 
@@ -138,7 +139,7 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     compare = commands.add_parser("compare", help="which of two versions is better, by how much, how sure")
     compare.add_argument("versions", nargs=2, metavar="VERSION", help="the version in place, and its rival")
-    compare.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured)")
+    _series(compare)
     compare.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured)")
     compare.set_defaults(command=_compare)
 
@@ -157,8 +158,13 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     rollback.set_defaults(command=_rollback)
 
 
+def _series(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--commodity", nargs="+", metavar="SERIES", help="series, or all (default: all configured)")
+    parser.add_argument("--group", nargs="+", metavar="GROUP", help="the series of these groups (setting groups)")
+
+
 def _selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--commodity", nargs="+", metavar="SERIES", help="series (default: all configured)")
+    _series(parser)
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured)")
     parser.add_argument("--model-version-tag", metavar="TAG", help="version tag (default: the configured one)")
 

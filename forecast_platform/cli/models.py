@@ -40,7 +40,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
         raise UsageError(f"compare {a} {b}: name two different versions")
     models = looking.chosen_models(options.models)
     found = False
-    for series in looking.chosen_series(options.commodity):
+    for series in looking.chosen_series(options.commodity, options.group):
         metadata = metadata_frame(looking.platform, series)
         followed = " ".join(champion(looking.platform, series))
         say(f"\n{series}: {a} against {b}, {settings.horizon} days, dates that both have (champion: {followed})")
@@ -59,7 +59,7 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
         for verdict in verdicts:
             say(verdict)
     if found:
-        frames = panel(looking.platform, looking.chosen_series(options.commodity), models)
+        frames = panel(looking.platform, looking.chosen_series(options.commodity, options.group), models)
         say("\nover the series together, by the price of each date, with 95 % confidence intervals")
         for model in models:
             for span in suffixes(settings.horizon):
@@ -118,7 +118,7 @@ def plan(settings: Settings, options: argparse.Namespace) -> bool:
 
     version = options.model_version_tag or settings.model_version
     looking = Looking(settings, say, version)
-    series, models = looking.chosen_series(options.commodity), looking.chosen_models(options.models)
+    series, models = looking.chosen_series(options.commodity, options.group), looking.chosen_models(options.models)
     first = options.start_date or settings.start_date
     looking.check_span(first, options.end_date or first)
     last = options.end_date or last_forecastable(looking, series)
@@ -172,27 +172,32 @@ def _say_ui(
 ) -> None:
     """The runs of the UI's backfills of the same keys: a table family at a time, and all of them marked at once."""
     from forecast_platform.definitions import build_definitions
-    from forecast_platform.graph.assets import forecast, ingest, score, train
+    from forecast_platform.graph.keys import FORECAST, SCORE, TRAIN, Keys
     from forecast_platform.runs.preview import ui_runs
 
     definitions = build_definitions(settings)
-    forecasts = [key(model) for model in models for key in (forecast.paths_key, forecast.points_key)]
-    trained, scores = ([part.key(model) for model in models] for part in (train, score))
-    marked = {
-        "trained_models": (trained, windows),
-        "distributions and point_forecasts": ([*forecasts, forecast.ACTUALS_KEY], dates),
-        "forecast_metadata": (scores, windows),
-        "unified_data, trained_models, distributions and point_forecasts at once": (
-            [ingest.KEY, *trained, *forecasts],
-            dates,
-        ),
-    }
     say("\nin the UI, where these assets are marked (docs/backfills.md):")
-    for names, (assets, wanted) in marked.items():
-        found = ui_runs(definitions, assets, wanted, series)
-        say(f"{names}: {len(found)} run{'' if len(found) == 1 else 's'}")
-        for run in found:
-            say(f"  {run}")
+    for group in settings.series_groups:
+        chosen = [name for name in group.series if name in series]
+        if not chosen:
+            continue
+        keys = Keys(group.name)
+        trained, forecasts = keys.of_job(TRAIN, models), keys.of_job(FORECAST, models, actuals=False)
+        marked = {
+            "trained_models": (trained, windows),
+            "distributions and point_forecasts": (keys.of_job(FORECAST, models), dates),
+            "forecast_metadata": (keys.of_job(SCORE, models), windows),
+            "unified_data, trained_models, distributions and point_forecasts at once": (
+                [keys.unified_data, *trained, *forecasts],
+                dates,
+            ),
+        }
+        of = f" of {group.name}" if group.name else ""
+        for names, (assets, wanted) in marked.items():
+            found = ui_runs(definitions, assets, wanted, chosen)
+            say(f"{names}{of}: {len(found)} run{'' if len(found) == 1 else 's'}")
+            for run in found:
+                say(f"  {run}")
 
 
 def _say_disk(settings: Settings, added: int, free: int) -> None:

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
+from forecast_platform.forecasting.horizon import sessions
 
 AROUND = 10
 """Sessions before the origin, and after the targets, over which volatility is measured."""
-
-TARGETS = 10
-"""Sessions of fourteen days."""
 
 DRAWS = 20_000
 LIMIT = 9.0
@@ -26,26 +24,27 @@ def oracle_crps(
 
     dates, closes, rolls: the observed sessions, [n]. Changes are those of `models.naive`, relative to the price level
     of their time; a path adds up drawn changes, standardised by the volatility realised around them, times that around
-    the origin: the root mean square over AROUND sessions on both sides of the TARGETS, with the targets themselves
+    the origin: the root mean square over AROUND sessions on both sides of the targets, with the targets themselves
     where `targets_in`. The mean over the sessions within `horizon` days; nan where volatility or a target is unknown.
     """
+    targets = sessions(horizon)
     level = np.hypot(closes, SCALE_FACTOR * float(np.median(np.abs(closes))))
     changes = np.full(len(closes), np.nan)
     changes[1:] = np.diff(closes) / level[:-1]
     changes[rolls] = np.nan
-    deviation = realised(changes, targets_in=targets_in)
-    centre = np.maximum(np.arange(len(closes)) - TARGETS // 2, 0)
+    deviation = realised(changes, targets, targets_in=targets_in)
+    centre = np.maximum(np.arange(len(closes)) - targets // 2, 0)
     pool = changes / deviation[centre]
     pool = pool[np.isfinite(pool)]
     found = np.full(len(origins), np.nan)
     if len(pool) == 0:
         return found
     generator = np.random.Generator(np.random.Philox(_SEED))
-    sums = np.cumsum((pool - pool.mean())[generator.integers(len(pool), size=(TARGETS, DRAWS))], axis=0)
+    sums = np.cumsum((pool - pool.mean())[generator.integers(len(pool), size=(targets, DRAWS))], axis=0)
     ordered = np.sort(sums, axis=1)
     known = np.searchsorted(dates, origins)
     total, count = np.zeros(len(origins)), np.zeros(len(origins))
-    for step in range(TARGETS):
+    for step in range(targets):
         at = np.minimum(known + step, len(dates) - 1)
         good = (known > 0) & (known + step < len(dates)) & (dates[at] < origins + horizon * ONE_DAY)
         good &= dates[at] >= origins
@@ -59,8 +58,8 @@ def oracle_crps(
     return found
 
 
-def realised(changes: Floats, *, targets_in: bool) -> Floats:
-    """The root mean square change around the TARGETS sessions from each position on, [n]; nan near the ends.
+def realised(changes: Floats, targets: int, *, targets_in: bool) -> Floats:
+    """The root mean square change around the `targets` sessions from each position on, [n]; nan near the ends.
 
     Squares are bounded at LIMIT times their mean, as the models' news is.
     """
@@ -70,7 +69,7 @@ def realised(changes: Floats, *, targets_in: bool) -> Floats:
     counts = np.concatenate([[0], np.cumsum(known)])
     n = len(changes)
     start = np.arange(n) - AROUND
-    edges = [start, start + AROUND, start + AROUND + TARGETS, start + 2 * AROUND + TARGETS]
+    edges = [start, start + AROUND, start + AROUND + targets, start + 2 * AROUND + targets]
     inside = (start >= 0) & (edges[-1] <= n)
     a, b, c, d = (np.clip(edge, 0, n) for edge in edges)
 

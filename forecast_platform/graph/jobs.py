@@ -1,32 +1,31 @@
-"""The four jobs: a job holds assets of one partition set only, so a day is three runs (ingest, forecast, score) and not
-one; train runs when a window begins."""
+"""The four jobs of each group: ingest, train, forecast (with actuals) and score."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from dagster import AssetKey, AssetSelection, define_asset_job
+from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from forecast_platform.graph.assets import forecast, ingest, score, train
+from forecast_platform.graph.keys import FORECAST, INGEST, JOBS, SCORE, TRAIN, all_keys
+from forecast_platform.settings import Settings
 
-INGEST, TRAIN, FORECAST, SCORE = "ingest", "train", "forecast", "score"
+_DESCRIPTIONS = {
+    INGEST: "Source to unified_data",
+    TRAIN: "Fit every model on training windows",
+    FORECAST: "Paths, point forecasts and actuals of forecast dates",
+    SCORE: "Score the forecasts of windows",
+}
 
 
-def platform_jobs(models: Sequence[str]) -> list[UnresolvedAssetJobDefinition]:
-    """Ingest, train, forecast (with actuals) and score, each over every configured model."""
-    forecasts: list[AssetKey] = [key(model) for model in models for key in (forecast.paths_key, forecast.points_key)]
-    return [
-        define_asset_job(INGEST, AssetSelection.assets(ingest.KEY), description="Source to unified_data."),
-        define_asset_job(
-            TRAIN, AssetSelection.assets(*map(train.key, models)), description="Fit every model on training windows."
-        ),
-        define_asset_job(
-            FORECAST,
-            AssetSelection.assets(*forecasts, forecast.ACTUALS_KEY),
-            description="Paths, point forecasts and actuals of forecast dates.",
-        ),
-        define_asset_job(
-            SCORE, AssetSelection.assets(*map(score.key, models)), description="Score the forecasts of windows."
-        ),
-    ]
+def platform_jobs(settings: Settings) -> dict[str, list[UnresolvedAssetJobDefinition]]:
+    """Each of JOBS in every group, over every configured model."""
+    return {
+        job: [
+            define_asset_job(
+                keys.job(job),
+                AssetSelection.assets(*keys.of_job(job, settings.models)),
+                description=f"{_DESCRIPTIONS[job]}{f', of {keys.group}' if keys.group else ''}.",
+            )
+            for keys in all_keys(settings)
+        ]
+        for job in JOBS
+    }

@@ -2,6 +2,10 @@
 
 The dimensions are `date` and `series` on purpose: Dagster sorts dimension names and makes one run per key of the
 second, contiguous over the first, so a backfill is one run a series.
+
+The lookback, the years of history before the first window, is one partition of `unified_data`: its last day, the day
+before the first forecast date, stands for all of it. Nothing depends on a day of it alone; day by day it made a third
+to two thirds of the asset's partitions (docs/scaling.md).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from dagster import (
 from forecast_platform.forecasting.windows import FREQUENCIES
 from forecast_platform.graph.partition_mapping import RangeMultiPartitionMapping
 from forecast_platform.settings import Settings
+from forecast_platform.settings.groups import SeriesGroup
 
 FORMAT = "%Y-%m-%d"
 DATE = "date"
@@ -36,20 +41,21 @@ SERIES = "series"
 
 @dataclass(frozen=True)
 class Partitions:
-    """The three partition sets of one platform, each one shared object, and what maps between them."""
+    """The three partition sets of a group of series, each one shared object, and what maps between them."""
 
     settings: Settings
+    group: SeriesGroup
 
     @cached_property
     def series(self) -> StaticPartitionsDefinition:
-        """The configured series."""
-        return StaticPartitionsDefinition(list(self.settings.series_names))
+        """The group's series."""
+        return StaticPartitionsDefinition(list(self.group.series))
 
     @cached_property
     def history_days(self) -> MultiPartitionsDefinition:
-        """History day x series: from the first window's lookback to yesterday."""
+        """History day x series: the whole lookback under its last day, then each day to yesterday."""
         # The exclusive end: history up to the day before the last forecast date.
-        return self._over(self._daily(self.settings.history_start, self.settings.end_date, offset=0))
+        return self._over(self._daily(self.settings.lookback_end, self.settings.end_date, offset=0))
 
     @cached_property
     def days(self) -> MultiPartitionsDefinition:
@@ -86,8 +92,15 @@ class Partitions:
 
     @property
     def lookback(self) -> PartitionMapping:
-        """trained_models on unified_data: the lookback's days, ending the day before the window."""
-        return _by_date(TimeWindowPartitionMapping(start_offset=-self.settings.lookback_windows, end_offset=-1))
+        """trained_models on unified_data: the lookback's days, ending the day before the window. Those before the
+        first window are in one partition, so a window that reaches there has no partition for each day."""
+        return _by_date(
+            TimeWindowPartitionMapping(
+                start_offset=-self.settings.lookback_windows,
+                end_offset=-1,
+                allow_nonexistent_upstream_partitions=True,
+            )
+        )
 
     @property
     def day_before(self) -> PartitionMapping:

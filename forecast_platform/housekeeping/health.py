@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from forecast_platform.graph.jobs import FORECAST, INGEST, SCORE
+from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
 from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import examine
@@ -32,6 +33,12 @@ _DAY = dt.timedelta(days=1)
 
 DAEMON_SILENT = dt.timedelta(minutes=5)
 """Without a heartbeat for this long a daemon is dead: it beats every half minute, and Dagster itself waits for 30."""
+
+_MOST_FACTS = 40
+"""Facts of one kind that are told one by one: two series of all models, or forty series of one."""
+
+_MOST_NAMED = 10
+"""Of more: those that are not good and told with their text."""
 
 _MOST_DAMAGED = 5
 """Damaged files that are named."""
@@ -84,15 +91,42 @@ def health(settings: Settings) -> HealthReport:
     report = HealthReport(settings.now())
     report.facts.append(_disk(settings))
     platform = Platform.from_settings(settings)
-    for name in settings.series_names:
-        report.facts.append(_data(platform, name))
+    report.facts.extend(_partitions(settings))
+    report.facts.extend(condensed("data", [_data(platform, name) for name in settings.series_names]))
     try:
-        report.facts.extend(_forecasts(platform))
+        report.facts.extend(condensed("forecast", list(_forecasts(platform))))
     except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
     report.facts.extend(_tables(platform))
     report.facts.extend(_instance(platform))
     return report
+
+
+def condensed(kind: str, facts: Sequence[Fact]) -> list[Fact]:
+    """The facts of a kind, where they are many in a few lines: what is not good by name, the worst first."""
+    if len(facts) <= _MOST_FACTS:
+        return list(facts)
+    wrong = sorted((fact for fact in facts if fact.state != "good"), key=lambda fact: -_ORDER[fact.state])
+    found = [Fact(kind, "good", f"{len(facts) - len(wrong)} of {len(facts)} are as they ought to be")]
+    found += wrong[:_MOST_NAMED]
+    rest = wrong[_MOST_NAMED:]
+    if rest:
+        names = ", ".join(fact.name.removeprefix(f"{kind} ") for fact in rest)
+        found.append(Fact(kind, rest[0].state, f"{len(rest)} more are not: {names}"))
+    return found
+
+
+def _partitions(settings: Settings) -> Iterator[Fact]:
+    """Groups that will have more partitions than Dagster recommends within a year: then the settings are refused."""
+    for group in settings.series_groups:
+        last = full_on(group, settings.start_date)
+        if settings.end_date is None and last - settings.today() < dt.timedelta(days=365):
+            yield Fact(
+                f"partitions {group.name}".strip(),
+                "warn",
+                f"{group.title}: {len(group.series)} series are {MAX_PARTITIONS:,} partitions an asset on {last}, and "
+                "no more than that are loaded: put some of them into another group before (setting groups)",
+            )
 
 
 def due_forecast(settings: Settings) -> dt.date:
@@ -118,6 +152,7 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
         (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
         for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
     }
+    made = versions_to_run(platform)
     for series in settings.series_names:
         expected = due
         if settings.end_date is not None:
@@ -130,7 +165,7 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
         unused = [model for model in settings.models if not settings.automated and used and model not in used]
         # Nothing runs by itself here, and whoever ran the others left these out.
         yield from (_unused(series, model) for model in unused)
-        for model, version in versions_to_run(platform):
+        for model, version in made:
             if model not in unused:
                 tag = "" if version == settings.model_version else f" --model-version-tag {version}"
                 yield _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
@@ -239,11 +274,14 @@ def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     from dagster import DagsterRunStatus, RunsFilter
 
     for job in (INGEST, FORECAST, SCORE):
-        ended = _newest_success(instance, job)
-        if ended is None:
-            yield Fact(f"last {job}", "warn", "no run has succeeded yet")
+        ended = {keys.group: _newest_success(instance, keys.job(job)) for keys in all_keys(settings)}
+        never = ", ".join(name for name, at in ended.items() if at is None and name)
+        times = [at for at in ended.values() if at is not None]
+        if len(times) < len(ended):
+            yield Fact(f"last {job}", "warn", f"no run{f' of {never}' if never else ''} has succeeded yet")
         else:
-            yield Fact(f"last {job}", "good", f"succeeded {_ago(ended, settings)}")
+            oldest = f", the oldest of {len(times)} groups" if len(times) > 1 else ""
+            yield Fact(f"last {job}", "good", f"succeeded {_ago(min(times), settings)}{oldest}")
     since = settings.now() - _DAY
     failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
     jobs = {run.dagster_run.job_name for run in failed}
@@ -299,7 +337,7 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     from forecast_platform.graph.automation.detect import check_problems, daily_subjects
     from forecast_platform.graph.checks.catalog import platform_checks
 
-    keys = [key for checks in platform_checks(platform.settings.models) for key in checks.check_keys]
+    keys = [key for checks in platform_checks(platform.settings) for key in checks.check_keys]
     try:
         subjects = daily_subjects(platform)
     except WarehouseError as error:

@@ -290,11 +290,11 @@ def _verify(platform: Platform, instance: DagsterInstance) -> list[str]:
 
 
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
-    from forecast_platform.graph.jobs import FORECAST, INGEST, SCORE, TRAIN
+    from forecast_platform.graph.keys import JOBS, all_keys
 
     days = platform.settings.keep_runs_days
     before = platform.settings.now() - dt.timedelta(days=days)
-    done = prune_runs(instance, before, (INGEST, TRAIN, FORECAST, SCORE))
+    done = prune_runs(instance, before, [keys.job(job) for keys in all_keys(platform.settings) for job in JOBS])
     return [
         f"{done.deleted} runs older than {days} days deleted, {done.kept} kept: they hold the newest of a partition"
     ]

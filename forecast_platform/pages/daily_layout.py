@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,9 +18,6 @@ from forecast_platform.pages.scores import REFERENCE, ModelKey
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NEWEST = "daily.html"
-"""The newest daily page under a name that does not change."""
 
 _WEEK = 8
 
@@ -88,14 +85,23 @@ class SeriesDay:
     made: Bools | None = None
     failed: Bools | None = None
     leaderboard_link: str | None = None
+    unit: str | None = None
+    """What prices are counted in."""
     horizon: int = DEFAULT
     """Days that a forecast covers."""
 
 
 def write_daily_page(
-    folder: Path, *, day: dt.date, series: Sequence[SeriesDay], facts: Sequence[tuple[str, str, str]], state: str
+    folder: Path,
+    *,
+    day: dt.date,
+    series: Sequence[SeriesDay],
+    facts: Sequence[tuple[str, str, str]],
+    state: str,
+    group: str = "",
 ) -> Path:
-    """Write the page of `day`, and the same page as NEWEST where there is none of a later day; returns the former.
+    """Write the page of `day`, and the same page under a name without a date where there is none of a later day;
+    returns the former. With a `group`, whose series these are, it is a page beside the overview (`write_overview`).
 
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
@@ -107,54 +113,77 @@ def write_daily_page(
     late = [one.series for one in series if one.forecast_date is not None and one.forecast_date < day]
     if late:
         content.append(page.banner("No forecast of this day yet.", f"{', '.join(late)}: the newest one is shown."))
-    content.append(page.cards([*(_card(one) for one in series), (_light(state), "health")]))
+    content.append(page.cards([*(_card(one) for one in series), (light(state), "health")]))
     for number, one in enumerate(series):
         content += [_forecasts(one, number), _hits(one)]
     for number, one in enumerate(series):
         content.append(_board(one))
         content.append(_map(one, number))
-    content.append(_health(facts))
+    if not group:
+        content.append(health_section(facts))
     links = {f"{one.series} leaderboard": one.leaderboard_link for one in series if one.leaderboard_link}
-    own = page.file_name("daily", str(day))
+    if group:
+        links = {"All groups": page.file_name("daily", str(day)), **links}
+    return write_dated(folder, day, content, subtitle=_subtitle(series, group), links=links, group=group)
+
+
+def _subtitle(series: Sequence[SeriesDay], group: str) -> str:
+    names = ", ".join(one.series for one in series)
+    return f"{group.capitalize()}: forecasts of {names}" if group else f"Forecasts of {names}"
+
+
+def write_dated(
+    folder: Path,
+    day: dt.date,
+    content: Sequence[str],
+    *,
+    subtitle: str,
+    links: Mapping[str, str] | None = None,
+    group: str = "",
+) -> Path:
+    """Write a page of a day, and under its name without the date where there is none of a later day."""
+    parts = ("daily", group) if group else ("daily",)
+    own = page.file_name(*parts, str(day))
     # A page of the past that is made again does not stand for the newest.
-    newest = all(path.name <= own for path in folder.glob("daily_????-??-??.html"))
+    newest = all(path.name <= own for path in folder.glob(page.file_name(*parts, "DAY").replace("DAY", "????-??-??")))
     written = [
         page.write_page(
             folder,
             name,
             title=f"{day:%A %d %B %Y}",
-            subtitle=f"Forecasts of {', '.join(one.series for one in series)}",
+            subtitle=subtitle,
             content=content,
-            about={"kind": "daily", "date": str(day)},
+            about={"kind": "daily_group" if group else "daily", "date": str(day)},
             links=links,
         )
-        for name in ((own, NEWEST) if newest else (own,))
+        for name in ((own, page.file_name(*parts)) if newest else (own,))
     ]
     return written[0]
 
 
-def _champion(one: SeriesDay) -> Bands | None:
+def champion_of(one: SeriesDay) -> Bands | None:
+    """The champion's forecast; None where it has none."""
     return next((bands for bands in one.models if bands.key == one.champion), None)
 
 
 def _card(one: SeriesDay) -> tuple[object, object]:
-    found = _champion(one)
+    found = champion_of(one)
     if found is None:
         return "no forecast", f"{one.series} by {one.champion.name}"
     last = float(one.history_close[-1]) if len(one.history_close) else np.nan
     move = 100 * (found.median[-1] / last - 1) if last > 0 else np.nan
     arrow = "" if np.isnan(move) else f" ({move + 0.0:+.1f} %)"
     return (
-        f"{_price(found.median[-1])}{arrow}",
-        f"{one.series} in {one.horizon} days, {one.champion.name}; 80 %: {_price(found.lower_80[-1])} to "
-        f"{_price(found.upper_80[-1])}",
+        f"{price(found.median[-1])}{arrow}",
+        f"{page.priced(one.series, one.unit)} in {one.horizon} days, {one.champion.name}; 80 %: "
+        f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
     )
 
 
 def _forecasts(one: SeriesDay, number: int) -> str:
     if one.forecast_date is None or not one.models:
         return page.section(one.series, note="There is no forecast yet: run `forecast-platform infer`.")
-    champion = _champion(one)
+    champion = champion_of(one)
     rows, classes = [], {}
     for place, bands in enumerate(one.models):
         name: object = bands.key.name
@@ -173,15 +202,16 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         page.plot(_figure(one, champion), f"forecast-{number}", 430),
         page.table(columns, rows, classes),
         note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
-        "and the medians of the other models; the table has medians and 80 % bands.",
+        "and the medians of the other models; the table has "
+        f"{page.priced('medians and 80 % bands', one.unit)}.",
     )
 
 
 def _outlook(bands: Bands, day: int) -> str:
     """Median and 80 % band of one day; a band without width is that of a day before the market opens again."""
     if bands.lower_80[day] == bands.upper_80[day]:
-        return f"{_price(bands.median[day])}  market shut"
-    return f"{_price(bands.median[day])}  [{_price(bands.lower_80[day])} to {_price(bands.upper_80[day])}]"
+        return f"{price(bands.median[day])}  market shut"
+    return f"{price(bands.median[day])}  [{price(bands.lower_80[day])} to {price(bands.upper_80[day])}]"
 
 
 def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
@@ -236,7 +266,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
         "hovermode": "x unified",
         "margin": {"l": 60, "r": 16, "t": 56, "b": 30},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
-        "yaxis": {"tickformat": ",~r", "title": {"text": "Close"}},
+        "yaxis": {"tickformat": ",~r", "title": {"text": page.escape(page.priced("Close", one.unit))}},
         "xaxis": {"showgrid": False},
     }
     return figure
@@ -261,10 +291,11 @@ def _hits(one: SeriesDay) -> str:
         rows.append([name, key.version, *cells])
     columns = {"Model": "", "Version": "", **{_before(ahead): "" for ahead in ahead_of(one.horizon)}}
     inside = sum(hit.verdict(one.hit_close) != "missed" for hit in one.hits)
+    closed = page.priced(price(one.hit_close), one.unit)
     return page.section(
         f"{one.series}: was the close of {one.hit_date:%A %d %B} inside the bands?",
         page.table(columns, rows),
-        note=f"It closed at {_price(one.hit_close)}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
+        note=f"It closed at {closed}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
         "The 80 % band is shown; one close in five falls outside it, one in twenty outside 95 %.",
     )
 
@@ -280,7 +311,7 @@ def _verdict(hit: Hit | None, close: float) -> object:
     colour = {"inside 80 %": page.GOOD, "inside 95 %": page.WARN, "missed": page.BAD}[verdict]
     return page.Html(
         f'<span class="key"><i style="background:{colour}"></i>{verdict}</span> '
-        f'<span class="note">{_price(hit.lower_80)} to {_price(hit.upper_80)}</span>'
+        f'<span class="note">{price(hit.lower_80)} to {price(hit.upper_80)}</span>'
     )
 
 
@@ -329,15 +360,17 @@ def _map(one: SeriesDay, number: int) -> str:
     )
 
 
-def _health(facts: Sequence[tuple[str, str, str]]) -> str:
+def health_section(facts: Sequence[tuple[str, str, str]]) -> str:
+    """The health report as a section of a page, the worst first."""
     order = {"bad": 0, "warn": 1, "good": 2}
-    rows = [[_light(state), name, text] for name, state, text in sorted(facts, key=lambda fact: order[fact[1]])]
+    rows = [[light(state), name, text] for name, state, text in sorted(facts, key=lambda fact: order[fact[1]])]
     noteworthy = sum(state != "good" for _, state, _ in facts)
     table = page.table({"State": "", "What": "", "Found": "text"}, rows)
     return page.section("Health", table, note=f"{len(facts)} facts, {noteworthy} that are not good.")
 
 
-def _light(state: str) -> page.Html:
+def light(state: str) -> page.Html:
+    """A state with its colour."""
     return page.Html(f'<span class="key"><i style="background:{_COLOURS[state]}"></i>{page.escape(state)}</span>')
 
 
@@ -349,5 +382,6 @@ def _share(value: float) -> str:
     return "–" if np.isnan(value) else f"{100 * value:.0f} %"
 
 
-def _price(value: float) -> str:
+def price(value: float) -> str:
+    """A price for people; a dash where it is not known."""
     return "–" if np.isnan(value) else f"{value:,.2f}"

@@ -12,6 +12,7 @@ from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.pages import page
 from forecast_platform.pages.daily_layout import Bands, Hit, SeriesDay, ahead_of, write_daily_page
 from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.overview import write_overview
 from forecast_platform.pages.scores import ModelKey, leaderboard
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
@@ -70,13 +71,17 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
     settings = platform.settings
     day = day or min(settings.today(), settings.end_date or dt.date.max)
     report = health(settings)
-    written = write_daily_page(
-        settings.reports,
-        day=day,
-        series=[_series(platform, name, day) for name in settings.series_names],
-        facts=[(fact.name, fact.state, fact.text) for fact in report.facts],
-        state=report.state,
-    )
+    facts = [(fact.name, fact.state, fact.text) for fact in report.facts]
+    groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
+    if len(groups) == 1:
+        [series] = groups.values()
+        written = write_daily_page(settings.reports, day=day, series=series, facts=facts, state=report.state)
+    else:
+        for name, series in groups.items():
+            write_daily_page(
+                settings.reports, day=day, series=series, facts=(), state=report.state, group=name or "rest"
+            )
+        written = write_overview(settings.reports, day=day, groups=groups, facts=facts, state=report.state)
     write_index(settings.reports)
     return f"{settings.reports_url}/{written.name}"
 
@@ -118,6 +123,7 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         failed=failed,
         horizon=platform.horizon,
         leaderboard_link=board_file if (platform.settings.reports / board_file).is_file() else None,
+        unit=platform.settings.series_named(name).unit,
     )
 
 

@@ -63,6 +63,7 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         training_cutoff=forecast.training_cutoff_date,
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
+        unit=table.series.unit,
     )
     return f"{platform.settings.reports_url}/{path.name}"
 
@@ -117,9 +118,8 @@ def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str,
 def report(platform: Platform, series: str, over_all: OverAll | None = None) -> str | None:
     """Write a series' report over all models; returns its address, None where nothing was forecast yet.
 
-    over_all: what `panel.over_all` gives, to be shown beside it.
+    over_all: what `panel.over_all` gives, to be shown beside it. The index lists the report once `index` was called.
     """
-    from forecast_platform.pages.index import write_index
     from forecast_platform.pages.leaderboard import write_report
 
     metadata = metadata_frame(platform, series)
@@ -135,6 +135,6 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         models=sorted(known),
         over_all=over_all,
         oracle=oracle(platform, series, metadata),
+        unit=platform.settings.series_named(series).unit,
     )
-    write_index(platform.settings.reports)
     return f"{platform.settings.reports_url}/{path.name}"

@@ -10,6 +10,7 @@ import numpy as np
 from forecast_platform.forecasting.horizon import suffixes
 from forecast_platform.pages.display import metadata_frame
 from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
+from forecast_platform.settings.groups import SeriesGroup
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
@@ -42,7 +43,10 @@ def panel(
     return found
 
 
-def over_all(platform: Platform) -> OverAll:
-    """What the reports show of all series of the tables together."""
-    frames = panel(platform)
-    return OverAll(pooled_board(frames), calibrations(frames))
+def over_all(platform: Platform, group: SeriesGroup | None = None) -> OverAll:
+    """What the reports show of all series of the tables together; with a named `group`, of that group's: each group's
+    scores look at their own series only, or ten groups would read every series ten times."""
+    named = group is not None and bool(group.name)
+    frames = panel(platform, group.series if group is not None and named else None)
+    frames = {name: frame for name, frame in frames.items() if len(frame)} if named else frames
+    return OverAll(pooled_board(frames), calibrations(frames), group.name if group is not None else "")

@@ -148,7 +148,8 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
 
 @dataclass(frozen=True)
 class OverAll:
-    """What is known over all series: `pooled_board`, and `calibrations`."""
+    """What is known over all series, or over those of `group`: `pooled_board`, and `calibrations`."""
 
     board: pd.DataFrame
     calibrations: list[Calibration]
+    group: str = ""

@@ -114,12 +114,18 @@ def duel(metadata: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], suffix:
 
 def decisions(platform: Platform, series: str) -> list[Champion]:
     """Every decision on a series, oldest first."""
-    rows = platform.warehouse.read(CHAMPIONS, where={"commodity": series}).to_pylist()
-    found = [
-        Champion(series, row["model_name"], row["model_version"], row["valid_from"], row["by"], row["why"])
-        for row in rows
-    ]
-    return sorted(found, key=lambda row: row.valid_from)
+    return _decisions(platform, [series])[series]
+
+
+def _decisions(platform: Platform, series: Sequence[str]) -> dict[str, list[Champion]]:
+    """The decisions on each series, oldest first, from one look at the table."""
+    found: dict[str, list[Champion]] = {name: [] for name in series}
+    for row in platform.warehouse.read(CHAMPIONS, where={"commodity": list(series)}).to_pylist():
+        made = Champion(
+            row["commodity"], row["model_name"], row["model_version"], row["valid_from"], row["by"], row["why"]
+        )
+        found[made.series].append(made)
+    return {name: sorted(rows, key=lambda row: row.valid_from) for name, rows in found.items()}
 
 
 def standing(rows: Sequence[Champion]) -> list[Champion]:
@@ -148,9 +154,9 @@ def versions_to_run(platform: Platform, series: Sequence[str] | None = None) -> 
     found = [
         (model, version) for version in (settings.model_version, *settings.active_versions) for model in settings.models
     ]
-    for name in settings.series_names if series is None else series:
+    for rows in _decisions(platform, settings.series_names if series is None else series).values():
         # A champion that is no longer configured has no asset; `promote` says so, and the reader finds old dates.
-        wanted = [(row.model, row.version) for row in standing(decisions(platform, name))[-2:]]
+        wanted = [(row.model, row.version) for row in standing(rows)[-2:]]
         found += [pair for pair in wanted if pair[0] in settings.models]
     # A pool of an earlier version is made of its members' forecasts of that version: they run before it.
     return list(dict.fromkeys(one for pair in found for one in _with_members(settings, pair)))

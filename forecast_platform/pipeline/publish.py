@@ -79,6 +79,13 @@ def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict
     return rows
 
 
+def not_complete(platform: Platform, dates: Sequence[dt.date]) -> list[dt.date]:
+    """The dates whose ready signal is not there, or says that something is missing."""
+    where = {"forecast_date": Between(min(dates), max(dates)), "status": ["complete", "late"]}
+    rows = platform.warehouse.read(FORECAST_RUNS, ["forecast_date"], where)["forecast_date"].to_pylist()
+    return sorted(set(dates) - set(rows))
+
+
 def _published(
     platform: Platform, wanted: set[tuple[str, str, str]], first: dt.date, last: dt.date
 ) -> Iterator[dict[str, Any]]:

@@ -10,8 +10,9 @@ from functools import cached_property
 
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.settings.parts import did_you_mean
 from forecast_platform.warehouse.base import require_horizon
-from forecast_platform.work.platform import OVERWRITE_TAG, VERSION_TAG, Platform
+from forecast_platform.work.platform import LATER, OVERWRITE_TAG, SIGNAL_TAG, VERSION_TAG, Platform
 from forecast_platform.work.results import ranges_text
 
 Say = Callable[[str], None]
@@ -74,8 +75,7 @@ class Operations:
         Returns the series to go on with, and whether all is well. A refused file leaves its series with the data it
         had; a series whose ingest failed, or whose data did not pass a blocking check, is left out.
         """
-        from forecast_platform.graph.assets import ingest as asset
-        from forecast_platform.graph.jobs import INGEST
+        from forecast_platform.graph.keys import INGEST
         from forecast_platform.pipeline.ingest import catch_up
 
         stale, rejected = catch_up(self.platform, series)
@@ -84,40 +84,36 @@ class Operations:
         failed: list[str] = []
         for names in self._alike(stale):
             first, last = stale[names[0]]
-            if self._run(f"ingest {', '.join(names)}", INGEST, [asset.KEY], first, last, names):
+            if self._run(INGEST, [], first, last, names):
                 continue
             # A run of several does not say which of them failed; what was good is skipped the second time.
-            failed += [
-                name
-                for name in names
-                if len(names) == 1 or not self._run(f"ingest {name}", INGEST, [asset.KEY], first, last, [name])
-            ]
+            failed += [name for name in names if len(names) == 1 or not self._run(INGEST, [], first, last, [name])]
         for name in failed:
             self.say(f"{name} is left out of what follows: its data are not sound")
         return [name for name in series if name not in failed], not failed and not rejected
 
     def _alike(self, spans: Mapping[str, tuple[dt.date, dt.date]]) -> list[list[str]]:
-        """The series of `spans` in groups that one run can take: neighbours in configured order with the same span."""
+        """The series of `spans` in groups that one run can take: neighbours in a group with the same span."""
         groups: list[list[str]] = []
         before: tuple[dt.date, dt.date] | None = None
-        for name in self.settings.series_names:
-            span = spans.get(name)
-            if span is not None and span == before:
-                groups[-1].append(name)
-            elif span is not None:
-                groups.append([name])
-            before = span
+        for one in self.settings.series_groups:
+            before = None
+            for name in one.series:
+                span = spans.get(name)
+                if span is not None and span == before:
+                    groups[-1].append(name)
+                elif span is not None:
+                    groups.append([name])
+                before = span
         return groups
 
     def train(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Fit the models on these windows."""
-        from forecast_platform.graph.assets import train as asset
-        from forecast_platform.graph.jobs import TRAIN
+        from forecast_platform.graph.keys import TRAIN
 
         good = True
         for name in series:
-            keys = [asset.key(model) for model in models]
-            good &= self._run(f"train {name}", TRAIN, keys, min(windows), max(windows), [name])
+            good &= self._run(TRAIN, models, min(windows), max(windows), [name])
         return good
 
     def missing(
@@ -137,32 +133,49 @@ class Operations:
     def forecast(
         self, series: Sequence[str], models: Sequence[str], first: dt.date, last: dt.date, *, together: bool = False
     ) -> bool:
-        """Paths, point forecasts and actuals of first..last; one run a series, or one for all (`together`)."""
-        from forecast_platform.graph.assets import forecast as asset
-        from forecast_platform.graph.jobs import FORECAST
+        """Paths, point forecasts and actuals of first..last; one run a series, or (`together`) one for each stretch of
+        neighbours in a group."""
+        from forecast_platform.graph.automation.requests import neighbours
+        from forecast_platform.graph.keys import FORECAST
         from forecast_platform.runs.unchanged import nothing_to_forecast
 
-        keys = [key(model) for model in models for key in (asset.paths_key, asset.points_key)]
-        good = True
-        for group in [list(series)] if together else [[name] for name in series]:
-            title = f"forecast {', '.join(group)}"
-            if not self.overwrite and nothing_to_forecast(
-                self.launcher.instance, self.platform, group, models, self.version, first, last
-            ):
-                self.say(f"{title}: {first} to {last}: nothing has changed, no run is needed")
-                continue
-            good &= self._run(title, FORECAST, [*keys, asset.ACTUALS_KEY], first, last, group)
+        stretches: list[Sequence[str]] = [[name] for name in series]
+        if together:
+            stretches = [found for group in self.settings.series_groups for found in neighbours(group.series, series)]
+        # The signal of a date is of all series: each run would read what all of them have.
+        later = {SIGNAL_TAG: LATER} if len(stretches) > 1 else {}
+        good, before = True, len(self.finished)
+        try:
+            for stretch in stretches:
+                if not self.overwrite and nothing_to_forecast(
+                    self.launcher.instance, self.platform, stretch, models, self.version, first, last
+                ):
+                    title = f"forecast {_listed(stretch)}"
+                    self.say(f"{title}: {first} to {last}: nothing has changed, no run is needed")
+                    continue
+                good &= self._run(FORECAST, models, first, last, stretch, later)
+        finally:
+            if later:
+                self._signal(first, last, [done for _, done, _ in self.finished[before:]])
         return good
+
+    def _signal(self, first: dt.date, last: dt.date, runs: Sequence[Finished]) -> None:
+        """Write the ready signal of first..last; where the runs wrote nothing, of those dates that are not complete,
+        which a command that was killed may have left so."""
+        from forecast_platform.pipeline.publish import forecast_runs, not_complete
+
+        wrote = any(totals.get("keys_written") for done in runs for totals in done.totals.values())
+        failed = any(not done.success for done in runs)
+        dates = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+        forecast_runs(self.platform, dates if wrote or failed else not_complete(self.platform, dates))
 
     def score(self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]) -> bool:
         """Score the forecasts of these windows."""
-        from forecast_platform.graph.assets import score as asset
-        from forecast_platform.graph.jobs import SCORE
+        from forecast_platform.graph.keys import SCORE
 
-        keys = [asset.key(model) for model in models]
         good = True
         for name in series:
-            good &= self._run(f"score {name}", SCORE, keys, min(windows), max(windows), [name])
+            good &= self._run(SCORE, models, min(windows), max(windows), [name])
         return good
 
     def windows(self, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -187,13 +200,28 @@ class Operations:
             ask = "an earlier date" if first == last else "earlier dates"
             raise UsageError(f"{options[1]} {last} lies after {ends}, {what}: ask for {ask}")
 
-    def chosen_series(self, names: Sequence[str] | None) -> list[str]:
-        """Configured series by these names, in configured order; all where none is named."""
+    def chosen_series(self, names: Sequence[str] | None, groups: Sequence[str] | None = None) -> list[str]:
+        """Configured series by these names and those of these groups, in configured order; all where none is named, or
+        `all`. Raises UsageError for a name that is neither."""
+        everything = self.settings.series_names
+        if (
+            names is not None
+            and [name.lower() for name in names] == ["all"]
+            and "all" not in map(str.lower, everything)
+        ):
+            names = everything
+        wanted = set() if names or groups else set(everything)
         try:
-            wanted = {self.settings.series_named(name).name for name in names or self.settings.series_names}
+            wanted |= {self.settings.series_named(name).name for name in names or ()}
         except SettingsError as error:
             raise UsageError(str(error)) from error
-        return [name for name in self.settings.series_names if name in wanted]
+        known = {group.name: group.series for group in self.settings.series_groups if group.name}
+        for name in groups or ():
+            if name not in known:
+                what = did_you_mean(name, known) if known else "; the settings have no groups"
+                raise UsageError(f"group {name!r} is not configured{what}")
+            wanted |= set(known[name])
+        return [name for name in everything if name in wanted]
 
     def chosen_models(self, names: Sequence[str] | None) -> list[str]:
         """Configured models by these names; all where none is named."""
@@ -206,12 +234,24 @@ class Operations:
         return list(dict.fromkeys(names)) if names else list(self.settings.models)
 
     def _run(
-        self, title: str, job: str, keys: Sequence[object], first: dt.date, last: dt.date, series: Sequence[str]
+        self,
+        job: str,
+        models: Sequence[str],
+        first: dt.date,
+        last: dt.date,
+        series: Sequence[str],
+        tags: Mapping[str, str] | None = None,
     ) -> bool:
+        """Run one of the jobs over neighbouring series of a group."""
+        from forecast_platform.graph.keys import keys_of
+
+        keys, title = keys_of(self.settings, series[0]), f"{job} {_listed(series)}"
         started = time.perf_counter()
         self.say(f"{title}: {first} to {last}" if first != last else f"{title}: {first}")
         with progress_bar(title):
-            done = self.launcher.run(job, keys, first, last, series, tags=self.tags)  # type: ignore[arg-type]
+            done = self.launcher.run(
+                keys.job(job), keys.of_job(job, models), first, last, series, tags={**self.tags, **(tags or {})}
+            )
         seconds = time.perf_counter() - started
         self.finished.append((title, done, seconds))
         for asset, totals in sorted(done.totals.items()):
@@ -229,6 +269,11 @@ class Operations:
             raise KeyboardInterrupt
         self.say(f"  run {done.run_id[:8]} {done.status.lower()} in {seconds:.1f} s")
         return done.success
+
+
+def _listed(series: Sequence[str]) -> str:
+    """The names, of many the first and the last."""
+    return ", ".join(series) if len(series) <= 4 else f"{len(series)} series, {series[0]} to {series[-1]}"
 
 
 def missing_text(missing: dict[tuple[str, str], list[dt.date]], settings: Settings, version: str) -> str:

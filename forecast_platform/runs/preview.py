@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forecast_platform.graph import partitions
+from forecast_platform.graph.keys import ACTUALS, family_of, model_of
 
 if TYPE_CHECKING:
     from dagster import AssetKey, Definitions
@@ -24,14 +25,20 @@ class UiRun:
     last: str
 
     def __str__(self) -> str:
-        families = sorted({name.split("/")[0] for name in self.assets})
+        families = sorted({family_of(key) for key in self._keys})
         models = ", ".join(self.models)
         return f"{self.first} to {self.last}: {', '.join(families)}" + (f" of {models}" if models else "")
 
     @property
     def models(self) -> list[str]:
         """The models whose fits, forecasts or scores it makes."""
-        return sorted({name.split("/")[1] for name in self.assets if "/" in name} - {"actuals"})
+        return sorted({model_of(key) for key in self._keys} - {"", ACTUALS})
+
+    @property
+    def _keys(self) -> list[AssetKey]:
+        from dagster import AssetKey
+
+        return [AssetKey.from_user_string(name) for name in self.assets]
 
 
 def ui_runs(

@@ -13,6 +13,8 @@ from forecast_platform.work.platform import Platform
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance
 
+    from forecast_platform.graph.keys import Keys
+
 
 def nothing_to_forecast(
     instance: DagsterInstance,
@@ -23,14 +25,15 @@ def nothing_to_forecast(
     first: dt.date,
     last: dt.date,
 ) -> bool:
-    """Whether a forecast run over first..last of `series` would write nothing, and Dagster knows all of it as good.
+    """Whether a forecast run over first..last of `series` of one group would write nothing, and Dagster knows all of it
+    as good.
 
     That is: paths, point forecasts and actuals are there and of today's data and models; every partition is recorded
     as materialized, by no run that failed on it since; and every check of these assets was made, without an error of
     these series. A warning stands either way: of the same tables a run would say it again. The plan is the one that the
     run itself would make.
     """
-    from forecast_platform.graph.assets import forecast as asset
+    from forecast_platform.graph.keys import FORECAST, keys_of
 
     dates = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
     for name in series:
@@ -40,8 +43,10 @@ def nothing_to_forecast(
                 return False
         if not actuals_are_stored(platform, name, [*open_before(platform, name, first), *dates]):
             return False
-    keys = [asset.ACTUALS_KEY, *(key(model) for model in models for key in (asset.paths_key, asset.points_key))]
-    return _recorded(instance, keys, series, dates) and _checked(instance, models, series)
+    keys = keys_of(platform.settings, series[0])
+    return _recorded(instance, keys.of_job(FORECAST, models), series, dates) and _checked(
+        instance, keys, models, series
+    )
 
 
 def _recorded(
@@ -59,14 +64,14 @@ def _recorded(
     )
 
 
-def _checked(instance: DagsterInstance, models: Sequence[str], series: Sequence[str]) -> bool:
+def _checked(instance: DagsterInstance, keys: Keys, models: Sequence[str], series: Sequence[str]) -> bool:
     """Whether every check of these models' forecasts was made, and its newest evaluation holds no error of these
     series."""
     from forecast_platform.graph.checks.forecasts import forecasts_checks
     from forecast_platform.graph.checks.report import failing, newest_evaluation
 
     for model in models:
-        for key in forecasts_checks(model).check_keys:
+        for key in forecasts_checks(model, keys).check_keys:
             newest = newest_evaluation(instance, key)
             if newest is None:
                 return False

@@ -34,6 +34,8 @@ from forecast_platform.models.tags import ModelSpec
 from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
+from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many
+from forecast_platform.settings.landing import FileSettings, landing_series
 from forecast_platform.settings.model_settings import listed, with_specs
 from forecast_platform.settings.parts import (
     EmailSettings,
@@ -41,7 +43,7 @@ from forecast_platform.settings.parts import (
     SeriesSettings,
     SettingsError,
     SparkSettings,
-    landing_series,
+    refuse_ambiguous,
     web_address,
 )
 from forecast_platform.settings.sample import sample_defaults
@@ -49,8 +51,6 @@ from forecast_platform.settings.unity import UnityOptions, default_folder, defau
 from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
-MAX_PARTITIONS = 25_000
-"""Partitions an asset may have before Dagster documents trouble."""
 
 
 def default_home() -> Path:
@@ -86,8 +86,14 @@ class Settings(BaseSettings):
         "by network), or a plugin's.",
     )
     landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
+    files: FileSettings = Field(default_factory=FileSettings, description="See FileSettings; for landing files.")
     series: tuple[SeriesSettings, ...] = Field(
         default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
+    )
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Group -> names of its series: an asset family with the group's name as key prefix. Series in none "
+        "keep the keys without a prefix. docs/scaling.md says when groups are needed.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=lambda: tuple(registry.default_names()),
@@ -304,9 +310,7 @@ class Settings(BaseSettings):
         refuse_object_store(self.tables, self.warehouse)
         if self.tables == "unity_catalog" and self.spark.writer == "workers":
             raise ValueError("spark.writer: workers write to a folder; with tables unity_catalog use spark or driver")
-        names = [series.name for series in self.series]
-        if len({name.lower() for name in names}) < len(names):
-            raise ValueError(f"series: names must differ by more than case, got {names}")
+        refuse_ambiguous(self.series, self.publication_lag_days)
         if not FREQUENCIES[self.train_frequency].is_start(self.start_date):
             near = FREQUENCIES[self.train_frequency].start_of(self.start_date)
             raise ValueError(
@@ -315,18 +319,18 @@ class Settings(BaseSettings):
             )
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
-        days = ((self.end_date or dt.date.today()) - self.history_start).days + 1
-        if days * len(self.series) > MAX_PARTITIONS:
-            raise ValueError(
-                f"series: {len(self.series)} series over {days} days are {days * len(self.series):,} partitions; "
-                f"Dagster documents {MAX_PARTITIONS:,} an asset: split the series over several code locations"
-            )
+        refuse_too_many(grouped(self.series_names, self.groups), self.start_date, self.end_date or dt.date.today())
         return self
 
     @property
     def history_start(self) -> dt.date:
         """First history day: the first window's start less the lookback, in whole windows."""
         return FREQUENCIES[self.train_frequency].back(self.start_date, self.lookback_windows)
+
+    @property
+    def lookback_end(self) -> dt.date:
+        """The day before the first forecast date: as a partition of unified_data it stands for the whole lookback."""
+        return self.start_date - dt.timedelta(days=1)
 
     @property
     def lookback_windows(self) -> int:
@@ -337,6 +341,16 @@ class Settings(BaseSettings):
     def series_names(self) -> tuple[str, ...]:
         """Names of all series, in configured order."""
         return tuple(series.name for series in self.series)
+
+    @property
+    def series_groups(self) -> tuple[SeriesGroup, ...]:
+        """Every group with its series; without the setting, one with no name that holds all."""
+        return grouped(self.series_names, self.groups)
+
+    def group_of(self, name: str) -> SeriesGroup:
+        """The group that the series called `name` is in (case-insensitive). Raises SettingsError."""
+        series = self.series_named(name).name
+        return next(group for group in self.series_groups if series in group.series)
 
     def series_named(self, name: str) -> SeriesSettings:
         """The series called `name` (case-insensitive); SettingsError with the known names otherwise."""

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from forecast_platform import __version__
+from forecast_platform.forecasting.history import History
+from forecast_platform.host import time_limit
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Model, Reads, TrainingWindow, model_id, reads_of
 from forecast_platform.models.saved import ArtifactError, Saved, saved_from
@@ -32,6 +34,10 @@ log = logging.getLogger(__name__)
 
 INLINE_LIMIT = 1_000_000
 """Bytes from which a fitted model goes to a file instead of the table."""
+
+OTHER_UNIT = 1.5
+"""Factor by which the closes of a fit may have moved, by their median, before it is not used on them: above that they
+are in another unit. What ingest holds moves by one factor beyond 5 %; a series that is adjusted at rolls moves less."""
 
 
 class MissingModelError(LookupError):
@@ -117,11 +123,29 @@ class FitManifest:
     training_seconds: float
     settings: str
     """`ModelSpec.identity` of the model that was fitted."""
+    median_close: float | None
+    """Of the closes that it was fitted on; None where an earlier version fitted it."""
 
     @property
     def window_start(self) -> dt.date:
         """The window's key."""
         return self.window.end.astype(dt.date)
+
+    def other_unit(self, history: History) -> str | None:
+        """Why the model is not used on `history`: the closes it was fitted on are there in another unit. None where
+        they are not: their median has moved by less than half."""
+        own = history.observed_dates < np.datetime64(self.window_start, "D")
+        closes = history.observed_close[own]
+        if self.median_close is None or self.median_close <= 0 or len(closes) == 0:
+            return None
+        ratio = float(np.median(closes)) / self.median_close
+        if 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+            return None
+        return (
+            f"the model of window {self.window_start} was fitted on closes around {self.median_close:.6g}; "
+            f"unified_data now holds {self.median_close * ratio:.6g} for them: the unit has changed; train it again: "
+            f"`forecast-platform train --commodity {history.series} --overwrite`"
+        )
 
 
 @dataclass(frozen=True)
@@ -150,40 +174,16 @@ def fit(task: FitTask) -> Fit:
     Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
     """
     limit = registry.demand(task.wanted).tags.time_limit
-    return _fit(task) if limit is None else _fit_within(limit, task)
-
-
-def _fit_within(limit: float, task: FitTask) -> Fit:
-    from multiprocessing import get_context
-
-    context = get_context("spawn")  # delta-rs does not survive a fork
-    answer, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send_fit, args=(sender, task))
+    if limit is None:
+        return _fit(task)
     started = time.perf_counter()
-    process.start()
-    sender.close()
     try:
-        if not answer.poll(limit):
-            return Fit(task, error=f"the fit took over {limit:g} s, the model's time limit, and was ended")
-        done = answer.recv()
-    except EOFError:
-        process.join()
-        seconds = time.perf_counter() - started
-        return Fit(task, error=f"the fit's process ended with code {process.exitcode}", seconds=seconds)
-    finally:
-        process.kill()
-        process.join()
-        answer.close()
-    if isinstance(done, BaseException):
-        raise done
+        done: Fit = time_limit.within(limit, _fit, task)
+    except TimeoutError:
+        return Fit(task, error=f"the fit took over {limit:g} s, the model's time limit, and was ended")
+    except time_limit.ProcessEndedError as error:
+        return Fit(task, error=f"the fit: {error}", seconds=time.perf_counter() - started)
     return replace(done, task=task)
-
-
-def _send_fit(sender: Any, task: FitTask) -> None:
-    try:
-        sender.send(_fit(task))
-    except (OSError, MemoryError, ImportError) as error:
-        sender.send(error)
 
 
 def _fit(task: FitTask) -> Fit:
@@ -256,12 +256,24 @@ def _manifest(platform: Platform, row: Mapping[str, Any]) -> FitManifest:
         paths_version=platform.model(row["model_name"]).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
         settings=parameters.get("settings", ""),
+        median_close=parameters.get("median_close"),
     )
 
 
 def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
     """Starts of the windows that have a current fit."""
     return set(manifests(platform, series, model, version))
+
+
+def trained_owners(platform: Platform, starts: Iterable[dt.date]) -> dict[dt.date, set[tuple[str, str, str]]]:
+    """Series, model and version of every current fit of these windows, from one look at the table's keys."""
+    found: dict[dt.date, set[tuple[str, str, str]]] = {start: set() for start in starts}
+    columns = ["commodity", "model_name", "model_version", "training_cutoff_date"]
+    where = {"training_cutoff_date": [start - dt.timedelta(days=1) for start in found], "is_active": True}
+    for row in platform.warehouse.read(TRAINED_MODELS, columns, where).to_pylist():
+        start = row["training_cutoff_date"] + dt.timedelta(days=1)
+        found[start].add((row["commodity"], row["model_name"], row["model_version"]))
+    return found
 
 
 def current_fits(
@@ -330,7 +342,8 @@ def store_fit(
     task = done.task
     start = task.window_start.isoformat()
     identity = model_id(task.series, task.model, version, algorithm, start, done.text, task.wanted.identity)
-    parameters = {**done.parameters, "metrics": done.metrics}
+    median = float(np.median(task.history.observed_close))
+    parameters = {**done.parameters, "metrics": done.metrics, "median_close": median}
     size = done.saved.size
     folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version / start / identity
     large = size >= INLINE_LIMIT

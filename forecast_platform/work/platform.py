@@ -147,10 +147,14 @@ class RunOptions:
 
     version: str
     overwrite: bool
+    signals: bool = True
+    """Whether the run writes the ready signal (`forecast_runs`): not where what started it does so at its end."""
 
 
 VERSION_TAG = "forecast_platform/model_version"
 OVERWRITE_TAG = "forecast_platform/overwrite"
+SIGNAL_TAG = "forecast_platform/ready_signal"
+LATER = "later"
 
 
 class SessionSource(Protocol):
@@ -198,7 +202,9 @@ class Platform:
     def options(self, tags: Mapping[str, str]) -> RunOptions:
         """The options that a run's tags carry."""
         return RunOptions(
-            version=tags.get(VERSION_TAG, self.settings.model_version), overwrite=tags.get(OVERWRITE_TAG) == "true"
+            version=tags.get(VERSION_TAG, self.settings.model_version),
+            overwrite=tags.get(OVERWRITE_TAG) == "true",
+            signals=tags.get(SIGNAL_TAG) != LATER,
         )
 
     def window_start(self, day: dt.date) -> dt.date:

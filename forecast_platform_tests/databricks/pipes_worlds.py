@@ -16,7 +16,7 @@ import yaml
 from forecast_platform.clients.databricks.connection import Connection
 from forecast_platform.clients.databricks.deploy import deploy
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns
-from forecast_platform.graph.jobs import FORECAST, TRAIN
+from forecast_platform.graph.keys import FORECAST, TRAIN, Keys
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work.platform import Platform
@@ -97,17 +97,13 @@ class World:
 
     def forecast(self, first: str = FIRST, last: str = LAST, model: str = "naive", **tags: str) -> Finished:
         """Forecast Alpha's dates in a Dagster run."""
-        from forecast_platform.graph.assets.forecast import paths_key, points_key
-
         return self.launcher.run(
-            FORECAST, [paths_key(model), points_key(model)], day(first), day(last), ["Alpha"], tags=tags
+            FORECAST, Keys().of_job(FORECAST, [model], actuals=False), day(first), day(last), ["Alpha"], tags=tags
         )
 
     def train(self, window: str, model: str = "naive", **tags: str) -> Finished:
         """Fit Alpha's window in a Dagster run."""
-        from forecast_platform.graph.assets.train import key
-
-        return self.launcher.run(TRAIN, [key(model)], day(window), day(window), ["Alpha"], tags=tags)
+        return self.launcher.run(TRAIN, Keys().of_job(TRAIN, [model]), day(window), day(window), ["Alpha"], tags=tags)
 
     def paths(self, model: str = "naive") -> np.ndarray:
         """Alpha's stored paths, [dates * paths, 14]."""

@@ -94,7 +94,12 @@ def materialized(instance: DagsterInstance, *asset: str) -> set[str]:
 def failed(root: Path, instance: DagsterInstance, *asset: str) -> set[str]:
     """Partitions that the UI shows as failed."""
     chosen = keys(["Alpha"], (FIRST, LAST))
-    found = instance.get_status_by_partition(AssetKey(asset), chosen, Partitions(settings_for(root)).days) or {}
+    found = (
+        instance.get_status_by_partition(
+            AssetKey(asset), chosen, Partitions(settings_for(root), settings_for(root).series_groups[0]).days
+        )
+        or {}
+    )
     return {key for key, status in found.items() if status is not None and status.value == "FAILED"}
 
 

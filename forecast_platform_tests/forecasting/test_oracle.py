@@ -25,11 +25,13 @@ def test_realised_is_the_root_mean_square_around_the_targets_with_or_without_the
     changes = 0.01 * np.random.default_rng(2).standard_normal(200)
     at = 60
     around = np.r_[at - 10 : at, at + 10 : at + 20]
-    assert realised(changes, targets_in=False)[at] == pytest.approx(np.sqrt(np.mean(changes[around] ** 2)))
-    assert realised(changes, targets_in=True)[at] == pytest.approx(np.sqrt(np.mean(changes[at - 10 : at + 20] ** 2)))
-    assert np.isnan(realised(changes, targets_in=True)[[5, 185]]).all()
+    assert realised(changes, 10, targets_in=False)[at] == pytest.approx(np.sqrt(np.mean(changes[around] ** 2)))
+    assert realised(changes, 10, targets_in=True)[at] == pytest.approx(
+        np.sqrt(np.mean(changes[at - 10 : at + 20] ** 2))
+    )
+    assert np.isnan(realised(changes, 10, targets_in=True)[[5, 185]]).all()
     changes[70] = np.nan
-    assert np.isfinite(realised(changes, targets_in=False)[at])
+    assert np.isfinite(realised(changes, 10, targets_in=False)[at])
 
 
 def test_knowing_a_changing_volatility_is_a_gain_and_a_constant_one_is_not() -> None:

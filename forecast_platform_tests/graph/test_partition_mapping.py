@@ -35,7 +35,7 @@ def settings() -> Settings:
 
 def _cases(settings: Settings) -> dict[str, tuple[Any, Any, Any]]:
     """Mapping, downstream and upstream of each kind of dependency."""
-    found = Partitions(settings)
+    found = Partitions(settings, settings.series_groups[0])
     return {
         "day_before": (found.day_before, found.days, found.history_days),
         "containing": (found.containing, found.days, found.windows),

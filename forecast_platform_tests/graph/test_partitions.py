@@ -46,25 +46,27 @@ def dates_of(definition: object) -> list[str]:
 
 @pytest.mark.usefixtures("frozen")
 def test_windows_and_days_of_2018_to_2025_are_16_and_2878(settings: Settings) -> None:
-    partitions = Partitions(settings)
+    partitions = Partitions(settings, settings.series_groups[0])
     windows, days = dates_of(partitions.windows), dates_of(partitions.days)
     assert (len(windows), windows[0], windows[-1]) == (16, "2018-01-01", "2025-07-01")
     assert (len(days), days[0], days[-1]) == (2878, "2018-01-01", "2025-11-17")
     history = dates_of(partitions.history_days)
-    assert (history[0], history[-1]) == ("2013-01-01", "2025-11-16")
+    assert (history[0], history[-1]) == ("2017-12-31", "2025-11-16")
 
 
 @pytest.mark.parametrize(
     ("window", "first", "last"),
     [
-        ("2018-01-01", "2013-01-01", "2017-12-31"),
+        ("2018-01-01", "2017-12-31", "2017-12-31"),
+        ("2018-07-01", "2017-12-31", "2018-06-30"),
+        ("2023-01-01", "2018-01-01", "2022-12-31"),
         ("2024-01-01", "2019-01-01", "2023-12-31"),
         ("2024-07-01", "2019-07-01", "2024-06-30"),
         ("2025-07-01", "2020-07-01", "2025-06-30"),
     ],
 )
 @pytest.mark.usefixtures("frozen")
-def test_a_window_is_trained_on_five_years_that_end_the_day_before_it(
+def test_a_window_is_trained_on_five_years_that_end_the_day_before_it_those_before_the_first_window_as_one_partition(
     settings: Settings, window: str, first: str, last: str
 ) -> None:
     days = upstream(settings, ["trained_models", "naive"], ["unified_data"], window)
@@ -115,7 +117,7 @@ def test_metadata_of_a_window_depend_on_all_its_days(settings: Settings) -> None
 )
 def test_every_train_frequency_gives_the_windows_of_its_cron(frequency: str, start: str, second: str) -> None:
     settings = build(source="sample", train_frequency=frequency, start_date=dt.date(2018, 1, 1))
-    windows = dates_of(Partitions(settings).windows)
+    windows = dates_of(Partitions(settings, settings.series_groups[0]).windows)
     assert windows[:2] == [start, second]
     assert windows == [day.isoformat() for day in _starts(settings)]
 
@@ -127,9 +129,11 @@ def _starts(settings: Settings) -> list[dt.date]:
 
 
 def test_an_ended_source_has_no_partitions_after_its_end() -> None:
-    partitions = Partitions(build(source="sample", start_date=dt.date(2018, 1, 1)))
+    settings = build(source="sample", start_date=dt.date(2018, 1, 1))
+    partitions = Partitions(settings, settings.series_groups[0])
     assert dates_of(partitions.days)[-1] == "2019-01-04"
-    assert dates_of(partitions.history_days)[-1] == "2019-01-03"
+    history = dates_of(partitions.history_days)
+    assert (history[0], history[-1]) == ("2017-12-31", "2019-01-03")
     assert dates_of(partitions.windows) == ["2018-01-01", "2018-07-01", "2019-01-01"]
 
 

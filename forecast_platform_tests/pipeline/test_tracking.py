@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking._model_registry import utils
 
-from forecast_platform.graph.assets.train import key
-from forecast_platform.graph.jobs import TRAIN
+from forecast_platform.graph.keys import TRAIN, Keys
 from forecast_platform.host import process_identity
 from forecast_platform.pipeline.tracking import (
     EXPERIMENT,
@@ -80,7 +79,7 @@ def test_a_step_whose_models_are_stored_succeeds_though_mlflow_is_down(
     launcher = Launcher(settings)
 
     def run() -> Finished:
-        return launcher.run(TRAIN, [key("naive")], window, window, ["Alpha"])
+        return launcher.run(TRAIN, Keys().of_job(TRAIN, ["naive"]), window, window, ["Alpha"])
 
     fine = run()
     assert fine.success, fine.messages

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform.graph.assets.ingest import KEY
-from forecast_platform.graph.jobs import INGEST
+from forecast_platform.graph.keys import INGEST, Keys
 from forecast_platform.graph.partitions import key, range_tags
 from forecast_platform.runs.launch import Launcher
 from forecast_platform_tests.worlds import settings_for
@@ -31,7 +30,7 @@ def test_a_range_that_ends_before_it_starts_fails_by_name(small: Path, start: st
 
 def test_series_in_any_order_are_one_range(small: Path) -> None:
     launcher = Launcher(settings_for(small))
-    done = launcher.run(INGEST, [KEY], dt.date(2018, 1, 2), dt.date(2018, 1, 3), ["Beta", "Alpha"])
+    done = launcher.run(INGEST, [Keys().unified_data], dt.date(2018, 1, 2), dt.date(2018, 1, 3), ["Beta", "Alpha"])
     assert done.success
     assert done.totals["unified_data"]["keys_skipped"] == 4
 

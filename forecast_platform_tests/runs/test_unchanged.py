@@ -12,9 +12,9 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from forecast_platform.cli.main import main
 from forecast_platform.graph import partitions
-from forecast_platform.graph.assets.forecast import paths_key, points_key
 from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.report import result
+from forecast_platform.graph.keys import Keys
 from forecast_platform.settings import load
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
@@ -71,11 +71,13 @@ def test_a_rerun_starts_a_run_only_for_what_is_missing_stale_or_not_known_as_goo
 def test_partitions_that_dagster_does_not_show_are_run_again(backfill: Backfill, small: Path) -> None:
     backfill()
     with dg.DagsterInstance.from_config(str(small / "dagster")) as instance:
-        instance.wipe_assets([points_key("naive")])
-        assert not instance.get_materialized_partitions(points_key("naive"))
+        instance.wipe_assets([Keys().point_forecasts("naive")])
+        assert not instance.get_materialized_partitions(Keys().point_forecasts("naive"))
     assert "0 written, 10 unchanged" in backfill()
     with dg.DagsterInstance.from_config(str(small / "dagster")) as instance:
-        assert str(partitions.key("2018-02-03", "Alpha")) in instance.get_materialized_partitions(points_key("naive"))
+        assert str(partitions.key("2018-02-03", "Alpha")) in instance.get_materialized_partitions(
+            Keys().point_forecasts("naive")
+        )
 
 
 def test_a_check_that_holds_an_error_of_this_series_is_made_again(backfill: Backfill, small: Path) -> None:
@@ -91,7 +93,7 @@ def test_a_check_that_holds_an_error_of_this_series_is_made_again(backfill: Back
 
 def _report(small: Path, series: str, severity: str) -> None:
     """A check of the paths that failed of this series."""
-    key = dg.AssetCheckKey(paths_key("naive"), "plausible_paths")
+    key = dg.AssetCheckKey(Keys().distributions("naive"), "plausible_paths")
     finding = Target(series, "naive", "v1.0", "v1.0").bad("the spread is odd", "look at it", severity)
     found = result(key, [finding])
     with dg.DagsterInstance.from_config(str(small / "dagster")) as instance:

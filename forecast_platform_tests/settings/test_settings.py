@@ -135,9 +135,18 @@ def test_on_a_mac_a_volume_is_no_disk_and_a_disk_no_volume(monkeypatch: pytest.M
 
 
 def test_more_partitions_than_dagster_carries_are_refused_with_the_mend() -> None:
-    series = [{"name": f"S{number}"} for number in range(9)]
-    with pytest.raises(SettingsError, match="split the series over several code locations"):
-        build(series=series, end_date=None)
+    series = [{"name": f"S{number}"} for number in range(100)]
+    last = dt.date(2025, 12, 31)  # 2,922 days from the default start: 34 series are 99,348 partitions
+    with pytest.raises(SettingsError) as told:
+        build(series=series, end_date=last)
+    assert "series: 100 series over 2,922 days are 292,200 partitions, more than the 100,000" in str(told.value)
+    assert "spread them over 3 groups or more, of at most 34 series each (setting groups" in str(told.value)
+    names = [one["name"] for one in series]
+    groups = {"softs": names[:34], "grains": names[34:68], "metals": names[68:]}
+    assert [len(one.series) for one in build(series=series, end_date=last, groups=groups).series_groups] == [34, 34, 32]
+    groups = {"softs": names[:35], "grains": names[35:68], "metals": names[68:]}
+    with pytest.raises(SettingsError, match=r"groups: softs: 35 series .* spread them over 2 groups or more"):
+        build(series=series, end_date=last, groups=groups)
 
 
 def test_a_list_of_names_may_be_written_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +167,33 @@ def test_a_yaml_file_that_holds_no_settings_is_named(
     with pytest.raises(SettingsError, match=told) as caught:
         build()
     assert str(file) in str(caught.value)
+
+
+def test_a_lag_of_a_column_goes_before_that_of_its_kind() -> None:
+    series = [{"name": "Coffee", "covariates": ["cot_net", "vix"]}]
+    lags = build(publication_lag_days={"macro": 1, "cot_net": 3}, series=series).publication_lag_days
+    assert [lags.of(name, "macro") for name in ("cot_net", "vix")] == [3, 1]
+    assert [lags.of(name, kind) for name, kind in (("close", "market"), ("temp_max_c", "weather"))] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("lags", "reason"),
+    [
+        ({"cot_ne": 3}, "publication_lag_days.cot_ne: no such column; .*perhaps cot_net"),
+        ({"cot_net": 31}, "publication_lag_days.cot_net .* = 31"),
+        ({"cot_net": "soon"}, "publication_lag_days.cot_net .* = 'soon'"),
+        ({"close": 1}, "publication_lag_days.close: prices have one lag, `market`"),
+    ],
+)
+def test_a_lag_of_no_column_is_refused(lags: dict[str, object], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        build(publication_lag_days=lags, series=[{"name": "Coffee", "covariates": ["cot_net"]}])
+
+
+def test_a_lag_of_a_column_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_PUBLICATION_LAG_DAYS__COT_NET", "3")
+    settings = build(series=[{"name": "Coffee", "covariates": ["cot_net"]}])
+    assert settings.publication_lag_days.by_column == {"cot_net": 3}
 
 
 @pytest.mark.parametrize(
@@ -214,3 +250,39 @@ def test_an_empty_path_in_the_environment_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(f"FORECAST_PLATFORM_{variable}", "")
     with pytest.raises(SettingsError, match=f"{variable.lower()}.*empty"):
         build()
+
+
+SIX = [{"name": f"S{number}"} for number in range(6)]
+
+
+def test_groups_keep_the_order_of_the_series_and_leave_the_rest_without_a_prefix() -> None:
+    settings = build(series=SIX, groups={"softs": ["S4", "s1"], "grains": ["S0"]})
+    assert [(one.name, one.series) for one in settings.series_groups] == [
+        ("", ("S2", "S3", "S5")),
+        ("softs", ("S1", "S4")),
+        ("grains", ("S0",)),
+    ]
+    assert settings.group_of("s4").name == "softs"
+    assert [one.name for one in build(series=SIX).series_groups] == [""]
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ({"softs": ["S1", "Cofee"]}, "groups: softs: series 'Cofee' is not configured; known: S0, S1"),
+        ({"softs": ["S1"], "grains": ["s1"]}, "groups: series S1 is in softs and in grains"),
+        ({"softs": ["S1", "S1"]}, "groups: series S1 is twice in softs"),
+        ({"softs": []}, "groups: softs has no series"),
+        ({"Softs": ["S1"]}, "groups: 'Softs': small letters"),
+        ({"distributions": ["S1"]}, "groups: 'distributions' is the name of a table"),
+    ],
+)
+def test_a_wrong_group_is_named_with_the_mend(groups: dict[str, list[str]], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        build(series=SIX, groups=groups)
+    assert told in str(caught.value)
+
+
+def test_groups_may_be_given_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_GROUPS", '{"energy": ["WTI"]}')
+    assert [(one.name, one.series) for one in build().series_groups] == [("energy", ("WTI",))]

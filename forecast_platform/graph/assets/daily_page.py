@@ -13,6 +13,7 @@ from dagster import (
     MaterializeResult,
     MetadataValue,
     RunRequest,
+    RunsFilter,
     RunStatusSensorContext,
     SensorDefinition,
     SkipReason,
@@ -31,6 +32,10 @@ KEY = AssetKey("daily_page")
 JOB = "publish_daily_page"
 _SCORE = "score"
 _BACKFILL_TAG = "dagster/backfill"
+_OPEN = [
+    *(DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED),
+    *(DagsterRunStatus.STARTING, DagsterRunStatus.STARTED),
+]
 
 
 def daily_page_asset(health: Callable[[Settings], Any]) -> AssetsDefinition:
@@ -67,7 +72,8 @@ def daily_page_job() -> UnresolvedAssetJobDefinition:
 def daily_page_sensor(
     settings: Settings, job: UnresolvedAssetJobDefinition, score_jobs: Sequence[UnresolvedAssetJobDefinition]
 ) -> SensorDefinition:
-    """Asks for the page whenever a score run that belongs to no backfill has succeeded."""
+    """Asks for the page whenever a score run that belongs to no backfill has succeeded and no other is under way."""
+    names = {job.name for job in score_jobs}
 
     @run_status_sensor(
         name="daily_page_after_score",
@@ -75,12 +81,17 @@ def daily_page_sensor(
         monitored_jobs=list(score_jobs),
         request_job=job,
         default_status=DefaultSensorStatus.RUNNING if settings.automated else DefaultSensorStatus.STOPPED,
-        description="The daily page is made anew after each score run, backfills excepted.",
+        description="The daily page is made anew after the day's score runs, backfills excepted: once for all groups.",
     )
     def after_score(context: RunStatusSensorContext) -> RunRequest | SkipReason:
         run = context.dagster_run
         if _BACKFILL_TAG in run.tags:
             return SkipReason("part of a backfill")
+        open_runs = context.instance.get_runs(RunsFilter(statuses=_OPEN))
+        others = [one for one in open_runs if one.job_name in names and _BACKFILL_TAG not in one.tags]
+        if others:
+            # The page shows all series: the last of the groups' score runs asks for it. One that fails is tried again.
+            return SkipReason(f"{others[0].job_name} is under way, and asks for the page at its end")
         return RunRequest(run_key=run.run_id)
 
     return after_score

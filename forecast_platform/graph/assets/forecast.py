@@ -16,7 +16,7 @@ from dagster import (
     multi_asset,
 )
 
-from forecast_platform.graph.assets import OWNERS, RETRIES, ingest, train
+from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import (
     conclude,
     definition_metadata,
@@ -26,33 +26,24 @@ from forecast_platform.graph.assets.report import (
     refused_is_failed,
     requested,
 )
+from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.launchers.resources import FORECASTS
 from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
-from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 
 
-def paths_key(model: str) -> AssetKey:
-    """The asset of one model's simulated paths."""
-    return AssetKey(["distributions", model])
-
-
-def points_key(model: str) -> AssetKey:
-    """The asset of one model's point forecasts."""
-    return AssetKey(["point_forecasts", model])
-
-
-ACTUALS_KEY = paths_key(ACTUALS)
-
-
 def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The step of one model over forecast dates and series: the paths are in memory, so their statistics are too."""
+    """The step of one model over forecast dates and series of a group: the paths are in memory, so their statistics
+    are too."""
     spec_of = partitions.settings.model_spec(model)
     entry = registry.entry(spec_of.type)
+    keys = Keys(partitions.group.name)
+    paths, points = keys.distributions(model), keys.point_forecasts(model)
     horizon = partitions.settings.horizon
     kinds = {entry.kind, "deltalake"}
 
@@ -62,7 +53,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             deps=deps,
             skippable=True,
             partitions_def=partitions.days,
-            group_name="forecasts",
+            group_name=keys.shown_in("forecasts"),
             owners=OWNERS,
             kinds=kinds,
             metadata=metadata,
@@ -70,23 +61,23 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         )
 
     @multi_asset(
-        name=f"forecasts_{model}",
+        name=keys.step(f"forecasts_{model}"),
         specs=[
             spec(
-                paths_key(model),
+                paths,
                 [
-                    AssetDep(train.key(model), partition_mapping=partitions.containing),
-                    AssetDep(ingest.KEY, partition_mapping=partitions.day_before),
+                    AssetDep(keys.trained_models(model), partition_mapping=partitions.containing),
+                    AssetDep(keys.unified_data, partition_mapping=partitions.day_before),
                     # The same day and series of what it is made of; those steps run before it.
-                    *(AssetDep(paths_key(member)) for member in spec_of.of),
+                    *(AssetDep(keys.distributions(member)) for member in spec_of.of),
                 ],
                 definition_metadata(DISTRIBUTIONS.at(horizon)),
                 f"{entry.description} Simulated price paths for the {horizon} days from each forecast date, from the "
                 "window's fitted model and the data to the day before. Unchanged dates are skipped.",
             ),
             spec(
-                points_key(model),
-                [AssetDep(paths_key(model))],
+                points,
+                [AssetDep(paths)],
                 definition_metadata(POINT_FORECASTS.at(horizon)),
                 "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
             ),
@@ -117,8 +108,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                     progress=reporter(context.log.info),
                 )
             outcomes.append(outcome)
-        changed = {day for outcome in outcomes for day in outcome.written}
-        forecast_runs(platform, sorted(changed))
+        if options.signals:
+            forecast_runs(platform, sorted({day for outcome in outcomes for day in outcome.written}))
         links = {}
         for outcome in outcomes:
             chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
@@ -128,11 +119,11 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             index(platform)
         metadata = outcome_metadata(outcomes, links)
         counts = {
-            paths_key(model): platform.warehouse.rows(DISTRIBUTIONS),
-            points_key(model): platform.warehouse.rows(POINT_FORECASTS),
+            paths: platform.warehouse.rows(DISTRIBUTIONS),
+            points: platform.warehouse.rows(POINT_FORECASTS),
         }
-        points = {**metadata, "rows_written": platform.horizon * metadata["keys_written"]}
-        both = {paths_key(model): metadata, points_key(model): points}
+        point_metadata = {**metadata, "rows_written": platform.horizon * metadata["keys_written"]}
+        both = {paths: metadata, points: point_metadata}
         chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
         # The step writes both tables, whichever of the two was asked for.
         for key in counts.keys() - chosen.keys():
@@ -143,15 +134,16 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
 
 
 def actuals_asset(partitions: Partitions) -> AssetsDefinition:
-    """The asset of realised closes over forecast dates and series."""
+    """The asset of realised closes over forecast dates and series of a group."""
+    keys = Keys(partitions.group.name)
     horizon = partitions.settings.horizon
 
     @asset(
-        key=ACTUALS_KEY,
+        key=keys.actuals,
         partitions_def=partitions.days,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
-        group_name="scores",
+        group_name=keys.shown_in("scores"),
         owners=OWNERS,
         kinds={"python", "deltalake"},
         metadata=definition_metadata(DISTRIBUTIONS.at(horizon)),
@@ -175,9 +167,9 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
             completed += [(day, series) for day in earlier if day in outcome.written]
         metadata = outcome_metadata(outcomes, {})
         rows = platform.warehouse.rows(DISTRIBUTIONS)
-        yield from conclude(context, {ACTUALS_KEY: metadata}, outcomes, row_counts={ACTUALS_KEY: rows})
+        yield from conclude(context, {keys.actuals: metadata}, outcomes, row_counts={keys.actuals: rows})
         # Their partitions are not this run's, so no result speaks for them.
         for day, series in completed:
-            log_materialization(context, ACTUALS_KEY, day, series, metadata)
+            log_materialization(context, keys.actuals, day, series, metadata)
 
     return actuals

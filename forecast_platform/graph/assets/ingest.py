@@ -2,52 +2,54 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
 from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.partitions import Partitions, backfill_policy
-from forecast_platform.pipeline.ingest import ingest
+from forecast_platform.pipeline.ingest import by_partition, ingest
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
-KEY = AssetKey("unified_data")
-
 
 def unified_data_asset(partitions: Partitions) -> AssetsDefinition:
-    """The asset over history days and series."""
+    """The asset over history days and series of a group."""
+    keys = Keys(partitions.group.name)
 
     @asset(
-        key=KEY,
+        key=keys.unified_data,
         partitions_def=partitions.history_days,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
-        group_name="ingest",
+        group_name=keys.shown_in("ingest"),
         owners=OWNERS,
         kinds={"python", "deltalake"},
         metadata=definition_metadata(UNIFIED_DATA),
         description=(
             "One row a calendar day and series: prices, FX, VIX and weather as known at the end of that day. Closed "
             "days and gaps are filled forward, never backward, and every filled cell is named in filled_columns. "
-            "Read from the configured source; a file that is refused fails its series and no other."
+            "Read from the configured source; a file that is refused fails its series and no other. The first "
+            "partition holds the whole lookback, the years of history before the first forecast date."
         ),
         required_resource_keys={"platform"},
         output_required=False,
     )
     def unified_data(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         platform: Platform = context.resources.platform
-        keys = requested(context, platform.settings.series_names)
-        days = [day for dates in keys.values() for day in dates]
-        report = ingest(platform, list(keys), min(days), max(days))
+        asked = requested(context, platform.settings.series_names)
+        days = [day for dates in asked.values() for day in dates]
+        first = platform.settings.history_start if min(days) == platform.settings.lookback_end else min(days)
+        report = ingest(platform, list(asked), first, max(days))
         for warning in report.warnings:
             context.log.warning(warning)
         for rejection in report.rejections:
             context.log.error(f"refused: {rejection}")
-        outcomes = list(report.outcomes.values())
+        outcomes = [by_partition(outcome, platform.settings.lookback_end) for outcome in report.outcomes.values()]
         metadata = outcome_metadata(outcomes, {})
         if report.warnings:
             metadata["source_warnings"] = MetadataValue.md("\n".join(f"- {text}" for text in report.warnings[:20]))
         rows = platform.warehouse.rows(UNIFIED_DATA)
-        yield from conclude(context, {KEY: metadata}, outcomes, row_counts={KEY: rows})
+        yield from conclude(context, {keys.unified_data: metadata}, outcomes, row_counts={keys.unified_data: rows})
 
     return unified_data

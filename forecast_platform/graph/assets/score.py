@@ -2,37 +2,33 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetDep, AssetExecutionContext, AssetKey, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.graph.assets import OWNERS, RETRIES, forecast
+from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.keys import Keys, family_of, model_of
 from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
 from forecast_platform.work.platform import Platform
 
-PREFIX = "forecast_metadata"
-
-
-def key(model: str) -> AssetKey:
-    """The asset of one model's scores."""
-    return AssetKey([PREFIX, model])
-
 
 def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The asset of one model's scores over windows and series."""
+    """The asset of one model's scores over windows and series of a group."""
+    keys = Keys(partitions.group.name)
+    key = keys.forecast_metadata(model)
 
     @asset(
-        key=key(model),
+        key=key,
         deps=[
-            AssetDep(forecast.paths_key(model), partition_mapping=partitions.containing),
-            AssetDep(forecast.points_key(model), partition_mapping=partitions.containing),
+            AssetDep(keys.distributions(model), partition_mapping=partitions.containing),
+            AssetDep(keys.point_forecasts(model), partition_mapping=partitions.containing),
         ],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
-        group_name="scores",
+        group_name=keys.shown_in("scores"),
         owners=OWNERS,
         kinds={registry.entry(partitions.settings.model_spec(model).type).kind, "deltalake"},
         metadata=definition_metadata(FORECAST_METADATA.at(partitions.settings.horizon)),
@@ -44,7 +40,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pages.display import report, report_address
+        from forecast_platform.pages.display import index, report, report_address
         from forecast_platform.pages.panel import over_all
         from forecast_platform.pipeline.champions import auto_promote, choose_first
         from forecast_platform.pipeline.scoring import score
@@ -62,10 +58,11 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
                     f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
                 )
         # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
-        selected = [item.path[-1] for item in context.run.asset_selection or () if item.path[0] == PREFIX]
+        marked = context.run.asset_selection or ()
+        selected = [model_of(item) for item in marked if family_of(item) == family_of(key)]
         last = max(selected or platform.settings.models)
         links = {}
-        together = over_all(platform) if model == last else None
+        together = over_all(platform, partitions.group) if model == last else None
         for outcome in outcomes if model == last else ():
             if chosen := choose_first(platform, outcome.series):
                 context.log.warning(f"{outcome.series}: champion is {chosen.model} {chosen.version}: {chosen.why}")
@@ -74,9 +71,9 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             address = report(platform, name, together) if model == last else report_address(platform, name)
             if address:
                 links[f"report_{outcome.series}"] = MetadataValue.url(address)
+        if links and model == last:
+            index(platform)
         rows = platform.warehouse.rows(FORECAST_METADATA)
-        yield from conclude(
-            context, {key(model): outcome_metadata(outcomes, links)}, outcomes, row_counts={key(model): rows}
-        )
+        yield from conclude(context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows})
 
     return forecast_metadata

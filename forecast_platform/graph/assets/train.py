@@ -6,14 +6,13 @@ from dataclasses import replace
 from dagster import (
     AssetDep,
     AssetExecutionContext,
-    AssetKey,
     AssetsDefinition,
     MaterializeResult,
     MetadataValue,
     asset,
 )
 
-from forecast_platform.graph.assets import OWNERS, RETRIES, ingest
+from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import (
     conclude,
     definition_metadata,
@@ -21,6 +20,7 @@ from forecast_platform.graph.assets.report import (
     refused_is_failed,
     requested,
 )
+from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.launchers.resources import TRAINING
 from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.graph.pipes_step import DagsterStep
@@ -30,23 +30,20 @@ from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work.platform import Platform
 
 
-def key(model: str) -> AssetKey:
-    """The asset of one model's fits."""
-    return AssetKey(["trained_models", model])
-
-
 def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The asset of one model over training windows and series."""
+    """The asset of one model over training windows and series of a group."""
     entry = registry.entry(partitions.settings.model_spec(model).type)
+    keys = Keys(partitions.group.name)
+    key = keys.trained_models(model)
 
     @asset(
-        key=key(model),
-        deps=[AssetDep(ingest.KEY, partition_mapping=partitions.lookback)],
+        key=key,
+        deps=[AssetDep(keys.unified_data, partition_mapping=partitions.lookback)],
         partitions_def=partitions.windows,
         backfill_policy=backfill_policy(),
         retry_policy=RETRIES,
         pool=model,
-        group_name="training",
+        group_name=keys.shown_in("training"),
         owners=OWNERS,
         kinds={entry.kind, "deltalake", "mlflow"},
         metadata=definition_metadata(TRAINED_MODELS),
@@ -89,6 +86,6 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
             context.log.warning(f"no links to the fits: {error}")
         metadata = outcome_metadata(outcomes, links)
         rows = platform.warehouse.rows(TRAINED_MODELS)
-        yield from conclude(context, {key(model): metadata}, outcomes, row_counts={key(model): rows})
+        yield from conclude(context, {key: metadata}, outcomes, row_counts={key: rows})
 
     return trained_models

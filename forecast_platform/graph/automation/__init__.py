@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
 
 def build_automation(
-    settings: Settings, jobs: Sequence[Any]
+    settings: Settings, jobs: Mapping[str, Sequence[Any]]
 ) -> tuple[list[ScheduleDefinition], list[SensorDefinition]]:
-    """Schedules and sensors over the platform's jobs, which share one look at its tables."""
+    """Schedules and sensors over every group's jobs (by kind), which share one look at the platform's tables."""
     from forecast_platform.graph.automation.observe import Observer
     from forecast_platform.graph.automation.schedules import build_schedules
     from forecast_platform.graph.automation.sensors import build_sensors
 
     observer = Observer(settings)
-    by_name = {job.name: job for job in jobs}
-    return build_schedules(settings, observer, by_name), build_sensors(settings, observer, by_name)
+    return build_schedules(settings, observer, jobs), build_sensors(settings, observer, jobs)

@@ -7,121 +7,24 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo
+from dataclasses import replace
 
+from forecast_platform.graph.automation.day_state import DayState, Decision, Pending, Rules
 from forecast_platform.graph.automation.messages import Problem
-from forecast_platform.graph.automation.requests import Attempt, Request, Standing, groups, standing
+from forecast_platform.graph.automation.requests import Attempt, Request, neighbours
 from forecast_platform.work.results import ranges, ranges_text
-
-Pair = tuple[str, str, str]
-"""Series, model, version."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The settings that decide."""
-
-    zone: ZoneInfo
-    daily_time: dt.time
-    wait: dt.timedelta
-    attempts: int
-    retry: dt.timedelta
-    series: tuple[str, ...]
-    max_staleness_days: int
-    end_date: dt.date | None = None
-
-    def local(self, now: dt.datetime) -> dt.datetime:
-        """`now` in the platform's zone."""
-        return now.astimezone(self.zone)
-
-    def start(self, day: dt.date) -> dt.datetime:
-        """When `day` is run, as UTC: a wall-clock time, whatever the offset of that day."""
-        return dt.datetime.combine(day, self.daily_time, self.zone).astimezone(dt.timezone.utc)
-
-    def deadline(self, day: dt.date) -> dt.datetime:
-        """Until when late data of `day` are waited for, as UTC."""
-        return self.start(day) + self.wait
-
-    def judge(
-        self, request: Request, attempts: Sequence[Attempt], now: dt.datetime, most: int = 0, missing: bool = False
-    ) -> Standing:
-        """Where `request` stands."""
-        return standing(request, attempts, now, most=most or self.attempts, wait=self.retry, missing=missing)
-
-
-@dataclass(frozen=True)
-class SeriesState:
-    """One series' data: the newest close there is, and the one there ought to be today (and yesterday)."""
-
-    name: str
-    due: dt.date
-    due_yesterday: dt.date
-    last_observed: dt.date | None = None
-
-    @property
-    def late(self) -> bool:
-        """Whether the last session before today is not in unified_data."""
-        return self.last_observed is None or self.last_observed < self.due
-
-    @property
-    def staleness(self) -> int | None:
-        """Calendar days from the newest close to the one due; None where there is no close at all."""
-        return None if self.last_observed is None else max((self.due - self.last_observed).days, 0)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """Days that an ingest would write now, by series (first, last), and the content of the source they are in."""
-
-    days: Mapping[str, tuple[dt.date, dt.date]] = field(default_factory=dict)
-    source: str = ""
-    unsettled: str = ""
-    """Why the source is not read now: a file in it is still being written."""
-
-
-@dataclass(frozen=True)
-class DayState:
-    """What the tables hold.
-
-    data: names the content of unified_data, over all series. missing: forecasts that there are not, by forecast date,
-    of the dates that are caught up (today among them). hopeless: dates and series without data that would do, with
-    the reason. training: why a model that today needs is not there yet but will be; empty where none is on its way.
-    """
-
-    today: dt.date
-    series: tuple[SeriesState, ...]
-    data: str
-    versions: tuple[str, ...]
-    missing: Mapping[dt.date, frozenset[Pair]]
-    hopeless: Mapping[dt.date, Mapping[str, str]]
-    score_windows: tuple[dt.date, dt.date]
-    pending: Pending = Pending()
-    training: str = ""
-    models_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Models that a version is run with, where they are not all: those of a champion's version."""
-
-
-@dataclass
-class Decision:
-    """What to request now (with the number of tries before), what is waited for, and what people must know."""
-
-    requests: list[tuple[Request, int]] = field(default_factory=list)
-    reason: str = ""
-    problems: list[Problem] = field(default_factory=list)
-    keep: set[str] = field(default_factory=set)
-    """Problems that cannot be judged now, because work that may end them is under way: they stay as they are."""
 
 
 def ingest_requests(rules: Rules, pending: Pending) -> list[Request]:
-    """One run for neighbouring series that lack the same days."""
+    """One run for neighbouring series of a group that lack the same days."""
     by_days: dict[tuple[dt.date, dt.date], list[str]] = {}
     for name, days in pending.days.items():
         by_days.setdefault(days, []).append(name)
     return [
-        Request("ingest", first, last, group, pending.source)
+        Request("ingest", first, last, segment, pending.source, group=part.group)
         for (first, last), names in sorted(by_days.items())
-        for group in groups(rules.series, names)
+        for part in rules.parts()
+        for segment in neighbours(part.series, names)
     ]
 
 
@@ -135,23 +38,56 @@ def decide_ingest(rules: Rules, pending: Pending, attempts: Sequence[Attempt], n
 
 
 def decide(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime) -> Decision:
-    """The next step of the day: ingest, then wait for late data and models, then forecast, then score."""
+    """The next step of each group's day: ingest, then wait for late data and models, then forecast, then score.
+
+    No group waits for another's data. What is late or missing is told of all of them together.
+    """
     today = state.today
     if rules.end_date is not None and today > rules.end_date:
         return Decision(reason=f"the source has ended (end_date {rules.end_date}): there is nothing to run daily")
-    found = _next_step(rules, state, attempts, now)
+    found, reasons, settled = Decision(), dict[str, list[str]](), set[str]()
+    for part in rules.parts():
+        own, tried = state.part(part), concerning(attempts, part.series)
+        step = _next_step(part, own, tried, now)
+        found.requests += step.requests
+        if step.reason:
+            reasons.setdefault(step.reason, []).append(part.group)
+        if now >= rules.start(today) and not _underway(own, tried, step):
+            settled.update(part.series)
+    found.reason = _told(reasons, len(rules.parts()))
     found.problems += _late_problems(rules, state, now)
+    if len(settled) < len(rules.series):
+        found.keep = {_missing_key(version) for version in state.versions}
+    judgeable = replace(
+        state,
+        missing={day: {pair for pair in pairs if pair[0] in settled} for day, pairs in state.missing.items()},
+    )
+    found.problems += _missing_problems(rules, judgeable, now)
+    return found
+
+
+def concerning(attempts: Sequence[Attempt], series: Sequence[str]) -> list[Attempt]:
+    """The attempts at any of these series."""
+    names = set(series)
+    return [attempt for attempt in attempts if not names.isdisjoint(attempt.series)]
+
+
+def _underway(state: DayState, attempts: Sequence[Attempt], step: Decision) -> bool:
+    """Whether work that may end what is missing is running, requested or on its way."""
     mending = ("ingest", "train", "forecast")
-    underway = (
+    return (
         bool(state.training)
         or any(attempt.step in mending and attempt.status == "open" for attempt in attempts)
-        or any(request.step in mending for request, _ in found.requests)
+        or any(request.step in mending for request, _ in step.requests)
     )
-    if underway or now < rules.start(today):
-        found.keep = {_missing_key(version) for version in state.versions}
-    else:
-        found.problems += _missing_problems(rules, state, now)
-    return found
+
+
+def _told(reasons: Mapping[str, Sequence[str]], parts: int) -> str:
+    """The reasons, each with the groups it is that of unless it is that of all."""
+    return "; ".join(
+        reason if len(groups) == parts else f"{', '.join(name or 'no group' for name in groups)}: {reason}"
+        for reason, groups in reasons.items()
+    )
 
 
 def _next_step(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.datetime) -> Decision:
@@ -240,16 +176,16 @@ def _forecast_requests(
     data, actuals = state.data, version == state.versions[0]
     if first <= state.today <= last and not blocked:
         models = state.models_of.get(version, ())
-        return [Request("forecast", first, last, rules.series, data, version, models, actuals)]
+        return [Request("forecast", first, last, rules.series, data, version, models, actuals, rules.group)]
     pairs = {pair for day, found in state.missing.items() if first <= day <= last for pair in found}
     chosen = {series for series, _, owner in pairs if owner == version} - blocked
     models = tuple(sorted({model for series, model, owner in pairs if owner == version and series in chosen}))
     found = []
-    for segment in groups(rules.series, [name for name in rules.series if name not in blocked]):
+    for segment in neighbours(rules.series, [name for name in rules.series if name not in blocked]):
         places = [place for place, name in enumerate(segment) if name in chosen]
         if places:
             together = segment[places[0] : places[-1] + 1]
-            found.append(Request("forecast", first, last, together, data, version, models, actuals))
+            found.append(Request("forecast", first, last, together, data, version, models, actuals, rules.group))
     return found
 
 
@@ -257,7 +193,8 @@ def _score(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: dt.d
     """The metadata of every window that gained actuals."""
     first, last = state.score_windows
     scores = [
-        Request("score", first, last, rules.series, _score_data(state, version), version) for version in state.versions
+        Request("score", first, last, rules.series, _score_data(state, version), version, group=rules.group)
+        for version in state.versions
     ]
     found = judged(rules, scores, attempts, now)
     return found if found.requests or found.reason else Decision(reason=f"{state.today} is complete")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from forecast_platform.graph.automation.daily import DayState, Pair, Pending, Rules, SeriesState
+from forecast_platform.graph.automation.day_state import DayState, Pair, Pending, Rules, SeriesState
 from forecast_platform.graph.automation.requests import short_hash
 from forecast_platform.graph.automation.revisions import Revisions
 from forecast_platform.graph.automation.training import WindowState
@@ -35,6 +35,7 @@ def rules_of(settings: Settings) -> Rules:
         series=settings.series_names,
         max_staleness_days=settings.max_staleness_days,
         end_date=settings.end_date,
+        groups=settings.series_groups,
     )
 
 
@@ -45,11 +46,13 @@ class SourceReading:
     content: str
     changes: dict[str, Changes]
     rejections: list[str]
+    lookback_end: dt.date
 
     @property
     def pending(self) -> Pending:
-        """The days to ingest."""
-        return Pending({name: change.days for name, change in self.changes.items()}, self.content)
+        """The partitions to ingest."""
+        spans = {name: change.partitions(self.lookback_end) for name, change in self.changes.items()}
+        return Pending(spans, self.content)
 
 
 @dataclass
@@ -88,7 +91,8 @@ class Observer:
             if self._reading is None or self._reading[0] != place:
                 # The content first: a file that changes in between is then seen as changed at the next look.
                 found = content or self.content()
-                reading = SourceReading(found, *changes(self.platform, self.settings.series_names))
+                read = changes(self.platform, self.settings.series_names)
+                reading = SourceReading(found, *read, self.settings.lookback_end)
                 self.revised.add(reading.changes, self.settings.now(), self.unified_version())
                 self._reading = (place, reading)
             return self._reading[1]
@@ -116,9 +120,13 @@ class Observer:
         except NoDataError:
             return None
 
-    def data(self, before: dt.date | None = None) -> str:
-        """A hash of what models may read of unified_data (its days before `before`), over all series."""
-        return short_hash(*(self._digest(name, before) for name in self.settings.series_names))
+    def data(self, before: dt.date | None = None, series: Sequence[str] | None = None) -> str:
+        """A hash of what models may read of unified_data (its days before `before`), over `series` (all where None)."""
+        return short_hash(*(self._digest(name, before) for name in series or self.settings.series_names))
+
+    def data_of(self, before: dt.date | None = None) -> dict[str, str]:
+        """The same for each group."""
+        return {group.name: self.data(before, group.series) for group in self.settings.series_groups}
 
     def _digest(self, name: str, before: dt.date | None) -> str:
         import numpy as np
@@ -239,7 +247,7 @@ class Observer:
 
     def windows(self, today: dt.date) -> list[WindowState]:
         """The newest windows up to `today` that lack a model."""
-        from forecast_platform.work.fits import trained_windows
+        from forecast_platform.work.fits import trained_owners
 
         settings, frequency = self.settings, self.platform.frequency
         starts = [frequency.start_of(today)]
@@ -247,16 +255,19 @@ class Observer:
             starts.append(frequency.start_of(starts[-1] - _DAY))
         starts = [start for start in starts if start >= settings.start_date]
         lacking: dict[dt.date, dict[str, set[Pair]]] = {start: {} for start in starts}
+        trained = trained_owners(self.platform, starts)
         for version, pairs in self.expected().items():
-            for series, model in pairs:
-                for start in set(starts) - trained_windows(self.platform, series, model, version):
-                    lacking[start].setdefault(version, set()).add((series, model, version))
+            for start in starts:
+                wanted = {(series, model, version) for series, model in pairs} - trained[start]
+                if wanted:
+                    lacking[start][version] = wanted
         return [
             WindowState(
                 start,
                 {version: frozenset(pairs) for version, pairs in found.items()},
                 self._waits_for(start),
                 self.data(before=start),
+                self.data_of(before=start),
             )
             for start, found in lacking.items()
             if found
@@ -271,8 +282,10 @@ class Observer:
                 found[name] = f"waits for the close of {name} of {due} (newest {newest})"
         return found
 
-    def day_state(self, now: dt.datetime, windows: list[WindowState], training: str, pending: Pending) -> DayState:
-        """The state that the day's next step is decided from."""
+    def day_state(
+        self, now: dt.datetime, windows: list[WindowState], training: Mapping[str, str], pending: Pending
+    ) -> DayState:
+        """The state that the day's next step is decided from. training: by group, of `training_underway`."""
         settings = self.settings
         today = now.astimezone(ZoneInfo(settings.timezone)).date()
         back = range(settings.catch_up_days - 1, -1, -1)
@@ -293,7 +306,8 @@ class Observer:
                 self.platform.window_start(today),
             ),
             pending=pending,
-            training=training,
+            data_of=self.data_of(),
+            training_of=training,
             models_of={
                 version: tuple(sorted({model for _, model in pairs}))
                 for version, pairs in expected.items()

@@ -11,11 +11,55 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.graph.automation.messages import Message, Problem
+from forecast_platform.graph.automation.messages import Message, Problem, Severity
 from forecast_platform.graph.automation.notifiers import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+ALIKE = 5
+"""Messages of one kind that are told one by one; of more at a time one message names all."""
+
+_MOST_NAMED = 20
+_ORDER: tuple[Severity, ...] = ("critical", "error", "warning")
+
+
+def together(due: Sequence[tuple[str, Message]]) -> list[tuple[list[str], Message]]:
+    """Messages by the keys of their problems: those of a kind (a key's first part) in one where they are more than
+    ALIKE, so that a feed which brings none of a hundred series is one message."""
+    by_kind: dict[tuple[str, bool], list[tuple[str, Message]]] = {}
+    for key, message in due:
+        by_kind.setdefault((key.split("/")[0], message.resolved), []).append((key, message))
+    found: list[tuple[list[str], Message]] = []
+    for (kind, _), messages in by_kind.items():
+        if len(messages) <= ALIKE:
+            found += [([key], message) for key, message in messages]
+        else:
+            found.append(([key for key, _ in messages], _digest(kind, [message for _, message in messages])))
+    return found
+
+
+def _digest(kind: str, messages: Sequence[Message]) -> Message:
+    problems = [message.problem for message in messages]
+
+    def each(texts: Iterable[str], most: int, separator: str) -> str:
+        distinct = list(dict.fromkeys(text for text in texts if text))
+        more = [f"and {len(distinct) - most} more"] if len(distinct) > most else []
+        return separator.join([*distinct[:most], *more])
+
+    firsts = each((f"- {problem.what.splitlines()[0]}" for problem in problems), _MOST_NAMED, "\n")
+    common = Problem(
+        key=f"{kind}/*",
+        what=f"{len(problems)} problems of the kind {kind!r}\n{firsts}",
+        since=min(problem.since for problem in problems),
+        affected=each((problem.affected for problem in problems), _MOST_NAMED, "; "),
+        cause=each((problem.cause for problem in problems), 3, "; "),
+        mend=each((problem.mend for problem in problems), 3, "; "),
+        severity=min((problem.severity for problem in problems), key=_ORDER.index),
+        link=problems[0].link,
+    )
+    return Message(common, messages[0].resolved, messages[-1].at)
 
 
 @dataclass
@@ -69,7 +113,7 @@ class AlertBook:
         """Send every message that a notifier has not taken yet; returns what failed, which is tried again next time."""
         failures = []
         for name, notifier in notifiers:
-            for key, message in self._due(name):
+            for keys, message in self._due(name):
                 refused = False
                 try:
                     notifier.send(message)
@@ -81,26 +125,25 @@ class AlertBook:
                     if not refused:
                         break
                 with self._open() as entries:
-                    entry = entries.get(key)
-                    if entry is None:
-                        continue
-                    if not refused:
-                        (entry.told_over if message.resolved else entry.told).append(name)
-                    elif entry.resolved:
-                        # One that is never taken must not keep back those behind it, and ends with its problem.
-                        entry.told, entry.told_over = [*entry.told, name], [*entry.told_over, name]
+                    for entry in (entries[key] for key in keys if key in entries):
+                        if not refused:
+                            (entry.told_over if message.resolved else entry.told).append(name)
+                        elif entry.resolved:
+                            # One that is never taken must not keep back those behind it, and ends with its problem.
+                            entry.told, entry.told_over = [*entry.told, name], [*entry.told_over, name]
         self._forget([name for name, _ in notifiers])
         return failures
 
-    def _due(self, name: str) -> list[tuple[str, Message]]:
-        due = []
+    def _due(self, name: str) -> list[tuple[list[str], Message]]:
+        """What `name` has to be told, with the keys of the problems that each message is of."""
+        due: list[tuple[str, Message]] = []
         for key, entry in sorted(self._read().items(), key=lambda item: item[1].opened):
             # One that was over before it could be told is told all the same: a notifier that was down loses nothing.
             if name not in entry.told:
                 due.append((key, Message(entry.problem, False, entry.opened)))
             elif entry.resolved and name not in entry.told_over:
                 due.append((key, Message(entry.problem, True, entry.resolved)))
-        return due
+        return together(due)
 
     def _forget(self, names: Sequence[str]) -> None:
         """Drop what is over and need not be told to anyone any more."""

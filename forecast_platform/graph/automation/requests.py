@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from forecast_platform.graph import jobs
+from forecast_platform.graph.keys import JOBS, Keys
 from forecast_platform.graph.partitions import range_tags
 from forecast_platform.work.platform import VERSION_TAG
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterInstance, RunRequest
+    from dagster import DagsterInstance, RunRequest
 
 Step = Literal["ingest", "train", "forecast", "score"]
-
-JOB_OF: dict[Step, str] = {
-    "ingest": jobs.INGEST,
-    "train": jobs.TRAIN,
-    "forecast": jobs.FORECAST,
-    "score": jobs.SCORE,
-}
 
 STEP_TAG = "forecast_platform/step"
 DATA_TAG = "forecast_platform/data"
@@ -36,7 +29,7 @@ _KEPT_DAYS = 30
 
 @dataclass(frozen=True)
 class Request:
-    """Partitions first..last of `series` (contiguous in configured order), over the data that `data` names.
+    """Partitions first..last of `series` (contiguous in their `group`'s order), over the data that `data` names.
 
     models: the models asked for; empty for all of them, and where the step has none. actuals: whether a forecast run
     brings the actuals up to date, too; one version's does.
@@ -50,11 +43,12 @@ class Request:
     version: str = ""
     models: tuple[str, ...] = ()
     actuals: bool = False
+    group: str = ""
 
     @property
     def job(self) -> str:
         """The job that carries it out."""
-        return JOB_OF[self.step]
+        return Keys(self.group).job(self.step)
 
     @property
     def key(self) -> str:
@@ -146,7 +140,7 @@ def attempts_of(instance: DagsterInstance, now: dt.datetime) -> list[Attempt]:
     from dagster import RunsFilter
 
     since = now - dt.timedelta(days=_KEPT_DAYS)
-    steps = list(JOB_OF)
+    steps = list(JOBS)
     records = instance.get_run_records(RunsFilter(tags={STEP_TAG: steps}, created_after=since), ascending=True)
     return list(_attempts(records))
 
@@ -180,26 +174,12 @@ def run_request(request: Request, tried: int, models: Sequence[str]) -> RunReque
         run_key=request.key + attempt,
         job_name=request.job,
         tags=request.tags(),
-        asset_selection=_assets(request, models),
+        asset_selection=Keys(request.group).of_job(request.step, request.models or models, actuals=request.actuals),
     )
 
 
-def _assets(request: Request, models: Sequence[str]) -> list[AssetKey]:
-    from forecast_platform.graph.assets import forecast, ingest, score, train
-
-    chosen = request.models or models
-    if request.step == "ingest":
-        return [ingest.KEY]
-    if request.step == "train":
-        return [train.key(model) for model in chosen]
-    if request.step == "score":
-        return [score.key(model) for model in chosen]
-    keys = [key(model) for model in chosen for key in (forecast.paths_key, forecast.points_key)]
-    return [*keys, forecast.ACTUALS_KEY] if request.actuals else keys
-
-
-def groups(names: Sequence[str], chosen: Sequence[str]) -> list[tuple[str, ...]]:
-    """`chosen` as runs of neighbours in the configured order `names`: what one range of partitions can name."""
+def neighbours(names: Sequence[str], chosen: Iterable[str]) -> list[tuple[str, ...]]:
+    """`chosen` as runs of neighbours in the order `names` of a group: what one range of partitions can name."""
     found: list[tuple[str, ...]] = []
     wanted = set(chosen)
     previous = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,6 @@ from dagster import (
     sensor,
 )
 
-from forecast_platform.graph import jobs
 from forecast_platform.graph.automation import detect, revisions
 from forecast_platform.graph.automation.daily import decide, decide_ingest
 from forecast_platform.graph.automation.messages import Problem
@@ -29,6 +28,7 @@ from forecast_platform.graph.automation.requests import attempts_of, run_request
 from forecast_platform.graph.automation.schedules import answer, crons
 from forecast_platform.graph.automation.training import decide_training, training_underway
 from forecast_platform.graph.automation.watch import Cursor, look, signature
+from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, TRAIN
 from forecast_platform.settings import Settings, SettingsError
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
@@ -40,7 +40,7 @@ _REVISION_INTERVAL = dt.timedelta(hours=1)
 """How often stale forecasts of revised days are counted again: it takes seconds for years of them."""
 
 
-def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]) -> list[SensorDefinition]:
+def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Sequence[Any]]) -> list[SensorDefinition]:
     """All sensors, switched on where the settings say so."""
     status = DefaultSensorStatus.RUNNING if settings.automated else DefaultSensorStatus.STOPPED
     rules = rules_of(settings)
@@ -50,7 +50,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=NEW_DATA,
-        jobs=[job[jobs.INGEST]],
+        jobs=jobs[INGEST],
         minimum_interval_seconds=30,
         default_status=status,
         description=(
@@ -90,7 +90,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=MISSING_WINDOWS,
-        jobs=[job[jobs.TRAIN]],
+        jobs=jobs[TRAIN],
         minimum_interval_seconds=60,
         default_status=status,
         description=(
@@ -110,7 +110,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
 
     @sensor(
         name=DAILY_FORECAST,
-        jobs=[job[jobs.INGEST], job[jobs.FORECAST], job[jobs.SCORE]],
+        jobs=[*jobs[INGEST], *jobs[FORECAST], *jobs[SCORE]],
         minimum_interval_seconds=30,
         default_status=status,
         description=(
@@ -125,7 +125,7 @@ def build_sensors(settings: Settings, observer: Observer, job: Mapping[str, Any]
             return SkipReason("the schedule daily starts the day")
         attempts = attempts_of(context.instance, now)
         windows = observer.windows(today)
-        underway = training_underway(rules, windows, attempts, now)
+        underway = {part.group: training_underway(part, windows, attempts, now) for part in rules.parts()}
         state = observer.day_state(now, windows, underway, observer.pending(now))
         decision = decide(rules, state, attempts, now)
         book.report("daily", decision.problems, keep=decision.keep)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
-from forecast_platform.graph.automation.daily import Decision, Pair, Rules, judged
-from forecast_platform.graph.automation.requests import Attempt, Request, groups
+from forecast_platform.graph.automation.daily import concerning, judged
+from forecast_platform.graph.automation.day_state import Decision, Pair, Rules
+from forecast_platform.graph.automation.requests import Attempt, Request, neighbours
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class WindowState:
     """Series -> why it cannot be trained yet."""
     data: str
     """Names the content of unified_data before the window."""
+    data_of: Mapping[str, str] = field(default_factory=dict)
+    """The same, of a group's series alone."""
 
 
 def decide_training(
@@ -33,14 +37,15 @@ def decide_training(
     wanted: list[Request] = []
     waits: list[str] = []
     for window in sorted(windows, key=lambda one: one.start, reverse=True):
-        for version, pairs in window.lacking.items():
-            names = {series for series, _, _ in pairs}
+        for part, (version, pairs) in product(rules.parts(), window.lacking.items()):
+            names = {series for series, _, _ in pairs if series in part.series}
             blocked = {name for name in names if name in window.waits_for}
             waits += [f"window {window.start}: {window.waits_for[name]}" for name in sorted(blocked)]
-            models = tuple(sorted({model for series, model, _ in pairs if series not in blocked}))
+            models = tuple(sorted({model for series, model, _ in pairs if series in names - blocked}))
+            data = window.data_of.get(part.group, window.data)
             wanted += [
-                Request("train", window.start, window.start, group, window.data, version, models)
-                for group in groups(rules.series, sorted(names - blocked))
+                Request("train", window.start, window.start, segment, data, version, models, group=part.group)
+                for segment in neighbours(part.series, names - blocked)
             ]
     decision = judged(rules, wanted, attempts, now, missing=True)
     if not decision.requests:
@@ -52,6 +57,7 @@ def training_underway(
     rules: Rules, windows: Sequence[WindowState], attempts: Sequence[Attempt], now: dt.datetime
 ) -> str:
     """Why the models of these windows are worth waiting for; empty where none is on its way."""
+    attempts = concerning(attempts, rules.series)
     if any(attempt.step == "train" and attempt.status == "open" for attempt in attempts):
         return "training is running"
     found = decide_training(rules, windows, attempts, now)

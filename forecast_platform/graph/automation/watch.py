@@ -6,10 +6,13 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from forecast_platform.settings import Settings
 from forecast_platform.sources.choose import source_for
+from forecast_platform.sources.landing import LandingSource
+
+_MOST_NAMED = 4
+"""Files that are named where many are young."""
 
 Signature = Mapping[str, tuple[int, int]]
 """File -> size and time of change in ns."""
@@ -37,13 +40,12 @@ def signature(settings: Settings) -> dict[str, tuple[int, int]]:
     if settings.landing is None or settings.source not in ("landing", "feeds"):
         return {}
     found = {}
-    for name in (*(f"market/{one.stem}" for one in settings.series), "macro", "weather"):
-        for suffix in (".csv", ".parquet"):
-            try:
-                stat = Path(settings.landing, f"{name}{suffix}").stat()
-            except OSError:
-                continue  # a file that is not there, or that cannot be seen, is what reading the source reports
-            found[f"{name}{suffix}"] = (stat.st_size, stat.st_mtime_ns)
+    for name, path in LandingSource(settings.landing, settings.today).paths(settings.series).items():
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # a file that is not there, or that cannot be seen, is what reading the source reports
+        found[name] = (stat.st_size, stat.st_mtime_ns)
     return found
 
 
@@ -59,9 +61,12 @@ def look(previous: Look | None, files: Signature, now: dt.datetime, settle_secon
     young = [name for name, (_, changed) in files.items() if stamp - changed / 1e9 < settle_seconds]
     if not young or stamp - current.since >= settle_seconds:
         return current, ""
+    named = ", ".join(sorted(young)[:_MOST_NAMED]) + (
+        f" and {len(young) - _MOST_NAMED} more files" if len(young) > _MOST_NAMED else ""
+    )
     return (
         current,
-        f"{', '.join(sorted(young))} changed less than {settle_seconds:g} s ago: read when it stays the same",
+        f"{named} changed less than {settle_seconds:g} s ago: read when it stays the same",
     )
 
 

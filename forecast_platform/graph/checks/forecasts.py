@@ -10,7 +10,6 @@ from dagster import multi_asset_check as multi_check
 
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
-from forecast_platform.graph.assets.forecast import paths_key, points_key
 from forecast_platform.graph.checks import point_rules, rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.reading import (
@@ -21,6 +20,7 @@ from forecast_platform.graph.checks.reading import (
     surroundings,
 )
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.keys import Keys
 from forecast_platform.settings import Settings
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
@@ -38,12 +38,12 @@ NEWEST_DATES = 92
 """Dates that a check which is run by itself looks at."""
 
 
-def forecasts_checks(model: str, horizon: int = DEFAULT) -> AssetChecksDefinition:
-    """All checks of one model's paths and point forecasts."""
-    paths, points = paths_key(model), points_key(model)
+def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChecksDefinition:
+    """All checks of one model's paths and point forecasts in a group."""
+    paths, points = keys.distributions(model), keys.point_forecasts(model)
 
     @multi_check(
-        name=f"check_forecasts_{model}",
+        name=keys.step(f"check_forecasts_{model}"),
         specs=[
             spec(
                 paths,
@@ -79,7 +79,7 @@ def forecasts_checks(model: str, horizon: int = DEFAULT) -> AssetChecksDefinitio
         required_resource_keys={"platform"},
     )
     def check_forecasts(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context)
+        asked = request(context, keys)
         chosen = context.selected_asset_check_keys
         found: dict[AssetCheckKey, list[Finding]] = {key: [] for key in chosen}
         for series in asked.series:

@@ -24,6 +24,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from forecast_platform.graph import partitions
 from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.keys import Keys
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.work.platform import Platform
 
@@ -47,28 +48,31 @@ class Request:
     platform: Platform
     version: str
     keys: dict[str, list[dt.date]] | None
+    group: tuple[str, ...]
+    """The series of the asset's group."""
 
     @property
     def series(self) -> list[str]:
         """The series to examine."""
-        return list(self.platform.settings.series_names if self.keys is None else self.keys)
+        return list(self.group if self.keys is None else self.keys)
 
     def target(self, series: str, model: str) -> Target:
         """A series and model in the version of the run."""
         return Target(series, model, self.version, self.platform.settings.model_version)
 
 
-def request(context: AssetCheckExecutionContext) -> Request:
-    """What the run that this check is part of was about."""
+def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
+    """What the run that this check of a group's asset is part of was about."""
     platform: Platform = context.resources.platform
     version = platform.options(context.run.tags).version
+    [group] = [one.series for one in platform.settings.series_groups if one.name == keys.group]
     if not (context.has_partition_key or context.has_partition_key_range):
-        return Request(platform, version, None)
-    found = partitions.by_series(context.partition_keys, platform.settings.series_names)
+        return Request(platform, version, None, group)
+    found = partitions.by_series(context.partition_keys, group)
     if not found:
         chosen = context.partition_key_range
         raise Failure(partitions.nothing_between(chosen.start, chosen.end), allow_retries=False)
-    return Request(platform, version, found)
+    return Request(platform, version, found, group)
 
 
 def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:
@@ -100,7 +104,7 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
     found = [one for one in failing(newest[0]) if one.subject not in examined] if newest else []
     if not found:
         return []
-    names = asked.platform.settings.series_names
+    names = asked.group
     versions = {asked.version, *(version for _, version in versions_to_run(asked.platform))}
 
     def counts(subject: str) -> bool:

@@ -13,10 +13,10 @@ from dagster import (
 )
 
 from forecast_platform.forecasting.horizon import suffix
-from forecast_platform.graph.assets import score
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.point_rules import calibration
 from forecast_platform.graph.checks.report import recorded, request, spec
+from forecast_platform.graph.keys import Keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +35,12 @@ def _read(whole: str) -> tuple[str, ...]:
     return (*_columns(whole), f"crps_{whole}", f"mae_{whole}", f"mape_{whole}", "dir_day0")
 
 
-def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
-    """All checks of one model's scores."""
-    key = score.key(model)
+def forecast_metadata_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+    """All checks of one model's scores in a group."""
+    key = keys.forecast_metadata(model)
 
     @multi_asset_check(
-        name=f"check_forecast_metadata_{model}",
+        name=keys.step(f"check_forecast_metadata_{model}"),
         specs=[
             spec(key, CALIBRATED, "80 and 95 % bands and the PIT over the newest quarter's forecasts."),
             spec(
@@ -58,7 +58,7 @@ def forecast_metadata_checks(model: str) -> AssetChecksDefinition:
         from forecast_platform.pages.scores import REFERENCE
         from forecast_platform.pipeline.performance import trailing_performance
 
-        asked = request(context)
+        asked = request(context, keys)
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)

@@ -14,10 +14,10 @@ from dagster import (
     multi_asset_check,
 )
 
-from forecast_platform.graph.assets import train
 from forecast_platform.graph.checks import rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.keys import Keys
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts
@@ -26,12 +26,12 @@ from forecast_platform.work.platform import NoDataError, Platform
 WINDOWS, FINITE, HOLDOUT = "every_window_trained", "finite_parameters", "no_worse_than_naive"
 
 
-def trained_models_checks(model: str) -> AssetChecksDefinition:
-    """All checks of one model's fits."""
-    key = train.key(model)
+def trained_models_checks(model: str, keys: Keys) -> AssetChecksDefinition:
+    """All checks of one model's fits in a group."""
+    key = keys.trained_models(model)
 
     @multi_asset_check(
-        name=f"check_trained_models_{model}",
+        name=keys.step(f"check_trained_models_{model}"),
         specs=[
             spec(key, WINDOWS, "A model for every active series and window, from the first one trained up to today."),
             spec(key, FINITE, "Every stored model can be read and holds finite numbers only.", blocking=True),
@@ -41,7 +41,7 @@ def trained_models_checks(model: str) -> AssetChecksDefinition:
         required_resource_keys={"platform"},
     )
     def check_trained_models(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context)
+        asked = request(context, keys)
         found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, asked.target(series, model)).items():

@@ -29,7 +29,7 @@ _LOCAL = {"config", "compute", "workers", "databricks", "notifiers", "webhook_ur
 """Settings that are this side's own, or hold secrets."""
 
 _SHARED = (
-    *("series", "models", "train_frequency", "lookback_years", "start_date", "end_date", "timezone"),
+    *("series", "groups", "models", "train_frequency", "lookback_years", "start_date", "end_date", "timezone"),
     *("horizon", "n_paths", "seed", "model_version"),
 )
 """Settings that partitions and rows follow from: the same on both sides."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecast_platform.graph.assets import forecast as forecast_assets
+from forecast_platform.graph.keys import FORECAST, Keys
 from forecast_platform.settings import build
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_RUNS, POINT_FORECASTS
 from forecast_platform.work.fits import trained_windows
@@ -138,9 +138,7 @@ class Year:
             sim.clock.at += dt.timedelta(seconds=25)
             sim.tick_all()
             if day == REFRESHED and hour == 9:
-                keys = [
-                    key(model) for model in MODELS for key in (forecast_assets.paths_key, forecast_assets.points_key)
-                ]
+                keys = Keys().of_job(FORECAST, MODELS, actuals=False)
                 sim.command("forecast", keys, REVISED - 12 * DAY, day, ("Coffee",))
 
     def come_back(self, day: dt.date) -> None:

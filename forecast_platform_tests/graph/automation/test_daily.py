@@ -8,15 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from forecast_platform.graph.automation.daily import (
-    DayState,
-    Decision,
-    Pending,
-    Rules,
-    SeriesState,
-    decide,
-    decide_ingest,
-)
+from forecast_platform.graph.automation.daily import decide, decide_ingest
+from forecast_platform.graph.automation.day_state import DayState, Decision, Pending, Rules, SeriesState
 from forecast_platform.graph.automation.requests import Attempt, Request
 from forecast_platform.graph.automation.training import WindowState, decide_training, training_underway
 

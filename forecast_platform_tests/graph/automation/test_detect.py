@@ -111,7 +111,7 @@ def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes
     old, new = (Target("Alpha", "naive", version, "v2.0") for version in ("v1.0", "v2.0"))
     beta = Target("Beta", "naive", "v2.0", "v2.0")
     wrong = old.bad("the spread is out of bounds", "look at the fan chart", "warning")
-    runs = {version: Request(platform, version, None) for version in ("v1.0", "v2.0")}
+    runs = {version: Request(platform, version, None, platform.settings.series_names) for version in ("v1.0", "v2.0")}
     with DagsterInstance.ephemeral() as instance:
         _evaluated(instance, runs["v1.0"], wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
         _evaluated(instance, runs["v2.0"], new.good(), beta.bad("paths begin elsewhere", "make them again"))

@@ -48,7 +48,7 @@ class World:
         self.settings = settings_for(root)
         self.platform = Platform.from_settings(self.settings)
         self.instance = instance
-        partitions = Partitions(self.settings)
+        partitions = Partitions(self.settings, self.settings.series_groups[0])
 
         @asset(
             key=DOWNSTREAM,

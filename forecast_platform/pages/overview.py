@@ -1,0 +1,91 @@
+"""The day of many series on one page: a line each, by group, with the way to the group's own page."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from forecast_platform.pages import page
+from forecast_platform.pages.daily_layout import SeriesDay, champion_of, health_section, light, price, write_dated
+
+
+def write_overview(
+    folder: Path,
+    *,
+    day: dt.date,
+    groups: Mapping[str, Sequence[SeriesDay]],
+    facts: Sequence[tuple[str, str, str]],
+    state: str,
+) -> Path:
+    """Write the overview of `day` and return its path; the pages of the `groups` were written before.
+
+    facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
+    """
+    everything = [one for series in groups.values() for one in series]
+    late = [one for one in everything if one.forecast_date is None or one.forecast_date < day]
+    content: list[str] = []
+    bad = [(name, text) for name, found, text in facts if found == "bad"]
+    if bad:
+        content.append(page.banner(f"{len(bad)} problems.", "; ".join(f"{name}: {text}" for name, text in bad[:3])))
+    content.append(
+        page.cards(
+            [
+                (len(everything) - len(late), f"of {len(everything)} series have a forecast of this day"),
+                *_missed(everything),
+                (light(state), "health"),
+            ]
+        )
+    )
+    content += [_group(name, series, day) for name, series in groups.items()]
+    content.append(health_section(facts))
+    links = {_title(name): page.file_name("daily", name or "rest", str(day)) for name in groups}
+    return write_dated(folder, day, content, subtitle=f"{len(everything)} series in {len(groups)} groups", links=links)
+
+
+def _title(group: str) -> str:
+    return group.capitalize() if group else "Series without a group"
+
+
+def _missed(series: Sequence[SeriesDay]) -> list[tuple[object, object]]:
+    """How many closes fell outside the champion's 95 % band of that day."""
+    verdicts = [
+        hit.verdict(one.hit_close) for one in series for hit in one.hits if hit.key == one.champion and hit.ahead == 1
+    ]
+    return [(verdicts.count("missed"), f"of {len(verdicts)} last closes outside the champion's 95 % band")]
+
+
+def _group(name: str, series: Sequence[SeriesDay], day: dt.date) -> str:
+    rows = [_row(one, day) for one in series]
+    columns = {"Series": "", "Champion": "", "Forecast of": "", "Last close": "number", "Day 14": "number"}
+    columns |= {"Move": "number", "80 % band": "number", "Last close was": ""}
+    address = page.file_name("daily", name or "rest", str(day))
+    more = page.Html(f'<p><a href="{page.escape(address)}">Fan charts, all models, leaderboards, what is there</a></p>')
+    return page.section(_title(name), page.table(columns, rows), more)
+
+
+def _row(one: SeriesDay, day: dt.date) -> list[object]:
+    found = champion_of(one)
+    last = float(one.history_close[-1]) if len(one.history_close) else np.nan
+    name: object = one.series
+    if one.leaderboard_link:
+        name = page.Html(f'<a href="{page.escape(one.leaderboard_link)}">{page.escape(one.series)}</a>')
+    if found is None or one.forecast_date is None:
+        return [name, one.champion.name, light("bad"), price(last), "–", "–", "–", "–"]
+    date: object = str(one.forecast_date)
+    if one.forecast_date < day:
+        date = page.Html(f"{light('warn')} {page.escape(one.forecast_date)}")
+    move = 100 * (found.median[-1] / last - 1) if last > 0 else np.nan
+    hit = next((hit for hit in one.hits if hit.key == one.champion and hit.ahead == 1), None)
+    return [
+        name,
+        one.champion.name,
+        date,
+        price(last),
+        price(found.median[-1]),
+        "–" if np.isnan(move) else f"{move + 0.0:+.1f} %",
+        f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
+        "–" if hit is None else hit.verdict(one.hit_close),
+    ]
