@@ -95,14 +95,14 @@ def _sync(handle: int) -> None:
     os.fsync(handle)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file, on disk when this returns; a reader sees the old text or the new one. Raises OSError."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError."""
     # Threads of one process, too, may write the same file at once.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             _sync(stream.fileno())
         temporary.replace(path)
