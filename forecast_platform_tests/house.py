@@ -31,6 +31,8 @@ PLAN = {
     "host": "this machine and process: folders, secrets, interrupts, child processes",
     "settings": "everything an operator can set",
     "tracking_flavor": "MLflow's loader of the models that were logged: public, its name stands in each of them",
+    "plugins": "what is registered from outside",
+    "testing": "the test kit for models from outside: public",
     "models": "the model contract, the registry, one file a model",
     "forecasting": "pure functions over arrays: windows, shocks, summaries, metrics, validation",
 }

@@ -14,9 +14,9 @@ from forecast_platform.models.base import TrainingWindow
 from forecast_platform.settings import Settings
 from forecast_platform.settings import reference as settings_reference
 from forecast_platform.sources.formats import READERS
+from forecast_platform.testing.histories import changed_from, random_history
 from forecast_platform.warehouse import reference
 from forecast_platform.warehouse.schemas import TABLES
-from forecast_platform_tests.histories import changed_from, random_history
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

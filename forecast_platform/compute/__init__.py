@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forecast_platform.compute.base import Compute, Engine
+from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def engine_for(settings: Settings) -> Engine:
         from forecast_platform.compute.spark import SparkCompute
 
         return SparkCompute()
+    if settings.compute not in plugins.BUILT_IN["compute"]:
+        try:
+            made: Engine = plugins.make("compute", settings.compute, settings)
+        except plugins.PluginError as error:
+            raise SettingsError(str(error)) from error
+        return made
     raise SettingsError(
         f"compute = {settings.compute!r}: steps are shipped by Dagster's step launcher, so materialize the assets (UI, "
         "or `forecast-platform train` and `backfill`); a function called by itself needs 'local' or 'spark'"

@@ -22,10 +22,9 @@ class LocalCompute:
 
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
-        from forecast_platform.models import registry
         from forecast_platform.work.fits import fit
 
-        if self.workers > 1 and len(tasks) > 1 and registry.get(tasks[0].model).slow_fit:
+        if self.workers > 1 and len(tasks) > 1 and tasks[0].instance.tags.slow_fit:
             from concurrent.futures import ProcessPoolExecutor, as_completed
             from multiprocessing import get_context
 

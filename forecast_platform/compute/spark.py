@@ -26,6 +26,7 @@ from forecast_platform.clients.spark_session import (
     interruptible,
     writer_of,
 )
+from forecast_platform.compute.local import LocalCompute
 from forecast_platform.compute.spark_delta import prepare, sweep, write_with_spark
 from forecast_platform.compute.spark_pieces import (
     Prepared,
@@ -81,6 +82,10 @@ class SparkCompute:
         from forecast_platform.compute.spark_worker import forecast_piece
 
         if not chunks:
+            return
+        if platform.model(chunks[0].model).tags.combines:
+            # Its inputs are its members' paths: sent to the workers they would cost more than the combining itself.
+            yield from LocalCompute(platform.settings.workers).run(platform, chunks, current)
             return
         session, slots = _session(platform)
         run = _Run(platform, session, slots, writer_of(platform.settings), self._worker or forecast_piece)

@@ -15,8 +15,9 @@ import pyarrow as pa
 from forecast_platform.compute.spark_jobs import Jobs
 from forecast_platform.compute.spark_pieces import SparkJobError
 from forecast_platform.compute.spark_worker import CALENDAR, calendar_of, history_bytes, history_of
-from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
+from forecast_platform.models.saved import from_bytes, to_bytes
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.work.fits import Fit, FitTask, fit
 
 TASKS = pa.schema(
@@ -24,6 +25,7 @@ TASKS = pa.schema(
         ("number", pa.int32()),
         ("series", pa.string()),
         ("model", pa.string()),
+        ("spec", pa.string()),
         ("window_start", pa.date32()),
         ("training_start", pa.date32()),
         ("training_end", pa.date32()),
@@ -34,7 +36,7 @@ TASKS = pa.schema(
 )
 """What the driver sends: a fit a row."""
 
-FITS_DDL = "number int, fitted string, samples int, metrics string, seconds double, error string"
+FITS_DDL = "number int, fitted string, files binary, samples int, metrics string, seconds double, error string"
 """What comes back: a row a fit; `metrics` is JSON."""
 
 Fitter = Callable[[FitTask], Fit]
@@ -52,7 +54,7 @@ def spark_fits(
     """
     if not tasks:
         return
-    size = 1 if registry.get(tasks[0].model).slow_fit else slots
+    size = 1 if tasks[0].instance.tags.slow_fit else slots
     jobs = Jobs[FitTask, Fit](
         do=lambda live, job: _job(live, job, fitter),
         lost=lambda job, reason: [Fit(task, error=reason) for task in job],
@@ -72,6 +74,7 @@ def fit_rows(fitter: Fitter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
             reply = {
                 "number": pa.array([row["number"]], pa.int32()),
                 "fitted": pa.array([done.text], pa.string()),
+                "files": pa.array([to_bytes(done.files)], pa.binary()),
                 "samples": pa.array([done.samples], pa.int32()),
                 "metrics": pa.array([json.dumps(done.metrics)], pa.string()),
                 "seconds": pa.array([done.seconds], pa.float64()),
@@ -86,6 +89,7 @@ def task_row(number: int, task: FitTask) -> dict[str, Any]:
         "number": number,
         "series": task.series,
         "model": task.model,
+        "spec": task.wanted.to_json(),
         "window_start": task.window_start,
         "training_start": task.window.start.astype(dt.date),
         "training_end": task.window.end.astype(dt.date),
@@ -98,7 +102,8 @@ def task_row(number: int, task: FitTask) -> dict[str, Any]:
 def _task_of(row: Mapping[str, Any]) -> FitTask:
     window = TrainingWindow(np.datetime64(row["training_start"], "D"), np.datetime64(row["training_end"], "D"))
     history = history_of(row["series"], row["history"], row["calendar"])
-    return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"])
+    spec = ModelSpec.from_json(row["spec"])
+    return FitTask(row["series"], row["model"], row["window_start"], window, history, row["seed"], spec)
 
 
 def _job(session: Any, tasks: Sequence[FitTask], fitter: Fitter) -> list[Fit]:
@@ -109,6 +114,14 @@ def _job(session: Any, tasks: Sequence[FitTask], fitter: Fitter) -> list[Fit]:
     if sorted(found) != list(range(len(tasks))):
         raise SparkJobError(f"a Spark job over {len(tasks)} fits answered for {len(found)}")
     return [
-        Fit(task, row["fitted"], row["samples"], json.loads(row["metrics"]), row["seconds"], row["error"])
+        Fit(
+            task,
+            row["fitted"],
+            row["samples"],
+            json.loads(row["metrics"]),
+            row["seconds"],
+            row["error"],
+            from_bytes(row["files"]),
+        )
         for task, row in zip(tasks, (found[number] for number in range(len(tasks))), strict=True)
     ]

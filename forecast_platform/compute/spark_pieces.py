@@ -15,6 +15,7 @@ from forecast_platform.forecasting.history import Dates
 from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.summary import Summary
 from forecast_platform.host.redaction import hide
+from forecast_platform.models.saved import to_bytes
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, Forecasts, Inputs
 from forecast_platform.work.fits import StoredModel
@@ -115,11 +116,13 @@ def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict
     return {
         "series": chunk.series,
         "model": chunk.model,
+        "spec": platform.settings.model_spec(chunk.model).to_json(),
         "version": chunk.version,
         "window_start": chunk.window_start,
-        "training_start": stored.fitted.window.start.astype(dt.date),
-        "training_end": stored.fitted.window.end.astype(dt.date),
-        "fitted": stored.fitted.to_json(),
+        "training_start": stored.window.start.astype(dt.date),
+        "training_end": stored.window.end.astype(dt.date),
+        "fitted": stored.saved.text,
+        "files": to_bytes(stored.saved.files),
         "model_id": stored.model_id,
         "algorithm_version": stored.paths_version,
         "history": history_bytes(inputs.history),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,8 @@ from forecast_platform.doctor.sources import source
 from forecast_platform.doctor.stores import dagster, folder, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
 from forecast_platform.host.services import REPORTS_SERVER, answers, is_free
+from forecast_platform.models import registry
+from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import PREFIX, Settings, SettingsError
 
 PYTHONS = ((3, 10), (3, 13))
@@ -139,6 +142,35 @@ def configuration(settings: Settings) -> Iterator[Finding]:
         yield Finding("calendars", "ok", ", ".join(known))
 
 
+def models(settings: Settings) -> Iterator[Finding]:
+    """Which models are configured and registered, and which of them lack their library."""
+    lacking = []
+    for name in settings.models:
+        model = registry.model_of(settings.model_spec(name))
+        if reason := registry.missing(model, name):
+            yield Finding("models", "FAIL", reason.partition(": ")[0], reason.partition("install it with ")[2])
+        elif model.tags.needs_gpu and shutil.which("nvidia-smi") is None:
+            mend = "run it where a GPU is (setting compute), or take it out of models"
+            yield Finding("models", "WARN", f"model {name!r} needs a GPU, and no driver is seen here", mend)
+    for name in registry.names():
+        reason = registry.missing(registry.model_class(name), name)
+        lacking += [f"{reason}"] if reason and name not in settings.models else []
+    yield Finding("models", "ok", f"configured: {', '.join(settings.models)}")
+    for reason in lacking:
+        yield Finding("models", "ok", f"not installed: {reason}")
+
+
+def plugin(settings: Settings) -> Iterator[Finding]:
+    """What the plugins registered, and why those that could not be loaded could not."""
+    broken = plugins.load(settings.plugins)
+    for name in settings.plugins:
+        if name in broken:
+            what, _, mend = broken[name].rpartition(": ")
+            yield Finding("plugins", "FAIL", f"{name}: {what or broken[name]}", mend)
+        else:
+            yield Finding("plugins", "ok", f"{name}: {', '.join(plugins.registered(name))}")
+
+
 def definitions(_settings: Settings) -> Iterator[Finding]:
     """The asset graph loads, timed in a process of its own."""
     code = (
@@ -214,6 +246,8 @@ CHECKS: tuple[Check, ...] = (
     python,
     packages,
     configuration,
+    models,
+    plugin,
     source,
     folder,
     tables,

@@ -102,7 +102,7 @@ def _forecasts(platform: Platform, lost: Sequence[Damage], say: Callable[[str], 
         if one.table in (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA) and one.dates is None:
             say(f"{one.file}: what it held is not known; forecasts that nothing tells of are made by a backfill")
     changed: set[dt.date] = set()
-    for key, about in sorted(told.items()):
+    for key, about in sorted(told.items(), key=lambda item: _in_order(platform, item[0])):
         paths, points, metadata = about["paths"], about["points"], about["metadata"]
         counts = about["counts"]
         whole = {day for day, count in counts.items() if day in paths and count == platform.settings.n_paths}
@@ -112,7 +112,7 @@ def _forecasts(platform: Platform, lost: Sequence[Damage], say: Callable[[str], 
         if not (lacking or unmatched or untold):
             continue
         series, model, version = key
-        if series not in platform.settings.series_names or model not in registry.names():
+        if series not in platform.settings.series_names or model not in {*platform.settings.models, *registry.names()}:
             yield f"{'/'.join(key)}: not configured any more; {ranges_text(lacking)} are not made again"
             continue
         again = _paths(platform, key, lacking, points, metadata)
@@ -134,6 +134,17 @@ def _forecasts(platform: Platform, lost: Sequence[Damage], say: Callable[[str], 
     dates = changed | {day for one in lost if one.table is FORECAST_RUNS for day in _all_dates(told)}
     if dates:
         forecast_runs(platform, sorted(dates))
+
+
+def _in_order(platform: Platform, key: Key) -> tuple[str, int, str, str]:
+    """A series' combinations after what they are made of."""
+    series, model, version = key
+
+    def depth(name: str) -> int:
+        members = platform.settings.model_spec(name).of if name in platform.settings.models else ()
+        return 1 + max(map(depth, members)) if members else 0
+
+    return series, depth(model), model, version
 
 
 def _all_dates(told: dict[Key, dict[str, Any]]) -> set[dt.date]:
@@ -201,7 +212,7 @@ def _paths(
 
 def _write(platform: Platform, chunk: Chunk, stored: StoredModel, generated: dt.datetime) -> None:
     settings = platform.settings
-    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
+    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
     made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     if not made.days:
         return
@@ -211,7 +222,7 @@ def _write(platform: Platform, chunk: Chunk, stored: StoredModel, generated: dt.
         is_backfill=[store.is_backfill(settings, day, generated) for day in made.days],
         generated=generated,
         model_id=stored.model_id,
-        algorithm_version=registry.get(chunk.model).algorithm_version,
+        algorithm_version=stored.paths_version,
     )
     key = (chunk.series, chunk.model, chunk.version)
     platform.warehouse.replace(DISTRIBUTIONS, rows, keys_of(*key, made.days, by_month=True))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates, Floats, History
 from forecast_platform.forecasting.shocks import Shocks, pool_dates
+from forecast_platform.models.tags import Hyperparameters, ModelTags, checked_params
 
 Paths = NDArray[np.float32]
 
@@ -66,10 +68,42 @@ class FittedModel(ABC):
         """The fitted model as JSON text, the same text for the same model."""
         return json.dumps(_encode(dict(self.state)), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
+    def save(self, folder: Path) -> None:
+        """Write into the empty `folder` what JSON cannot hold, for models whose tag `kept` is folder or pickle.
+
+        The same files for the same model: they are part of its content address.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no save")
+
     @property
     def n_slots(self) -> int:
         """How many dates the residual pool has: what `Shocks` must be made with."""
         return len(self.window.pool)
+
+
+@dataclass(frozen=True)
+class BasePaths:
+    """Other models' forecasts of the same series, version and dates, which a combination is made of."""
+
+    members: tuple[str, ...]
+    paths: Paths
+    """Simulated closes, float32 [n_members, n_origins, n_paths, horizon], in the order of `members`."""
+    there: NDArray[np.bool_]
+    """Whether the member has forecast the origin, [n_members, n_origins]; where not, its paths are NaN."""
+
+
+class CombinedFitted(FittedModel):
+    """A fitted model that is made of other models' forecasts."""
+
+    @abstractmethod
+    def simulate_from(
+        self, base: BasePaths, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks
+    ) -> Paths:
+        """As `simulate`, from the members' forecasts beside the history. Every origin has at least one member."""
+
+    def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
+        """Raises TypeError: there is nothing to simulate without the members' forecasts."""
+        raise TypeError(f"{type(self).__name__} is made of other models' forecasts: use simulate_from")
 
 
 class Model(ABC):
@@ -84,9 +118,19 @@ class Model(ABC):
     version until they are trained anew."""
     covariates: ClassVar[Covariates] = "none"
     reads: ClassVar[Reads] = ()
-    slow_fit: ClassVar[bool] = False
-    """True where one fit takes over a second: such fits run two at a time in processes of their own."""
+    tags: ClassVar[ModelTags] = ModelTags()
+    hyperparameters: ClassVar[Hyperparameters] = {}
+    kind: ClassVar[str] = "python"
+    """The icon of its assets in the UI: a library's name where Dagster knows it."""
     fitted_type: ClassVar[type[FittedModel]]
+
+    def __init__(self, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()) -> None:
+        """`params`: hyperparameters, checked; `of`: the models whose forecasts it reads. Raises ValueError."""
+        if bool(of) != self.tags.combines:
+            what = "is made of no other models" if of else "is made of other models: name them in `of`"
+            raise ValueError(f"{self.name} {what}")
+        self.params = checked_params(self.name, self.hyperparameters, params or {})
+        self.of = tuple(of)
 
     @abstractmethod
     def fit(self, history: History, window: TrainingWindow) -> FittedModel:
@@ -103,10 +147,21 @@ class Model(ABC):
         """The fitted model that `FittedModel.to_json` wrote."""
         return self.fitted_type(window=window, state=_decode(json.loads(text)))
 
+    def load_folder(self, text: str, folder: Path, window: TrainingWindow) -> FittedModel:
+        """The fitted model of `FittedModel.to_json` and the files that `FittedModel.save` wrote.
 
-def model_id(series: str, model: str, version: str, algorithm_version: int, window_start: str, text: str) -> str:
-    """A content address: two fits with the same bits have the same id, 16 hex digits."""
-    key = "\x1f".join([series, model, version, str(algorithm_version), window_start, text])
+        The files are those that were written: their hashes were checked. They stay until the model is gone. For models
+        whose tag `kept` is folder or pickle; the latter are called in a process of their own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no load_folder")
+
+
+def model_id(
+    series: str, model: str, version: str, algorithm_version: int, window_start: str, text: str, identity: str = ""
+) -> str:
+    """A content address: two fits with the same bits and settings (`ModelSpec.identity`) have one id, 16 hex digits."""
+    parts = [series, model, version, str(algorithm_version), window_start, text, *([identity] if identity else [])]
+    key = "\x1f".join(parts)
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 

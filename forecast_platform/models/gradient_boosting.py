@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -23,6 +24,7 @@ from forecast_platform.models.innovations import (
     fitted_variance,
     without_rolls,
 )
+from forecast_platform.models.tags import Hyperparameter, Hyperparameters
 
 if TYPE_CHECKING:
     from xgboost import Booster
@@ -235,6 +237,15 @@ class GradientBoosting(InnovationsModel):
     description: ClassVar[str] = "Boosted trees on lags, rolling statistics, calendar and covariates."
     algorithm_version: ClassVar[int] = 2
     covariates: ClassVar[Covariates] = "series"
+    hyperparameters: ClassVar[Hyperparameters] = {
+        "rounds": Hyperparameter(ROUNDS, "Trees of each head.", least=1, most=2000),
+        "eta": Hyperparameter(PARAMETERS["eta"], "Shrinkage of each tree.", least=0.001, most=1.0),
+        "max_depth": Hyperparameter(
+            PARAMETERS["max_depth"], "Splits from a tree's root to its leaves.", least=1, most=8
+        ),
+        "min_child_weight": Hyperparameter(PARAMETERS["min_child_weight"], "Rows that a leaf has at least.", least=1),
+        "lambda": Hyperparameter(PARAMETERS["lambda"], "Ridge penalty on the leaves.", least=0.0),
+    }
     fitted_type: ClassVar[type[FittedModel]] = GradientBoostingFitted
 
     def fit(self, history: History, window: TrainingWindow) -> GradientBoostingFitted:
@@ -258,8 +269,8 @@ class GradientBoosting(InnovationsModel):
         )
         features, target = training_rows(draft, history)
         heads = {
-            name: {"weight": weight, "gain": gain_found, "trees": boost(name, features, target)}
-            for name, (weight, gain_found) in weights(features, target).items()
+            name: {"weight": weight, "gain": gain_found, "trees": boost(name, features, target, self.params)}
+            for name, (weight, gain_found) in weights(features, target, self.params).items()
         }
         return GradientBoostingFitted(window, {**draft.state, "heads": heads}).calibrated(history)
 
@@ -275,14 +286,14 @@ def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDAr
     return draft.matrix(columns, fixed)[keep], limited(target[keep])
 
 
-def weights(features: NDArray[np.float32], target: Floats) -> dict[str, tuple[float, float]]:
+def weights(features: NDArray[np.float32], target: Floats, params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Each head's weight, and the loss it saved (share of squared error; nats of gamma deviance), on later folds."""
     edges = (np.linspace(FIRST_FOLD, 1.0, FOLDS + 1) * len(target)).astype(int)
     margins: dict[str, list[Floats]] = {name: [] for name in OBJECTIVES}
     scale = []
     for begin, end in pairwise(edges.tolist()):
         for name, found in margins.items():
-            trees = loaded(boost(name, features[:begin], target[:begin]), 1)
+            trees = loaded(boost(name, features[:begin], target[:begin], params), 1)
             found.append(margin(trees, features[begin:end]))
         scale.append(np.full(end - begin, mean_square(target[:begin])))
     later = target[edges[0] :]
@@ -314,7 +325,7 @@ def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> 
     return best[1], best[2]
 
 
-def boost(head: str, features: NDArray[np.float32], target: Floats) -> str:
+def boost(head: str, features: NDArray[np.float32], target: Floats, params: Mapping[str, Any]) -> str:
     """Trees of a head as the library's JSON. The mean's learn deviations from the target's mean: no drift."""
     import xgboost
 
@@ -324,8 +335,9 @@ def boost(head: str, features: NDArray[np.float32], target: Floats) -> str:
         label, base = (np.minimum(target**2, SQUARE_LIMIT) + TINY) / mean_square(target), 1.0
         features = np.where(np.arange(features.shape[1]) < N_TIMING, features, np.float32(0))
     rows = xgboost.DMatrix(features, label=label, nthread=1)
-    options = {**PARAMETERS, "objective": OBJECTIVES[head], "base_score": base}
-    return bytes(xgboost.train(options, rows, num_boost_round=ROUNDS).save_raw("json")).decode("utf8")
+    own = {name: value for name, value in params.items() if name != "rounds"}
+    options = {**PARAMETERS, **own, "objective": OBJECTIVES[head], "base_score": base}
+    return bytes(xgboost.train(options, rows, num_boost_round=params["rounds"]).save_raw("json")).decode("utf8")
 
 
 def mean_square(target: Floats) -> float:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 from forecast_platform.models.base import Model
+from forecast_platform.models.tags import ModelSpec, canonical
 
 
 @dataclass(frozen=True)
@@ -17,21 +22,32 @@ class Entry:
     cls: str
     description: str
     kind: str
+    default: bool = True
+    """As the tag: forecast with where the settings name no models."""
+
+
+class MissingExtraError(ImportError):
+    """A model's library is not installed; the message names the command that installs it."""
 
 
 _ENTRIES: dict[str, Entry] = {}
 
 
-def register(name: str, module: str, cls: str, description: str, kind: str) -> None:
+def register(name: str, module: str, cls: str, description: str, kind: str, *, default: bool = True) -> None:
     """Add a model. A later registration of the same name is an error: two models must not share a name."""
     if name in _ENTRIES:
         raise ValueError(f"model {name!r} is registered twice: {_ENTRIES[name].module} and {module}")
-    _ENTRIES[name] = Entry(module, cls, description, kind)
+    _ENTRIES[name] = Entry(module, cls, description, kind, default)
 
 
 def names() -> list[str]:
     """Every registered model's name, in registration order."""
     return list(_ENTRIES)
+
+
+def default_names() -> list[str]:
+    """Those that the settings have where they name none."""
+    return [name for name, found in _ENTRIES.items() if found.default]
 
 
 def entry(name: str) -> Entry:
@@ -41,14 +57,66 @@ def entry(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-@cache
-def get(name: str) -> Model:
-    """The model registered under `name`, its module imported on the first call."""
+def model_class(name: str) -> type[Model]:
+    """The class registered under `name`. Its module is imported, which needs none of the model's library."""
     found = entry(name)
-    model: Model = getattr(import_module(found.module), found.cls)()
-    if model.name != name:
-        raise ValueError(f"{found.module}.{found.cls}.name is {model.name!r}, but it is registered as {name!r}")
+    return _class_of(found.module, found.cls, name)
+
+
+def get(name: str) -> Model:
+    """The model registered under `name` as it is without settings, its module imported on the first call."""
+    return model_of(spec(name))
+
+
+def spec(
+    name: str, type_name: str | None = None, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()
+) -> ModelSpec:
+    """What makes the model of a registered type that goes by `name`. Raises ValueError for an unknown type."""
+    found = entry(type_name or name)
+    return ModelSpec(name, type_name or name, found.module, found.cls, canonical(params or {}), tuple(of))
+
+
+@cache
+def model_of(wanted: ModelSpec) -> Model:
+    """The model that a spec describes; made once. Raises ValueError where its hyperparameters are not allowed."""
+    model_type = _class_of(wanted.module, wanted.cls, wanted.type)
+    return model_type(json.loads(wanted.params), wanted.of)
+
+
+def missing(model: Model | type[Model], name: str) -> str | None:
+    """Why a model cannot be used here, with the mend; None where its library is there."""
+    tags = model.tags
+    absent = [module for module in tags.requires if not _is_there(module)]
+    if not absent:
+        return None
+    mend = f"'forecast-platform[{tags.extra}]'" if tags.extra else " ".join(absent)
+    return f"model {name!r} needs {', '.join(absent)}: install it with `python -m pip install {mend}`"
+
+
+def demand(wanted: ModelSpec) -> Model:
+    """The model, to be used now. Raises MissingExtraError where its library is not installed."""
+    model = model_of(wanted)
+    if reason := missing(model, wanted.name):
+        raise MissingExtraError(reason)
     return model
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+@cache
+def _class_of(module: str, cls: str, name: str) -> type[Model]:
+    found = import_module(module)
+    for part in cls.split("."):
+        found = getattr(found, part)
+    model_type: type[Model] = found  # type: ignore[assignment]
+    if model_type.name != name:
+        raise ValueError(f"{module}.{cls}.name is {model_type.name!r}, but it is registered as {name!r}")
+    return model_type
 
 
 _HERE = "forecast_platform.models"
@@ -77,3 +145,11 @@ register(
 register("auto_arima", f"{_HERE}.auto_arima", "AutoArima", "ARIMA with statsforecast's order search.", "statsforecast")
 register("auto_ets", f"{_HERE}.auto_ets", "AutoEts", "Exponential smoothing with automatic form.", "statsforecast")
 register("auto_theta", f"{_HERE}.auto_theta", "AutoTheta", "The theta method with automatic form.", "statsforecast")
+register(
+    "combine",
+    f"{_HERE}.combine",
+    "Combine",
+    "A pool of other models' paths.",
+    "python",
+    default=False,
+)

@@ -31,6 +31,7 @@ from forecast_platform.forecasting.volatility import ConditionalVariance
 from forecast_platform.models.arma import Arma, ArmaFitted, training_series
 from forecast_platform.models.base import Covariates, FittedModel, TrainingWindow
 from forecast_platform.models.innovations import InnovationsModel, trading_steps
+from forecast_platform.models.tags import ModelTags
 
 MINIMUM_SESSIONS = 250
 LARGEST_ORDER = 3
@@ -99,7 +100,7 @@ class SarimaxAutoWeather(InnovationsModel):
     description: ClassVar[str] = "ARIMA errors around weather covariates, orders found by pmdarima."
     algorithm_version: ClassVar[int] = 2
     covariates: ClassVar[Covariates] = "weather_or_series"
-    slow_fit: ClassVar[bool] = True
+    tags: ClassVar[ModelTags] = ModelTags(slow_fit=True)
     fitted_type: ClassVar[type[FittedModel]] = SarimaxFitted
 
     def fit(self, history: History, window: TrainingWindow) -> SarimaxFitted:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecast_platform.models import registry
+from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS, TRAINED_MODELS
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.fits import account
@@ -157,7 +158,14 @@ def versions_to_run(platform: Platform, series: Sequence[str] | None = None) -> 
         # A champion that is no longer configured has no asset; `promote` says so, and the reader finds old dates.
         wanted = [(row.model, row.version) for row in standing(rows)[-2:]]
         found += [pair for pair in wanted if pair[0] in settings.models]
-    return list(dict.fromkeys(found))
+    # A pool of an earlier version is made of its members' forecasts of that version: they run before it.
+    return list(dict.fromkeys(one for pair in found for one in _with_members(settings, pair)))
+
+
+def _with_members(settings: Settings, pair: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    for member in settings.model_spec(pair[0]).of:
+        yield from _with_members(settings, (member, pair[1]))
+    yield pair
 
 
 def newest_forecastable(platform: Platform, series: str) -> dt.date:
@@ -294,8 +302,9 @@ def mirror(platform: Platform, chosen: Champion) -> str | None:
     if not tracked:
         return f"MLflow's alias {ALIAS} was not moved: no tracked fit of {chosen.model} {chosen.version}"
     run_id = max(tracked, key=lambda row: row["training_cutoff_date"])["mlflow_run_id"]
+    others = list(dict.fromkeys([*platform.settings.models, *registry.names()]))
     try:
-        moved = Tracker(platform.settings).move_alias(chosen.series, chosen.model, run_id, ALIAS, registry.names())
+        moved = Tracker(platform.settings).move_alias(chosen.series, chosen.model, run_id, ALIAS, others)
     except Exception as error:  # noqa: BLE001 - whatever MLflow or its database raises costs the alias alone
         return f"MLflow's alias {ALIAS} was not moved: {platform.settings.tracking_uri}: {error}"
     if not moved:

@@ -19,7 +19,13 @@ from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, most_dates
-from forecast_platform.work.fits import manifests, missing_model_text, other_algorithm_text
+from forecast_platform.work.fits import (
+    manifests,
+    missing_model_text,
+    other_algorithm_text,
+    other_settings_text,
+    refuse_missing_extra,
+)
 from forecast_platform.work.forecast_chunk import read_chunk_inputs
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
@@ -43,12 +49,15 @@ class Plan:
     missing_windows: list[dt.date]
     kept: dict[dt.date, dt.datetime] = field(default_factory=dict)
     """The skipped dates, with when their paths were made."""
+    lacking: dict[dt.date, str] = field(default_factory=dict)
+    """Of the failed dates, the member of a combination whose forecast is not there."""
 
 
 def plan(
     platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
 ) -> Plan:
     """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
+    identity = platform.settings.model_spec(model).identity
     stored_keys, point_times = _stored(platform, series, model, version, dates)
     by_window: dict[dt.date, list[dt.date]] = {}
     for day in sorted(set(dates)):
@@ -60,23 +69,33 @@ def plan(
             reason = missing_model_text(platform, series, model, version, [start])
             result.failed.update(dict.fromkeys(days, reason))
             continue
+        record = trained[start]
+        if record.settings != identity:
+            reason = other_settings_text(version, model, record.settings, identity)
+            result.failed.update(dict.fromkeys(days, reason))
+            continue
         try:
-            inputs = read_chunk_inputs(platform, trained[start], series, days)
+            inputs = read_chunk_inputs(platform, record, series, days)
         except NoDataError as error:
             result.failed.update(dict.fromkeys(days, str(error)))
             continue
         result.failed.update(inputs.failed)
+        result.lacking.update(inputs.lacking)
         todo, live = [], []
         for day, digest in zip(inputs.dates.astype(dt.date), inputs.hashes, strict=True):
             known = stored_keys.get(day)
             if known is None:
                 todo.append(day)
-            elif overwrite or (known["model_id"], known["input_hash"]) != (trained[start].model_id, digest):
+            elif (
+                overwrite
+                or (known["model_id"], known["input_hash"]) != (record.model_id, digest)
+                or known["generation_timestamp"] < inputs.base_made.get(day, known["generation_timestamp"])
+            ):
                 todo.append(day)
                 if not known["is_backfill"]:
                     live.append(day)
-            elif known["algorithm_version"] != trained[start].paths_version:
-                made = trained[start].paths_version
+            elif known["algorithm_version"] != record.paths_version:
+                made = record.paths_version
                 result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
             else:
                 result.skipped.add(day)
@@ -103,6 +122,8 @@ def forecast(
     """Paths and point forecasts of `model` for each of `dates`; what is there and unchanged is left alone."""
     from forecast_platform.compute import compute_for
 
+    if platform.settings.compute == "local":
+        refuse_missing_extra(platform, model)
     version = version or platform.settings.model_version
     started = time.perf_counter()
     outcome = Outcome(series, model)

@@ -41,7 +41,7 @@ class ModelPlan:
     repaired: int
     missing_windows: tuple[dt.date, ...]
     waiting: int
-    """Dates whose window has no model: they are forecast once it is trained."""
+    """Dates whose window has no model, or whose members are forecast by the same request: they come after that."""
     failed: dict[dt.date, str]
     """Dates that cannot be forecast, and why."""
     inference_seconds: float | None
@@ -107,7 +107,9 @@ def backfill_plan(
         notes.append("the feeds are not asked for newer days: the counts are of what unified_data holds now")
     else:
         stale, rejected = catch_up(platform, series)
-    found = [_model_plan(platform, name, model, version, dates, overwrite) for name in series for model in models]
+    found = [
+        _model_plan(platform, name, model, version, dates, overwrite, models) for name in series for model in models
+    ]
     lacking = {item.series for item in found if item.missing_windows}
     runs = {
         "ingest": len(stale),
@@ -124,7 +126,13 @@ def backfill_plan(
 
 
 def _model_plan(
-    platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], overwrite: bool
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    dates: Sequence[dt.date],
+    overwrite: bool,
+    models: Sequence[str],
 ) -> ModelPlan:
     try:
         planned = plan(platform, series, model, version, dates, overwrite=overwrite)
@@ -136,6 +144,7 @@ def _model_plan(
     todo = tuple(day for chunk in planned.chunks for day in chunk.dates)
     missing = set(planned.missing_windows)
     waiting = {day for day in dates if platform.window_start(day) in missing}
+    waiting |= {day for day, member in planned.lacking.items() if member in models}
     failed = {day: why for day, why in planned.failed.items() if day not in waiting}
     each = _past(platform, FORECAST_METADATA, "inference_seconds", model, series)
     fit = _past(platform, TRAINED_MODELS, "training_seconds", model, series)

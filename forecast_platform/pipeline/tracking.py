@@ -197,15 +197,20 @@ class Tracker:
         from mlflow.models import Model
 
         window = fit.task.window
-        about = {"series": fit.task.series, "model": fit.task.model, "horizon": str(self.settings.horizon)}
+        about = {"series": fit.task.series, "model": fit.task.model, "spec": fit.task.wanted.to_json()}
+        about["horizon"] = str(self.settings.horizon)
         about |= {"window_start": str(window.start), "window_end": str(window.end)}
 
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder)
             (target / "fitted_model.json").write_text(fit.text)
+            for name, data in fit.files.items():
+                file = target / "files" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
             (target / PARAMETERS).write_text(json.dumps(fit.parameters, indent=1))
             described = Model(run_id=run_id, metadata=about)
-            # Loaded by our own code from JSON: no pickled object is ever stored.
+            # Loaded by our own code, from JSON or files that are compared with their manifest.
             described.add_flavor(
                 "python_function",
                 loader_module="forecast_platform.tracking_flavor",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -12,8 +11,16 @@ from contextlib import closing
 import numpy as np
 
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.models import registry
-from forecast_platform.work.fits import FitTask, active_rows, other_algorithm_text, store_fit, why_not_storable
+from forecast_platform.work.fits import (
+    FitManifest,
+    FitTask,
+    manifests,
+    other_algorithm_text,
+    other_settings_text,
+    refuse_missing_extra,
+    store_fit,
+    why_not_storable,
+)
 from forecast_platform.work.platform import Platform, row_hashes
 from forecast_platform.work.results import Outcome
 
@@ -37,8 +44,10 @@ def train(
     version = version or platform.settings.model_version
     outcome = Outcome(series, model)
     started = time.perf_counter()
-    algorithm = registry.get(model).algorithm_version
-    active = active_rows(platform, series, model, version)
+    if platform.settings.compute == "local":
+        refuse_missing_extra(platform, model)
+    algorithm, identity = platform.model(model).algorithm_version, platform.settings.model_spec(model).identity
+    active = manifests(platform, series, model, version)
     tasks: list[FitTask] = []
     hashes: dict[dt.date, str] = {}
     for start in sorted(windows):
@@ -49,12 +58,14 @@ def train(
             continue
         current = active.get(start)
         if current and not overwrite:
-            other = current["algorithm_version"] != algorithm
+            other = current.algorithm_version != algorithm
             # A window of an earlier algorithm is compared on what that one read.
-            read = _data_version(platform, task, version) if other else data_version
-            if current["data_version"] == read:
+            read = _data_version(platform, task, current) if other else data_version
+            if current.data_version == read:
                 if other:
-                    outcome.failed[start] = other_algorithm_text(version, current["algorithm_version"], algorithm)
+                    outcome.failed[start] = other_algorithm_text(version, current.algorithm_version, algorithm)
+                elif current.settings != identity:
+                    outcome.failed[start] = other_settings_text(version, model, current.settings, identity)
                 else:
                     outcome.skipped.add(start)
                 continue
@@ -114,15 +125,14 @@ def _task(platform: Platform, series: str, model: str, start: dt.date) -> tuple[
             f"{series}: data end on {table.last_observed}, {missing} exchange sessions before window {start} begins; "
             "ingest newer data first"
         )
-    chosen = registry.get(model)
+    chosen = platform.model(model)
     covariates = table.covariate_names(chosen.covariates, window)
     history = table.history(window.start, window.end, covariates, chosen.reads)
-    return FitTask(series, model, start, window, history, platform.settings.seed), row_hashes(history)[-1]
+    spec = platform.settings.model_spec(model)
+    return FitTask(series, model, start, window, history, platform.settings.seed, spec), row_hashes(history)[-1]
 
 
-def _data_version(platform: Platform, task: FitTask, version: str) -> str:
+def _data_version(platform: Platform, task: FitTask, fit: FitManifest) -> str:
     """The hash of a window's training rows as its current fit read them."""
-    row = active_rows(platform, task.series, task.model, version, task.window_start)[task.window_start]
-    reads = tuple(json.loads(row["parameters"]).get("reads", ()))
     table, covariates = platform.series_table(task.series), tuple(task.history.covariates)
-    return row_hashes(table.history(task.window.start, task.window.end, covariates, reads))[-1]
+    return row_hashes(table.history(task.window.start, task.window.end, covariates, fit.reads))[-1]

@@ -16,8 +16,8 @@ from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
 from forecast_platform.settings.landing import DateOrder
 from forecast_platform.settings.values import day
 
-_ALWAYS_OPEN = ("24/7", "24/5")
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
+_ALWAYS_OPEN = ("24/7", "24/5")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -67,6 +67,11 @@ class SeriesSettings(BaseModel):
         description="Exchange calendar code of the exchange-calendars package, or US_COMMODITIES: XNYS and the days of "
         "mourning and storm on which commodity futures settled.",
     )
+    step: Literal["daily", "24/7", "24/5", "weekly", "monthly"] | None = Field(
+        default=None,
+        description="How often there is a close: daily on the exchange's sessions (where unset), 24/7 (every day: "
+        "crypto, power) or 24/5 (Monday to Friday: currencies). weekly and monthly are refused: the graph is daily.",
+    )
     unit: str | None = Field(
         default=None, description="What a price is counted in, such as US cents/lb; shown on axes, cards and tables."
     )
@@ -80,11 +85,6 @@ class SeriesSettings(BaseModel):
     confirmed: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(),
         description="Days whose close was looked at and is right, however odd: what is held because of it goes on.",
-    )
-    step: Literal["daily", "24/7", "24/5", "weekly", "monthly"] | None = Field(
-        default=None,
-        description="How often there is a close: daily on the exchange's sessions (where unset), 24/7 (every day: "
-        "crypto, power) or 24/5 (Monday to Friday: currencies). weekly and monthly are refused: the graph is daily.",
     )
     roll_dates: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import re
 from collections.abc import Callable
@@ -13,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     Field,
+    ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -29,11 +30,13 @@ from pydantic_settings import (
 from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
 from forecast_platform.models import registry
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many
 from forecast_platform.settings.landing import FileSettings, landing_series
+from forecast_platform.settings.model_settings import listed, with_specs
 from forecast_platform.settings.parts import (
     EmailSettings,
     PublicationLag,
@@ -77,9 +80,10 @@ class Settings(BaseSettings):
         default="folder", description="Where the tables are: in the warehouse folder, or in Unity Catalog, by Spark."
     )
     unity: UnityOptions = Field(default_factory=UnityOptions, description="See UnityOptions; for unity_catalog.")
-    source: Literal["sample", "landing", "feeds"] = Field(
+    source: str = Field(
         default="sample",
-        description="Where raw prices come from: the packaged WTI sample, landing files, or public feeds (network).",
+        description="Where raw prices come from: `sample` (the packaged WTI), `landing` (files), `feeds` (public ones, "
+        "by network), or a plugin's.",
     )
     landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
     files: FileSettings = Field(default_factory=FileSettings, description="See FileSettings; for landing files.")
@@ -92,7 +96,12 @@ class Settings(BaseSettings):
         "keep the keys without a prefix. docs/scaling.md says when groups are needed.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
-        default_factory=lambda: tuple(registry.names()), description="Models to train and forecast with."
+        default_factory=lambda: tuple(registry.default_names()),
+        description="Models to train and forecast with: names, or mappings with `name`, `type`, `params` "
+        "(hyperparameters) and `of` (the models that a combination is made of), see docs/adding.md.",
+    )
+    plugins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Modules that register models, notifiers, sources or computes; see docs/plugins.md."
     )
     train_frequency: Frequency = Field(default="semiannually", description="How often models are fitted anew.")
     lookback_years: int = Field(default=5, ge=1, le=30, description="Years of history a model is fitted on.")
@@ -120,8 +129,10 @@ class Settings(BaseSettings):
     )
     publication_lag_days: PublicationLag = Field(default_factory=PublicationLag, description="See PublicationLag.")
     timezone: str = Field(default="America/Los_Angeles", description="Zone of schedules, of 'today' and partitions.")
-    compute: Literal["local", "spark", "databricks", "databricks_serverless", "databricks_classic"] = Field(
-        default="local", description="Where models are fitted and forecasts made."
+    compute: str = Field(
+        default="local",
+        description="Where models are fitted and forecasts made: `local`, `spark`, `databricks`, "
+        "`databricks_serverless`, `databricks_classic`, or a plugin's.",
     )
     spark: SparkSettings = Field(default_factory=SparkSettings, description="See SparkSettings; for compute spark.")
     workers: int = Field(
@@ -187,11 +198,17 @@ class Settings(BaseSettings):
     vacuum_hours: int = Field(
         default=168, ge=24, le=8760, description="Hours for which replaced files of the tables are kept for readers."
     )
+    artifact_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Key that signs fitted models kept as pickles; the warehouse makes one of its own where unset.",
+    )
     auto_promote: bool = Field(
         default=False, description="Promote a challenger that is decisively better by itself; never where unset."
     )
 
     _clock: Callable[[], dt.datetime] = PrivateAttr(default_factory=lambda: _system_clock)
+    _specs: dict[str, ModelSpec] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -219,23 +236,29 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
-    @field_validator("models", "active_versions", mode="before")
+    @field_validator("plugins", "active_versions", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        """A variable's text: names with commas between, or a JSON list."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return tuple(name.strip() for name in value.split(",") if name.strip())
+        return listed(value)
 
-    @field_validator("models")
+    @model_validator(mode="wrap")
     @classmethod
-    def _registered(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if name not in registry.names()]
-        if unknown or not value or len(set(value)) < len(value):
-            raise ValueError(f"each of {', '.join(registry.names())} at most once, at least one; not {unknown}")
-        return value
+    def _models_by_name(cls, data: Any, handler: ModelWrapValidatorHandler[Settings]) -> Settings:
+        """Plugins first, since they register what the other settings name; `models` keeps the names, specs beside."""
+        if not isinstance(data, dict):
+            return handler(data)
+        data, specs = with_specs(data)
+        settings = handler(data)
+        settings._specs = specs
+        return settings
+
+    @field_serializer("models")
+    def _plain_models(self, value: tuple[str, ...]) -> list[Any]:
+        return [self.model_spec(name).plain() for name in value]
+
+    def model_spec(self, name: str) -> ModelSpec:
+        """What makes the model of this name: as configured, else the registered type. Raises ValueError."""
+        return self._specs.get(name) or registry.spec(name)
 
     @field_validator("timezone")
     @classmethod

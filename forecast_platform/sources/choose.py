@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import Settings
 from forecast_platform.sources.base import Source, SourceError
 
@@ -12,6 +13,12 @@ def source_for(settings: Settings) -> Source:
         from forecast_platform.sources.sample import SampleSource
 
         return SampleSource()
+    if settings.source not in plugins.BUILT_IN["source"]:
+        try:
+            made: Source = plugins.make("source", settings.source, settings)
+        except plugins.PluginError as error:
+            raise SourceError(str(error)) from error
+        return made
     from forecast_platform.sources.landing import LandingSource
 
     if settings.landing is None:

@@ -96,17 +96,17 @@ def _tenfold(real: pd.DataFrame, days: np.ndarray, closes: np.ndarray, found: me
 
 def _calendar(raw: RawData, one: SeriesSettings, real: pd.DataFrame, days: np.ndarray) -> list[Rejection]:
     """Why the days with a close are not the exchange's: a refusal, or a warning where only older days are not."""
+    file = str(real[FILE].iloc[-1])
     try:
         sessions = calendars.sessions(one.calendar, days[0], days[-1])
+        other_step = misfit(one, days)
     except SourceError:
         return []  # doctor and ingest name an unknown exchange
+    if other_step is not None:
+        return [Rejection(file, None, other_step)]
     recent = meaning.recent_fit(days, sessions, one.calendar)
-    file = str(real[FILE].iloc[-1])
-    reason = misfit(one, days)
     if recent.verdict and recent.refused:
-        return [Rejection(file, None, recent.verdict if reason is None or recent.step == "daily" else reason)]
-    if reason is not None:
-        return [Rejection(file, None, reason)]
+        return [Rejection(file, None, recent.verdict)]
     whole = meaning.fit(days, sessions, one.calendar)
     if recent.verdict:
         raw.warnings.append(f"{file}: {recent.verdict}")

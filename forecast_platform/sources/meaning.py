@@ -93,7 +93,7 @@ def _verdict(
     part = np.bincount(weekday, minlength=7) / len(days)
     if part[5] > 0.08 and part[6] > 0.08:
         weekends = f"{100 * (part[5] + part[6]):.0f} % of closes fall on weekends"
-        return f"{weekends}: a market of seven days; set `exchange: 24/7`", exchange != "24/7"
+        return f"{weekends}: a market of seven days; set `step: 24/7`", exchange != "24/7"
     if shut_share > SHUT_SHARE:
         for day, name, lost, other, way in _SHIFTS:
             if part[day] > 0.1 and part[lost] < 0.03:

@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ FOLDER = "_journal"
 LOG = "_delta_log"
 _BASE = "base.json"
 _BLOCK = 1 << 20
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,14 @@ def _sync(handle: int) -> None:
     os.fsync(handle)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file, on disk when this returns; a reader sees the old text or the new one. Raises OSError."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError."""
     # Threads of one process, too, may write the same file at once.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             _sync(stream.fileno())
         temporary.replace(path)
@@ -144,11 +146,11 @@ class Journal:
         entry = path.read_text(encoding="utf-8")
         names = [_path(action["add"]) for action in actions(entry) if "add" in action]
         checkpoints = sorted((table / LOG).glob(f"{version:020d}.checkpoint*.parquet"))
-        prints: dict[str, Print] = {}
-        for name in (*names, *(f"{LOG}/{one.name}" for one in checkpoints)):
-            with contextlib.suppress(FileNotFoundError):  # replaced since, and vacuumed
-                sync_file(table / name)
-                prints[name] = print_of(table / name)
+        wanted = [*names, *(f"{LOG}/{one.name}" for one in checkpoints)]
+        # The disk takes several files in the time of one, and hashing goes on meanwhile.
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            read = pool.map(_synced, (table / name for name in wanted))
+            prints = {name: found for name, found in zip(wanted, read, strict=True) if found is not None}
         for parent in sorted({above for name in names for above in _folders(table, name)}):
             with contextlib.suppress(FileNotFoundError):
                 sync_folder(parent)
@@ -240,6 +242,15 @@ def refuse_empty(table: Path, first: int, last: int) -> None:
         with contextlib.suppress(FileNotFoundError):  # behind a checkpoint
             if path.stat().st_size == 0:
                 raise ValueError(f"{path} has no bytes")
+
+
+def _synced(path: Path) -> Print | None:
+    """What the file is, once it is on disk; None where it was replaced since, and vacuumed."""
+    try:
+        sync_file(path)
+        return print_of(path)
+    except FileNotFoundError:
+        return None
 
 
 def _path(add: Mapping[str, Any]) -> str:

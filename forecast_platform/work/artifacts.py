@@ -43,22 +43,33 @@ def _on_own_disk(folder: Path) -> bool:
 
 
 def write_text(settings: Settings, path: Path, text: str) -> None:
+    """As `write_bytes`, of a text."""
+    write_bytes(settings, path, text.encode())
+
+
+def read_text(settings: Settings, path: Path) -> str | None:
+    """As `read_bytes`, of a text."""
+    data = read_bytes(settings, path)
+    return None if data is None else data.decode()
+
+
+def write_bytes(settings: Settings, path: Path, data: bytes) -> None:
     """Write a file whole or not at all; it is on disk when this returns. Raises OSError, and DatabricksError where the
     workspace refuses."""
     if _is_remote(path):
         connection = _connection(settings)
-        connection.call(f"writing {path}", lambda: _upload(connection, path, text))
+        connection.call(f"writing {path}", lambda: _upload(connection, path, data))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    write_whole(path, data)
 
 
-def read_text(settings: Settings, path: Path) -> str | None:
-    """The file's text; None where it is not there. Raises OSError; DatabricksError where the workspace refuses."""
+def read_bytes(settings: Settings, path: Path) -> bytes | None:
+    """What the file holds; None where it is not there. Raises OSError; DatabricksError where the workspace refuses."""
     if _is_remote(path):
         connection = _connection(settings)
         return connection.call(f"reading {path}", lambda: _download(connection, path))
-    return path.read_text() if path.is_file() else None
+    return path.read_bytes() if path.is_file() else None
 
 
 def remove(settings: Settings, path: Path) -> None:
@@ -80,16 +91,16 @@ def _connection(settings: Settings) -> Connection:
     return Connection(settings.databricks)
 
 
-def _upload(connection: Connection, path: Path, text: str) -> None:
+def _upload(connection: Connection, path: Path, data: bytes) -> None:
     connection.client.files.create_directory(str(path.parent))
-    connection.client.files.upload(str(path), BytesIO(text.encode()), overwrite=True)
+    connection.client.files.upload(str(path), BytesIO(data), overwrite=True)
 
 
-def _download(connection: Connection, path: Path) -> str | None:
+def _download(connection: Connection, path: Path) -> bytes | None:
     from databricks.sdk.errors import NotFound
 
     try:
         contents = connection.client.files.download(str(path)).contents
     except NotFound:
         return None
-    return "" if contents is None else contents.read().decode()
+    return b"" if contents is None else contents.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from forecast_platform.forecasting.history import Dates, History
 from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.forecasting.validation import invalid_paths
-from forecast_platform.models.base import FittedModel, Paths
+from forecast_platform.models.base import BasePaths, CombinedFitted, FittedModel, Paths
 from forecast_platform.work.results import RemoteRun
 from forecast_platform.work.rows import distributions_table
 
@@ -72,6 +72,12 @@ class Inputs:
     last_observed: Dates
     staleness: list[int]
     failed: dict[dt.date, str]
+    base: BasePaths | None = None
+    """The members' paths, where the model is made of other models' forecasts and they were read."""
+    base_made: dict[dt.date, dt.datetime] = field(default_factory=dict)
+    """When the newest of a date's members was made."""
+    lacking: dict[dt.date, str] = field(default_factory=dict)
+    """Of the failed dates, the member whose forecast is missing."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,13 @@ def simulate(fitted: FittedModel, inputs: Inputs, horizon: int, n_paths: int, se
     failed = dict(inputs.failed)
     if len(origins) == 0:
         return Forecasts(origins, np.empty((0, n_paths, horizon), np.float32), [], [], [], failed)
-    paths = fitted.simulate(inputs.history, origins, horizon, n_paths, Shocks(seed, fitted.n_slots))
+    shocks = Shocks(seed, fitted.n_slots)
+    if isinstance(fitted, CombinedFitted):
+        if inputs.base is None:
+            raise ValueError("the members' forecasts were not read")
+        paths = fitted.simulate_from(inputs.base, inputs.history, origins, horizon, n_paths, shocks)
+    else:
+        paths = fitted.simulate(inputs.history, origins, horizon, n_paths, shocks)
     known = inputs.history.known_sessions(origins)
     last_close = inputs.history.observed_close[known - 1]
     bad = invalid_paths(paths, last_close, inputs.history.trading(origins, horizon))

@@ -9,21 +9,26 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.forecasting.history import History
+from forecast_platform.host import time_limit
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
+from forecast_platform.models.base import FittedModel, Model, Reads, TrainingWindow, model_id, reads_of
+from forecast_platform.models.saved import ArtifactError, Saved, saved_from
+from forecast_platform.models.saved import load as open_saved
+from forecast_platform.models.tags import ModelSpec
 from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform.work import artifacts
+from forecast_platform.work import artifacts, fitted_store
 from forecast_platform.work.holdout import holdout_metrics
 from forecast_platform.work.platform import Platform
+from forecast_platform.work.results import RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,18 @@ class FitTask:
     window: TrainingWindow
     history: Any
     seed: int
+    spec: ModelSpec | None = None
+    """The model as the settings have it; the registered type `model` where None."""
+
+    @property
+    def wanted(self) -> ModelSpec:
+        """What makes the model."""
+        return self.spec or registry.spec(self.model)
+
+    @property
+    def instance(self) -> Model:
+        """The model."""
+        return registry.model_of(self.wanted)
 
 
 @dataclass(frozen=True)
@@ -57,20 +74,32 @@ class Fit:
 
     task: FitTask
     text: str = ""
+    """The model as JSON, or the manifest of `files`."""
     samples: int = 0
     metrics: dict[str, float] | None = None
     seconds: float = 0.0
     error: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def saved(self) -> Saved:
+        """The fitted model as it is to be kept."""
+        return Saved(self.text, self.files)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What a later simulation must read: the covariates, what else, and the day the history starts."""
         history = self.task.history
         start = str(history.dates[0])
-        return {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
+        found = {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
+        identity = self.task.wanted.identity
+        return {**found, "settings": identity} if identity else found
 
 
-_MANIFEST = ("training_cutoff_date", "model_id", "algorithm_version", "parameters", "training_seconds")
+_MANIFEST = (
+    *("commodity", "model_name", "model_version", "training_cutoff_date", "model_id", "algorithm_version"),
+    *("parameters", "training_seconds", "data_version", "created_at"),
+)
 """The columns of trained_models that a FitManifest is made of."""
 
 
@@ -78,17 +107,29 @@ _MANIFEST = ("training_cutoff_date", "model_id", "algorithm_version", "parameter
 class FitManifest:
     """What the table says of a window's current fit beside the fitted model itself: enough to plan with."""
 
+    series: str
+    model: str
+    version: str
+    window: TrainingWindow
     model_id: str
     algorithm_version: int
-    window_start: dt.date
+    data_version: str
+    created_at: dt.datetime
     history_start: np.datetime64
     covariates: tuple[str, ...]
     reads: Reads
     paths_version: int
     """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
+    settings: str
+    """`ModelSpec.identity` of the model that was fitted."""
     median_close: float | None
     """Of the closes that it was fitted on; None where an earlier version fitted it."""
+
+    @property
+    def window_start(self) -> dt.date:
+        """The window's key."""
+        return self.window.end.astype(dt.date)
 
     def other_unit(self, history: History) -> str | None:
         """Why the model is not used on `history`: the closes it was fitted on are there in another unit. None where
@@ -109,28 +150,57 @@ class FitManifest:
 
 @dataclass(frozen=True)
 class StoredModel(FitManifest):
-    """A fitted model read back from the table."""
+    """A fitted model read back, with its record."""
 
-    fitted: FittedModel
+    saved: Saved
+    spec: ModelSpec
+
+    @cached_property
+    def fitted(self) -> FittedModel:
+        """The model, opened on first use: a worker elsewhere opens its own."""
+        return open_saved(self.spec, self.saved, self.window)
+
+
+def refuse_missing_extra(platform: Platform, model: str) -> None:
+    """Raises RefusedError where the model's library is not installed here, with the command that installs it."""
+    if reason := registry.missing(platform.model(model), model):
+        raise RefusedError(reason)
 
 
 def fit(task: FitTask) -> Fit:
     """Fit one model and measure it in sample and on a holdout. What goes wrong in it is an error of the key, kept.
 
+    A model with a time limit is fitted in a process of its own, which is ended after it.
     Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
     """
+    limit = registry.demand(task.wanted).tags.time_limit
+    if limit is None:
+        return _fit(task)
+    started = time.perf_counter()
+    try:
+        done: Fit = time_limit.within(limit, _fit, task)
+    except TimeoutError:
+        return Fit(task, error=f"the fit took over {limit:g} s, the model's time limit, and was ended")
+    except time_limit.ProcessEndedError as error:
+        return Fit(task, error=f"the fit: {error}", seconds=time.perf_counter() - started)
+    return replace(done, task=task)
+
+
+def _fit(task: FitTask) -> Fit:
     from threadpoolctl import threadpool_limits
 
-    model = registry.get(task.model)
+    model = registry.demand(task.wanted)
     started = time.perf_counter()
     try:
         # One BLAS thread: the bits must not depend on the machine's cores, and small matrices gain nothing.
         with threadpool_limits(limits=1):
             fitted = model.fit(task.history, task.window)
             seconds = time.perf_counter() - started
+            saved = saved_from(model, fitted)
             metrics = {
                 **fitted.training_metrics(),
-                **holdout_metrics(model, fitted, task.history, task.window, task.seed),
+                # A combination has nothing held out of its own: its members' forecasts are what is scored.
+                **({} if model.tags.combines else holdout_metrics(model, fitted, task.history, task.window, task.seed)),
             }
     except (OSError, MemoryError, ImportError):
         raise
@@ -139,55 +209,60 @@ def fit(task: FitTask) -> Fit:
             log.exception("%s %s: window %s failed", task.series, task.model, task.window_start)
         return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
     finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return Fit(task, fitted.to_json(), len(task.history.observed_close), finite, seconds)
+    return Fit(task, saved.text, len(task.history.observed_close), finite, seconds, files=saved.files)
 
 
 def load_model(platform: Platform, series: str, model: str, version: str, window_start: dt.date) -> StoredModel:
-    """The current fit of a window. Raises MissingModelError."""
-    row = active_rows(platform, series, model, version, window_start).get(window_start)
-    if row is None:
+    """The current fit of a window, its files compared with its manifest before it is opened.
+
+    Raises MissingModelError: there is none, or its files are gone or are not what was written.
+    """
+    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
+    cutoff = window_start - dt.timedelta(days=1)
+    rows = platform.warehouse.read(TRAINED_MODELS, where={**where, "training_cutoff_date": cutoff}).to_pylist()
+    if not rows:
         raise MissingModelError(missing_model_text(platform, series, model, version, [window_start]))
-    text = row["fitted_model_json"]
-    if text is None:
-        path = Path(row["fitted_model_s3_path"])
-        text = artifacts.read_text(platform.settings, path)
-        if text is None:
-            raise MissingModelError(
-                f"trained_models/{model} for {series}, window {window_start}: its file {path} is gone; train it again "
-                f"with `forecast-platform train --commodity {series} --models {model} --overwrite`"
-            )
-    return StoredModel(
-        **vars(_manifest(model, window_start, row)),
-        fitted=registry.get(model).load(text, platform.training_window(window_start)),
-    )
+    try:
+        saved = fitted_store.read(platform, rows[0])
+    except ArtifactError as error:
+        raise MissingModelError(
+            f"trained_models/{model} for {series}, window {window_start}: {error}; train it again with "
+            f"`forecast-platform train --commodity {series} --models {model} --overwrite`"
+        ) from None
+    return StoredModel(**vars(_manifest(platform, rows[0])), saved=saved, spec=platform.settings.model_spec(model))
 
 
 def manifests(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitManifest]:
     """The current fit of each window that has one, by window start; no fitted model is read."""
     where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    rows = platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()
-    starts = [row["training_cutoff_date"] + dt.timedelta(days=1) for row in rows]
-    return {start: _manifest(model, start, row) for start, row in zip(starts, rows, strict=True)}
+    found = [_manifest(platform, row) for row in platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()]
+    return {fit.window_start: fit for fit in found}
 
 
-def _manifest(model: str, window_start: dt.date, row: Mapping[str, Any]) -> FitManifest:
+def _manifest(platform: Platform, row: Mapping[str, Any]) -> FitManifest:
     parameters = json.loads(row["parameters"])
     return FitManifest(
+        series=row["commodity"],
+        model=row["model_name"],
+        version=row["model_version"],
+        window=platform.training_window(row["training_cutoff_date"] + dt.timedelta(days=1)),
         model_id=row["model_id"],
         algorithm_version=row["algorithm_version"],
-        window_start=window_start,
+        data_version=row["data_version"],
+        created_at=row["created_at"],
         history_start=np.datetime64(parameters["history_start"], "D"),
         covariates=tuple(parameters["covariates"]),
         reads=tuple(parameters.get("reads", ())),
-        paths_version=registry.get(model).version_of(row["algorithm_version"]),
+        paths_version=platform.model(row["model_name"]).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
+        settings=parameters.get("settings", ""),
         median_close=parameters.get("median_close"),
     )
 
 
 def trained_windows(platform: Platform, series: str, model: str, version: str) -> set[dt.date]:
     """Starts of the windows that have a current fit."""
-    return set(active_rows(platform, series, model, version))
+    return set(manifests(platform, series, model, version))
 
 
 def trained_owners(platform: Platform, starts: Iterable[dt.date]) -> dict[dt.date, set[tuple[str, str, str]]]:
@@ -205,11 +280,13 @@ def current_fits(
     platform: Platform, series: str, model: str, version: str, hashes: Mapping[dt.date, str]
 ) -> dict[dt.date, dt.datetime]:
     """When each window's fit was made, of those on training data of these hashes with today's algorithm."""
-    algorithm = registry.get(model).algorithm_version
+    algorithm = platform.model(model).algorithm_version
+    identity = platform.settings.model_spec(model).identity
     return {
-        start: row["created_at"]
-        for start, row in active_rows(platform, series, model, version).items()
-        if row["data_version"] == hashes.get(start) and row["algorithm_version"] == algorithm
+        start: record.created_at
+        for start, record in manifests(platform, series, model, version).items()
+        if record.data_version == hashes.get(start)
+        and (record.algorithm_version, record.settings) == (algorithm, identity)
     }
 
 
@@ -240,21 +317,18 @@ def other_algorithm_text(version: str, stored: int, current: int) -> str:
     )
 
 
-def active_rows(
-    platform: Platform, series: str, model: str, version: str, window_start: dt.date | None = None
-) -> dict[dt.date, dict[str, Any]]:
-    """Rows of the windows' current fits, by window start: all columns of one window, or the light ones of all."""
-    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    if window_start is not None:
-        where["training_cutoff_date"] = window_start - dt.timedelta(days=1)
-    light = ["training_cutoff_date", "data_version", "algorithm_version", "created_at"]
-    rows = platform.warehouse.read(TRAINED_MODELS, light if window_start is None else None, where)
-    return {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows.to_pylist()}
+def other_settings_text(version: str, model: str, stored: str, current: str) -> str:
+    """Why a fit with other hyperparameters or members is refused, and the mend."""
+    return (
+        f"{version} of {model} was fitted with {stored or 'no settings of its own'}, the settings now say "
+        f"{current or 'none'}: raise the version tag (--model-version-tag), train it again with --overwrite, or set "
+        "them back"
+    )
 
 
 def why_not_storable(platform: Platform, done: Fit) -> str | None:
     """Why the fitted model could not be kept; None where it can."""
-    size = len(done.text.encode())
+    size = done.saved.size
     reason = artifacts.why_not_storable(platform.settings) if size >= INLINE_LIMIT else None
     return reason and f"the fitted model, {size / 1e6:.1f} MB, is too large for a row, and {reason}"
 
@@ -266,15 +340,15 @@ def store_fit(
     import pyarrow as pa
 
     task = done.task
-    identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
+    start = task.window_start.isoformat()
+    identity = model_id(task.series, task.model, version, algorithm, start, done.text, task.wanted.identity)
     median = float(np.median(task.history.observed_close))
     parameters = {**done.parameters, "metrics": done.metrics, "median_close": median}
-    size = len(done.text.encode())
-    path = None
-    if size >= INLINE_LIMIT:
-        folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version
-        path = folder / str(task.window_start) / f"{identity}.json"
-        artifacts.write_text(platform.settings, path, done.text)
+    size = done.saved.size
+    folder = artifacts.root(platform.settings) / "models" / task.series / task.model / version / start / identity
+    large = size >= INLINE_LIMIT
+    key = (task.series, task.model, version, start)
+    text, path = fitted_store.write(platform.settings, key, done.saved, task.instance.tags, folder, large=large)
     cutoff = task.window_start - dt.timedelta(days=1)
     where = {
         "commodity": task.series,
@@ -285,7 +359,7 @@ def store_fit(
     row = {
         **where,
         "training_start_date": task.history.dates[0].astype(dt.date),
-        "fitted_model_json": done.text if path is None else None,
+        "fitted_model_json": text,
         "fitted_model_s3_path": None if path is None else str(path),
         "created_at": dt.datetime.now(dt.timezone.utc),
         "created_by": account(),

@@ -16,6 +16,7 @@ from forecast_platform.forecasting.summary import Summary, summarise
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
+from forecast_platform.work.base_forecasts import with_base
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
 from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date]) -> Inputs:
-    """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast."""
+def read_chunk_inputs(
+    platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date], *, base_paths: bool = False
+) -> Inputs:
+    """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast.
+
+    Where the model is made of other models' forecasts, the hashes cover which those are too; with `base_paths` their
+    paths are read.
+    """
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
     table = platform.series_table(series)
@@ -56,13 +63,13 @@ def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, date
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)
     rolls = rolls_ahead(history, origins, last, platform.horizon)
-    trained_from = platform.training_window(stored.window_start).start
-    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{trained_from}\x1f".encode()
+    fixed = f"{settings.seed}\x1f{settings.n_paths}\x1f{stored.window.start}\x1f".encode()
     hashes = [
         hashlib.blake2b(fixed + running[count].encode() + mask.tobytes() + ahead, digest_size=8).hexdigest()
         for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
     ]
-    return Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
+    inputs = Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
+    return with_base(platform, stored, inputs, paths=base_paths)
 
 
 def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
@@ -93,7 +100,7 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
 def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates)
+    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
     made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:

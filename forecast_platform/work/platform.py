@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats, History, RollSchedule
 from forecast_platform.forecasting.windows import FREQUENCIES, WindowFrequency
-from forecast_platform.models.base import Covariates, Reads, TrainingWindow
+from forecast_platform.models import registry
+from forecast_platform.models.base import Covariates, Model, Reads, TrainingWindow
 from forecast_platform.settings import SeriesSettings, Settings, load
 from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
@@ -183,6 +184,10 @@ class Platform:
         """The platform that the settings describe; `spark` is a Dagster run's session, where there is one."""
         settings = settings or load()
         return cls(settings, _warehouse(settings, spark), spark)
+
+    def model(self, name: str) -> Model:
+        """The model of this name, as the settings have it. Raises ValueError where its type is unknown."""
+        return registry.model_of(self.settings.model_spec(name))
 
     @property
     def horizon(self) -> int:

@@ -15,7 +15,8 @@ from forecast_platform.clients.spark import session_for
 from forecast_platform.clients.spark_session import SparkUnavailableError
 from forecast_platform.compute import spark_fits
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.pipeline import training
+from forecast_platform.models import registry
+from forecast_platform.models.tags import ModelTags
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work.fits import Fit, FitTask, fit
@@ -97,7 +98,7 @@ def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monke
 
     platform = on_sail(small)
     # A slow model's fits are jobs of their own.
-    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    monkeypatch.setattr(type(registry.get("naive")), "tags", ModelTags(slow_fit=True))
     tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
     done = {one.task.window_start: one for one in SparkCompute(fitter=second_is_lost).fits(platform, tasks)}
     assert done[WINDOWS[0]].error is None
@@ -108,7 +109,7 @@ def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monke
 @needs_sail
 def test_a_session_that_is_lost_between_fits_is_made_anew(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = on_sail(small)
-    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    monkeypatch.setattr(type(registry.get("naive")), "tags", ModelTags(slow_fit=True))
     tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
     lost = session_for(platform.settings)
     jobs = spark_fits._job
@@ -129,7 +130,7 @@ def test_an_interrupt_while_a_session_is_waited_for_starts_no_fit(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = on_sail(small)
-    monkeypatch.setattr(type(training.registry.get("naive")), "slow_fit", True)
+    monkeypatch.setattr(type(registry.get("naive")), "tags", ModelTags(slow_fit=True))
     tasks = [task_for(platform, "Alpha", "naive", start) for start in WINDOWS]
     monkeypatch.setattr(spark_fits, "_job", lambda *_: pytest.fail("a fit was sent"))
     asked: list[str] = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecast_platform.forecasting.history import ONE_DAY, History
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 HISTORY = random_history(end="2015-03-01", covariates=True)
 FRIDAY = np.datetime64("2015-02-06")

@@ -8,7 +8,8 @@ import pytest
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History, RollSchedule
 from forecast_platform.forecasting.roll_moves import PastRolls, RollMoves, foretold, kernel, past_rolls, roll_moves
 from forecast_platform.models.innovations import trading_steps
-from forecast_platform_tests.histories import MONTHLY, changed_from, nearby_history
+from forecast_platform.testing.histories import changed_from
+from forecast_platform_tests.histories import MONTHLY, nearby_history
 
 HISTORY = nearby_history(end="2019-06-01")
 ORIGINS = np.arange(np.datetime64("2018-01-01"), np.datetime64("2019-04-01"))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dagster import AssetKey
+from pathlib import Path
+
+from dagster import AssetKey, instance_for_test
 
 from forecast_platform.definitions import build_definitions
+from forecast_platform.graph.jobs import FORECAST, TRAIN
+from forecast_platform.graph.partitions import range_tags
 from forecast_platform.models import registry
+from forecast_platform.read import Reader
 from forecast_platform.settings import build
+from forecast_platform_tests.pipeline.test_combinations import POOL
+from forecast_platform_tests.worlds import days, settings_for
 
 
 def test_everything_loads_as_in_a_code_server() -> None:
@@ -17,7 +24,7 @@ def test_everything_loads_as_in_a_code_server() -> None:
 
 def test_every_model_has_its_asset_in_every_family_and_the_tables_their_name_and_schema() -> None:
     graph = build_definitions(build()).resolve_asset_graph()
-    for model in registry.names():
+    for model in registry.default_names():
         for family in ("trained_models", "distributions", "point_forecasts", "forecast_metadata"):
             node = graph.get(AssetKey([family, model]))
             assert node.metadata["dagster/table_name"].endswith(f".{family}")
@@ -33,3 +40,28 @@ def test_automation_is_off_for_a_source_that_has_ended() -> None:
     everything = [*repository.schedule_defs, *repository.sensor_defs]
     assert everything
     assert {item.default_status.value for item in everything} == {"STOPPED"}
+
+
+def test_a_pool_stands_downstream_of_its_members_and_one_run_makes_them_before_it(small: Path) -> None:
+    settings = settings_for(small, models=["naive", "random_walk", POOL])
+    definitions = build_definitions(settings)
+    graph = definitions.resolve_asset_graph()
+    parents = graph.get(AssetKey(["distributions", "pool"])).parent_keys
+    assert {AssetKey(["distributions", "naive"]), AssetKey(["distributions", "random_walk"])} < parents
+    assert AssetKey(["distributions", "naive"]) not in graph.get(AssetKey(["distributions", "random_walk"])).parent_keys
+    mapped = definitions.resolve_asset_graph().get_partition_mapping(
+        AssetKey(["distributions", "pool"]), AssetKey(["distributions", "naive"])
+    )
+    assert type(mapped).__name__ == "IdentityPartitionMapping"
+    span = days("2018-01-03", "2018-01-05")
+    with instance_for_test() as instance:
+        first = span[0].replace(day=1)
+        train = definitions.resolve_job_def(TRAIN)
+        own = [AssetKey(["trained_models", "pool"])]
+        assert train.execute_in_process(
+            instance=instance, tags=range_tags(first, first, ["Alpha"]), asset_selection=own
+        ).success
+        tags = range_tags(span[0], span[-1], ["Alpha"])
+        done = definitions.resolve_job_def(FORECAST).execute_in_process(instance=instance, tags=tags)
+        assert done.success
+    assert set(Reader(settings).paths("Alpha", "pool")) == set(span)

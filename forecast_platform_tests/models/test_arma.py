@@ -11,7 +11,7 @@ from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models.arma import Arma, without_roll_moves
 from forecast_platform.models.auto_arima import AutoArimaFitted
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 CASES = [

@@ -8,7 +8,7 @@ import pytest
 from forecast_platform.models.arma import Arma
 from forecast_platform.models.auto_arima import AutoArima, coefficients
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 

@@ -10,7 +10,7 @@ from forecast_platform.models import gradient_boosting
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, weights
 from forecast_platform.models.random_walk import RandomWalk
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 TRENDING = random_history(seed=3, momentum=0.4, covariates=True)
@@ -37,7 +37,10 @@ def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
 def test_noise_teaches_neither_head() -> None:
     generator = np.random.default_rng(0)
     found = [
-        weights(generator.normal(size=(800, 15)).astype(np.float32), generator.normal(size=800)) for _ in range(10)
+        weights(
+            generator.normal(size=(800, 15)).astype(np.float32), generator.normal(size=800), GradientBoosting().params
+        )
+        for _ in range(10)
     ]
     for head in ("mean", "log_variance"):
         assert np.median([of[head][0] for of in found]) == 0.0

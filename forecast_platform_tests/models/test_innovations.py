@@ -10,7 +10,7 @@ from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import innovations
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.innovations import Filtered, InnovationsFitted, State, trading_steps
-from forecast_platform_tests.histories import random_history
+from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 HISTORY = random_history(momentum=0.4)

@@ -10,7 +10,8 @@ from forecast_platform.models import registry
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.naive import NaiveFitted
 from forecast_platform.models.random_walk import RandomWalk, RandomWalkFitted
-from forecast_platform_tests.histories import history_from_csv, random_history
+from forecast_platform.testing.histories import random_history
+from forecast_platform_tests.histories import history_from_csv
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
 HISTORY = random_history()

@@ -18,7 +18,7 @@ from forecast_platform.models.sarimax import (
     ridge,
     worthwhile_effect,
 )
-from forecast_platform_tests.histories import changed_from, random_history
+from forecast_platform.testing.histories import changed_from, random_history
 
 WINDOW = TrainingWindow(np.datetime64("2014-01-01"), np.datetime64("2018-01-01"))
 PERSISTENCE = 0.8

@@ -22,13 +22,11 @@ def test_weekly_monthly_shifted_and_seven_day_closes_are_refused_each_with_its_m
     tmp_path: Path, xnys: np.ndarray
 ) -> None:
     cases = {
-        "closes on 21 % of XNYS sessions: these are weekly data": pd.date_range(
-            "2016-01-08", periods=100, freq="W-FRI"
-        ),
+        "these are weekly data; daily closes are needed": pd.date_range("2016-01-08", periods=100, freq="W-FRI"),
         "these are monthly data": pd.date_range("2015-01-31", periods=40, freq="ME"),
         "fall on Sundays, no close on a Friday: dates are one day early": xnys[:300] - 1,
         "fall on Saturdays, no close on a Monday: dates are one day late": xnys[:300] + 1,
-        "a market of seven days; set `exchange: 24/7`": pd.date_range("2016-01-04", periods=300),
+        "set step: 24/7 of Coffee if it trades every day": pd.date_range("2016-01-04", periods=300),
         "of days on which XTAE was shut": xnys[:300],
     }
     for reason, days in cases.items():

@@ -40,7 +40,8 @@ from forecast_platform.work.results import Outcome
 def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     """The step of one model over forecast dates and series of a group: the paths are in memory, so their statistics
     are too."""
-    entry = registry.entry(model)
+    spec_of = partitions.settings.model_spec(model)
+    entry = registry.entry(spec_of.type)
     keys = Keys(partitions.group.name)
     paths, points = keys.distributions(model), keys.point_forecasts(model)
     horizon = partitions.settings.horizon
@@ -67,6 +68,8 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                 [
                     AssetDep(keys.trained_models(model), partition_mapping=partitions.containing),
                     AssetDep(keys.unified_data, partition_mapping=partitions.day_before),
+                    # The same day and series of what it is made of; those steps run before it.
+                    *(AssetDep(keys.distributions(member)) for member in spec_of.of),
                 ],
                 definition_metadata(DISTRIBUTIONS.at(horizon)),
                 f"{entry.description} Simulated price paths for the {horizon} days from each forecast date, from the "

@@ -30,7 +30,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         retry_policy=RETRIES,
         group_name=keys.shown_in("scores"),
         owners=OWNERS,
-        kinds={registry.entry(model).kind, "deltalake"},
+        kinds={registry.entry(partitions.settings.model_spec(model).type).kind, "deltalake"},
         metadata=definition_metadata(FORECAST_METADATA.at(partitions.settings.horizon)),
         description=(
             "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "

@@ -32,7 +32,7 @@ from forecast_platform.work.platform import Platform
 
 def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     """The asset of one model over training windows and series of a group."""
-    entry = registry.entry(model)
+    entry = registry.entry(partitions.settings.model_spec(model).type)
     keys = Keys(partitions.group.name)
     key = keys.trained_models(model)
 

@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from typing import Any, Protocol
 
 from forecast_platform.graph.automation.messages import Message
+from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import PREFIX, EmailSettings, Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -173,12 +174,23 @@ REGISTRY: dict[str, Callable[[Settings], Notifier]] = {
     "slack": _slack,
     "email": _email,
 }
-"""Notifiers by name; a deployment adds its own before the definitions are loaded."""
+"""The package's own notifiers by name; others come from plugins."""
 
 
 def notifiers_of(settings: Settings) -> list[tuple[str, Notifier]]:
     """The notifiers that the settings name. Raises SettingsError for an unknown name or a missing address."""
-    unknown = [name for name in settings.notifiers if name not in REGISTRY]
+    broken = plugins.load(settings.plugins)
+    unknown = [name for name in settings.notifiers if name not in {*REGISTRY, *plugins.names("notifier")}]
     if unknown:
-        raise SettingsError(f"notifiers: {', '.join(unknown)} unknown; known: {', '.join(sorted(REGISTRY))}")
-    return [(name, REGISTRY[name](settings)) for name in dict.fromkeys(settings.notifiers)]
+        raise SettingsError(f"notifiers: {plugins.unknown_text('notifier', unknown[0], broken)}")
+    return [(name, _notifier(name, settings)) for name in dict.fromkeys(settings.notifiers)]
+
+
+def _notifier(name: str, settings: Settings) -> Notifier:
+    if name in REGISTRY:
+        return REGISTRY[name](settings)
+    try:
+        made: Notifier = plugins.make("notifier", name, settings)
+    except plugins.PluginError as error:
+        raise SettingsError(f"notifiers: {error}") from error
+    return made

@@ -1,0 +1,148 @@
+"""Models whose library can load nothing but pickle, simulated in a process of their own.
+
+What goes over: one JSON file and arrays without objects (`.npy`), in a folder of its own; back comes one array, checked
+for type and shape. The process has none of this one's environment but where Python finds its modules. That keeps
+secrets and this process' memory from what a pickle may do; it is no sandbox: the process has the account's rights, so a
+pickle is opened only where this warehouse's own signed manifest names its hash (`work/signing.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecast_platform.forecasting.history import Dates, History, RollSchedule
+from forecast_platform.forecasting.shocks import Shocks
+from forecast_platform.models import registry
+from forecast_platform.models.base import FittedModel, Paths, TrainingWindow
+from forecast_platform.models.tags import ModelSpec
+
+SECONDS = 3600.0
+"""Longest simulation where the model's tag `time_limit` says nothing."""
+
+_KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH")
+
+
+class IsolatedError(RuntimeError):
+    """The process ended without paths; the message is the last of what it said."""
+
+
+@dataclass(frozen=True)
+class IsolatedFitted(FittedModel):
+    """Stands for a fitted model that lives only in another process, while that simulates."""
+
+    spec: ModelSpec
+    text: str
+    folder: Path
+
+    def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
+        """See `FittedModel.simulate`. Raises IsolatedError; TimeoutExpired after the model's time limit."""
+        wanted = (len(origins), n_paths, horizon)
+        with tempfile.TemporaryDirectory(prefix="forecast-isolated-") as made:
+            exchange = Path(made)
+            request = {
+                "spec": self.spec.to_json(),
+                "text": self.text,
+                "folder": str(self.folder),
+                "window": [str(self.window.start), str(self.window.end)],
+                "horizon": horizon,
+                "n_paths": n_paths,
+                "shocks": [shocks.seed, shocks.n_slots],
+                "history": _write(exchange, "history", {item.name: getattr(history, item.name) for item in _FIELDS}),
+            }
+            np.save(exchange / "origins.npy", np.asarray(origins, "datetime64[D]"), allow_pickle=False)
+            (exchange / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            limit = registry.model_of(self.spec).tags.time_limit or SECONDS
+            done = subprocess.run(
+                [sys.executable, "-s", "-m", __name__, str(exchange)],
+                env=_environment(exchange),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=limit,
+            )
+            answer = exchange / "paths.npy"
+            if done.returncode != 0 or not answer.is_file():
+                said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise IsolatedError(f"{self.spec.name}: its process ended with code {done.returncode}: {said}")
+            paths: Paths = np.load(answer, allow_pickle=False)
+        if paths.dtype != np.float32 or paths.shape != wanted:
+            raise IsolatedError(f"{self.spec.name}: its process gave {paths.dtype} {paths.shape}, not float32 {wanted}")
+        return paths
+
+    def training_metrics(self) -> dict[str, float]:
+        """None: they were taken when it was fitted."""
+        return {}
+
+    def to_json(self) -> str:
+        """The text beside its files."""
+        return self.text
+
+
+_FIELDS = [item for item in fields(History) if item.init]
+
+
+def _environment(exchange: Path) -> dict[str, str]:
+    """What the process may know of this one's environment; its threads are one, as everywhere."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**kept, **threads, "HOME": str(exchange), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def _write(exchange: Path, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as they are, arrays as files of their own; raises TypeError for anything else."""
+    said: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, np.ndarray):
+            file = f"{name}.{len(list(exchange.iterdir()))}.npy"
+            np.save(exchange / file, value, allow_pickle=False)
+            said[key] = {"array": file}
+        elif isinstance(value, Mapping):
+            said[key] = {"mapping": _write(exchange, name, value)}
+        elif isinstance(value, RollSchedule):
+            said[key] = {"schedule": _write(exchange, name, vars(value))}
+        elif value is None or isinstance(value, str | int | float | bool):
+            said[key] = {"value": value}
+        else:
+            raise TypeError(f"{name}.{key} is a {type(value).__name__}: arrays, mappings and plain values go over")
+    return said
+
+
+def _read(exchange: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, item in said.items():
+        if "array" in item:
+            found[key] = np.load(exchange / item["array"], allow_pickle=False)
+        elif "schedule" in item:
+            found[key] = RollSchedule(**_read(exchange, item["schedule"]))
+        else:
+            found[key] = _read(exchange, item["mapping"]) if "mapping" in item else item["value"]
+    return found
+
+
+def main(exchange: Path) -> None:
+    """The process: load the model from its folder, simulate, leave the paths."""
+    request = json.loads((exchange / "request.json").read_text(encoding="utf-8"))
+    spec = ModelSpec.from_json(request["spec"])
+    start, end = (np.datetime64(day, "D") for day in request["window"])
+    fitted = registry.demand(spec).load_folder(request["text"], Path(request["folder"]), TrainingWindow(start, end))
+    history = History(**_read(exchange, request["history"]))
+    origins = np.load(exchange / "origins.npy", allow_pickle=False)
+    paths = fitted.simulate(history, origins, request["horizon"], request["n_paths"], Shocks(*request["shocks"]))
+    temporary = exchange / "paths.tmp"
+    with temporary.open("wb") as sink:
+        np.save(sink, paths, allow_pickle=False)
+    temporary.replace(exchange / "paths.npy")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

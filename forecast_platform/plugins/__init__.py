@@ -1,0 +1,1 @@
+"""What is registered from outside: models, notifiers, sources and computes of the modules that `plugins` names."""

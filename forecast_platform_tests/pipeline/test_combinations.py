@@ -1,0 +1,153 @@
+"""A pool is made of its members' stored paths, follows them when they change, and fails by name where one lacks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecast_platform.models.combine import assignment
+from forecast_platform.pipeline.champions import promote, versions_to_run
+from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.planning import backfill_plan
+from forecast_platform.pipeline.training import train
+from forecast_platform.read import Reader
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.worlds import days, settings_for
+
+SPAN = days("2017-12-27", "2018-01-05")
+WINDOWS = [dt.date(2017, 7, 1), dt.date(2018, 1, 1)]
+POOL = {"name": "pool", "type": "combine", "of": ["naive", "random_walk"], "how": "linear_pool"}
+MEMBERS = ("naive", "random_walk")
+
+
+def _platform(root: Path, pool: dict[str, object] | None = None, **changes: object) -> Platform:
+    return Platform.from_settings(settings_for(root, models=[*MEMBERS, pool or POOL], **changes))
+
+
+@pytest.fixture
+def pooled(small: Path) -> Platform:
+    """A platform whose pool is trained and whose members have forecast the span."""
+    platform = _platform(small)
+    assert train(platform, "Alpha", "pool", WINDOWS).written == set(WINDOWS)
+    for member in MEMBERS:
+        forecast(platform, "Alpha", member, SPAN)
+    return platform
+
+
+def _paths(platform: Platform, model: str) -> dict[dt.date, np.ndarray]:
+    return Reader(platform.settings, platform.warehouse).paths("Alpha", model)
+
+
+def test_each_path_of_the_pool_is_that_path_of_a_member_in_equal_shares(pooled: Platform) -> None:
+    outcome = forecast(pooled, "Alpha", "pool", SPAN)
+    assert outcome.written == set(SPAN), outcome.failed
+    members = np.stack([np.stack([_paths(pooled, name)[day] for day in SPAN]) for name in MEMBERS])
+    pool = np.stack([_paths(pooled, "pool")[day] for day in SPAN])
+    chosen = assignment(2, 200)
+    assert np.bincount(chosen).tolist() == [100, 100]
+    assert np.array_equal(pool, members[chosen, :, np.arange(200)].swapaxes(0, 1))
+    assert forecast(pooled, "Alpha", "pool", SPAN).skipped == set(SPAN)
+
+
+def test_the_pool_has_the_same_bits_date_by_date(pooled: Platform) -> None:
+    forecast(pooled, "Alpha", "pool", SPAN)
+    whole = _paths(pooled, "pool")
+    for day in reversed(SPAN):
+        forecast(pooled, "Alpha", "pool", [day], overwrite=True)
+    found = _paths(pooled, "pool")
+    assert all(np.array_equal(found[day], whole[day]) for day in SPAN)
+
+
+@pytest.mark.parametrize(("n_members", "n_paths"), [(2, 2000), (3, 2000), (7, 2000), (5, 3)])
+def test_the_assignment_is_stratified_and_fewer_paths_are_the_first_of_more(n_members: int, n_paths: int) -> None:
+    chosen = assignment(n_members, n_paths)
+    assert chosen.shape == (n_paths,)
+    counts = np.bincount(chosen, minlength=n_members)
+    assert counts.max() - counts.min() <= 1
+    assert np.array_equal(assignment(n_members, n_paths // 2), chosen[: n_paths // 2])
+    if n_paths == 2000:
+        # Every k-th path is a pool too: no member is alone at its own places.
+        thinned = np.bincount(chosen[::n_members], minlength=n_members)
+        assert thinned.min() > 0.7 * thinned.mean()
+
+
+def test_a_member_that_is_made_anew_makes_the_pool_stale_for_those_dates(pooled: Platform) -> None:
+    forecast(pooled, "Alpha", "pool", SPAN)
+    forecast(pooled, "Alpha", "naive", SPAN[3:5], overwrite=True)
+    assert {day for chunk in plan(pooled, "Alpha", "pool", "v1.0", SPAN).chunks for day in chunk.dates} == set(
+        SPAN[3:5]
+    )
+    assert forecast(pooled, "Alpha", "pool", SPAN).written == set(SPAN[3:5])
+    assert forecast(pooled, "Alpha", "pool", SPAN).skipped == set(SPAN)
+
+
+def test_a_member_with_another_fit_gives_the_pool_another_input(pooled: Platform, small: Path) -> None:
+    forecast(pooled, "Alpha", "pool", SPAN)
+    before = _paths(pooled, "pool")
+    other = _platform(small, seed=5)
+    for member in MEMBERS:
+        forecast(other, "Alpha", member, SPAN)
+    assert forecast(other, "Alpha", "pool", SPAN).written == set(SPAN)
+    after = _paths(other, "pool")
+    assert not any(np.array_equal(before[day], after[day]) for day in SPAN[:2])
+
+
+def test_a_missing_member_fails_the_date_by_name_with_the_command_that_makes_it(small: Path) -> None:
+    platform = _platform(small)
+    train(platform, "Alpha", "pool", WINDOWS)
+    forecast(platform, "Alpha", "naive", SPAN)
+    forecast(platform, "Alpha", "random_walk", SPAN[1:])
+    outcome = forecast(platform, "Alpha", "pool", SPAN)
+    assert outcome.written == set(SPAN[1:])
+    assert set(outcome.failed) == {SPAN[0]}
+    told = outcome.failed[SPAN[0]]
+    assert "no forecast of random_walk v1.0 for Alpha on 2017-12-27, which pool is made of" in told
+    assert "--models random_walk --start-date 2017-12-27" in told
+    assert "missing: skip" in told
+
+
+def test_a_backfill_s_plan_counts_a_pool_s_dates_where_its_members_are_of_the_same_request(small: Path) -> None:
+    platform = _platform(small)
+    train(platform, "Alpha", "pool", WINDOWS)
+    together = backfill_plan(platform, ["Alpha"], [*MEMBERS, "pool"], SPAN, version="v1.0").models[-1]
+    assert (together.waiting, together.failed) == (len(SPAN), {})
+    alone = backfill_plan(platform, ["Alpha"], ["pool"], SPAN, version="v1.0").models[-1]
+    assert (alone.waiting, set(alone.failed)) == (0, set(SPAN))
+
+
+def test_with_missing_skip_a_date_is_pooled_from_the_members_that_are_there_and_again_once_all_are(
+    small: Path,
+) -> None:
+    platform = _platform(small, {**POOL, "missing": "skip"})
+    train(platform, "Alpha", "pool", WINDOWS)
+    assert set(forecast(platform, "Alpha", "pool", SPAN[:2]).failed) == set(SPAN[:2]), "none is there"
+    forecast(platform, "Alpha", "naive", SPAN)
+    assert forecast(platform, "Alpha", "pool", SPAN).written == set(SPAN)
+    assert np.array_equal(_paths(platform, "pool")[SPAN[0]], _paths(platform, "naive")[SPAN[0]])
+    forecast(platform, "Alpha", "random_walk", SPAN[:1])
+    assert forecast(platform, "Alpha", "pool", SPAN).written == {SPAN[0]}
+
+
+def test_members_with_another_number_of_paths_are_refused_by_name(pooled: Platform, small: Path) -> None:
+    more = _platform(small, n_paths=300)
+    outcome = forecast(more, "Alpha", "pool", SPAN[:1])
+    assert "naive v1.0 of Alpha has 200 paths on 2017-12-27, n_paths is 300" in outcome.failed[SPAN[0]]
+
+
+def test_a_pool_of_pools_is_made_in_order(pooled: Platform, small: Path) -> None:
+    second = {"name": "both", "type": "combine", "of": ["naive", "pool"]}
+    platform = Platform.from_settings(settings_for(small, models=[*MEMBERS, POOL, second]))
+    train(platform, "Alpha", "both", WINDOWS)
+    forecast(platform, "Alpha", "pool", SPAN)
+    assert forecast(platform, "Alpha", "both", SPAN).written == set(SPAN)
+
+
+def test_the_members_of_a_champion_run_in_its_version_and_before_it(pooled: Platform) -> None:
+    promote(pooled, "Alpha", "pool", "v0.9", "it was better", force=True)
+    pairs = versions_to_run(pooled)
+    assert {("naive", "v0.9"), ("random_walk", "v0.9"), ("pool", "v0.9")} <= set(pairs)
+    assert pairs.index(("random_walk", "v0.9")) < pairs.index(("pool", "v0.9"))
+    assert pairs[0] == ("naive", "v1.0")
