@@ -162,7 +162,7 @@ def lock(rest: Sequence[str]) -> int:
         raise TaskError("uv is not installed: `pip install uv`, then again")
     resolve = [
         *("pip", "compile", "--universal", "--python-version", "3.10", "pyproject.toml"),
-        *("--extra", "dev", "--extra", "feeds", "--extra", "sail"),
+        *("--extra", "dev", "--extra", "feeds", "--extra", "excel", "--extra", "sail"),
         *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "python3 tasks.py lock", "-q"),
     ]
     return run([tool, *resolve, "-o", "requirements.lock", *rest])

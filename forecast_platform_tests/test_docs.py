@@ -13,6 +13,7 @@ from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.settings import Settings
 from forecast_platform.settings import reference as settings_reference
+from forecast_platform.sources.formats import READERS
 from forecast_platform.warehouse import reference
 from forecast_platform.warehouse.schemas import TABLES
 from forecast_platform_tests.histories import changed_from, random_history
@@ -40,6 +41,11 @@ def test_the_configuration_page_is_the_same_on_every_machine(monkeypatch: pytest
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert settings_reference.render() == before
     assert str(Path.home()) not in before
+
+
+def test_every_vendor_that_is_read_is_in_the_page_of_files() -> None:
+    page = (DOCS / "files.md").read_text(encoding="utf-8")
+    assert [reader.NAME for reader in READERS if f"| {reader.NAME} |" not in page] == []
 
 
 def test_the_worked_example_of_a_model_keeps_the_contract(tmp_path: Path) -> None:

@@ -11,20 +11,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forecast_platform.doctor.databricks import databricks
 from forecast_platform.doctor.finding import Finding
-from forecast_platform.doctor.rolls import rolls
 from forecast_platform.doctor.services import compose, services
+from forecast_platform.doctor.sources import source
 from forecast_platform.doctor.stores import dagster, folder, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
 from forecast_platform.host.services import REPORTS_SERVER, answers, is_free
-from forecast_platform.settings import PREFIX, SeriesSettings, Settings, SettingsError
-
-if TYPE_CHECKING:
-    from forecast_platform.sources.base import RawData
+from forecast_platform.settings import PREFIX, Settings, SettingsError
 
 PYTHONS = ((3, 10), (3, 13))
 UI_PORT = 3000
@@ -141,60 +137,6 @@ def configuration(settings: Settings) -> Iterator[Finding]:
             yield Finding("calendars", "FAIL", f"{series.name}: {error}", mend)
     if known:
         yield Finding("calendars", "ok", ", ".join(known))
-
-
-def source(settings: Settings) -> Iterator[Finding]:
-    """The source's files are there and accepted, how new they are, and whether roll rules fit them."""
-    from forecast_platform.sources.choose import source_for
-
-    place = str(settings.landing) if settings.source == "landing" else f"source {settings.source}"
-    if settings.source == "landing" and settings.landing is not None and not settings.landing.is_dir():
-        mend = f"set {PREFIX}LANDING to the folder that holds market/ (docs/configuration.md)"
-        yield Finding("source", "FAIL", f"{place}: no such folder", mend)
-        return
-    raw = source_for(settings).read(settings.series)
-    for rejection in raw.rejections:
-        reach = f" (keeps out {', '.join(rejection.series)})" if rejection.series else ""
-        mend = (
-            f"correct that file in {place}, or restore its last good state; ingest refuses it whole until then"
-            if settings.source == "landing"
-            else f"look at the settings of {settings.source} (docs/configuration.md), and for a feed at the network"
-        )
-        yield Finding("source", "FAIL", f"refused: {rejection}{reach}", mend)
-    if raw.market:
-        suspicious = f", {len(raw.warnings)} suspicious values kept" if raw.warnings else ""
-        yield Finding("source", "ok", f"{place}: {', '.join(raw.market)} accepted{suspicious}")
-    for series in settings.series:
-        if series.name in raw.market:
-            yield from _age(settings, raw, series)
-            yield from rolls(raw, series)
-
-
-def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
-    import numpy as np
-
-    from forecast_platform.sources.base import SourceError
-    from forecast_platform.sources.calendars import sessions
-    from forecast_platform.sources.unify import last_observed_close
-
-    newest = last_observed_close(raw, series.name)
-    until = min(settings.today(), settings.end_date or dt.date.max)
-    try:
-        scheduled = sessions(series.exchange, newest, until)
-    except SourceError:
-        yield Finding("newest close", "ok", f"{series.name}: {newest}")
-        return
-    missed = scheduled[(scheduled > np.datetime64(newest, "D")) & (scheduled < np.datetime64(until, "D"))]
-    found = f"{series.name}: {newest}, {len(missed)} sessions late"
-    if (until - newest).days - 1 <= settings.max_staleness_days:
-        yield Finding("newest close", "ok", found)
-    else:
-        mend = (
-            f"bring newer closes of {series.stem}; or, for a source that has ended, set "
-            f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
-        )
-        found += f": later dates than {newest + dt.timedelta(days=settings.max_staleness_days + 1)} get no forecast"
-        yield Finding("newest close", "WARN", found, mend)
 
 
 def definitions(_settings: Settings) -> Iterator[Finding]:

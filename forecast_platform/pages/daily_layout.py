@@ -85,6 +85,8 @@ class SeriesDay:
     made: Bools | None = None
     failed: Bools | None = None
     leaderboard_link: str | None = None
+    unit: str | None = None
+    """What prices are counted in."""
     horizon: int = DEFAULT
     """Days that a forecast covers."""
 
@@ -173,8 +175,8 @@ def _card(one: SeriesDay) -> tuple[object, object]:
     arrow = "" if np.isnan(move) else f" ({move + 0.0:+.1f} %)"
     return (
         f"{price(found.median[-1])}{arrow}",
-        f"{one.series} in {one.horizon} days, {one.champion.name}; 80 %: {price(found.lower_80[-1])} to "
-        f"{price(found.upper_80[-1])}",
+        f"{page.priced(one.series, one.unit)} in {one.horizon} days, {one.champion.name}; 80 %: "
+        f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
     )
 
 
@@ -200,7 +202,8 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         page.plot(_figure(one, champion), f"forecast-{number}", 430),
         page.table(columns, rows, classes),
         note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
-        "and the medians of the other models; the table has medians and 80 % bands.",
+        "and the medians of the other models; the table has "
+        f"{page.priced('medians and 80 % bands', one.unit)}.",
     )
 
 
@@ -263,7 +266,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
         "hovermode": "x unified",
         "margin": {"l": 60, "r": 16, "t": 56, "b": 30},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
-        "yaxis": {"tickformat": ",~r", "title": {"text": "Close"}},
+        "yaxis": {"tickformat": ",~r", "title": {"text": page.escape(page.priced("Close", one.unit))}},
         "xaxis": {"showgrid": False},
     }
     return figure
@@ -288,10 +291,11 @@ def _hits(one: SeriesDay) -> str:
         rows.append([name, key.version, *cells])
     columns = {"Model": "", "Version": "", **{_before(ahead): "" for ahead in ahead_of(one.horizon)}}
     inside = sum(hit.verdict(one.hit_close) != "missed" for hit in one.hits)
+    closed = page.priced(price(one.hit_close), one.unit)
     return page.section(
         f"{one.series}: was the close of {one.hit_date:%A %d %B} inside the bands?",
         page.table(columns, rows),
-        note=f"It closed at {price(one.hit_close)}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
+        note=f"It closed at {closed}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
         "The 80 % band is shown; one close in five falls outside it, one in twenty outside 95 %.",
     )
 

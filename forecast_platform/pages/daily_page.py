@@ -123,6 +123,7 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         failed=failed,
         horizon=platform.horizon,
         leaderboard_link=board_file if (platform.settings.reports / board_file).is_file() else None,
+        unit=platform.settings.series_named(name).unit,
     )
 
 

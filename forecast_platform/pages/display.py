@@ -63,6 +63,7 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         training_cutoff=forecast.training_cutoff_date,
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
+        unit=table.series.unit,
     )
     return f"{platform.settings.reports_url}/{path.name}"
 
@@ -134,5 +135,6 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         models=sorted(known),
         over_all=over_all,
         oracle=oracle(platform, series, metadata),
+        unit=platform.settings.series_named(series).unit,
     )
     return f"{platform.settings.reports_url}/{path.name}"

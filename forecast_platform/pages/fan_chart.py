@@ -40,14 +40,15 @@ def write_fan_chart(
     training_cutoff: dt.date,
     last_observed: dt.date,
     staleness_days: int,
-    unit: str = "price as quoted",
+    unit: str | None = None,
 ) -> Path:
     """Write the fan chart of one forecast and return its file.
 
     paths: float32 [n_paths, horizon]; actuals: float64 [horizon], NaN while unknown; history_dates datetime64[D] [n]
-    and history_close float64 [n]: closes before forecast_date, of which the last HISTORY_DAYS are shown. `unit` labels
-    the price axis. A page warns where `staleness_days` is above ORDINARY_STALENESS. Raises ValueError where shapes do
-    not fit, or where a close on or after forecast_date is among the history.
+    and history_close float64 [n]: closes before forecast_date, of which the last HISTORY_DAYS are shown. `unit` is
+    what prices are counted in, shown on axis, cards and table. A page warns where `staleness_days` is above
+    ORDINARY_STALENESS. Raises ValueError where shapes do not fit, or where a close on or after forecast_date is among
+    the history.
     """
     origin = np.datetime64(forecast_date, "D")
     dates = np.asarray(history_dates, "datetime64[D]")
@@ -75,7 +76,7 @@ def write_fan_chart(
             )
         )
     content += [
-        page.cards(_key_figures(summary, closes)),
+        page.cards(_key_figures(summary, closes, unit)),
         page.section(
             f"{series}: the next {paths.shape[1]} days",
             page.plot(figure, "fan", 520, tools=True),
@@ -84,7 +85,11 @@ def write_fan_chart(
             f"close of {last_observed}. Bands are quantiles of the paths. "
             f"Double-click the chart for all {HISTORY_DAYS} days of closes.",
         ),
-        page.section("Day by day", _days(summary, targets, np.asarray(actuals, np.float64)), note=f"Unit: {unit}."),
+        page.section(
+            "Day by day",
+            _days(summary, targets, np.asarray(actuals, np.float64)),
+            note=f"Unit: {unit or 'price as quoted'}.",
+        ),
     ]
     name = page.file_name("fan-chart", series, model, version, str(forecast_date))
     board = page.file_name("leaderboard", series)
@@ -109,7 +114,7 @@ def _figure(
     closes: Floats,
     targets: Dates,
     actuals: Floats,
-    unit: str,
+    unit: str | None,
 ) -> Figure:
     # The fan opens at the newest close, so that forecast and history meet.
     start, anchor = dates[-1:], closes[-1:]
@@ -176,7 +181,7 @@ def _figure(
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "yaxis": {
             "range": [low - margin, high + margin],
-            "title": {"text": f"Close ({page.escape(unit)})"},
+            "title": {"text": page.escape(page.priced("Close", unit))},
             "tickformat": ",~r",
             "zeroline": False,
         },
@@ -185,14 +190,14 @@ def _figure(
     return figure
 
 
-def _key_figures(summary: Summary, closes: Floats) -> list[tuple[str, str]]:
+def _key_figures(summary: Summary, closes: Floats, unit: str | None) -> list[tuple[str, str]]:
     lower, upper = summary.band(80)
     horizon = summary.median.shape[1]
     last = float(closes[-1]) if len(closes) else float("nan")
     figures = [
-        (_price(last), "last known close"),
-        (_price(summary.median[0, -1]), f"median, day {horizon}"),
-        (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", f"80 % band, day {horizon}"),
+        (_price(last), page.priced("last known close", unit)),
+        (_price(summary.median[0, -1]), page.priced(f"median, day {horizon}", unit)),
+        (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", page.priced(f"80 % band, day {horizon}", unit)),
     ]
     if last > 0:
         change = 100 * (summary.median[0, -1] / last - 1)

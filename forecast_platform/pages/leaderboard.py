@@ -45,13 +45,14 @@ def write_report(
     models: Sequence[tuple[str, str]] = (),
     over_all: OverAll | None = None,
     oracle: Mapping[str, tuple[float, float, int]] | None = None,
+    unit: str | None = None,
 ) -> Path:
     """Write the report of one series and return its file.
 
     metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
     version) pairs that are shown even where they have no row yet. over_all: the comparison over all series. oracle: by
-    label CRPS, skill and dates of what a volatility known in advance would give.
+    label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -66,7 +67,7 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board, days, oracle or {}), _over_all(over_all)]
+    content = [page.cards(figures), _board_section(board, days, oracle or {}, unit), _over_all(over_all)]
     content.append(_calibration(board, rows, days))
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
@@ -89,7 +90,9 @@ def write_report(
     )
 
 
-def _board_section(board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[float, float, int]]) -> str:
+def _board_section(
+    board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[float, float, int]], unit: str | None
+) -> str:
     if board.empty:
         text = f"No forecast can be scored yet: none has reached the end of its {days} days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
@@ -126,10 +129,10 @@ def _board_section(board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[fl
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
-        note=f"Mean CRPS over the trading targets of days 1 to {days}, in the price's unit; less is better. Skill is "
-        f"the share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known close counted "
-        "once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of day 1 against "
-        "the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
+        note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'}; less is "
+        f"better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known "
+        "close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of "
+        "day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
         + (known if oracle else ""),
     )
 

@@ -85,6 +85,11 @@ def banner(title: str, text: str) -> Html:
     return Html(f'<div class="banner" role="alert"><b>{escape(title)}</b> {escape(text)}</div>')
 
 
+def priced(label: str, unit: str | None) -> str:
+    """The label of a price with the unit that it is counted in, where that is known."""
+    return f"{label} ({unit})" if unit else label
+
+
 def section(title: str, *content: str, note: str = "") -> Html:
     """A titled box; `content` is HTML, title and note are text."""
     below = f'<p class="note">{escape(note)}</p>' if note else ""

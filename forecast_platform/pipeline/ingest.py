@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from forecast_platform.settings import SeriesSettings
     from forecast_platform.sources.unify import UnifiedFrame
 
 
@@ -31,6 +32,13 @@ class IngestReport:
     """First and last day that the source can fill, by series."""
     rejections: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a series has no frame, by series."""
+
+    def refused(self, name: str, reason: str) -> None:
+        """The series `name` is not read, for `reason`."""
+        self.rejections.append(reason)
+        self.reasons[name] = reason
 
 
 def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, UnifiedFrame], IngestReport]:
@@ -44,10 +52,11 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
     today = settings.today()
     chosen = [settings.series_named(name) for name in series_names]
     raw = source_for(settings).read(chosen)
-    report = IngestReport(rejections=[str(item) for item in raw.rejections], warnings=list(raw.warnings))
+    report = IngestReport(rejections=[str(item) for item in raw.rejections], warnings=raw.remarks)
     frames: dict[str, UnifiedFrame] = {}
     for series in chosen:
         if series.name not in raw.market:
+            report.reasons[series.name] = "; ".join(map(str, raw.rejections_of(series.name)))
             continue
         newest = last_observed_close(raw, series.name)
         calendar = sessions(series.exchange, newest, max(newest, today) + dt.timedelta(days=30))
@@ -59,10 +68,13 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
                 raw, series, start=settings.history_start, end=end, lags=settings.publication_lag_days
             )
         except SourceError as error:
-            report.rejections.append(f"{series.name}: {error}")
+            report.refused(series.name, f"{series.name}: {error}")
             continue
-        if raw.macro is None and any(item.file.startswith("macro.") for item in raw.rejections):
+        if any(item.file.startswith("macro") for item in raw.rejections):
             frames[series.name] = keep_macro(frames[series.name], _stored(platform, series.name))
+        if reason := held(series, frames[series.name], _stored_closes(platform, series.name)):
+            report.refused(series.name, reason)
+            del frames[series.name]
     return frames, report
 
 
@@ -70,8 +82,40 @@ def _stored(platform: Platform, name: str) -> pd.DataFrame:
     return platform.warehouse.read(UNIFIED_DATA, where={"commodity": name}).to_pandas()
 
 
+def _stored_closes(platform: Platform, name: str) -> pa.Table:
+    return platform.warehouse.read(UNIFIED_DATA, ["date", "close", "is_observed"], {"commodity": name})
+
+
+def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str | None:
+    """Why a revision of the whole series is not written before a person has confirmed it; None where it may be.
+
+    A source that changes its unit multiplies nearly all closes by one factor. What was fitted on the closes before it
+    would then forecast in the wrong unit. A day from the stored data's last on in the series' `confirmed` says that the
+    new level is meant.
+    """
+    from forecast_platform.sources.meaning import one_factor
+
+    if stored.num_rows == 0:
+        return None
+    stored = stored.filter(stored["is_observed"]).sort_by("date")
+    days, closes = stored["date"].to_numpy().astype("datetime64[D]"), stored["close"].to_numpy()
+    frame = unified.frame[unified.frame["is_observed"]]
+    new_days, new = frame["date"].to_numpy().astype("datetime64[D]"), frame["close"].to_numpy("float64")
+    shared, old_at, new_at = np.intersect1d(days, new_days, return_indices=True)
+    factor = one_factor(closes[old_at], new[new_at])
+    if factor is None or any(np.datetime64(day, "D") >= days[-1] for day in series.confirmed):
+        return None
+    ratio = new[new_at] / closes[old_at]
+    moved = int((np.abs(ratio / factor - 1) <= 0.01).sum())
+    return (
+        f"{series.name}: {moved:,} of {len(shared):,} closes are {factor:.4g} of what they were: the unit has changed; "
+        f"mend the source, or if it is meant, add `confirmed: [{new_days[-1]}]` to the series, ingest, and run "
+        f"`forecast-platform train --commodity {series.name} --overwrite`"
+    )
+
+
 def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
-    """A frame made without the macro file, with the macro values that are `stored`, carried forward over new days.
+    """A frame made without a macro file, with the macro values that are `stored`, carried forward over new days.
 
     A series that no covariate ties to a refused macro file goes on without it; what the file had given stays.
     """
@@ -80,7 +124,10 @@ def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
     from forecast_platform.sources.base import MARKET_COLUMNS
     from forecast_platform.sources.validate import is_macro_column
 
-    macro = [name for name in stored.columns if is_macro_column(name) and stored[name].notna().any()]
+    present = set(unified.frame.columns)
+    macro = [
+        name for name in stored.columns if is_macro_column(name) and name not in present and stored[name].notna().any()
+    ]
     if not macro:
         return unified
     held = stored.assign(date=pd.to_datetime(stored["date"])).set_index("date").sort_index()
@@ -111,7 +158,7 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
         outcome = report.outcomes.setdefault(name, Outcome(name, ""))
         unified = frames.get(name)
         if unified is None:
-            reason = "; ".join(report.rejections) or "the source has no such series"
+            reason = report.reasons.get(name) or "the source has no such series"
             outcome.failed = dict.fromkeys(wanted, reason)
             continue
         rows = _rows(unified, first, last)

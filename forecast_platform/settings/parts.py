@@ -6,16 +6,17 @@ import datetime as dt
 import difflib
 import os
 import re
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
-from forecast_platform.settings.values import day, folder
+from forecast_platform.settings.landing import DateOrder
+from forecast_platform.settings.values import day
 
+_MARKET = ("open", "high", "low", "close", "volume", "close_2")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
@@ -60,7 +61,25 @@ class SeriesSettings(BaseModel):
     regions: tuple[str, ...] | None = Field(
         default=None, description="Weather regions averaged for this series; all where unset, none where empty."
     )
-    exchange: str = Field(default="XNYS", description="Exchange calendar code of the exchange-calendars package.")
+    exchange: str = Field(
+        default="XNYS",
+        description="Exchange calendar code of the exchange-calendars package, or US_COMMODITIES: XNYS and the days of "
+        "mourning and storm on which commodity futures settled.",
+    )
+    unit: str | None = Field(
+        default=None, description="What a price is counted in, such as US cents/lb; shown on axes, cards and tables."
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column of the market file to date, open, high, low, close or volume, such as Last: close.",
+    )
+    dates: DateOrder | None = Field(
+        default=None, description="Order of dates such as 03/04/2024 where no day above 12 proves it."
+    )
+    confirmed: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
+        default=(),
+        description="Days whose close was looked at and is right, however odd: what is held because of it goes on.",
+    )
     roll_dates: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(), description="Days on which the nearby contract changed; their moves stay out of residual pools."
     )
@@ -103,13 +122,45 @@ class SeriesSettings(BaseModel):
 
 
 class PublicationLag(BaseModel):
-    """Days between a measurement and its being known, applied alike in backtest and live."""
+    """Days between a measurement and its being known, applied alike in backtest and live.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    A column of macro or weather files can have a lag of its own beside these, such as cot_net: 3.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    __pydantic_extra__: dict[str, Annotated[int, Field(ge=0, le=30)]]
 
     market: int = Field(default=0, ge=0, le=30, description="Prices: 0 is a close known on its own day.")
     macro: int = Field(default=0, ge=0, le=30, description="FX and volatility indices.")
     weather: int = Field(default=0, ge=0, le=30, description="Weather; reanalysis such as ERA5 is 5.")
+
+    @property
+    def by_column(self) -> dict[str, int]:
+        """Lags of single columns, which go before those of their kind."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def of(self, column: str, kind: Literal["market", "macro", "weather"]) -> int:
+        """The lag of a column of a `kind` of file, in days."""
+        own: int = self.by_column.get(column, getattr(self, kind))
+        return own
+
+
+def refuse_ambiguous(series: Sequence[SeriesSettings], lags: PublicationLag) -> None:
+    """Raise ValueError where names of series differ by case alone, or a lag is of a column that there is not."""
+    names = [one.name for one in series]
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"series: names must differ by more than case, got {names}")
+    covariates = {name for one in series for name in one.covariates}
+    for name in lags.by_column:
+        if name in _MARKET:
+            raise ValueError(f"publication_lag_days.{name}: prices have one lag, `market`")
+        if name not in covariates and not re.fullmatch(r"vix|usd_\w+|(temp|precipitation|humidity|wind)_\w+", name):
+            known = sorted({*PublicationLag.model_fields, *covariates})
+            raise ValueError(
+                f"publication_lag_days.{name}: no such column; market, macro, weather, or the name of a covariate"
+                f"{did_you_mean(name, known)}"
+            )
 
 
 class EmailSettings(BaseModel):
@@ -151,18 +202,6 @@ class SparkSettings(BaseModel):
         "delta-rs; shared too), driver (nothing is shared); auto is spark on sail and, with "
         "tables unity_catalog, where the volume is mounted; workers on local[N], else driver.",
     )
-
-
-def landing_series(landing: Any) -> list[dict[str, Any]]:
-    """One series a file under market/ of the landing folder, named after it. Raises ValueError where there is none."""
-    if landing is None:
-        raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
-    market = Path(folder(landing)).expanduser() / "market"
-    files = sorted(path for path in market.glob("*") if path.suffix in (".csv", ".parquet"))
-    if not files:
-        raise ValueError(f"landing: no .csv or .parquet file in {market}; put one file a series there")
-    names = [re.sub(r"(?:^|_)(\w)", lambda hit: hit.group(1).upper(), path.stem) for path in files]
-    return [{"name": name, "source": path.stem} for name, path in zip(names, files, strict=True)]
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

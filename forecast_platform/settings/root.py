@@ -33,13 +33,14 @@ from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many
+from forecast_platform.settings.landing import FileSettings, landing_series
 from forecast_platform.settings.parts import (
     EmailSettings,
     PublicationLag,
     SeriesSettings,
     SettingsError,
     SparkSettings,
-    landing_series,
+    refuse_ambiguous,
     web_address,
 )
 from forecast_platform.settings.sample import sample_defaults
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
         description="Where raw prices come from: the packaged WTI sample, landing files, or public feeds (network).",
     )
     landing: Path | None = Field(default=None, description="Landing folder: market/, macro, weather files.")
+    files: FileSettings = Field(default_factory=FileSettings, description="See FileSettings; for landing files.")
     series: tuple[SeriesSettings, ...] = Field(
         default=(), description="The series; from the source where unset (sample: WTI; landing: every market file)."
     )
@@ -285,9 +287,7 @@ class Settings(BaseSettings):
         refuse_object_store(self.tables, self.warehouse)
         if self.tables == "unity_catalog" and self.spark.writer == "workers":
             raise ValueError("spark.writer: workers write to a folder; with tables unity_catalog use spark or driver")
-        names = [series.name for series in self.series]
-        if len({name.lower() for name in names}) < len(names):
-            raise ValueError(f"series: names must differ by more than case, got {names}")
+        refuse_ambiguous(self.series, self.publication_lag_days)
         if not FREQUENCIES[self.train_frequency].is_start(self.start_date):
             near = FREQUENCIES[self.train_frequency].start_of(self.start_date)
             raise ValueError(
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
             )
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
-        refuse_too_many(grouped(names, self.groups), self.start_date, self.end_date or dt.date.today())
+        refuse_too_many(grouped(self.series_names, self.groups), self.start_date, self.end_date or dt.date.today())
         return self
 
     @property

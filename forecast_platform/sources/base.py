@@ -25,6 +25,10 @@ WEATHER_COLUMNS = (
 """Numeric columns that a weather file may have."""
 
 
+LISTED = 20
+"""Problems or suspicious values of one file that are listed; the rest are counted."""
+
+
 class SourceError(ValueError):
     """Raw data cannot become a table; the message names the series or file, the value and the mend."""
 
@@ -48,6 +52,25 @@ class Rejection:
         return f"{place}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class Suspect:
+    """One value that looks wrong, kept or read as missing; `reason` says which.
+
+    file: path inside the source. row: its line, None where the source has none.
+    """
+
+    file: str
+    row: int | None
+    column: str
+    date: str
+    value: float
+    reason: str
+
+    def __str__(self) -> str:
+        place = self.file if self.row is None else f"{self.file}, row {self.row}"
+        return f"{place}: {self.column} {self.value:g} on {self.date} {self.reason}"
+
+
 @dataclass
 class RawData:
     """What a source read, unchanged but for its types.
@@ -55,7 +78,9 @@ class RawData:
     market: series name -> date (datetime64[ns], ascending, unique) and those of MARKET_COLUMNS and CHAIN_COLUMNS that
         its files have, float64, NaN where a cell is missing. A series whose files were rejected is not in it.
     macro: date and float64 columns, or None. weather: date, region and float64 columns, or None.
-    warnings: suspicious values that were kept as they are.
+    warnings: what a person should know of files, one line each: what was left out, what looks unfinished.
+    suspects: suspicious values, each with its file and row.
+    unread: files that are read as nothing, each with the reason.
     """
 
     market: dict[str, pd.DataFrame]
@@ -63,6 +88,21 @@ class RawData:
     weather: pd.DataFrame | None = None
     rejections: list[Rejection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Suspects and warnings as lines; of one kind of value in a file those beyond LISTED are counted."""
+        kinds: dict[tuple[str, str, str], list[Suspect]] = {}
+        for one in self.suspects:
+            kinds.setdefault((one.file, one.column, one.reason.split(":")[0]), []).append(one)
+        lines = []
+        for (file, column, reason), found in kinds.items():
+            lines += [str(one) for one in found[:LISTED]]
+            if len(found) > LISTED:
+                lines.append(f"{file}: {column} {reason} on {len(found) - LISTED:,} more days ({len(found):,} in all)")
+        return [*lines, *self.warnings]
 
     def rejections_of(self, name: str) -> list[Rejection]:
         """The reasons why the series `name` is not in `market`; empty where it is."""

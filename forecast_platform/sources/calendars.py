@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 
 Day = dt.date | np.datetime64
 
+US_COMMODITIES = "US_COMMODITIES"
+"""The platform's own calendar: XNYS, which fits US commodity futures best, and the days on which they settled while the
+stock exchange was shut. NYMEX, COMEX, CBOT and ICEUS name calendars with about a hundred sessions too many; XICE is
+Iceland's."""
+
+_BASE = {US_COMMODITIES: "XNYS"}
+_ADDED = {
+    US_COMMODITIES: np.array(
+        # Hurricane Sandy (two days), and the days of mourning for George Bush and Jimmy Carter.
+        ["2012-10-29", "2012-10-30", "2018-12-05", "2025-01-09"],
+        "datetime64[D]",
+    )
+}
+_SETTLED = {US_COMMODITIES: (dt.time(14, 30), "America/New_York")}
+"""When the last of them has settled (crude oil and gas); coffee, sugar, grains and metals settle before."""
+
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +76,29 @@ def next_session_after(sessions: Dates, day: Day) -> dt.date:
     return found
 
 
+def closing(exchange: str, session: Day) -> dt.datetime | None:
+    """When a session closes, UTC; None for a day that is no session, or that the exchange's calendar does not reach."""
+    return _closing(exchange, str(as_day(session)))
+
+
+@lru_cache(maxsize=512)
+def _closing(exchange: str, day: str) -> dt.datetime | None:
+    from zoneinfo import ZoneInfo
+
+    session = np.datetime64(day, "D")
+    if not len(sessions(exchange, session, session)):
+        return None
+    if exchange in _SETTLED:
+        time, zone = _SETTLED[exchange]
+        return dt.datetime.combine(session.item(), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
+    low, high = _bounds(exchange)
+    if not low <= session <= high:
+        return None
+    around = _calendar(exchange, start=str(max(session - 7, low)), end=str(min(session + 7, high)))
+    closed: dt.datetime = around.session_close(day).to_pydatetime()
+    return closed
+
+
 _built: dict[str, tuple[int, int, Dates]] = {}
 """By exchange: the first and the last decade whose sessions are known in this process, and the sessions."""
 
@@ -76,7 +115,11 @@ def _covering(exchange: str, first: int, last: int) -> Dates:
             return known[2]
         first, last = min(first, known[0]), max(last, known[1])
     first = min(first, last - 1)
-    found = _span(exchange, np.datetime64(f"{first}0-01-01"), np.datetime64(f"{last}9-12-31"))
+    start, end = np.datetime64(f"{first}0-01-01"), np.datetime64(f"{last}9-12-31")
+    found = _span(_BASE.get(exchange, exchange), start, end)
+    if exchange in _ADDED:
+        added = _ADDED[exchange]
+        found = np.union1d(found, added[(added >= start) & (added <= end)])
     found.setflags(write=False)
     _built[exchange] = (first, last, found)
     return found
@@ -130,7 +173,7 @@ def _calendar(exchange: str, start: str, end: str) -> ExchangeCalendar:
     try:
         return get_calendar(exchange, start=start, end=end)
     except InvalidCalendarName as error:
-        known = get_calendar_names(include_aliases=True)
+        known = [US_COMMODITIES, *get_calendar_names(include_aliases=True)]
         near = get_close_matches(exchange.upper(), known, n=4, cutoff=0.5)
         hint = f"close matches: {', '.join(near)}" if near else "for example XNYS, CMES, XLON or 24/7"
         raise SourceError(f"exchange {exchange!r} is no calendar of exchange-calendars; {hint}") from error

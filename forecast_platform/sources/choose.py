@@ -17,7 +17,9 @@ def source_for(settings: Settings) -> Source:
     if settings.landing is None:
         raise SourceError("source is landing, but no landing folder is set: set `landing`")
     declared = {name for series in settings.series for name in series.covariates}
-    landing = LandingSource(settings.landing, settings.today, declared)
+    # What feeds write is whole as soon as it is there.
+    settle = settings.file_settle_seconds if settings.source == "landing" else 0.0
+    landing = LandingSource(settings.landing, settings.today, declared, settings.files, settle)
     if settings.source == "feeds":
         from forecast_platform.sources.feeds import FeedSource
 

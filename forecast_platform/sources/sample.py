@@ -36,7 +36,7 @@ class SampleSource:
                 reason = f"the sample holds WTI only, not {one.name}: set `source` to landing, or drop the series"
                 raw.rejections.append(Rejection(_MARKET, None, reason, (one.name,)))
         requirements(series, raw, _MACRO, _WEATHER)
-        raw.warnings = glitches(_MARKET, market, ["close"]) + glitches(_MACRO, macro, ["sp500"])
+        raw.suspects = glitches(_MARKET, market, ["close"]) + glitches(_MACRO, macro, ["sp500"])
         return raw
 
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from forecast_platform.sources import calendars
 from forecast_platform.sources.base import MARKET_COLUMNS, WEATHER_COLUMNS, RawData, SourceError
 from forecast_platform.sources.contracts import roll_days
+from forecast_platform.sources.formats.sheet import Kind
 from forecast_platform.sources.validate import is_macro_column
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     over the series' regions, and
     filled_columns, the comma-separated names of the row's cells that repeat an earlier day's value.
 
-    A value measured on day t is first seen in row t + lag; is_observed and is_roll_day move with the market's lag, so
-    that they mark the row in which the close is first seen. Cells before a column's first value stay null. The whole
-    raw history is filled, then cut: a value before `start` is carried in, and a row depends on no later source row.
+    A value measured on day t is first seen in row t + lag, the lag of its column or else of its kind; is_observed and
+    is_roll_day move with the market's lag, so that they mark the row in which the close is first seen. Cells before a
+    column's first value stay null. The whole raw history is filled, then cut: a value before `start` is carried in, and
+    a row depends on no later source row.
 
     Raises SourceError where the series was rejected, has no close before `end`, or names an unknown region.
     """
@@ -84,14 +86,15 @@ def unify(raw: RawData, series: SeriesSettings, *, start: dt.date, end: dt.date,
     notes: list[str] = []
     filled: dict[str, Bools] = {}
     weather = _weather(raw, series, notes)
-    for frame, names, lag in (
-        (market, (*MARKET_COLUMNS, "close_2"), lags.market),
-        (raw.macro, _macro_names(raw, series), lags.macro),
-        (weather, WEATHER_COLUMNS, lags.weather),
-    ):
+    kinds: tuple[tuple[pd.DataFrame | None, Sequence[str], Kind], ...] = (
+        (market, (*MARKET_COLUMNS, "close_2"), "market"),
+        (raw.macro, _macro_names(raw, series), "macro"),
+        (weather, WEATHER_COLUMNS, "weather"),
+    )
+    for frame, names, kind in kinds:
         for name in names:
             if frame is not None and name in frame.columns:
-                seen = _days(frame) + np.timedelta64(lag, "D")
+                seen = _days(frame) + np.timedelta64(lags.of(name, kind), "D")
                 columns[name], filled[name] = _fill(grid, seen, frame[name].to_numpy("float64"))
             elif name in MARKET_COLUMNS:
                 columns[name] = np.full(len(grid), np.nan)

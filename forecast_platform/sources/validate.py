@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates, Floats
-from forecast_platform.sources.base import MARKET_COLUMNS, WEATHER_COLUMNS, Rejection
+from forecast_platform.sources.base import LISTED, MARKET_COLUMNS, WEATHER_COLUMNS, Rejection, Suspect
 from forecast_platform.sources.contracts import CHAIN_COLUMNS, delivery_months
-from forecast_platform.sources.files import RawTable
+from forecast_platform.sources.formats.sheet import RawTable
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LISTED = 20
-"""Problems of one file that are listed; the rest are counted."""
 
 EARLIEST = dt.date(1900, 1, 1)
 GLITCH_MOVE = 0.20
@@ -39,7 +36,11 @@ def is_macro_column(name: str) -> bool:
 
 def check_market(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
     """A market file's date, OHLCV and contract columns, or why it is refused. A missing cell is legal, no close at all
-    is not."""
+    is not.
+
+    As in the other checks, the frame's index is the file's rows, and a row of tomorrow is left out: where the exchange
+    is ahead of the platform's zone its day has begun.
+    """
     known = (*MARKET_COLUMNS, *CHAIN_COLUMNS)
     return _check(table, ("date", "close"), known.__contains__, known, today)
 
@@ -74,6 +75,8 @@ def _check(
     import pandas as pd
 
     problems: Problems = list(table.problems)
+    if problems and not table.columns:
+        return None, _listed(table.file, problems)
     _check_names(table, required, is_known, known, problems)
     cells: dict[str, NDArray[Any]] = {}
     if "date" in table.columns:
@@ -90,7 +93,8 @@ def _check(
         problems.append((None, "close has no value in any row"))
     if problems:
         return None, _listed(table.file, problems)
-    return pd.DataFrame(cells).astype({"date": "datetime64[ns]"}), []
+    frame = pd.DataFrame(cells, index=table.rows).astype({"date": "datetime64[ns]"})
+    return frame[frame["date"] <= pd.Timestamp(today)], []
 
 
 def _listed(file: str, problems: Problems) -> list[Rejection]:
@@ -211,7 +215,7 @@ def _check_order(
     """Future, implausibly early, duplicate and descending dates; the last two within a region where there are any."""
     import pandas as pd
 
-    future = dates > np.datetime64(today, "D")
+    future = dates > np.datetime64(today, "D") + 1
     problems.extend((int(rows[i]), f"date {dates[i]} lies after today, {today}") for i in np.flatnonzero(future))
     early = dates < np.datetime64(EARLIEST, "D")
     problems.extend((int(rows[i]), f"date {dates[i]} lies before {EARLIEST}") for i in np.flatnonzero(early))
@@ -231,10 +235,13 @@ def _check_order(
         problems.append((int(rows[order[i + 1]]), reason))
 
 
-def glitches(file: str, frame: pd.DataFrame, columns: Collection[str]) -> list[str]:
+def glitches(
+    file: str, frame: pd.DataFrame, columns: Collection[str], rows: Sequence[int] | None = None
+) -> list[Suspect]:
     """Values that jump by a fifth or more for one observation and then return to within 5 % of the level before.
 
-    Levels below a twentieth of the column's median size are left out: near zero a percentage means nothing.
+    Levels below a twentieth of the column's median size are left out: near zero a percentage means nothing. rows: the
+    file's line of each row of the frame, where it has lines.
     """
     found = []
     for name in columns:
@@ -247,9 +254,8 @@ def glitches(file: str, frame: pd.DataFrame, columns: Collection[str]) -> list[s
         jumps = (before > floor) & (np.abs(value - before) >= GLITCH_MOVE * np.abs(before))
         back = np.abs(after - before) <= GLITCH_REVERT * np.abs(before)
         for i in np.flatnonzero(jumps & back):
-            day = frame["date"].iloc[at[i + 1]].date()
-            found.append(
-                f"{file}: {name} on {day} looks like a vendor glitch: {before[i]:g}, then {value[i]:g}, "
-                f"then {after[i]:g}; kept as it is"
-            )
+            place = int(at[i + 1])
+            day = str(frame["date"].iloc[place].date())
+            reason = f"looks like a vendor glitch: {before[i]:g}, then {value[i]:g}, then {after[i]:g}; kept as it is"
+            found.append(Suspect(file, None if rows is None else int(rows[place]), name, day, float(value[i]), reason))
     return found

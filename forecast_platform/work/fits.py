@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from forecast_platform import __version__
+from forecast_platform.forecasting.history import History
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id, reads_of
 from forecast_platform.warehouse.base import Where, revise
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 INLINE_LIMIT = 1_000_000
 """Bytes from which a fitted model goes to a file instead of the table."""
+
+OTHER_UNIT = 1.5
+"""Factor by which the closes of a fit may have moved, by their median, before it is not used on them: above that they
+are in another unit. What ingest holds moves by one factor beyond 5 %; a series that is adjusted at rolls moves less."""
 
 
 class MissingModelError(LookupError):
@@ -82,6 +87,24 @@ class FitManifest:
     paths_version: int
     """The algorithm version of the paths that today's code makes from this fit."""
     training_seconds: float
+    median_close: float | None
+    """Of the closes that it was fitted on; None where an earlier version fitted it."""
+
+    def other_unit(self, history: History) -> str | None:
+        """Why the model is not used on `history`: the closes it was fitted on are there in another unit. None where
+        they are not: their median has moved by less than half."""
+        own = history.observed_dates < np.datetime64(self.window_start, "D")
+        closes = history.observed_close[own]
+        if self.median_close is None or self.median_close <= 0 or len(closes) == 0:
+            return None
+        ratio = float(np.median(closes)) / self.median_close
+        if 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+            return None
+        return (
+            f"the model of window {self.window_start} was fitted on closes around {self.median_close:.6g}; "
+            f"unified_data now holds {self.median_close * ratio:.6g} for them: the unit has changed; train it again: "
+            f"`forecast-platform train --commodity {history.series} --overwrite`"
+        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +181,7 @@ def _manifest(model: str, window_start: dt.date, row: Mapping[str, Any]) -> FitM
         reads=tuple(parameters.get("reads", ())),
         paths_version=registry.get(model).version_of(row["algorithm_version"]),
         training_seconds=row["training_seconds"],
+        median_close=parameters.get("median_close"),
     )
 
 
@@ -243,7 +267,8 @@ def store_fit(
 
     task = done.task
     identity = model_id(task.series, task.model, version, algorithm, task.window_start.isoformat(), done.text)
-    parameters = {**done.parameters, "metrics": done.metrics}
+    median = float(np.median(task.history.observed_close))
+    parameters = {**done.parameters, "metrics": done.metrics, "median_close": median}
     size = len(done.text.encode())
     path = None
     if size >= INLINE_LIMIT:

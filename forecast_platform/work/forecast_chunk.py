@@ -49,6 +49,9 @@ def read_chunk_inputs(platform: Platform, stored: FitManifest, series: str, date
             f"{settings.max_staleness_days} are allowed: ingest newer data or raise max_staleness_days"
         )
     origins, last, staleness = origins[fresh], last[fresh], staleness[fresh]
+    if reason := stored.other_unit(history):
+        failed.update(dict.fromkeys(origins.astype(dt.date).tolist(), reason))
+        origins, last, staleness = origins[:0], last[:0], staleness[:0]
     running = row_hashes(history)
     rows_before = np.clip((origins - history.dates[0]).astype(int), 0, len(history))
     trading = history.trading(origins, platform.horizon) if len(origins) else np.empty((0, platform.horizon), bool)

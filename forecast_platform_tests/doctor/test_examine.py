@@ -152,7 +152,8 @@ def test_old_closes_warn_and_do_not_fail(
     only(examine.source)
     landing(tmp_path, monkeypatch, coffee=CLOSES)
     assert main(["doctor"]) == 0
-    [found] = lines(capsys, "WARN")
+    young, found = lines(capsys, "WARN")
+    assert "coffee.csv: changed 0 s ago: it may still be being written" in young
     assert re.search(r"Coffee: 2022-12-30, \d+ sessions late: later dates than 2023-01-05 get no forecast", found)
     assert "FORECAST_PLATFORM_END_DATE=2022-12-31" in found
 

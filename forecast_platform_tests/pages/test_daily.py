@@ -144,3 +144,12 @@ def test_text_from_outside_cannot_become_markup(tmp_path: Path, coffee: SeriesDa
     path = write_daily_page(tmp_path, day=DAY, series=[bad], facts=[("x", "bad", "<img src=x>")], state="bad")
     assert "<script>alert(1)" not in path.read_text()
     assert "<img src=x>" not in path.read_text()
+
+
+def test_a_series_unit_is_on_axis_card_and_table(tmp_path: Path, coffee: SeriesDay) -> None:
+    for unit in (None, "US cents/lb"):
+        shown = replace(coffee, unit=unit)
+        path = write_daily_page(tmp_path, day=DAY, series=[shown], facts=FACTS, state="good")
+        text = html.unescape(path.read_text(encoding="utf-8"))
+        named = [f"{what} (US cents/lb)" for what in ("Close", "Coffee", "medians and 80 % bands", "106.00")]
+        assert [one in text for one in named] == [unit is not None] * 4

@@ -39,7 +39,8 @@ def test_fan_chart_names_what_it_shows_and_refers_to_nothing_outside(tmp_path: P
     text = path.read_text(encoding="utf-8")
     lower, upper = np.quantile(arguments["paths"][:, 13].astype(np.float64), [0.1, 0.9])
     for part in (
-        "Coffee", "sarimax_auto_weather v1.0", "01 June 2020", "2019-12-31", "2020-05-31", "2020-05-29", "cents/lb",
+        "Coffee", "sarimax_auto_weather v1.0", "01 June 2020", "2019-12-31", "2020-05-31", "2020-05-29",
+        "Unit: cents/lb", "last known close (cents/lb)", "Close (cents/lb)", "median, day 14 (cents/lb)",
         "500 simulated paths", f"{lower:,.2f} to {upper:,.2f}", "101.25",
     ):  # fmt: skip
         assert part in text

@@ -140,3 +140,52 @@ def test_roll_days_are_flagged_from_the_settings(tmp_path: Path) -> None:
     ingest(platform, ["Alpha"], platform.settings.history_start, LAST)
     frame = _frame(platform, "Alpha")
     assert frame.date[frame.is_roll_day].tolist() == [dt.date(2018, 2, 20)]
+
+
+def _unit_changed(root: Path) -> Path:
+    """Alpha's file in another unit, with a close more than what was ingested."""
+    path = root / "landing" / "market" / "alpha.csv"
+    frame = pd.read_csv(path)
+    newer = {**frame.iloc[-1].to_dict(), "date": "2018-04-02"}
+    prices = ["open", "high", "low", "close"]
+    frame = pd.concat([frame, pd.DataFrame([newer])], ignore_index=True)
+    frame[prices] = frame[prices] / 100
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_revision_by_one_factor_is_held_until_it_is_confirmed(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    before = _frame(platform, "Alpha")
+    _unit_changed(tmp_path)
+    report = ingest(platform, SERIES, platform.settings.history_start, dt.date(2018, 4, 2))
+    [reason] = report.rejections
+    observed = int(before["is_observed"].sum())
+    assert f"Alpha: {observed:,} of {observed:,} closes are 0.01 of what they were: the unit has changed" in reason
+    assert "`confirmed: [2018-04-02]`" in reason
+    assert set(report.outcomes["Alpha"].failed.values()) == {reason}
+    assert not set(report.outcomes["Beta"].failed.values()) & {reason}
+    pd.testing.assert_frame_equal(_frame(platform, "Alpha"), before)
+    changed, refused = catch_up(platform, SERIES)
+    assert "Alpha" not in changed
+    assert refused == [reason]
+    series = [{"name": "Alpha", "confirmed": ["2018-04-02"]}, {"name": "Beta"}]
+    confirmed = _platform(tmp_path, series=series)
+    report = ingest(confirmed, SERIES, confirmed.settings.history_start, dt.date(2018, 4, 2))
+    assert report.rejections == []
+    assert _frame(confirmed, "Alpha").close.iloc[-1] == round(before.close.iloc[-1] / 100, 6)
+
+
+def test_a_correction_and_a_back_adjustment_are_written(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    path = tmp_path / "landing" / "market" / "alpha.csv"
+    frame = pd.read_csv(path)
+    frame["close"] *= 1.03
+    frame.to_csv(path, index=False)
+    report = ingest(platform, ["Alpha"], platform.settings.history_start, LAST)
+    assert report.rejections == []
+    assert report.outcomes["Alpha"].written

@@ -169,6 +169,33 @@ def test_a_yaml_file_that_holds_no_settings_is_named(
     assert str(file) in str(caught.value)
 
 
+def test_a_lag_of_a_column_goes_before_that_of_its_kind() -> None:
+    series = [{"name": "Coffee", "covariates": ["cot_net", "vix"]}]
+    lags = build(publication_lag_days={"macro": 1, "cot_net": 3}, series=series).publication_lag_days
+    assert [lags.of(name, "macro") for name in ("cot_net", "vix")] == [3, 1]
+    assert [lags.of(name, kind) for name, kind in (("close", "market"), ("temp_max_c", "weather"))] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("lags", "reason"),
+    [
+        ({"cot_ne": 3}, "publication_lag_days.cot_ne: no such column; .*perhaps cot_net"),
+        ({"cot_net": 31}, "publication_lag_days.cot_net .* = 31"),
+        ({"cot_net": "soon"}, "publication_lag_days.cot_net .* = 'soon'"),
+        ({"close": 1}, "publication_lag_days.close: prices have one lag, `market`"),
+    ],
+)
+def test_a_lag_of_no_column_is_refused(lags: dict[str, object], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        build(publication_lag_days=lags, series=[{"name": "Coffee", "covariates": ["cot_net"]}])
+
+
+def test_a_lag_of_a_column_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_PUBLICATION_LAG_DAYS__COT_NET", "3")
+    settings = build(series=[{"name": "Coffee", "covariates": ["cot_net"]}])
+    assert settings.publication_lag_days.by_column == {"cot_net": 3}
+
+
 @pytest.mark.parametrize(
     ("yaml", "told"),
     [

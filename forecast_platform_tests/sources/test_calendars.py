@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from forecast_platform.sources.base import SourceError
-from forecast_platform.sources.calendars import last_session_on_or_before, next_session_after, sessions
+from forecast_platform.sources.calendars import (
+    US_COMMODITIES,
+    closing,
+    last_session_on_or_before,
+    next_session_after,
+    sessions,
+)
 
 
 def test_new_york_is_shut_on_the_first_monday_of_2023() -> None:
@@ -52,3 +58,29 @@ def test_empty_request_has_no_sessions() -> None:
     assert len(sessions("XNYS", dt.date(2020, 1, 2), dt.date(2020, 1, 1))) == 0
     with pytest.raises(SourceError, match="no session on or before 2020-01-01"):
         last_session_on_or_before(np.empty(0, "datetime64[D]"), dt.date(2020, 1, 1))
+
+
+def test_the_platform_s_own_calendar_is_new_york_s_and_the_days_on_which_futures_settled() -> None:
+    first, last = dt.date(2000, 1, 3), dt.date(2026, 12, 31)
+    own, stocks = (sessions(name, first, last) for name in (US_COMMODITIES, "XNYS"))
+    added = np.setdiff1d(own, stocks).astype(str).tolist()
+    assert added == ["2012-10-29", "2012-10-30", "2018-12-05", "2025-01-09"]
+    assert len(np.setdiff1d(stocks, own)) == 0
+    assert len(sessions(US_COMMODITIES, dt.date(2018, 12, 5), dt.date(2018, 12, 5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("exchange", "day", "closed"),
+    [
+        ("XNYS", "2018-01-25", "2018-01-25 21:00"),
+        ("XNYS", "2018-07-02", "2018-07-02 20:00"),
+        ("XNYS", "2018-11-23", "2018-11-23 18:00"),
+        (US_COMMODITIES, "2018-12-05", "2018-12-05 19:30"),
+        ("XTKS", "2018-01-25", "2018-01-25 06:00"),
+        ("XNYS", "2018-01-27", None),
+        ("XSHG", "2199-01-04", None),
+    ],
+)
+def test_closing_times_are_the_exchange_s_in_utc(exchange: str, day: str, closed: str | None) -> None:
+    found = closing(exchange, np.datetime64(day))
+    assert (found.strftime("%Y-%m-%d %H:%M") if found else None) == closed

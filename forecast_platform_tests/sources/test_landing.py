@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast_platform.settings import SeriesSettings
-from forecast_platform.sources import landing
+from forecast_platform.sources import parts
 from forecast_platform.sources.base import Rejection
 from forecast_platform.sources.files import RawTable, content_of, table_of
 from forecast_platform.sources.landing import LandingSource
@@ -44,7 +45,7 @@ BAD_MARKET = {
     "no close": ("date,open\n2020-01-02,1\n", 1, "the column 'close' is missing"),
     "no date": ("close,open\n1,1\n", 1, "the column 'date' is missing"),
     "column twice": ("date,close,close\n2020-01-02,1,1\n", 1, "column 'close' is there more than once"),
-    "future": (HEAD + GOOD + "2020-02-02,1,2,1,100,5\n", 3, "date 2020-02-02 lies after today, 2020-02-01"),
+    "future": (HEAD + GOOD + "2020-02-03,1,2,1,100,5\n", 3, "date 2020-02-03 lies after today, 2020-02-01"),
     "year 20": (HEAD + "0020-02-02,1,2,1,100,5\n" + GOOD, 2, "date 0020-02-02 lies before 1900-01-01"),
     "zero bytes": ("", None, "empty file (0 bytes)"),
     "header only": (HEAD, None, "no rows below the header"),
@@ -289,8 +290,9 @@ def test_unreadable_file_is_a_rejection(folder: Path, read: Write) -> None:
 def test_glitch_is_warned_of_and_kept(read: Write) -> None:
     raw = read("macro.csv", "date,vix,usd_brl\n2020-01-02,15,4.1\n2020-01-03,30,0.41\n2020-01-06,15,4.12\n")
     assert raw.rejections == []
-    assert raw.warnings == [
-        "macro.csv: usd_brl on 2020-01-03 looks like a vendor glitch: 4.1, then 0.41, then 4.12; kept as it is"
+    assert raw.remarks == [
+        "macro.csv, row 3: usd_brl 0.41 on 2020-01-03 looks like a vendor glitch: 4.1, then 0.41, then 4.12; kept as "
+        "it is"
     ]
     assert raw.macro is not None
     assert raw.macro["usd_brl"].tolist() == [4.1, 0.41, 4.12]
@@ -314,7 +316,7 @@ def test_glitch_is_a_move_of_a_fifth_that_reverts(closes: tuple[float, ...], war
     text = "date,close\n" + "".join(f"{day},{close}\n" for day, close in zip(days, closes, strict=True))
     raw = read("market/coffee.csv", text)
     assert raw.rejections == []
-    assert bool(raw.warnings) is warned
+    assert bool(raw.suspects) is warned
 
 
 def test_fingerprint_changes_exactly_with_the_bytes_of_its_file(folder: Path) -> None:
@@ -334,9 +336,9 @@ def test_coffee_days_without_high_and_low_are_accepted(landing: Path) -> None:
     coffee = raw.market["Coffee"]
     assert (coffee["high"].isna() & coffee["low"].isna()).sum() == 260
     assert len(coffee) == 5770
-    assert [warning.split(" looks")[0] for warning in raw.warnings] == [
-        "macro.csv: usd_idr on 2010-11-01",
-        "macro.csv: usd_idr on 2012-02-07",
+    assert [(one.column, one.date) for one in raw.suspects if "looks like" in one.reason] == [
+        ("usd_idr", "2010-11-01"),
+        ("usd_idr", "2012-02-07"),
     ]
 
 
@@ -365,9 +367,9 @@ def test_a_file_is_parsed_again_only_where_it_or_what_it_is_checked_against_chan
 ) -> None:
     parsed: list[str] = []
 
-    def counted(content: bytes, suffix: str, file: str) -> RawTable:
+    def counted(content: bytes, suffix: str, file: str, *how: Any) -> RawTable:
         parsed.append(file)
-        return table_of(content, suffix, file)
+        return table_of(content, suffix, file, *how)
 
     def closes(today: dt.date = TODAY) -> list[float] | None:
         frame = LandingSource(folder, lambda: today).read([COFFEE]).market.get("Coffee")
@@ -377,7 +379,7 @@ def test_a_file_is_parsed_again_only_where_it_or_what_it_is_checked_against_chan
         frame["close"] = -1.0  # the caller's own copy
         return found
 
-    monkeypatch.setattr(landing, "table_of", counted)
+    monkeypatch.setattr(parts, "table_of", counted)
     file = folder / "market" / "coffee.csv"
     file.write_text(HEAD + GOOD)
     assert closes() == closes() == [100.0]

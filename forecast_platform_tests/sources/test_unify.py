@@ -260,3 +260,16 @@ def test_frame_ends_on_the_last_day_on_which_nothing_is_outstanding() -> None:
 
 def test_last_observed_close_skips_missing_closes() -> None:
     assert last_observed_close(RawData({"Sugar": market(d2=10, d3=None)}), "Sugar") == dt.date(2020, 1, 2)
+
+
+def test_a_tuesday_s_figure_that_is_published_on_friday_is_unknown_to_a_friday_s_forecast() -> None:
+    macro = table({"date": ["2020-01-07", "2020-01-14"], "cot_net": [31200.0, 29900.0], "vix": [15.0, 16.0]})
+    raw = RawData({"Coffee": market(d6=100, d7=101, d8=102, d9=103, d10=104, d13=105)}, macro)
+    series = SeriesSettings(name="Coffee", covariates=("cot_net", "vix"))
+    unified = rows(raw, series, end=17, cot_net=3)
+    # The origin of Friday the 10th and that of the 17th read rows up to the day before.
+    assert np.isnan(by_date(unified, "cot_net")[9])
+    assert by_date(unified, "cot_net")[10] == 31200.0
+    assert by_date(unified, "cot_net")[16] == 31200.0
+    assert by_date(unified, "cot_net")[17] == 29900.0
+    assert by_date(unified, "vix")[7] == 15.0, "the others keep their kind's lag"

@@ -6,10 +6,10 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from forecast_platform.settings import Settings
 from forecast_platform.sources.choose import source_for
+from forecast_platform.sources.landing import LandingSource
 
 _MOST_NAMED = 4
 """Files that are named where many are young."""
@@ -40,13 +40,12 @@ def signature(settings: Settings) -> dict[str, tuple[int, int]]:
     if settings.landing is None or settings.source not in ("landing", "feeds"):
         return {}
     found = {}
-    for name in (*(f"market/{one.stem}" for one in settings.series), "macro", "weather"):
-        for suffix in (".csv", ".parquet"):
-            try:
-                stat = Path(settings.landing, f"{name}{suffix}").stat()
-            except OSError:
-                continue  # a file that is not there, or that cannot be seen, is what reading the source reports
-            found[f"{name}{suffix}"] = (stat.st_size, stat.st_mtime_ns)
+    for name, path in LandingSource(settings.landing, settings.today).paths(settings.series).items():
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # a file that is not there, or that cannot be seen, is what reading the source reports
+        found[name] = (stat.st_size, stat.st_mtime_ns)
     return found
 
 

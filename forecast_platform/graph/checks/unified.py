@@ -11,19 +11,22 @@ from dagster import (
     multi_asset_check,
 )
 
-from forecast_platform.graph.checks import rules
+from forecast_platform.graph.checks import meaning_rules, rules
 from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.reading import dates_of
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
 
-DUPLICATES, GAPS, JUMPS, STALE, COVARIATES = (
+DUPLICATES, GAPS, JUMPS, STALE, COVARIATES, CALENDAR, PLAUSIBLE, POSSIBLE = (
     "no_duplicate_keys",
     "no_missing_days",
     "no_price_jumps",
     "source_on_time",
     "covariates_covered",
+    "calendar_fits",
+    "closes_plausible",
+    "weather_possible",
 )
 
 
@@ -39,6 +42,9 @@ def unified_data_checks(keys: Keys) -> AssetChecksDefinition:
             spec(key, JUMPS, "No jump of 20 % that reverts, no move beyond 8 robust deviations, in new days."),
             spec(key, STALE, "The last exchange session due has arrived."),
             spec(key, COVARIATES, "Covariates are known for most of the last year and still arrive."),
+            spec(key, CALENDAR, "Closes lie on the exchange's sessions: daily, of these days, not a day off."),
+            spec(key, PLAUSIBLE, "No new close is a power of ten off, an exact 0, or stands still for a week."),
+            spec(key, POSSIBLE, "Every weather value is within what has ever been possible."),
         ],
         can_subset=True,
         required_resource_keys={"platform"},
@@ -85,12 +91,22 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
         settings.max_staleness_days,
         settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
     )
+    own, closes = dates[seen], rows["close"].to_numpy()[seen]
+    found[CALENDAR] = meaning_rules.calendar_fits(
+        series, own - np.timedelta64(settings.publication_lag_days.market, "D"), table.sessions, table.series.exchange
+    )
+    found[PLAUSIBLE] = meaning_rules.closes_plausible(
+        series, own, closes, table.series.confirmed, np.datetime64(first, "D")
+    )
     numbers = {
         name: rows[name].to_numpy(zero_copy_only=False).astype(np.float64)
         for name in rows.column_names
         if name in WEATHER or name in table.series.covariates
     }
     known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
+    found[POSSIBLE] = meaning_rules.weather_possible(
+        series, dates, {name: values for name, values in known.items() if name in WEATHER}
+    )
     wanted = dict.fromkeys([*table.series.covariates, *(name for name in WEATHER if name in known)])
     found[COVARIATES] = rules.covariate_coverage(series, dates, known, rows["filled_columns"].to_pylist(), list(wanted))
     return found

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
-from forecast_platform.graph.automation.watch import Cursor, Look, look
+from forecast_platform.graph.automation.watch import Cursor, Look, look, signature
+from forecast_platform_tests.sources.landings import PLAIN, write
+from forecast_platform_tests.worlds import settings_for
 
 NOW = dt.datetime(2021, 3, 9, 12, tzinfo=dt.timezone.utc)
 STAMP = NOW.timestamp()
@@ -44,3 +47,19 @@ def test_an_unreadable_cursor_starts_over_and_says_so() -> None:
         assert cursor == Cursor()
         assert "starts over" in word
     assert Cursor.load(None) == Cursor.load("") == (Cursor(), "")
+
+
+def test_every_file_that_is_read_is_watched_and_no_other(tmp_path: Path) -> None:
+    landing = write(tmp_path / "landing", market__coffee_csv=PLAIN, macro_vix_csv="date,vix\n", weather_Brazil_csv="x")
+    for name in ("market/coffee (1).csv", "market/SUGAR.CSV", "market/._coffee.csv", "market/notes.txt", "own.csv"):
+        (landing / name).write_text(PLAIN)
+    series = [{"name": "Coffee"}, {"name": "Sugar"}]
+    watched = signature(settings_for(tmp_path, series=series))
+    assert sorted(watched) == [
+        "macro_vix.csv",
+        "market/SUGAR.CSV",
+        "market/coffee (1).csv",
+        "market/coffee.csv",
+        "weather_Brazil.csv",
+    ]
+    assert watched["market/coffee.csv"][0] == len(PLAIN)

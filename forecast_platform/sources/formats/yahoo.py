@@ -1,0 +1,39 @@
+"""Yahoo Finance: the old CSV, `Ticker.history().to_csv()` and the three-row header of yfinance.download (0.2.51 on).
+
+Seen to April 2026. Close is as traded where `Adj Close` stands beside it; adjusted prices, dividends and splits are not
+read. Stamps are midnights of the exchange's zone and change their offset with daylight saving: the date shown counts.
+"""
+
+from __future__ import annotations
+
+from forecast_platform.sources.formats.prices import OHLCV, prices
+from forecast_platform.sources.formats.sheet import Meaning, RawTable, Sheet
+
+NAME, KIND = "Yahoo", "market"
+_OURS = {"open", "high", "low", "close", "volume"}
+
+
+def header(sheet: Sheet) -> int | None:
+    """The header's position."""
+    names = [name.lower() for name in sheet.names()]
+    if names[:1] == ["price"] and sheet.names(1)[:1] == ["Ticker"] and sheet.names(2)[:1] == ["Date"]:
+        return 0
+    beside = {"adj close", "dividends", "stock splits"} & set(names)
+    return 0 if sheet.names()[:1] == ["Date"] and "close" in names and beside else None
+
+
+def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
+    """Its rows."""
+    names = sheet.names(head)
+    if names[0] != "Price":
+        return prices(sheet, head, OHLCV, meaning, format=NAME)
+    tickers = sorted({cell for cell in sheet.names(head + 1)[1:] if cell})
+    if len(tickers) > 1:
+        import numpy as np
+
+        reason = f"prices of several tickers ({', '.join(tickers[:6])}): write one file a series"
+        return RawTable(sheet.file, {}, np.empty(0, np.int64), ((sheet.records[head + 1][0], reason),), NAME)
+    # Below `Price, Ticker, Date` come the days; the first column is theirs.
+    renamed = Sheet(sheet.file, [(sheet.records[head][0], ["Date", *names[1:]]), *sheet.records[head + 3 :]])
+    note = () if not tickers else (f"ticker {tickers[0]}",)
+    return prices(renamed, 0, OHLCV, meaning, format=f"{NAME} (yfinance)", notes=note)

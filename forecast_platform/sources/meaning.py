@@ -1,0 +1,206 @@
+"""What numbers mean, judged from the numbers: is it daily, of these days, in one unit, and can it be a price at all?
+
+Pure functions of arrays. The reader refuses or points out what they find, doctor lists it, the asset checks apply them
+to what was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from forecast_platform.forecasting.history import Bools, Dates, Floats
+
+FEWEST = 12
+"""Closes below which nothing is said of a calendar."""
+RECENT = 250
+"""Sessions, the newest, that decide whether a series is refused: what began as monthly data may be daily since."""
+SHUT_SHARE = 0.05
+"""Share of closes on shut days above which dates or calendar are wrong; a calendar without holidays has 4 %."""
+THIN_SHARE = 0.8
+"""Share of sessions with a close below which it is said."""
+STANDING = 5
+"""Sessions for which a close that stands still is said."""
+CUT = 5.0
+"""A last close this many times the one before, or the inverse, waits until the next day or a person confirms it."""
+_TENFOLD = 0.06
+"""How far log10 of a ratio may lie from a whole number to be taken for a slip of the point: 15 %."""
+
+_SHIFTS = ((6, "Sundays", 4, "a Friday", "early"), (5, "Saturdays", 0, "a Monday", "late"))
+"""Weekday that closes must not fall on, its name, the one that is then without, its name, and how dates are off."""
+
+Step = Literal["daily", "weekly", "monthly", "quarterly or rarer"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How closes lie on an exchange's calendar.
+
+    sessions: scheduled from the first close judged to the last; share: of them, those with a close; shut: closes on
+    days that are none, and shut_share of all; step: the usual distance of closes; verdict: what does not fit, with the
+    mend, or None; refused: whether training on it would be wrong.
+    """
+
+    sessions: int
+    share: float
+    shut: Dates
+    shut_share: float
+    step: Step
+    verdict: str | None = None
+    refused: bool = False
+
+
+def step_of(days: Dates) -> Step:
+    """The usual distance of ascending days, by its median."""
+    if len(days) < 2:
+        return "daily"
+    gap = float(np.median(np.diff(days).astype(int)))
+    return "daily" if gap < 4.5 else "weekly" if gap < 16 else "monthly" if gap < 60 else "quarterly or rarer"
+
+
+def fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
+    """Judge days with a close, ascending, [n], against an exchange's sessions, which cover them."""
+    due = sessions[(sessions >= days[0]) & (sessions <= days[-1])] if len(days) else sessions[:0]
+    if len(days) < FEWEST or len(due) == 0:
+        return Fit(len(due), 1.0, days[:0], 0.0, step_of(days))
+    shut = days[~np.isin(days, due)]
+    share, shut_share = float(np.isin(due, days).mean()), len(shut) / len(days)
+    step = step_of(days)
+    verdict, refused = _verdict(days, shut, share, shut_share, step, exchange)
+    return Fit(len(due), share, shut, shut_share, step, verdict, refused)
+
+
+def recent_fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
+    """`fit` of the newest RECENT sessions and what lies among them."""
+    if len(days) == 0:
+        return fit(days, sessions, exchange)
+    before = sessions[sessions <= days[-1]]
+    first = before[-RECENT] if len(before) > RECENT else days[0]
+    return fit(days[days >= first], sessions, exchange)
+
+
+def _verdict(
+    days: Dates, shut: Dates, share: float, shut_share: float, step: Step, exchange: str
+) -> tuple[str | None, bool]:
+    """What does not fit, with its mend, and whether it refuses the series."""
+    on_sessions = f"{100 * share:.0f} % of {exchange} sessions"
+    if step != "daily":
+        return f"closes on {on_sessions}: these are {step} data; daily closes are needed", True
+    weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
+    part = np.bincount(weekday, minlength=7) / len(days)
+    if part[5] > 0.08 and part[6] > 0.08:
+        weekends = f"{100 * (part[5] + part[6]):.0f} % of closes fall on weekends"
+        return f"{weekends}: a market of seven days; set `exchange: 24/7`", exchange != "24/7"
+    if shut_share > SHUT_SHARE:
+        for day, name, lost, other, way in _SHIFTS:
+            if part[day] > 0.1 and part[lost] < 0.03:
+                none = "no close" if part[lost] == 0 else f"{100 * part[lost]:.0f} %"
+                return (
+                    f"{100 * part[day]:.0f} % of closes fall on {name}, {none} on {other}: dates are one day {way}; "
+                    "date each close by the exchange's own day",
+                    True,
+                )
+        return (
+            f"{100 * shut_share:.0f} % of closes are of days on which {exchange} was shut, the last {shut[-1]}: dates "
+            "or calendar are wrong; set `exchange` to the calendar of the exchange that it trades on",
+            True,
+        )
+    if share < THIN_SHARE:
+        return f"closes on only {on_sessions}: many days are missing, or `exchange` is another", False
+    return None, False
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Closes first..last (positions, both included) that are `factor` of those around them."""
+
+    first: int
+    last: int
+    factor: float
+
+
+def tenfold(closes: Floats) -> list[Stretch]:
+    """Stretches that are a power of ten off: from an edge where the close is multiplied by 10^k within 15 % to the edge
+    back, or to the end where the level after it is 10^k of that before. Prices that are not above zero make no edge."""
+    good = closes > 0
+    ratio = np.zeros(max(len(closes) - 1, 0))
+    both = good[1:] & good[:-1]
+    ratio[both] = np.log10(closes[1:][both] / closes[:-1][both])
+    power = np.rint(ratio)
+    edges = np.flatnonzero((power != 0) & (np.abs(ratio - power) < _TENFOLD)) + 1
+    found, at = [], 0
+    while at < len(edges):
+        edge = int(edges[at])
+        back = next((int(one) for one in edges[at + 1 :] if power[one - 1] == -power[edge - 1]), None)
+        if back is not None and back - edge <= len(closes) // 2:
+            found.append(Stretch(edge, back - 1, float(10.0 ** power[edge - 1])))
+            at = int(np.searchsorted(edges, back)) + 1
+            continue
+        before, after = np.median(closes[max(0, edge - 20) : edge]), np.median(closes[edge : edge + 20])
+        if edge >= 2 and before > 0 and after > 0 and abs(np.log10(after / before) - power[edge - 1]) < _TENFOLD:
+            found.append(Stretch(edge, len(closes) - 1, float(10.0 ** power[edge - 1])))
+        at += 1
+    return found
+
+
+def standing(closes: Floats) -> list[tuple[int, int]]:
+    """Runs of at least STANDING equal closes in a row, as first and last position."""
+    if len(closes) < STANDING:
+        return []
+    edges = np.flatnonzero(np.diff(closes) != 0) + 1
+    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(closes)]]) - 1
+    return [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a + 1 >= STANDING]
+
+
+def zeros(closes: Floats) -> Bools:
+    """Closes of exactly 0 that stand for missing: where every other one is above a tenth of their median size."""
+    size = np.abs(closes[(closes != 0) & np.isfinite(closes)])
+    if len(size) == 0 or size.min() <= 0.1 * float(np.median(size)):
+        return np.zeros(len(closes), bool)
+    found: Bools = closes == 0
+    return found
+
+
+def cut_short(closes: Floats) -> bool:
+    """Whether the last close is a fifth or less of the one before, or five times it or more: did a number break off?
+
+    One that is back at the level of two or three closes before is not: it was the one between that was odd."""
+    if len(closes) < 2 or closes[-2] <= 0:
+        return False
+    before = closes[-4:-1]
+    ratio = closes[-1] / before[before > 0]
+    return bool(np.all((ratio <= 1 / CUT) | (ratio >= CUT)))
+
+
+def one_factor(old: Floats, new: Floats) -> float | None:
+    """The factor by which nearly all (95 %) of at least five closes were multiplied, within 1 %; None where none was.
+
+    Factors within 5 % of 1 are none: a series that is adjusted at each roll moves by those.
+    """
+    both = (old != 0) & (new != 0) & np.isfinite(old) & np.isfinite(new)
+    if both.sum() < 5:
+        return None
+    ratio = new[both] / old[both]
+    factor = float(np.median(ratio))
+    if factor <= 0 or 0.95 <= factor <= 1.05:
+        return None
+    return factor if float((np.abs(ratio / factor - 1) <= 0.01).mean()) >= 0.95 else None
+
+
+def one_weekday(days: Dates) -> str | None:
+    """The weekday that all of at least four days fall on; None where they do not."""
+    if len(days) < 4:
+        return None
+    weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
+    names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    return names[int(weekday[0])] if len(np.unique(weekday)) == 1 else None
+
+
+def unconfirmed(found: list[Stretch], days: Dates, confirmed: Collection[object]) -> list[Stretch]:
+    """Stretches of two closes or more of which no day is `confirmed`; a single one is a glitch."""
+    kept = np.array(sorted(str(day) for day in confirmed), "datetime64[D]")
+    longer = [one for one in found if one.last > one.first]
+    return [one for one in longer if not np.isin(days[one.first : one.last + 1], kept).any()]
