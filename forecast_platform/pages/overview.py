@@ -59,7 +59,8 @@ def _missed(series: Sequence[SeriesDay]) -> list[tuple[object, object]]:
 
 def _group(name: str, series: Sequence[SeriesDay], day: dt.date) -> str:
     rows = [_row(one, day) for one in series]
-    columns = {"Series": "", "Champion": "", "Forecast of": "", "Last close": "number", "Day 14": "number"}
+    columns = {"Series": "", "Champion": "", "Forecast of": "", "Last close": "number"}
+    columns |= {f"Day {series[0].horizon}": "number"}
     columns |= {"Move": "number", "80 % band": "number", "Last close was": ""}
     address = page.file_name("daily", name or "rest", str(day))
     more = page.Html(f'<p><a href="{page.escape(address)}">Fan charts, all models, leaderboards, what is there</a></p>')

@@ -177,8 +177,10 @@ def test_commands_take_groups_series_and_all(run: Run) -> None:
     assert "Corn" in run("coverage", "--commodity", "all")[1]
     code, told = run("backfill", "--commodity", "Sugar", "Corn", "--models", "naive", "--start-date", str(TODAY))
     assert code == 0, told
-    assert "forecast Corn: 2018-03-30" in told
-    assert "softs/distributions/naive: 0 written, 1 unchanged" in told
+    for name in ("Corn", "Sugar"):
+        assert f"forecast {name}: {TODAY} to {TODAY}: nothing has changed, no run is needed" in told
+    assert "softs/forecast_metadata/naive: 1 written" in told
+    assert "grains/forecast_metadata/naive: 1 written" in told
     assert run("coverage", "--group", "metals") == (
         2,
         "forecast-platform: group 'metals' is not configured; known: grains, softs\n",
