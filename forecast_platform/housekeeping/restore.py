@@ -60,7 +60,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
         )
     manifest = read_manifest(source)
     complete_restore(settings)
-    stamp = f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
+    stamp = f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S%f}"
     staging = warehouse.with_name(f".{warehouse.name}.restore-{stamp}")
     inside = home.is_relative_to(warehouse)
     staged_home = staging / home.relative_to(warehouse) if inside else home.with_name(f".{home.name}.restore-{stamp}")

@@ -23,8 +23,9 @@ OLDER = "v0.9"
 @pytest.fixture
 def platform(small: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     """Trained in v1.0 for two windows, in v0.9 for the second; v0.9 is what Alpha's readers follow."""
-    # The task names its settings to the processes it starts.
-    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", "")
+    # The task names its settings to the processes it starts: set and taken away, so that this is taken back.
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", "none")
+    monkeypatch.delenv("FORECAST_PLATFORM_CONFIG")
     platform = Platform.from_settings(settings_for(small, models=["naive"]))
     for name in platform.settings.series_names:
         assert not train(platform, name, "naive", [WINDOW], version=OLDER).failed

@@ -279,7 +279,7 @@ def test_settings_name_the_notifiers_and_hide_their_secrets(monkeypatch: pytest.
 
 
 def test_an_unknown_notifier_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="pager unknown; known: email, log"):
+    with pytest.raises(SettingsError, match="'pager' is unknown; known: 'log', 'webhook', 'slack', 'email'"):
         notifiers_of(build(warehouse=tmp_path, notifiers=("pager",)))
 
 
