@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forecast_platform.host.databases import why_foreign
+from forecast_platform.host.files import write_whole
 from forecast_platform.settings import Settings, SettingsError, load
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -63,7 +64,7 @@ def prepare_home(settings: Settings) -> Path:
             _refuse_unreadable(target)
             _name_todays_modules(target)
         else:
-            _replace(target, shipped_file("dagster.yaml").read_text(encoding="utf-8"))
+            write_whole(target, shipped_file("dagster.yaml").read_bytes(), 0o644)
         _refuse_foreign(home)
         if not os.access(home, os.W_OK):
             raise PermissionError(errno.EACCES, "not writable")
@@ -82,16 +83,7 @@ def _name_todays_modules(target: Path) -> None:
     text = target.read_text(encoding="utf-8")
     mended = re.sub("|".join(rf"\b{re.escape(name)}\b" for name in _MOVED), lambda found: _MOVED[found[0]], text)
     if mended != text:
-        _replace(target, mended)
-
-
-def _replace(target: Path, text: str) -> None:
-    temporary = target.with_name(f".dagster.{os.getpid()}.yaml")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(target)
+        write_whole(target, mended, target.stat().st_mode & 0o777)
 
 
 def _refuse_unreadable(target: Path) -> None:

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from forecast_platform import __version__
+from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.journal import FOLDER, Journal, Print, sync_file, sync_folder, sync_tree
+from forecast_platform.warehouse.journal import FOLDER, Journal, Print
 from forecast_platform.warehouse.schemas import TABLES, Table
 
 FORMAT = 1

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.remake import remake
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import Damage, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.journal import FOLDER, LOG, print_of, sync_folder, sync_tree, write_whole
+from forecast_platform.warehouse.journal import FOLDER, LOG, print_of
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,

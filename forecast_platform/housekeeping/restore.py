@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.journal import sync_folder, sync_tree
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 _DAGSTER = re.compile(r"dagster([._-](daemon|webserver|_daemon))?$")

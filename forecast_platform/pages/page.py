@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import html
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from forecast_platform.host.files import write_whole
 from forecast_platform.pages.figure import Figure, package_data, template
 
 PLOTLY_FILE = "plotly.min.js"
@@ -175,7 +174,7 @@ def write_page(
 </html>
 """
     path = folder / name
-    write_atomically(path, text)
+    write_whole(path, text, 0o644)
     return path
 
 
@@ -186,24 +185,11 @@ def read_about(path: Path) -> dict[str, str] | None:
     return json.loads(html.unescape(found.group(1))) if found else None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _write_plotly(folder: Path) -> None:
     source, path = package_data() / PLOTLY_FILE, folder / PLOTLY_FILE
     if path.is_file() and _head(path) == _head(source):
         return
-    write_atomically(path, source.read_text(encoding="utf-8"))
+    write_whole(path, source.read_bytes(), 0o644)
 
 
 def _head(path: Path) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecast_platform.host.files import write_whole
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.sources.base import MARKET_COLUMNS, RawData, Rejection, SourceError
 from forecast_platform.sources.landing import MACRO, WEATHER, LandingSource
@@ -199,7 +198,7 @@ class FeedSource:
                 except FeedError as error:
                     failed[file] = str(error)
                     state[file] = {"at": self.clock(), "error": str(error)}
-                _write(folder / _STATE, json.dumps(state, indent=1))
+                write_whole(folder / _STATE, json.dumps(state, indent=1), 0o644)
         return failed
 
     def _market(self, one: SeriesSettings) -> None:
@@ -311,22 +310,7 @@ def _keep(path: Path, kept: pd.DataFrame | None, fresh: pd.DataFrame, key: list[
     table = table[["date", *(name for name in table.columns if name != "date")]]
     text = table.to_csv(index=False, date_format="%Y-%m-%d", lineterminator="\n")
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        _write(path, text)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file so that a reader sees the old text or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        write_whole(path, text, 0o644)
 
 
 def _state(folder: Path) -> dict[str, Any]:

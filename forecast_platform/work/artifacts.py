@@ -10,9 +10,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecast_platform.host.files import write_whole
 from forecast_platform.settings import Settings
 from forecast_platform.settings.unity import in_volume, mounted
-from forecast_platform.warehouse.journal import write_whole
 
 if TYPE_CHECKING:
     from forecast_platform.clients.databricks.connection import Connection

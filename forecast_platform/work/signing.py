@@ -14,9 +14,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from forecast_platform.host.files import sync_folder
 from forecast_platform.models.saved import ArtifactError
 from forecast_platform.settings import PREFIX, Settings
-from forecast_platform.warehouse.journal import sync_folder
 
 _BYTES = 32
 

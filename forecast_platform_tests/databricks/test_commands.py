@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
+from forecast_platform import __version__
 from forecast_platform.clients.databricks import deploy
 from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
@@ -32,7 +33,7 @@ def test_deploy_uploads_the_package_the_notebooks_and_the_settings(
     with zipfile.ZipFile(workspace.local(record["wheel"])) as wheel:
         names = set(wheel.namelist())
         assert wheel.testzip() is None
-    version = f"0.1.0+{record['source'][:12]}"
+    version = f"{__version__}+{record['source'][:12]}"
     assert {"forecast_platform/cli/main.py", f"forecast_platform-{version}.dist-info/RECORD"} <= names
     assert workspace.local(f"{FOLDER}/settings.yaml").read_text() == "source: sample\n"
     for name in ("train_models", "daily_inference", "backfill_spark"):
@@ -206,7 +207,7 @@ def test_other_code_is_another_version_and_takes_the_place_of_the_wheel_that_a_b
     assert shell("wheel", str(tmp_path))[0] == 0
     [second] = tmp_path.glob("*.whl")
     versions = [Version(wheel.name.split("-")[1]) for wheel in (first, second)]
-    assert versions[0].public == versions[1].public == "0.1.0"
+    assert versions[0].public == versions[1].public == __version__
     assert versions[0] != versions[1]
     assert deploy.source_of(deploy.wheel_files(second.read_bytes())) == deploy.source_of(more)
     with_notebooks = {**files, "forecast_platform/notebooks/backfill_spark.py": b"run()\n"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from forecast_platform.host.files import write_whole
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.index import write_index
@@ -69,9 +70,9 @@ def test_file_names_stay_in_the_folder(part: str) -> None:
 
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
-    page.write_atomically(path, "old")
+    write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        page.write_atomically(path, "new \ud800")
+        write_whole(path, "new \ud800")
     assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.html"]
 

@@ -17,6 +17,7 @@ from forecast_platform.clients.databricks.deploy import SOURCE, Deployment
 from forecast_platform.clients.databricks.monitor import ENDED, life_of
 from forecast_platform.clients.databricks.progress_file import PARAMETER, progress_path
 from forecast_platform.clients.databricks.variables import parameters_of, secret_names
+from forecast_platform.host.files import write_whole
 from forecast_platform.settings.databricks import INIT_SCRIPT_PLACES, DatabricksOptions
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ class Ledger:
             self._write({**self.read(), key: {"token": token, "run_id": run_id}})
 
     def _write(self, known: Mapping[str, Any]) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(known, indent=1))
-        temporary.replace(self.path)
+        write_whole(self.path, json.dumps(known, indent=1))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

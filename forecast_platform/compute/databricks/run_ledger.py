@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.host import process_identity
+from forecast_platform.host.files import write_whole
 from forecast_platform.work.tasks import TaskRequest
 
 DAY_SECONDS = 86_400.0
@@ -80,9 +80,7 @@ class RunLedger:
     def keep(self, entry: Entry) -> None:
         """Write an entry, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f"{entry.token}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps({**asdict(entry), "request": entry.request.to_dict()}))
-        temporary.replace(self._path(entry))
+        write_whole(self._path(entry), json.dumps({**asdict(entry), "request": entry.request.to_dict()}))
 
     def asking(self, entry: Entry) -> Entry | None:
         """Keep that a submission is about to be made; the entry as it is now, None where it was forgotten meanwhile."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform.graph.automation.messages import Message, Problem, Severity
 from forecast_platform.graph.automation.notifiers import Notifier
+from forecast_platform.host.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,9 +164,7 @@ class AlertBook:
             yield entries
             after = _dump(entries)
             if after != before:
-                temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-                temporary.write_text(after)
-                temporary.replace(self.path)
+                write_whole(self.path, after)
 
     def _read(self) -> dict[str, _Entry]:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecast_platform.graph.automation.messages import Problem
+from forecast_platform.host.files import write_whole
 from forecast_platform.work.results import ranges_text
 
 if TYPE_CHECKING:
@@ -94,9 +94,7 @@ class Revisions:
         return FileLock(f"{self.path}.lock", timeout=30)
 
     def _write(self, revisions: Iterable[Revision]) -> None:
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps([asdict(item) for item in revisions], indent=1))
-        temporary.replace(self.path)
+        write_whole(self.path, json.dumps([asdict(item) for item in revisions], indent=1))
 
 
 Stale = Mapping[tuple[str, str], list[dt.date]]

@@ -1,0 +1,68 @@
+"""Files that are on disk when a call returns, and whole for whoever reads them meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def sync_file(path: Path) -> None:
+    """Return once what is in the file is on disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the folder's names are on disk; at once where the file system has no such call. Raises OSError."""
+    try:
+        sync_file(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def sync_tree(root: Path) -> None:
+    """Return once every file and folder below `root`, and its own name, are on disk. Raises OSError."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+    sync_folder(root.parent)
+
+
+def _sync(handle: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves it in the drive's own memory
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a network file system
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
+
+
+def write_whole(path: Path, text: str | bytes, mode: int = 0o600) -> None:
+    """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError.
+
+    mode: who may read it; its owner alone unless said.
+    """
+    # Threads of one process, too, may write the same file at once.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
+            stream.flush()
+            _sync(stream.fileno())
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
