@@ -154,7 +154,7 @@ def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[
         over_catalog = tables.tables.get("tables") == "unity_catalog"
         workspace.serverless_spark = tables.tables["spark"]["master"] if over_catalog else None
         cluster = {
-            name.removeprefix("FORECAST_PLATFORM_").lower(): value
+            name.removeprefix("FORECAST_PLATFORM_").lower(): json.loads(value) if value.startswith("[") else value
             for name, value in environment_of(root).items()
             if name.startswith("FORECAST_PLATFORM_")
         }

@@ -22,6 +22,7 @@ from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.work.fits import fit
 from forecast_platform.work.platform import Platform
+from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.compute.engines import (
     dies_once,
     dies_once_after_writing,
@@ -55,6 +56,13 @@ def main(root: str, master: str, writer: str, first: str, last: str, models: str
     names = tuple(models.split(","))
     chosen = {"master": master, "writer": writer if writer in ("workers", "driver") else "auto"}
     platform = Platform.from_settings(settings_for(Path(root), compute="spark", spark=chosen, models=names))
+    if writer == "tasks":
+        asked = [TaskRequest.plain("describe", name, {"libraries": ["numpy"]}) for name in names]
+        for done in SparkCompute().perform(platform, asked):
+            sys.stdout.write(
+                json.dumps({"task": done.request.keys[0], "value": done.value, "failed": done.failed}) + "\n"
+            )
+        return
     if writer == "fits":
         for name in names:
             sys.stdout.write(json.dumps(fits(platform, name, [first, last], marker)) + "\n")

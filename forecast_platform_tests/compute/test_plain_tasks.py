@@ -16,12 +16,12 @@ from forecast_platform.compute.local import LocalCompute
 from forecast_platform.work import tasks
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.tasks import TaskRequest, TaskResult, UnknownKindError, work_of
-from forecast_platform_tests.compute.engines import needs_java, needs_sail
+from forecast_platform_tests.compute.engines import needs_sail
 from forecast_platform_tests.compute.plain_kinds import KINDS
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import settings_for
 
-MASTERS = {"local": None, "sail": "sail", "jvm": "local[2,4]"}
+MASTERS = {"local": None, "sail": "sail"}
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,6 @@ def _kinds() -> Iterator[None]:
     params=[
         "local",
         pytest.param("sail", marks=needs_sail),
-        pytest.param("jvm", marks=[needs_java, pytest.mark.slow]),
     ]
 )
 def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Platform:

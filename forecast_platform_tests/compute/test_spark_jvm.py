@@ -84,3 +84,9 @@ def test_an_interrupt_is_not_taken_for_a_lost_job(small: Path, tmp_path: Path) -
     [reply] = run_case(small, "local[2]", "interrupted", FIRST, LAST, "naive", str(tmp_path / "started"))
     assert reply == {"interrupted": True}
     assert Platform.from_settings(settings_for(small)).warehouse.rows(DISTRIBUTIONS) == 0
+
+
+def test_a_plain_task_is_done_by_a_jvm_s_workers(small: Path) -> None:
+    found = run_case(small, "local[2,4]", "tasks", "2018-01-01", "2018-01-02", "naive,random_walk")
+    assert {one["task"] for one in found} == {"naive", "random_walk"}
+    assert all(one["failed"] == {} and one["value"]["libraries"]["numpy"] for one in found)

@@ -16,7 +16,7 @@ from forecast_platform.definitions import build_definitions
 from forecast_platform.runs.preview import ui_runs
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.ui.conftest import BETA_BEGINS, UNTRAINED
+from forecast_platform_tests.ui.conftest import UNTRAINED
 from forecast_platform_tests.ui.running import Running, keys
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days, settings_for
@@ -32,7 +32,7 @@ HOLE = ("2017-02-01", "2017-02-28")
 LAUNCHED = {
     "a year": (NAIVE, keys(["Alpha"], ("2017-03-30", "2018-03-29"))),
     "with holes": (WALK, keys(["Alpha"], ("2017-01-15", "2017-03-15"), ("2017-05-01", "2017-05-10"))),
-    "before the data": (["unified_data"], keys(["Alpha", "Beta"], ("2014-05-20", "2014-06-10"))),
+    "data to come": (["unified_data"], keys(["Alpha", "Beta"], ("2018-03-20", "2018-04-10"))),
     "beyond the data": (NAIVE, keys(["Alpha"], ("2018-03-30", "2018-05-31"))),
     "all models": ([*NAIVE, *WALK, "distributions/actuals"], keys(["Alpha", "Beta"], ("2017-01-01", "2017-01-10"))),
     "an untrained window": (NAIVE, keys(["Beta"], ("2017-11-01", "2018-02-28"))),
@@ -80,18 +80,16 @@ def test_dates_that_are_there_are_skipped_and_separate_ranges_are_separate_runs(
     assert shown == set(wanted) | set(keys(["Alpha"], HOLE))
 
 
-def test_a_range_that_begins_before_the_data_shows_exactly_what_failed(
-    running: Running, launched: dict[str, str]
-) -> None:
-    state = running.finished(launched["before the data"])
+def test_days_of_data_to_come_show_exactly_what_failed(running: Running, launched: dict[str, str]) -> None:
+    state = running.finished(launched["data to come"])
     assert state.status == "COMPLETED_FAILED"
-    assert [(run.status, run.first[11:]) for run in state.runs] == [("SUCCESS", "Alpha"), ("FAILURE", "Beta")]
-    wanted = LAUNCHED["before the data"][1]
-    early = set(keys(["Beta"], ("2014-05-20", "2014-06-01")))
-    assert of(running, "unified_data", "failed", wanted) == early
-    assert of(running, "unified_data", "materialized", wanted) == set(wanted) - early
+    assert [(run.status, run.first[11:]) for run in state.runs] == [("FAILURE", "Alpha"), ("FAILURE", "Beta")]
+    wanted = LAUNCHED["data to come"][1]
+    late = set(keys(["Alpha", "Beta"], ("2018-04-02", "2018-04-10")))
+    assert of(running, "unified_data", "failed", wanted) == late
+    assert of(running, "unified_data", "materialized", wanted) == set(wanted) - late
     told = "\n".join(running.messages(state.runs[1].id))
-    assert f"2014-05-20 to 2014-06-01: data of Beta begin on {BETA_BEGINS}" in told
+    assert "2018-04-02 to 2018-04-10: data of Beta end on 2018-04-01" in told
 
 
 def test_a_range_beyond_the_data_shows_exactly_what_failed(running: Running, launched: dict[str, str]) -> None:
@@ -227,8 +225,8 @@ def test_a_selection_that_dagster_expands_downstream_computes_nothing_again(runn
     span = ("--start-date", year[0], "--end-date", year[1])
     running.command("backfill", "--commodity", "Alpha", "--models", "naive", *span)
     before = _stored(running)
-    day = "2014-09-10|Alpha"
-    # One day is in the lookback of both windows of 2017, and these are what all of 2017 is forecast with. Whether
+    day = "2016-12-31|Alpha"
+    # The lookback of both windows of 2017 is one partition, and they are what all of 2017 is forecast with. Whether
     # Dagster follows that path depends on the order in which the webserver visits a set, which differs by process.
     widest = {
         "unified_data": (day, day),
