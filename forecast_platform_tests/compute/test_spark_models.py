@@ -15,7 +15,7 @@ from forecast_platform_tests.models import kept_models
 from forecast_platform_tests.pipeline.test_combinations import POOL
 from forecast_platform_tests.worlds import days
 
-pytestmark = needs_sail
+pytestmark = [needs_sail, pytest.mark.slow]
 
 SPAN = days("2018-01-03", "2018-01-12")
 WINDOW = dt.date(2018, 1, 1)

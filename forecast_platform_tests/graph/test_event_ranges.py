@@ -28,6 +28,8 @@ from forecast_platform_tests.graph.test_event_storage import (
     _planned,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @dg.asset(partitions_def=_PARTITIONS, backfill_policy=dg.BackfillPolicy.single_run())
 def fragile(context) -> Iterator[dg.MaterializeResult[None]]:

@@ -14,6 +14,8 @@ from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform_tests.worlds import settings_for
 
+pytestmark = pytest.mark.slow
+
 _CHILD = """
 import os, sys
 from pathlib import Path

@@ -22,6 +22,8 @@ from forecast_platform.work.platform import Platform
 from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.worlds import settings_for
 
+pytestmark = pytest.mark.slow
+
 SPAN = ["--models", "naive", "--start-date", "2018-02-01", "--end-date", "2018-02-10"]
 NONE_NEEDED = "nothing has changed, no run is needed"
 Backfill = Callable[..., str]

@@ -196,7 +196,7 @@ def test_a_backfill_canceled_in_the_middle_keeps_what_it_wrote_and_is_completed_
     def told() -> bool:
         return {"CANCELING", "CANCELED"} == {run.status for run in running.backfill(backfill_id).runs}
 
-    until(told, "cancel of both runs")
+    until(told, "cancel of both runs", told=lambda: str([run.status for run in running.backfill(backfill_id).runs]))
     log.info(f"runs told to stop {time.monotonic() - started:.0f} s after the backfill was canceled")
     # The daemon records that first and tells the process then, which shows nowhere.
     time.sleep(5)
