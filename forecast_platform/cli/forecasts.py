@@ -67,15 +67,7 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
             f"--train-frequency {options.train_frequency}: the partitions are made of {settings.train_frequency} "
             f"windows; set FORECAST_PLATFORM_TRAIN_FREQUENCY={options.train_frequency} for every command and the UI"
         )
-    operations = _operations(settings, options)
-    series, models = (
-        operations.chosen_series(options.commodity, options.group),
-        operations.chosen_models(options.models),
-    )
-    _check_span(operations, options)
-    series, good = operations.ingest(series)
-    first = options.start_date or settings.start_date
-    last = options.end_date or last_forecastable(operations, series)
+    operations, series, models, (first, last), good = _ingested(settings, options)
     good &= operations.train(series, models, operations.windows(first, last))
     return _summary(operations, started, good)
 
@@ -83,15 +75,7 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
 def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast a span with trained models, write actuals, score."""
     started = time.perf_counter()
-    operations = _operations(settings, options)
-    series, models = (
-        operations.chosen_series(options.commodity, options.group),
-        operations.chosen_models(options.models),
-    )
-    _check_span(operations, options)
-    series, good = operations.ingest(series)
-    first = options.start_date or settings.start_date
-    last = options.end_date or last_forecastable(operations, series)
+    operations, series, models, (first, last), good = _ingested(settings, options)
     operations.check_span(first, last)
     windows = operations.windows(first, last)
     if not _models_there(operations, series, models, windows, options.train):
@@ -101,6 +85,23 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
         good &= operations.score(series, models, windows)
     _print_coverage(operations, series, models)
     return _summary(operations, started, good)
+
+
+def _ingested(
+    settings: Settings, options: argparse.Namespace
+) -> tuple[Operations, list[str], list[str], tuple[dt.date, dt.date], bool]:
+    """What a command over a span works on, once its data are there: the series whose data are good, the models, the
+    span, and whether every series' data are."""
+    operations = _operations(settings, options)
+    series, models = (
+        operations.chosen_series(options.commodity, options.group),
+        operations.chosen_models(options.models),
+    )
+    _check_span(operations, options)
+    series, good = operations.ingest(series)
+    first = options.start_date or settings.start_date
+    last = options.end_date or last_forecastable(operations, series)
+    return operations, series, models, (first, last), good
 
 
 def infer(settings: Settings, options: argparse.Namespace) -> bool:
