@@ -17,9 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+IN_VENV = "Scripts/python.exe" if os.name == "nt" else "bin/python"
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-MARKER = VENV / ".installed"
+PYTHON = VENV / IN_VENV
+EXTRAS = ROOT / "deploy" / "locks"
+"""What an extra pins beyond requirements.lock, or in its place: NAME.txt for each that has tests of its own."""
 OLDEST, NEWEST = (3, 10), (3, 13)
 NO_TESTS = 5
 """pytest's exit code where a selection holds no test."""
@@ -103,6 +105,16 @@ def year(rest: Sequence[str]) -> int:
     return tests("-m", "year", *rest)
 
 
+def extra(rest: Sequence[str]) -> int:
+    """the tests of one extra in an environment of its own: python3 tasks.py extra prophet"""
+    known = sorted(path.stem for path in EXTRAS.glob("*.txt"))
+    if not rest or rest[0] not in known:
+        raise TaskError(f"which extra? {', '.join(known) or 'none has tests of its own'}")
+    name = rest[0]
+    python = install(ROOT / f".venv-{name}", EXTRAS / f"{name}.txt")
+    return tests("-m", "extra", f"forecast_platform_tests/extras/{name}", *rest[1:], python=python)
+
+
 def check(rest: Sequence[str]) -> int:
     """ruff (lint and format) and mypy"""
     chosen = list(rest) or ["."]
@@ -175,6 +187,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "slow": slow,
     "year": year,
+    "extra": extra,
     "check": check,
     "format": format_,
     "bench": bench,
@@ -183,36 +196,46 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def install() -> None:
-    """Make .venv hold what requirements.lock says, and this checkout; nothing to do where it does."""
-    if MARKER.is_file() and PYTHON.exists() and MARKER.read_text() == fingerprint():
-        return
+def install(venv: Path = VENV, pins: Path | None = None) -> Path:
+    """Make an environment hold what requirements.lock says, what `pins` says instead or beside, and this checkout.
+
+    Nothing to do where it does already. Returns its Python.
+    """
+    python, marker, wanted = venv / IN_VENV, venv / ".installed", fingerprint(pins)
+    if marker.is_file() and python.exists() and marker.read_text() == wanted:
+        return python
     started = time.perf_counter()
     tool = uv()
-    if not PYTHON.exists():
-        create(tool)
-    say(f"installing from requirements.lock into {VENV.name} with {'uv' if tool else 'pip'} (about 1.7 GB, once)")
-    installer = [tool, "pip", "install", "-q", "--python", str(PYTHON)] if tool else pip()
-    for what in (["-r", "requirements.lock"], ["--no-deps", "-e", "."]):
+    if not python.exists():
+        create(tool, venv)
+    locks = "requirements.lock" if pins is None else f"requirements.lock and {pins.relative_to(ROOT)}"
+    say(f"installing from {locks} into {venv.name} with {'uv' if tool else 'pip'} (about 1.7 GB, once)")
+    installer = [tool, "pip", "install", "-q", "--python", str(python)] if tool else pip(python)
+    steps = [["-r", "requirements.lock"], ["--no-deps", "-e", "."]]
+    if pins is not None:
+        # Not without its dependencies: those of torch differ between its builds for a CPU and for a GPU.
+        steps.insert(1, ["-r", str(pins)])
+    for what in steps:
         if run([*installer, *what]):
             raise TaskError(
                 f"installing {' '.join(what)} failed (see above): look at the network and the disk "
                 f"({shutil.disk_usage(ROOT).free / 1e9:.1f} GB free), then run it again"
             )
-    MARKER.write_text(fingerprint())
+    marker.write_text(wanted)
     say(f"installed in {time.perf_counter() - started:.0f} s")
+    return python
 
 
-def create(tool: str | None) -> None:
+def create(tool: str | None, venv: Path) -> None:
     """Make the virtual environment with a supported Python."""
     interpreter = supported_python()
     made = run(
-        [tool, "venv", "-q", "--python", interpreter, str(VENV)] if tool else [interpreter, "-m", "venv", str(VENV)]
+        [tool, "venv", "-q", "--python", interpreter, str(venv)] if tool else [interpreter, "-m", "venv", str(venv)]
     )
-    if made or not PYTHON.exists():
-        shutil.rmtree(VENV, ignore_errors=True)
+    if made or not (venv / IN_VENV).exists():
+        shutil.rmtree(venv, ignore_errors=True)
         raise TaskError(
-            f"{interpreter} could not make {VENV}: install Python's venv module (Debian and Ubuntu: "
+            f"{interpreter} could not make {venv}: install Python's venv module (Debian and Ubuntu: "
             "`apt install python3-venv`) or uv"
         )
 
@@ -232,9 +255,9 @@ def supported_python() -> str:
     )
 
 
-def pip() -> list[str]:
+def pip(python: Path) -> list[str]:
     """The environment's pip, for where uv is not installed."""
-    return [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--use-pep517"]
+    return [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--use-pep517"]
 
 
 def uv() -> str | None:
@@ -245,11 +268,10 @@ def uv() -> str | None:
     return None
 
 
-def fingerprint() -> str:
+def fingerprint(pins: Path | None) -> str:
     """What the installation depends on."""
     digest = hashlib.sha256()
-    for name in ("requirements.lock", "pyproject.toml"):
-        path = ROOT / name
+    for path in (ROOT / "requirements.lock", ROOT / "pyproject.toml", *([pins] if pins else ())):
         if not path.is_file():
             raise TaskError(f"{path} is missing: this is not a whole checkout")
         digest.update(path.read_bytes())
@@ -261,11 +283,11 @@ def command(name: str, rest: Sequence[str]) -> int:
     return run([str(PYTHON), "-m", "forecast_platform.cli", name, *rest])
 
 
-def tests(*arguments: str) -> int:
+def tests(*arguments: str, python: Path | None = None) -> int:
     """pytest in the checkout, with one thread a process."""
     # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return run([str(PYTHON), "-m", "pytest", "-q", *arguments], threads=1)
+    return run([str(python or PYTHON), "-m", "pytest", "-q", *arguments], threads=1)
 
 
 def run(arguments: Sequence[str], *, threads: int | None = None) -> int:
@@ -275,6 +297,9 @@ def run(arguments: Sequence[str], *, threads: int | None = None) -> int:
     environment.pop("VIRTUAL_ENV", None)
     # Without bytecode every process compiles 2,500 modules anew, three to four seconds each time.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    # uv does not read pip's settings: where pip is told of builds on this disk (torch's for a CPU), uv is too.
+    if links := environment.get("PIP_FIND_LINKS"):
+        environment.setdefault("UV_FIND_LINKS", links)
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment.setdefault(name, str(threads))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -230,16 +229,15 @@ class Settings(BaseSettings):
     _folder = field_validator("warehouse", "landing", "config", mode="before")(values.folder)
     _time = field_validator("training_time", "daily_time", mode="before")(values.time_of_day)
     _day = field_validator("start_date", "end_date", mode="before")(values.day)
+    _listed = field_validator("plugins", "active_versions", mode="before")(listed)
+    _zone = field_validator("timezone")(values.zone)
+    _address = field_validator("reports_url", "ui_url", "mlflow_ui_url")(web_address)
+    _version = field_validator("model_version", "active_versions")(values.version_tags)
 
     @field_validator("warehouse", "landing", "config")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
-
-    @field_validator("plugins", "active_versions", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return listed(value)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -259,28 +257,6 @@ class Settings(BaseSettings):
     def model_spec(self, name: str) -> ModelSpec:
         """What makes the model of this name: as configured, else the registered type. Raises ValueError."""
         return self._specs.get(name) or registry.spec(name)
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("an IANA zone such as America/Los_Angeles or UTC") from error
-        return value
-
-    @field_validator("reports_url", "ui_url", "mlflow_ui_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        return web_address(value)
-
-    @field_validator("model_version", "active_versions")
-    @classmethod
-    def _plain_version(cls, value: Any) -> Any:
-        for tag in (value,) if isinstance(value, str) else value:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", tag):
-                raise ValueError("letters, digits, dots, dashes and underscores, at most 32, such as v1.0")
-        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 EARLIEST = dt.date(1900, 1, 1)
 
@@ -64,3 +65,20 @@ def refuse_control_characters(data: Any, name: str = "") -> None:
     elif isinstance(data, list | tuple):
         for position, value in enumerate(data):
             refuse_control_characters(value, f"{name}.{position}")
+
+
+def zone(value: str) -> str:
+    """A time zone by its IANA name. Raises ValueError where there is none of this name."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("an IANA zone such as America/Los_Angeles or UTC") from error
+    return value
+
+
+def version_tags(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """A version tag, or several, which stand in keys and in folder names. Raises ValueError."""
+    for tag in (value,) if isinstance(value, str) else value:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", tag):
+            raise ValueError("letters, digits, dots, dashes and underscores, at most 32, such as v1.0")
+    return value
