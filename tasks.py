@@ -87,13 +87,13 @@ def doctor(rest: Sequence[str]) -> int:
 
 def test(rest: Sequence[str]) -> int:
     """the quick tests, two at a time"""
-    return tests("-n", "2", "--dist", "worksteal", *rest)
+    return run_pytest("-n", "2", "--dist", "worksteal", *rest)
 
 
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, three files at a time: they start servers, and wait for them more than they compute"""
     shared = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    code = tests("-m", "slow and not year", *shared, *rest)
+    code = run_pytest("-m", "slow and not year", *shared, *rest)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")
         return 0
@@ -102,7 +102,7 @@ def slow(rest: Sequence[str]) -> int:
 
 def year(rest: Sequence[str]) -> int:
     """the automation through 400 simulated days; a quarter of an hour"""
-    return tests("-m", "year", *rest)
+    return run_pytest("-m", "year", *rest)
 
 
 def extra(rest: Sequence[str]) -> int:
@@ -112,7 +112,7 @@ def extra(rest: Sequence[str]) -> int:
         raise TaskError(f"which extra? {', '.join(known) or 'none has tests of its own'}")
     name = rest[0]
     python = install(ROOT / f".venv-{name}", EXTRAS / f"{name}.txt")
-    return tests("-m", "extra", f"forecast_platform_tests/extras/{name}", *rest[1:], python=python)
+    return run_pytest("-m", "extra", f"forecast_platform_tests/extras/{name}", *rest[1:], python=python)
 
 
 def check(rest: Sequence[str]) -> int:
@@ -283,7 +283,7 @@ def command(name: str, rest: Sequence[str]) -> int:
     return run([str(PYTHON), "-m", "forecast_platform.cli", name, *rest])
 
 
-def tests(*arguments: str, python: Path | None = None) -> int:
+def run_pytest(*arguments: str, python: Path | None = None) -> int:
     """pytest in the checkout, with one thread a process."""
     # They interrupt processes, which inherit it where this was started with interrupts ignored (in the background).
     signal.signal(signal.SIGINT, signal.default_int_handler)
