@@ -114,5 +114,5 @@ def test_quantiles_by_level_and_day() -> None:
     paths = np.stack([np.arange(101.0), np.arange(101.0) * 2], axis=-1)
     assert quantiles(paths, [0.05, 0.5]).tolist() == [[5.0, 10.0], [50.0, 100.0]]
     assert quantiles(paths[None], 0.1).shape == (1, 1, 2)
-    with pytest.raises(ValueError, match="such as 0.05"):
+    with pytest.raises(ValueError, match=r"such as 0.05"):
         quantiles(paths, [5])
