@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
@@ -348,9 +348,9 @@ def _check_span(operations: Operations, options: argparse.Namespace) -> None:
 def _models_there(
     operations: Operations, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date], train_them: bool
 ) -> bool:
-    lacking = operations.missing(series, models, windows)
+    lacking, good = _trainable(operations, operations.missing(series, models, windows))
     if not lacking:
-        return True
+        return good
     if not train_them:
         say(missing_text(lacking, operations.settings, operations.version))
         return False
@@ -359,4 +359,26 @@ def _models_there(
         starts = sorted({start for (owner, _), found in lacking.items() if owner == name for start in found})
         if not operations.train([name], wanted, starts):
             return False
-    return True
+    return good
+
+
+def _trainable(
+    operations: Operations, lacking: Mapping[tuple[str, str], list[dt.date]]
+) -> tuple[dict[tuple[str, str], list[dt.date]], bool]:
+    """What of the windows that lack a model can be trained, and whether that is all: those that begin after the last
+    date that a series' data allow are told."""
+    from forecast_platform.work.coverage import last_allowed
+
+    ends = {name: last_allowed(operations.platform, name) for name, _ in lacking}
+    found = {}
+    for (name, model), starts in lacking.items():
+        if kept := [start for start in starts if start <= ends[name]]:
+            found[name, model] = kept
+    beyond = sorted({name for (name, _), starts in lacking.items() if max(starts) > ends[name]})
+    for name in beyond:
+        newest = operations.platform.series_table(name).last_observed
+        say(
+            f"data of {name} end on {newest}: windows that begin after {ends[name]} can be neither trained nor "
+            f"forecast; put newer data in place, or ask for --end-date {newest + dt.timedelta(days=1)}"
+        )
+    return found, not beyond

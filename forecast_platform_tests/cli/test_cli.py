@@ -197,6 +197,10 @@ def test_no_model_is_asked_for_where_the_data_allow_no_forecast(run: Run) -> Non
     assert "data of Alpha, Beta end on 2018-03-29: too old for a forecast of 2018-07-03" in told
     assert "ask for --date 2018-03-30" in told
     assert "train" not in told
+    code, told = run("backfill", "--start-date", "2018-03-29", "--end-date", "2018-07-03", "--commodity", "Alpha")
+    assert code == 1
+    assert "data of Alpha end on 2018-03-29: windows that begin after 2018-04-04 can be neither trained nor" in told
+    assert "train them" not in told
 
 
 def test_two_series_of_one_date_share_their_shocks(run: Run, small: Path) -> None:
