@@ -236,7 +236,7 @@ def test_a_selection_that_dagster_expands_downstream_computes_nothing_again(runn
     expanded, exact = running.launch(list(widest), [day]), running.launch_exactly(widest)
     for backfill_id, counts in ((expanded, (0, 365)), (exact, (365,))):
         state = running.finished(backfill_id)
-        assert state.status == "COMPLETED_SUCCESS"
+        assert state.status == "COMPLETED_SUCCESS", [running.messages(run.id) for run in state.runs]
         assert state.counts["unified_data"] == (1, 1, 0)
         assert state.counts["trained_models/naive"] == (2, 2, 0)
         targeted = [state.counts.get(asset, (0, 0, 0))[0] for asset in NAIVE]
