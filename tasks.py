@@ -212,7 +212,7 @@ def install(venv: Path = VENV, pins: Path | None = None) -> Path:
     locks = "requirements.lock" if pins is None else f"requirements.lock and {pins.relative_to(ROOT)}"
     say(f"installing from {locks} into {venv.name} with {'uv' if tool else 'pip'} (about 1.7 GB, once)")
     installer = [tool, "pip", "install", "-q", "--python", str(python)] if tool else pip(python)
-    # The lock is whole. Where it looks at dependencies, pip 26 takes `gql[requests]` for one that has no hash.
+    # The lock is whole; where pip looks at dependencies, it takes `gql[requests]` for one that has no hash.
     steps = [["--no-deps", "--require-hashes", "-r", "requirements.lock"], ["--no-deps", "-e", "."]]
     if pins is not None:
         # Not without its dependencies: those of torch differ between its builds for a CPU and for a GPU.

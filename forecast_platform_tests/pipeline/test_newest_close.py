@@ -119,7 +119,8 @@ def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
         assert facts[name].state == "bad"
         assert cause in facts[name].text
     assert cause not in facts["forecast Beta naive v1.0"].text
-    assert cause in Path(daily_page(platform, health, ODD)).read_text(encoding="utf-8")
+    page = daily_page(platform, health, ODD).rpartition("/")[2]
+    assert cause in (platform.settings.reports / page).read_text(encoding="utf-8")
     assert shell("coverage", "--models", "naive") == 1
     assert "waiting: the newest close of Alpha, " in capsys.readouterr().out
     assert shell("infer", *naive, "--accept", str(BEFORE)) == 2, "whose close?"
