@@ -162,7 +162,6 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
                 expected = min(due, platform.series_table(series).last_observed + _DAY)
             except NoDataError:
                 expected = due
-        jump = _jump(platform, series)
         used = {name for owner, name, _ in newest if owner == series}
         unused = [model for model in settings.models if not settings.automated and used and model not in used]
         # Nothing runs by itself here, and whoever ran the others left these out.
@@ -171,8 +170,9 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
             if model not in unused:
                 tag = "" if version == settings.model_version else f" --model-version-tag {version}"
                 fact = _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
-                # What keeps it is no fault of the run, and the run's command would not mend it.
-                yield fact if jump is None or fact.state == "good" else replace(fact, text=jump)
+                # What holds it up is no fault of the run, and the run's command would not mend it.
+                jump = None if fact.state == "good" else _jump(platform, series)
+                yield fact if jump is None else replace(fact, text=jump)
 
 
 def _jump(platform: Platform, series: str) -> str | None:

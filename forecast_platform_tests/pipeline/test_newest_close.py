@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,7 +15,7 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.settings import load
-from forecast_platform.work.newest_close import unconfirmed_jump
+from forecast_platform.work.newest_close import _common, unconfirmed_jump
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.pipeline.conftest import Shell
 from forecast_platform_tests.worlds import settings_for
@@ -99,11 +100,19 @@ def test_a_wild_day_is_no_jump(small: Path, factor: float) -> None:
     assert unconfirmed_jump(world(small), "Alpha") is None
 
 
+def test_a_move_that_the_last_year_saw_often_is_no_jump() -> None:
+    quiet, wild = np.tile([100.0, 101.0], 40), np.tile([100.0, 160.0], 4)
+    assert not _common(np.concatenate([quiet, [160.0]]))
+    assert not _common(np.concatenate([quiet[:40], [160.0], quiet[40:], [160.0]])), "one slip before is not often"
+    assert _common(np.concatenate([quiet, wild, quiet, [160.0]]))
+
+
 def test_without_a_forecast_of_its_day_nothing_is_said(small: Path) -> None:
     closed(small, BEFORE, 0.6)
     assert unconfirmed_jump(world(small), "Alpha") is None
 
 
+@pytest.mark.slow
 def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
     jumped: Path, shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
