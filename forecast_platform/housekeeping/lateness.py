@@ -14,6 +14,7 @@ from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import ENDED, last_allowed
+from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
 State = Literal["good", "warn", "bad"]
@@ -69,6 +70,9 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
             if there is not None and there >= expected:
                 name = f"forecast {series} {model} {version}"
                 yield Fact(name, "good", f"newest is {there}, {expected} is due")
+            elif allowed is not None and (jump := unconfirmed_jump(platform, series)) is not None:
+                # What holds it up is no fault of the run, and the run's command would not mend it.
+                yield Fact(f"forecast {series} {model} {version}", "bad", jump)
             elif allowed is not None and allowed < expected:
                 if series not in waiting.setdefault((allowed, expected), []):
                     waiting[allowed, expected].append(series)
@@ -175,9 +179,12 @@ def _newest_close(platform: Platform, series: str) -> Fact:
         # A close is first seen that many days after its session.
         lag = dt.timedelta(days=settings.publication_lag_days.market)
         due = last_session_on_or_before(table.sessions, last - lag) + lag
+        jump = unconfirmed_jump(platform, series)
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "bad", str(error))
     newest = table.last_observed
+    if jump is not None:
+        return Fact(name, "bad", jump)
     late = (due - newest).days
     if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
         return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
