@@ -13,6 +13,7 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
     offset(history, origins, horizon) -> [n_origins, horizon] or None   a known addition to the mean (covariates)
     shifted(state, move)             the state with every price of it moved by `move`
     start, moments, after_roll       only for a model that also reads the days ahead or scales the innovations
+    conditional_variance             only for a model that chooses the variance's parameters in its own way
 
 Where the history has them, two more things are known than closes. A day's high and low are better news for v than its
 close alone (`volatility.range_news`). On a scheduled roll the price of another delivery is quoted: the step's move is
@@ -80,6 +81,9 @@ class Steps(NamedTuple):
 class InnovationsFitted(FittedModel):
     """A fitted model of the form above. `state` holds scale, variance, residuals and the subclass's coefficients."""
 
+    expected_spreads: ClassVar[bool] = False
+    """Whether the factors on sqrt(v) are no news: v then follows the innovations divided by them."""
+
     @abstractmethod
     def filter(self, history: History) -> Filtered:
         """Innovations and states over the observed sessions of `history`; see the module's rules."""
@@ -131,13 +135,12 @@ class InnovationsFitted(FittedModel):
         Raises ValueError, naming the series, where the innovations do not vary.
         """
         filtered = self.filter(history)
-        innovations = without_rolls(history, filtered.innovations)
-        variance = fitted_variance(history, innovations)
-        ranges = squared_ranges(history, self.transform)
+        innovations, ranges = self._news(history, filtered)
+        variance = self.conditional_variance(history, innovations, ranges)
         ratio = range_ratio(innovations, ranges, variance.level)
         used = {**({} if ratio is None else {"range_ratio": ratio}), **({"rolls": True} if history.schedule else {})}
         residuals = innovations / np.sqrt(variance.filter(innovations, range_news(innovations, ranges, ratio))[:-1])
-        if filtered.spreads is not None:
+        if filtered.spreads is not None and not self.expected_spreads:
             residuals /= filtered.spreads
         residuals[:BURN_IN] = np.nan
         table = residual_table(self.window.pool, history.observed_dates, residuals)
@@ -146,13 +149,25 @@ class InnovationsFitted(FittedModel):
         table -= table.mean()
         return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table, **used})
 
-    def variances(self, history: History, innovations: Floats) -> Floats:
-        """v by observed session, [n + 1], from the innovations without those of roll days [n]."""
+    def conditional_variance(self, history: History, innovations: Floats, ranges: Floats) -> ConditionalVariance:
+        """The variance's parameters for a training window's innovations and squared ranges [n], nan on roll days."""
+        return fitted_variance(history, innovations)
+
+    def variances(self, history: History, filtered: Filtered) -> Floats:
+        """v by observed session, [n + 1]."""
+        innovations, ranges = self._news(history, filtered)
         ratio = self.state.get("range_ratio")
         if ratio is None:
             return self.variance.filter(innovations)
-        ranges = squared_ranges(history, self.transform)
         return self.variance.filter(innovations, range_news(innovations, ranges, float(ratio)))
+
+    def _news(self, history: History, filtered: Filtered) -> tuple[Floats, Floats]:
+        """What v follows: innovations without those of roll days, and squared ranges, [n] each."""
+        innovations = without_rolls(history, filtered.innovations)
+        ranges = squared_ranges(history, self.transform)
+        if filtered.spreads is None or not self.expected_spreads:
+            return innovations, ranges
+        return innovations / filtered.spreads, ranges / filtered.spreads**2
 
     def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
         """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none."""
@@ -174,7 +189,7 @@ class InnovationsFitted(FittedModel):
         known = history.known_sessions(origins)
         steps = trading_steps(history.trading(origins, horizon))
         filtered = self.filter(history)
-        variances = self.variances(history, without_rolls(history, filtered.innovations))
+        variances = self.variances(history, filtered)
         offsets = self.offset(history, origins, horizon)
         rolls = self.rolls_ahead(history, origins, known, steps)
         state_at = self.start(filtered, known, history, origins, steps)
@@ -225,7 +240,8 @@ class InnovationsFitted(FittedModel):
             if step + 1 < steps.column.shape[1]:
                 before, held = state, variance
                 state = self.advance(before, y, innovation)
-                variance = dynamics.step(held, innovation)
+                expected_spread = self.expected_spreads and spread is not None
+                variance = dynamics.step(held, innovation / spread if expected_spread else innovation)
                 if len(rolling):
                     after = self.after_roll(tuple(part[rolling] for part in before), expected, move)
                     state = tuple(_with_rows(part, rolling, new) for part, new in zip(state, after, strict=True))

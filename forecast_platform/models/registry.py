@@ -146,6 +146,22 @@ register("auto_arima", f"{_HERE}.auto_arima", "AutoArima", "ARIMA with statsfore
 register("auto_ets", f"{_HERE}.auto_ets", "AutoEts", "Exponential smoothing with automatic form.", "statsforecast")
 register("auto_theta", f"{_HERE}.auto_theta", "AutoTheta", "The theta method with automatic form.", "statsforecast")
 register(
+    "range_walk",
+    f"{_HERE}.range_walk",
+    "RangeWalk",
+    "A random walk whose volatility follows the days' ranges, at a fitted speed.",
+    "python",
+    default=False,
+)
+register(
+    "season_walk",
+    f"{_HERE}.season_walk",
+    "SeasonWalk",
+    "A random walk whose volatility has a season of the year.",
+    "python",
+    default=False,
+)
+register(
     "combine",
     f"{_HERE}.combine",
     "Combine",

@@ -112,7 +112,7 @@ def test_on_a_roll_step_y_moves_by_the_mean_and_a_wider_innovation_and_v_is_held
     rolls = model.rolls_ahead(full, origin, known, trading_steps(full.trading(origin, 14)))
     assert rolls is not None
     filtered = model.filter(full)
-    v = np.full(40, model.variances(full, without_rolls(full, filtered.innovations))[known[0]])
+    v = np.full(40, model.variances(full, filtered)[known[0]])
     y = model.transform.forward(full.observed_close[known - 1])
     paths = simulate(model, full, origin)[0]
     for step, column in enumerate(steps):
