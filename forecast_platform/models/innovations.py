@@ -14,6 +14,7 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
     shifted(state, move)             the state with every price of it moved by `move`
     start, moments, after_roll       only for a model that also reads the days ahead or scales the innovations
     conditional_variance             only for a model that chooses the variance's parameters in its own way
+    standardised                     only for a model that says how z is distributed on each day ahead
 
 Where the history has them, two more things are known than closes. A day's high and low are better news for v than its
 close alone (`volatility.range_news`). On a scheduled roll the price of another delivery is quoted: the step's move is
@@ -182,6 +183,12 @@ class InnovationsFitted(FittedModel):
         targets = origins[:, None] + steps.column * ONE_DAY
         return roll_moves(history, history.schedule, y, known, targets, steps.reached[:, -1])
 
+    def standardised(
+        self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps, n_paths: int, shocks: Shocks
+    ) -> NDArray[np.float32] | None:
+        """z by trading day and path, [n_origins, n_steps, n_paths]; None where it is the residual of the drawn date."""
+        return None
+
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
         """See `FittedModel.simulate`."""
         check_inputs(self, history, shocks)
@@ -193,6 +200,7 @@ class InnovationsFitted(FittedModel):
         offsets = self.offset(history, origins, horizon)
         rolls = self.rolls_ahead(history, origins, known, steps)
         state_at = self.start(filtered, known, history, origins, steps)
+        standardised = self.standardised(history, origins, known, steps, n_paths, shocks)
         closes = np.empty((horizon, len(origins), n_paths), np.float32)
         for start in range(0, len(origins), BLOCK_ORIGINS):
             block = slice(start, min(start + BLOCK_ORIGINS, len(origins)))
@@ -205,7 +213,7 @@ class InnovationsFitted(FittedModel):
                 variances[at][:, None],
                 None if offsets is None else offsets[block],
                 None if rolls is None else rolls.of(block),
-                shocks.slots(origins[block], n_paths, horizon),
+                shocks.slots(origins[block], n_paths, horizon) if standardised is None else standardised[block],
             )
         return np.moveaxis(closes, 0, 2)
 
@@ -217,13 +225,15 @@ class InnovationsFitted(FittedModel):
         variance: Floats,
         offsets: Floats | None,
         rolls: RollMoves | None,
-        slots: NDArray[np.uint32],
+        drawn: NDArray[np.uint32] | NDArray[np.float32],
     ) -> None:
-        rows = np.arange(len(slots))
+        """`drawn`: slots of the pool [n, horizon, n_paths], or z itself [n, n_steps, n_paths]."""
+        rows = np.arange(len(drawn))
+        given = drawn.dtype.kind == "f"
         transform, dynamics, residuals = self.transform, self.variance, self.state["residuals"]
         for step in range(steps.column.shape[1]):
             column = steps.column[:, step]
-            innovation = residuals.take(slots[rows, column])
+            innovation = drawn[:, step].astype(np.float64) if given else residuals.take(drawn[rows, column])
             innovation *= np.sqrt(variance)
             mean, spread = self.moments(state, step)
             if spread is not None:
