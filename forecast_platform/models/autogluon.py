@@ -42,7 +42,9 @@ class AutoGluonFitted(ScaledReturnsFitted):
         """See `ScaledReturnsFitted`."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = self.library.predict(frame(contexts), use_cache=False, random_seed=1)
+            made = self.library.predict(frame(contexts, "origin"), use_cache=False, random_seed=1)
+        if self.state["mean_alone"]:
+            return made["mean"].to_numpy(np.float64).reshape(len(contexts), STEPS, 1) + self.state["spread"]
         found = made[[str(level) for level in LEVELS]].to_numpy(np.float64)
         return found.reshape(len(contexts), STEPS, len(LEVELS))
 
@@ -75,6 +77,12 @@ class AutoGluon(ScaledReturnsModel):
         """See `ScaledReturnsModel`."""
         return int(self.params["context"])
 
+    @property
+    def mean_alone(self) -> bool:
+        """See `ScaledReturnsModel`: the recursive model's quantiles are its mean's and a normal distribution that widens
+        as the root of the step, whatever the target; a day's move is no wider for being further ahead."""
+        return bool(self.params["model"] == "RecursiveTabular")
+
     def fit_library(self, r: Floats, folder: Path) -> None:
         """See `ScaledReturnsModel`."""
         from autogluon.timeseries import TimeSeriesPredictor
@@ -95,7 +103,7 @@ class AutoGluon(ScaledReturnsModel):
                 cache_predictions=False,
             )
             predictor.fit(
-                frame(r[None]),
+                frame(r[None], "training"),
                 hyperparameters={self.params["model"]: self._library_parameters()},
                 time_limit=None,
                 enable_ensemble=False,
@@ -115,8 +123,12 @@ class AutoGluon(ScaledReturnsModel):
         }
 
 
-def frame(series: Floats) -> Any:
-    """Series [n, length] as the library's table, a day a session."""
+def frame(series: Floats, what: str) -> Any:
+    """Series [n, length] as the library's table, a day a session.
+
+    The items are called by `what` they are: the library knows those of its training again by their names, and treats
+    them otherwise.
+    """
     import pandas as pd
     from autogluon.timeseries import TimeSeriesDataFrame
 
@@ -124,7 +136,7 @@ def frame(series: Floats) -> Any:
     rows = pd.DataFrame(
         {
             # As text in one width: the library sorts items.
-            "item_id": np.repeat([f"{row:07d}" for row in range(n)], length),
+            "item_id": np.repeat([f"{what}{row:07d}" for row in range(n)], length),
             "timestamp": np.tile(pd.date_range(_EPOCH, periods=length, freq="D"), n),
             "target": series.ravel(),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import tempfile
 import warnings
@@ -112,8 +113,21 @@ class Neural(ScaledReturnsModel):
             torch.manual_seed(self.params["seed"])
             forecaster = NeuralForecast(models=[kind(**given)], freq=1)
             forecaster.fit(df=frame(r[None]))
-            # Into a folder of its own: the library refuses one that is there and holds anything.
             forecaster.save(path=str(folder), save_dataset=False, overwrite=True)
+        for path in folder.glob("*.safetensors"):
+            path.write_bytes(with_sorted_header(path.read_bytes()))
+
+
+def with_sorted_header(data: bytes) -> bytes:
+    """A safetensors file, its header's keys in order: the library writes its metadata in an order that differs between
+    two files of the same model, and their hash is the model's identity.
+
+    The format: eight bytes of the header's length (little-endian), the header as JSON padded with spaces, the tensors.
+    """
+    length = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def frame(series: Floats) -> Any:

@@ -36,8 +36,8 @@ MINIMUM_SESSIONS = 300
 
 
 class ScaledReturnsFitted(RandomWalkFitted):
-    """State: as the random walk's; `context`, how many r the library is shown; the ranks by slot; and `files`, the
-    library's fitted model by relative path, which is no part of the JSON."""
+    """State: as the random walk's; `context`, how many r the library is shown; the ranks by slot; the `spread` of r by
+    LEVELS; and `files`, the library's fitted model by relative path, which is no part of the JSON."""
 
     @abstractmethod
     def step_quantiles(self, contexts: Floats) -> Floats:
@@ -90,6 +90,11 @@ class ScaledReturnsModel(InnovationsModel):
         """How many r the library is shown before an origin."""
         return 64
 
+    @property
+    def mean_alone(self) -> bool:
+        """Whether the library's model says the mean of r only, or its quantiles cannot be used."""
+        return False
+
     @abstractmethod
     def fit_library(self, r: Floats, folder: Path) -> None:
         """Fit on r [n], with one thread and fixed seeds, and leave in `folder` what can be loaded again."""
@@ -108,7 +113,10 @@ class ScaledReturnsModel(InnovationsModel):
             folder = Path(made)
             self.fit_library(r[1:], folder)
             files = read_files(folder)
-        return kind(window, {**plain.state, "ranks": ranks.astype(np.float32), "files": files})
+        # What r is spread by where the library says only its mean.
+        spread = np.quantile(r[1:] - r[1:].mean(), LEVELS)
+        known = {"ranks": ranks.astype(np.float32), "spread": spread, "mean_alone": self.mean_alone, "files": files}
+        return kind(window, {**plain.state, **known})
 
     def load_folder(self, text: str, folder: Path, window: TrainingWindow) -> FittedModel:
         """See `Model`."""
