@@ -74,7 +74,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--paths", type=int, default=500)
     options = parser.parse_args()
-    print(f"{', '.join(options.series)}, {options.start} to {options.end}, every {options.every}. window, {options.paths}")
+    print(
+        f"{', '.join(options.series)}, {options.start} to {options.end}, every {options.every}. window, {options.paths}"
+    )
     print(f"{'model':44}{'skill %':>9}{'95 % +-':>9}{'80 %':>7}{'95 %':>7}{'fit s':>8}{'100 dates s':>13}")
     naive = {}
     for text in dict.fromkeys(["naive", "random_walk", *options.models]):

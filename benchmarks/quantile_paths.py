@@ -29,7 +29,11 @@ def main() -> None:
     moves = np.random.default_rng(1).standard_t(5, len(pool) + N_STEPS)
     errors = np.stack([np.cumsum(moves[k : k + N_STEPS]) for k in range(len(pool))])
     spread = np.sqrt(1.0 + np.arange(N_STEPS))[:, None] * np.quantile(moves, LEVELS)
-    quantiles = 100.0 + np.random.default_rng(2).normal(size=(N_ORIGINS, 1, 1)) + np.broadcast_to(spread, (N_ORIGINS, *spread.shape))
+    quantiles = (
+        100.0
+        + np.random.default_rng(2).normal(size=(N_ORIGINS, 1, 1))
+        + np.broadcast_to(spread, (N_ORIGINS, *spread.shape))
+    )
     tries = []
     for _ in range(options.repeat):
         wall, processor = time.perf_counter(), time.process_time()
@@ -39,8 +43,13 @@ def main() -> None:
     found = np.moveaxis(np.quantile(paths[::20], LEVELS, axis=1), 0, -1)
     width = (quantiles[::20, :, -3] - quantiles[::20, :, 2])[..., None]
     off = np.abs(found - quantiles[::20]) / width
-    print(f"{N_ORIGINS} dates x {N_PATHS} paths x {N_STEPS} steps: {min(tries)[1]:.2f} s wall, {min(tries)[0]:.2f} s processor")
-    print(f"quantiles off by {off.mean():.2%} of the 80 % width in the mean, {off[..., 2:7].max():.2%} at most inside it")
+    print(
+        f"{N_ORIGINS} dates x {N_PATHS} paths x {N_STEPS} steps: {min(tries)[1]:.2f} s wall, "
+        f"{min(tries)[0]:.2f} s processor"
+    )
+    print(
+        f"quantiles off by {off.mean():.2%} of the 80 % width in the mean, {off[..., 2:7].max():.2%} at most inside it"
+    )
 
 
 if __name__ == "__main__":

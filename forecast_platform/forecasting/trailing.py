@@ -59,7 +59,7 @@ def standing(scores: MemberScores, origins: Dates, half_life: float, reach: int,
     never read, and the bits for an origin depend neither on the others nor on what lies before its reach.
     """
     n_members, n, horizon = scores.losses.shape
-    cells = np.isfinite(scores.losses).all(axis=0)
+    cells: Bools = np.isfinite(scores.losses).all(axis=0)  # type: ignore[assignment]
     if rows is not None:
         cells = cells & rows[:, None]
     first = origins.min() - reach * ONE_DAY

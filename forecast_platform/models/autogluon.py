@@ -79,8 +79,8 @@ class AutoGluon(ScaledReturnsModel):
 
     @property
     def mean_alone(self) -> bool:
-        """See `ScaledReturnsModel`: the recursive model's quantiles are its mean's and a normal distribution that widens
-        as the root of the step, whatever the target; a day's move is no wider for being further ahead."""
+        """See `ScaledReturnsModel`: the recursive model's quantiles are its mean with a normal distribution that
+        widens as the root of the step, whatever the target; a day's move is no wider for being further ahead."""
         return bool(self.params["model"] == "RecursiveTabular")
 
     def fit_library(self, r: Floats, folder: Path) -> None:

@@ -153,8 +153,8 @@ class Model(ABC):
         """Weights of the members, [n_members, n_origins], for a combination whose `scored_days` is not 0.
 
         Each column is non-negative with sum 1, and 0 where the member is not `there`, [n_members, n_origins]. They
-        are known on the origin: of `scores` only targets before it are read. Called without a fit, before one is opened:
-        what it gives is part of what a forecast is made of.
+        are known on the origin: of `scores` only targets before it are read. Called without a fit, before one is
+        opened: what it gives is part of what a forecast is made of.
         """
         raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 

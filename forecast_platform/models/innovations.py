@@ -185,7 +185,7 @@ class InnovationsFitted(FittedModel):
 
     def standardised(
         self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps, n_paths: int, shocks: Shocks
-    ) -> NDArray[np.float32] | None:
+    ) -> Floats | None:
         """z by trading day and path, [n_origins, n_steps, n_paths]; None where it is the residual of the drawn date."""
         return None
 
@@ -225,7 +225,7 @@ class InnovationsFitted(FittedModel):
         variance: Floats,
         offsets: Floats | None,
         rolls: RollMoves | None,
-        drawn: NDArray[np.uint32] | NDArray[np.float32],
+        drawn: NDArray[np.uint32] | Floats,
     ) -> None:
         """`drawn`: slots of the pool [n, horizon, n_paths], or z itself [n, n_steps, n_paths]."""
         rows = np.arange(len(drawn))
@@ -250,8 +250,8 @@ class InnovationsFitted(FittedModel):
             if step + 1 < steps.column.shape[1]:
                 before, held = state, variance
                 state = self.advance(before, y, innovation)
-                expected_spread = self.expected_spreads and spread is not None
-                variance = dynamics.step(held, innovation / spread if expected_spread else innovation)
+                news = innovation if spread is None or not self.expected_spreads else innovation / spread
+                variance = dynamics.step(held, news)
                 if len(rolling):
                     after = self.after_roll(tuple(part[rolling] for part in before), expected, move)
                     state = tuple(_with_rows(part, rolling, new) for part, new in zip(state, after, strict=True))

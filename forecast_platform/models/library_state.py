@@ -33,7 +33,9 @@ def _packed(value: Any, library: ModuleType, where: str) -> Any:
     if isinstance(value, np.ndarray):
         return {"__list__": _packed(value.tolist(), library, where)}
     if isinstance(value, Mapping):
-        return {"__map__": [[_packed(k, library, where), _packed(v, library, f"{where}.{k}")] for k, v in value.items()]}
+        return {
+            "__map__": [[_packed(k, library, where), _packed(v, library, f"{where}.{k}")] for k, v in value.items()]
+        }
     if isinstance(value, list | tuple):
         items = [_packed(item, library, f"{where}[{place}]") for place, item in enumerate(value)]
         return {"__tuple__": items} if isinstance(value, tuple) else items
@@ -71,6 +73,6 @@ def unpacked(value: Any, library: ModuleType) -> Any:
     kind = getattr(library, name, None)
     if not isinstance(kind, type) or kind.__module__ != library.__name__:
         raise ValueError(f"{library.__name__} has no class {name}: the fit is of another version of it, train it again")
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     vars(made).update(unpacked(value["fields"], library))
     return made

@@ -46,5 +46,3 @@ def by_session(known: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.in
     """The different numbers of known sessions of some origins, and which of them each origin has."""
     different, place = np.unique(known, return_inverse=True)
     return different, place.reshape(known.shape)
-
-

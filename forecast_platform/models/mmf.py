@@ -177,7 +177,7 @@ def run(
 
 
 def read(tables: Tables, prefix: str, run_id: str, histories: Sequence[History]) -> Result:
-    """What one run left in its tables, which hold other runs too. Raises ValueError where they hold a column otherwise."""
+    """What one run left in its tables, which hold other runs too. Raises ValueError for rows of other series."""
     added = shifts(histories)
     scored = tables.read(f"{prefix}_scoring", SCORING, run_id).to_pylist()
     tested = tables.read(f"{prefix}_evaluation", EVALUATION, run_id).to_pylist()
@@ -185,7 +185,9 @@ def read(tables: Tables, prefix: str, run_id: str, histories: Sequence[History])
     for row in scored:
         key = (row["group_id"], row["model"])
         if row["group_id"] not in added:
-            raise ValueError(f"run {run_id} has forecasts of {row['group_id']!r}, which did not go in: another run's id?")
+            raise ValueError(
+                f"run {run_id} has forecasts of {row['group_id']!r}, which did not go in: another run's id?"
+            )
         points = np.array(row["target"], np.float64)
         if len(points) != len(row["date"]):
             raise ValueError(f"run {run_id}, {' '.join(key)}: {len(row['date'])} dates and {len(points)} values")
@@ -217,8 +219,8 @@ def paths(found: Forecast, pool: Dates, slots: NDArray[np.integer]) -> Floats:
     """
     if len(found.windows) < LEAST_WINDOWS:
         raise ValueError(
-            f"{len(found.windows)} backtest windows: errors of at least {LEAST_WINDOWS} are needed for quantiles; raise "
-            "backtest"
+            f"{len(found.windows)} backtest windows: errors of at least {LEAST_WINDOWS} are needed for quantiles: "
+            "raise backtest"
         )
     quantiles = np.quantile(found.errors, LEVELS, axis=0).T + found.points[:, None]
     places = error_ranks(found.errors, found.windows, pool)

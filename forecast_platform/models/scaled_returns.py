@@ -34,7 +34,6 @@ STEPS = 10
 MINIMUM_SESSIONS = 300
 
 
-
 class ScaledReturnsFitted(RandomWalkFitted):
     """State: as the random walk's; `context`, how many r the library is shown; the ranks by slot; the `spread` of r by
     LEVELS; and `files`, the library's fitted model by relative path, which is no part of the JSON."""
@@ -55,7 +54,7 @@ class ScaledReturnsFitted(RandomWalkFitted):
 
     def standardised(
         self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps, n_paths: int, shocks: Shocks
-    ) -> NDArray[np.float32]:
+    ) -> Floats:
         """See `InnovationsFitted`: one call of the library for all origins."""
         length = int(self.state["context"])
         r = np.concatenate([np.zeros(length), self.scaled_returns(history)])

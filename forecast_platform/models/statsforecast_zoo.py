@@ -165,9 +165,7 @@ class FittedVariance(RandomWalkFitted):
         known = innovations[np.isfinite(innovations)]
         level = float(np.mean(known**2)) if len(known) else 0.0
         if not level > 0.0:
-            raise ValueError(
-                f"{history.series}, {history.dates[0]} to {history.dates[-1]}: the series does not move"
-            )
+            raise ValueError(f"{history.series}, {history.dates[0]} to {history.dates[-1]}: the series does not move")
         # In units of its own deviation: the library starts its search at 0.1 for each parameter.
         found = garch_model(known / np.sqrt(level), 1, int(self.state["q"]))["coeff"]
         alpha = float(np.clip(found[1], 0.0, LARGEST_PERSISTENCE))
@@ -193,8 +191,7 @@ def _variant(library_name: str) -> type[Model]:
         why = UNFIT.get(library_name)
         reason = f"it {why}" if why else "the library has no `forward` for it, or no such model"
         raise ValueError(
-            f"statsforecast:{library_name} cannot be used ({reason}); there are "
-            f"{', '.join([*LIBRARY, *VARIANCES])}"
+            f"statsforecast:{library_name} cannot be used ({reason}); there are {', '.join([*LIBRARY, *VARIANCES])}"
         )
     base = StatsForecast if library_name in LIBRARY else StatsForecastVariance
     members = {

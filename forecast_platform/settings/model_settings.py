@@ -130,7 +130,9 @@ def _unknown(name: str, type_name: Any, broken: Mapping[str, str]) -> str:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     what = f"models: {name}: type {type_name!r}" if name != type_name else f"models: {name!r}"
     if type_name in registry.families():
-        return f"{what} is a library: say which of its models, such as `type: {type_name}:MSTL`, under a name of its own"
+        return (
+            f"{what} is a library: say which of its models, such as `type: {type_name}:MSTL`, under a name of its own"
+        )
     lost = "".join(f"; the plugin {module} could not be loaded: {why}" for module, why in broken.items())
     return f"{what} is unknown; known: {', '.join(_types())}{hint}{lost}"
 

@@ -322,7 +322,7 @@ def _member_scores(
     origins = np.arange(window.end, max(end, window.end + ONE_DAY))
     shocks = Shocks(SEED, members[0].n_slots)
     paths = np.stack([member.simulate(history, origins, DEFAULT, N_PATHS, shocks) for member in members])
-    quantiles = np.moveaxis(np.quantile(paths, LEVELS, axis=2), 0, -1)
+    quantiles = np.moveaxis(np.quantile(paths.astype(np.float64), LEVELS, axis=2), 0, -1)
     targets = (origins - history.dates[0]).astype(int)[:, None] + np.arange(DEFAULT)
     place = np.minimum(targets, len(history) - 1)
     known = (targets < len(history)) & history.observed[place]

@@ -31,15 +31,14 @@ def weights_of(
     """
     if not model.scored_days or not len(origins):
         return None
-    first = origins.min() - (model.scored_days + platform.horizon) * ONE_DAY
-    scores = _scores(platform, record, model.of, history, first, origins.max())
+    past = np.arange(-(model.scored_days + platform.horizon), (origins.max() - origins.min()).astype(int))
+    scores = _scores(platform, record, model.of, history, origins.min() + past * ONE_DAY)
     return model.member_weights(scores, there, history, origins, record.window)
 
 
 def _scores(
-    platform: Platform, record: FitManifest, members: tuple[str, ...], history: History, first: Dates, end: Dates
+    platform: Platform, record: FitManifest, members: tuple[str, ...], history: History, dates: Dates
 ) -> MemberScores:
-    dates = np.arange(first, end, dtype="datetime64[D]")
     quantiles = np.full((len(members), len(dates), platform.horizon, len(_QUANTILES)), np.nan)
     days: list[dt.date] = dates.astype(dt.date).tolist()
     for position, member in enumerate(members):

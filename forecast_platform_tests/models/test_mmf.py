@@ -44,11 +44,17 @@ class StandIn:
         self.folder, self.run_id, self.fails = folder, run_id, fails
         self.asked: dict[str, object] = {}
 
-    def __call__(self, spark: object, train_data: str, group_id: str, date_col: str, target: str, **given: object) -> str:
+    def __call__(
+        self, spark: object, train_data: str, group_id: str, date_col: str, target: str, **given: object
+    ) -> str:
         self.asked = given
         rows = pq.read_table(self.folder.root / f"{train_data}.parquet").to_pandas()
         h, back = given["prediction_length"], given["backtest_length"]
-        fixed = {"model_pickle": pickle.dumps("never read"), "run_id": self.run_id, "run_date": np.datetime64("2018-01-01")}
+        fixed = {
+            "model_pickle": pickle.dumps("never read"),
+            "run_id": self.run_id,
+            "run_date": np.datetime64("2018-01-01"),
+        }
         evaluation, scoring = [], []
         for name, series in rows.groupby(group_id):
             if name in self.fails:
@@ -59,9 +65,13 @@ class StandIn:
                 for start in range(len(days) - back, len(days) - h + 1):
                     window = {"backtest_window_start_date": days[start], "metric_name": "smape", "metric_value": 0.1}
                     forecast = np.full(h, max(values[start - 1], 0.0))
-                    evaluation.append({"group_id": name, **window, "forecast": forecast, "actual": values[start : start + h], **more})
+                    evaluation.append(
+                        {"group_id": name, **window, "forecast": forecast, "actual": values[start : start + h], **more}
+                    )
                 ahead = days[-1] + 1 + np.arange(h)
-                scoring.append({"group_id": name, "date": list(ahead), "target": np.full(h, max(values[-1], 0.0)), **more})
+                scoring.append(
+                    {"group_id": name, "date": list(ahead), "target": np.full(h, max(values[-1], 0.0)), **more}
+                )
         self.folder.append(given["evaluation_output"], pa.Table.from_pylist(evaluation))
         self.folder.append(given["scoring_output"], pa.Table.from_pylist(scoring))
         return self.run_id
@@ -79,7 +89,14 @@ def folder(tmp_path: Path) -> Folder:
 def ran(folder: Folder, histories: Sequence[object], **changes: object) -> mmf.Result:
     stand_in = StandIn(folder, **changes)
     return mmf.run(
-        stand_in, None, folder, histories, prefix="mmf", models=["StatsForecastAutoEts"], horizon=HORIZON, backtest=BACKTEST
+        stand_in,
+        None,
+        folder,
+        histories,
+        prefix="mmf",
+        models=["StatsForecastAutoEts"],
+        horizon=HORIZON,
+        backtest=BACKTEST,
     )
 
 
@@ -120,7 +137,9 @@ def test_days_that_were_cut_at_zero_are_told(folder: Folder) -> None:
     rows[0]["target"] = [1.0, 0.5, 0.0, 0.0, 0.0]
     folder.write("mmf_scoring", pa.Table.from_pylist(rows))
     result = mmf.read(folder, "mmf", "run-1", [history])
-    assert result.told() == ["mmf cut 3 days of StatsForecastAutoEts's forecast of Alpha at 0: they are not used as they are"]
+    assert result.told() == [
+        "mmf cut 3 days of StatsForecastAutoEts's forecast of Alpha at 0: they are not used as they are"
+    ]
     with pytest.raises(ValueError, match="'Alpha', which did not go in"):
         mmf.read(folder, "mmf", "run-1", [series("Beta", 2)])
 

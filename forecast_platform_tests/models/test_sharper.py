@@ -13,7 +13,7 @@ from forecast_platform.forecasting.metrics import crps
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Paths, TrainingWindow
-from forecast_platform.models.innovations import InnovationsFitted, InnovationsModel, trading_steps, without_rolls
+from forecast_platform.models.innovations import InnovationsFitted, InnovationsModel, trading_steps
 from forecast_platform.testing.histories import changed_from
 from forecast_platform_tests.histories import nearby_history
 

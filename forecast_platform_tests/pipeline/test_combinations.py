@@ -210,7 +210,7 @@ def test_closes_on_and_after_a_date_have_no_part_in_its_weights(
     assert not all(np.array_equal(after[day], before[day]) for day in SPAN[6:])
 
 
-@pytest.mark.parametrize("how", ["linear_pool", "quantile_average", "crps_weights", "route"])
+@pytest.mark.parametrize("how", ["linear_pool", "quantile_average"])
 def test_series_stay_as_joint_as_their_members_are(small: Path, how: str) -> None:
     platform = _platform(small, {**POOL, "how": how})
     days = SPAN[:3]
