@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 import warnings
+import weakref
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +37,7 @@ class AutoGluonFitted(ScaledReturnsFitted):
 
         os.environ["HF_HUB_OFFLINE"] = "1"
         folder = tempfile.mkdtemp(prefix="forecast-library-")
+        weakref.finalize(self, shutil.rmtree, folder, True)
         write_files(self.state["files"], Path(folder))
         return TimeSeriesPredictor.load(folder, require_version_match=True)
 
