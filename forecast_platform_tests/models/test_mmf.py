@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +35,7 @@ class Folder:
 
     def read(self, name: str, columns: Sequence[str], run_id: str) -> pa.Table:
         self.columns |= set(columns)
-        return pq.read_table(self.root / f"{name}.parquet", list(columns), filters=[("run_id", "=", run_id)])
+        return pq.read_table(self.root / f"{name}.parquet", columns=list(columns), filters=[("run_id", "=", run_id)])
 
 
 class StandIn:
@@ -53,7 +54,7 @@ class StandIn:
         fixed = {
             "model_pickle": pickle.dumps("never read"),
             "run_id": self.run_id,
-            "run_date": np.datetime64("2018-01-01"),
+            "run_date": dt.date(2018, 1, 1),
         }
         evaluation, scoring = [], []
         for name, series in rows.groupby(group_id):
@@ -63,14 +64,23 @@ class StandIn:
             for model in given["active_models"]:
                 more = {"model": model, "use_case": "test", "model_uri": f"models:/{model}/1", **fixed}
                 for start in range(len(days) - back, len(days) - h + 1):
-                    window = {"backtest_window_start_date": days[start], "metric_name": "smape", "metric_value": 0.1}
+                    window = {
+                        "backtest_window_start_date": days[start].item(),
+                        "metric_name": "smape",
+                        "metric_value": 0.1,
+                    }
                     forecast = np.full(h, max(values[start - 1], 0.0))
                     evaluation.append(
                         {"group_id": name, **window, "forecast": forecast, "actual": values[start : start + h], **more}
                     )
                 ahead = days[-1] + 1 + np.arange(h)
                 scoring.append(
-                    {"group_id": name, "date": list(ahead), "target": np.full(h, max(values[-1], 0.0)), **more}
+                    {
+                        "group_id": name,
+                        "date": ahead.astype(dt.date).tolist(),
+                        "target": np.full(h, max(values[-1], 0.0)),
+                        **more,
+                    }
                 )
         self.folder.append(given["evaluation_output"], pa.Table.from_pylist(evaluation))
         self.folder.append(given["scoring_output"], pa.Table.from_pylist(scoring))
