@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates, Floats, History
 from forecast_platform.forecasting.shocks import Shocks, pool_dates
+from forecast_platform.forecasting.trailing import MemberScores
 from forecast_platform.models.tags import Hyperparameters, ModelTags, checked_params
 
 Paths = NDArray[np.float32]
@@ -90,6 +91,8 @@ class BasePaths:
     """Simulated closes, float32 [n_members, n_origins, n_paths, horizon], in the order of `members`."""
     there: NDArray[np.bool_]
     """Whether the member has forecast the origin, [n_members, n_origins]; where not, its paths are NaN."""
+    weights: Floats | None = None
+    """What `Model.member_weights` gave for these origins, [n_members, n_origins]."""
 
 
 class CombinedFitted(FittedModel):
@@ -138,6 +141,22 @@ class Model(ABC):
 
         Raises ValueError, naming the series and what is missing, where the history cannot carry a fit.
         """
+
+    @property
+    def scored_days(self) -> int:
+        """Days before an origin over which it is to be known how good the members were; 0 where that is not read."""
+        return 0
+
+    def member_weights(
+        self, scores: MemberScores, there: NDArray[np.bool_], history: History, origins: Dates, window: TrainingWindow
+    ) -> Floats:
+        """Weights of the members, [n_members, n_origins], for a combination whose `scored_days` is not 0.
+
+        Each column is non-negative with sum 1, and 0 where the member is not `there`, [n_members, n_origins]. They
+        are known on the origin: of `scores` only targets before it are read. Called without a fit, before one is
+        opened: what it gives is part of what a forecast is made of.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 
     def version_of(self, fitted_with: int) -> int:
         """The algorithm version of the paths that a fit of version `fitted_with` gives today."""

@@ -13,6 +13,8 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
     offset(history, origins, horizon) -> [n_origins, horizon] or None   a known addition to the mean (covariates)
     shifted(state, move)             the state with every price of it moved by `move`
     start, moments, after_roll       only for a model that also reads the days ahead or scales the innovations
+    conditional_variance             only for a model that chooses the variance's parameters in its own way
+    standardised                     only for a model that says how z is distributed on each day ahead
 
 Where the history has them, two more things are known than closes. A day's high and low are better news for v than its
 close alone (`volatility.range_news`). On a scheduled roll the price of another delivery is quoted: the step's move is
@@ -80,6 +82,9 @@ class Steps(NamedTuple):
 class InnovationsFitted(FittedModel):
     """A fitted model of the form above. `state` holds scale, variance, residuals and the subclass's coefficients."""
 
+    expected_spreads: ClassVar[bool] = False
+    """Whether the factors on sqrt(v) are no news: v then follows the innovations divided by them."""
+
     @abstractmethod
     def filter(self, history: History) -> Filtered:
         """Innovations and states over the observed sessions of `history`; see the module's rules."""
@@ -131,13 +136,12 @@ class InnovationsFitted(FittedModel):
         Raises ValueError, naming the series, where the innovations do not vary.
         """
         filtered = self.filter(history)
-        innovations = without_rolls(history, filtered.innovations)
-        variance = fitted_variance(history, innovations)
-        ranges = squared_ranges(history, self.transform)
+        innovations, ranges = self._news(history, filtered)
+        variance = self.conditional_variance(history, innovations, ranges)
         ratio = range_ratio(innovations, ranges, variance.level)
         used = {**({} if ratio is None else {"range_ratio": ratio}), **({"rolls": True} if history.schedule else {})}
         residuals = innovations / np.sqrt(variance.filter(innovations, range_news(innovations, ranges, ratio))[:-1])
-        if filtered.spreads is not None:
+        if filtered.spreads is not None and not self.expected_spreads:
             residuals /= filtered.spreads
         residuals[:BURN_IN] = np.nan
         table = residual_table(self.window.pool, history.observed_dates, residuals)
@@ -146,13 +150,25 @@ class InnovationsFitted(FittedModel):
         table -= table.mean()
         return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table, **used})
 
-    def variances(self, history: History, innovations: Floats) -> Floats:
-        """v by observed session, [n + 1], from the innovations without those of roll days [n]."""
+    def conditional_variance(self, history: History, innovations: Floats, ranges: Floats) -> ConditionalVariance:
+        """The variance's parameters for a training window's innovations and squared ranges [n], nan on roll days."""
+        return fitted_variance(history, innovations)
+
+    def variances(self, history: History, filtered: Filtered) -> Floats:
+        """v by observed session, [n + 1]."""
+        innovations, ranges = self._news(history, filtered)
         ratio = self.state.get("range_ratio")
         if ratio is None:
             return self.variance.filter(innovations)
-        ranges = squared_ranges(history, self.transform)
         return self.variance.filter(innovations, range_news(innovations, ranges, float(ratio)))
+
+    def _news(self, history: History, filtered: Filtered) -> tuple[Floats, Floats]:
+        """What v follows: innovations without those of roll days, and squared ranges, [n] each."""
+        innovations = without_rolls(history, filtered.innovations)
+        ranges = squared_ranges(history, self.transform)
+        if filtered.spreads is None or not self.expected_spreads:
+            return innovations, ranges
+        return innovations / filtered.spreads, ranges / filtered.spreads**2
 
     def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
         """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none."""
@@ -167,6 +183,12 @@ class InnovationsFitted(FittedModel):
         targets = origins[:, None] + steps.column * ONE_DAY
         return roll_moves(history, history.schedule, y, known, targets, steps.reached[:, -1])
 
+    def standardised(
+        self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps, n_paths: int, shocks: Shocks
+    ) -> Floats | None:
+        """z by trading day and path, [n_origins, n_steps, n_paths]; None where it is the residual of the drawn date."""
+        return None
+
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
         """See `FittedModel.simulate`."""
         check_inputs(self, history, shocks)
@@ -174,10 +196,11 @@ class InnovationsFitted(FittedModel):
         known = history.known_sessions(origins)
         steps = trading_steps(history.trading(origins, horizon))
         filtered = self.filter(history)
-        variances = self.variances(history, without_rolls(history, filtered.innovations))
+        variances = self.variances(history, filtered)
         offsets = self.offset(history, origins, horizon)
         rolls = self.rolls_ahead(history, origins, known, steps)
         state_at = self.start(filtered, known, history, origins, steps)
+        standardised = self.standardised(history, origins, known, steps, n_paths, shocks)
         closes = np.empty((horizon, len(origins), n_paths), np.float32)
         for start in range(0, len(origins), BLOCK_ORIGINS):
             block = slice(start, min(start + BLOCK_ORIGINS, len(origins)))
@@ -190,7 +213,7 @@ class InnovationsFitted(FittedModel):
                 variances[at][:, None],
                 None if offsets is None else offsets[block],
                 None if rolls is None else rolls.of(block),
-                shocks.slots(origins[block], n_paths, horizon),
+                shocks.slots(origins[block], n_paths, horizon) if standardised is None else standardised[block],
             )
         return np.moveaxis(closes, 0, 2)
 
@@ -202,13 +225,15 @@ class InnovationsFitted(FittedModel):
         variance: Floats,
         offsets: Floats | None,
         rolls: RollMoves | None,
-        slots: NDArray[np.uint32],
+        drawn: NDArray[np.uint32] | Floats,
     ) -> None:
-        rows = np.arange(len(slots))
+        """`drawn`: slots of the pool [n, horizon, n_paths], or z itself [n, n_steps, n_paths]."""
+        rows = np.arange(len(drawn))
+        given = drawn.dtype.kind == "f"
         transform, dynamics, residuals = self.transform, self.variance, self.state["residuals"]
         for step in range(steps.column.shape[1]):
             column = steps.column[:, step]
-            innovation = residuals.take(slots[rows, column])
+            innovation = drawn[:, step].astype(np.float64) if given else residuals.take(drawn[rows, column])
             innovation *= np.sqrt(variance)
             mean, spread = self.moments(state, step)
             if spread is not None:
@@ -225,7 +250,8 @@ class InnovationsFitted(FittedModel):
             if step + 1 < steps.column.shape[1]:
                 before, held = state, variance
                 state = self.advance(before, y, innovation)
-                variance = dynamics.step(held, innovation)
+                news = innovation if spread is None or not self.expected_spreads else innovation / spread
+                variance = dynamics.step(held, news)
                 if len(rolling):
                     after = self.after_roll(tuple(part[rolling] for part in before), expected, move)
                     state = tuple(_with_rows(part, rolling, new) for part, new in zip(state, after, strict=True))

@@ -31,6 +31,8 @@ class MissingExtraError(ImportError):
 
 
 _ENTRIES: dict[str, Entry] = {}
+_FAMILIES: dict[str, Entry] = {}
+"""Types that are a library's models by name, `statsforecast:MSTL`: their class has `variant(name)`."""
 
 
 def register(name: str, module: str, cls: str, description: str, kind: str, *, default: bool = True) -> None:
@@ -38,6 +40,25 @@ def register(name: str, module: str, cls: str, description: str, kind: str, *, d
     if name in _ENTRIES:
         raise ValueError(f"model {name!r} is registered twice: {_ENTRIES[name].module} and {module}")
     _ENTRIES[name] = Entry(module, cls, description, kind, default)
+
+
+def register_family(name: str, module: str, cls: str, description: str, kind: str) -> None:
+    """Add a library whose models are types by `name:Model`; they are named in the settings, and never on by default."""
+    _FAMILIES[name] = Entry(module, cls, description, kind, default=False)
+
+
+def families() -> list[str]:
+    """The libraries whose models are types by name."""
+    return list(_FAMILIES)
+
+
+def is_type(name: str) -> bool:
+    """Whether a model of this type can be made: a registered one, or one of a family. Raises ValueError for a family's
+    name with what is none of its models."""
+    family, colon, variant = name.partition(":")
+    if colon and family in _FAMILIES:
+        return _class_of(_FAMILIES[family].module, _FAMILIES[family].cls, name) is not None
+    return name in _ENTRIES
 
 
 def names() -> list[str]:
@@ -52,6 +73,9 @@ def default_names() -> list[str]:
 
 def entry(name: str) -> Entry:
     """What is registered under `name`; ValueError with the known names otherwise."""
+    family, colon, _ = name.partition(":")
+    if colon and family in _FAMILIES:
+        return _FAMILIES[family]
     if name not in _ENTRIES:
         raise ValueError(f"model {name!r} is not registered; known models: {', '.join(_ENTRIES)}")
     return _ENTRIES[name]
@@ -113,7 +137,8 @@ def _class_of(module: str, cls: str, name: str) -> type[Model]:
     found = import_module(module)
     for part in cls.split("."):
         found = getattr(found, part)
-    model_type: type[Model] = found  # type: ignore[assignment]
+    family, colon, variant = name.partition(":")
+    model_type: type[Model] = found.variant(variant) if colon and family in _FAMILIES else found  # type: ignore
     if model_type.name != name:
         raise ValueError(f"{module}.{cls}.name is {model_type.name!r}, but it is registered as {name!r}")
     return model_type
@@ -146,10 +171,57 @@ register("auto_arima", f"{_HERE}.auto_arima", "AutoArima", "ARIMA with statsfore
 register("auto_ets", f"{_HERE}.auto_ets", "AutoEts", "Exponential smoothing with automatic form.", "statsforecast")
 register("auto_theta", f"{_HERE}.auto_theta", "AutoTheta", "The theta method with automatic form.", "statsforecast")
 register(
+    "range_walk",
+    f"{_HERE}.range_walk",
+    "RangeWalk",
+    "A random walk whose volatility follows the days' ranges, at a fitted speed.",
+    "python",
+    default=False,
+)
+register(
+    "season_walk",
+    f"{_HERE}.season_walk",
+    "SeasonWalk",
+    "A random walk whose volatility has a season of the year.",
+    "python",
+    default=False,
+)
+register(
     "combine",
     f"{_HERE}.combine",
     "Combine",
     "A pool of other models' paths.",
+    "python",
+    default=False,
+)
+register_family(
+    "statsforecast",
+    f"{_HERE}.statsforecast_zoo",
+    "StatsForecast",
+    "A model of statsforecast by name, fitted once a window and carried on.",
+    "statsforecast",
+)
+register(
+    "prophet",
+    f"{_HERE}.prophet",
+    "Prophet",
+    "Prophet's trend and yearly season, anchored at the last close.",
+    "python",
+    default=False,
+)
+register(
+    "neuralforecast",
+    f"{_HERE}.neural",
+    "Neural",
+    "A neural network of NeuralForecast (NHITS by default) on scaled returns.",
+    "pytorch",
+    default=False,
+)
+register(
+    "autogluon",
+    f"{_HERE}.autogluon",
+    "AutoGluon",
+    "A global model of AutoGluon (recursive boosted trees by default) on scaled returns.",
     "python",
     default=False,
 )

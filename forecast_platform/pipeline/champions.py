@@ -227,15 +227,24 @@ def decisive(result: Duel, challengers: int = 1) -> bool:
 
 
 def auto_promote(platform: Platform, series: str) -> Champion | None:
-    """Promote the best decisive challenger where the setting auto_promote says so; None where nothing changed."""
+    """Promote the best decisive challenger where the setting auto_promote says so; None where nothing changed.
+
+    One whose CRPS is above naive's is none, however much worse the champion is.
+    """
     if not platform.settings.auto_promote:
         return None
     from forecast_platform.pages.display import metadata_frame
+    from forecast_platform.pages.scores import REFERENCE
 
     metadata = metadata_frame(platform, series)
     current = champion(platform, series)
+    naive = (REFERENCE, platform.settings.model_version)
     duels = {pair: duel(metadata, current, pair) for pair in versions_to_run(platform, [series]) if pair != current}
-    challengers = {pair: result for pair, result in duels.items() if decisive(result, len(duels))}
+    challengers = {
+        pair: result
+        for pair, result in duels.items()
+        if decisive(result, len(duels)) and not duel(metadata, naive, pair).gain < 0
+    }
     if not challengers:
         return None
     best = max(challengers, key=lambda pair: challengers[pair].gain)

@@ -80,9 +80,13 @@ def _spec(item: Any, broken: Mapping[str, str]) -> ModelSpec:
     if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
         raise ValueError(f"models: {item!r}: a name, or a mapping such as {{name: big, type: xgboost, params: {{}}}}")
     name, type_name = item["name"], item.get("type", item["name"])
-    if type_name not in registry.names():
+    try:
+        known = isinstance(type_name, str) and registry.is_type(type_name)
+    except ValueError as error:
+        raise ValueError(f"models: {name}: {error}") from None
+    if not known:
         raise ValueError(_unknown(name, type_name, broken))
-    if name != type_name:
+    if name != type_name or ":" in name:
         if name in registry.names():
             raise ValueError(f"models: {name!r} is the name of a model itself: call this {type_name} otherwise")
         if not _NAME.match(name) or name in RESERVED:
@@ -125,5 +129,13 @@ def _unknown(name: str, type_name: Any, broken: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(str(type_name), registry.names(), 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     what = f"models: {name}: type {type_name!r}" if name != type_name else f"models: {name!r}"
+    if type_name in registry.families():
+        return (
+            f"{what} is a library: say which of its models, such as `type: {type_name}:MSTL`, under a name of its own"
+        )
     lost = "".join(f"; the plugin {module} could not be loaded: {why}" for module, why in broken.items())
-    return f"{what} is unknown; known: {', '.join(registry.names())}{hint}{lost}"
+    return f"{what} is unknown; known: {', '.join(_types())}{hint}{lost}"
+
+
+def _types() -> list[str]:
+    return [*registry.names(), *(f"{family}:<Model>" for family in registry.families())]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import Dates, History
+from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.shocks import Shocks
+from forecast_platform.forecasting.trailing import LEVELS, MemberScores, quantile_losses
 from forecast_platform.models.base import BasePaths, CombinedFitted, FittedModel, Model, Paths, TrainingWindow
 from forecast_platform.models.naive import Naive
 from forecast_platform.models.random_walk import RandomWalk
@@ -68,7 +69,12 @@ class Subject:
         members = [_member(place % 2, fitted.window) for place in range(len(self.model.of))]
         base = np.stack([member.simulate(history, origins, horizon, n_paths, shocks) for member in members])
         there = np.ones((len(members), len(origins)), bool)
-        return fitted.simulate_from(BasePaths(self.model.of, base, there), history, origins, horizon, n_paths, shocks)
+        weights = None
+        if self.model.scored_days:
+            scores = _member_scores(members, history, fitted.window, origins.max())
+            weights = self.model.member_weights(scores, there, history, origins, fitted.window)
+        chosen = BasePaths(self.model.of, base, there, weights)
+        return fitted.simulate_from(chosen, history, origins, horizon, n_paths, shocks)
 
     def same(self, one: Paths, other: Paths) -> bool:
         """Whether two computations of the same paths agree: to the bit, or within the declared tolerance."""
@@ -263,7 +269,8 @@ def shocks_of_another_window_are_refused(subject: Subject) -> None:
     try:
         if isinstance(fitted, CombinedFitted):
             n = len(subject.model.of)
-            base = BasePaths(subject.model.of, np.ones((n, 1, 10, DEFAULT), np.float32), np.ones((n, 1), bool))
+            paths, there = np.ones((n, 1, 10, DEFAULT), np.float32), np.ones((n, 1), bool)
+            base = BasePaths(subject.model.of, paths, there, there / n if subject.model.scored_days else None)
             fitted.simulate_from(base, history, origins, DEFAULT, 10, shocks)
         else:
             fitted.simulate(history, origins, DEFAULT, 10, shocks)
@@ -306,6 +313,20 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 def _member(place: int, window: TrainingWindow) -> FittedModel:
     model: Model = (Naive, RandomWalk)[place]()
     return model.fit(synthetic().before(window.end), window)
+
+
+def _member_scores(
+    members: Sequence[FittedModel], history: History, window: TrainingWindow, end: np.datetime64
+) -> MemberScores:
+    """Losses of the members' forecasts from the window's end to before `end`, by all that the history holds."""
+    origins = np.arange(window.end, max(end, window.end + ONE_DAY))
+    shocks = Shocks(SEED, members[0].n_slots)
+    paths = np.stack([member.simulate(history, origins, DEFAULT, N_PATHS, shocks) for member in members])
+    quantiles = np.moveaxis(np.quantile(paths.astype(np.float64), LEVELS, axis=2), 0, -1)
+    targets = (origins - history.dates[0]).astype(int)[:, None] + np.arange(DEFAULT)
+    place = np.minimum(targets, len(history) - 1)
+    known = (targets < len(history)) & history.observed[place]
+    return MemberScores(origins, quantile_losses(quantiles, np.where(known, history.close[place], np.nan)))
 
 
 def _refused(subject: Subject, history: History, window: TrainingWindow, what: str) -> None:

@@ -14,6 +14,7 @@ from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.models.base import BasePaths, Paths
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.base_scores import weights_of
 from forecast_platform.work.chunks import Inputs
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import paths_of
@@ -56,16 +57,21 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
         failed[day] = members[first].wrong.get(day) or _missing_text(platform, record, spec.of[first], day)
         lacking[day] = spec.of[first]
     hashes, made = [], {}
-    for column in keep:
+    chosen = np.array(keep, np.intp)
+    weights = weights_of(
+        platform, record, platform.model(record.model), inputs.history, inputs.dates[chosen], there[:, chosen]
+    )
+    for place, column in enumerate(keep):
         day = days[column]
         digest = hashlib.blake2b(inputs.hashes[column].encode(), digest_size=8)
         for name, member in zip(spec.of, members, strict=True):
             row = member.rows.get(day)
             said = [name, *("" if row is None else str(row[key]) for key in _IDENTITY)]
             digest.update("\x1f".join(["", *said]).encode())
+        if weights is not None:
+            digest.update(np.ascontiguousarray(weights[:, place]).tobytes())
         hashes.append(digest.hexdigest())
         made[day] = max(member.rows[day]["generation_timestamp"] for member in members if day in member.rows)
-    chosen = np.array(keep, np.intp)
     base = None
     if paths:
         stacked = np.full((len(members), len(keep), platform.settings.n_paths, platform.horizon), np.nan, np.float32)
@@ -73,7 +79,7 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
             for place, column in enumerate(keep):
                 if there[position, column]:
                     stacked[position, place] = member.paths[days[column]]
-        base = BasePaths(spec.of, stacked, there[:, chosen])
+        base = BasePaths(spec.of, stacked, there[:, chosen], weights)
     return replace(
         inputs,
         dates=inputs.dates[chosen],

@@ -171,19 +171,23 @@ def test_a_duel_says_which_is_better_by_how_much_and_how_sure() -> None:
     assert champions.duel(fewer, a, ("naive", "v1.0")).n_dates == 0
 
 
-def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platform) -> None:
-    from forecast_platform.warehouse.schemas import FORECAST_METADATA
-
-    rows = _scores(0.05).assign(commodity="Alpha", model_id="x")
+def _write_scores(platform: Platform, rows: pd.DataFrame) -> None:
     import pyarrow as pa
 
+    from forecast_platform.warehouse.schemas import FORECAST_METADATA
+
+    rows = rows.assign(commodity="Alpha", model_id="x")
     schema = FORECAST_METADATA.arrow_schema()
     for name in schema.names:
         if name not in rows:
             rows[name] = None
     table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
-    where = {"commodity": "Alpha", "model_name": "random_walk", "model_version": ["v1.0", "v1.1"]}
-    ready.warehouse.replace(FORECAST_METADATA, table, where)
+    where = {"commodity": "Alpha", "model_name": sorted(set(rows["model_name"])), "model_version": ["v1.0", "v1.1"]}
+    platform.warehouse.replace(FORECAST_METADATA, table, where)
+
+
+def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platform) -> None:
+    _write_scores(ready, _scores(0.05))
     champions.promote(ready, "Alpha", "random_walk", "v1.0", "start")
     assert champions.auto_promote(ready, "Alpha") is None
     willing = _platform(ready.settings.warehouse.parent, auto_promote=True, active_versions=("v1.1",))
@@ -192,6 +196,21 @@ def test_nothing_is_promoted_by_itself_unless_the_setting_says_so(ready: Platfor
     assert (chosen.model, chosen.version) == ("random_walk", "v1.1")
     assert chosen.why.startswith("auto_promote: random_walk v1.1 is better than random_walk v1.0 by")
     assert champions.auto_promote(willing, "Alpha") is None
+
+
+@pytest.mark.parametrize(("factor", "promoted"), [(0.9, False), (1.1, True)])
+def test_one_that_is_worse_than_naive_is_never_promoted_by_itself(
+    ready: Platform, factor: float, promoted: bool
+) -> None:
+    both = _scores(0.05)
+    naive = both[both["model_version"] == "v1.1"].assign(model_name="naive", model_version="v1.0")
+    naive["crps_14d"] *= factor
+    _write_scores(ready, pd.concat([both, naive]))
+    champions.promote(ready, "Alpha", "random_walk", "v1.0", "start")
+    willing = _platform(ready.settings.warehouse.parent, auto_promote=True, active_versions=("v1.1",))
+    chosen = champions.auto_promote(willing, "Alpha")
+    # Where naive is better than both it may itself be chosen; the challenger that is worse than it never.
+    assert (chosen is not None and chosen.model == "random_walk") == promoted
 
 
 def test_of_several_challengers_each_must_be_surer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,88 @@ def test_the_members_of_a_champion_run_in_its_version_and_before_it(pooled: Plat
     assert {("naive", "v0.9"), ("random_walk", "v0.9"), ("pool", "v0.9")} <= set(pairs)
     assert pairs.index(("random_walk", "v0.9")) < pairs.index(("pool", "v0.9"))
     assert pairs[0] == ("naive", "v1.0")
+
+
+WEIGHTED = {"name": "pool", "type": "combine", "of": list(MEMBERS), "how": "crps_weights", "rate": 50.0, "shrink": 0.0}
+
+
+@pytest.fixture
+def weighted(small: Path) -> Platform:
+    """A platform whose weighted pool is trained and whose members have forecast the span."""
+    platform = _platform(small, WEIGHTED)
+    train(platform, "Alpha", "pool", WINDOWS)
+    for member in MEMBERS:
+        forecast(platform, "Alpha", member, SPAN)
+    return platform
+
+
+def test_weights_come_from_the_members_stored_forecasts_and_the_closes_before_each_date(weighted: Platform) -> None:
+    assert forecast(weighted, "Alpha", "pool", SPAN).written == set(SPAN)
+    pool, naive, walk = (_paths(weighted, name) for name in ("pool", *MEMBERS))
+    shares = [float((pool[day] == naive[day]).all(axis=1).mean()) for day in SPAN]
+    assert shares[0] == pytest.approx(0.5, abs=0.01), "nothing is known on the first date"
+    assert max(abs(share - 0.5) for share in shares[5:]) > 0.1, "these scores are believed at once"
+    for day in SPAN:
+        of_naive = (pool[day] == naive[day]).all(axis=1)
+        assert np.array_equal(pool[day][~of_naive], walk[day][~of_naive])
+    forecast(weighted, "Alpha", "pool", SPAN[4:7], overwrite=True)
+    again = _paths(weighted, "pool")
+    assert all(np.array_equal(again[day], pool[day]) for day in SPAN), "date by date, the same bits"
+
+
+def test_a_member_s_earlier_forecast_made_otherwise_makes_the_weighted_pool_stale(
+    weighted: Platform, small: Path
+) -> None:
+    forecast(weighted, "Alpha", "pool", SPAN)
+    other = _platform(small, WEIGHTED, seed=5)
+    forecast(other, "Alpha", "naive", SPAN[1:2])
+    stale = {day for chunk in plan(weighted, "Alpha", "pool", "v1.0", SPAN).chunks for day in chunk.dates}
+    # The date itself, and those on which one of its targets (from a session on) is known.
+    assert SPAN[1] in stale
+    assert stale >= set(SPAN[3:])
+    assert SPAN[0] not in stale
+
+
+def test_closes_on_and_after_a_date_have_no_part_in_its_weights(
+    weighted: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forecast(weighted, "Alpha", "pool", SPAN)
+    before = _paths(weighted, "pool")
+    read = weighted.series_table("Alpha")
+    close = read.columns["close"].copy()
+    close[read.dates >= np.datetime64(SPAN[5])] *= 1.2
+    changed = replace(read, columns={**read.columns, "close": close})
+    monkeypatch.setattr(weighted, "series_table", lambda name: changed)
+    forecast(weighted, "Alpha", "pool", SPAN, overwrite=True)
+    after = _paths(weighted, "pool")
+    assert all(np.array_equal(after[day], before[day]) for day in SPAN[:6])
+    assert not all(np.array_equal(after[day], before[day]) for day in SPAN[6:])
+
+
+@pytest.mark.parametrize("how", ["linear_pool", "quantile_average"])
+def test_series_stay_as_joint_as_their_members_are(small: Path, how: str) -> None:
+    platform = _platform(small, {**POOL, "how": how})
+    days = SPAN[:3]
+    for series in ("Alpha", "Beta"):
+        train(platform, series, "pool", WINDOWS)
+        for model in (*MEMBERS, "pool"):
+            assert not forecast(platform, series, model, days).failed
+    reader = Reader(platform.settings, platform.warehouse)
+    found = {
+        model: [
+            np.corrcoef(*(reader.paths(series, model)[day][:, -1] for series in ("Alpha", "Beta")))[0, 1]
+            for day in days
+        ]
+        for model in (*MEMBERS, "pool")
+    }
+    assert min(found["naive"]) > 0.4
+    assert np.allclose(found["pool"], (np.array(found["naive"]) + found["random_walk"]) / 2, atol=0.12)
+
+
+def test_a_quantile_average_has_the_mean_of_its_members_quantiles(pooled: Platform, small: Path) -> None:
+    platform = _platform(small, {**POOL, "name": "mean", "how": "quantile_average"})
+    train(platform, "Alpha", "mean", WINDOWS)
+    assert forecast(platform, "Alpha", "mean", SPAN).written == set(SPAN)
+    made, *members = ([_paths(platform, name)[day] for day in SPAN] for name in ("mean", *MEMBERS))
+    sorted_members = np.sort(np.array(members, np.float64), axis=2)
+    assert np.allclose(np.sort(np.array(made), axis=1), sorted_members.mean(axis=0), rtol=1e-6)
