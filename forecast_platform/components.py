@@ -1,4 +1,4 @@
-"""The public names of the platform's Dagster components, for `defs.yaml` and `dg scaffold`; each loaded when asked for."""
+"""The public names of the Dagster components, for `defs.yaml` and `dg scaffold`; each loaded when asked for."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ def _plan(options: argparse.Namespace, settings: Settings) -> int:
         for name in names:
             needs = ", ".join(plan.needs[name])
             body = workflow.task(name).body().model_dump(exclude_none=True)
-            print(f"{number}  {name:<24}{workflow.task(name).task:<18}{json.dumps(body)}{f'  after {needs}' if needs else ''}")
+            after = f"  after {needs}" if needs else ""
+            print(f"{number}  {name:<24}{workflow.task(name).task:<18}{json.dumps(body)}{after}")
     return 0
 
 

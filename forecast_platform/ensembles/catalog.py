@@ -79,10 +79,9 @@ BASES: dict[str, Base] = {
         Base("catboost", "catboost", "catboost", "native", _CAT, requires="catboost"),
         Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700}, requires="catboost",
              log_target=True, family="numbers"),
-        Base("realmlp", "realmlp", "realmlp", "dense", {"n_epochs": 30}, requires="pytabkit", default=False),
-        Base("tabm", "tabm", "tabm", "dense", {"n_epochs": 20}, requires="pytabkit", default=False),
+        Base("realmlp", "realmlp", "realmlp", "dense", {"n_epochs": 30, "batch_size": 256}, requires="pytabkit",
+             most_rows=20_000),
         Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
-        Base("automl", "automl", "automl", "native", {}, requires="autogluon.tabular", default=False),
     )
 }  # fmt: skip
 """The base models that a workflow may name in `bases`."""
@@ -92,20 +91,21 @@ BOOSTS: dict[str, tuple[str, ...]] = {
     "xgboost": ("xgboost",),
     "lightgbm": ("lightgbm",),
     "catboost": ("catboost",),
-    "automl": ("automl",),
+    "automl": ("gbm", "xgboost", "lightgbm", "catboost"),
     "tf": ("realmlp", "neural"),
     "dl": ("realmlp", "neural"),
     "pytorch": ("realmlp",),
     "tabnet": ("tabnet",),
 }
-"""What each `boost.method` fits: the first that is installed. tf and dl are neural networks, whatever library has one."""
+"""What each `boost.method` fits: the first that is installed; of automl all that are, of which the best is taken. tf
+and dl are neural networks, whatever library has one."""
 
 
-def boosted(method: str) -> Base:
-    """The base model of a boost method. Raises BaseError: none of its libraries is installed."""
-    for name in BOOSTS[method]:
-        if _there(BASES[name]):
-            return BASES[name]
+def boosted(method: str) -> list[Base]:
+    """The base models of a boost method. Raises BaseError: none of its libraries is installed."""
+    found = [BASES[name] for name in BOOSTS[method] if BASES[name].installed]
+    if found:
+        return found if method == "automl" else found[:1]
     needed = BASES[BOOSTS[method][0]].requires
     raise BaseError(f"boost.method {method} needs {needed}: {_install(needed)}, or choose another method")
 
@@ -119,7 +119,7 @@ def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) 
         if name not in BASES:
             raise BaseError(f"there is no base model {name!r}; there are {', '.join(BASES)}")
         one = BASES[name]
-        if not _there(one):
+        if not one.installed:
             raise BaseError(f"base model {name} needs {one.requires}: {_install(one.requires)}, or leave it out")
         if one.family and one.family != ("classes" if classes else "numbers"):
             raise BaseError(f"base model {name} is of {one.family}, the target is not: leave it out")
@@ -127,20 +127,11 @@ def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) 
             raise BaseError(f"base model {name} needs a target above zero: leave it out")
     if names:
         return [BASES[name] for name in dict.fromkeys(names)]
-    found = [one for one in BASES.values() if one.default and _there(one)]
+    found = [one for one in BASES.values() if one.default and one.installed]
     found = [one for one in found if not one.family or one.family == ("classes" if classes else "numbers")]
     found = [one for one in found if one.most_rows is None or n_rows <= one.most_rows]
     return [one for one in found if positive or not one.log_target]
 
 
-def _there(base: Base) -> bool:
-    try:
-        return base.installed
-    except ModuleNotFoundError:  # of a package's part, where the package itself is not there
-        return False
-
-
 def _install(module: str) -> str:
-    if module == "autogluon.tabular":
-        return "install autogluon.tabular in an environment of its own (it needs an older pyarrow)"
     return f"`pip install 'forecast-platform[{EXTRA}]'`"

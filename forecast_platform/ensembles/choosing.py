@@ -13,12 +13,16 @@ from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.workshop import Member
 
 
-def chosen(task: Task, members: Sequence[Member], y: NDArray[Any], rows: NDArray[np.int64], scorer: Scorer) -> list[int]:
+def chosen(
+    task: Task, members: Sequence[Member], y: NDArray[Any], rows: NDArray[np.int64], scorer: Scorer
+) -> list[int]:
     """Positions of the members that the task combines, best first, by their scores on `rows` alone."""
     order = scorer.best_first([scorer(y[rows], one.predicted[rows]) for one in members])
     body, kind = task.body(), task.task
     if kind == "stack_top_any":
         return order[: body.top_n]
+    if kind == "boost":
+        return order[:1]
     if kind == "stack_blend":
         return order[: body.blend]
     if kind == "stack_classwise":

@@ -1,8 +1,8 @@
 """Features as numbers, for models that take no text: fitted on a split's training rows, kept as JSON.
 
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
-drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that take
-categories themselves.
+drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
+take categories themselves.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Encoder:
             return [found]
         missing = np.isnan(found)
         scaled = (np.where(missing, state["median"], found) - state["median"]) / state["scale"]
-        # Robust scaling with a smooth clip (Holzmüller et al. 2024, RealMLP): outliers keep their order, not their size.
+        # Robust scaling with a smooth clip (Holzmüller et al. 2024, RealMLP): outliers keep their order, not size.
         parts = [scaled / np.sqrt(1 + (scaled / 3) ** 2)]
         return [*parts, missing.astype(np.float64)] if state["any_missing"] else parts
 
@@ -155,7 +155,7 @@ def _number(state: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[np
 def _target_means(
     values: NDArray[Any], y: NDArray[Any], n_classes: int, seed: int
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Smoothed target means of each category (Micci-Barreca 2001), and those of the rows from the other parts of them."""
+    """Smoothed target means of each category (Micci-Barreca 2001), and those of the rows, from other parts of them."""
     from sklearn.preprocessing import TargetEncoder
 
     kind: Any = "continuous" if not n_classes else "binary" if n_classes == 2 else "multiclass"

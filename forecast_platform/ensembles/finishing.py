@@ -90,7 +90,9 @@ def export_model(run: Run, folder: Path) -> Path:
     state = run.states.read().get(MODEL)
     files = run.store.get(MODEL)
     if files is None or state is None or run.store.digest(MODEL) != state.artifact_sha256:
-        raise PackageError(f"{run.workflow.context.name} has no finished model: `forecast-platform ensemble run` makes it")
+        raise PackageError(
+            f"{run.workflow.context.name} has no finished model: `forecast-platform ensemble run` makes it"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise PackageError(f"{folder} is not empty: name a new folder")
     for name, data in files.items():

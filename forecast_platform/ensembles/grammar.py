@@ -148,7 +148,9 @@ class Source(Part):
         named = [self.catalog, self.schema_, self.table]
         if self.path is None and not all(named):
             lacking = [name for name, value in zip(("catalog", "schema", "table"), named, strict=True) if not value]
-            raise ValueError(f"source lacks {', '.join(lacking)}: name catalog, schema and table, or a file with `path`")
+            raise ValueError(
+                f"source lacks {', '.join(lacking)}: name catalog, schema and table, or a file with `path`"
+            )
         return self
 
     @property

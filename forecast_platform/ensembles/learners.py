@@ -134,7 +134,7 @@ def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
         names = [name for name in x.columns if x[name].dtype == object]
         fixed = {"thread_count": 1, "random_seed": seed, "verbose": False, "allow_writing_files": False}
         return kind(**params, **fixed).fit(x, y, cat_features=names)
-    if base.learner in ("realmlp", "tabm", "tabnet", "automl"):
+    if base.learner in ("realmlp", "tabnet"):
         from forecast_platform.ensembles import neural
 
         return neural.fit(base.learner, params, x, y, n_classes, seed)
@@ -145,7 +145,7 @@ def _predict(base: Base, model: Any, x: Any, n_classes: int) -> Any:
     if base.learner == "lightgbm":
         found = model.predict(x, num_threads=1)
         return np.column_stack([1 - found, found]) if n_classes == 2 else found
-    if base.learner in ("realmlp", "tabm", "tabnet", "automl"):
+    if base.learner in ("realmlp", "tabnet"):
         from forecast_platform.ensembles import neural
 
         return neural.predict(base.learner, model, x, n_classes)
@@ -241,6 +241,6 @@ _KEPT: dict[str, tuple[Any, Any]] = {
     "xgboost": (lambda model: _written(model.save_model, "model.ubj"), _xgboost_load),
     "lightgbm": (lambda model: {"model.txt": model.model_to_string().encode()}, _lightgbm_load),
     "catboost": (lambda model: _written(model.save_model, "model.cbm"), _catboost_load),
-    **dict.fromkeys(("realmlp", "tabm", "tabnet", "automl"), (_neural_files, _neural_load)),
+    **dict.fromkeys(("realmlp", "tabnet"), (_neural_files, _neural_load)),
 }
 """Of each library: the files of a model, and a model from its files."""

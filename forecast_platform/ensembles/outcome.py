@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 class Outcome:
     """One task's result.
 
-    node: how it is deployed (None of a route). predicted: cross-fitted predictions of each row, nan where none, [n, width].
-    cells: of a route each row's route, by routers that have not seen the row, [n].
+    node: how it is deployed (None of a route). predicted: cross-fitted predictions of each row, nan where none,
+    [n, width]. cells: of a route each row's route, by routers that have not seen the row, [n].
     """
 
     task: str
@@ -36,12 +36,14 @@ class Outcome:
     fits: int = 0
     predicted: Floats | None = None
     cells: NDArray[np.int64] | None = None
+    parts: list[Floats] = field(default_factory=list)
+    """Of each model that was combined its predictions of rows that it has not seen; for the table, kept there alone."""
     bases: list[dict[str, Any]] = field(default_factory=list)
     """Nodes of the base models that the task has made, for votes over them."""
 
     def to_dict(self) -> dict[str, Any]:
         """All but the arrays, as JSON has it."""
-        return {name: value for name, value in vars(self).items() if name not in ("predicted", "cells")}
+        return {name: value for name, value in vars(self).items() if name not in ("predicted", "cells", "parts")}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], predicted: Floats | None, cells: NDArray[np.int64] | None) -> Outcome:

@@ -93,7 +93,7 @@ def _with_holdouts(run: Run, shop: Any, outcomes: Mapping[str, Outcome]) -> None
 
 
 def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tuple[Outcome, str]:
-    """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and the model's hash.
+    """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
 
     Raises PackageError, OSError.
     """
@@ -140,7 +140,11 @@ def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tupl
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
-        "python_function", loader_module=LOADER, data="ensemble", python_version=python_version(), env="requirements.txt"
+        "python_function",
+        loader_module=LOADER,
+        data="ensemble",
+        python_version=python_version(),
+        env="requirements.txt",
     )
     described.signature = infer_signature(example, loaded.predict(example))
     needed = sorted({_distribution(BASES[node["base"]].requires) for node in bases_in(end.node).values()} - {""})
@@ -164,13 +168,14 @@ class Ensemble:
         """The columns that it reads."""
         kinds = self.about["kinds"]
         names = [
-            name if kinds[name] in ("number", "category") else name.rpartition("__")[0] for name in self.about["columns"]
+            name if kinds[name] in ("number", "category") else name.rpartition("__")[0]
+            for name in self.about["columns"]
         ]
         return list(dict.fromkeys(names))
 
     @classmethod
     def load(cls, folder: Path) -> Ensemble:
-        """The model of a folder. Raises PackageError before anything of it is opened that its manifest does not name."""
+        """The model of a folder. Raises PackageError before a file is opened that its manifest does not name."""
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise PackageError(f"the model has format {about['format']}, this version reads {FORMAT}: upgrade it")

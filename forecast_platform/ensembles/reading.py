@@ -124,7 +124,9 @@ def _shape(document: Document) -> Iterator[Problem]:
             yield document.problem(
                 path, f"{cluster!r} is one text, not {len(words)} methods: keep one, such as `{words[0]}: {{}}`"
             )
-        for place, one in enumerate(dependencies if isinstance(dependencies := _at(task, ("depends_on",)), list) else ()):
+        for place, one in enumerate(
+            dependencies if isinstance(dependencies := _at(task, ("depends_on",)), list) else ()
+        ):
             if words := looks_unseparated(one):
                 path = ("obsrv", "job", number, "depends_on", place)
                 yield document.problem(path, f"{one!r} is one text: write {', '.join(words)} with commas")
@@ -146,9 +148,9 @@ def _must_be_text(path: Path) -> bool:
 
 def _at(values: Any, path: Path) -> Any:
     for part in path:
-        if isinstance(values, dict) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+        if (isinstance(values, dict) and part in values) or (
+            isinstance(values, list) and isinstance(part, int) and part < len(values)
+        ):
             values = values[part]
         else:
             return None
@@ -203,7 +205,9 @@ def _bodies(document: Document, workflow: Workflow) -> Iterator[Problem]:
         for other in ("route", "stack", "boost", "vote"):
             if other != task.kind and getattr(task, other) is not None:
                 yield document.problem(
-                    (*path, other), f"{task.task} has no `{other}`: its parameters stand under `{task.kind}`", at_key=True
+                    (*path, other),
+                    f"{task.task} has no `{other}`: its parameters stand under `{task.kind}`",
+                    at_key=True,
                 )
         taken = PARAMETERS[task.task]
         for name in task.body().model_fields_set:

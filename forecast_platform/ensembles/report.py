@@ -38,7 +38,9 @@ def write_report(run: Run, outcomes: Mapping[str, Outcome]) -> Path:
     ]
     verdicts = [one for one in outcomes.values() if one.unrouted is not None]
     banners = [
-        page.banner(f"{one.task}:", one.verdict) for one in verdicts if one.unrouted is not None and one.unrouted["gain"] < 0
+        page.banner(f"{one.task}:", one.verdict)
+        for one in verdicts
+        if one.unrouted is not None and one.unrouted["gain"] < 0
     ]
     states = run.states.read()
     content = [
@@ -135,8 +137,8 @@ def _boards(outcomes: Mapping[str, Outcome], labels: Sequence[str], primary: str
         columns = {"Model": "", "Algorithm": "", **dict.fromkeys(labels, "number")}
         columns |= {f"95 % of {primary}": "number", "Chosen": "", "Weight": "number", "Fit s": "number"}
         rows = [
-            [row["name"], row["algorithm"], *(_number(row["scores"][label]) for label in labels), _pair(row["interval"]),
-             "yes" if row["chosen"] else "", _number(math.nan if row["weight"] is None else row["weight"], ".3f"),
+            [row["name"], row["algorithm"], *(_number(row["scores"][label]) for label in labels),
+             _pair(row["interval"]), "yes" if row["chosen"] else "", _number(math.nan if row["weight"] is None else row["weight"], ".3f"),
              _number(row["seconds"], ".1f")]
             for row in one.members
         ]  # fmt: skip
@@ -150,13 +152,13 @@ def _routes(outcomes: Mapping[str, Outcome]) -> str:
         return ""
     rows = [[one.task, number, f"{size:,}"] for one in routes for number, size in enumerate(one.sizes)]
     compared = [one for one in outcomes.values() if one.unrouted is not None]
-    said = "".join(
-        f'<li class="{"good" if (one.unrouted or {})["gain"] > 0 else "bad"}">{page.escape(f"{one.task}: {one.verdict}")}</li>'
-        for one in compared
-    )
+    said = []
+    for one in compared:
+        kind = "good" if one.unrouted is not None and one.unrouted["gain"] > 0 else "bad"
+        said.append(f'<li class="{kind}">{page.escape(f"{one.task}: {one.verdict}")}</li>')
     return page.section(
         "Routes",
-        page.Html(f"<ul>{said}</ul>"),
+        page.Html(f"<ul>{''.join(said)}</ul>"),
         page.table({"Route": "", "Part": "number", "Rows": "number"}, rows),
         note="Routed and unrouted are compared on the same folds; gain is positive where routing is better.",
     )
@@ -191,8 +193,8 @@ def _importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> str:
     return page.section(
         "Feature importance",
         page.plot(figure, "importance", 60 + 22 * len(found)),
-        note=f"What {label} loses where a feature is shuffled among up to {_IMPORTANCE_ROWS} held-out rows, predicted by "
-        "models that have not seen them. Features that say the same share it.",
+        note=f"What {label} loses where a feature is shuffled among up to {_IMPORTANCE_ROWS} held-out rows, predicted "
+        "by models that have not seen them. Features that say the same share it.",
     )
 
 
@@ -214,7 +216,9 @@ def _calibration(run: Run, end: Outcome) -> str:
     if run.rows.classes is None:
         shown = known[:: max(1, len(known) // 2000)]
         x = end.predicted[shown, 0]
-        figure.add_scatter(x=x, y=run.rows.y[shown], mode="markers", marker={"size": 4, "color": page.ACCENT, "opacity": 0.4})
+        figure.add_scatter(
+            x=x, y=run.rows.y[shown], mode="markers", marker={"size": 4, "color": page.ACCENT, "opacity": 0.4}
+        )
         ends = [float(x.min()), float(x.max())]
         title = {"xaxis": {"title": {"text": "predicted"}}, "yaxis": {"title": {"text": "actual"}}}
     else:

@@ -89,7 +89,9 @@ def _cluster_state(method: str, count: int, features: pd.DataFrame, seed: int) -
     encoder, x32 = Encoder.fit("dense", common, np.zeros(len(common)), 0, seed, {})
     x = np.asarray(x32, np.float64)
     if len(np.unique(x, axis=0)) < count:
-        raise RouteError(f"{len(x):,} training rows hold fewer than {count} different ones: lower the number of clusters")
+        raise RouteError(
+            f"{len(x):,} training rows hold fewer than {count} different ones: lower the number of clusters"
+        )
     kept: dict[str, Any] = {"count": count, "encoder": encoder.state, "method": method}
     if method == "mixture":
         from sklearn.mixture import GaussianMixture

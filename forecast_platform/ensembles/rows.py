@@ -57,9 +57,7 @@ class Rows:
 
     def folds(self, context: Context) -> Folds:
         """The folds that the context asks for."""
-        return make_folds(
-            context.fold_type[0], self.y, context.folds, context.seed, time=self.time, groups=self.groups
-        )
+        return make_folds(context.fold_type[0], self.y, context.folds, context.seed, time=self.time, groups=self.groups)
 
     def scorers(self, context: Context) -> list[Scorer]:
         """What models are ranked by, first, and reported with."""
@@ -77,7 +75,9 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     source = context.source
     for name, what in ((source.target, "target"), (context.time_col, "time_col"), (context.group_col, "group_col")):
         if name is not None and name not in frame.columns:
-            raise RowsError(f"{what} {name!r} is no column of the table: {nearest(name, list(map(str, frame.columns)))}")
+            raise RowsError(
+                f"{what} {name!r} is no column of the table: {nearest(name, list(map(str, frame.columns)))}"
+            )
     notes: list[str] = []
     place = np.flatnonzero(frame[source.target].notna().to_numpy())
     if lost := len(frame) - len(place):
@@ -150,7 +150,9 @@ def _target(values: pd.Series, context: Context, notes: list[str]) -> tuple[NDAr
         classes = True
     elif metric.regression and not metric.classification:
         if not numeric:
-            raise RowsError(f"target {name!r} is no number, and the metrics are of regression: name classification ones")
+            raise RowsError(
+                f"target {name!r} is no number, and the metrics are of regression: name classification ones"
+            )
         classes = False
     else:
         whole = numeric and bool((values == values.round()).all())

@@ -72,11 +72,11 @@ class Run:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """Of each task, and of the model, the hash of all that it follows from: rows, parameters, code, earlier tasks."""
+        """Of each task, and of the model, the hash of what it follows from: rows, parameters, code, earlier tasks."""
         from forecast_platform.ensembles.catalog import BASES
 
         context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
-        shared = [ENGINE, self.rows.digest, context, [one.name for one in BASES.values() if _installed(one)]]
+        shared = [ENGINE, self.rows.digest, context, [one.name for one in BASES.values() if one.installed]]
         found: dict[str, str] = {}
         for name in self.plan.order:
             task = self.workflow.task(name).model_dump(mode="json")
@@ -105,7 +105,9 @@ class Run:
         for above in self.plan.above(name):
             outcome = self.finished(above)
             if outcome is None:
-                raise EarlierTaskError(f"{name} waits for {above}, which is not finished for these inputs: run it first")
+                raise EarlierTaskError(
+                    f"{name} waits for {above}, which is not finished for these inputs: run it first"
+                )
             earlier[above] = outcome
         with self._kept(name) as (finish, _):
             outcome = perform(self.workshop(tell), self.workflow, self.plan, name, earlier)
@@ -176,13 +178,6 @@ class _Kept:
         self.run.states.write(
             self.name, replace(self.state, state=FAILED, finished_at=_now(), seconds=spent, error=said)
         )
-
-
-def _installed(base: Any) -> bool:
-    try:
-        return bool(base.installed)
-    except ModuleNotFoundError:
-        return False
 
 
 def _hash(parts: Any) -> str:

@@ -199,8 +199,8 @@ def write_clustered(warehouse: Warehouse, context: Context, rows: Rows, outcome:
 def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcome: Outcome) -> str:
     """A task's predictions of rows by models that have not seen them; returns the table's name.
 
-    Columns: row (its place in the source), target, `ensemble` and `model_0`, ... as the task's leaderboard has them: of
-    numbers and of two classes (the second's probability) one, of classes `<model>_class_<k>` each class' probability.
+    Columns: row (its place in the source), target, `ensemble`, and `model_0`, ... for the models that were combined, in
+    their order: the number or, of two classes, the second's probability; of classes `<model>_class_<k>` for each, too.
     Raises WarehouseError.
     """
     import pyarrow as pa
@@ -209,7 +209,8 @@ def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcom
     full = f"{catalog}.{schema}.oof_predictions_{context.slug}_{outcome.task}"
     target = rows.y if rows.classes is None else [str(rows.classes[code]) for code in rows.y]
     values = {"row": rows.source.astype(np.int32), "target": target}
-    arrays = {"ensemble": outcome.predicted} if outcome.predicted is not None else {}
+    arrays = {} if outcome.predicted is None else {"ensemble": outcome.predicted}
+    arrays |= {f"model_{number}": part for number, part in enumerate(outcome.parts)}
     for name, predicted in arrays.items():
         if rows.n_classes <= 2:
             values[name] = predicted[:, -1]
@@ -220,7 +221,9 @@ def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcom
         Column("target", "string" if rows.n_classes else "float", "The target.", False),
     )
     # Open: another workflow of this name may have more models or classes.
-    table = Table(full, "Predictions of rows by models that have not seen them.", columns, (), ("row",), open_columns=True)
+    table = Table(
+        full, "Predictions of rows by models that have not seen them.", columns, (), ("row",), open_columns=True
+    )
     warehouse.replace(table, pa.table(values), {})
     return full
 

@@ -35,10 +35,8 @@ def perform(workshop: Workshop, workflow: Workflow, plan: Plan, name: str, earli
     for above in plan.above(name):
         if workflow.task(above).kind == "route":
             workshop.route(workflow.task(above))
-    if task.kind == "route":
-        found = _route(workshop, task)
-    else:
-        found = _model(workshop, workflow, plan, task, earlier)
+    is_route = task.kind == "route"
+    found = _route(workshop, task) if is_route else _model(workshop, workflow, plan, task, earlier)
     found.fits = workshop.fitted - before
     found.seconds, found.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     return found
@@ -150,17 +148,26 @@ def blend_splits(workshop: Workshop, share: float) -> str:
 
 
 def _boost(workshop: Workshop, task: Task, setup: Setup, above: Sequence[Outcome]) -> Outcome:
-    base = boosted(task.body().method)
-    usable = [one for one in above if one.node is not None and one.predicted is not None]
-    extra = tuple(Member(one.task, "task", one.node or {}, one.predicted) for one in usable)  # type: ignore[arg-type]
-    [member] = workshop.members([Wanted(base, setup, extra)])
-    notes = [*member.notes]
-    if task.body().method in ("tf", "dl", "pytorch"):
-        notes.append(f"boost.method {task.body().method} is a neural network: {base.name}")
-    member = replace(member, name=f"{base.name} ({task.name})")
-    found = Outcome(task.name, task.task, node=member.node, predicted=member.predicted, notes=notes)
-    found.members = _board(workshop, [member], [member.name])
-    found.bases = [member.node]
+    method = task.body().method
+    extra = tuple(
+        Member(one.task, "task", one.node, one.predicted)
+        for one in above
+        if one.node is not None and one.predicted is not None
+    )
+    members = workshop.members([Wanted(one, setup, extra) for one in boosted(method)])
+    members = [replace(one, name=f"{one.name} ({task.name})") for one in members]
+    found = _combined(
+        workshop, task, members, workshop.folds["folds"], lambda *_: {"kind": "weights", "weights": [1.0]}
+    )
+    best = next(one for one in members if one.name == found.members[0]["name"])
+    found.bases = [best.node]
+    if len(members) == 1 and "calibration" not in (found.node or {}):
+        # Nothing was chosen or fitted over the models: each row's prediction is that of its own.
+        found.node, found.predicted = best.node, best.predicted
+    found.notes = [note for one in members for note in one.notes]
+    if method in ("tf", "dl", "pytorch"):
+        found.notes.append(f"boost.method {method} is a neural network: {members[0].node['base']}")
+    found.members = _board(workshop, members, [one["name"] for one in found.members])
     return found
 
 
@@ -188,7 +195,7 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
 
 
 def _candidates(workshop: Workshop, setup: Setup, earlier: Sequence[Outcome]) -> list[Member]:
-    """The base models that earlier tasks have made, as they are under this setup; all of the workflow where none did."""
+    """The base models that earlier tasks have made, as they are under this setup; the workflow's where none did."""
     nodes = {node["key"]: (node, one) for one in earlier for node in one.bases if node["setup"]["splits"] == "folds"}
     if not any(one.type.startswith("stack") for one in earlier):
         pool = base_members(workshop, setup)
@@ -234,7 +241,9 @@ def _combined(
     predicted = np.full((len(y), rows.width), np.nan)
     pairs = folds.meta_pairs(seen)
     if not pairs:
-        raise combining.CombineError("too few parts to score a combination on rows that it was not fitted on: more folds")
+        raise combining.CombineError(
+            "too few parts to score a combination on rows that it was not fitted on: more folds"
+        )
     for fit, score in pairs:
         places = chosen(task, members, y, fit, scorer)
         node = make([members[place].predicted[fit] for place in places], y[fit])
@@ -247,8 +256,9 @@ def _combined(
     if rows.n_classes and method != "none":
         predicted, node["calibration"] = _calibrated(method, predicted, y, folds)
     return Outcome(
-        task.name, task.task, node=node, predicted=predicted, members=[{"name": members[place].name} for place in places]
-    )
+        task.name, task.task, node=node, predicted=predicted, parts=[members[place].predicted for place in places],
+        members=[{"name": members[place].name} for place in places],
+    )  # fmt: skip
 
 
 def _apply(node: Mapping[str, Any], parts: Sequence[Floats]) -> Floats:
@@ -289,13 +299,12 @@ def _board(
     rows = []
     for one in members:
         found = one.predicted[known]
-        first = scorers[0]
         rows.append(
             {
                 "name": one.name,
                 "algorithm": one.algorithm,
                 "scores": {each.label: each(y, found) for each in scorers},
-                "interval": interval(lambda keep, found=found: first(y[keep], found[keep]), blocks),
+                "interval": interval(lambda keep, found=found: scorers[0](y[keep], found[keep]), blocks),
                 "chosen": one.name in used,
                 "weight": (weights or {}).get(one.name),
                 "seconds": one.seconds,

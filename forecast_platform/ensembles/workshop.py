@@ -84,7 +84,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A model that can be combined: how it is deployed, and its predictions of rows that it has not seen, [n, width]."""
+    """A model to combine: how it is deployed, and its predictions of rows that it has not seen, [n, width]."""
 
     name: str
     algorithm: str
@@ -205,8 +205,8 @@ class Workshop:
             return Fitted.load(wanted.base, files)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TaskTimeoutError(
-                f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the next one "
-                "goes on from there: raise the timeout, or run it again"
+                f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
+                "next one goes on from there: raise the timeout, or run it again"
             )
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
@@ -221,7 +221,9 @@ class Workshop:
         """The features, with the routes that a setup has as columns."""
         if not setup.columns:
             return self.rows.features
-        found = {f"route_{name}": self._cells(setup, split, (name,)).astype(str).astype(object) for name in setup.columns}
+        found = {
+            f"route_{name}": self._cells(setup, split, (name,)).astype(str).astype(object) for name in setup.columns
+        }
         return self.rows.features.assign(**found)
 
     def _cells(self, setup: Setup, split: int, routes: Sequence[str]) -> Ints:
@@ -254,7 +256,9 @@ class Workshop:
                 if len(inside) >= FEWEST and (not rows.n_classes or len(np.unique(y[inside])) > 1):
                     learners[int(cell)] = Learner.fit(base, rows_of(x, inside), y[inside], rows.n_classes, seed)
                 else:
-                    notes.append(f"{base.name}: a route of fewer than {FEWEST} rows or of one class uses the unrouted model")
+                    notes.append(
+                        f"{base.name}: a route of fewer than {FEWEST} rows or of one class uses the unrouted model"
+                    )
             learners[-1] = self._unrouted(wanted, number)
         held = np.zeros((0, rows.width))
         if len(split.valid):

@@ -80,7 +80,7 @@ def dotted(path: Path) -> str:
 
 
 def read_document(text: str) -> Document:
-    """The document that a text holds. Raises WorkflowError: it is no YAML, names a key twice, or is not one document."""
+    """The document that a text holds. Raises WorkflowError: it is no YAML, names a key twice, or is several."""
     import yaml
 
     loader = yaml.SafeLoader(_printable(text))
@@ -173,15 +173,15 @@ def _broken(error: Any, text: str) -> Problem:
     if "mapping values are not allowed" in said:
         key, _, rest = shown.partition(":")
         mend = (
-            f"after `{key.strip()}:` stands text with another colon: if {rest.strip()!r} is a comment, write `#` before "
-            "it; if it is a value, put it in quotes"
+            f"after `{key.strip()}:` stands text with another colon: if {rest.strip()!r} is a comment, write `#` "
+            "before it; if it is a value, put it in quotes"
         )
     elif "\\t" in said or "'\\t'" in said or "\t" in shown:
         mend = "YAML indents with spaces: replace the tab"
     elif "could not find expected ':'" in said or "expected <block end>" in said:
         mend = (
-            f"{shown!r} is neither `key: value` nor indented under the line above: a comment needs `#` before it, a key "
-            "its colon, and keys of one mapping the same indentation"
+            f"{shown!r} is neither `key: value` nor indented under the line above: a comment needs `#` before it, a "
+            "key its colon, and keys of one mapping the same indentation"
         )
     elif "did not find expected ',' or ']'" in said or "expected ',' or ']'" in said:
         mend = "a list in brackets needs commas between its items, and its closing bracket"

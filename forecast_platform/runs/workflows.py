@@ -68,7 +68,9 @@ def submit(settings: Settings, text: str, name: str = "") -> Workflow:
         except WorkflowError:
             other = workflow.context.name
         if other != workflow.context.name:
-            raise WorkflowRunError(f"workflow {other!r} has the same asset names as {workflow.context.name!r}: rename one")
+            raise WorkflowRunError(
+                f"workflow {other!r} has the same asset names as {workflow.context.name!r}: rename one"
+            )
     write_whole(path, text, 0o644)
     return workflow
 

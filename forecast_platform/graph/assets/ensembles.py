@@ -154,7 +154,7 @@ def _job(workflow: Workflow) -> JobDefinition | Any:
     )
 
 
-class _told:  # noqa: N801 - used as a function
+class _told:
     """Within this, what no other try would mend ends the step with its own words."""
 
     def __enter__(self) -> None:
@@ -164,7 +164,7 @@ class _told:  # noqa: N801 - used as a function
         from forecast_platform.ensembles.running import EarlierTaskError
         from forecast_platform.ensembles.workshop import TaskTimeoutError
 
-        # Faults of the workflow or its table are ValueErrors of ours, and a table that is not there a FileNotFoundError.
+        # Faults of the workflow or its table are ValueErrors of ours; a table that is not there is a FileNotFoundError.
         if isinstance(error, ValueError | EarlierTaskError | TaskTimeoutError | FileNotFoundError):
             raise Failure(str(error), allow_retries=False) from error
 
