@@ -138,8 +138,8 @@ def _boards(outcomes: Mapping[str, Outcome], labels: Sequence[str], primary: str
         columns |= {f"95 % of {primary}": "number", "Chosen": "", "Weight": "number", "Fit s": "number"}
         rows = [
             [row["name"], row["algorithm"], *(_number(row["scores"][label]) for label in labels),
-             _pair(row["interval"]), "yes" if row["chosen"] else "", _number(math.nan if row["weight"] is None else row["weight"], ".3f"),
-             _number(row["seconds"], ".1f")]
+             _pair(row["interval"]), "yes" if row["chosen"] else "",
+             _number(math.nan if row["weight"] is None else row["weight"], ".3f"), _number(row["seconds"], ".1f")]
             for row in one.members
         ]  # fmt: skip
         found.append(page.Html(f"<h3>{page.escape(one.task)}</h3>") + page.table(columns, rows))

