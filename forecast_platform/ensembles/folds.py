@@ -74,7 +74,7 @@ def make_folds(
     if kind == "time_series":
         return _in_order(np.asarray(time), count)
     if kind == "grouped":
-        known = len(np.unique(groups))
+        known = len(np.unique(np.asarray(groups)))
         if known < count:
             raise FoldError(f"{known} groups are too few for {count} folds: lower `folds` to {known}")
         pairs = GroupKFold(count, shuffle=True, random_state=seed).split(y, groups=groups)

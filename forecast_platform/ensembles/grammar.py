@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
@@ -23,7 +23,7 @@ TaskType = Literal[
 BoostMethod = Literal["gbm", "xgboost", "lightgbm", "catboost", "automl", "tf", "dl", "pytorch", "tabnet"]
 Mix = Literal["majority", "mean", "geometric mean", "mean of ranks"]
 
-TASK_TYPES: tuple[str, ...] = TaskType.__args__  # type: ignore[attr-defined]
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 BODY_OF = {name: name.partition("_")[0] for name in TASK_TYPES}
 """The key that holds a task's parameters: route, stack, boost or vote."""
 
@@ -106,9 +106,7 @@ class Sample(Part):
     """Rows that are worked on: at most `size`, chosen by the first method."""
 
     size: int = Field(ge=20)
-    method: Annotated[list[SampleMethod], BeforeValidator(_listed)] = Field(
-        default_factory=lambda: ["random"], min_length=1
-    )
+    method: Annotated[list[SampleMethod], BeforeValidator(_listed)] = Field(default=["random"], min_length=1)
 
 
 class Include(Part):
@@ -170,9 +168,7 @@ class Context(Part):
     """Seconds that one task may take."""
     metric: Metric = Field(default_factory=Metric)
     sample: Sample | None = None
-    fold_type: Annotated[list[FoldType], BeforeValidator(_listed)] = Field(
-        default_factory=lambda: ["kfold"], min_length=1
-    )
+    fold_type: Annotated[list[FoldType], BeforeValidator(_listed)] = Field(default=["kfold"], min_length=1)
     folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(default=42, ge=0, lt=2**31)
     time_col: str | None = None

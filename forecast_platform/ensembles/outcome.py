@@ -60,6 +60,8 @@ class Outcome:
         low, high = self.unrouted["interval"]
         with_, without = self.scores[metric], self.unrouted["scores"][metric]
         text = f"{metric} {with_:.4g} routed, {without:.4g} unrouted on the same folds"
+        if not gain:
+            return f"the route makes no difference: {text}"
         sure = "" if low > 0 or high < 0 else ", not sure (the interval holds zero)"
         if gain < 0:
             return f"THE ROUTE LOSES: {text}; {-gain:.4g} worse (95 % {-high:.4g} to {-low:.4g}){sure}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 LOADER = "forecast_platform.ensembles.flavor"
 """MLflow's loader of these models: its name stands in each of them."""
-_EXAMPLE_ROWS = 5
+_EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
 
 
 class PackageError(ValueError):
@@ -146,7 +146,9 @@ def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tupl
         python_version=python_version(),
         env="requirements.txt",
     )
-    described.signature = infer_signature(example, loaded.predict(example))
+    # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
+    seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
+    described.signature = infer_signature(seen, loaded.predict(example))
     needed = sorted({_distribution(BASES[node["base"]].requires) for node in bases_in(end.node).values()} - {""})
     (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
     example.to_json(folder / "input_example.json", orient="split", index=False, date_format="iso")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -79,8 +79,10 @@ def json_schema() -> dict[str, Any]:
     """The grammar as JSON schema, for editors."""
     schema = Workflow.model_json_schema(by_alias=True)
     schema["title"] = "obsrv workflow"
-    names = {"enum": list(_VOCABULARY[(*_CONTEXT, "metric", "classification")])}
-    averaged = {"type": "object", "maxProperties": 1, "additionalProperties": {"enum": [*grammar.Averaging.__args__]}}
+    metric: Path = (*_CONTEXT, "metric", "classification")
+    names = {"enum": list(_VOCABULARY[metric])}
+    averages = {"enum": list(get_args(grammar.Averaging))}
+    averaged = {"type": "object", "maxProperties": 1, "additionalProperties": averages}
     schema["$defs"]["Metric"]["properties"]["classification"] = {
         "type": "array",
         "items": {"anyOf": [names, averaged]},
@@ -148,12 +150,10 @@ def _must_be_text(path: Path) -> bool:
 
 def _at(values: Any, path: Path) -> Any:
     for part in path:
-        if (isinstance(values, dict) and part in values) or (
-            isinstance(values, list) and isinstance(part, int) and part < len(values)
-        ):
-            values = values[part]
-        else:
+        there = isinstance(values, dict) and part in values
+        if not there and not (isinstance(values, list) and isinstance(part, int) and part < len(values)):
             return None
+        values = values[part]
     return values
 
 
@@ -304,8 +304,6 @@ def _known_keys(path: Path) -> list[str]:
 
 
 def _model_in(annotation: Any) -> Any:
-    from typing import get_args
-
     if isinstance(annotation, type) and issubclass(annotation, grammar.Part):
         return annotation
     return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)

@@ -158,8 +158,8 @@ def _feature_state(name: str, bins: int, features: pd.DataFrame) -> dict[str, An
         edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
         return {"kind": "bins", "feature": name, "edges": edges.tolist(), "count": len(edges) + 2}
     counts = values.value_counts()
-    known = sorted(counts.index[:_MOST_VALUES].tolist())
-    return {"kind": "values", "feature": name, "values": known, "count": len(known) + 1}
+    frequent = sorted(counts.index[:_MOST_VALUES].tolist())
+    return {"kind": "values", "feature": name, "values": frequent, "count": len(frequent) + 1}
 
 
 def _drawn(features: pd.DataFrame, count: int, seed: int) -> Ints:

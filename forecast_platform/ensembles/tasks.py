@@ -175,19 +175,17 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
     members = _candidates(workshop, setup, earlier)
     body, rows = task.body(), workshop.rows
     folds = workshop.folds["folds"]
-    if task.task == "vote_mix":
-        make = lambda parts, y: {  # noqa: E731
-            "kind": "mix", "state": combining.fit_mix(body.mix, parts, y, rows.n_classes)
-        }  # fmt: skip
-    elif task.task == "vote_top_alg":
-        make = lambda parts, y: {"kind": "weights", "weights": [1 / len(parts)] * len(parts)}  # noqa: E731
-    elif body.weight_col:
-        scorer = _weighing(body.weight_col, rows.scorers(workshop.context))
-        make = lambda parts, y: {"kind": "weights", "weights": _by_score(scorer, parts, y)}  # noqa: E731
-    else:
-        make = lambda parts, y: {  # noqa: E731
-            "kind": "weights", "weights": combining.fit_weights(parts, y, rows.n_classes).tolist()
-        }  # fmt: skip
+    scorer = _weighing(body.weight_col, rows.scorers(workshop.context)) if body.weight_col else None
+
+    def make(parts: Sequence[Floats], y: NDArray[Any]) -> dict[str, Any]:
+        if task.task == "vote_mix":
+            return {"kind": "mix", "state": combining.fit_mix(body.mix, parts, y, rows.n_classes)}
+        if task.task == "vote_top_alg":
+            return {"kind": "weights", "weights": [1 / len(parts)] * len(parts)}
+        if scorer is not None:
+            return {"kind": "weights", "weights": _by_score(scorer, parts, y)}
+        return {"kind": "weights", "weights": combining.fit_weights(parts, y, rows.n_classes).tolist()}
+
     found = _combined(workshop, task, members, folds, make)
     weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
     found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
@@ -270,7 +268,7 @@ def _apply(node: Mapping[str, Any], parts: Sequence[Floats]) -> Floats:
 
 
 def _calibrated(method: str, predicted: Floats, y: NDArray[Any], folds: Folds) -> tuple[Floats, dict[str, Any]]:
-    known = np.isfinite(predicted).all(axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(predicted).all(axis=1))
     made = np.full_like(predicted, np.nan)
     for fit, score in folds.meta_pairs(known):
         made[score] = combining.calibrated(combining.fit_calibration(method, predicted[fit], y[fit]), predicted[score])
@@ -284,8 +282,12 @@ def _score(workshop: Workshop, found: Outcome, scorers: Sequence[Scorer]) -> Non
     blocks = _blocks(workshop, known)
     for one in scorers:
         found.scores[one.label] = one(y, predicted)
-        found.intervals[one.label] = interval(lambda keep, one=one: one(y[keep], predicted[keep]), blocks)
+        found.intervals[one.label] = _sure(one, y, predicted, blocks)
     found.scores["rows"] = float(len(known))
+
+
+def _sure(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: NDArray[np.int64]) -> tuple[float, float]:
+    return interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
 
 
 def _board(
@@ -304,7 +306,7 @@ def _board(
                 "name": one.name,
                 "algorithm": one.algorithm,
                 "scores": {each.label: each(y, found) for each in scorers},
-                "interval": interval(lambda keep, found=found: scorers[0](y[keep], found[keep]), blocks),
+                "interval": _sure(scorers[0], y, found, blocks),
                 "chosen": one.name in used,
                 "weight": (weights or {}).get(one.name),
                 "seconds": one.seconds,

@@ -153,7 +153,8 @@ class _Walk:
                 what = f"{name!r} stands here twice (first in line {first[name]}): remove one of them"
                 raise WorkflowError([Problem(line, column, dotted((*path, name)), what)])
             first[name] = line
-            self.document.keys[(*path, name)] = _mark(key, name)
+            own = (*path, name)
+            self.document.keys[own] = _mark(key, name)
             yield name, self.value(value, (*path, name))
 
 

@@ -51,9 +51,10 @@ def two_groups(n: int = 240, seed: int = 0) -> pd.DataFrame:
     """Two groups far apart in x whose target depends on z with opposite signs: one model for both knows nothing."""
     rng = np.random.default_rng(seed)
     group = rng.integers(0, 2, n)
-    z = rng.normal(size=n)
-    target = np.where(group == 1, z, -z) + 0.1 * rng.normal(size=n)
-    return pd.DataFrame({"x": 20.0 * group + rng.normal(size=n), "z": z, "target": target})
+    z = rng.uniform(-1, 1, n)
+    target = np.where(group == 1, z, -z) + 0.05 * rng.normal(size=n)
+    apart = {name: 20.0 * group + rng.normal(size=n) for name in ("x", "x2", "x3", "x4")}
+    return pd.DataFrame({**apart, "z": z, "target": target})
 
 
 def classes(n: int = 240, seed: int = 0) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """A workflow's tasks as assets: `ensembles/<workflow>/<task>`, each `depends_on` an edge, and the model at the end."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
