@@ -5,6 +5,7 @@ RealMLP is kept as TorchScript and TabNet as its own archive of JSON and weights
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import tempfile
@@ -155,7 +156,7 @@ def _quiet() -> Iterator[None]:
     for one in loggers:
         one.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
