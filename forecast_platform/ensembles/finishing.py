@@ -16,7 +16,7 @@ from forecast_platform.ensembles.packaging import PackageError, write_model
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
-from forecast_platform.ensembles.store import FINISHED, RUNNING, State
+from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,15 +51,13 @@ def finish(run: Run, *, again: bool = False) -> Result:
     attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
     state = State(RUNNING, wanted, attempts, began)
     run.states.write(MODEL, state)
-    with tempfile.TemporaryDirectory(prefix="forecast-ensemble-") as made:
-        folder = Path(made)
-        end, digest = write_model(run, outcomes, folder)
-        files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
-        run.store.put(MODEL, files)
-        report = write_report(run, outcomes)
-        run_id, registered = _track(run, outcomes, end, folder, report)
-    scores = {name: value for name, value in end.scores.items() if value == value}
-    result = Result(end.task, digest, str(report), run_id, registered, scores)
+    try:
+        result = _made(run, outcomes)
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+        ended = dt.datetime.now(dt.timezone.utc)
+        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said))
+        raise
     now = dt.datetime.now(dt.timezone.utc)
     run.states.write(
         MODEL,
@@ -73,6 +71,18 @@ def finish(run: Run, *, again: bool = False) -> Result:
         ),
     )
     return result
+
+
+def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="forecast-ensemble-") as made:
+        folder = Path(made)
+        end, digest = write_model(run, outcomes, folder)
+        files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+        run.store.put(MODEL, files)
+        report = write_report(run, outcomes)
+        run_id, registered = _track(run, outcomes, end, folder, report)
+    scores = {name: value for name, value in end.scores.items() if value == value}
+    return Result(end.task, digest, str(report), run_id, registered, scores)
 
 
 def result_of(run: Run) -> Result | None:

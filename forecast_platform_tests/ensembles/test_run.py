@@ -58,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
     """A finished workflow."""
     folder = tmp_path_factory.mktemp("ensembles")
     settings = world(folder)
-    run = run_of(folder, settings)
+    run = run_of(folder, settings, register=True)
     all_done(run)
     finish(run)
     return folder, settings
@@ -147,6 +147,9 @@ def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tup
     experiment = client.get_experiment_by_name("/Experiments/ensemble_small")
     runs = {one.info.run_name for one in client.search_runs([experiment.experiment_id])}
     assert runs == {"small", "route_cluster_clustering", "stack_top_any_stacking", "vote_weight_voting"}
+    assert result.registered == "ensembles.files.small"
+    [version] = client.search_model_versions(f"name = '{result.registered}'")
+    assert version.run_id == result.mlflow_run_id
     text = Path(result.report).read_text(encoding="utf-8")
     for word in ("Ensembles against the best single model", "unrouted on the same folds", "Calibration", "importance"):
         assert word in text
