@@ -15,12 +15,15 @@ NAME = PACKAGE.name
 PLAN = {
     "cli": "the command line: argument parsing and printing, nothing else",
     "doctor": "what `doctor` looks at: each fault with its mend",
+    "workflow_definitions": "the submitted workflows, a code location of their own",
     "runs": "runs of the graph from a shell: submit, status, cancel",
     "definitions": "the one Definitions",
     "housekeeping": "health, backup and restore, maintenance, migration",
+    "components": "the public names of the Dagster components",
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
+    "ensembles": "the obsrv grammar, tasks and folds: a workflow of tabular ensembles",
     "pages": "fan charts, leaderboards, the daily page",
     "read": "the reader: public",
     "compute": "where fits and chunks of dates run: local, Spark, Databricks",
@@ -38,7 +41,7 @@ PLAN = {
 }
 """What is in each part of the package, from the top down: each may import only what stands below it."""
 
-KNOWS_DAGSTER = ("cli", "doctor", "runs", "definitions", "housekeeping", "graph")
+KNOWS_DAGSTER = ("cli", "doctor", "runs", "definitions", "housekeeping", "components", "graph", "workflow_definitions")
 """The parts that may import Dagster; it is a library to them alone."""
 
 

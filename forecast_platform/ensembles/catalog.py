@@ -1,0 +1,137 @@
+"""The base models by name: their algorithm, library, encoding and parameters; which suit a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from forecast_platform.ensembles.encoding import Encoding
+
+EXTRA = "ensembles"
+
+
+class BaseError(ValueError):
+    """A base model that is unknown, not installed, or does not suit the table; the message has the mend."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """One base model.
+
+    algorithm: what `top_alg` counts. learner: the class, or of xgboost, lightgbm and catboost the library.
+    """
+
+    name: str
+    algorithm: str
+    learner: str
+    encoding: Encoding
+    params: dict[str, Any] = field(default_factory=dict)
+    for_numbers: dict[str, Any] = field(default_factory=dict)
+    """Parameters of a numeric target, in place of `params` where any are named."""
+    requires: str = "sklearn"
+    log_target: bool = False
+    """Fitted on the target's logarithm, with Duan's smearing factor (1983); for positive targets alone."""
+    most_rows: int | None = None
+    default: bool = True
+    family: str = ""
+    """classes or numbers where it is of one family only."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its library is there."""
+        return find_spec(self.requires) is not None
+
+
+_TREES = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
+_XGB = {"n_estimators": 220, "learning_rate": 0.07, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.6}
+_XGB_SMALL = {**_XGB, "n_estimators": 350, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 5}
+_LGB = {"n_estimators": 250, "learning_rate": 0.05, "num_leaves": 31, "subsample": 0.8, "subsample_freq": 1}
+_LGB |= {"colsample_bytree": 0.6, "min_child_samples": 20}
+_LGB_EXTRA = {**_LGB, "extra_trees": True, "n_estimators": 350, "min_child_samples": 10}
+_CAT = {"iterations": 400, "learning_rate": 0.07, "depth": 6}
+_MLP = {"hidden_layer_sizes": (128, 128), "learning_rate_init": 0.003, "batch_size": 128, "max_iter": 40}
+_MLP |= {"early_stopping": True, "n_iter_no_change": 6, "alpha": 1e-3}
+
+BASES: dict[str, Base] = {
+    one.name: one
+    for one in (
+        Base("linear", "linear", "linear", "dense", {"C": 0.3, "max_iter": 300}, {"alpha": 1.0}),
+        Base("neighbours", "neighbours", "neighbours", "dense",
+             {"n_neighbors": 8, "weights": "distance", "algorithm": "brute"}, most_rows=12_000),
+        Base("vectors", "vectors", "vectors", "dense", {"C": 5.0}, {"C": 5.0, "epsilon": 0.03}, most_rows=3_000),
+        Base("neural", "neural", "neural", "dense", _MLP),
+        Base("neural_log", "neural", "neural", "dense", _MLP, log_target=True, family="numbers"),
+        Base("forest", "forest", "forest", "tree", {**_TREES, "min_samples_leaf": 3}, _TREES),
+        Base("extra_trees", "extra_trees", "extra_trees", "tree", {**_TREES, "min_samples_leaf": 3}, _TREES),
+        Base("extra_trees_log", "extra_trees", "extra_trees", "tree", _TREES, log_target=True, family="numbers"),
+        Base("gbm", "gbm", "gbm", "tree", {"max_iter": 150, "learning_rate": 0.07, "max_leaf_nodes": 20}),
+        Base("gbm_log", "gbm", "gbm", "tree",
+             {"max_iter": 250, "learning_rate": 0.07, "max_leaf_nodes": 31}, log_target=True, family="numbers"),
+        Base("xgboost", "xgboost", "xgboost", "tree", _XGB, requires="xgboost"),
+        Base("xgboost_small", "xgboost", "xgboost", "tree", _XGB_SMALL, requires="xgboost"),
+        Base("xgboost_log", "xgboost", "xgboost", "tree", _XGB, requires="xgboost", log_target=True, family="numbers"),
+        Base("lightgbm", "lightgbm", "lightgbm", "tree", _LGB, requires="lightgbm"),
+        Base("lightgbm_extra", "lightgbm", "lightgbm", "tree", _LGB_EXTRA, requires="lightgbm"),
+        Base("lightgbm_log", "lightgbm", "lightgbm", "tree", {**_LGB, "n_estimators": 400}, requires="lightgbm",
+             log_target=True, family="numbers"),
+        Base("catboost", "catboost", "catboost", "native", _CAT, requires="catboost"),
+        Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700}, requires="catboost",
+             log_target=True, family="numbers"),
+        Base("realmlp", "realmlp", "realmlp", "dense", {"n_epochs": 30, "batch_size": 256}, requires="pytabkit",
+             most_rows=20_000),
+        Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
+    )
+}  # fmt: skip
+"""The base models that a workflow may name in `bases`."""
+
+BOOSTS: dict[str, tuple[str, ...]] = {
+    "gbm": ("gbm",),
+    "xgboost": ("xgboost",),
+    "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
+    "automl": ("gbm", "xgboost", "lightgbm", "catboost"),
+    "tf": ("realmlp", "neural"),
+    "dl": ("realmlp", "neural"),
+    "pytorch": ("realmlp",),
+    "tabnet": ("tabnet",),
+}
+"""What each `boost.method` fits: the first that is installed; of automl all that are, of which the best is taken. tf
+and dl are neural networks, whatever library has one."""
+
+
+def boosted(method: str) -> list[Base]:
+    """The base models of a boost method. Raises BaseError: none of its libraries is installed."""
+    found = [BASES[name] for name in BOOSTS[method] if BASES[name].installed]
+    if found:
+        return found if method == "automl" else found[:1]
+    needed = BASES[BOOSTS[method][0]].requires
+    raise BaseError(f"boost.method {method} needs {needed}: {_install(needed)}, or choose another method")
+
+
+def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) -> list[Base]:
+    """The base models of these names, or the default ones that are installed and suit the table.
+
+    positive: whether a numeric target is above zero and spreads over magnitudes. Raises BaseError.
+    """
+    for name in names:
+        if name not in BASES:
+            raise BaseError(f"there is no base model {name!r}; there are {', '.join(BASES)}")
+        one = BASES[name]
+        if not one.installed:
+            raise BaseError(f"base model {name} needs {one.requires}: {_install(one.requires)}, or leave it out")
+        if one.family and one.family != ("classes" if classes else "numbers"):
+            raise BaseError(f"base model {name} is of {one.family}, the target is not: leave it out")
+        if one.log_target and not positive:
+            raise BaseError(f"base model {name} needs a target above zero: leave it out")
+    if names:
+        return [BASES[name] for name in dict.fromkeys(names)]
+    found = [one for one in BASES.values() if one.default and one.installed]
+    found = [one for one in found if not one.family or one.family == ("classes" if classes else "numbers")]
+    found = [one for one in found if one.most_rows is None or n_rows <= one.most_rows]
+    return [one for one in found if positive or not one.log_target]
+
+
+def _install(module: str) -> str:
+    return f"`pip install 'forecast-platform[{EXTRA}]'`"

@@ -1,0 +1,226 @@
+"""Several models' predictions as one: meta-learners, fitted weights, and votes; every fitted state is JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_SMALLEST = 1e-6
+"""Probabilities are kept this far from 0 and 1 before a logarithm."""
+_RANKS = 1001
+
+
+class CombineError(ValueError):
+    """Predictions cannot be combined so; the message says why and what to do."""
+
+
+def fit_meta(kind: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) -> dict[str, Any]:
+    """A meta-learner over predictions, each [n, classes] or [n, 1].
+
+    kind: `logistic` (multinomial over log-probabilities), `ridge` (over numbers), `classwise` (a logistic one a class,
+    over the models' log-odds of that class), `auto`. Raises CombineError: it does not suit the target.
+    """
+    kind = ("logistic" if n_classes else "ridge") if kind == "auto" else kind
+    if kind == "ridge":
+        if n_classes:
+            raise CombineError("meta: ridge is of numbers, and the target has classes: name logistic, or leave it out")
+        return _ridge(np.column_stack([one[:, 0] for one in predictions]), y)
+    if not n_classes:
+        raise CombineError(f"{kind} is of classes, and the target is a number: name ridge, or leave it out")
+    present = np.unique(y)
+    if len(present) < 2:
+        raise CombineError("the rows that the meta-learner is fitted on have one class: stratify the folds")
+    if kind == "classwise":
+        learners = [
+            _logistic(_log_odds(predictions, code), (y == code).astype(np.int64)) if code in present else None
+            for code in range(n_classes)
+        ]
+        return {"kind": "classwise", "learners": learners}
+    found = _logistic(_inputs(predictions, n_classes), np.searchsorted(present, y))
+    return {"kind": "logistic", **found, "present": present.tolist(), "n_classes": n_classes}
+
+
+def apply_meta(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
+    """What a fitted meta-learner makes of predictions, [n, classes] or [n, 1]."""
+    if state["kind"] == "ridge":
+        x = np.column_stack([one[:, 0] for one in predictions])
+        return (x @ np.asarray(state["coef"]) + state["intercept"]).reshape(-1, 1)
+    if state["kind"] == "classwise":
+        columns = [
+            np.full(len(predictions[0]), _SMALLEST) if one is None else _sure(one, _log_odds(predictions, code))[:, 1]
+            for code, one in enumerate(state["learners"])
+        ]
+        return normalised(np.column_stack(columns))
+    made = np.zeros((len(predictions[0]), state["n_classes"]))
+    made[:, state["present"]] = _sure(state, _inputs(predictions, state["n_classes"]))
+    return made
+
+
+def _ridge(x: Floats, y: NDArray[Any]) -> dict[str, Any]:
+    from sklearn.linear_model import Ridge
+
+    # In units of the target, so that the penalty means the same for every table.
+    scale = float(y.std()) or 1.0
+    found = Ridge(alpha=1.0).fit((x - y.mean()) / scale, (y - y.mean()) / scale)
+    intercept = float(y.mean() * (1 - found.coef_.sum()) + found.intercept_ * scale)
+    return {"kind": "ridge", "coef": found.coef_.tolist(), "intercept": intercept}
+
+
+def _logistic(x: Floats, y: NDArray[Any]) -> dict[str, Any]:
+    from sklearn.linear_model import LogisticRegression
+
+    centre, spread = x.mean(axis=0), x.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    found = LogisticRegression(C=0.1, max_iter=500).fit((x - centre) / spread, y)
+    return {
+        "coef": (found.coef_ / spread).tolist(),
+        "intercept": (found.intercept_ - (found.coef_ / spread) @ centre).tolist(),
+    }
+
+
+def _sure(state: dict[str, Any], x: Floats) -> Floats:
+    scores = x @ np.asarray(state["coef"]).T + np.asarray(state["intercept"])
+    if scores.shape[1] == 1:
+        from scipy.special import expit
+
+        return np.column_stack([expit(-scores[:, 0]), expit(scores[:, 0])])
+    from scipy.special import softmax
+
+    return np.asarray(softmax(scores, axis=1))
+
+
+def _inputs(predictions: Sequence[Floats], n_classes: int) -> Floats:
+    """Of two classes the log-odds of the second, of more the log-probabilities, side by side."""
+    if n_classes == 2:
+        return _log_odds(predictions, 1)
+    return np.column_stack([np.log(np.clip(one, _SMALLEST, 1.0)) for one in predictions])
+
+
+def _log_odds(predictions: Sequence[Floats], code: int) -> Floats:
+    shares = np.clip(np.column_stack([one[:, code] for one in predictions]), _SMALLEST, 1 - _SMALLEST)
+    return np.log(shares) - np.log1p(-shares)
+
+
+def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) -> Floats:
+    """Weights of a linear pool that are best on these rows: non-negative, of sum one.
+
+    Of least squares for numbers, of the log-likelihood for classes; both are convex (Hall and Mitchell 2007).
+    """
+    if not n_classes:
+        from scipy.optimize import nnls
+
+        x = np.column_stack([one[:, 0] for one in predictions])
+        scale = float(y.std()) or 1.0
+        # The sum is held by one heavy row.
+        heavy = 1e4 * np.sqrt(len(y))
+        rows = np.vstack([(x - y.mean()) / scale, np.full((1, x.shape[1]), heavy)])
+        weights, _ = nnls(rows, np.append((y - y.mean()) / scale, heavy))
+    else:
+        taken = np.clip(np.column_stack([one[np.arange(len(y)), y] for one in predictions]), 1e-12, None)
+        weights = np.full(taken.shape[1], 1.0 / taken.shape[1])
+        # The EM iteration of mixture weights (Dempster, Laird and Rubin 1977): monotone, and stays on the simplex.
+        for _ in range(2000):
+            new = weights * (taken / (taken @ weights)[:, None]).mean(axis=0)
+            done = np.abs(new - weights).max() < 1e-7
+            weights = new
+            if done:
+                break
+    weights = np.where(weights < 1e-4, 0.0, weights)
+    return weights / weights.sum()
+
+
+def pooled(predictions: Sequence[Floats], weights: Floats) -> Floats:
+    """The linear pool of predictions."""
+    made = np.zeros_like(predictions[0])
+    for one, weight in zip(predictions, weights, strict=True):
+        if weight:
+            made += weight * one
+    return made
+
+
+def fit_mix(mix: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) -> dict[str, Any]:
+    """What a mix needs beside the predictions: of `mean of ranks` where each model's lie. Raises CombineError."""
+    if mix == "majority" and not n_classes:
+        raise CombineError("vote.mix majority is of classes, and the target is a number: name mean")
+    if mix == "geometric mean" and not n_classes and not all((one > 0).all() for one in predictions):
+        raise CombineError("vote.mix geometric mean needs predictions above zero: name mean")
+    state: dict[str, Any] = {"kind": "mix", "mix": mix, "n_classes": n_classes}
+    if mix == "mean of ranks":
+        levels = np.linspace(0, 1, _RANKS)
+        state["quantiles"] = [np.quantile(one, levels, axis=0).T.tolist() for one in predictions]
+        if n_classes:
+            state["shares"] = [float(np.mean(y == code)) for code in range(n_classes)]
+        else:
+            state["target"] = np.quantile(y, levels).tolist()
+    return state
+
+
+def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
+    """A vote of predictions, [n, classes] or [n, 1]."""
+    mix, n_classes = state["mix"], state["n_classes"]
+    if mix == "mean":
+        return np.mean(predictions, axis=0)
+    if mix == "geometric mean":
+        logs = np.exp(np.mean([np.log(np.clip(one, 1e-12, None)) for one in predictions], axis=0))
+        return normalised(logs) if n_classes else np.asarray(logs)
+    if mix == "majority":
+        votes = np.mean([one == one.max(axis=1, keepdims=True) for one in predictions], axis=0)
+        # Equal votes are told apart by the mean, which weighs less than one vote.
+        return normalised(votes + np.mean(predictions, axis=0) / (2 * len(predictions)))
+    levels = np.linspace(0, 1, _RANKS)
+    ranks = np.mean(
+        [
+            np.column_stack([np.interp(one[:, k], np.asarray(q), levels) for k, q in enumerate(quantiles)])
+            for one, quantiles in zip(predictions, state["quantiles"], strict=True)
+        ],
+        axis=0,
+    )
+    if not n_classes:
+        return np.interp(ranks[:, 0], levels, state["target"]).reshape(-1, 1)
+    # A rank is no probability: odds of the rank times those of the class keep the classes' shares about right.
+    shares = np.clip(np.asarray(state["shares"]), _SMALLEST, 1 - _SMALLEST)
+    ranks = np.clip(ranks, _SMALLEST, 1 - _SMALLEST)
+    return normalised(ranks / (1 - ranks) * shares / (1 - shares))
+
+
+def normalised(values: Floats) -> Floats:
+    """Rows that sum to one."""
+    total = values.sum(axis=1, keepdims=True)
+    return values / np.where(total > 0, total, 1.0)
+
+
+def fit_calibration(kind: str, predicted: Floats, y: NDArray[Any]) -> dict[str, Any]:
+    """A calibration of each class' probability: `sigmoid` (Platt 1999) or `isotonic` (Zadrozny and Elkan 2002)."""
+    curves: list[Any] = []
+    for code in range(predicted.shape[1]):
+        target = (y == code).astype(np.float64)
+        if target.min() == target.max():
+            curves.append(None)
+        elif kind == "sigmoid":
+            curves.append(_logistic(_log_odds([predicted], code), target.astype(np.int64)))
+        else:
+            from sklearn.isotonic import IsotonicRegression
+
+            found = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(predicted[:, code], target)
+            curves.append({"x": found.X_thresholds_.tolist(), "y": found.y_thresholds_.tolist()})
+    return {"kind": kind, "curves": curves}
+
+
+def calibrated(state: dict[str, Any] | None, predicted: Floats) -> Floats:
+    """Probabilities as a calibration has them; as they are where there is none."""
+    if state is None:
+        return predicted
+    columns = []
+    for code, curve in enumerate(state["curves"]):
+        if curve is None:
+            columns.append(predicted[:, code])
+        elif state["kind"] == "sigmoid":
+            columns.append(_sure(curve, _log_odds([predicted], code))[:, 1])
+        else:
+            columns.append(np.interp(predicted[:, code], curve["x"], curve["y"]))
+    return normalised(np.clip(np.column_stack(columns), 1e-9, None))

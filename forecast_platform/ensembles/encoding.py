@@ -1,0 +1,175 @@
+"""Features as numbers, for models that take no text: fitted on a split's training rows, kept as JSON.
+
+`tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
+drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
+take categories themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Encoding = Literal["tree", "dense", "native"]
+Floats32 = NDArray[np.float32]
+
+_FEW = 12
+"""Categories up to which they are codes or one-hot; more are replaced by smoothed means of the target."""
+_CLIP = 4.0
+MISSING = "\x00missing"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How features become numbers; `state` is JSON."""
+
+    state: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """tree, dense or native."""
+        return str(self.state["kind"])
+
+    @classmethod
+    def fit(
+        cls, kind: Encoding, features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int,
+        transforms: Mapping[str, Sequence[str]],
+    ) -> tuple[Encoder, Any]:  # fmt: skip
+        """An encoder fitted on these rows, and the rows as it encodes them for fitting.
+
+        Target means of the rows themselves are made across five parts of them, so that none holds its own target.
+        """
+        numbers = {
+            name: _number_state(features[name].to_numpy(), transforms.get(name, ()))
+            for name in features.columns
+            if features[name].dtype == np.float64
+        }
+        categories: dict[str, Any] = {}
+        cross: dict[str, NDArray[np.float64]] = {}
+        for name in features.columns:
+            if name in numbers:
+                continue
+            values = features[name].to_numpy()
+            known = sorted({one for one in values.tolist() if one is not None})
+            if len(known) <= _FEW or kind == "native":
+                categories[name] = {"levels": known}
+                continue
+            state, means = _target_means(values, y, n_classes, seed)
+            categories[name], cross[name] = state, means
+        encoder = cls({"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories})
+        return encoder, encoder._encoded(features, cross)
+
+    def apply(self, features: pd.DataFrame) -> Any:
+        """Rows as numbers, float32 [n, columns]; of `native` a frame."""
+        return self._encoded(features, {})
+
+    def _encoded(self, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]) -> Any:
+        import pandas as pd
+
+        if self.kind == "native":
+            made = {}
+            for name in self.state["columns"]:
+                if name in self.state["numbers"]:
+                    made[name] = _number(self.state["numbers"][name], features[name].to_numpy())
+                else:
+                    made[name] = pd.Series(features[name]).fillna(MISSING).astype(str)
+            return pd.DataFrame(made)
+        parts = []
+        for name in self.state["columns"]:
+            values = features[name].to_numpy()
+            if name in self.state["numbers"]:
+                parts += self._number_parts(self.state["numbers"][name], values)
+            elif name in cross:
+                parts.append(self._scaled_means(self.state["categories"][name], cross[name]))
+            else:
+                parts += self._category_parts(self.state["categories"][name], values)
+        return np.column_stack(parts).astype(np.float32)
+
+    def _number_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
+        found = _number(state, values)
+        if self.kind == "tree":
+            return [found]
+        missing = np.isnan(found)
+        scaled = (np.where(missing, state["median"], found) - state["median"]) / state["scale"]
+        # Robust scaling with a smooth clip (Holzmüller et al. 2024, RealMLP): outliers keep their order, not size.
+        parts = [scaled / np.sqrt(1 + (scaled / 3) ** 2)]
+        return [*parts, missing.astype(np.float64)] if state["any_missing"] else parts
+
+    def _category_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
+        if "means" in state:
+            place = {level: number for number, level in enumerate(state["levels"])}
+            means = np.array([*state["means"], state["rest"]])
+            found = means[[place.get(one, len(place)) for one in values.tolist()]]
+            return [self._scaled_means(state, found)]
+        codes = {level: number for number, level in enumerate(state["levels"])}
+        found = np.array([codes.get(one, -1) for one in values.tolist()])
+        if self.kind == "tree":
+            return [np.where(found < 0, np.nan, found.astype(np.float64))]
+        return [(found == code).astype(np.float64) for code in range(len(codes))]
+
+    def _scaled_means(self, state: Mapping[str, Any], means: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.kind == "tree":
+            return means
+        return (means - np.asarray(state["centre"])) / np.asarray(state["spread"])
+
+
+def _number_state(values: NDArray[np.float64], transforms: Sequence[str]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    known = values[np.isfinite(values)]
+    if "pre_scale" in transforms and len(known) > 2 and known.std() > 0:
+        from scipy.stats import yeojohnson
+
+        state["fill"] = float(np.median(known))
+        state["power"] = float(yeojohnson(known)[1])
+        known = yeojohnson(np.where(np.isfinite(values), values, state["fill"]), state["power"])
+    if "scale" in transforms and len(known):
+        state["mean"], state["std"] = float(known.mean()), float(known.std()) or 1.0
+        known = (known - state["mean"]) / state["std"]
+    if "post_scale" in transforms:
+        centre, spread = (float(known.mean()), float(known.std())) if len(known) else (0.0, 1.0)
+        state["low"], state["high"] = centre - _CLIP * spread, centre + _CLIP * spread
+        known = np.clip(known, state["low"], state["high"])
+    low, middle, high = np.quantile(known, (0.25, 0.5, 0.75)) if len(known) else (0.0, 0.0, 1.0)
+    scale = float(high - low) / 1.349 or (float(known.std()) if len(known) else 0.0) or 1.0
+    lacking = bool(np.isnan(values).any()) and "fill" not in state
+    return {**state, "median": float(middle), "scale": scale, "any_missing": lacking}
+
+
+def _number(state: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    if "power" in state:
+        from scipy.stats import yeojohnson
+
+        values = np.asarray(yeojohnson(np.where(np.isnan(values), state["fill"], values), state["power"]))
+    if "mean" in state:
+        values = (values - state["mean"]) / state["std"]
+    return np.clip(values, state["low"], state["high"]) if "low" in state else values
+
+
+def _target_means(
+    values: NDArray[Any], y: NDArray[Any], n_classes: int, seed: int
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Smoothed target means of each category (Micci-Barreca 2001), and those of the rows, from other parts of them."""
+    from sklearn.preprocessing import TargetEncoder
+
+    kind: Any = "continuous" if not n_classes else "binary" if n_classes == 2 else "multiclass"
+    encoder = TargetEncoder(target_type=kind, cv=5, shuffle=True, random_state=seed)
+    texts = np.array([MISSING if one is None else one for one in values.tolist()], object)
+    means = encoder.fit_transform(texts.reshape(-1, 1), y)
+    levels = [None if one == MISSING else one for one in encoder.categories_[0].tolist()]
+    by_level = np.column_stack(encoder.encodings_)
+    rest = np.atleast_1d(encoder.target_mean_)
+    state = {
+        "levels": levels,
+        "means": by_level.tolist(),
+        "rest": rest.tolist(),
+        "centre": means.mean(axis=0).tolist(),
+        "spread": np.where(means.std(axis=0) > 0, means.std(axis=0), 1.0).tolist(),
+    }
+    return state, means

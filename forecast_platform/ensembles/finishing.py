@@ -1,0 +1,209 @@
+"""The end of a workflow: its model, its report, its MLflow runs; each made again only where something changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.packaging import PackageError, write_model
+from forecast_platform.ensembles.reading import written
+from forecast_platform.ensembles.report import write_report
+from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
+from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SUFFIX = {"route": "clustering", "stack": "stacking", "boost": "boosting", "vote": "voting"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a workflow came to. mlflow_run_id: the parent run, whose artifact `model` is the deployable model."""
+
+    task: str
+    sha256: str
+    report: str
+    mlflow_run_id: str
+    registered: str
+    scores: dict[str, float]
+    fresh: bool = True
+
+
+def finish(run: Run, *, again: bool = False) -> Result:
+    """Make a workflow's model, report and MLflow runs, or find them made. Raises EarlierTaskError, PackageError."""
+    if not again and (found := result_of(run)) is not None:
+        return found
+    outcomes = run.outcomes()
+    missing = [name for name in run.plan.order if name not in outcomes]
+    if missing:
+        raise EarlierTaskError(f"the model waits for {', '.join(missing)}, not finished for these inputs: run it first")
+    began = dt.datetime.now(dt.timezone.utc)
+    before = run.states.read().get(MODEL)
+    wanted = run.hashes[MODEL]
+    attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
+    state = State(RUNNING, wanted, attempts, began)
+    run.states.write(MODEL, state)
+    try:
+        result = _made(run, outcomes)
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+        ended = dt.datetime.now(dt.timezone.utc)
+        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said))
+        raise
+    now = dt.datetime.now(dt.timezone.utc)
+    run.states.write(
+        MODEL,
+        replace(
+            state,
+            state=FINISHED,
+            finished_at=now,
+            seconds=(now - began).total_seconds(),
+            result=json.dumps({**vars(result), "fresh": False}, sort_keys=True),
+            artifact_sha256=run.store.digest(MODEL),
+        ),
+    )
+    return result
+
+
+def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
+    with tempfile.TemporaryDirectory(prefix="forecast-ensemble-") as made:
+        folder = Path(made)
+        end, digest = write_model(run, outcomes, folder)
+        files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+        run.store.put(MODEL, files)
+        report = write_report(run, outcomes)
+        run_id, registered = _track(run, outcomes, end, folder, report)
+    scores = {name: value for name, value in end.scores.items() if value == value}
+    return Result(end.task, digest, str(report), run_id, registered, scores)
+
+
+def result_of(run: Run) -> Result | None:
+    """The result that was made of these inputs; None where there is none."""
+    state = run.states.read().get(MODEL)
+    if state is None or state.state != FINISHED or state.input_hash != run.hashes[MODEL] or state.result is None:
+        return None
+    if run.store.digest(MODEL) != state.artifact_sha256:
+        return None
+    return Result(**json.loads(state.result))
+
+
+def export_model(run: Run, folder: Path) -> Path:
+    """Write the newest model as an MLflow model folder; returns the folder. Raises PackageError, OSError."""
+    state = run.states.read().get(MODEL)
+    files = run.store.get(MODEL)
+    if files is None or state is None or run.store.digest(MODEL) != state.artifact_sha256:
+        raise PackageError(
+            f"{run.workflow.context.name} has no finished model: `forecast-platform ensemble run` makes it"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise PackageError(f"{folder} is not empty: name a new folder")
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def experiment_name(run: Run) -> str:
+    """The MLflow experiment of a workflow."""
+    return f"/Experiments/ensemble_{run.workflow.context.name}"
+
+
+def _client(run: Run) -> tuple[MlflowClient, str]:
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    settings = run.platform.settings
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=settings.tracking_uri)
+    name = experiment_name(run)
+    folder = settings.warehouse / "_mlflow"
+    if not settings.tracking_uri.startswith("sqlite:"):
+        found = client.get_experiment_by_name(name)
+        return client, found.experiment_id if found is not None else client.create_experiment(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    # As pipeline.tracking has it: two processes that create the SQLite database at once kill one another's migration.
+    with FileLock(str(folder / ".create.lock")):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return client, str(found.experiment_id)
+        return client, str(client.create_experiment(name, artifact_location=(folder / "artifacts").as_uri()))
+
+
+def _track(
+    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, folder: Path, report: Path
+) -> tuple[str, str]:  # fmt: skip
+    """The workflow's MLflow run with a child a task; returns its id and the registered name, empty where none."""
+    from mlflow.entities import Metric, Param
+
+    client, experiment = _client(run)
+    context = run.workflow.context
+    states = run.states.read()
+    tags = {"workflow": context.name, "deployed_task": end.task}
+    parent = client.create_run(experiment, tags=tags, run_name=context.name)
+    run_id = str(parent.info.run_id)
+    for name, outcome in outcomes.items():
+        kind = run.workflow.task(name).kind
+        begun = int(states[name].started_at.timestamp() * 1000)
+        child = client.create_run(
+            experiment,
+            start_time=begun,
+            tags={"mlflow.parentRunId": run_id, "workflow": context.name, "task": name},
+            run_name=f"{name}_{_SUFFIX[kind]}",
+        )
+        child_id = child.info.run_id
+        metrics = _metrics(kind, outcome)
+        params = {"task_type": outcome.type, "fits": outcome.fits, "input_hash": states[name].input_hash}
+        client.log_batch(
+            child_id,
+            metrics=[Metric(key, value, begun, 0) for key, value in metrics.items() if value == value],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
+        client.log_text(child_id, json.dumps(outcome.members, indent=1), "base_models.json")
+        client.log_text(child_id, states[name].result or "{}", "result_metadata.json")
+        client.set_terminated(child_id)
+    client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in _metrics("stack", end).items() if v == v])
+    client.log_text(run_id, written(run.workflow), "workflow.yaml")
+    client.log_artifact(run_id, str(report))
+    client.log_artifacts(run_id, str(folder), "model")
+    registered = _register(run, client, run_id) if context.register_ else ""
+    client.set_terminated(run_id)
+    return run_id, registered
+
+
+def _metrics(kind: str, outcome: Outcome) -> dict[str, float]:
+    """Metrics by the names that others read."""
+    if kind == "route":
+        return {"n_clusters": float(len(outcome.sizes)), **outcome.scores}
+    found = {f"stacked_{name}" if name != "rows" else name: value for name, value in outcome.scores.items()}
+    if "stacked_rmse" in found:
+        found["stacked_mse"] = found["stacked_rmse"] ** 2
+    return found
+
+
+def _register(run: Run, client: Any, run_id: str) -> str:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    settings, context = run.platform.settings, run.workflow.context
+    uri = settings.tracking_uri
+    in_workspace = uri == "databricks" or uri.startswith("databricks://")
+    catalog, schema, _ = context.source.place
+    name = f"{catalog}.{schema}.{context.slug}"
+    registry = MlflowClient(uri, f"databricks-uc{uri.removeprefix('databricks')}") if in_workspace else client
+    try:
+        registry.create_registered_model(name, tags={"workflow": context.name})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    registry.create_model_version(name, source=source, run_id=run_id, tags={"workflow": context.name})
+    return name

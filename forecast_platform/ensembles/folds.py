@@ -1,0 +1,149 @@
+"""Which rows a model is fitted on and which it then predicts: a row's own model has never seen it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class FoldError(ValueError):
+    """Rows cannot be folded so; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to fit on and rows to predict, by position; `deployed`: whether its models are in the result."""
+
+    train: Ints
+    valid: Ints
+    deployed: bool = True
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The splits of one workflow. `part`: of each row the split that predicts it, -1 where none does, [n]."""
+
+    kind: str
+    splits: tuple[Split, ...]
+    part: Ints
+    in_order: bool = False
+    """Whether a later part may learn from earlier ones only."""
+
+    @property
+    def predicted(self) -> NDArray[np.bool_]:
+        """Rows that some split predicts, [n]."""
+        return self.part >= 0
+
+    def meta_pairs(self, rows: NDArray[np.bool_]) -> list[tuple[Ints, Ints]]:
+        """What a learner over predictions is fitted on and scored on, a pair a part: never the same rows, and in order
+        only what came before."""
+        pairs = []
+        for one in sorted(set(self.part[rows].tolist())):
+            score = np.flatnonzero(rows & (self.part == one))
+            fit = np.flatnonzero(rows & ((self.part < one) if self.in_order else (self.part != one)))
+            if len(fit):
+                pairs.append((fit, score))
+        return pairs
+
+
+def make_folds(
+    kind: str,
+    y: NDArray[Any],
+    count: int,
+    seed: int,
+    *,
+    time: NDArray[Any] | None = None,
+    groups: NDArray[Any] | None = None,
+) -> Folds:
+    """The folds of a workflow: `kfold` and `stratified` shuffled, `grouped` by `groups`, `time_series` in order.
+
+    y: class codes (integers) or numbers, [n]; numbers are stratified by their quantiles. In time order, rows of one
+    time are in one part, each part is predicted from what is strictly before it, the first is predicted by none, and
+    one more fit on all rows is what is deployed. Raises FoldError.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+
+    n = len(y)
+    if n < 2 * count:
+        raise FoldError(f"{n} rows are too few for {count} folds: lower `folds`, or give more rows")
+    if kind == "time_series":
+        return _in_order(np.asarray(time), count)
+    if kind == "grouped":
+        known = len(np.unique(np.asarray(groups)))
+        if known < count:
+            raise FoldError(f"{known} groups are too few for {count} folds: lower `folds` to {known}")
+        pairs = GroupKFold(count, shuffle=True, random_state=seed).split(y, groups=groups)
+    elif kind == "stratified":
+        strata = strata_of(y)
+        rarest = int(np.bincount(strata)[np.unique(strata)].min())
+        if rarest < count:
+            kind, pairs = "kfold", KFold(count, shuffle=True, random_state=seed).split(y)
+        else:
+            pairs = StratifiedKFold(count, shuffle=True, random_state=seed).split(y, strata)
+    else:
+        pairs = KFold(count, shuffle=True, random_state=seed).split(y)
+    splits = tuple(Split(train, valid) for train, valid in pairs)
+    part = np.full(n, -1)
+    for number, one in enumerate(splits):
+        part[one.valid] = number
+    return Folds(kind, splits, part)
+
+
+def strata_of(y: NDArray[Any], bins: int = 10) -> Ints:
+    """Class codes as they are; numbers by the quantile that they are in."""
+    if np.issubdtype(y.dtype, np.integer):
+        return y.astype(np.int64)
+    edges = np.unique(np.quantile(y, np.linspace(0, 1, bins + 1)[1:-1]))
+    return np.searchsorted(edges, y, side="right")
+
+
+def _in_order(time: NDArray[Any], count: int) -> Folds:
+    known, place = np.unique(time, return_inverse=True)
+    if len(known) <= count:
+        raise FoldError(f"{len(known)} times are too few for {count} folds in order: lower `folds`")
+    counts = np.bincount(place)
+    # The part of a time follows from the rows before its last one, so that no time is in two parts.
+    block = np.minimum((np.cumsum(counts) - 1) * (count + 1) // len(time), count)
+    part = block[place] - 1
+    splits = [
+        Split(np.flatnonzero(part < number), np.flatnonzero(part == number))
+        for number in range(count)
+        if (part == number).any() and (part < number).any()
+    ]
+    kept = np.full(len(time), -1)
+    for number, one in enumerate(splits):
+        kept[one.valid] = number
+    last = Split(np.arange(len(time)), np.empty(0, np.int64))
+    return Folds("time_series", (*(Split(one.train, one.valid, False) for one in splits), last), kept, in_order=True)
+
+
+def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArray[Any] | None, parts: int) -> Folds:
+    """One split for blending: `share` of the rows are predicted, by models fitted on the others.
+
+    In order, the last ones are; else they are drawn, stratified where that is possible. The held-out rows are in
+    `parts` parts for the meta-learner, which the one split predicts all.
+    """
+    n = len(y)
+    size = max(parts * 2, round(share * n))
+    if folds.in_order and time is not None:
+        cut = np.sort(time)[n - size]
+        valid = np.flatnonzero(time >= cut)
+        part = np.full(n, -1)
+        part[valid[np.argsort(time[valid], kind="stable")]] = np.arange(len(valid)) * parts // len(valid)
+    else:
+        rng = np.random.default_rng(seed)
+        strata = strata_of(y) if folds.kind == "stratified" else np.zeros(n, np.int64)
+        order = np.lexsort((rng.random(n), strata))
+        picked = order[np.unique(np.linspace(0, n - 1, size).round().astype(np.int64))]
+        part = np.full(n, -1)
+        part[picked] = rng.permutation(np.arange(len(picked)) % parts)
+        valid = np.sort(picked)
+    train = np.flatnonzero(part < 0)
+    if not len(train) or len(valid) < 2 * parts:
+        raise FoldError(f"a holdout of {share:g} of {n} rows leaves too few: give more rows, or another share")
+    return Folds("holdout", (Split(train, valid),), part, in_order=folds.in_order)

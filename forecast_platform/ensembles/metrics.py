@@ -1,0 +1,137 @@
+"""Scores of predictions, which way round they rank, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SMALLER_IS_BETTER = frozenset({"rmse", "mae", "log_loss"})
+BLOCKS = 20
+"""Blocks of rows that are left out in turn for an interval."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One metric: of predictions [n, classes] or [n, 1] against class codes or numbers [n]."""
+
+    name: str
+    average: str = "weighted"
+
+    @property
+    def label(self) -> str:
+        """The name, with its average where that is not the default."""
+        return self.name if self.average == "weighted" else f"{self.name}_{self.average}"
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether less is better."""
+        return self.name in SMALLER_IS_BETTER
+
+    def __call__(self, y: NDArray[Any], predicted: Floats) -> float:
+        """The score; nan where it is not defined (auc of rows of one class)."""
+        return _SCORES[self.name](y, predicted, self.average)
+
+    def gain(self, new: float, old: float) -> float:
+        """How much better `new` is than `old`, positive where it is better."""
+        return old - new if self.smaller_is_better else new - old
+
+    def best_first(self, scores: Sequence[float]) -> list[int]:
+        """Positions from the best score to the worst; undefined ones last, equal ones as they stand."""
+        values = np.asarray(scores, np.float64)
+        key = np.where(np.isnan(values), np.inf, values if self.smaller_is_better else -values)
+        return [int(place) for place in np.argsort(key, kind="stable")]
+
+
+def blocks_of(n: int, seed: int, *, in_order: bool) -> Ints:
+    """A block for each of n rows, 0 to BLOCKS - 1: drawn, or of neighbours where rows are in order."""
+    blocks = np.arange(n) * BLOCKS // max(n, 1)
+    return blocks if in_order else np.random.default_rng(seed).permutation(blocks)
+
+
+def interval(score: Callable[[NDArray[np.bool_]], float], blocks: Ints) -> tuple[float, float]:
+    """The 95 % interval of a score by the delete-a-group jackknife (Shao and Tu 1995, section 2.3).
+
+    score: its value over the rows that a mask keeps. Undefined (nan) where it is so without some block.
+    """
+    whole = score(np.ones(len(blocks), np.bool_))
+    parts = np.array([score(blocks != block) for block in np.unique(blocks)])
+    groups = len(parts)
+    if groups < 2:
+        return float("nan"), float("nan")
+    from scipy.stats import t
+
+    error = np.sqrt((groups - 1) / groups * ((parts - parts.mean()) ** 2).sum())
+    width = float(t.ppf(0.975, groups - 1) * error)
+    return whole - width, whole + width
+
+
+def labels_of(predicted: Floats) -> Ints:
+    """The class that each row's probabilities favour, the first of equal ones."""
+    return np.argmax(predicted, axis=1)
+
+
+def _accuracy(y: NDArray[Any], predicted: Floats, _: str) -> float:
+    return float(np.mean(labels_of(predicted) == y))
+
+
+def _averaged(name: str) -> Callable[[NDArray[Any], Floats, str], float]:
+    def score(y: NDArray[Any], predicted: Floats, average: str) -> float:
+        from sklearn.metrics import precision_recall_fscore_support
+
+        place = {"precision": 0, "recall": 1, "f1": 2}[name]
+        found = precision_recall_fscore_support(y, labels_of(predicted), average=average, zero_division=0.0)
+        return float(found[place])
+
+    return score
+
+
+def _auc(y: NDArray[Any], predicted: Floats, average: str) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    present = np.unique(y)
+    if len(present) < 2:
+        return float("nan")
+    if predicted.shape[1] == 2:
+        return float(roc_auc_score(y, predicted[:, 1]))
+    shares = [float(roc_auc_score(y == one, predicted[:, one])) for one in present]
+    weights = [float(np.mean(y == one)) for one in present] if average == "weighted" else None
+    return float(np.average(shares, weights=weights))
+
+
+def log_loss(y: NDArray[Any], predicted: Floats, _: str = "") -> float:
+    """Mean negative log-likelihood, natural logarithm, of class codes under probabilities [n, classes]."""
+    taken = np.clip(predicted[np.arange(len(y)), y], 1e-15, 1.0)
+    return float(-np.log(taken / np.maximum(predicted.sum(axis=1), 1e-15)).mean())
+
+
+def _rmse(y: NDArray[Any], predicted: Floats, _: str = "") -> float:
+    return float(np.sqrt(np.mean((y - predicted[:, 0]) ** 2)))
+
+
+def _mae(y: NDArray[Any], predicted: Floats, _: str = "") -> float:
+    return float(np.mean(np.abs(y - predicted[:, 0])))
+
+
+def _r2(y: NDArray[Any], predicted: Floats, _: str = "") -> float:
+    spread = float(np.sum((y - y.mean()) ** 2))
+    return 1.0 - float(np.sum((y - predicted[:, 0]) ** 2)) / spread if spread > 0 else float("nan")
+
+
+_SCORES: dict[str, Callable[[NDArray[Any], Floats, str], float]] = {
+    "accuracy": _accuracy,
+    "precision": _averaged("precision"),
+    "recall": _averaged("recall"),
+    "f1": _averaged("f1"),
+    "auc": _auc,
+    "log_loss": log_loss,
+    "rmse": _rmse,
+    "mae": _mae,
+    "r2": _r2,
+}

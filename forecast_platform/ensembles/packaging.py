@@ -1,0 +1,231 @@
+"""A workflow's result as one MLflow model: routes, base models and meta-learner, with signature and input example."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from platform import python_version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform import __version__
+from forecast_platform.ensembles.bundles import Fitted, array_bytes
+from forecast_platform.ensembles.catalog import BASES
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.predictor import Predictor, bases_in
+from forecast_platform.ensembles.reading import written
+from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.rows import kinds_of, prepared
+from forecast_platform.ensembles.running import Run
+from forecast_platform.models.saved import from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+LOADER = "forecast_platform.ensembles.flavor"
+"""MLflow's loader of these models: its name stands in each of them."""
+_EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
+
+
+class PackageError(ValueError):
+    """A model's files are not those of its manifest, or it cannot be made."""
+
+
+def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
+    """The outcome that is deployed: of the tasks that nothing waits for the best one; the last of equal ones.
+
+    Raises PackageError: the workflow ends in routes alone.
+    """
+    models = [outcomes[name] for name in run.plan.order if outcomes[name].node is not None]
+    ends = [one for one in models if one.task in run.plan.ends] or models[-1:]
+    # A vote over all waits for every stack, which is an end beside it all the same.
+    implied = [
+        outcomes[name]
+        for task in run.workflow.tasks
+        if task.kind == "vote" and not task.waits_for
+        for name in run.plan.needs[task.name]
+        if outcomes[name] not in ends
+    ]
+    ends = [one for one in models if one in ends or one in implied]
+    if not ends:
+        raise PackageError("the workflow has routes only: add a stack, boost or vote task")
+    scorer = run.rows.scorers(run.workflow.context)[0]
+    order = scorer.best_first([one.scores[scorer.label] for one in reversed(ends)])
+    return ends[::-1][order[0]]
+
+
+def predictor_of(run: Run, outcomes: Mapping[str, Outcome]) -> Predictor:
+    """The predictor of a run's outcomes, from its store."""
+    shop = run.workshop()
+    for name in run.plan.order:
+        if run.workflow.task(name).kind == "route":
+            shop.route(run.workflow.task(name))
+    known: dict[tuple[str, int], Fitted] = {}
+
+    def fits(key: str, base: str, split: int) -> Fitted:
+        if (key, split) not in known:
+            files = run.store.get(f"{key}/{split}")
+            if files is None:
+                raise PackageError(f"the fit {key}/{split} of {base} is gone: run its task again with --again")
+            known[key, split] = Fitted.load(BASES[base], files)
+        return known[key, split]
+
+    _with_holdouts(run, shop, outcomes)
+    deployed = {name: [i for i, one in enumerate(f.splits) if one.deployed] for name, f in shop.folds.items()}
+    return Predictor(run.rows.n_classes, shop.routers, deployed, fits)
+
+
+def _with_holdouts(run: Run, shop: Any, outcomes: Mapping[str, Outcome]) -> None:
+    from forecast_platform.ensembles.tasks import blend_splits
+
+    for name in outcomes:
+        task = run.workflow.task(name)
+        if task.task == "stack_blend":
+            splits = blend_splits(shop, task.body().holdout)
+            for above in run.plan.above(name):
+                if run.workflow.task(above).kind == "route":
+                    shop.route(run.workflow.task(above), splits)
+
+
+def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tuple[Outcome, str]:
+    """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
+
+    Raises PackageError, OSError.
+    """
+    from mlflow.models import Model, infer_signature
+
+    end = best_end(run, outcomes)
+    assert end.node is not None  # noqa: S101 - of a model
+    predictor = predictor_of(run, outcomes)
+    data = folder / "ensemble"
+    (data / "fits").mkdir(parents=True)
+    fits = {}
+    for key, node in sorted(bases_in(end.node).items()):
+        for split in predictor.deployed[node["setup"]["splits"]]:
+            files = run.store.get(f"{key}/{split}")
+            if files is None:
+                raise PackageError(f"the fit {key}/{split} of {node['base']} is gone: run its task again with --again")
+            # What it predicted of its own rows is no part of the model.
+            packed = to_bytes({name: data_ for name, data_ in files.items() if name != "valid.npy"})
+            name = f"{key}_{split}.zip"
+            (data / "fits" / name).write_bytes(packed)
+            fits[name] = hashlib.sha256(packed).hexdigest()
+    features = run.rows.features
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "workflow": run.workflow.context.name,
+        "task": end.task,
+        "code_version": __version__,
+        "node": end.node,
+        "classes": _plain(run.rows.classes),
+        "columns": list(features.columns),
+        "kinds": kinds_of(features),
+        "routers": {
+            splits: {name: [one.state for one in found] for name, found in routers.items()}
+            for splits, routers in predictor.routers.items()
+        },
+        "deployed": predictor.deployed,
+        "fits": fits,
+    }
+    text = json.dumps(about, sort_keys=True)
+    (data / "model.json").write_text(text, encoding="utf-8")
+    (data / "workflow.yaml").write_text(written(run.workflow), encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    loaded = Ensemble.load(data)
+    example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
+    described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
+    described.add_flavor(
+        "python_function",
+        loader_module=LOADER,
+        data="ensemble",
+        python_version=python_version(),
+        env="requirements.txt",
+    )
+    # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
+    seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
+    described.signature = infer_signature(seen, loaded.predict(example))
+    needed = sorted({_distribution(BASES[node["base"]].requires) for node in bases_in(end.node).values()} - {""})
+    (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
+    example.to_json(folder / "input_example.json", orient="split", index=False, date_format="iso")
+    described.saved_input_example_info = {
+        "artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split",
+    }  # fmt: skip
+    described.save(str(folder / "MLmodel"))
+    return end, digest
+
+
+class Ensemble:
+    """A workflow's model: rows of the source's columns in, a prediction a row out."""
+
+    def __init__(self, about: dict[str, Any], predictor: Predictor) -> None:
+        self.about, self.predictor = about, predictor
+
+    @property
+    def inputs(self) -> list[str]:
+        """The columns that it reads."""
+        kinds = self.about["kinds"]
+        names = [
+            name if kinds[name] in ("number", "category") else name.rpartition("__")[0]
+            for name in self.about["columns"]
+        ]
+        return list(dict.fromkeys(names))
+
+    @classmethod
+    def load(cls, folder: Path) -> Ensemble:
+        """The model of a folder. Raises PackageError before a file is opened that its manifest does not name."""
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise PackageError(f"the model has format {about['format']}, this version reads {FORMAT}: upgrade it")
+        fits: dict[str, Fitted] = {}
+
+        def fit(key: str, base: str, split: int) -> Fitted:
+            name = f"{key}_{split}.zip"
+            if name not in fits:
+                data = (folder / "fits" / name).read_bytes()
+                if hashlib.sha256(data).hexdigest() != about["fits"].get(name):
+                    raise PackageError(f"{folder / 'fits' / name} is not the file that the model was made with")
+                files = {**from_bytes(data), "valid.npy": array_bytes(np.zeros((0, 1)))}
+                fits[name] = Fitted.load(BASES[base], files)
+            return fits[name]
+
+        routers = {
+            splits: {name: [Router(state) for state in states] for name, states in found.items()}
+            for splits, found in about["routers"].items()
+        }
+        return cls(about, Predictor(len(about["classes"] or ()), routers, about["deployed"], fit))
+
+    def probabilities(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Probabilities [n, classes], or numbers [n, 1]. Raises RowsError: a column is missing."""
+        features = prepared(frame, self.about["columns"], self.about["kinds"])
+        return self.predictor.predict(self.about["node"], features)
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`prediction`, and of classes `probability_<class>` each, a row a row."""
+        import pandas as pd
+
+        found = self.probabilities(frame)
+        classes = self.about["classes"]
+        if classes is None:
+            return pd.DataFrame({"prediction": found[:, 0]})
+        labels = [classes[code] for code in np.argmax(found, axis=1)]
+        shares = {f"probability_{one}": found[:, code] for code, one in enumerate(classes)}
+        return pd.DataFrame({"prediction": labels, **shares})
+
+
+def _plain(classes: list[Any] | None) -> list[Any] | None:
+    """Class labels as JSON has them: numbers, truth values and texts as they are, others as text."""
+    if classes is None:
+        return None
+    return [one if isinstance(one, str | bool | int | float) else str(one) for one in classes]
+
+
+def _distribution(module: str) -> str:
+    from importlib.metadata import packages_distributions, version
+
+    found = packages_distributions().get(module.partition(".")[0], [])
+    return f"{found[0]}=={version(found[0])}" if found else ""

@@ -1,0 +1,96 @@
+"""A workflow's result applied to rows: from the node of its last task down to the base models' fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.ensembles.bundles import Fitted, extra_columns
+from forecast_platform.ensembles.combining import apply_meta, apply_mix, calibrated, pooled
+from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.workshop import cells_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Predictor:
+    """Predicts with fold models, averaged.
+
+    fits: by (key, split) a base model's fit. deployed: the splits whose models count, by splits' name.
+    """
+
+    n_classes: int
+    routers: Mapping[str, Mapping[str, list[Router]]]
+    deployed: Mapping[str, list[int]]
+    fits: Callable[[str, str, int], Fitted]
+    _known: dict[str, Floats] = field(default_factory=dict)
+
+    def predict(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None = None) -> Floats:
+        """Probabilities [n, classes] or numbers [n, 1] of prepared rows; split: by the models of this one alone."""
+        self._known.clear()
+        try:
+            return self._of(node, features, split)
+        finally:
+            self._known.clear()
+
+    def _of(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None) -> Floats:
+        kind = node["kind"]
+        if kind == "base":
+            if node["key"] not in self._known:
+                self._known[node["key"]] = self._base(node, features, split)
+            return self._known[node["key"]]
+        members = [self._of(one, features, split) for one in node["members"]]
+        if kind == "meta":
+            found = apply_meta(node["state"], members)
+        elif kind == "weights":
+            found = pooled(members, np.asarray(node["weights"]))
+        else:
+            found = apply_mix(node["state"], members)
+        return calibrated(node.get("calibration"), found)
+
+    def _base(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None) -> Floats:
+        setup = node["setup"]
+        extra = None
+        if node["extra"]:
+            extra = extra_columns([self._of(one, features, split) for one in node["extra"]], self.n_classes)
+        own = self.deployed[setup["splits"]]
+        routers = self.routers.get(setup["splits"], {})
+        numbers = [split] if split is not None and setup["splits"] == "folds" else own
+        total: Floats | None = None
+        for number in numbers:
+            fitted = self.fits(node["key"], node["base"], number)
+            rows = features
+            if setup["columns"]:
+                routes = {
+                    f"route_{name}": routers[name][number].assign(features).astype(str).astype(object)
+                    for name in setup["columns"]
+                }
+                rows = features.assign(**routes)
+            cells = None
+            if setup["routes"]:
+                cells = cells_of([routers[name][number] for name in setup["routes"]], features, None)
+            found = fitted.predict(rows, extra, cells)
+            total = found if total is None else total + found
+        assert total is not None  # noqa: S101 - a workflow has splits
+        return total / len(numbers)
+
+
+def bases_in(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The base models that a node needs, by key."""
+    if node["kind"] == "base":
+        found = {node["key"]: dict(node)}
+        for one in node["extra"]:
+            found |= bases_in(one)
+        return found
+    found = {}
+    for one in node["members"]:
+        found |= bases_in(one)
+    return found

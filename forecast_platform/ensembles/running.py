@@ -1,0 +1,188 @@
+"""A workflow over a warehouse: each task done once for its inputs, its tables written, its state kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform.ensembles import store as keeping
+from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.plan import Plan, plan_of
+from forecast_platform.ensembles.rows import Rows, make_rows
+from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
+from forecast_platform.ensembles.tasks import perform
+from forecast_platform.ensembles.workshop import ENGINE, Workshop
+from forecast_platform.host.progress import silent
+from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = "model"
+"""What the last step of every workflow is called: the deployable model and the report."""
+
+
+class EarlierTaskError(RuntimeError):
+    """A task cannot begin: one that it waits for is not finished for these inputs."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task: its outcome, and whether it was computed now or found."""
+
+    outcome: Outcome
+    fresh: bool
+    tables: tuple[str, ...] = ()
+
+
+class Run:
+    """A workflow in a platform's warehouse. One object serves one process; the table is read once."""
+
+    def __init__(self, platform: Platform, workflow: Workflow, frame: pd.DataFrame | None = None) -> None:
+        self.platform, self.workflow = platform, workflow
+        self.plan: Plan = plan_of(workflow)
+        self.store = FileStore(platform.settings, workflow.context.slug)
+        self.states = States(platform.warehouse, workflow.context)
+        self._frame = frame
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The source. Raises FileNotFoundError, ValueError."""
+        if self._frame is not None:
+            return self._frame
+        return keeping.source_frame(self.platform.warehouse, self.platform.settings, self.workflow.context)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows that are worked on. Raises RowsError."""
+        return make_rows(self.frame, self.workflow.context)
+
+    @cached_property
+    def folds(self) -> dict[str, Folds]:
+        """The folds, and holdouts where tasks have made them. Raises FoldError."""
+        return {"folds": self.rows.folds(self.workflow.context)}
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Of each task, and of the model, the hash of what it follows from: rows, parameters, code, earlier tasks."""
+        from forecast_platform.ensembles.catalog import BASES
+
+        context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
+        shared = [ENGINE, self.rows.digest, context, [one.name for one in BASES.values() if one.installed]]
+        found: dict[str, str] = {}
+        for name in self.plan.order:
+            task = self.workflow.task(name).model_dump(mode="json")
+            found[name] = _hash([*shared, task, [found[one] for one in self.plan.needs[name]]])
+        found[MODEL] = _hash([*shared, "model", [found[one] for one in self.plan.order]])
+        return found
+
+    def finished(self, name: str) -> Outcome | None:
+        """The outcome of a task that is finished for these inputs; None where it has to be done."""
+        state = self.states.read().get(name)
+        if state is None or state.state != FINISHED or state.input_hash != self.hashes[name]:
+            return None
+        if self.store.digest(f"tasks/{name}") != state.artifact_sha256:
+            return None
+        return keeping.get_outcome(self.store, name)
+
+    def perform(self, name: str, tell: Callable[[int, int, str], None] = silent, *, again: bool = False) -> Done:
+        """Do one task, or find it done: what it needs must be finished. Keeps its outcome, tables and state.
+
+        again: also where it is finished for these inputs. Raises EarlierTaskError, TaskTimeoutError, and the errors of
+        rows, folds, routes and combinations; the state then says why.
+        """
+        if not again and (found := self.finished(name)) is not None:
+            return Done(found, False)
+        earlier = {}
+        for above in self.plan.above(name):
+            outcome = self.finished(above)
+            if outcome is None:
+                raise EarlierTaskError(
+                    f"{name} waits for {above}, which is not finished for these inputs: run it first"
+                )
+            earlier[above] = outcome
+        with self._kept(name) as (finish, _):
+            outcome = perform(self.workshop(tell), self.workflow, self.plan, name, earlier)
+            tables = self._tables(outcome)
+            finish(outcome, keeping.put_outcome(self.store, outcome))
+        return Done(outcome, True, tables)
+
+    def workshop(self, tell: Callable[[int, int, str], None] = silent) -> Workshop:
+        """A workshop over these rows, whose fits are kept."""
+        timeout = self.workflow.context.timeout
+        settings = self.platform.settings
+        return Workshop(
+            self.workflow.context, self.rows, self.folds, self.store, settings.workers, time.monotonic() + timeout, tell
+        )
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcomes of the tasks that are finished for these inputs, in running order."""
+        found = {name: self.finished(name) for name in self.plan.order}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def _tables(self, outcome: Outcome) -> tuple[str, ...]:
+        context, warehouse = self.workflow.context, self.platform.warehouse
+        if outcome.cells is not None:
+            return (keeping.write_clustered(warehouse, context, self.rows, outcome, self.frame),)
+        return (keeping.write_predictions(warehouse, context, self.rows, outcome),)
+
+    def _kept(self, name: str) -> _Kept:
+        return _Kept(self, name)
+
+
+class _Kept:
+    """Within this a task's state is `running`; what ends it is written."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run, self.name = run, name
+
+    def __enter__(self) -> tuple[Callable[[Outcome, str], None], State]:
+        run, name = self.run, self.name
+        wanted = run.hashes[name]
+        before = run.states.read().get(name)
+        attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
+        self.state = State(RUNNING, wanted, attempts, _now())
+        self.began = time.perf_counter()
+        run.states.write(name, self.state)
+        return self._finish, self.state
+
+    def _finish(self, outcome: Outcome, digest: str) -> None:
+        small = {key: value for key, value in outcome.to_dict().items() if key not in ("node", "routers", "bases")}
+        if small["unrouted"]:
+            small["unrouted"] = {key: value for key, value in small["unrouted"].items() if key != "node"}
+        self.state = replace(
+            self.state,
+            state=FINISHED,
+            finished_at=_now(),
+            seconds=outcome.seconds,
+            cpu_seconds=outcome.cpu_seconds,
+            fits=outcome.fits,
+            result=json.dumps(small, sort_keys=True),
+            artifact_sha256=digest,
+        )
+        self.run.states.write(self.name, self.state)
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if error is None:
+            return
+        said = f"{type(error).__name__}: {error}"
+        spent = time.perf_counter() - self.began
+        self.run.states.write(
+            self.name, replace(self.state, state=FAILED, finished_at=_now(), seconds=spent, error=said)
+        )
+
+
+def _hash(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)

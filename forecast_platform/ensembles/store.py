@@ -1,0 +1,256 @@
+"""Where a workflow's fits and outcomes are kept, and its tables and states in the warehouse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecast_platform.ensembles.bundles import array_bytes, array_from
+from forecast_platform.ensembles.grammar import Context
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.rows import Rows
+from forecast_platform.models.saved import from_bytes, to_bytes
+from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import Warehouse
+from forecast_platform.warehouse.schemas import Column, Table
+from forecast_platform.work import artifacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+
+
+class FileStore:
+    """Bundles of files among the warehouse's artifacts: one file a key, whole or not there."""
+
+    def __init__(self, settings: Settings, slug: str) -> None:
+        self.settings = settings
+        self.root = artifacts.root(settings) / "ensembles" / slug
+
+    def path(self, key: str) -> Path:
+        """Where a key's bundle is."""
+        return self.root / f"{key}.zip"
+
+    def get(self, key: str) -> dict[str, bytes] | None:
+        """The files of a key; None where there are none, or what is there is no whole bundle."""
+        data = artifacts.read_bytes(self.settings, self.path(key))
+        try:
+            return None if data is None else from_bytes(data)
+        except zipfile.BadZipFile:
+            return None
+
+    def put(self, key: str, files: dict[str, bytes]) -> None:
+        """Keep the files of a key. Raises OSError."""
+        artifacts.write_bytes(self.settings, self.path(key), to_bytes(files))
+
+    def digest(self, key: str) -> str:
+        """The hash of a key's bundle; empty where there is none."""
+        data = artifacts.read_bytes(self.settings, self.path(key))
+        return "" if data is None else hashlib.sha256(data).hexdigest()
+
+    def lock(self, key: str) -> Any:
+        """A context in which no other process of this machine makes this key."""
+        from filelock import FileLock
+
+        name = hashlib.sha256(str(self.path(key)).encode()).hexdigest()[:32]
+        folder = Path(tempfile.gettempdir()) / "forecast-ensemble-locks"
+        folder.mkdir(exist_ok=True)
+        return FileLock(str(folder / f"{name}.lock"))
+
+
+def states_table(context: Context) -> Table:
+    """The table of a schema's workflow tasks: one row a task."""
+    catalog, schema, _ = context.source.place
+    return Table(
+        f"{catalog}.{schema}.ensemble_tasks",
+        "One row a task of a workflow: its state, what it was made from, and its result.",
+        (
+            Column("workflow", "string", "Name of the workflow.", False),
+            Column("task", "string", "Name of the task.", False),
+            Column("state", "string", "running, finished or failed.", False),
+            Column("input_hash", "string", "Hash of rows, parameters, code and the tasks before it.", False),
+            Column("attempts", "int", "Times that it was begun with this input hash.", False),
+            Column("started_at", "timestamp", "When it was begun last, UTC.", False),
+            Column("finished_at", "timestamp", "When it ended, UTC; null while it runs."),
+            Column("seconds", "float", "Seconds that it took."),
+            Column("cpu_seconds", "float", "Seconds of processor time."),
+            Column("fits", "int", "Base models that it fitted, and did not find."),
+            Column("result", "string", "Its outcome without arrays, as JSON."),
+            Column("artifact_sha256", "string", "Hash of the file of its outcome."),
+            Column("error", "string", "Why it failed."),
+        ),
+        partition_by=(),
+        key=("workflow", "task"),
+    )
+
+
+@dataclass(frozen=True)
+class State:
+    """A task's row of `ensemble_tasks`."""
+
+    state: str
+    input_hash: str
+    attempts: int
+    started_at: dt.datetime
+    finished_at: dt.datetime | None = None
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    fits: int | None = None
+    result: str | None = None
+    artifact_sha256: str | None = None
+    error: str | None = None
+
+
+class States:
+    """What became of a workflow's tasks, in the warehouse."""
+
+    def __init__(self, warehouse: Warehouse, context: Context) -> None:
+        self.warehouse, self.name, self.table = warehouse, context.name, states_table(context)
+
+    def read(self) -> dict[str, State]:
+        """The states by task."""
+        rows = self.warehouse.read(self.table, where={"workflow": self.name}).to_pylist()
+        return {row.pop("task"): State(**{k: v for k, v in row.items() if k != "workflow"}) for row in rows}
+
+    def write(self, task: str, state: State) -> None:
+        """Replace a task's state. Raises WarehouseError."""
+        import pyarrow as pa
+
+        row = {"workflow": self.name, "task": task, **vars(state)}
+        data = pa.Table.from_pylist([row], schema=self.table.arrow_schema())
+        self.warehouse.replace(self.table, data, {"workflow": self.name, "task": task})
+
+
+def put_outcome(store: FileStore, outcome: Outcome) -> str:
+    """Keep an outcome; returns the hash of its file."""
+    files = {"outcome.json": json.dumps(outcome.to_dict(), sort_keys=True, allow_nan=True).encode()}
+    if outcome.predicted is not None:
+        files["predicted.npy"] = array_bytes(outcome.predicted)
+    if outcome.cells is not None:
+        files["cells.npy"] = array_bytes(outcome.cells)
+    key = f"tasks/{outcome.task}"
+    store.put(key, files)
+    return store.digest(key)
+
+
+def get_outcome(store: FileStore, task: str) -> Outcome | None:
+    """The outcome of a task; None where there is none."""
+    files = store.get(f"tasks/{task}")
+    if files is None:
+        return None
+    predicted = array_from(files["predicted.npy"]) if "predicted.npy" in files else None
+    cells = array_from(files["cells.npy"]) if "cells.npy" in files else None
+    return Outcome.from_dict(json.loads(files["outcome.json"]), predicted, cells)
+
+
+def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> pd.DataFrame:
+    """The table of a workflow. Raises FileNotFoundError, ValueError: there is none, or it cannot be read."""
+    source = context.source
+    if source.path is not None:
+        import pandas as pd
+
+        path = Path(source.path).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        return pd.read_csv(path)
+    found = warehouse.read(_open_table(settings, ".".join(source.place)))
+    if not found.num_columns:
+        raise FileNotFoundError(f"there is no table {'.'.join(source.place)} in the warehouse")
+    return found.to_pandas()
+
+
+def _open_table(settings: Settings, name: str) -> Table:
+    """Somebody's table, with the columns that it has."""
+    partitions: Sequence[str] = ()
+    if settings.tables == "folder":
+        from deltalake import DeltaTable
+
+        path = settings.warehouse.joinpath(*name.split("."))
+        if DeltaTable.is_deltatable(str(path)):
+            partitions = DeltaTable(str(path)).metadata().partition_columns
+    return Table(name, "", (), tuple(partitions), (), open_columns=True)
+
+
+def write_clustered(warehouse: Warehouse, context: Context, rows: Rows, outcome: Outcome, frame: pd.DataFrame) -> str:
+    """The table with each row's `cluster_id`; returns its name. Raises WarehouseError."""
+    import pyarrow as pa
+
+    catalog, schema, table = context.source.place
+    name = f"{catalog}.{schema}.{table}_clustered_{context.slug}_{outcome.task}"
+    assert outcome.cells is not None  # noqa: S101 - of a route
+    data = frame.iloc[rows.source].reset_index(drop=True).assign(cluster_id=outcome.cells.astype(np.int32))
+    _replace(warehouse, name, pa.Table.from_pandas(data, preserve_index=False), "The rows, each with its route.")
+    return name
+
+
+def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcome: Outcome) -> str:
+    """A task's predictions of rows by models that have not seen them; returns the table's name.
+
+    Columns: row (its place in the source), target, `ensemble`, and `model_0`, ... for the models that were combined, in
+    their order: the number or, of two classes, the second's probability; of classes `<model>_class_<k>` for each, too.
+    Raises WarehouseError.
+    """
+    import pyarrow as pa
+
+    catalog, schema, _ = context.source.place
+    full = f"{catalog}.{schema}.oof_predictions_{context.slug}_{outcome.task}"
+    target = rows.y if rows.classes is None else [str(rows.classes[code]) for code in rows.y]
+    values = {"row": rows.source.astype(np.int32), "target": target}
+    arrays = {} if outcome.predicted is None else {"ensemble": outcome.predicted}
+    arrays |= {f"model_{number}": part for number, part in enumerate(outcome.parts)}
+    for name, predicted in arrays.items():
+        if rows.n_classes <= 2:
+            values[name] = predicted[:, -1]
+        for code in range(rows.n_classes):
+            values[f"{name}_class_{code}"] = predicted[:, code]
+    columns = (
+        Column("row", "int", "Place of the row in the source, from 0.", False),
+        Column("target", "string" if rows.n_classes else "float", "The target.", False),
+    )
+    # Open: another workflow of this name may have more models or classes.
+    table = Table(
+        full, "Predictions of rows by models that have not seen them.", columns, (), ("row",), open_columns=True
+    )
+    warehouse.replace(table, pa.table(values), {})
+    return full
+
+
+def _replace(warehouse: Warehouse, name: str, data: Any, description: str) -> None:
+    import pyarrow as pa
+
+    def plain(kind: Any) -> str:
+        if pa.types.is_boolean(kind):
+            return "bool"
+        if pa.types.is_int32(kind) or pa.types.is_int16(kind) or pa.types.is_int8(kind):
+            return "int"
+        if pa.types.is_date(kind):
+            return "date"
+        if pa.types.is_timestamp(kind):
+            return "timestamp"
+        return "float" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else "string"
+
+    columns = [Column(re.sub(r"[ ,;{}()\n\t=]", "_", one.name), plain(one.type), "") for one in data.schema]
+    table = Table(name, description, tuple(columns), (), ())
+    wanted = table.arrow_schema()
+    arrays = []
+    for place, field in enumerate(wanted):
+        column = data.column(place)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_timestamp(field.type) and column.type.tz is None:
+            column = column.cast(pa.timestamp("us")).cast(field.type)
+        arrays.append(column.cast(field.type))
+    warehouse.replace(table, pa.Table.from_arrays(arrays, schema=wanted), {})

@@ -1,0 +1,344 @@
+"""The twelve task types: each makes an Outcome from the workshop and the outcomes of the tasks before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.ensembles import combining
+from forecast_platform.ensembles.catalog import BASES, boosted, suited
+from forecast_platform.ensembles.choosing import chosen
+from forecast_platform.ensembles.folds import Folds, holdout
+from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.plan import Plan
+from forecast_platform.ensembles.routing import aligned
+from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop
+
+Floats = NDArray[np.float64]
+
+
+def perform(workshop: Workshop, workflow: Workflow, plan: Plan, name: str, earlier: Mapping[str, Outcome]) -> Outcome:
+    """Do one task; `earlier` has the outcomes of all tasks above it.
+
+    Raises TaskTimeoutError, and ValueErrors of ours that say what of the workflow or table does not suit.
+    """
+    task = workflow.task(name)
+    began, cpu = time.perf_counter(), time.process_time()
+    before = workshop.fitted
+    for above in plan.above(name):
+        if workflow.task(above).kind == "route":
+            workshop.route(workflow.task(above))
+    is_route = task.kind == "route"
+    found = _route(workshop, task) if is_route else _model(workshop, workflow, plan, task, earlier)
+    found.fits = workshop.fitted - before
+    found.seconds, found.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    return found
+
+
+def setup_of(workflow: Workflow, plan: Plan, task: Task) -> Setup:
+    """How base models of a task are fitted: a model a route of every route above it, or with routes as columns."""
+    routes = [workflow.task(name) for name in plan.above(task.name) if workflow.task(name).kind == "route"]
+    per = [one.name for one in routes if one.per_route and task.per_route]
+    return Setup(tuple(per), tuple(one.name for one in routes if one.name not in per))
+
+
+def _route(workshop: Workshop, task: Task) -> Outcome:
+    rows, routers = workshop.rows, workshop.route(task)
+    folds = workshop.folds["folds"]
+    # A row's route is that of the routers that have not seen it; their numbers are matched to those of the last split.
+    reference = routers[-1].assign(rows.features, rows.source)
+    cells = reference.copy()
+    for router, split in zip(routers, folds.splits, strict=True):
+        if not len(split.valid):
+            continue
+        own = router.assign(rows.features, rows.source)
+        names = aligned(reference[split.train], own[split.train], router.count)
+        if task.task == "route_cluster":
+            own = names[own]
+        cells[split.valid] = own[split.valid]
+    count = max(router.count for router in routers)
+    sizes = [int((cells == one).sum()) for one in range(count)]
+    notes = [f"route {number} holds no row" for number, size in enumerate(sizes) if not size]
+    return Outcome(
+        task.name, task.task, routers=[one.state for one in routers], sizes=sizes, cells=cells, notes=notes,
+        scores={f"cluster_{number}_size": float(size) for number, size in enumerate(sizes)},
+    )  # fmt: skip
+
+
+def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earlier: Mapping[str, Outcome]) -> Outcome:
+    setup = setup_of(workflow, plan, task)
+    maker: Callable[[Setup], Outcome]
+    if task.kind == "stack":
+        maker = lambda one: _stack(workshop, task, one)  # noqa: E731 - one of three, of one signature
+    elif task.kind == "boost":
+        above = [earlier[name] for name in plan.needs[task.name] if earlier[name].node is not None]
+        maker = lambda one: _boost(workshop, task, one, above)  # noqa: E731
+    else:
+        made = [earlier[name] for name in plan.above(task.name)]
+        maker = lambda one: _vote(workshop, task, one, made)  # noqa: E731
+    # The unrouted one first: small routes use its models.
+    plain = maker(replace(setup, routes=())) if setup.routes else None
+    found = maker(setup)
+    scorers = workshop.rows.scorers(workshop.context)
+    _score(workshop, found, scorers)
+    if plain is not None:
+        _score(workshop, plain, scorers)
+        found.unrouted = _compared(workshop, found, plain, scorers[0])
+        if found.unrouted["gain"] < 0:
+            found.notes.insert(0, found.verdict)
+    return found
+
+
+def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
+    """All base models of the workflow under a setup: fitted where the store has them not."""
+    rows = workshop.rows
+    positive = not rows.n_classes and bool((rows.y > 0).all()) and bool(rows.y.max() > 5 * np.median(rows.y))
+    bases = suited(workshop.context.bases, len(rows.y), classes=bool(rows.n_classes), positive=positive)
+    return workshop.members([Wanted(one, setup) for one in bases])
+
+
+def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
+    body, rows = task.body(), workshop.rows
+    kind = "classwise" if task.task == "stack_classwise" else body.meta or "auto"
+    if task.task == "stack_classwise" and not rows.n_classes:
+        raise combining.CombineError("stack_classwise needs classes, and the target is a number: use stack_top_any")
+    if task.task == "stack_blend":
+        setup = replace(setup, splits=blend_splits(workshop, body.holdout))
+        kind = "mean" if body.levels == 1 else kind
+    folds = workshop.folds[setup.splits]
+    members = everything = base_members(workshop, setup)
+    scorer = rows.scorers(workshop.context)[0]
+    levels = (body.levels or 1) - (1 if task.task == "stack_blend" else 0)
+    notes = [note for one in members for note in one.notes]
+    for _ in range(1, max(levels, 1)):
+        seen = np.flatnonzero(_seen(members))
+        below = [members[place] for place in chosen(task, members, rows.y, seen, scorer)]
+        names = list(dict.fromkeys(one.node["base"] for one in below))
+        members = workshop.members([Wanted(BASES[name], setup, tuple(below)) for name in names])
+        everything = [*everything, *(replace(one, name=f"{one.name} (level 2)") for one in members)]
+    found = _combined(workshop, task, members, folds, lambda parts, y: _meta_node(kind, parts, y, rows.n_classes))
+    found.members = _board(workshop, everything, [one["name"] for one in found.members])
+    found.bases = [one.node for one in everything if not one.node["extra"]]
+    found.notes += notes
+    return found
+
+
+def _meta_node(kind: str, members: Sequence[Floats], y: NDArray[Any], n_classes: int) -> dict[str, Any]:
+    if kind == "mean":
+        return {"kind": "weights", "weights": [1 / len(members)] * len(members)}
+    return {"kind": "meta", "state": combining.fit_meta(kind, members, y, n_classes)}
+
+
+def blend_splits(workshop: Workshop, share: float) -> str:
+    """The name of the one split that holds out this share, made where it is not there yet."""
+    name = f"holdout {share:g}"
+    if name not in workshop.folds:
+        whole, context = workshop.folds["folds"], workshop.context
+        rows = workshop.rows
+        made = holdout(whole, rows.y, share, context.seed, rows.time, context.folds)
+        workshop.folds[name] = made
+    return name
+
+
+def _boost(workshop: Workshop, task: Task, setup: Setup, above: Sequence[Outcome]) -> Outcome:
+    method = task.body().method
+    extra = tuple(
+        Member(one.task, "task", one.node, one.predicted)
+        for one in above
+        if one.node is not None and one.predicted is not None
+    )
+    members = workshop.members([Wanted(one, setup, extra) for one in boosted(method)])
+    members = [replace(one, name=f"{one.name} ({task.name})") for one in members]
+    found = _combined(
+        workshop, task, members, workshop.folds["folds"], lambda *_: {"kind": "weights", "weights": [1.0]}
+    )
+    best = next(one for one in members if one.name == found.members[0]["name"])
+    found.bases = [best.node]
+    if len(members) == 1 and "calibration" not in (found.node or {}):
+        # Nothing was chosen or fitted over the models: each row's prediction is that of its own.
+        found.node, found.predicted = best.node, best.predicted
+    found.notes = [note for one in members for note in one.notes]
+    if method in ("tf", "dl", "pytorch"):
+        found.notes.append(f"boost.method {method} is a neural network: {members[0].node['base']}")
+    found.members = _board(workshop, members, [one["name"] for one in found.members])
+    return found
+
+
+def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcome]) -> Outcome:
+    members = _candidates(workshop, setup, earlier)
+    body, rows = task.body(), workshop.rows
+    folds = workshop.folds["folds"]
+    scorer = _weighing(body.weight_col, rows.scorers(workshop.context)) if body.weight_col else None
+
+    def make(parts: Sequence[Floats], y: NDArray[Any]) -> dict[str, Any]:
+        if task.task == "vote_mix":
+            return {"kind": "mix", "state": combining.fit_mix(body.mix, parts, y, rows.n_classes)}
+        if task.task == "vote_top_alg":
+            return {"kind": "weights", "weights": [1 / len(parts)] * len(parts)}
+        if scorer is not None:
+            return {"kind": "weights", "weights": _by_score(scorer, parts, y)}
+        return {"kind": "weights", "weights": combining.fit_weights(parts, y, rows.n_classes).tolist()}
+
+    found = _combined(workshop, task, members, folds, make)
+    weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
+    found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
+    return found
+
+
+def _candidates(workshop: Workshop, setup: Setup, earlier: Sequence[Outcome]) -> list[Member]:
+    """The base models that earlier tasks have made, as they are under this setup; the workflow's where none did."""
+    nodes = {node["key"]: (node, one) for one in earlier for node in one.bases if node["setup"]["splits"] == "folds"}
+    if not any(one.type.startswith("stack") for one in earlier):
+        pool = base_members(workshop, setup)
+    else:
+        names = dict.fromkeys(node["base"] for node, one in nodes.values() if one.type.startswith("stack"))
+        pool = workshop.members([Wanted(BASES[name], setup) for name in names]) if names else []
+        pool = pool or base_members(workshop, setup)
+    for node, one in nodes.values():
+        if one.type == "boost" and one.predicted is not None:
+            pool.append(Member(f"{node['base']} ({one.task})", BASES[node["base"]].algorithm, node, one.predicted))
+    return pool
+
+
+def _weighing(name: str, scorers: Sequence[Scorer]) -> Scorer:
+    for one in scorers:
+        if name in (one.label, one.name):
+            return one
+    known = ", ".join(one.label for one in scorers)
+    raise combining.CombineError(f"vote.weight_col {name!r} is no column of the leaderboard; it has {known}")
+
+
+def _by_score(scorer: Scorer, parts: Sequence[Floats], y: NDArray[Any]) -> list[float]:
+    values = np.array([scorer(y, one) for one in parts])
+    values = np.clip(np.where(np.isnan(values), 0.0, values), 0.0, None)
+    raw = 1 / np.maximum(values, 1e-12) if scorer.smaller_is_better else values
+    total = raw.sum()
+    return (raw / total if total > 0 else np.full(len(raw), 1 / len(raw))).tolist()
+
+
+def _seen(members: Sequence[Member]) -> NDArray[np.bool_]:
+    """Rows that every member has predicted."""
+    return np.all([np.isfinite(one.predicted).all(axis=1) for one in members], axis=0)
+
+
+def _combined(
+    workshop: Workshop, task: Task, members: Sequence[Member], folds: Folds,
+    make: Callable[[Sequence[Floats], NDArray[Any]], dict[str, Any]],
+) -> Outcome:  # fmt: skip
+    """Choose and combine, and predict each row by a combination that was chosen and fitted on other parts' rows."""
+    rows = workshop.rows
+    scorer = rows.scorers(workshop.context)[0]
+    y, seen = rows.y, _seen(members)
+    predicted = np.full((len(y), rows.width), np.nan)
+    pairs = folds.meta_pairs(seen)
+    if not pairs:
+        raise combining.CombineError(
+            "too few parts to score a combination on rows that it was not fitted on: more folds"
+        )
+    for fit, score in pairs:
+        places = chosen(task, members, y, fit, scorer)
+        node = make([members[place].predicted[fit] for place in places], y[fit])
+        predicted[score] = _apply(node, [members[place].predicted[score] for place in places])
+    whole = np.flatnonzero(seen)
+    places = chosen(task, members, y, whole, scorer)
+    node = make([members[place].predicted[whole] for place in places], y[whole])
+    node["members"] = [members[place].node for place in places]
+    method = workshop.context.calibrate
+    if rows.n_classes and method != "none":
+        predicted, node["calibration"] = _calibrated(method, predicted, y, folds)
+    return Outcome(
+        task.name, task.task, node=node, predicted=predicted, parts=[members[place].predicted for place in places],
+        members=[{"name": members[place].name} for place in places],
+    )  # fmt: skip
+
+
+def _apply(node: Mapping[str, Any], parts: Sequence[Floats]) -> Floats:
+    if node["kind"] == "meta":
+        return combining.apply_meta(node["state"], parts)
+    if node["kind"] == "mix":
+        return combining.apply_mix(node["state"], parts)
+    return combining.pooled(parts, np.asarray(node["weights"]))
+
+
+def _calibrated(method: str, predicted: Floats, y: NDArray[Any], folds: Folds) -> tuple[Floats, dict[str, Any]]:
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(predicted).all(axis=1))
+    made = np.full_like(predicted, np.nan)
+    for fit, score in folds.meta_pairs(known):
+        made[score] = combining.calibrated(combining.fit_calibration(method, predicted[fit], y[fit]), predicted[score])
+    return made, combining.fit_calibration(method, predicted[known], y[known])
+
+
+def _score(workshop: Workshop, found: Outcome, scorers: Sequence[Scorer]) -> None:
+    assert found.predicted is not None  # noqa: S101 - of a model
+    known = np.flatnonzero(np.isfinite(found.predicted).all(axis=1))
+    y, predicted = workshop.rows.y[known], found.predicted[known]
+    blocks = _blocks(workshop, known)
+    for one in scorers:
+        found.scores[one.label] = one(y, predicted)
+        found.intervals[one.label] = _sure(one, y, predicted, blocks)
+    found.scores["rows"] = float(len(known))
+
+
+def _sure(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: NDArray[np.int64]) -> tuple[float, float]:
+    return interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
+
+
+def _board(
+    workshop: Workshop, members: Sequence[Member], used: Sequence[str], weights: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """A leaderboard of members, best first: scores on the rows that all have predicted."""
+    scorers = workshop.rows.scorers(workshop.context)
+    known = np.flatnonzero(_seen(members))
+    y = workshop.rows.y[known]
+    blocks = _blocks(workshop, known)
+    rows = []
+    for one in members:
+        found = one.predicted[known]
+        rows.append(
+            {
+                "name": one.name,
+                "algorithm": one.algorithm,
+                "scores": {each.label: each(y, found) for each in scorers},
+                "interval": _sure(scorers[0], y, found, blocks),
+                "chosen": one.name in used,
+                "weight": (weights or {}).get(one.name),
+                "seconds": one.seconds,
+                "key": one.node["key"],
+            }
+        )
+    order = scorers[0].best_first([row["scores"][scorers[0].label] for row in rows])
+    return [rows[place] for place in order]
+
+
+def _compared(workshop: Workshop, routed: Outcome, plain: Outcome, scorer: Scorer) -> dict[str, Any]:
+    assert routed.predicted is not None  # noqa: S101 - of a model
+    assert plain.predicted is not None  # noqa: S101 - of a model
+    both = np.isfinite(routed.predicted).all(axis=1) & np.isfinite(plain.predicted).all(axis=1)
+    known = np.flatnonzero(both)
+    y, new, old = workshop.rows.y[known], routed.predicted[known], plain.predicted[known]
+
+    def gain(keep: NDArray[np.bool_]) -> float:
+        return scorer.gain(scorer(y[keep], new[keep]), scorer(y[keep], old[keep]))
+
+    low, high = interval(gain, _blocks(workshop, known))
+    return {
+        "metric": scorer.label,
+        "scores": plain.scores,
+        "gain": gain(np.ones(len(known), np.bool_)),
+        "interval": [low, high],
+        "node": plain.node,
+    }
+
+
+def _blocks(workshop: Workshop, known: NDArray[np.int64]) -> NDArray[np.int64]:
+    time_ = workshop.rows.time
+    if time_ is None:
+        return blocks_of(len(known), workshop.context.seed, in_order=False)
+    return blocks_of(len(known), 0, in_order=True)[np.argsort(np.argsort(time_[known], kind="stable"), kind="stable")]

@@ -1,0 +1,316 @@
+"""Base models fitted split by split over one workflow's rows: each fit once, whichever task asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
+from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.encoding import Encoder
+from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.grammar import Context, Task
+from forecast_platform.ensembles.learners import Learner
+from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ENGINE = 1
+"""Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
+FEWEST = 60
+"""Training rows below which a route has no model of its own."""
+
+
+class TaskTimeoutError(RuntimeError):
+    """A task took longer than its workflow allows; its finished fits are kept."""
+
+
+class Store(Protocol):
+    """Files by key, each whole or not there."""
+
+    def get(self, key: str) -> dict[str, bytes] | None:
+        """The files of a key; None where there are none."""
+        ...
+
+    def put(self, key: str, files: dict[str, bytes]) -> None:
+        """Keep the files of a key."""
+        ...
+
+    def lock(self, key: str) -> Any:
+        """A context in which no other process makes this key."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a base model is fitted under: routes that part the rows, and routes that are a column; which splits."""
+
+    routes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    splits: str = "folds"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"routes": list(self.routes), "columns": list(self.columns), "splits": self.splits}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Setup:
+        """What `to_dict` gave."""
+        return cls(tuple(values["routes"]), tuple(values["columns"]), values["splits"])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A base model under a setup, with the predictions of others as further features."""
+
+    base: Base
+    setup: Setup
+    extra: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A model to combine: how it is deployed, and its predictions of rows that it has not seen, [n, width]."""
+
+    name: str
+    algorithm: str
+    node: dict[str, Any]
+    predicted: Floats
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Workshop:
+    """One workflow's rows and folds, and everything that was fitted on them."""
+
+    context: Context
+    rows: Rows
+    folds: dict[str, Folds]
+    store: Store
+    workers: int = 1
+    deadline: float | None = None
+    tell: Callable[[int, int, str], None] = lambda done, total, what: None
+    routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
+    """By the splits' name and the route task, one router a split."""
+    fitted: int = 0
+    """Fits that were made here, and not found in the store."""
+    cpu_seconds: float = 0.0
+    _encoded: dict[Any, Any] = field(default_factory=dict)
+    _routes: dict[str, Task] = field(default_factory=dict)
+
+    @property
+    def transforms(self) -> dict[str, tuple[str, ...]]:
+        """Of each included feature what is done to it."""
+        return {one.feature: tuple(one.transform) for one in self.context.source.features.include if one.transform}
+
+    def route(self, task: Task, splits: str = "folds") -> list[Router]:
+        """The routers of a task, one a split, each fitted on the split's training rows alone."""
+        self._routes[task.name] = task
+        known = self.routers.setdefault(splits, {})
+        if task.name not in known:
+            rows = self.rows.features
+            known[task.name] = [
+                Router.fit(task, rows.iloc[split.train], self.context.seed) for split in self.folds[splits].splits
+            ]
+        return known[task.name]
+
+    def routers_of(self, setup: Setup) -> dict[str, list[Router]]:
+        """The routers of a setup's routes, for its splits."""
+        return {name: self.route(self._routes[name], setup.splits) for name in (*setup.routes, *setup.columns)}
+
+    def key(self, wanted: Wanted) -> str:
+        """What a base model's fits are known by: everything that they follow from."""
+        base = wanted.base
+        parts: dict[str, Any] = {
+            "engine": ENGINE,
+            "rows": self.rows.digest,
+            "part": hashlib.sha256(self._folds(wanted.setup).part.tobytes()).hexdigest(),
+            "base": [base.name, base.learner, base.encoding, base.params, base.for_numbers, base.log_target],
+            "library": _version(base.requires),
+            "transforms": self.transforms,
+            "seed": self.context.seed,
+            "setup": wanted.setup.to_dict(),
+            "routers": {name: [one.state for one in found] for name, found in self.routers_of(wanted.setup).items()},
+            "extra": [one.node for one in wanted.extra],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+    def members(self, wanted: Sequence[Wanted]) -> list[Member]:
+        """The base models, each fitted on every split that is not in the store yet. Raises TaskTimeoutError.
+
+        One split after the other, so that its encoded rows are held once; the models of one split run at once.
+        """
+        keys = [self.key(one) for one in wanted]
+        predicted = [np.full((len(self.rows.y), self.rows.width), np.nan) for _ in wanted]
+        seconds, notes = [0.0] * len(wanted), [[] for _ in wanted]  # type: ignore[var-annotated]
+        jobs = [
+            (number, place)
+            for number in range(max(len(self._folds(one.setup).splits) for one in wanted))
+            for place, one in enumerate(wanted)
+            if number < len(self._folds(one.setup).splits)
+        ]
+        with _one_thread_each(), ThreadPoolExecutor(max(1, self.workers)) as pool:
+            done = 0
+            for split in sorted({number for number, _ in jobs}):
+                places = [place for number, place in jobs if number == split]
+                runs = pool.map(lambda place, split=split: self._made(wanted[place], keys[place], split), places)
+                for place, found in zip(places, runs, strict=True):
+                    part = self._folds(wanted[place].setup).splits[split]
+                    if len(part.valid):
+                        predicted[place][part.valid] = found.valid
+                    seconds[place] += found.seconds
+                    notes[place] += [one for one in found.notes if one not in notes[place]]
+                    done += 1
+                    self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
+                self._encoded.clear()
+        return [
+            Member(
+                one.base.name,
+                one.base.algorithm,
+                {
+                    "kind": "base",
+                    "base": one.base.name,
+                    "key": key,
+                    "setup": one.setup.to_dict(),
+                    "extra": [each.node for each in one.extra],
+                },
+                values,
+                spent,
+                tuple(said),
+            )
+            for one, key, values, spent, said in zip(wanted, keys, predicted, seconds, notes, strict=True)
+        ]
+
+    def _folds(self, setup: Setup) -> Folds:
+        return self.folds[setup.splits]
+
+    def _made(self, wanted: Wanted, key: str, split: int) -> Fitted:
+        place = f"{key}/{split}"
+        if (files := self.store.get(place)) is not None:
+            return Fitted.load(wanted.base, files)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TaskTimeoutError(
+                f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
+                "next one goes on from there: raise the timeout, or run it again"
+            )
+        with self.store.lock(place):
+            if (files := self.store.get(place)) is not None:
+                return Fitted.load(wanted.base, files)
+            found = self._fit(wanted, split)
+            self.store.put(place, found.files())
+        self.fitted += 1
+        self.cpu_seconds += found.seconds
+        return found
+
+    def features(self, setup: Setup, split: int) -> pd.DataFrame:
+        """The features, with the routes that a setup has as columns."""
+        if not setup.columns:
+            return self.rows.features
+        found = {
+            f"route_{name}": self._cells(setup, split, (name,)).astype(str).astype(object) for name in setup.columns
+        }
+        return self.rows.features.assign(**found)
+
+    def _cells(self, setup: Setup, split: int, routes: Sequence[str]) -> Ints:
+        known = self.routers_of(setup)
+        return cells_of([known[name][split] for name in routes], self.rows.features, self.rows.source)
+
+    def _fit(self, wanted: Wanted, number: int) -> Fitted:
+        split = self._folds(wanted.setup).splits[number]
+        base, setup, rows = wanted.base, wanted.setup, self.rows
+        began = time.thread_time()
+        train = split.train
+        extra: Floats | None = None
+        if wanted.extra:
+            extra = extra_columns([one.predicted for one in wanted.extra], rows.n_classes)
+            train = train[np.isfinite(extra[train]).all(axis=1)]
+        encoder, x, x_valid = self._encode(base, setup, number, train, split.valid)
+        y = rows.y[train]
+        x = with_extra(x, None if extra is None else extra[train])
+        x_valid = with_extra(x_valid, None if extra is None else extra[split.valid])
+        seed = _seed(self.context.seed, base.name, number)
+        learners: dict[int, Learner] = {}
+        notes: list[str] = []
+        cells = self._cells(setup, number, setup.routes) if setup.routes else None
+        if cells is None:
+            learners[-1] = Learner.fit(base, x, y, rows.n_classes, seed)
+        else:
+            own = cells[train]
+            for cell in np.unique(own):
+                inside = np.flatnonzero(own == cell)
+                if len(inside) >= FEWEST and (not rows.n_classes or len(np.unique(y[inside])) > 1):
+                    learners[int(cell)] = Learner.fit(base, rows_of(x, inside), y[inside], rows.n_classes, seed)
+                else:
+                    notes.append(
+                        f"{base.name}: a route of fewer than {FEWEST} rows or of one class uses the unrouted model"
+                    )
+            learners[-1] = self._unrouted(wanted, number)
+        held = np.zeros((0, rows.width))
+        if len(split.valid):
+            held = by_cell(learners, x_valid, None if cells is None else cells[split.valid])
+        return Fitted(base, encoder, learners, held, time.thread_time() - began, tuple(dict.fromkeys(notes)))
+
+    def _unrouted(self, wanted: Wanted, number: int) -> Learner:
+        """The same model over all routes, which the comparison has fitted too."""
+        plain = Wanted(wanted.base, Setup((), wanted.setup.columns, wanted.setup.splits), wanted.extra)
+        return self._made(plain, self.key(plain), number).learners[-1]
+
+    def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
+        key = (base.encoding, setup.columns, setup.splits, number, len(train), int(train.sum()))
+        found = self._encoded.get(key)
+        if found is None:
+            features = self.features(setup, number)
+            encoder, x = Encoder.fit(
+                base.encoding, features.iloc[train], self.rows.y[train], self.rows.n_classes, self.context.seed,
+                self.transforms,
+            )  # fmt: skip
+            found = self._encoded.setdefault(key, (encoder, x, encoder.apply(features.iloc[valid])))
+        return found
+
+
+def cells_of(routers: Sequence[Router], features: pd.DataFrame, position: Ints | None) -> Ints:
+    """The route of each row where several routes cross: a number a combination, [n]."""
+    found = np.zeros(len(features), np.int64)
+    for router in routers:
+        found = found * router.count + router.assign(features, position)
+    return found
+
+
+def _seed(seed: int, name: str, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {name} {number}".encode()).digest()[:4], "big") % 2**31
+
+
+def _version(module: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    names = {"sklearn": "scikit-learn", "pytorch_tabnet": "pytorch-tabnet", "xgboost": "xgboost-cpu"}
+    for name in (names.get(module, module), module):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Numerical libraries start no threads of their own: fits run side by side instead."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield

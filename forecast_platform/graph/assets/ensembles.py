@@ -1,0 +1,185 @@
+"""A workflow's tasks as assets: `ensembles/<workflow>/<task>`, each `depends_on` an edge, and the model at the end."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    Backoff,
+    Definitions,
+    Failure,
+    JobDefinition,
+    MaterializeResult,
+    MetadataValue,
+    RetryPolicy,
+    asset,
+    define_asset_job,
+    in_process_executor,
+)
+
+from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.running import MODEL, Done, Run
+from forecast_platform.host.progress import reporter
+from forecast_platform.work.platform import Platform
+
+POOL = "ensembles"
+"""Concurrency pool of all workflows' tasks: `dagster instance concurrency set ensembles N` bounds them."""
+_RETRIES = RetryPolicy(max_retries=1, delay=5, backoff=Backoff.EXPONENTIAL)
+
+PlatformMaker = Callable[[], Platform]
+
+
+def job_name(workflow: Workflow) -> str:
+    """The job that runs all of a workflow."""
+    return f"ensemble_{workflow.context.slug}"
+
+
+def task_key(workflow: Workflow, task: str) -> AssetKey:
+    """The asset of a task."""
+    return AssetKey(["ensembles", workflow.context.slug, task])
+
+
+def workflow_definitions(workflow: Workflow, platform: PlatformMaker = Platform.from_settings) -> Definitions:
+    """The assets of a workflow, and the job that runs them in order; nothing is read or computed here."""
+    return Definitions(assets=workflow_assets(workflow, platform), jobs=[_job(workflow)])
+
+
+def broken_definitions(name: str, said: str) -> Definitions:
+    """An asset that stands for a workflow that cannot be read: it shows the faults, and fails with them."""
+
+    @asset(
+        key=AssetKey(["ensembles", name, "unreadable"]),
+        group_name="ensembles",
+        description=f"This workflow cannot be read; mend its file.\n\n```\n{said}\n```",
+        kinds={"yaml"},
+    )
+    def unreadable() -> None:
+        raise Failure(f"the workflow cannot be read:\n{said}", allow_retries=False)
+
+    return Definitions(assets=[unreadable])
+
+
+def workflow_assets(workflow: Workflow, platform: PlatformMaker) -> list[AssetsDefinition]:
+    """One asset a task, and one of the model."""
+    opened = _Opened(workflow, platform)
+    plan = plan_of(workflow)
+    made = [_task_asset(workflow, name, plan.needs[name], opened) for name in plan.order]
+    return [*made, _model_asset(workflow, plan.order, opened)]
+
+
+class _Opened:
+    """The workflow over its table, opened once a run of this process."""
+
+    def __init__(self, workflow: Workflow, platform: PlatformMaker) -> None:
+        self.workflow, self.platform = workflow, platform
+        self._last: tuple[str, Run] | None = None
+
+    def __call__(self, run_id: str) -> Run:
+        if self._last is None or self._last[0] != run_id:
+            self._last = run_id, Run(self.platform(), self.workflow)
+        return self._last[1]
+
+
+def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Opened) -> AssetsDefinition:
+    task = workflow.task(name)
+    code = hashlib.sha256(task.model_dump_json().encode()).hexdigest()[:12]
+
+    @asset(
+        key=task_key(workflow, name),
+        deps=[task_key(workflow, one) for one in needs],
+        group_name="ensembles",
+        description=f"{task.task} of the workflow {workflow.context.name}.",
+        kinds={"scikitlearn"},
+        code_version=code,
+        retry_policy=_RETRIES,
+        pool=POOL,
+        op_tags={"dagster/max_runtime": str(int(workflow.context.timeout) + 60)},
+        tags={"workflow": workflow.context.slug},
+    )
+    def made(context: AssetExecutionContext) -> MaterializeResult[Any]:
+        with _told():
+            run = opened(context.run_id)
+            done = run.perform(name, reporter(context.log.info))
+        for note in done.outcome.notes:
+            context.log.warning(note)
+        return MaterializeResult(metadata=_metadata(done))
+
+    return made
+
+
+def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> AssetsDefinition:
+    @asset(
+        key=task_key(workflow, MODEL),
+        deps=[task_key(workflow, one) for one in tasks],
+        group_name="ensembles",
+        description=f"The deployable MLflow model of {workflow.context.name}, and its report.",
+        kinds={"mlflow"},
+        retry_policy=_RETRIES,
+        pool=POOL,
+        tags={"workflow": workflow.context.slug},
+    )
+    def model(context: AssetExecutionContext) -> MaterializeResult[Any]:
+        from forecast_platform.ensembles.finishing import finish
+
+        with _told():
+            result = finish(opened(context.run_id))
+        metadata: dict[str, Any] = {
+            "task": result.task,
+            "report": MetadataValue.path(result.report),
+            "mlflow_run_id": result.mlflow_run_id,
+            "sha256": result.sha256,
+            "computed": result.fresh,
+            **{name: MetadataValue.float(value) for name, value in result.scores.items()},
+        }
+        return MaterializeResult(metadata=metadata)
+
+    return model
+
+
+def _job(workflow: Workflow) -> JobDefinition | Any:
+    from dagster import AssetSelection
+
+    keys = [task_key(workflow, one.name) for one in workflow.tasks]
+    return define_asset_job(
+        job_name(workflow),
+        AssetSelection.assets(*keys, task_key(workflow, MODEL)),
+        executor_def=in_process_executor,
+        description=f"All tasks of the workflow {workflow.context.name}, then its model.",
+    )
+
+
+class _told:
+    """Within this, what no other try would mend ends the step with its own words."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        from forecast_platform.ensembles.running import EarlierTaskError
+        from forecast_platform.ensembles.workshop import TaskTimeoutError
+
+        # Faults of the workflow or its table are ValueErrors of ours; a table that is not there is a FileNotFoundError.
+        if isinstance(error, ValueError | EarlierTaskError | TaskTimeoutError | FileNotFoundError):
+            raise Failure(str(error), allow_retries=False) from error
+
+
+def _metadata(done: Done) -> dict[str, Any]:
+    outcome = done.outcome
+    found: dict[str, Any] = {
+        "computed": done.fresh,
+        "seconds": round(outcome.seconds, 3),
+        "fits": outcome.fits if done.fresh else 0,
+        **{name: MetadataValue.float(value) for name, value in outcome.scores.items() if value == value},
+    }
+    if done.tables:
+        found["table"] = ", ".join(done.tables)
+    if outcome.unrouted is not None:
+        found["routed_against_unrouted"] = outcome.verdict
+    if outcome.members:
+        lines = [f"| {one['name']} | {'yes' if one['chosen'] else ''} |" for one in outcome.members if "chosen" in one]
+        found["models"] = MetadataValue.md("\n".join(["| model | chosen |", "|---|---|", *lines]))
+    return found

@@ -1,0 +1,1 @@
+"""Dagster components: what a user's own project declares in YAML."""

@@ -1,0 +1,63 @@
+"""The component `Ensemble`: a workflow in the `obsrv` grammar, from its own file or inline, as assets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
+
+FILE = "workflow.yaml"
+
+_SCAFFOLD = """\
+# A workflow of tabular ensembles: docs/ensembles.md has every task and parameter.
+obsrv:
+  context:
+    name: {name}
+    source: {{catalog: main, schema: default, table: training_data, target: target}}
+  job:
+    - task: stack_top_any
+      stack: {{top_n: 5}}
+    - task: vote_weight
+"""
+
+
+class EnsembleScaffolder(dg.Scaffolder):
+    """Writes defs.yaml and a workflow to begin with."""
+
+    def scaffold(self, request: dg.ScaffoldRequest) -> None:
+        """Put both files into the component's folder."""
+        folder = Path(request.target_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(_SCAFFOLD.format(name=folder.name), encoding="utf-8")
+        dg.scaffold_component(request, {"file": FILE})
+
+
+@dg.scaffold_with(EnsembleScaffolder)
+class Ensemble(dg.Component, dg.Model, dg.Resolvable):
+    """A workflow of tabular ensembles as assets: `file` beside defs.yaml, or the mapping `obsrv` itself.
+
+    A workflow that cannot be read becomes one failing asset that says why; the code location loads all the same.
+    """
+
+    file: str | None = None
+    obsrv: dict[str, Any] | None = None
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The assets of the workflow."""
+        name = context.path.name
+        try:
+            text = self._text(Path(context.path))
+            return workflow_definitions(read_workflow(text, self.file or "defs.yaml"))
+        except (WorkflowError, OSError) as error:
+            return broken_definitions("".join(one if one.isalnum() else "_" for one in name), str(error))
+
+    def _text(self, folder: Path) -> str:
+        if self.obsrv is not None:
+            return str(yaml.safe_dump({"obsrv": self.obsrv}, sort_keys=False))
+        return (folder / (self.file or FILE)).read_text(encoding="utf-8")

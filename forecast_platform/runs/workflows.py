@@ -1,0 +1,168 @@
+"""Workflows submitted at run time: kept in the warehouse, run through Dagster, looked at, exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecast_platform.ensembles.finishing import export_model, result_of
+from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import MODEL, Run
+from forecast_platform.ensembles.store import State, States
+from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.host.files import write_whole
+from forecast_platform.settings import Settings
+from forecast_platform.work.platform import Platform
+
+WAITING = "waiting"
+
+
+class WorkflowRunError(ValueError):
+    """A workflow cannot be taken or shown; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One task as it stands: its state, times, and why it failed."""
+
+    task: str
+    type: str
+    needs: tuple[str, ...]
+    state: str
+    attempts: int = 0
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunOfWorkflow:
+    """What a run of a workflow came to."""
+
+    run_id: str
+    success: bool
+    messages: list[str]
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where submitted workflows are kept: one YAML file each."""
+    return settings.warehouse / "_workflows"
+
+
+def submit(settings: Settings, text: str, name: str = "") -> Workflow:
+    """Check a workflow and keep it, so that it is an asset of the workflows' code location.
+
+    Raises WorkflowError; WorkflowRunError where another workflow's assets have the same names.
+    """
+    workflow = read_workflow(text, name)
+    folder = folder_of(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{workflow.context.slug}.yaml"
+    if path.is_file():
+        try:
+            other = read_workflow(path.read_text(encoding="utf-8")).context.name
+        except WorkflowError:
+            other = workflow.context.name
+        if other != workflow.context.name:
+            raise WorkflowRunError(
+                f"workflow {other!r} has the same asset names as {workflow.context.name!r}: rename one"
+            )
+    write_whole(path, text, 0o644)
+    return workflow
+
+
+def submitted(settings: Settings) -> dict[str, Workflow | WorkflowError]:
+    """The workflows that are kept, by the name of their file; of those that cannot be read, why."""
+    found: dict[str, Workflow | WorkflowError] = {}
+    for path in sorted(folder_of(settings).glob("*.yaml")):
+        try:
+            found[path.stem] = read_workflow(path.read_text(encoding="utf-8"), path.name)
+        except WorkflowError as error:
+            found[path.stem] = error
+    return found
+
+
+def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None] = lambda text: None) -> RunOfWorkflow:
+    """Run a workflow's assets in this process, recorded by the instance. Tasks that are finished are not done again;
+    those that need nothing of a failed one go on."""
+    from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
+    from forecast_platform.host import process_identity
+    from forecast_platform.runs.launch import SHELL_TAG, Launcher
+
+    launcher = Launcher(settings)
+    for run_id in launcher.close_orphans():
+        tell(f"closed the run {run_id}, whose process is gone; what it finished is kept")
+    definitions = workflow_definitions(workflow, lambda: Platform.from_settings(settings))
+    job = definitions.resolve_job_def(job_name(workflow))
+    result = job.execute_in_process(
+        instance=launcher.instance,
+        raise_on_error=False,
+        tags={SHELL_TAG: process_identity.this_process()},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    messages = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            said = data.user_failure_data.description if data.user_failure_data else None
+            cause = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+            messages.append(f"FAILED {event.step_key}: {said or (cause.message.strip() if cause else 'failed')}")
+    return RunOfWorkflow(result.run_id, result.success, messages)
+
+
+def status(settings: Settings, workflow: Workflow) -> list[TaskStatus]:
+    """The tasks of a workflow in running order, as the warehouse has them; the source is not read."""
+    plan = plan_of(workflow)
+    states = States(Platform.from_settings(settings).warehouse, workflow.context).read()
+    rows = [(name, workflow.task(name).task, plan.needs[name]) for name in plan.order]
+    return [_status(name, kind, needs, states.get(name)) for name, kind, needs in [*rows, (MODEL, MODEL, plan.order)]]
+
+
+def _status(name: str, kind: str, needs: tuple[str, ...], state: State | None) -> TaskStatus:
+    if state is None:
+        return TaskStatus(name, kind, needs, WAITING)
+    return TaskStatus(name, kind, needs, state.state, state.attempts, state.seconds, state.error)
+
+
+def results(settings: Settings, workflow: Workflow) -> dict[str, Any]:
+    """A finished workflow's result: what is deployed, each task's scores and leaderboard, and routed against unrouted.
+
+    Raises WorkflowRunError where it is not finished for the inputs as they are now.
+    """
+    run = Run(Platform.from_settings(settings), workflow)
+    found = result_of(run)
+    if found is None:
+        raise WorkflowRunError(f"{workflow.context.name} is not finished for its inputs: `ensemble run` makes it")
+    tasks = {}
+    for name, outcome in run.outcomes().items():
+        tasks[name] = {
+            "scores": outcome.scores,
+            "intervals": outcome.intervals,
+            "members": outcome.members,
+            "sizes": outcome.sizes,
+            "verdict": outcome.verdict,
+            "notes": outcome.notes,
+        }
+    return {"workflow": workflow.context.name, "result": vars(found), "tasks": tasks}
+
+
+def results_text(found: dict[str, Any]) -> str:
+    """Results as JSON text, what is not a number as null."""
+    return json.dumps(_finite(found), indent=1, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value
+
+
+def export(settings: Settings, workflow: Workflow, folder: Path) -> Path:
+    """Write the workflow's newest model as an MLflow model folder. Raises PackageError."""
+    return export_model(Run(Platform.from_settings(settings), workflow), folder)

@@ -1,0 +1,25 @@
+"""The submitted workflows as a code location of their own: one that cannot be read fails alone, as an asset."""
+
+from __future__ import annotations
+
+from dagster import Definitions
+
+from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
+from forecast_platform.runs.workflows import submitted
+from forecast_platform.settings import Settings, load
+from forecast_platform.work.platform import Platform
+
+
+def build_workflow_definitions(settings: Settings) -> Definitions:
+    """The assets and jobs of every workflow that is kept in the warehouse."""
+    parts = []
+    for name, found in submitted(settings).items():
+        if isinstance(found, WorkflowError):
+            parts.append(broken_definitions(name, str(found)))
+        else:
+            parts.append(workflow_definitions(found, lambda: Platform.from_settings(settings)))
+    return Definitions.merge(*parts) if parts else Definitions()
+
+
+defs = build_workflow_definitions(load())

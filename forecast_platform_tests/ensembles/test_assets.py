@@ -1,0 +1,155 @@
+"""Workflows as assets: keys and edges, what is not computed again, failures alone, and the component."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, instance_for_test
+
+import forecast_platform.components as components
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
+from forecast_platform.runs.workflows import WorkflowRunError, status, submit
+from forecast_platform.settings import Settings
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
+from forecast_platform_tests.ensembles.workflows import EXAMPLE
+
+
+def execute(settings: Settings, text: str, instance: DagsterInstance):
+    workflow = read_workflow(text)
+    definitions = workflow_definitions(workflow, lambda: Platform.from_settings(settings))
+    job = definitions.resolve_job_def(job_name(workflow))
+    return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def computed(result) -> dict[str, bool]:
+    """Of each task that was materialized, whether it was computed."""
+    return {
+        event.asset_key.path[-1]: event.step_materialization_data.materialization.metadata["computed"].value
+        for event in result.all_events
+        if event.is_step_materialization
+    }
+
+
+def test_each_task_is_an_asset_and_each_dependency_an_edge() -> None:
+    definitions = workflow_definitions(read_workflow(EXAMPLE))
+    graph = definitions.resolve_asset_graph()
+    prefix = ["ensembles", "credit_risk_ensemble"]
+    parents = {key.path[-1]: {one.path[-1] for one in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()}
+    assert parents == {
+        "route_cluster": set(),
+        "stack_top_any": {"route_cluster"},
+        "vote_top_alg": {"stack_top_any"},
+        "model": {"route_cluster", "stack_top_any", "vote_top_alg"},
+    }
+    assert all(key.path[:2] == prefix for key in graph.get_all_asset_keys())
+
+
+def test_a_run_computes_once_and_a_failed_task_is_tried_alone(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    bad = {"task": "boost", "boost": {"method": "gbm"}, "id": "bad", "depends_on": ["bad_stack"]}
+    stack = {"task": "stack_top_any", "id": "bad_stack", "stack": {"meta": "ridge"}}
+    with instance_for_test() as instance:
+        broken = execute(settings, text_at(tmp_path, *TASKS[:2], stack, bad, bases=["linear"]), instance)
+        assert not broken.success
+        assert computed(broken) == {"route_cluster": True, "stack_top_any": True}
+        failed = [event.step_failure_data for event in broken.all_events if event.is_step_failure]
+        assert ["ridge is of numbers" in (one.user_failure_data.description or "") for one in failed] == [True]
+        fine = text_at(tmp_path, *TASKS[:2], {**stack, "stack": {}}, bad, bases=["linear"])
+        again = execute(settings, fine, instance)
+        assert again.success
+        assert computed(again) == {
+            "route_cluster": False, "stack_top_any": False, "bad_stack": True, "bad": True, "model": True,
+        }  # fmt: skip
+
+
+def test_the_component_is_public_lazy_and_one_broken_file_fails_alone(tmp_path: Path) -> None:
+    code = "import sys, forecast_platform.components as c; print(dir(c), 'dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'Ensemble'" in done.stdout
+    assert done.stdout.strip().endswith("False")
+
+    class Context:
+        path = tmp_path / "risk"
+
+    Context.path.mkdir()
+    (Context.path / "workflow.yaml").write_text(EXAMPLE)
+    made = components.Ensemble(file="workflow.yaml").build_defs(Context())
+    assert AssetKey(["ensembles", "credit_risk_ensemble", "model"]) in made.resolve_asset_graph().get_all_asset_keys()
+    (Context.path / "workflow.yaml").write_text(EXAMPLE.replace("top_n: 5", "top: 5"))
+    broken = components.Ensemble(file="workflow.yaml").build_defs(Context())
+    [key] = broken.resolve_asset_graph().get_all_asset_keys()
+    assert key == AssetKey(["ensembles", "risk", "unreadable"])
+    assert "did you mean 'top_n'?" in (broken.resolve_asset_graph().get(key).description or "")
+    inline = components.Ensemble(obsrv={"context": {}, "job": []}).build_defs(Context())
+    assert len(inline.resolve_asset_graph().get_all_asset_keys()) == 1
+
+
+def test_the_component_loads_from_its_yaml_as_dagster_reads_it(tmp_path: Path) -> None:
+    from dagster.components.testing import create_defs_folder_sandbox
+
+    with create_defs_folder_sandbox() as sandbox:
+        folder = sandbox.scaffold_component(
+            component_cls=components.Ensemble,
+            defs_path="risk",
+            defs_yaml_contents={
+                "type": "forecast_platform.graph.components.ensemble.Ensemble",
+                "attributes": {"file": "workflow.yaml"},
+            },
+        )
+        assert "stack_top_any" in (folder / "workflow.yaml").read_text(), "a workflow to begin with is written"
+        with sandbox.build_all_defs() as made:
+            keys = {key.path[-1] for key in made.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {"stack_top_any", "vote_weight", "model"}
+
+
+def test_submitted_workflows_are_a_code_location_of_their_own_and_names_do_not_meet(tmp_path: Path) -> None:
+    from forecast_platform.workflow_definitions import build_workflow_definitions
+
+    settings = world(tmp_path)
+    submit(settings, text_at(tmp_path, {"task": "boost"}, name="a-b"))
+    with pytest.raises(WorkflowRunError, match="same asset names"):
+        submit(settings, text_at(tmp_path, {"task": "boost"}, name="a_b"))
+    (settings.warehouse / "_workflows" / "broken.yaml").write_text("obsrv: [")
+    keys = build_workflow_definitions(settings).resolve_asset_graph().get_all_asset_keys()
+    assert {"/".join(key.path) for key in keys} == {
+        "ensembles/a_b/boost", "ensembles/a_b/model", "ensembles/broken/unreadable",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_from_its_last_finished_fit(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    file = tmp_path / "small.yaml"
+    text = text_at(tmp_path, *TASKS, bases=["linear", "xgboost", "forest"])
+    file.write_text(text)
+    environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
+    environment["FORECAST_PLATFORM_WORKERS"] = "1"
+    command = [sys.executable, "-W", "ignore", "-m", "forecast_platform.cli", "ensemble", "run", str(file)]
+    fits = settings.warehouse / "_artifacts" / "ensembles" / "small"
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(kept := [one for one in fits.rglob("*.zip") if one.parent.name != "tasks"]) < 4:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    before = {one: one.stat().st_mtime_ns for one in kept}
+    workflow = read_workflow(text)
+    assert {one.task: one.state for one in status(settings, workflow)}["model"] == "waiting"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {one.state for one in status(settings, workflow)} == {"finished"}
+    assert {one: one.stat().st_mtime_ns for one in before} == before, "no finished fit is made again"
+    attempts = {one.task: one.attempts for one in status(settings, workflow)}
+    assert attempts["route_cluster"] == 1, "a finished task is not begun again"
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert {one.task: one.attempts for one in status(settings, workflow)} == attempts

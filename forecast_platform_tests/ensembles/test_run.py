@@ -1,0 +1,213 @@
+"""A workflow over a warehouse: tables, states, what is done again and what not; the model in another process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_platform.cli.main import main
+from forecast_platform.ensembles.finishing import export_model, finish, result_of
+from forecast_platform.ensembles.packaging import Ensemble, PackageError
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import EarlierTaskError, Run
+from forecast_platform.ensembles.store import FAILED, FINISHED, states_table
+from forecast_platform.settings import Settings, build
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.shops import classes
+from forecast_platform_tests.ensembles.workflows import text_of
+
+TASKS = (
+    {"task": "route_cluster", "route": {"cluster": {"kmeans": {"n_clusters": 2}}}},
+    {"task": "stack_top_any", "stack": {"top_n": 2}, "depends_on": [{"task": "route_cluster"}]},
+    {"task": "vote_weight"},
+)
+
+
+def world(folder: Path) -> Settings:
+    """Settings over a fresh warehouse, beside a table of 240 rows."""
+    classes().to_parquet(folder / "table.parquet")
+    return build(warehouse=folder / "warehouse", source="sample", workers=1)
+
+
+def text_at(folder: Path, *tasks: dict, **context) -> str:
+    context.setdefault("bases", ["linear", "xgboost"])
+    return text_of(*(tasks or TASKS), source={"path": str(folder / "table.parquet")}, **context)
+
+
+def run_of(folder: Path, settings: Settings, *tasks: dict, **context) -> Run:
+    return Run(Platform.from_settings(settings), read_workflow(text_at(folder, *tasks, **context)))
+
+
+def all_done(run: Run) -> list[int]:
+    """Do every task; how many fits each made now."""
+    found = []
+    for name in run.plan.order:
+        done = run.perform(name)
+        found.append(done.outcome.fits if done.fresh else -1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
+    """A finished workflow."""
+    folder = tmp_path_factory.mktemp("ensembles")
+    settings = world(folder)
+    run = run_of(folder, settings, register=True)
+    all_done(run)
+    finish(run)
+    return folder, settings
+
+
+def test_tables_hold_each_row_s_route_and_its_out_of_fold_predictions(finished: tuple[Path, Settings]) -> None:
+    from deltalake import DeltaTable
+
+    folder, settings = finished
+    tables = settings.warehouse / "ensembles" / "files"
+    routed = DeltaTable(str(tables / "table_clustered_small_route_cluster")).to_pandas()
+    assert len(routed) == 240
+    assert set(routed["cluster_id"]) == {0, 1}
+    assert set(classes().columns) < set(routed.columns)
+    stacked = DeltaTable(str(tables / "oof_predictions_small_stack_top_any")).to_pandas()
+    assert sorted(stacked["row"]) == list(range(240))
+    models = [name for name in stacked.columns if name.startswith("model_0_class_")]
+    assert len(models) == 3
+    assert stacked[models].sum(axis=1).to_numpy() == pytest.approx(np.ones(240))
+    assert stacked["target"].tolist() == classes()["target"].iloc[stacked["row"]].tolist()
+
+
+def test_what_is_finished_is_not_done_again_unless_something_changed(finished: tuple[Path, Settings]) -> None:
+    folder, settings = finished
+    again = run_of(folder, settings)
+    assert all_done(again) == [-1, -1, -1]
+    assert finish(again).fresh is False
+    other = list(TASKS)
+    other[1] = {**TASKS[1], "stack": {"top_n": 1}}
+    changed = run_of(folder, settings, *other)
+    assert changed.finished("route_cluster") is not None
+    assert changed.finished("stack_top_any") is None
+    assert changed.finished("vote_weight") is None, "it builds on what changed"
+    seeded = run_of(folder, settings, seed=7)
+    assert [seeded.finished(name) for name in seeded.plan.order] == [None, None, None]
+
+
+def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    first = run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"])
+    all_done(first)
+    frame = classes()
+    frame.loc[3, "b"] += 1
+    frame.to_parquet(tmp_path / "table.parquet")
+    assert run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"]).finished("stack_top_any") is None
+
+
+def test_the_model_gives_the_same_predictions_in_a_fresh_process(
+    finished: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    folder, settings = finished
+    exported = export_model(run_of(folder, settings), tmp_path / "model")
+    rows = classes(seed=9).drop(columns="target")
+    rows.to_parquet(tmp_path / "rows.parquet")
+    here = Ensemble.load(exported / "ensemble").predict(rows)
+    code = (
+        "import sys, mlflow.pyfunc as p, pandas as pd; m = p.load_model(sys.argv[1]); "
+        "m.predict(pd.read_parquet(sys.argv[2])).to_parquet(sys.argv[3]); print(m.metadata.get_input_schema())"
+    )
+    arguments = [str(exported), str(tmp_path / "rows.parquet"), str(tmp_path / "out.parquet")]
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), here)
+    assert set(here["prediction"]) <= {"high", "low", "side"}
+    assert (here["prediction"] == classes(seed=9)["target"]).mean() > 0.7
+    assert "'many'" in done.stdout or "many" in done.stdout
+    assert (exported / "input_example.json").is_file()
+
+
+def test_a_model_whose_file_was_exchanged_is_not_opened(finished: tuple[Path, Settings], tmp_path: Path) -> None:
+    folder, settings = finished
+    exported = export_model(run_of(folder, settings), tmp_path / "model")
+    [first, *_] = sorted((exported / "ensemble" / "fits").iterdir())
+    first.write_bytes(first.read_bytes() + b" ")
+    with pytest.raises(PackageError, match="is not the file that the model was made with"):
+        Ensemble.load(exported / "ensemble").predict(classes().drop(columns="target"))
+
+
+def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tuple[Path, Settings]) -> None:
+    from mlflow import MlflowClient
+
+    folder, settings = finished
+    result = result_of(run_of(folder, settings))
+    assert result is not None
+    client = MlflowClient(settings.tracking_uri)
+    experiment = client.get_experiment_by_name("/Experiments/ensemble_small")
+    runs = {one.info.run_name for one in client.search_runs([experiment.experiment_id])}
+    assert runs == {"small", "route_cluster_clustering", "stack_top_any_stacking", "vote_weight_voting"}
+    assert result.registered == "ensembles.files.small"
+    [version] = client.search_model_versions(f"name = '{result.registered}'")
+    assert version.run_id == result.mlflow_run_id
+    text = Path(result.report).read_text(encoding="utf-8")
+    for word in ("Ensembles against the best single model", "unrouted on the same folds", "Calibration", "importance"):
+        assert word in text
+
+
+def test_a_task_that_waits_says_for_what_and_one_that_fails_keeps_why(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    bad = {"task": "stack_top_any", "stack": {"meta": "ridge"}}
+    run = run_of(tmp_path, settings, bad, {"task": "boost", "depends_on": ["stack_top_any"]}, bases=["linear"])
+    with pytest.raises(EarlierTaskError, match="boost waits for stack_top_any"):
+        run.perform("boost")
+    with pytest.raises(ValueError, match="ridge is of numbers"):
+        run.perform("stack_top_any")
+    state = run.states.read()["stack_top_any"]
+    assert (state.state, state.attempts) == (FAILED, 1)
+    assert "name logistic" in (state.error or "")
+    rows = Platform.from_settings(settings).warehouse.read(states_table(run.workflow.context))
+    assert rows.num_rows == 1
+
+
+def test_a_table_of_the_warehouse_is_the_source(tmp_path: Path) -> None:
+    from deltalake import write_deltalake
+
+    settings = world(tmp_path)
+    path = settings.warehouse / "main" / "risk" / "loans"
+    path.mkdir(parents=True)
+    write_deltalake(str(path), classes().assign(part=lambda one: one["kind"].fillna("z")), partition_by=["part"])
+    source = {"catalog": "main", "schema": "risk", "table": "loans", "path": None}
+    run = Run(
+        Platform.from_settings(settings),
+        read_workflow(text_of({"task": "vote_mix"}, source=source, bases=["linear"])),
+    )
+    all_done(run)
+    assert run.states.read()["vote_mix"].state == FINISHED
+    assert (settings.warehouse / "main" / "risk" / "oof_predictions_small_vote_mix").is_dir()
+
+
+def test_the_command_line_checks_plans_runs_and_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(tmp_path)
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "small.yaml"
+    text = text_at(tmp_path, {"task": "stack_top_any"}, {"task": "vote_mix"}, bases=["linear", "neighbours"])
+    file.write_text(text.replace("name: small", "name: small\n    fold_type: [kfold stratified]"))
+    assert main(["ensemble", "check", str(file)]) == 2
+    assert "small.yaml: line 4, column" in capsys.readouterr().err
+    assert main(["ensemble", "check", "--fix", str(file)]) == 0
+    assert main(["ensemble", "status", str(file)]) == 1
+    assert main(["ensemble", "plan", str(file)]) == 0
+    assert "after stack_top_any" in capsys.readouterr().out
+    assert main(["ensemble", "run", str(file)]) == 0
+    assert main(["ensemble", "status", str(file)]) == 0
+    capsys.readouterr()
+    assert main(["ensemble", "results", "--json", str(file)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["tasks"]) == {"stack_top_any", "vote_mix"}
+    assert main(["ensemble", "export", str(file), "--to", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "MLmodel").is_file()
+    assert (tmp_path / "warehouse" / "_workflows" / "small.yaml").is_file()
