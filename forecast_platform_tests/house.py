@@ -20,6 +20,7 @@ PLAN = {
     "housekeeping": "health, backup and restore, maintenance, migration",
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",
+    "language": "continual pretraining of a language model: corpus, training, perplexity, recommendation",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
     "pages": "fan charts, leaderboards, the daily page",
     "read": "the reader: public",
