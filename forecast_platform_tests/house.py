@@ -17,6 +17,7 @@ PLAN = {
     "doctor": "what `doctor` looks at: each fault with its mend",
     "runs": "runs of the graph from a shell: submit, status, cancel",
     "definitions": "the one Definitions",
+    "components": "the components that a YAML file names: public",
     "housekeeping": "health, backup and restore, maintenance, migration",
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",

@@ -121,7 +121,9 @@ class Cleaner:
         mine = signature(plain)
         bands = [part.tobytes() for part in np.split(mine, _BANDS)]
         candidates = {
-            number for bucket, band in zip(self._buckets, bands, strict=True) for number in bucket.get(band, ())[-_LOOKED_AT:]
+            number
+            for bucket, band in zip(self._buckets, bands, strict=True)
+            for number in bucket.get(band, ())[-_LOOKED_AT:]
         }
         if any(similarity(mine, self._signatures[number]) >= SIMILAR for number in sorted(candidates)):
             return True

@@ -51,7 +51,9 @@ class TrainingPart(_Part):
     save_strategy: Literal["steps", "epoch", "no"] = Field(default="steps", description="When checkpoints are kept.")
     save_steps: int = Field(default=500, ge=1, description="Steps between checkpoints, and between evaluations.")
     save_total_limit: int = Field(default=3, ge=1, description="Newest checkpoints that are kept.")
-    packing: bool = Field(default=True, description="Several documents a row, none lost; false: a document's piece a row.")
+    packing: bool = Field(
+        default=True, description="Several documents a row, none lost; false: a document's piece a row."
+    )
     gradient_checkpointing: bool | None = Field(
         default=None, description="Recompute activations to save memory; where unset on a GPU only."
     )
@@ -75,7 +77,9 @@ class QloraPart(_Part):
     lora_alpha: int = Field(default=128, ge=1, description="Scale of the update, over the rank.")
     lora_dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout before the update.")
     target_modules: tuple[str, ...] = Field(
-        default=("q_proj", "v_proj"), min_length=1, description="Linear modules by the end of their names; or all-linear."
+        default=("q_proj", "v_proj"),
+        min_length=1,
+        description="Linear modules by the end of their names; or all-linear.",
     )
     modules_to_save: tuple[str, ...] = Field(
         default=(), description="Modules trained whole beside the adapter, such as embed_tokens and lm_head."
@@ -93,13 +97,19 @@ class DataPart(_Part):
     """Where documents come from."""
 
     train_table: str | None = Field(default=None, description="Table with the documents, [catalog.schema.]name.")
-    val_table: str | None = Field(default=None, description="Table with held-out documents; unset: a share is held out.")
+    val_table: str | None = Field(
+        default=None, description="Table with held-out documents; unset: a share is held out."
+    )
     catalog: str | None = Field(default=None, description="Catalog of tables that are named without one.")
-    schema_: str | None = Field(default=None, alias="schema", description="Schema of tables that are named without one.")
+    schema_: str | None = Field(
+        default=None, alias="schema", description="Schema of tables that are named without one."
+    )
     val_ratio: float = Field(default=0.05, gt=0, lt=1, description="Share of the documents that is held out.")
     train_file: str | None = Field(default="data/train.jsonl", description="JSONL or Parquet, where no table is named.")
     val_file: str | None = Field(default="data/val.jsonl", description="The held-out documents of train_file.")
-    replay_ratio: float = Field(default=0.0, ge=0, lt=1, description="Share of general documents in what is trained on.")
+    replay_ratio: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of general documents in what is trained on."
+    )
     replay_dataset: str | None = Field(
         default="cerebras/SlimPajama-627B", description="General text: a JSONL or Parquet file, or a hub's data set."
     )

@@ -127,13 +127,17 @@ def _held_out(data: DataPart, tables: Tables) -> Documents | None:
 
 
 def _told(counts: Counts) -> str:
-    parts = [f"{value:,} {name.replace('_', ' ')}" for name, value in asdict(counts).items() if value and name != "rows"]
+    parts = [
+        f"{value:,} {name.replace('_', ' ')}" for name, value in asdict(counts).items() if value and name != "rows"
+    ]
     return f"of {counts.rows:,} rows {', '.join(parts) or 'none is a document'}"
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> str:
     """Write a line of JSON a document, whole or not at all; returns the file's SHA-256."""
-    data = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode("utf-8", "surrogatepass")
+    data = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode(
+        "utf-8", "surrogatepass"
+    )
     write_whole(path, data, 0o644)
     return hashlib.sha256(data).hexdigest()
 

@@ -67,7 +67,9 @@ def from_delta(folder: Path, name: str, column: str, limit: int | None = None) -
     try:
         files = DeltaTable(str(folder)).file_uris()
     except TableNotFoundError as error:
-        raise LanguageError(f"table {name}: none in {folder}: write it there, or name another (data.train_table)") from error
+        raise LanguageError(
+            f"table {name}: none in {folder}: write it there, or name another (data.train_table)"
+        ) from error
     if not files:
         raise LanguageError(f"table {name}: empty: it needs at least two documents")
     return Documents(f"table {name}", itertools.islice(_parquet(files, column, f"table {name}"), limit))
@@ -96,7 +98,9 @@ def _json_lines(path: Path, column: str) -> Iterator[Any]:
             try:
                 found = json.loads(line)
             except ValueError as error:
-                raise LanguageError(f"{path}, row {number}: not JSON ({error}): write a line of JSON a document") from error
+                raise LanguageError(
+                    f"{path}, row {number}: not JSON ({error}): write a line of JSON a document"
+                ) from error
             if not isinstance(found, dict):
                 raise LanguageError(f"{path}, row {number}: {type(found).__name__}: an object with {column!r} is meant")
             if number == 1:

@@ -120,7 +120,9 @@ def tokenizer_hash(tokenizer: Any) -> str:
     # Set by whoever called it last; no part of what the tokenizer is.
     state.pop("truncation", None)
     state.pop("padding", None)
-    about = json.dumps([state, sorted((key, str(one)) for key, one in tokenizer.special_tokens_map.items())], sort_keys=True)
+    about = json.dumps(
+        [state, sorted((key, str(one)) for key, one in tokenizer.special_tokens_map.items())], sort_keys=True
+    )
     return hashlib.sha256(about.encode()).hexdigest()
 
 
@@ -148,7 +150,11 @@ def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[s
     tokenizer = load_tokenizer(folder)
     wanted = config.quantised if quantised is None else quantised
     base = Base(None, tokenizer, config.model.name, revision, "none")
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": precision(config.training.bf16)}
+    options: dict[str, Any] = {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "dtype": precision(config.training.bf16),
+    }
     if wanted and find_spec("bitsandbytes") is None:
         base.notes.append("bitsandbytes is not installed: LoRA in full precision")
         wanted = False

@@ -60,6 +60,7 @@ def recommend_model(
         "task": task,
         "models_evaluated": [_shown(one) for one in ranked.candidates],
         "recommendation": wording.text(task, ranked, missing, words),
+        "acceptable": all(rule.met(ranked.candidates[0]) is True for rule in wanted.rules),
         "generated_by": by,
         "timestamp": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     }

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 ALIASES = ("champion", "production", "prod", "staging")
 """The aliases that say which version of a model is meant, the first that is set."""
-_LINEAGE = ("data_version", "model_version", "window", "base_model", "base_revision", "tokenizer_sha256", "corpus_sha256")
+_LINEAGE = (
+    "data_version",
+    "model_version",
+    "window",
+    "base_model",
+    "base_revision",
+    "tokenizer_sha256",
+    "corpus_sha256",
+)
 _OURS = "forecast_platform."
 
 

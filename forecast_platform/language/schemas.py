@@ -29,9 +29,7 @@ _FIGURES = _object(
     },
     interval=_INTERVAL,
 )
-_COMPARED = _object(
-    {"base": _FIGURES, "cpt": _FIGURES, "improvement_percent": _NUMBER}, improvement_interval=_INTERVAL
-)
+_COMPARED = _object({"base": _FIGURES, "cpt": _FIGURES, "improvement_percent": _NUMBER}, improvement_interval=_INTERVAL)
 
 TRAINING_METRICS = _object(
     {
@@ -131,5 +129,6 @@ RECOMMENDATION = _object(
         "recommendation": {"type": "string", "pattern": "Recommendation"},
         "generated_by": _SOME_TEXT,
         "timestamp": _TIME,
-    }
+    },
+    acceptable={"type": "boolean"},
 )

@@ -36,7 +36,7 @@ def losses(
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    with torch.inference_mode():
+    with torch.no_grad():
         for first, last in _passes(pieces):
             part = pieces[first:last]
             width = max(stop - start for _, start, stop, _ in part)

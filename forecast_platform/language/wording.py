@@ -22,15 +22,22 @@ _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?")
 _SENTENCE = re.compile(r"(?:^|[.!?:]\s+|\n\s*(?:[-*#>]+\s*|\d+\.\s+)*)[\"'(*_`]*$")
 _SUFFIXES = ("'s", "’s", "ing", "ed", "es", "ly", "er", "est", "s", "d", "r")
 _FIELD = """
-accuracy adapter adapters alias aliases backtest backtests baseline bias bootstrap calibrated calibration candidate
-candidates champion commodity context corpus coverage crps criteria criterion deployment document documents domain
-domains drift error errors evaluate evaluated evaluation evidence forecast forecasting forecasts forgetting general
-horizon interval intervals justification latency learning loss losses lower lowest mae mape mase metric metrics model
-models monitor monitored monitoring overfitting percent percentage perplexity precision prediction predictions price
-prices probabilistic quantile quantiles rank ranked ranking recommend recommendation recommendations recommended
-registry reliable replay retrain retrained retraining risk risks rmse robust score scored scores series skill smape stale
-suitable task tasks threshold thresholds token tokens trained training tuned tuning uncertain uncertainty validate
-validated validation version versions volatility weather
+accuracy accurate adapter adapters alias aliases among average averaged backtest backtests bands baseline baselines beat
+beats best better bias bootstrap calibrated calibration candidate candidates champion changing choice clear clearly
+coming commodity compared comparison competitive confidence consistently context corpus cost coverage crps criteria
+criterion currently daily demand deployment difference document documents domain domains drift error errors estimate
+estimates evaluate evaluated evaluation evidence expected fit forecast forecasting forecasts forgetting future gain gains
+general good great half higher highest history horizon improve improvement improves interval intervals justification
+language largest latency learning less level likely limited live long loss losses lower lowest mae mape margin market
+markets mase mean metric metrics model models monitor monitored monitoring months near nearest nominal outperform
+outperforms overall overfitting percent percentage performance performs perplexity position precision predict prediction
+predictions price prices probabilistic production quantile quantiles range rank ranked ranking reasonable recent
+recommend recommendation recommendations recommended reduce registered registry reliable replay retrain retrained
+retraining review risk risks rival rivals rmse robust safe score scored scores second series shock shocks short shows
+significant significantly similar skill small smaller smallest smape span stable stale strong strongest suggest suggests
+suitable superior supply task tasks therefore third threshold thresholds token tokens track tracks trained training trust
+tuned tuning uncertain uncertainty validate validated validation version versions volatility weak weather week weeks
+weekly winner within worse worst year years
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_what_is_wrong_is_refused_by_its_name(found: dict, told: str) -> None:
         parse(found, "mine.yaml")
     assert told in str(refused.value)
     assert str(refused.value).startswith("mine.yaml: ")
+
+
+def test_the_page_explains_every_key_with_its_default() -> None:
+    page = (SHIPPED.parent / "docs" / "language.md").read_text(encoding="utf-8")
+    plain = Config().plain()
+    for block, field in Config.model_fields.items():
+        for key, about in field.annotation.model_fields.items():  # type: ignore[union-attr]
+            name = about.alias or key
+            assert f"| `{block}.{name}` | `{json.dumps(plain[block][name])}` | {about.description} |" in page
 
 
 def test_both_families_of_data_keys_are_read() -> None:

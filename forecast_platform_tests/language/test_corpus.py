@@ -159,7 +159,9 @@ def test_other_sources_that_are_no_documents_are_refused(tmp_path: Path) -> None
     write_deltalake(str(tmp_path / "empty"), pa.table({"text": pa.array([], pa.string())}))
     with pytest.raises(LanguageError, match="empty: it needs at least two"):
         corpus.build(
-            DataPart(train_table="a.b.c"), lambda name, column, limit: from_delta(tmp_path / "empty", name, column), None
+            DataPart(train_table="a.b.c"),
+            lambda name, column, limit: from_delta(tmp_path / "empty", name, column),
+            None,
         )
 
 

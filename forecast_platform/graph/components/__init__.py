@@ -1,0 +1,1 @@
+"""Dagster components: a few lines of YAML that become assets, checks and jobs."""
