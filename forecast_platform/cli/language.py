@@ -85,9 +85,8 @@ def prepare(settings: Settings, options: argparse.Namespace) -> bool:
         data |= {"catalog": os.environ.get("DATABRICKS_CATALOG"), "schema": os.environ.get("DATABRICKS_SCHEMA")}
     config = parse({"data": data}, "prepare")
     corpus, _ = build_corpus(config, settings, limit=options.limit, folder=folder, say=_say)
-    _say(
-        f"{len(corpus.train):,} documents in {folder / 'train.jsonl'}, {len(corpus.val):,} held out in {folder / 'val.jsonl'}"
-    )
+    for name, texts in (("train", corpus.train), ("val", corpus.val)):
+        _say(f"{folder / name}.jsonl: {len(texts):,} documents")
     return True
 
 

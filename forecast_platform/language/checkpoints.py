@@ -34,7 +34,7 @@ def seal(folder: Path, about: Mapping[str, Any] | None = None) -> dict[str, Any]
 
 
 def sealed(folder: Path) -> dict[str, Any]:
-    """What `seal` wrote, after each file was compared with it. Raises LanguageError that names the first that differs."""
+    """What `seal` wrote, each file compared with it. Raises LanguageError that names the first that differs."""
     manifest = folder / HASHES
     if not manifest.is_file():
         raise LanguageError(f"{folder}: no {HASHES} in it: it was not finished, or is not one of ours")

@@ -109,8 +109,8 @@ def summary(found: Mapping[str, Any], context: int, quantization: str) -> dict[s
         low, high = (-value for value in reversed(general["improvement_interval"]))
         told["general_verdict"] = general_verdict(general["improvement_percent"])
         notes.append(
-            f"General perplexity {general['base']['perplexity']:.2f} to {general['cpt']['perplexity']:.2f}, a change of "
-            f"{-general['improvement_percent']:+.1f} % (95 % interval {low:+.1f} to {high:+.1f})."
+            f"General perplexity {general['base']['perplexity']:.2f} to {general['cpt']['perplexity']:.2f}, a change "
+            f"of {-general['improvement_percent']:+.1f} % (95 % interval {low:+.1f} to {high:+.1f})."
         )
     else:
         notes.append("Forgetting was not measured: no general text was held out.")

@@ -252,10 +252,12 @@ def lora_targets(wanted: tuple[str, ...], own: list[str]) -> tuple[tuple[str, ..
     for name in lacking:
         if name not in USUAL or not own:
             raise LanguageError(
-                f"qlora.target_modules: no linear module {name!r} in this model{did_you_mean(name, own)}; or {ALL_LINEAR}"
+                f"qlora.target_modules: no linear module {name!r} in this model{did_you_mean(name, own)}; or "
+                f"{ALL_LINEAR}"
             )
     if not lacking:
         return wanted, None
     return tuple(own), (
-        f"target_modules {', '.join(lacking)} are not in this model, which has {', '.join(own)}: all of these are adapted"
+        f"target_modules {', '.join(lacking)} are not in this model, which has {', '.join(own)}: all of these are "
+        "adapted"
     )

@@ -49,7 +49,8 @@ def _general(config: Config) -> Documents | None:
     if data.replay_dataset is None:
         if data.replay_ratio:
             raise LanguageError(
-                f"data.replay_ratio = {data.replay_ratio}, but no data.replay_dataset: name general text, or set it to 0"
+                f"data.replay_ratio = {data.replay_ratio}, but no data.replay_dataset: name general text, or set the "
+                "ratio to 0"
             )
         return None
     if data.replay_ratio == 0 and not Path(data.replay_dataset).is_file():

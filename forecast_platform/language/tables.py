@@ -33,7 +33,7 @@ def tables_of(settings: Settings) -> Tables:
 
 
 def spark_of(settings: Settings) -> Any:
-    """The Spark session that knows the tables: the cluster's, or that of Unity Catalog; None where they are a folder's."""
+    """The Spark session that knows the tables, the cluster's or Unity Catalog's; None where they are a folder's."""
     if is_databricks():
         from pyspark.sql import SparkSession
 

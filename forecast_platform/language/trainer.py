@@ -91,7 +91,7 @@ class PackedTrainer(Trainer):
             raise LanguageError(
                 f"the loss is {float(loss)} at step {self.state.global_step + 1}, in the batch of rows {rows.tolist()} "
                 f"(documents {documents[:8]}{'...' if len(documents) > 8 else ''}): lower training.learning_rate "
-                f"(now {self._get_learning_rate():.3g}), lengthen training.warmup_ratio, or lower training.max_grad_norm; "
+                f"(now {self._get_learning_rate():.3g}), raise training.warmup_ratio, or lower training.max_grad_norm; "
                 "the last checkpoint is from before it"
             )
         return loss

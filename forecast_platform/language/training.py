@@ -19,7 +19,7 @@ from forecast_platform.language.checkpoints import drop_torn, newest
 from forecast_platform.language.config import Config
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError, require_extra
-from forecast_platform.language.models import Base, load_base, lora_targets, linear_modules
+from forecast_platform.language.models import Base, linear_modules, load_base, lora_targets
 from forecast_platform.language.packing import one_by_one, pack
 from forecast_platform.language.record import Record, registered_name
 from forecast_platform.language.tokens import Tokens, tokenised

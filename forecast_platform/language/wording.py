@@ -22,22 +22,22 @@ _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?")
 _SENTENCE = re.compile(r"(?:^|[.!?:]\s+|\n\s*(?:[-*#>]+\s*|\d+\.\s+)*)[\"'(*_`]*$")
 _SUFFIXES = ("'s", "’s", "ing", "ed", "es", "ly", "er", "est", "s", "d", "r")
 _FIELD = """
-accuracy accurate adapter adapters alias aliases among average averaged backtest backtests bands baseline baselines beat
-beats best better bias bootstrap calibrated calibration candidate candidates champion changing choice clear clearly
-coming commodity compared comparison competitive confidence consistently context corpus cost coverage crps criteria
-criterion currently daily demand deployment difference document documents domain domains drift error errors estimate
-estimates evaluate evaluated evaluation evidence expected fit forecast forecasting forecasts forgetting future gain gains
-general good great half higher highest history horizon improve improvement improves interval intervals justification
-language largest latency learning less level likely limited live long loss losses lower lowest mae mape margin market
-markets mase mean metric metrics model models monitor monitored monitoring months near nearest nominal outperform
-outperforms overall overfitting percent percentage performance performs perplexity position precision predict prediction
-predictions price prices probabilistic production quantile quantiles range rank ranked ranking reasonable recent
-recommend recommendation recommendations recommended reduce registered registry reliable replay retrain retrained
-retraining review risk risks rival rivals rmse robust safe score scored scores second series shock shocks short shows
-significant significantly similar skill small smaller smallest smape span stable stale strong strongest suggest suggests
-suitable superior supply task tasks therefore third threshold thresholds token tokens track tracks trained training trust
-tuned tuning uncertain uncertainty validate validated validation version versions volatility weak weather week weeks
-weekly winner within worse worst year years
+accuracy accurate adapter adapters alias aliases among average averaged backtest backtests bands baseline baselines
+beat beats best better bias bootstrap calibrated calibration candidate candidates champion changing choice clear
+clearly coming commodity compared comparison competitive confidence consistently context corpus cost coverage crps
+criteria criterion currently daily demand deployment difference document documents domain domains drift error errors
+estimate estimates evaluate evaluated evaluation evidence expected fit forecast forecasting forecasts forgetting
+future gain gains general good great half higher highest history horizon improve improvement improves interval
+intervals justification language largest latency learning less level likely limited live long loss losses lower lowest
+mae mape margin market markets mase mean metric metrics model models monitor monitored monitoring months near nearest
+nominal outperform outperforms overall overfitting percent percentage performance performs perplexity position
+precision predict prediction predictions price prices probabilistic production quantile quantiles range rank ranked
+ranking reasonable recent recommend recommendation recommendations recommended reduce registered registry reliable
+replay retrain retrained retraining review risk risks rival rivals rmse robust safe score scored scores second series
+shock shocks short shows significant significantly similar skill small smaller smallest smape span stable stale strong
+strongest suggest suggests suitable superior supply task tasks therefore third threshold thresholds token tokens track
+tracks trained training trust tuned tuning uncertain uncertainty validate validated validation version versions
+volatility weak weather week weeks weekly winner within worse worst year years
 """
 
 
@@ -70,7 +70,7 @@ def foreign(text: str, task: str, candidates: Iterable[Candidate]) -> list[str]:
         for part in re.split(r"[-/]", token):
             # A name is written with a capital, a digit, a dot or an underscore; an ordinary word with none of them.
             plain = part[:1].lower() + part[1:] if starts else part
-            if part and part.lower() not in names and not (plain.isalpha() or "'" in plain) or not _ordinary(plain):
+            if part.lower() not in names and not (plain.replace("'", "").isalpha() and _ordinary(plain)):
                 found.append(token)
                 break
     return found
@@ -87,9 +87,8 @@ def _ordinary(word: str) -> bool:
 
 
 def _names(candidate: Candidate) -> set[str]:
-    """What may be named of a candidate: descriptions are not among it."""
-    values = {*candidate.metrics, *candidate.parameters, *candidate.parameters.values(), *candidate.tags.values()}
-    found = {candidate.name, f"v{candidate.version}", *candidate.aliases, candidate.stage, *values}
+    """What may be named of a candidate. Not what its tags and descriptions say, which may name anything."""
+    found = {candidate.name, f"v{candidate.version}", *candidate.aliases, *candidate.metrics, *candidate.parameters}
     return {name for name in found if name and not name.isspace()}
 
 
@@ -97,7 +96,7 @@ def _figures(candidates: Iterable[Candidate]) -> list[float]:
     found = []
     for one in candidates:
         found += [value for value in one.metrics.values() if math.isfinite(value)]
-        texts = [one.version, *one.parameters.values(), *one.tags.values(), *one.metrics, one.name]
+        texts = [one.version, *one.parameters.values(), *one.metrics, one.name]
         found += [float(number) for text in texts for number in re.findall(r"\d+(?:\.\d+)?", text)]
     return found
 

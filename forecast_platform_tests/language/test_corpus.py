@@ -152,7 +152,7 @@ def test_other_sources_that_are_no_documents_are_refused(tmp_path: Path) -> None
     with pytest.raises(LanguageError, match=r"neither \.jsonl nor \.parquet"):
         from_file(tmp_path / "d.csv", "text")
     pq.write_table(pa.table({"n": [1], "body": ["x"]}), tmp_path / "d.parquet")
-    with pytest.raises(LanguageError, match="column 'n' holds int64, not text: set data.text_column to body"):
+    with pytest.raises(LanguageError, match=r"column 'n' holds int64, not text: set data\.text_column to body"):
         list(from_file(tmp_path / "d.parquet", "n"))
     with pytest.raises(LanguageError, match=r"table a\.b\.c: none in"):
         from_delta(tmp_path / "nowhere", "a.b.c", "text")

@@ -134,8 +134,8 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
         owners=OWNERS,
         kinds={"pytorch", "mlflow"},
         description=(
-            "A LoRA adapter trained on the corpus, in 4 bits where that works here, as safetensors with its base's name "
-            "and revision and its tokenizer's hash. A killed run goes on from its last whole checkpoint."
+            "A LoRA adapter trained on the corpus, in 4 bits where that works here, as safetensors with its base's "
+            "name and revision and its tokenizer's hash. A killed run goes on from its last whole checkpoint."
         ),
         pool="language",
     )

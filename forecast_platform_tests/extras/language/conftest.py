@@ -24,7 +24,8 @@ VERBS = ["raises", "lowers", "follows", "moves", "meets", "drives"]
 def sentences(seed: int, count: int = 12) -> str:
     generator = np.random.default_rng(seed)
     parts = [
-        f"{generator.choice(SUBJECTS)} {generator.choice(VERBS)} {generator.choice(SUBJECTS)} in {generator.integers(1990, 2030)}"
+        f"{generator.choice(SUBJECTS)} {generator.choice(VERBS)} {generator.choice(SUBJECTS)} in "
+        f"{generator.integers(1990, 2030)}"
         for _ in range(count)
     ]
     return ". ".join(parts) + "."
