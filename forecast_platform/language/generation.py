@@ -29,6 +29,7 @@ def generate(model: Any, tokenizer: Any, prompt: str, *, seed: int = SEED, new_t
 
     device = next(model.parameters()).device
     longest = getattr(model.config, "max_position_embeddings", None) or 4096
+    new_tokens = min(new_tokens, longest // 2)
     ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"][:, -(longest - new_tokens) :]
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
         torch.manual_seed(seed)

@@ -52,6 +52,17 @@ def training_log(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [lines[step] for step in sorted(lines)]
 
 
+def mean_loss(log: Sequence[Mapping[str, Any]]) -> float:
+    """The mean training loss over all steps, from the log's means since the line before: a Trainer's own leaves out
+    what a resumed run did before."""
+    total, last = 0.0, 0
+    for line in log:
+        if line["train_loss"] is not None:
+            total += line["train_loss"] * (line["step"] - last)
+            last = line["step"]
+    return total / max(last, 1)
+
+
 def final(
     train_loss: float, eval_loss: float, samples: tuple[int, int], steps: int, trainable: int, total: int
 ) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def train(
         drop_torn(run_folder)
         if checkpoint is not None:
             say(f"going on from {checkpoint.name}")
-        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         measured = trainer.evaluate()
         about = {"fingerprint": mark, "corpus_sha256": corpus.fingerprint, "mlflow_run_id": run["mlflow_run_id"]}
         adapter.save(trainer.model, made.base, config, folder, texts, about)
@@ -198,7 +198,7 @@ def train(
             "params": metrics_file.parameters(config, made.base.quantization),
             "training_log": metrics_file.training_log(trainer.state.log_history),
             "final_metrics": metrics_file.final(
-                float(result.training_loss),
+                metrics_file.mean_loss(metrics_file.training_log(trainer.state.log_history)),
                 measured["eval_loss"],
                 (len(texts), len(corpus.val)),
                 int(trainer.state.global_step),
