@@ -19,22 +19,20 @@ attributes:
 
 
 def definitions(folder: Path) -> dg.Definitions:
-    defs = folder / "defs" / "notes"
-    defs.mkdir(parents=True)
-    (defs / "defs.yaml").write_text(YAML)
+    defs = folder / "desk" / "defs"
+    (defs / "notes").mkdir(parents=True)
+    (defs / "notes" / "defs.yaml").write_text(YAML)
     (folder / "pyproject.toml").write_text(
         '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "desk"\n'
     )
-    (folder / "__init__.py").touch()
-    (folder / "defs" / "__init__.py").touch()
-    return dg.load_from_defs_folder(path_within_project=folder / "defs")
+    (folder / "desk" / "__init__.py").touch()
+    (defs / "__init__.py").touch()
+    return dg.load_from_defs_folder(path_within_project=defs)
 
 
 def test_a_file_becomes_assets_checks_a_job_and_a_sensor_that_is_off(tmp_path: Path, monkeypatch) -> None:
-    root = tmp_path / "desk"
-    root.mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = definitions(root)
+    found = definitions(tmp_path)
     graph = found.resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert keys == {f"language/notes/{name}" for name in ("corpus", "adapter", "evaluation", "recommendation")}
