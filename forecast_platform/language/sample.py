@@ -2,7 +2,7 @@
 
 General text are the docstrings of scikit-learn, the domain those of statsmodels. No package carries a causal language
 model's weights, so the base is a LLaMA of two layers that is pretrained on the general text first.
-`python -m forecast_platform.language.sample sample_outputs` makes the sample outputs.
+`python -m forecast_platform.language.sample sample_outputs [BASE]` makes the sample outputs.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def configuration(base: Path, target: Path, **blocks: Mapping[str, Any]) -> Conf
         "model": {"name": str(base)},
         "training": {
             "learning_rate": 3.0e-3,
-            "max_steps": 200,
-            "per_device_train_batch_size": 8,
+            "max_steps": 250,
+            "per_device_train_batch_size": 4,
             "gradient_accumulation_steps": 1,
             "max_seq_length": 256,
             "save_steps": 100,
@@ -139,7 +139,7 @@ def pretrained_base(folder: Path, steps: int, settings: Any, say: Callable[[str]
     config = configuration(
         blank,
         folder / "base",
-        training={"learning_rate": 4.0e-3, "max_steps": steps, "save_strategy": "no"},
+        training={"learning_rate": 4.0e-3, "max_steps": steps, "save_steps": 200},
         qlora={"enabled": False},
         data={"replay_ratio": 0.0},
         output={"report_to": "none"},
@@ -148,8 +148,11 @@ def pretrained_base(folder: Path, steps: int, settings: Any, say: Callable[[str]
     return folder / "base"
 
 
-def sample_outputs(target: Path, say: Callable[[str], Any] = print) -> None:
-    """Run everything on the sample and keep the three files that others read, and what made them."""
+def sample_outputs(target: Path, base: Path | None = None, say: Callable[[str], Any] = print) -> None:
+    """Run everything on the sample and keep the three files that others read.
+
+    base: what `pretrained_base` made before; made anew where none is named.
+    """
     from forecast_platform.language.evaluation import RESULTS, evaluate, write_results
     from forecast_platform.language.recommend import recommend_model, write_recommendation
     from forecast_platform.language.training import METRICS, train
@@ -158,7 +161,7 @@ def sample_outputs(target: Path, say: Callable[[str], Any] = print) -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         settings = Settings(warehouse=work / "warehouse")
-        base = pretrained_base(work / "general-base", 500, settings, say)
+        base = base or pretrained_base(work / "general-base", 600, settings, say)
         config = configuration(base, work / "cpt_model")
         found = sample_corpus(work / "data", config, docstrings(DOMAIN), docstrings(GENERAL))
         train(config, found, settings, say=say)
@@ -174,12 +177,11 @@ def sample_outputs(target: Path, say: Callable[[str], Any] = print) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for path in (work / "cpt_model" / METRICS, work / RESULTS, work / "recommendation.json"):
             # Where the run was made is no part of what it says.
-            text = (
-                path.read_text(encoding="utf-8").replace(f"{work.as_uri()}/", "file:///sample/").replace(f"{work}/", "")
-            )
+            text = path.read_text(encoding="utf-8").replace(str(base), "general-base")
+            text = text.replace(f"{work.as_uri()}/", "file:///sample/").replace(f"{work}/", "")
             (target / path.name).write_text(text, encoding="utf-8")
         say(json.dumps(results["summary"], indent=2))
 
 
 if __name__ == "__main__":
-    sample_outputs(Path(sys.argv[1] if len(sys.argv) > 1 else "sample_outputs"))
+    sample_outputs(*(map(Path, sys.argv[1:3]) if len(sys.argv) > 1 else [Path("sample_outputs")]))

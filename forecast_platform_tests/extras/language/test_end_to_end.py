@@ -18,14 +18,14 @@ pytestmark = pytest.mark.extra
 
 def test_the_domain_is_learnt_and_replay_halves_the_forgetting(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
-    base = pretrained_base(tmp_path / "general", 300, settings)
+    base = pretrained_base(tmp_path / "general", 600, settings)
     domain, general = docstrings(DOMAIN), docstrings(GENERAL)
     found = {}
     for name, ratio in (("replay", 0.2), ("none", 0.0)):
         config = configuration(
             base,
             tmp_path / name,
-            training={"max_steps": 150},
+            training={"max_steps": 250},
             data={"replay_ratio": ratio},
             output={"report_to": "none"},
         )
