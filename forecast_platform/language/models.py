@@ -145,7 +145,9 @@ def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[s
     """The base model and tokenizer of a configuration, ready to be trained or measured. Raises LanguageError."""
     require_extra()
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     folder, revision = located(config.model.name, config.model.revision)
     tokenizer = load_tokenizer(folder)
     wanted = config.quantised if quantised is None else quantised

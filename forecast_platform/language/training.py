@@ -284,7 +284,7 @@ def _trainer(
     from functools import partial
 
     import torch
-    from transformers import EarlyStoppingCallback, TrainingArguments
+    from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
     from forecast_platform.language.trainer import PackedTrainer, Rows, Told, collated
 
@@ -330,7 +330,17 @@ def _trainer(
         remove_unused_columns=False,
         disable_tqdm=True,
     )
-    told = Told(progress, (lambda step, values: None) if record is None else record.figures)
+
+    def figures(step: int, values: dict[str, float]) -> None:
+        if record is not None:
+            record.figures(step, values)
+        if "loss" in values:
+            say(
+                f"step {step}: loss {values['loss']:.4f}, learning rate {values['learning_rate']:.3g}, "
+                f"{values.get('tokens_per_second', 0):,.0f} tokens/s, {values.get('memory_gb', 0):.1f} GB"
+            )
+
+    told = Told(progress, figures)
     trainer = PackedTrainer(
         model=made.model,
         args=arguments,
@@ -341,5 +351,6 @@ def _trainer(
         held_out=held_out,
         context=training.max_seq_length,
     )
+    trainer.remove_callback(PrinterCallback)  # what it prints is told above
     told.trainer = trainer
     return trainer

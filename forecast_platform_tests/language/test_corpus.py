@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
+from forecast_platform.host.files import write_whole
 from forecast_platform.language import corpus, documents
 from forecast_platform.language.cleaning import Cleaner, normalised, signature, similarity
 from forecast_platform.language.config import DataPart
@@ -113,6 +114,32 @@ def test_what_was_written_is_read_back_and_a_changed_file_is_refused(tmp_path: P
     path.write_text(path.read_text()[:-3])
     with pytest.raises(LanguageError, match=r"val\.jsonl: not what corpus\.json says"):
         corpus.read(tmp_path / "corpus")
+
+
+def test_a_corpus_whose_writing_was_stopped_is_refused_until_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = corpus.build(data(lines(tmp_path / "d.jsonl", [document(seed) for seed in range(9)])), no_tables, None)
+    corpus.write(first, tmp_path / "corpus")
+    second = corpus.build(data(lines(tmp_path / "d.jsonl", [document(seed) for seed in range(5, 16)])), no_tables, None)
+    for stopped_at in ("train.jsonl", "val.jsonl", "corpus.json"):
+        with monkeypatch.context() as patched:
+
+            def killed(path: Path, *rest, at: str = stopped_at) -> None:
+                if path.name == at:
+                    raise KeyboardInterrupt
+                write_whole(path, *rest)
+
+            patched.setattr(corpus, "write_whole", killed)
+            with pytest.raises(KeyboardInterrupt):
+                corpus.write(second, tmp_path / "corpus")
+        if stopped_at == "train.jsonl":
+            assert corpus.read(tmp_path / "corpus") == first
+        else:
+            with pytest.raises(LanguageError, match="prepare it again"):
+                corpus.read(tmp_path / "corpus")
+    corpus.write(second, tmp_path / "corpus")
+    assert corpus.read(tmp_path / "corpus") == second
 
 
 @pytest.mark.parametrize(
