@@ -1,1 +1,1 @@
-"""Dagster components: a few lines of YAML that become assets, checks and jobs."""
+"""Dagster components: what a user's own project declares in YAML."""
