@@ -191,6 +191,8 @@ def _from_folder(folder: str, options: dict[str, Any], flash: bool, notes: list[
                 return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="flash_attention_2", **options)
             except (ImportError, ValueError) as error:
                 notes.append(f"without FlashAttention ({str(error).splitlines()[0][:120]}): PyTorch's own attention")
+        elif flash:
+            notes.append("without FlashAttention (no GPU): PyTorch's own attention")
         return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **options)
     except OSError as error:
         raise LanguageError(f"base model {folder}: {str(error).splitlines()[0]}") from error

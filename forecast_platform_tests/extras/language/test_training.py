@@ -228,3 +228,18 @@ def test_the_run_is_in_mlflow_with_its_figures_and_a_registered_model(
     assert candidate.name.startswith("cpt-blank")
     assert any(one.startswith("tokenizer_sha256") for one in candidate.lineage)
     assert torch.is_grad_enabled()
+
+
+def test_a_tied_head_follows_an_embedding_that_is_trained_whole(world: Callable, blank: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(str(blank), tie_word_embeddings=True)
+    model.tie_weights()
+    model.save_pretrained(str(tmp_path / "tied"))
+    AutoTokenizer.from_pretrained(str(blank)).save_pretrained(str(tmp_path / "tied"))
+    config, _ = world(model={"name": str(tmp_path / "tied")}, qlora={"modules_to_save": ["embed_tokens"]})
+    trained = prepared(config).model
+    inputs = trained.base_model.model.get_input_embeddings()
+    outputs = trained.base_model.model.get_output_embeddings()
+    weights = [next(one for one in layer.parameters() if one.requires_grad) for layer in (inputs, outputs)]
+    assert weights[0].data_ptr() == weights[1].data_ptr()
