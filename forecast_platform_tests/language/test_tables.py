@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ from forecast_platform.settings import Settings
 class Workspace(BaseHTTPRequestHandler):
     """A statement that is pending first, then has two parts; one of another table fails."""
 
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
 
     def log_message(self, *args: object) -> None:
         """No line a request."""
