@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.language import corpus as corpora
+from forecast_platform.language.cleaning import Cleaner
 from forecast_platform.language.config import Config, parse
-from forecast_platform.language.corpus import Corpus
+from forecast_platform.language.corpus import Corpus, split
 from forecast_platform.language.documents import Documents, from_file
 from forecast_platform.language.errors import LanguageError, require_extra
 
@@ -44,6 +45,12 @@ def docstrings(package: str) -> list[str]:
                 if len(text) > SHORTEST:
                     texts.append(text)
     return texts
+
+
+def general_text() -> tuple[list[str], list[str]]:
+    """The general documents that the base learns, and a twentieth that it never sees: what forgetting is measured on."""
+    texts, _ = Cleaner().clean(docstrings(GENERAL), GENERAL)
+    return split(texts, 0.05)
 
 
 def blank_model(folder: Path, texts: Sequence[str], *, layers: int = 2, width: int = 64, context: int = 512) -> Path:
@@ -134,7 +141,7 @@ def pretrained_base(folder: Path, steps: int, settings: Any, say: Callable[[str]
     """A base that has learnt the general text: a blank LLaMA trained whole for `steps` steps; returns its folder."""
     from forecast_platform.language.training import train
 
-    general = docstrings(GENERAL)
+    general, _ = general_text()
     blank = blank_model(folder / "blank", general)
     config = configuration(
         blank,
@@ -163,9 +170,10 @@ def sample_outputs(target: Path, base: Path | None = None, say: Callable[[str], 
         settings = Settings(warehouse=work / "warehouse")
         base = base or pretrained_base(work / "general-base", 600, settings, say)
         config = configuration(base, work / "cpt_model")
-        found = sample_corpus(work / "data", config, docstrings(DOMAIN), docstrings(GENERAL))
+        seen, unseen = general_text()
+        found = sample_corpus(work / "data", config, docstrings(DOMAIN), seen)
         train(config, found, settings, say=say)
-        results = evaluate(work / "cpt_model", found.val, found.general, settings=settings, say=say)
+        results = evaluate(work / "cpt_model", found.val, unseen, settings=settings, say=say)
         write_results(results, work / RESULTS)
         answer = recommend_model(
             "Predict the next words of statistics documentation",

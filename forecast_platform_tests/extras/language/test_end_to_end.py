@@ -8,7 +8,14 @@ import jsonschema
 import pytest
 
 from forecast_platform.language.evaluation import evaluate
-from forecast_platform.language.sample import DOMAIN, GENERAL, configuration, docstrings, pretrained_base, sample_corpus
+from forecast_platform.language.sample import (
+    DOMAIN,
+    configuration,
+    docstrings,
+    general_text,
+    pretrained_base,
+    sample_corpus,
+)
 from forecast_platform.language.schemas import EVALUATION_RESULTS
 from forecast_platform.language.training import train
 from forecast_platform.settings import Settings
@@ -19,7 +26,7 @@ pytestmark = pytest.mark.extra
 def test_the_domain_is_learnt_and_replay_halves_the_forgetting(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
     base = pretrained_base(tmp_path / "general", 600, settings)
-    domain, general = docstrings(DOMAIN), docstrings(GENERAL)
+    domain, (general, unseen) = docstrings(DOMAIN), general_text()
     found = {}
     for name, ratio in (("replay", 0.2), ("none", 0.0)):
         config = configuration(
@@ -31,7 +38,7 @@ def test_the_domain_is_learnt_and_replay_halves_the_forgetting(tmp_path: Path) -
         )
         corpus = sample_corpus(tmp_path / f"data-{name}", config, domain, general)
         train(config, corpus, settings)
-        found[name] = evaluate(tmp_path / name, corpus.val, corpus.general)
+        found[name] = evaluate(tmp_path / name, corpus.val, unseen)
         jsonschema.validate(found[name], EVALUATION_RESULTS)
     assert found["replay"]["domain_perplexity"]["improvement_percent"] >= 30
     assert found["replay"]["domain_perplexity"]["improvement_interval"][0] >= 25
