@@ -48,7 +48,7 @@ def docstrings(package: str) -> list[str]:
 
 
 def general_text() -> tuple[list[str], list[str]]:
-    """The general documents that the base learns, and a twentieth that it never sees: what forgetting is measured on."""
+    """The general documents that the base learns, and a twentieth that it never sees, to measure forgetting on."""
     texts, _ = Cleaner().clean(docstrings(GENERAL), GENERAL)
     return split(texts, 0.05)
 
