@@ -32,10 +32,10 @@ def test_versions_are_quoted_for_the_shell() -> None:
 
 
 def test_its_configuration_is_that_of_the_file() -> None:
-    [assigned] = [
-        node for node in ast.parse(SOURCE).body if isinstance(node, ast.Assign) and node.targets[0].id == "CONFIG"
-    ]  # type: ignore[attr-defined]
-    assert ast.literal_eval(assigned.value) == yaml.safe_load((ROOT / "cpt_config.yaml").read_text())
+    assigned = {
+        ast.unparse(node.targets[0]): node.value for node in ast.parse(SOURCE).body if isinstance(node, ast.Assign)
+    }
+    assert ast.literal_eval(assigned["CONFIG"]) == yaml.safe_load((ROOT / "cpt_config.yaml").read_text())
 
 
 def test_its_packing_loses_no_token_and_keeps_documents_apart() -> None:
