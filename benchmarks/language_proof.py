@@ -2,10 +2,10 @@
 
 python benchmarks/language_proof.py [--base-steps 600] [--steps 250] [--folder FOLDER]    (with the extra `language`)
 
-The base is a LLaMA of two layers that learns the docstrings of scikit-learn; the domain are those of statsmodels. Wanted:
-held-out domain perplexity falls by 30 % at least, that of unseen general text rises by less than 25 % with replay, and by
-less than half of its rise without. Exit code 1 where one is not met. In a folder that is kept, a run that was stopped
-goes on.
+The base is a LLaMA of two layers that learns the docstrings of scikit-learn; the domain are those of statsmodels.
+Wanted: held-out domain perplexity falls by 30 % at least, that of unseen general text rises by less than 25 % with
+replay, and by less than half of its rise without. Exit code 1 where one is not met. In a folder that is kept, a run
+that was stopped goes on.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from forecast_platform.language.errors import LanguageError, require_extra
 
 GENERAL, DOMAIN = "sklearn", "statsmodels"
 SHORTEST = 300
+BASE_STEPS, STEPS = 150, 80
+"""Steps of the run behind sample_outputs/: minutes on two cores. benchmarks/language_proof.py trains longer."""
 _VOCABULARY = 1_024
 _END, _PAD = "<|end|>", "<|pad|>"
 
@@ -168,8 +170,8 @@ def sample_outputs(target: Path, base: Path | None = None, say: Callable[[str], 
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         settings = Settings(warehouse=work / "warehouse")
-        base = base or pretrained_base(work / "general-base", 600, settings, say)
-        config = configuration(base, work / "cpt_model")
+        base = base or pretrained_base(work / "general-base", BASE_STEPS, settings, say)
+        config = configuration(base, work / "cpt_model", training={"max_steps": STEPS, "save_steps": STEPS // 2})
         seen, unseen = general_text()
         found = sample_corpus(work / "data", config, docstrings(DOMAIN), seen)
         train(config, found, settings, say=say)
