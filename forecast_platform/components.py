@@ -5,9 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_WHERE = {"Ensemble": "forecast_platform.graph.components.ensemble"}
+_WHERE = {
+    "Ensemble": "forecast_platform.graph.components.ensemble",
+    "Pretraining": "forecast_platform.graph.components.pretraining",
+}
 
-__all__ = ["Ensemble"]  # noqa: F822 - by __getattr__
+__all__ = ["Ensemble", "Pretraining"]  # noqa: F822 - by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,7 @@ PLAN = {
     "components": "the public names of the Dagster components",
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",
+    "language": "continual pretraining of a language model: corpus, training, perplexity, recommendation",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
     "ensembles": "the obsrv grammar, tasks and folds: a workflow of tabular ensembles",
     "pages": "fan charts, leaderboards, the daily page",

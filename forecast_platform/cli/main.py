@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
-from forecast_platform.cli import databricks, ensemble, house, servers, source, views
+from forecast_platform.cli import databricks, ensemble, house, language, servers, source, views
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     source.register(commands)
     views.register(commands)
     ensemble.register(commands)
+    language.register(commands)
     return parser
 
 

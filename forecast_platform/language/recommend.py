@@ -1,0 +1,121 @@
+"""recommend_model: which registered model for a task. A ranking that anyone can repeat; words second, and checked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from forecast_platform.host.files import write_whole
+from forecast_platform.language import wording
+from forecast_platform.language.errors import LanguageError, require_extra
+from forecast_platform.language.ranking import Candidate, parse_criteria, rank
+from forecast_platform.language.registry import candidates
+from forecast_platform.pipeline.tracking import Tracker, registry_uri
+from forecast_platform.settings import Settings, load
+
+MOST = 10
+"""Models in an answer; of more, the best ranked."""
+LONGEST_TASK = 2_000
+NOTHING = {"error": "No models found in registry"}
+
+Writer = Callable[[str], str]
+"""A language model: what it writes after a prompt."""
+
+_log = logging.getLogger(__name__)
+
+
+def recommend_model(
+    task_description: str,
+    model_names: Sequence[str] | None = None,
+    cpt_model_path: str | None = "./outputs/cpt_model",
+    criteria: str | Sequence[str] | Mapping[str, object] | None = None,
+    mlflow_uri: str | None = None,
+    *,
+    settings: Settings | None = None,
+    writer: Writer | None = None,
+) -> dict[str, Any]:
+    """The recommendation by recommendation.json's schema, or {"error": "No models found in registry"}.
+
+    cpt_model_path: the tuned model whose words go with the ranking; where there is none, the ranking answers alone.
+    criteria: see ranking.parse_criteria. mlflow_uri: the store; the platform's own where unset. Raises LanguageError.
+    """
+    task = " ".join(task_description.split())
+    if not task or len(task) > LONGEST_TASK:
+        raise LanguageError(f"task: {len(task):,} characters: say in a sentence what the model is for")
+    wanted = parse_criteria(criteria)
+    client = Tracker(settings or load()).client if mlflow_uri is None else _client_of(mlflow_uri)
+    found, missing = candidates(client, model_names)
+    if not found:
+        return dict(NOTHING)
+    ranked = rank(found, task, wanted)
+    ranked = replace(ranked, candidates=ranked.candidates[:MOST])
+    words, by = _words(task, wording.prompt(task, ranked), ranked.candidates, cpt_model_path, writer)
+    return {
+        "task": task,
+        "models_evaluated": [_shown(one) for one in ranked.candidates],
+        "recommendation": wording.text(task, ranked, missing, words),
+        "acceptable": all(rule.met(ranked.candidates[0]) is True for rule in wanted.rules),
+        "generated_by": by,
+        "timestamp": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _client_of(uri: str) -> Any:
+    """A client of a store that is there: looking for a model makes no database."""
+    from mlflow import MlflowClient
+
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.is_file():
+        raise LanguageError(f"mlflow_uri {uri!r}: no such file: name the store that the models are registered in")
+    return MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
+
+
+def _words(
+    task: str, prompt: str, ranked: Sequence[Candidate], path: str | None, writer: Writer | None
+) -> tuple[str | None, str]:
+    """A language model's words, or None, and who generated the text."""
+    name = path or "a language model"
+    if writer is None:
+        if path is None or not Path(path).is_dir():
+            return None, "ranking (no language model)"
+        try:
+            require_extra()
+            from forecast_platform.language.generation import writer_of
+
+            writer = writer_of(Path(path))
+        except LanguageError as error:
+            _log.warning("recommendation without a language model's words: %s", error)
+            return None, f"ranking (language model {name} not usable: {error})"
+    words = writer(prompt)[: wording.LONGEST].strip()
+    if not words:
+        return None, f"ranking ({name} wrote nothing)"
+    if strange := wording.foreign(words, task, ranked):
+        shown = ", ".join(repr(one) for one in dict.fromkeys(strange[:5]))
+        _log.warning("the language model's words are left out: %s are in no result of the query", shown)
+        return None, f"ranking (the words of {name} were refused: they name what the query did not return)"
+    return words, f"ranking, with words by {name}"
+
+
+def _shown(one: Candidate) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "version": one.version,
+        "stage": one.stage,
+        # JSON knows no NaN.
+        "metrics": {name: value for name, value in one.metrics.items() if math.isfinite(value)},
+        "parameters": dict(one.parameters),
+        "lineage": list(one.lineage),
+        "run_id": one.run_id,
+    }
+
+
+def write_recommendation(answer: Mapping[str, Any], path: Path) -> None:
+    """Write recommendation.json, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n", 0o644)

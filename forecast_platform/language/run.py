@@ -1,0 +1,86 @@
+"""What commands and assets call: from a configuration to a corpus, a trained model, its evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from forecast_platform.language import corpus as corpora
+from forecast_platform.language.config import Config
+from forecast_platform.language.corpus import Corpus
+from forecast_platform.language.documents import Documents
+from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.tables import general_text, tables_of
+from forecast_platform.settings import Settings
+
+_log = logging.getLogger(__name__)
+Say = Callable[[str], Any]
+
+
+def corpus_folder(config: Config) -> Path:
+    """Where a configuration's corpus is kept: beside what is trained on it."""
+    return Path(config.output.output_dir).expanduser() / "corpus"
+
+
+def build_corpus(
+    config: Config, settings: Settings, *, limit: int | None = None, folder: Path | None = None, say: Say = _log.info
+) -> tuple[Corpus, dict[str, Any]]:
+    """Build the corpus of a configuration and write it; returns it with what corpus.json says. Raises LanguageError."""
+    data = config.data
+    found = corpora.build(data, tables_of(settings), _general(config), limit)
+    for name, counts in found.counts.items():
+        dropped = {
+            "nulls": counts.nulls,
+            f"shorter than {100} characters": counts.too_short,
+            "longer than 50,000": counts.too_long,
+            "exact duplicates": counts.exact_duplicates,
+            "near duplicates": counts.near_duplicates,
+        }
+        told = ", ".join(f"{count:,} {what}" for what, count in dropped.items() if count)
+        say(f"{name}: {counts.rows:,} rows, {counts.kept:,} documents kept{'; dropped ' + told if told else ''}")
+    return found, corpora.write(found, folder or corpus_folder(config))
+
+
+def _general(config: Config) -> Documents | None:
+    """General documents where they are mixed in, or are there to measure forgetting by."""
+    data = config.data
+    if data.replay_dataset is None:
+        if data.replay_ratio:
+            raise LanguageError(
+                f"data.replay_ratio = {data.replay_ratio}, but no data.replay_dataset: name general text, or set the "
+                "ratio to 0"
+            )
+        return None
+    if data.replay_ratio == 0 and not Path(data.replay_dataset).is_file():
+        return None
+    return general_text(data.replay_dataset, data.text_column, data.replay_max_samples)
+
+
+def held_out(path: Path, column: str = "text") -> list[str]:
+    """The documents of a file that is measured on, cleaned as those that are trained on. Raises LanguageError."""
+    from forecast_platform.language.cleaning import Cleaner
+    from forecast_platform.language.documents import from_file
+
+    documents = from_file(path, column)
+    kept, counts = Cleaner(near=False).clean(documents, documents.source)
+    if not kept:
+        raise LanguageError(f"{path}: {counts.rows} rows, and no document of 100 to 50,000 characters among them")
+    return kept
+
+
+def packed_figures(config: Config, corpus: Corpus) -> dict[str, Any]:
+    """Tokens of the corpus, and the rows that they are packed into. Raises LanguageError."""
+    from forecast_platform.language.errors import require_extra
+
+    require_extra()
+    from forecast_platform.language.models import load_tokenizer, located
+    from forecast_platform.language.packing import one_by_one, pack
+    from forecast_platform.language.tokens import tokenised
+
+    folder, _ = located(config.model.name, config.model.revision)
+    kept = Path(config.output.output_dir).expanduser() / "tokens"
+    tokens = tokenised(corpus.mixed, load_tokenizer(folder), kept)
+    packed = (pack if config.training.packing else one_by_one)(tokens.lengths, config.training.max_seq_length)
+    return {"tokens": packed.tokens, "rows": len(packed), "filled_percent": 100 * packed.filled}

@@ -1,0 +1,1 @@
+"""The extra `language`: training, perplexity and recommendation with real models."""
