@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
-from forecast_platform.cli import databricks, house, source
+from forecast_platform.cli import databricks, house, servers, source
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -107,10 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _judging(commands)
 
-    up = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
-    up.add_argument("--host", default="127.0.0.1", help="address to bind; the UI has no login, keep it on loopback")
-    up.add_argument("--port", type=house.port, default=3000, help="port of the UI")
-    up.set_defaults(command=_up)
+    servers.register(commands)
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
     doctor.add_argument(
@@ -239,12 +236,6 @@ def _rollback(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.cli.models import rollback
 
     return OK if rollback(settings, options) else FAILED
-
-
-def _up(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.cli.up import up
-
-    return up(settings, options.host, options.port)
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from forecast_platform.host.services import free_port, is_free, is_loopback
+from forecast_platform.host.services import free_port, is_free
+from forecast_platform.host.web_guard import is_loopback
 from forecast_platform_tests.waiting import PATIENCE
 
 
