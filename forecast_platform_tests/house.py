@@ -14,13 +14,15 @@ NAME = PACKAGE.name
 
 PLAN = {
     "cli": "the command line: argument parsing and printing, nothing else",
+    "api": "training jobs over HTTP: routes, users, uploads; no logic",
     "doctor": "what `doctor` looks at: each fault with its mend",
-    "runs": "runs of the graph from a shell: submit, status, cancel",
+    "runs": "runs of the graph from a shell or the API: submit, status, cancel",
     "definitions": "the one Definitions",
     "housekeeping": "health, backup and restore, maintenance, migration",
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
+    "training_jobs": "ad-hoc jobs: their table, backtest, leaderboard, forecast, results and admission store",
     "pages": "fan charts, leaderboards, the daily page",
     "read": "the reader: public",
     "compute": "where fits and chunks of dates run: local, Spark, Databricks",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def train(
     Baselines first and without a limit, then the quickest. A method that config.time_limit ends is left out.
     Raises CancelledError.
     """
-    ask = ask_of(panel, config)
+    ask = replace(ask_of(panel, config), seconds_left=lambda: progress.seconds_left)
     bases: list[Method] = [SeasonalNaive()]
     if panel.season > 1:
         bases.append(SeasonalNaive("Naive", 1))

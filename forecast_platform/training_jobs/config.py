@@ -93,7 +93,7 @@ class JobConfig(BaseModel):
     def _levels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         wrong = [level for level in value if not 1 <= level <= 99]
         if wrong or not value:
-            raise ValueError(f"{list(value)}: percentages from 1 to 99, such as [80, 95]")
+            raise ValueError("percentages from 1 to 99, such as [80, 95]")
         return tuple(sorted(set(value)))
 
     @field_validator("time_col", "target_col", "id_col")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,3 +231,31 @@ def _closed(name: str, cells: Floats, place: Steps, bounds: Steps, ids: Sequence
     rows = np.flatnonzero(known)
     begin = rows[np.searchsorted(of[rows], np.arange(len(ids)))]
     return grid[np.maximum(np.maximum.accumulate(np.where(known, np.arange(len(grid)), 0)), begin[of])]
+
+
+def described(panel: Panel, shown: int = 20, rows: int = 300) -> dict[str, Any]:
+    """What is in a panel, for people: figures, and the newest rows of the first series."""
+    examples = []
+    for k, name in enumerate(panel.ids[:shown]):
+        part = slice(panel.starts[k], panel.starts[k + 1])
+        stamps = np.datetime_as_string(panel.stamps(k))
+        examples.append(
+            {
+                "series": name,
+                "rows": int(panel.lengths[k]),
+                "first": str(stamps[0]),
+                "last": str(stamps[-1]),
+                "gaps": int((~panel.known[part]).sum()),
+                "dates": stamps[-rows:].tolist(),
+                "values": panel.series(k)[-rows:].tolist(),
+            }
+        )
+    return {
+        "series": len(panel.ids),
+        "rows": int(panel.known.sum()),
+        "gaps": int((~panel.known).sum()),
+        "frequency": str(panel.frequency),
+        "season_length": panel.season,
+        "notes": list(panel.notes),
+        "examples": examples,
+    }

@@ -242,7 +242,7 @@ def _texts(column: Any, name: str, place: Any) -> NDArray[Any]:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise JobError(f"{place(row, name)}: the name of the series is missing", "id_col")
     texts = column.cast(pa.string()).to_numpy(zero_copy_only=False)
-    for text in np.unique(texts.astype("U")):
+    for text in np.unique(texts.astype("U")).tolist():
         if _FORMULA.match(text):
             raise JobError(f"column {name!r}: {text!r} is a formula: save the file with values", "id_col")
         if len(text) > 200 or not text.strip():
@@ -318,7 +318,7 @@ def _parsed(texts: NDArray[Any], name: str, place: Any) -> NDArray[np.datetime64
     if np.char.isdigit(texts).all():
         shape = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}.get(int(np.char.str_len(texts).max()))
         if shape is None:
-            raise JobError(f"column {name!r}: {texts[0]!r} is no stamp: write 2024-01-31", "time_col")
+            raise JobError(f"column {name!r}: {str(texts[0])!r} is no stamp: write 2024-01-31", "time_col")
         found = pd.to_datetime(pd.Series(texts), format=shape, errors="coerce")
     else:
         found = pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
@@ -331,7 +331,7 @@ def _parsed(texts: NDArray[Any], name: str, place: Any) -> NDArray[np.datetime64
         }
         if len(orders) > 1:
             raise JobError(
-                f"column {name!r}: {texts[0]!r} may be {' or '.join(_ORDERS[order] for order in orders)}: write "
+                f"column {name!r}: {str(texts[0])!r} may be {' or '.join(_ORDERS[order] for order in orders)}: write "
                 "2024-01-31",
                 "time_col",
             )

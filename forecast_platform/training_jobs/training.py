@@ -25,13 +25,17 @@ def methods_of(config: JobConfig) -> tuple[list[Method], list[str]]:
 
     Raises JobError where a model is unknown, or the mode's library is not installed.
     """
-    from forecast_platform.training_jobs.modes import legacy, statsforecast
+    from forecast_platform.training_jobs.modes import autogluon, legacy, neuralforecast, statsforecast
 
+    if config.training_mode == "autogluon":
+        return autogluon.methods(config)
+    if config.training_mode == "neuralforecast":
+        return neuralforecast.methods(config), []
     if config.training_mode == "legacy":
         return legacy.methods(config)
     if config.training_mode == "statsforecast":
         return statsforecast.methods(config), []
-    raise JobError(f"mode {config.training_mode!r} is not to be had here", "training_mode")
+    raise JobError("mode mmf runs on a Databricks cluster alone, which is not configured here", "training_mode")
 
 
 def check(panel: Panel, config: JobConfig) -> None:

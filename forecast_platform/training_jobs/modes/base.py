@@ -60,6 +60,8 @@ class Ask:
     quantiles: tuple[float, ...]
     levels: tuple[int, ...]
     season: int
+    seconds_left: Callable[[], float] = lambda: float("inf")
+    """Until the job's time is used up: for methods whose library takes a limit."""
 
 
 @dataclass(eq=False)
