@@ -14,6 +14,7 @@ NAME = PACKAGE.name
 
 PLAN = {
     "cli": "the command line: argument parsing and printing, nothing else",
+    "app": "the workbench: pages of training jobs, over the API alone",
     "api": "training jobs over HTTP: routes, users, uploads; no logic",
     "doctor": "what `doctor` looks at: each fault with its mend",
     "runs": "runs of the graph from a shell or the API: submit, status, cancel",

@@ -1,1 +1,1 @@
-"""Training jobs over HTTP, as the existing front end speaks it: /api/v2/jobs. Routes alone; what they do is in `runs`."""
+"""Training jobs over HTTP, as the existing front end speaks it. Routes alone; what they do is in `runs`."""

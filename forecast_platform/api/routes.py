@@ -150,9 +150,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         return answers.UploadAnswer(file=found.upload_id, name=found.name, size=found.size, columns=columns)
 
     @router.get("/uploads/{file}", tags=["uploads"])
-    def look(
-        request: Request, file: str, time_col: str = "", target_col: str = "", id_col: str = ""
-    ) -> answers.Look:
+    def look(request: Request, file: str, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
         """What is in an uploaded file: its columns, and once those are named its series, frequency and gaps."""
         return answers.Look(**jobs.look(_user(request), file, time_col, target_col, id_col or None))
 

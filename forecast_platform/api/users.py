@@ -87,5 +87,3 @@ async def refuse_as_json(refusal: Refusal, scope: Scope, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-

@@ -32,9 +32,7 @@ class Api:
 
     def _ask(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
-            reply = requests.request(
-                method, f"{self.url}/api/v2{path}", headers=dict(self.headers), timeout=60, **more
-            )
+            reply = requests.request(method, f"{self.url}/api/v2{path}", headers=dict(self.headers), timeout=60, **more)
         except requests.RequestException as error:
             raise ApiError(f"the API at {self.url} does not answer: start `forecast-platform api` ({error})") from None
         if not reply.ok:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BAND, _LINE, _INK = "rgba(127,176,245,.4)", "#1f5fbf", "#333"
 
@@ -16,8 +17,8 @@ def forecast_figure(backtest: pd.DataFrame, forecasts: pd.DataFrame, series: str
     ahead = forecasts[(forecasts["series"] == series) & (forecasts["model"] == model)]
     data = [
         *_band(ahead, level),
-        {"type": "scatter", "x": list(known["date"]), "y": _plain(known["actual"]), "name": "actual", "line": {"color": _INK}},
-        {"type": "scatter", "x": list(ahead["date"]), "y": _plain(ahead["forecast"]), "name": model, "line": {"color": _LINE}},
+        _line(known, "actual", "actual", _INK),
+        _line(ahead, "forecast", model, _LINE),
     ]
     return {"data": data, "layout": {"title": {"text": f"{series}: forecast and {level} % interval"}, "height": 380}}
 
@@ -27,16 +28,19 @@ def backtest_figure(backtest: pd.DataFrame, series: str, model: str, level: int)
     chosen = backtest[(backtest["series"] == series) & (backtest["model"] == model)].sort_values("date")
     data: list[dict[str, Any]] = []
     for window, rows in chosen.groupby("window"):
-        line = {"color": _LINE}
-        data += _band(rows, level)
-        data.append(
-            {"type": "scatter", "x": list(rows["date"]), "y": _plain(rows["forecast"]), "name": f"window {window}", "line": line}
-        )
-    data.append(
-        {"type": "scatter", "x": list(chosen["date"]), "y": _plain(chosen["actual"]), "name": "actual", "mode": "markers",
-         "marker": {"color": _INK}}
-    )  # fmt: skip
+        data += [*_band(rows, level), _line(rows, "forecast", f"window {window}", _LINE)]
+    data.append({**_line(chosen, "actual", "actual", _INK), "mode": "markers"})
     return {"data": data, "layout": {"title": {"text": f"{series}: backtest of {model}"}, "height": 380}}
+
+
+def _line(rows: pd.DataFrame, column: str, name: str, colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": list(rows["date"]),
+        "y": _plain(rows[column]),
+        "name": name,
+        "line": {"color": colour},
+    }
 
 
 def _band(rows: pd.DataFrame, level: int) -> list[dict[str, Any]]:
@@ -51,4 +55,4 @@ def _band(rows: pd.DataFrame, level: int) -> list[dict[str, Any]]:
 
 
 def _plain(values: pd.Series[Any]) -> list[float | None]:
-    return [None if pd.isna(value) else float(value) for value in values]
+    return [None if value != value else float(value) for value in values]

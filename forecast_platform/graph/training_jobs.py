@@ -105,8 +105,8 @@ def _goes_on(instance: DagsterInstance, run: DagsterRun) -> bool:
 
 def _why(run: DagsterRun) -> str:
     return (
-        f"the run {run.run_id[:8]} failed without a word from the job: its process was killed or crashed, or ran longer "
-        "than it may; see its log in the Dagster UI"
+        f"the run {run.run_id[:8]} failed without a word from the job: its process was killed or crashed, or ran "
+        "longer than it may; see its log in the Dagster UI"
     )
 
 

@@ -214,4 +214,3 @@ class TrainingJobs:
                 "Dagster's daemon does not run, so nobody would start the job: start `forecast-platform up`, then "
                 "submit it again"
             )
-

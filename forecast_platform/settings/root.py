@@ -218,7 +218,8 @@ class Settings(BaseSettings):
         description="Key that signs fitted models kept as pickles; the warehouse makes one of its own where unset.",
     )
     training_jobs: TrainingJobSettings = Field(
-        default_factory=lambda: TrainingJobSettings.model_validate({}), description="See TrainingJobSettings; for docs/jobs.md."
+        default_factory=lambda: TrainingJobSettings.model_validate({}),
+        description="See TrainingJobSettings; for docs/jobs.md.",
     )
     auto_promote: bool = Field(
         default=False, description="Promote a challenger that is decisively better by itself; never where unset."

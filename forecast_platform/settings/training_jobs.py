@@ -68,7 +68,7 @@ class TrainingJobSettings(BaseModel):
     )
     experiment: str | None = Field(
         default=None,
-        description="MLflow experiment of the jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
+        description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
     )
     cluster_delegation: bool = Field(
         default=False, description="Whether jobs may run on a Databricks cluster (ENABLE_CLUSTER_DELEGATION)."

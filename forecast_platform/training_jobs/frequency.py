@@ -154,7 +154,7 @@ def _usual(stamps: Stamps, gaps: Steps) -> Frequency:
     whole_days = bool((stamps.astype("datetime64[s]") == days).all())
     values, counts = np.unique(gaps, return_counts=True)
     usual = int(values[np.argmax(counts)])
-    if whole_days and usual >= 28 * DAY and usual % (7 * DAY) or usual >= 85 * DAY:
+    if (whole_days and usual >= 28 * DAY and usual % (7 * DAY)) or usual >= 85 * DAY:
         months = np.unique(np.round(gaps / (30.436875 * DAY)).astype(np.int64), return_counts=True)
         return _anchored("months", max(1, int(months[0][np.argmax(months[1])])), stamps)
     if whole_days and usual == 28 * DAY:

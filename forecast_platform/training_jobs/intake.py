@@ -9,9 +9,10 @@ from typing import Any
 
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobConfig, JobError
+from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel, build
 from forecast_platform.training_jobs.reading import Limits, from_arrow, read_file, read_rows
-from forecast_platform.training_jobs.training import PANEL, check, methods_of
+from forecast_platform.training_jobs.training import PANEL, check
 
 _TABLE = re.compile(r"[A-Za-z0-9_]{1,128}(\.[A-Za-z0-9_]{1,128}){2}")
 

@@ -14,6 +14,7 @@ from forecast_platform.host.files import write_whole
 from forecast_platform.training_jobs.backtest import Trained, ask_of, whole
 from forecast_platform.training_jobs.config import JobConfig
 from forecast_platform.training_jobs.modes.base import Method, SeasonalNaive
+from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel, build
 from forecast_platform.training_jobs.reading import Limits, from_arrow
 from forecast_platform.training_jobs.results import forecast_rows
@@ -64,7 +65,5 @@ class JobPredictor:
         return pd.DataFrame(forecast_rows(panel, self.config, Trained(self.model, forecast=predicted)))
 
     def _method(self) -> Method:
-        from forecast_platform.training_jobs.training import methods_of
-
         bases = (SeasonalNaive(), SeasonalNaive("Naive", 1))
         return next(one for one in (*bases, *methods_of(self.config)[0]) if one.name == self.model)

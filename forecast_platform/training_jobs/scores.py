@@ -31,7 +31,7 @@ def mase(actual: Floats, points: Floats, scale: Floats) -> Floats:
 
 
 def smape(actual: Floats, points: Floats) -> Floats:
-    """Symmetric mean absolute percentage error as in the M4 competition, in percent, 0 to 200, [n]; 0 where both are."""
+    """Symmetric mean absolute percentage error as in the M4 competition, 0 to 200 percent, [n]; 0 where both are."""
     size = np.abs(actual) + np.abs(points)
     parts = np.divide(200 * np.abs(actual - points), size, out=np.zeros_like(size), where=size > 0)
     return _mean(np.where(np.isfinite(actual), parts, np.nan))

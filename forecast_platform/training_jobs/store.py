@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_user ON jobs (user_id, created_at DESC);
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
 CREATE TABLE IF NOT EXISTS uploads (
-  upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, created_at TEXT NOT NULL);
+  upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
+  created_at TEXT NOT NULL);
 """
 
 
@@ -268,7 +269,9 @@ class JobStore:
             at_once = job.status == "pending" or (job.status == "submitting" and job.requested_at is None)
             connection.execute(
                 "UPDATE jobs SET cancel = 1, status = ?, step = ?, completed_at = ? WHERE job_id = ?",
-                ("cancelled", "cancelled", self.now(), job_id) if at_once else ("cancelling", "cancelling", None, job_id),
+                ("cancelled", "cancelled", self.now(), job_id)
+                if at_once
+                else ("cancelling", "cancelling", None, job_id),
             )
             return _one(connection, job_id)
 

@@ -20,9 +20,10 @@ from forecast_platform.host import process_identity
 from forecast_platform.host.mlflow_store import in_workspace, registry_uri
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs import predictor
+from forecast_platform.training_jobs.config import JobConfig
 from forecast_platform.training_jobs.plots import write_plots
 from forecast_platform.training_jobs.results import CONFIG, FORECAST, LEADERBOARD, METRICS
-from forecast_platform.training_jobs.store import Job
+from forecast_platform.training_jobs.store import Job, JobStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,6 +69,28 @@ class JobTracker:
                 client.create_experiment(self.experiment, artifact_location=place)
         return client
 
+    def job_of(self, job_id: str, user: str, config: JobConfig) -> Job:
+        """A job that no store holds: one that a notebook runs by hand."""
+        now = JobStore(self.settings).now()
+        return Job(
+            job_id,
+            user,
+            "running",
+            config.stored(),
+            0,
+            "",
+            config.priority,
+            now,
+            now,
+            now,
+            None,
+            1,
+            None,
+            0,
+            None,
+            None,
+        )
+
     def log(self, job: Job, folder: Path, results: dict[str, Any]) -> str | None:
         """Record a job's results; returns the MLflow run's id.
 
@@ -85,7 +108,8 @@ class JobTracker:
 
         config = job.asked
         experiment = self.client.get_experiment_by_name(self.experiment)
-        assert experiment is not None, self.experiment
+        if experiment is None:
+            raise LookupError(f"experiment {self.experiment} is gone: restore it in MLflow")
         name = f"job_{job.job_id[:8]}"
         tags = {
             JOB_TAG: job.job_id,

@@ -10,32 +10,15 @@ from typing import Any
 
 from forecast_platform.host.files import write_whole
 from forecast_platform.training_jobs import predictor, results
-from forecast_platform.training_jobs.backtest import Trained, Window, train, windows_of
-from forecast_platform.training_jobs.config import JobConfig, JobError
+from forecast_platform.training_jobs.backtest import Trained, train, windows_of
+from forecast_platform.training_jobs.config import JobConfig
 from forecast_platform.training_jobs.leaderboard import leaderboard
 from forecast_platform.training_jobs.modes.base import Method
+from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel
 from forecast_platform.training_jobs.progress import Progress
 
 PANEL = "panel.npz"
-
-
-def methods_of(config: JobConfig) -> tuple[list[Method], list[str]]:
-    """What the config's mode trains with, and what there is to say of it.
-
-    Raises JobError where a model is unknown, or the mode's library is not installed.
-    """
-    from forecast_platform.training_jobs.modes import autogluon, legacy, neuralforecast, statsforecast
-
-    if config.training_mode == "autogluon":
-        return autogluon.methods(config)
-    if config.training_mode == "neuralforecast":
-        return neuralforecast.methods(config), []
-    if config.training_mode == "legacy":
-        return legacy.methods(config)
-    if config.training_mode == "statsforecast":
-        return statsforecast.methods(config), []
-    raise JobError("mode mmf runs on a Databricks cluster alone, which is not configured here", "training_mode")
 
 
 def check(panel: Panel, config: JobConfig) -> None:
@@ -79,6 +62,3 @@ def _save_predictor(folder: Path, config: JobConfig, methods: list[Method], trai
     for method in methods:
         if method.name == best:
             method.save(folder / predictor.FOLDER)
-
-
-__all__ = ["PANEL", "Window", "check", "methods_of", "run_job"]

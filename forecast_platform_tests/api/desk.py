@@ -80,7 +80,11 @@ class Desk:
 
     def run(self, request: Any) -> bool:
         """Run what the sensor asked for, to its end; whether it succeeded."""
-        done = self.definitions().resolve_job_def(JOB).execute_in_process(
-            instance=self.instance, partition_key=request.partition_key, tags=request.tags, raise_on_error=False
+        done = (
+            self.definitions()
+            .resolve_job_def(JOB)
+            .execute_in_process(
+                instance=self.instance, partition_key=request.partition_key, tags=request.tags, raise_on_error=False
+            )
         )
         return bool(done.success)

@@ -24,7 +24,16 @@ SENT = {
     "horizon": 4,
     "frequency": "weekly",
     "training_mode": "statsforecast",
-    "models": ["prophet", "arima", "exponential_smoothing", "sarimax", "xgboost", "statsforecast", "chronos", "ensemble"],
+    "models": [
+        "prophet",
+        "arima",
+        "exponential_smoothing",
+        "sarimax",
+        "xgboost",
+        "statsforecast",
+        "chronos",
+        "ensemble",
+    ],
     "seasonality_mode": "multiplicative",
     "time_limit": 600,
     "presets": "fast_training",
@@ -86,7 +95,10 @@ def test_a_job_from_its_creation_to_its_results_as_the_front_end_goes_through_it
     assert desk.ask("GET", "/jobs?status=running")[1] == {"jobs": [], "total": 0}
     assert desk.ask("GET", "/jobs?status=unknown") == (
         400,
-        {"detail": "status: 'unknown' is none of pending, submitting, running, cancelling, cancelled, completed, failed"},
+        {
+            "detail": "status: 'unknown' is none of pending, submitting, running, cancelling, cancelled, "
+            "completed, failed"
+        },
     )
     for limit in ("0", "101", "many"):
         status, fault = desk.ask("GET", f"/jobs?limit={limit}")
@@ -115,7 +127,9 @@ def found_modes(desk: Desk) -> list[str]:
     return list(desk.ask("GET", "/jobs/delegation-status")[1]["training_modes"])
 
 
-@pytest.mark.parametrize("act", [("GET", ""), ("POST", "/submit"), ("POST", "/cancel"), ("DELETE", ""), ("GET", "/results")])
+@pytest.mark.parametrize(
+    "act", [("GET", ""), ("POST", "/submit"), ("POST", "/cancel"), ("DELETE", ""), ("GET", "/results")]
+)
 @pytest.mark.parametrize("job_id", ["7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10", "nonsense"])
 def test_an_unknown_job_is_not_found_and_the_detail_is_one_text(desk: Desk, act: tuple[str, str], job_id: str) -> None:
     status, fault = desk.ask(act[0], f"/jobs/{job_id}{act[1]}")

@@ -1,4 +1,4 @@
-"""The whole service over HTTP: API, webserver, daemon and MLflow as an operator starts them, with kills in the middle."""
+"""The whole service over HTTP: API, webserver, daemon and MLflow as an operator starts them, with kills."""
 
 from __future__ import annotations
 
@@ -139,7 +139,9 @@ def test_jobs_of_many_users_are_run_once_each_within_the_limits_through_kills_an
         workers = [
             one for one in psutil.Process(running.process.pid).children(recursive=True) if one not in running.family
         ]
-        until(lambda: service.patient("d", "GET", f"/jobs/{long['job_id']}")["progress"] > 0, "work on the long job", 150)
+        until(
+            lambda: service.patient("d", "GET", f"/jobs/{long['job_id']}")["progress"] > 0, "work on the long job", 150
+        )
         began = time.monotonic()
         assert service.patient("d", "POST", f"/jobs/{long['job_id']}/cancel")["status"] == "cancelling"
         assert until(lambda: ended("d", long["job_id"]), "cancel")["status"] == "cancelled"

@@ -100,7 +100,11 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "too large in a form": (multipart(b"x" * 2000), 413, "file: larger than 0.001 MB"),
     "empty": ({"content": b""}, 400, "file: the body is empty"),
     "no file in the form": ({"data": {"a": "b"}, "files": {"x": (None, b"1")}}, 400, "file: the form holds no file"),
-    "no boundary": ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "file: the form names n"),
+    "no boundary": (
+        {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+        400,
+        "file: the form names n",
+    ),
     "no text": ({"content": b"\xff\xfe"}, 400, "file: line 1 is not UTF-8"),
 }
 

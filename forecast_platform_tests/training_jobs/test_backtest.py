@@ -220,7 +220,9 @@ def test_a_job_leaves_its_results_and_a_predictor_that_gives_the_same_forecast(t
     assert (first["series"], first["date"]) == ("s0", "2024-02-26")
     assert first["lower_95"] < first["lower_80"] < first["median"] < first["upper_80"] < first["upper_95"]
     with (tmp_path / "forecast.csv").open() as stream:
-        assert [row["forecast"] for row in csv.DictReader(stream)] == [str(row["forecast"]) for row in found["forecast"]]
+        assert [row["forecast"] for row in csv.DictReader(stream)] == [
+            str(row["forecast"]) for row in found["forecast"]
+        ]
     with (tmp_path / "backtest.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 3 * 2 * 3 * len(found["leaderboard"])
     again = JobPredictor(tmp_path / "predictor").predict(None)

@@ -93,7 +93,10 @@ BAD = {
     "a formula for a name": (changed(3, "2023-01-16,=cmd(),1"), "id_col: column 'store': '=cmd\\(\\)' is a formula"),
     "text for a stamp": (changed(3, "soon,s0,1"), "time_col: line 4, column 'week': 'soon' is no stamp"),
     "a missing stamp": (changed(3, ",s0,1"), "time_col: line 4, column 'week': the stamp is missing"),
-    "a missing name": (changed(3, "2023-01-16,,1"), "id_col: line 4, column 'store': the name of the series is missing"),
+    "a missing name": (
+        changed(3, "2023-01-16,,1"),
+        "id_col: line 4, column 'store': the name of the series is missing",
+    ),
     "infinite": (changed(3, "2023-01-16,s0,inf"), "target_col: line 4, column 'sales': infinite"),
     "duplicates": (changed(3, LINES[2]), "time_col: series 's0' has two rows of 2023-01-09"),
     "no target column": (CSV.replace("sales", "sold").encode(), "target_col: the data have no column 'sales'; there"),
@@ -111,7 +114,10 @@ BAD = {
         "\n".join([*LINES, *(f"2023-01-{day:02},s9,{day}" for day in range(1, 30))]).encode(),
         "frequency: the stamp 2023-01-01.* of series 's9' .* mixed frequencies",
     ),
-    "ambiguous days": (b"week,store,sales\n01/02/2023,a,1\n08/02/2023,a,2\n", "time_col: column 'week': '01/02/2023' may"),
+    "ambiguous days": (
+        b"week,store,sales\n01/02/2023,a,1\n08/02/2023,a,2\n",
+        "time_col: column 'week': '01/02/2023' may",
+    ),
     "broken rows": (changed(3, "2023-01-16,s0"), "file: no CSV: "),
     "a column twice": (CSV.replace("store", "week", 1).encode(), "file: the header names column 'week' twice"),
     "half a Parquet file": (b"PAR1" + b"0" * 50, "file: no whole Parquet file"),

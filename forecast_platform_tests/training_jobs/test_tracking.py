@@ -44,9 +44,7 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     [data] = run.inputs.dataset_inputs
     assert data.dataset.digest == panel.fingerprint[:32]
     assert json.loads(data.dataset.profile)["sha256"] == panel.fingerprint
-    children = client.search_runs(
-        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-    )
+    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     by_model = {child.data.params["model"]: child.data.metrics["mase"] for child in children}
     assert by_model == {row["model"]: row["mase"] for row in found["leaderboard"]}
     version = client.get_model_version_by_alias("commodity.forecast.sales", "newest")

@@ -1,4 +1,4 @@
-"""The sensor of training jobs: asks for the runs of admitted jobs, settles those whose runs have ended, prunes old ones.
+"""The sensor of training jobs: asks for the runs of admitted jobs, settles those whose runs ended, prunes old ones.
 
 A job is asked for under its id as run key, so that a daemon that dies anywhere in a tick makes one run of it all the
 same; Dagster's own launch has no such key.

@@ -28,7 +28,13 @@ PRESETS = {
     "high_quality": ("RecursiveTabular", "DirectTabular", "AutoETS", "DynamicOptimizedTheta"),
     "best_quality": ("RecursiveTabular", "DirectTabular", "PatchTST", "TiDE", "AutoETS", "DynamicOptimizedTheta"),
 }
-COSTS = {"RecursiveTabular": 0.01, "DirectTabular": 0.02, "PatchTST": 0.1, "TiDE": 0.1, "TemporalFusionTransformer": 0.2}
+COSTS = {
+    "RecursiveTabular": 0.01,
+    "DirectTabular": 0.02,
+    "PatchTST": 0.1,
+    "TiDE": 0.1,
+    "TemporalFusionTransformer": 0.2,
+}
 TORCH = ("PatchTST", "TiDE", "TemporalFusionTransformer", "DLinear", "SimpleFeedForward", "WaveNet")
 _STATISTICAL = ("AutoETS", "DynamicOptimizedTheta", "AutoARIMA", "AutoCES", "MSTL")
 _ONE_THREAD = {"num_threads": 1, "n_jobs": 1}

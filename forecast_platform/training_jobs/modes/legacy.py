@@ -60,7 +60,7 @@ class Prophet:
                         model.add_regressor(name)
                 model.fit(frame.iloc[: len(values)], seed=1)
                 between = time.perf_counter()
-                np.random.seed(1)  # noqa: NPY002 - the one that the library draws from
+                np.random.seed(1)
                 samples = model.predictive_samples(frame.iloc[len(values) :])["yhat"]
                 found.points[row] = samples.mean(1)
                 found.quantiles[row] = np.quantile(samples, ask.quantiles, axis=1).T

@@ -110,9 +110,7 @@ def _made(name: str, kind: Any, season: int) -> Any:
 def _quantiles(given: dict[str, Any], ask: Ask) -> Any:
     """[horizon, q] from means and the ends of intervals, in order."""
     columns: Sequence[Any] = [
-        given["mean"]
-        if q == 0.5
-        else given[f"{'lo' if q < 0.5 else 'hi'}-{round(abs(1 - 2 * q) * 100)}"]
+        given["mean"] if q == 0.5 else given[f"{'lo' if q < 0.5 else 'hi'}-{round(abs(1 - 2 * q) * 100)}"]
         for q in ask.quantiles
     ]
     return np.sort(np.column_stack(columns), axis=1)
