@@ -138,7 +138,7 @@ class Results(BaseModel):
     results: dict[str, Any]
 
 
-def job_answer(job: Job, step: str, cluster_id: str | None) -> JobAnswer:
+def job_answer(job: Job, step: str) -> JobAnswer:
     """A job as the front end reads it."""
     config, results = job.asked, json.loads(job.summary) if job.summary and job.status == "completed" else None
     return JobAnswer(
@@ -153,7 +153,6 @@ def job_answer(job: Job, step: str, cluster_id: str | None) -> JobAnswer:
         results=results,
         error=job.error,
         user_id=job.user_id,
-        cluster_id=cluster_id,
         mlflow_run_id=results.get("mlflow_run_id") if results else None,
         training_mode=config.training_mode,
         model_name=config.model_name,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -41,7 +42,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     options = jobs.settings.training_jobs
 
     def shown(job: Job) -> answers.JobAnswer:
-        return answers.job_answer(job, jobs.step_of(job), options.cluster_id if options.cluster_delegation else None)
+        return answers.job_answer(job, jobs.step_of(job))
 
     @router.post("/jobs", status_code=201, openapi_extra=_BODY, tags=["jobs"])
     async def create_job(request: Request) -> answers.JobAnswer:
@@ -69,12 +70,13 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.get("/jobs/delegation-status", tags=["about"])
     def delegation_status() -> answers.DelegationStatus:
         """Whether jobs are taken here: `enabled` also where they run on this machine."""
-        cluster = options.cluster_id if options.cluster_delegation else None
-        where = f"on cluster {cluster}" if cluster else "on this machine"
+        message = "training jobs run on this machine" if options.enabled else "training jobs are switched off here"
+        if os.environ.get("ENABLE_CLUSTER_DELEGATION", "").lower() in ("1", "true", "yes"):
+            message += "; ENABLE_CLUSTER_DELEGATION is set, but a cluster is used by hand: notebooks/train_<mode>"
         return answers.DelegationStatus(
             enabled=options.enabled,
-            cluster_id=cluster,
-            message=f"training jobs run {where}" if options.enabled else "training jobs are switched off here",
+            cluster_id=None,
+            message=message,
             training_modes=[mode.value for mode in modes()],
         )
 

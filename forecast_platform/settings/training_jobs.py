@@ -9,9 +9,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 ENVIRONMENT = {
-    "cluster_delegation": "ENABLE_CLUSTER_DELEGATION",
-    "cluster_id": "DEDICATED_CLUSTER_ID",
-    "notebook": "TRAINING_NOTEBOOK_PATH",
     "store": "JOB_STATE_DB_PATH",
     "experiment": "MLFLOW_EXPERIMENT_NAME",
     "jobs_a_user": "MAX_JOBS_PER_USER",
@@ -57,10 +54,6 @@ class TrainingJobSettings(BaseModel):
         description="User -> bearer token of the API; set it in the environment. Where empty, requests from this "
         "machine are the user `local`.",
     )
-    trusted_proxies: tuple[str, ...] = Field(
-        default=(),
-        description="Addresses of proxies whose X-Forwarded-User or X-Forwarded-Email name the user (Databricks Apps).",
-    )
     store: Path | None = Field(
         default=None,
         description="SQLite file of the admission store (JOB_STATE_DB_PATH); in the warehouse's _training_jobs where "
@@ -69,16 +62,6 @@ class TrainingJobSettings(BaseModel):
     experiment: str | None = Field(
         default=None,
         description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
-    )
-    cluster_delegation: bool = Field(
-        default=False, description="Whether jobs may run on a Databricks cluster (ENABLE_CLUSTER_DELEGATION)."
-    )
-    cluster_id: str | None = Field(
-        default=None, description="Cluster that jobs run on (DEDICATED_CLUSTER_ID); a new one each where unset."
-    )
-    notebook: str | None = Field(
-        default=None,
-        description="Notebook that jobs run (TRAINING_NOTEBOOK_PATH); notebooks/train_<mode> where unset.",
     )
 
     @model_validator(mode="before")
