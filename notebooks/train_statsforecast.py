@@ -2,8 +2,9 @@
 # MAGIC %md
 # MAGIC # A training job: StatsForecast
 # MAGIC
-# MAGIC Statistical models, each series by itself. Reads the job's table, backtests every model on the same windows, forecasts from all data with intervals,
-# MAGIC and keeps results, leaderboard and predictor in MLflow (`docs/jobs.md`).
+# MAGIC Statistical models, each series by itself.
+# MAGIC Reads the job's table, backtests every model on the same windows, forecasts from all data with intervals, and keeps
+# MAGIC results, leaderboard and predictor in MLflow (`docs/jobs.md`).
 # MAGIC
 # MAGIC `config` is the `config` of the job API as JSON, for example
 # MAGIC `{"time_col": "week", "target_col": "sales", "id_col": "store", "horizon": 12}`; `data_table` is a table of Unity

@@ -41,11 +41,11 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
     """
     access_for(settings, host)
-    servers = _beside(beside, host)
     home = prepare_home(settings)
     services, key = Services(), secrets.token_urlsafe(32)
     alone = contextlib.nullcontext() if read_only else _only_one(home)
     try:
+        servers = _beside(beside, host)
         with (
             _interrupts(services.stopped),
             alone,

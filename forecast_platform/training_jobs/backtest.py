@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from forecast_platform.training_jobs import scores
 from forecast_platform.training_jobs.config import JobConfig, JobError
 from forecast_platform.training_jobs.frequency import Steps
-from forecast_platform.training_jobs.modes.base import Ask, Cut, Method, OutOfTimeError, Predicted, SeasonalNaive, naive
+from forecast_platform.training_jobs.modes.base import (
+    Ask,
+    Cut,
+    Method,
+    OutOfTimeError,
+    Predicted,
+    SeasonalNaive,
+    Tick,
+    naive,
+)
 from forecast_platform.training_jobs.panel import Panel
 from forecast_platform.training_jobs.progress import Progress
 
@@ -135,7 +144,7 @@ def train(
                 last = number == len(cuts)
                 step = "forecast" if last else f"backtest window {number} of {len(cuts) - 1}"
                 progress.begin(f"{method.name}: {step}")
-                predicted = method.predict(cut, ask, lambda done, cost=method.cost: progress.done(done * cost))
+                predicted = method.predict(cut, ask, _ticking(progress, method.cost))
                 left -= method.cost * len(cut.series)
                 _stand_in(trained, predicted, cut, ask)
                 if last:
@@ -153,6 +162,10 @@ def train(
             )
         found.append(trained)
     return found, notes
+
+
+def _ticking(progress: Progress, cost: float) -> Tick:
+    return lambda done: progress.done(done * cost)
 
 
 def _stand_in(trained: Trained, predicted: Predicted, cut: Cut, ask: Ask) -> None:

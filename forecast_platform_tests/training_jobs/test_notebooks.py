@@ -63,7 +63,7 @@ def test_a_notebook_trains_on_its_table_and_ends_with_the_leaderboard(
     assert (tmp_path / "results" / "forecast.csv").is_file()
 
 
-@pytest.mark.parametrize("mode", ["autogluon", "statsforecast", "neuralforecast"])
+@pytest.mark.parametrize("mode", ["autogluon", "statsforecast", "neuralforecast", "mmf"])
 def test_each_mode_s_notebook_has_a_widget_for_every_parameter_and_installs_its_extra(mode: str) -> None:
     source = (NOTEBOOKS / f"train_{mode}.py").read_text()
     assert [line.split('"')[1] for line in source.splitlines() if "widgets.text(" in line] == list(WIDGETS)

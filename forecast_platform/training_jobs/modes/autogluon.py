@@ -109,7 +109,8 @@ def methods(config: JobConfig) -> tuple[list[Method], list[str]]:
 
     names = config.chosen_models or PRESETS[config.presets]
     known = set(ModelRegistry.available_aliases())
-    notes, found = [], []
+    notes: list[str] = []
+    found: list[Method] = []
     for name in dict.fromkeys(names):
         if name in _STATISTICAL:
             found.append(Statistical(name))
@@ -119,7 +120,7 @@ def methods(config: JobConfig) -> tuple[list[Method], list[str]]:
             notes.append(f"{name} needs torch, which is not installed here: trained without it")
         else:
             found.append(Gluon(name))
-    return list(found), notes
+    return found, notes
 
 
 def _parameters(name: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forecast_platform.training_jobs.config import JobConfig, JobError
+from forecast_platform.training_jobs.config import JobConfig
 from forecast_platform.training_jobs.modes.base import Method
 
 
@@ -11,7 +11,7 @@ def methods_of(config: JobConfig) -> tuple[list[Method], list[str]]:
 
     Raises JobError where a model is unknown, or the mode's library is not installed.
     """
-    from forecast_platform.training_jobs.modes import autogluon, legacy, neuralforecast, statsforecast
+    from forecast_platform.training_jobs.modes import autogluon, legacy, mmf, neuralforecast, statsforecast
 
     if config.training_mode == "autogluon":
         return autogluon.methods(config)
@@ -21,4 +21,4 @@ def methods_of(config: JobConfig) -> tuple[list[Method], list[str]]:
         return legacy.methods(config)
     if config.training_mode == "statsforecast":
         return statsforecast.methods(config), []
-    raise JobError("mode mmf runs on a Databricks cluster alone, which is not configured here", "training_mode")
+    return mmf.methods(config)
