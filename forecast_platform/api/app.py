@@ -44,7 +44,6 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
         (WrongStateError, 400, str),
         (RequestValidationError, 400, _first),
         (UnknownJobError, 404, str),
-        (LookupError, 404, str),
         (WrongTypeError, 415, str),
         (TooLargeError, 413, lambda error: f"file: larger than {most:g} MB: leave out what is not read"),
         (_OverLimitError, 413, str),

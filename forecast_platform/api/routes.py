@@ -17,7 +17,7 @@ from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.training_jobs.config import JobError
 from forecast_platform.training_jobs.reading import column_names
 from forecast_platform.training_jobs.results import DOWNLOADS
-from forecast_platform.training_jobs.store import ENDED, STATUSES, Job
+from forecast_platform.training_jobs.store import ENDED, STATUSES, Job, UnknownJobError
 
 _LOOK_SECONDS = 0.5
 _FAULTS: dict[int | str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         """One of a completed job's files, to download."""
         path = jobs.file(_user(request), job_id, name)
         if path is None:
-            raise LookupError(f"job {job_id} has no file {name!r}; completed ones have {', '.join(DOWNLOADS)}")
+            raise UnknownJobError(f"job {job_id} has no file {name!r}; completed ones have {', '.join(DOWNLOADS)}")
         return FileResponse(path, filename=name)
 
     @router.get("/jobs/{job_id}/events", response_class=Response, tags=["jobs"])
@@ -139,7 +139,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
                 await asyncio.sleep(_LOOK_SECONDS)
                 try:
                     job = await run_in_threadpool(jobs.get, user, job_id)
-                except LookupError:
+                except UnknownJobError:
                     return
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})

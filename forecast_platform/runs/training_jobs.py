@@ -94,7 +94,7 @@ class TrainingJobs:
             raise
 
     def _upload_file(self, user: str, upload_id: str) -> Path:
-        with contextlib.suppress(LookupError):
+        with contextlib.suppress(UnknownJobError):
             if self.store.upload(upload_id, user) is not None:
                 return self.store.upload_path(upload_id)
         raise JobError(f"no upload {upload_id!r}: POST it to /api/v2/uploads first", "file")

@@ -65,7 +65,7 @@ class Gluon:
                 eval_metric_seasonal_period=ask.season,
                 quantile_levels=list(ask.quantiles),
                 known_covariates_names=list(cut.future) or None,
-                path=folder,
+                path=f"{folder}/model",
                 verbosity=0,
                 log_to_file=False,
             )
