@@ -17,7 +17,7 @@ from forecast_platform.doctor.databricks import databricks
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.sources import source
-from forecast_platform.doctor.stores import dagster, folder, tables, tracking
+from forecast_platform.doctor.stores import dagster, folder, privacy, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
 from forecast_platform.host.services import answers, is_free, serves_reports
 from forecast_platform.models import registry
@@ -241,6 +241,7 @@ CHECKS: tuple[Check, ...] = (
     plugin,
     source,
     folder,
+    privacy,
     tables,
     tracking,
     dagster,

@@ -49,18 +49,15 @@ def asked_of(scope: Scope) -> Asked:
 
 
 async def refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer an ASGI request with a refusal."""
+    """Answer an ASGI request with a refusal; a websocket, which carries no text before it is open, with a mere 403."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
     body = f"{refusal.text}\n".encode()
     head = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"), *refusal.headers]
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head]
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        kind = "websocket.http.response"
-    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": body})
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _unframed(send: Send) -> Send:

@@ -154,6 +154,9 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
     )
     databricks: DatabricksOptions = Field(default_factory=DatabricksOptions, description="See DatabricksOptions.")
+    readable_by: Literal["owner", "group"] = Field(
+        default="owner", description="Who may read what is written, beside the account that runs the platform."
+    )
     min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
     automation: bool = Field(
         default=True, description="Schedules and sensors start switched on (never for a source that has ended)."
