@@ -117,6 +117,7 @@ class TrainingJobs:
         Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError.
         """
         self._require_enabled()
+        self.store.get(job_id, user)
         self._require_daemon()
         return self.store.submit(job_id, user, again=again)
 

@@ -59,7 +59,7 @@ def panel_of(settings: Settings, folder: Path, config: JobConfig) -> Panel:
         return panel
     try:
         return Panel.open(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise JobError(f"{file.name} of the job cannot be read ({error}): create the job anew", "data") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Desk:
         """As a daemon that is alive does."""
         self.instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "test", []))
 
+    @cached_property
     def definitions(self) -> Definitions:
         """The platform's definitions."""
         from forecast_platform.definitions import build_definitions
@@ -73,18 +75,14 @@ class Desk:
 
     def tick(self) -> list[Any]:
         """One evaluation of the sensor; the runs that it asks for."""
-        definitions = self.definitions()
+        definitions = self.definitions
         context = build_sensor_context(instance=self.instance, repository_def=definitions.get_repository_def())
         found: Any = definitions.resolve_sensor_def(NAME)(context)
         return list(getattr(found, "run_requests", None) or [])
 
     def run(self, request: Any) -> bool:
         """Run what the sensor asked for, to its end; whether it succeeded."""
-        done = (
-            self.definitions()
-            .resolve_job_def(JOB)
-            .execute_in_process(
-                instance=self.instance, partition_key=request.partition_key, tags=request.tags, raise_on_error=False
-            )
+        done = self.definitions.resolve_job_def(JOB).execute_in_process(
+            instance=self.instance, partition_key=request.partition_key, tags=request.tags, raise_on_error=False
         )
         return bool(done.success)

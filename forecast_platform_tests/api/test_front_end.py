@@ -44,12 +44,12 @@ SENT = {
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    desk = Desk.over(tmp_path)
-    desk.beat()
-    return desk
+    return Desk.over(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_job_from_its_creation_to_its_results_as_the_front_end_goes_through_it(desk: Desk) -> None:
+    desk.beat()
     status, found = desk.ask("GET", "/jobs/delegation-status")
     assert (status, found["enabled"], set(found)) == (200, True, {"enabled", "cluster_id", "message", "training_modes"})
     status, found = desk.ask("GET", "/jobs/training-modes")
@@ -162,6 +162,7 @@ def test_what_is_wrong_is_400_names_the_field_and_leaves_nothing_behind(desk: De
 
 
 def test_a_limit_that_is_reached_says_when_to_try_again(desk: Desk) -> None:
+    desk.beat()
     ids = [desk.create(SENT) for _ in range(4)]
     for job_id in ids[:3]:
         assert desk.ask("POST", f"/jobs/{job_id}/submit")[0] == 200

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
+from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from forecast_platform.graph.training_jobs import JOB, JOB_TAG, KIND_TAG, USER_TAG, tags_of
 from forecast_platform.host.home import shipped_file
@@ -15,11 +18,19 @@ from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.training_jobs.tables import asked
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse whose Dagster instance is made: that takes longer than a test."""
+    folder = tmp_path_factory.mktemp("template")
+    Desk.over(folder).beat()
+    return folder
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk.over(tmp_path, training_jobs={"keep_days": 1})
-    desk.beat()
-    return desk
+def desk(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    shutil.copytree(template, tmp_path / "own")
+    return Desk.over(tmp_path / "own", training_jobs={"keep_days": 1})
 
 
 def submitted(desk: Desk, **changes: Any) -> Job:
@@ -29,9 +40,15 @@ def submitted(desk: Desk, **changes: Any) -> Job:
 
 def run_in(desk: Desk, job: Job, status: DagsterRunStatus, **tags: str) -> str:
     """A run of the job as it would be in this state."""
-    definition = desk.definitions().resolve_job_def(JOB)
+    definition = desk.definitions.resolve_job_def(JOB)
     partition = {"dagster/partition": job.job_id}
-    run = desk.instance.create_run_for_job(definition, tags={**tags_of(job), **partition, **tags}, status=status)
+    [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+    run = desk.instance.create_run_for_job(
+        definition,
+        tags={**tags_of(job), **partition, **tags},
+        status=status,
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOB),
+    )
     return run.run_id
 
 
@@ -65,6 +82,7 @@ def test_a_queued_run_is_taken_out_of_the_queue(desk: Desk) -> None:
     assert desk.instance.get_run_by_id(run_id).status == DagsterRunStatus.CANCELED  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_wish_to_cancel_a_starting_run_is_kept_and_the_run_then_ends_as_cancelled(desk: Desk) -> None:
     job = submitted(desk)
     [request] = desk.tick()
@@ -98,6 +116,7 @@ def test_a_run_that_ended_without_a_word_settles_its_job(
     assert (found.error is not None) == (becomes == "failed")
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_trained_fails_with_its_reason_and_is_tried_again(desk: Desk) -> None:
     job = submitted(desk)
     panel = desk.jobs.store.job_folder(job.job_id) / "panel.npz"
@@ -116,6 +135,7 @@ def test_a_job_that_cannot_be_trained_fails_with_its_reason_and_is_tried_again(d
     assert desk.jobs.get("local", job.job_id).status == "completed"
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_pruned_with_its_partition_and_runs(desk: Desk) -> None:
     import datetime as dt
 

@@ -40,6 +40,7 @@ class Widgets:
         return self.shown[name]
 
 
+@pytest.mark.slow
 def test_a_notebook_trains_on_its_table_and_ends_with_the_leaderboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from forecast_platform.training_jobs.training import PANEL, run_job
 from forecast_platform_tests.training_jobs.tables import asked, panel_of, weekly
 
 
+@pytest.mark.slow
 def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_same_forecast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
