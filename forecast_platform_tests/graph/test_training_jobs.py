@@ -22,7 +22,9 @@ from forecast_platform_tests.training_jobs.tables import asked
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse whose Dagster instance is made: that takes longer than a test."""
     folder = tmp_path_factory.mktemp("template")
-    Desk.over(folder).beat()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DAGSTER_HOME", raising=False)
+        Desk.over(folder).beat()
     return folder
 
 
