@@ -13,7 +13,9 @@ from forecast_platform.graph.assets.ingest import unified_data_asset
 from forecast_platform.graph.assets.maintenance import maintenance_job, maintenance_schedule
 from forecast_platform.graph.assets.score import forecast_metadata_asset
 from forecast_platform.graph.assets.train import trained_models_asset
+from forecast_platform.graph.assets.training_jobs import training_job, training_job_assets
 from forecast_platform.graph.automation import build_automation
+from forecast_platform.graph.automation.training_jobs import training_job_sensor
 from forecast_platform.graph.checks.catalog import platform_checks
 from forecast_platform.graph.jobs import platform_jobs
 from forecast_platform.graph.keys import SCORE
@@ -29,7 +31,7 @@ def build_definitions(settings: Settings) -> Definitions:
     """The asset graph of these settings."""
     # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
     warnings.filterwarnings("ignore", category=BetaWarning)
-    assets = [daily_page_asset(_health)]
+    assets = [daily_page_asset(_health), *training_job_assets(settings)]
     for group in settings.series_groups:
         partitions = Partitions(settings, group)
         assets += [unified_data_asset(partitions), actuals_asset(partitions)]
@@ -41,13 +43,17 @@ def build_definitions(settings: Settings) -> Definitions:
             ]
     jobs = platform_jobs(settings)
     schedules, sensors = build_automation(settings, jobs)
-    page, maintenance = daily_page_job(), maintenance_job(_maintain)
+    page, maintenance, on_request = daily_page_job(), maintenance_job(_maintain), training_job(settings)
     return Definitions(
         assets=assets,
         asset_checks=platform_checks(settings),
-        jobs=[*(job for found in jobs.values() for job in found), page, maintenance],
+        jobs=[*(job for found in jobs.values() for job in found), page, maintenance, on_request],
         schedules=[*schedules, maintenance_schedule(settings, maintenance)],
-        sensors=[*sensors, daily_page_sensor(settings, page, jobs[SCORE])],
+        sensors=[
+            *sensors,
+            daily_page_sensor(settings, page, jobs[SCORE]),
+            training_job_sensor(settings, on_request),
+        ],
         resources=_resources(settings),
         # Steps of one run share imports and the histories they read: a process each costs five times as much.
         executor=in_process_executor,

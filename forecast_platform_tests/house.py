@@ -14,9 +14,11 @@ NAME = PACKAGE.name
 
 PLAN = {
     "cli": "the command line: argument parsing and printing, nothing else",
+    "app": "the workbench: pages of training jobs, over the API alone",
+    "api": "training jobs over HTTP: routes, users, uploads; no logic",
     "doctor": "what `doctor` looks at: each fault with its mend",
     "workflow_definitions": "the submitted workflows, a code location of their own",
-    "runs": "runs of the graph from a shell: submit, status, cancel",
+    "runs": "runs of the graph from a shell or the API: submit, status, cancel",
     "definitions": "the one Definitions",
     "housekeeping": "health, backup and restore, maintenance, migration",
     "components": "the public names of the Dagster components",
@@ -24,6 +26,7 @@ PLAN = {
     "remote": "what runs on a cluster",
     "language": "continual pretraining of a language model: corpus, training, perplexity, recommendation",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
+    "training_jobs": "ad-hoc jobs: their table, backtest, leaderboard, forecast, results and admission store",
     "ensembles": "the obsrv grammar, tasks and folds: a workflow of tabular ensembles",
     "pages": "fan charts, leaderboards, the daily page",
     "read": "the reader: public",

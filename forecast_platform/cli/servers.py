@@ -21,6 +21,8 @@ def register(commands: Any) -> None:
     one = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
     _address(one, 3000)
     one.add_argument("--read-only", action="store_true", help=f"{_READ_ONLY}, and no daemon runs")
+    one.add_argument("--api", action="store_true", help="also the API of training jobs, on port 8000")
+    one.add_argument("--workbench", action="store_true", help="also that, and its page on port 8501 (extra app)")
     one.set_defaults(command=_up)
 
     one = commands.add_parser("webserver", help="the UI alone, over a code server that runs elsewhere")
@@ -28,6 +30,15 @@ def register(commands: Any) -> None:
     _address(one, 3000)
     one.add_argument("--read-only", action="store_true", help=_READ_ONLY)
     one.set_defaults(command=_webserver)
+
+    one = commands.add_parser("api", help="training jobs over HTTP (docs/jobs.md)")
+    _address(one, 8000)
+    one.set_defaults(command=_api)
+
+    one = commands.add_parser("workbench", help="the page of training jobs; speaks to the API (extra app)")
+    _address(one, 8501)
+    one.add_argument("--api", default="http://127.0.0.1:8000", metavar="URL", help="where the API is")
+    one.set_defaults(command=_workbench)
 
     one = commands.add_parser("reports", help="the reports folder alone, as `up` serves it, with /health")
     _address(one, 3001)
@@ -42,7 +53,8 @@ def _address(parser: argparse.ArgumentParser, default: int) -> None:
 def _up(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.cli.up import up
 
-    return up(settings, options.host, options.port, read_only=options.read_only)
+    beside = "workbench" if options.workbench else "api" if options.api else ""
+    return up(settings, options.host, options.port, read_only=options.read_only, beside=beside)
 
 
 def _webserver(options: argparse.Namespace, settings: Settings) -> int:
@@ -59,6 +71,22 @@ def _webserver(options: argparse.Namespace, settings: Settings) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         serve(settings, options.host, options.port, options.workspace, read_only=options.read_only, key=key)
     return 0
+
+
+def _api(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.api.app import serve
+    from forecast_platform.host.home import prepare_home
+
+    prepare_home(settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(settings, options.host, options.port)
+    return 0
+
+
+def _workbench(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.app.command import run
+
+    return run(options.host, options.port, options.api)
 
 
 def _reports(options: argparse.Namespace, settings: Settings) -> int:

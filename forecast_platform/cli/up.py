@@ -29,12 +29,13 @@ from forecast_platform.housekeeping.reports_http import serving
 from forecast_platform.settings import PREFIX, Settings
 
 
-def up(settings: Settings, host: str, port: int, *, read_only: bool = False) -> int:
+def up(settings: Settings, host: str, port: int, *, read_only: bool = False, beside: str = "") -> int:
     """Start everything, wait, and stop everything on Ctrl-C, SIGTERM or when one process ends.
 
     Returns 0 where it was asked to stop, 1 where something could not start or ended by itself. read_only: for screens:
-    nothing can be changed from the UI, and there is no daemon, so that it may run beside the one that has it. Raises
-    SettingsError for an address that others reach where nothing says who may ask.
+    nothing can be changed from the UI, and there is no daemon, so that it may run beside the one that has it. beside:
+    what is started too: `api`, or `workbench` with the API that it needs. Raises SettingsError for an address that
+    others reach where nothing says who may ask, and where the workbench's library is not installed.
 
     Three processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits
     with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
@@ -44,6 +45,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False) -> 
     services, key = Services(), secrets.token_urlsafe(32)
     alone = contextlib.nullcontext() if read_only else _only_one(home)
     try:
+        servers = _beside(beside, host)
         with (
             _interrupts(services.stopped),
             alone,
@@ -53,6 +55,10 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False) -> 
             try:
                 _refuse_taken(host, port)
                 services.start_all(endpoint, host, port, key, read_only=read_only)
+                for name, (command, its_port) in servers.items():
+                    services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
+                for name, (_, its_port) in servers.items():
+                    print(f"{name + ':':<10}http://{host}:{its_port}")
                 _announce(settings, host, port, home, reports, read_only)
                 if broken := load_error(host, port, key):
                     print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
@@ -66,6 +72,21 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False) -> 
         print(f"forecast-platform: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def _beside(what: str, host: str) -> dict[str, tuple[list[str], int]]:
+    """Commands and ports of the further servers, by name. Raises SettingsError, ServiceError."""
+    if not what:
+        return {}
+    found = {"api": (["api"], 8000)}
+    if what == "workbench":
+        from forecast_platform.app.command import require
+
+        require()
+        found["workbench"] = (["workbench", "--api", "http://127.0.0.1:8000"], 8501)
+    for _, port in found.values():
+        _refuse_taken(host, port)
+    return found
 
 
 @contextlib.contextmanager

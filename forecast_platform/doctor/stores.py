@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
+from forecast_platform.host.mlflow_store import registry_uri
 from forecast_platform.host.private_files import too_open
-from forecast_platform.pipeline.tracking import registry_uri
 from forecast_platform.settings import PREFIX, Settings
 from forecast_platform.work.platform import Platform
 

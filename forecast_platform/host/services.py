@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +71,11 @@ class Services:
         if not read_only:
             self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", "warning")
         self._until("webserver", lambda: answers(host, port) is not None)
+
+    def start_server(self, name: str, arguments: Sequence[str], host: str, port: int) -> None:
+        """Start a command of ours that serves, and wait until it takes connections. Raises ServiceError."""
+        self._start(name, "forecast_platform.cli", *arguments)
+        self._until(name, lambda: not is_free(host, port))
 
     def wait(self) -> None:
         """Wait until asked to stop. Raises ServiceError where a process ends before."""

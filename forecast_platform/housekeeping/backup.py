@@ -28,6 +28,8 @@ from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.store import FOLDER as FOLDER_OF_JOBS
+from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.journal import FOLDER, Journal, Print
@@ -114,11 +116,25 @@ def _fill(settings: Settings, writer: _Writer) -> Manifest:
     elif local.is_dir():
         _copy_database(local / "mlflow.db", "warehouse/_mlflow/mlflow.db", writer, manifest)
         _copy_folder(local / "artifacts", "warehouse/_mlflow/artifacts", writer, manifest)
+    _copy_training_jobs(settings, writer, manifest)
     for name in _ROOMS:
         _copy_folder(settings.warehouse / name, f"warehouse/{name}", writer, manifest)
     if settings.config is not None and settings.config.is_file():
         _copy_file(settings.config, "settings.yaml", writer, manifest)
     return manifest
+
+
+def _copy_training_jobs(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
+    """The admission store first: a job whose folder comes with it is more than it knows, never less."""
+    store = JobStore(settings)
+    if not store.exists:
+        return
+    if store.path.parent != store.folder:
+        manifest.left_out.append(f"the admission store {store.path}: copy it with `sqlite3 {store.path} .backup`")
+    else:
+        _copy_database(store.path, f"warehouse/{FOLDER_OF_JOBS}/{store.path.name}", writer, manifest)
+    for name in ("jobs", "uploads"):
+        _copy_folder(store.folder / name, f"warehouse/{FOLDER_OF_JOBS}/{name}", writer, manifest)
 
 
 def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:

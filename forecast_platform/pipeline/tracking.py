@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
 from forecast_platform.host.databases import why_foreign
+from forecast_platform.host.mlflow_store import in_workspace, registry_uri
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from forecast_platform.work.fits import Fit
 
 EXPERIMENT = "forecast_platform"
-WORKSPACE = "databricks"
 
 PROCESS_TAG = "forecast_platform.process"
 """host:pid:start of the process that logs a run, so that one that was killed over it can be told."""
@@ -33,18 +33,6 @@ PROCESS_TAG = "forecast_platform.process"
 PARAMETERS = "parameters.json"
 LONGEST_PARAM = 500
 """Characters that every MLflow server keeps of a parameter: Databricks' limit is the lowest."""
-
-
-def registry_uri(tracking_uri: str) -> str:
-    """Where models are registered: in Unity Catalog for a Databricks workspace (or profile), else beside the runs."""
-    if not in_workspace(tracking_uri):
-        return tracking_uri
-    return f"databricks-uc{tracking_uri.removeprefix(WORKSPACE)}"
-
-
-def in_workspace(tracking_uri: str) -> bool:
-    """Whether a tracking store is a Databricks workspace: `databricks`, or `databricks://profile`."""
-    return tracking_uri == WORKSPACE or tracking_uri.startswith(f"{WORKSPACE}://")
 
 
 def registered_name(settings: Settings, series: str, model: str) -> str:

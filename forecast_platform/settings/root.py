@@ -47,6 +47,7 @@ from forecast_platform.settings.parts import (
     web_address,
 )
 from forecast_platform.settings.sample import sample_defaults
+from forecast_platform.settings.training_jobs import TrainingJobSettings
 from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
 from forecast_platform.settings.web import TrustedProxy, host_names, origins
 from forecast_platform.settings.yaml_file import read_yaml
@@ -219,6 +220,10 @@ class Settings(BaseSettings):
         default=None,
         min_length=16,
         description="Key that signs fitted models kept as pickles; the warehouse makes one of its own where unset.",
+    )
+    training_jobs: TrainingJobSettings = Field(
+        default_factory=lambda: TrainingJobSettings.model_validate({}),
+        description="See TrainingJobSettings; for docs/jobs.md.",
     )
     auto_promote: bool = Field(
         default=False, description="Promote a challenger that is decisively better by itself; never where unset."

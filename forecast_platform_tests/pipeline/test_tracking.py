@@ -10,6 +10,7 @@ from mlflow.tracking._model_registry import utils
 
 from forecast_platform.graph.keys import TRAIN, Keys
 from forecast_platform.host import process_identity
+from forecast_platform.host.mlflow_store import registry_uri
 from forecast_platform.pipeline.tracking import (
     EXPERIMENT,
     LONGEST_PARAM,
@@ -20,7 +21,6 @@ from forecast_platform.pipeline.tracking import (
     _signature,
     experiment_name,
     registered_name,
-    registry_uri,
 )
 from forecast_platform.pipeline.training import train
 from forecast_platform.runs.launch import Finished, Launcher

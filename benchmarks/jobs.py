@@ -1,0 +1,161 @@
+"""Training jobs: what the job adds to the library's own calls, how fast the store answers, and memory.
+
+    python benchmarks/jobs.py [--series 400] [--wide 10000]
+
+A generator makes weekly series with seasons, trends and breaks. Mode statsforecast's backtest and forecast stand beside
+the library's `cross_validation` and `forecast` with the same models, windows and one process; both in one run,
+processor time beside wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecast_platform.settings import build
+from forecast_platform.training_jobs.backtest import train, windows_of
+from forecast_platform.training_jobs.config import JobConfig, parse
+from forecast_platform.training_jobs.modes.choose import methods_of
+from forecast_platform.training_jobs.panel import Panel
+from forecast_platform.training_jobs.panel import build as panel_of
+from forecast_platform.training_jobs.progress import Progress
+from forecast_platform.training_jobs.reading import Columns, Limits
+from forecast_platform.training_jobs.store import JobStore
+from forecast_platform.training_jobs.training import PANEL, run_job
+
+MODELS = ("AutoETS", "DynamicOptimizedTheta")
+
+
+def generated(n_series: int, longest: int, seed: int = 1) -> Columns:
+    """Weekly series of uneven lengths with a season of a year, a trend that breaks, and noise."""
+    rng = np.random.default_rng(seed)
+    stamps, values, ids = [], [], []
+    for k in range(n_series):
+        n = int(rng.integers(max(80, longest // 10), longest + 1))
+        t = np.arange(n)
+        slope = np.where(t < rng.integers(n), *rng.normal(0, 0.05, 2))
+        season = rng.uniform(0, 8) * np.sin(2 * np.pi * (t + rng.integers(52)) / 52)
+        stamps.append(np.datetime64("2024-12-30", "s") - (7 * 86_400) * (n - 1 - t))
+        values.append(100 + np.cumsum(slope) + season + np.cumsum(rng.normal(0, 0.5, n)) + rng.normal(0, 1, n))
+        ids.append(np.full(n, f"series{k:05d}"))
+    return Columns(np.concatenate(stamps), np.concatenate(values), np.concatenate(ids), {})
+
+
+def asked(**changes: Any) -> JobConfig:
+    """A config over generated series; their arrays are handed in beside it."""
+    given = {"data": [], "time_col": "week", "target_col": "sales", "id_col": "id", "horizon": 13}
+    return parse({**given, "training_mode": "statsforecast", "models": MODELS, "time_limit": 86_400, **changes})
+
+
+def timed(what: str, work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall and processor seconds of `work`, printed."""
+    wall, processor = time.perf_counter(), time.process_time()
+    found = work()
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    print(f"{what:<58}{wall:8.1f} s wall {processor:8.1f} s processor", flush=True)
+    return wall, processor, found
+
+
+def against_statsforecast(n_series: int) -> None:
+    """The job's backtest and forecast beside the library's own."""
+    import pandas as pd
+    from statsforecast import StatsForecast, models
+
+    config, limits = asked(), Limits()
+    panel: Panel = panel_of(generated(n_series, 2500), config, limits)
+    print(
+        f"{len(panel.ids)} series, {len(panel.values):,} rows, lengths {panel.lengths.min()} to {panel.lengths.max()}"
+    )
+    windows = windows_of(panel, config)
+    one = next(iter(methods_of(asked(models=["AutoETS"]))[0]))
+    train(panel, config, [one], windows_of(panel_of(generated(1, 100), config, limits), config), Progress())  # warm
+    ours, ours_cpu, found = timed("job: backtest of three windows and forecast", lambda: train(
+        panel, config, methods_of(config)[0], windows, Progress()))  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat(panel.ids, panel.lengths),
+            "ds": np.concatenate([np.arange(n) for n in panel.lengths]),
+            "y": panel.values,
+        }
+    )
+    library = StatsForecast(
+        [models.AutoETS(season_length=1), models.DynamicOptimizedTheta(season_length=52)], freq=1, n_jobs=1
+    )
+
+    def own() -> Any:
+        library.cross_validation(df=frame, h=13, n_windows=3, step_size=13, level=[80, 95])
+        return library.forecast(df=frame, h=13, level=[80, 95])
+
+    theirs, theirs_cpu, forecast = timed("library: cross_validation and forecast", own)
+    print(f"{'ratio':<58}{ours / theirs:8.2f}        {ours_cpu / theirs_cpu:8.2f}")
+    ets = next(trained for trained in found[0] if trained.name == "AutoETS")
+    same = np.allclose(ets.forecast.points.ravel(), forecast["AutoETS"].to_numpy())
+    print(f"AutoETS forecasts the same in both: {same}")
+
+
+def answers(n_jobs: int = 1000) -> None:
+    """The store's and the service's answers with many jobs."""
+    from forecast_platform.runs.training_jobs import TrainingJobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = build(warehouse=Path(folder), training_jobs={"drafts_a_user": 10_000, "jobs_a_user": 100})
+        store, config = JobStore(settings), asked()
+        jobs = [store.create("ann", config) for _ in range(n_jobs)]
+        service = TrainingJobs(settings)
+        service.instance  # noqa: B018 - opened once
+        store.submit(jobs[0].job_id, "ann")
+
+        def each(work: Callable[[str], Any], ids: list[str]) -> str:
+            seconds = []
+            for job_id in ids:
+                began = time.perf_counter()
+                work(job_id)
+                seconds.append(1000 * (time.perf_counter() - began))
+            return f"median {statistics.median(seconds):6.1f} ms, slowest {max(seconds):6.1f} ms"
+
+        waiting = [jobs[0].job_id] * 100
+        told = each(lambda one: service.get("ann", one), waiting)
+        print(f"status of a waiting job among {n_jobs} (asks Dagster)     {told}")
+        some = [job.job_id for job in jobs[1:9]]
+        told = each(lambda one: store.submit(one, "ann"), some)
+        print(f"submit, the part of the store                           {told}")
+
+
+def wide(n_series: int) -> None:
+    """Ten thousand series of 200 rows: memory."""
+    import resource
+
+    config = asked(models=["DynamicOptimizedTheta"])
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(1)
+        stamps = np.tile(np.datetime64("2021-01-04", "s") + 7 * 86_400 * np.arange(200), n_series)
+        ids = np.repeat(np.array([f"s{k:05d}" for k in range(n_series)]), 200)
+        columns = Columns(stamps, np.cumsum(rng.normal(size=200 * n_series)) + 100, ids, {})
+        panel_of(columns, config, Limits()).save(Path(folder) / PANEL)
+        timed(f"job of {n_series:,} series of 200 rows", lambda: run_job(Path(folder), config, Progress()))
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=400)
+    parser.add_argument("--wide", type=int, default=10_000)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    answers()
+    against_statsforecast(options.series)
+    if options.wide:
+        wide(options.wide)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What the API answers: the shapes of the front end's contract, with examples for the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from forecast_platform.training_jobs.config import JobConfig
+from forecast_platform.training_jobs.store import Job
+
+_ID = "7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10"
+
+
+class JobAnswer(BaseModel):
+    """A job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "job_id": _ID, "status": "running", "progress": 42,
+                    "current_step": "AutoETS: backtest window 2 of 3", "run_id": "5b0b1f0e",
+                    "created_at": "2026-11-28T08:00:00.000+00:00", "submitted_at": "2026-11-28T08:00:01.000+00:00",
+                    "completed_at": None, "results": None, "error": None, "user_id": "local", "cluster_id": None,
+                    "mlflow_run_id": None, "training_mode": "statsforecast", "model_name": None,
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    job_id: str
+    status: str = Field(
+        description="pending, submitting (queued), running, cancelling, cancelled, completed or failed."
+    )
+    progress: int = Field(description="Percent of the work that is done, 0 to 100.")
+    current_step: str | None
+    run_id: str | None = Field(description="Dagster's run.")
+    created_at: str
+    submitted_at: str | None
+    completed_at: str | None
+    results: dict[str, Any] | None = Field(description="A summary once completed; the whole is at /results.")
+    error: str | None
+    user_id: str
+    cluster_id: str | None = None
+    mlflow_run_id: str | None = None
+    training_mode: str
+    model_name: str | None = None
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    jobs: list[JobAnswer]
+    total: int = Field(description="How many there are, also beyond the limit.")
+
+
+class CreateJob(BaseModel):
+    """A new job."""
+
+    config: JobConfig
+
+
+class Message(BaseModel):
+    """What was done."""
+
+    message: str
+
+
+class Fault(BaseModel):
+    """Why a request was refused: one text, which begins with the field to blame where there is one."""
+
+    detail: str = Field(examples=["config.horizon: 0: Input should be greater than or equal to 1"])
+
+
+class TrainingMode(BaseModel):
+    """A way to train."""
+
+    value: str
+    name: str
+    description: str
+    speed: str
+    recommended: bool
+    available: bool = Field(description="Whether what it needs is installed here.")
+
+
+class TrainingModes(BaseModel):
+    """All ways to train."""
+
+    modes: list[TrainingMode]
+
+
+class DelegationStatus(BaseModel):
+    """Whether jobs are taken, and where they run."""
+
+    enabled: bool
+    cluster_id: str | None
+    message: str
+    training_modes: list[str]
+
+
+class UploadAnswer(BaseModel):
+    """A file that was taken: name its id as `file` in a job's config."""
+
+    file: str
+    name: str
+    size: int
+    columns: list[str]
+
+
+class Look(BaseModel):
+    """What is in an uploaded file; figures once its columns are named."""
+
+    columns: list[str]
+    series: int | None = None
+    rows: int | None = None
+    gaps: int | None = Field(default=None, description="Missing rows inside the series.")
+    frequency: str | None = None
+    season_length: int | None = None
+    notes: list[str] = []
+    examples: list[dict[str, Any]] = Field(default=[], description="The first series, each with its newest values.")
+
+
+class Results(BaseModel):
+    """What a completed job found; its own figures stand at the top level and in `results` too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    job_id: str
+    status: str
+    mlflow_run_id: str | None
+    completed_at: str | None
+    best_model: str
+    mape: float | None = Field(description="Of the best model, in percent; lower is better.")
+    leaderboard: list[dict[str, Any]]
+    forecast: list[dict[str, Any]]
+    results: dict[str, Any]
+
+
+def job_answer(job: Job, step: str) -> JobAnswer:
+    """A job as the front end reads it."""
+    config, results = job.asked, json.loads(job.summary) if job.summary and job.status == "completed" else None
+    return JobAnswer(
+        job_id=job.job_id,
+        status=job.status,
+        progress=job.progress,
+        current_step=step or None,
+        run_id=job.run_id,
+        created_at=job.created_at,
+        submitted_at=job.submitted_at,
+        completed_at=job.completed_at,
+        results=results,
+        error=job.error,
+        user_id=job.user_id,
+        mlflow_run_id=results.get("mlflow_run_id") if results else None,
+        training_mode=config.training_mode,
+        model_name=config.model_name,
+    )
+
+
+def results_answer(job: Job, found: dict[str, Any]) -> dict[str, Any]:
+    """Results as the front end reads them: the same at the top level as in `results`."""
+    about = {
+        "job_id": job.job_id,
+        "status": job.status,
+        "mlflow_run_id": found.get("mlflow_run_id"),
+        "completed_at": job.completed_at,
+    }
+    return {**found, **about, "results": found}

@@ -1,0 +1,112 @@
+"""The API's app: routes behind the guard, every error as {"detail": text}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from forecast_platform import __version__
+from forecast_platform.api.users import Guard, Users
+from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
+from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
+from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.config import JobError
+from forecast_platform.training_jobs.store import TooManyJobsError, UnknownJobError, WrongStateError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse
+
+_ABOUT = """Training jobs: bring a table, choose a mode, wait, read the leaderboard and the forecast.
+
+Create a job, submit it, then poll it or listen to its events. Errors are `{"detail": "field: what is wrong"}`."""
+
+
+def build_app(settings: Settings, host: str = "127.0.0.1", jobs: TrainingJobs | None = None) -> App:
+    """The guarded app for a server that binds `host`. Raises SettingsError where nothing says who may ask it."""
+    users = Users(settings, host)
+    return Guard(_Limited(plain_app(jobs or TrainingJobs(settings)), settings), users)
+
+
+def plain_app(jobs: TrainingJobs) -> FastAPI:
+    """The app without its guard."""
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+
+    from forecast_platform.api.routes import WrongTypeError, job_routes
+    from forecast_platform.api.uploads import TooLargeError
+
+    app = FastAPI(title="forecast_platform: training jobs", version=__version__, description=_ABOUT)
+    app.include_router(job_routes(jobs))
+    most = jobs.settings.training_jobs.max_upload_mb
+    statuses: list[tuple[type[Exception], int, Callable[[Any], str]]] = [
+        (JobError, 400, str),
+        (WrongStateError, 400, str),
+        (RequestValidationError, 400, _first),
+        (UnknownJobError, 404, str),
+        (WrongTypeError, 415, str),
+        (TooLargeError, 413, lambda error: f"file: larger than {most:g} MB: leave out what is not read"),
+        (_OverLimitError, 413, str),
+        (UnavailableError, 503, str),
+        (TooManyJobsError, 429, str),
+    ]
+    for kind, status, text in statuses:
+        app.add_exception_handler(kind, _answering(status, text))
+    return app
+
+
+def _answering(status: int, text: Callable[[Any], str]) -> Any:
+    async def answer(_request: Request, error: Exception) -> JSONResponse:
+        from fastapi.responses import JSONResponse
+
+        after = getattr(error, "retry_after", None) or (5 if status == 503 else None)
+        headers = {"Retry-After": str(after)} if after else {}
+        return JSONResponse({"detail": text(error)}, status, headers)
+
+    return answer
+
+
+def _first(error: Any) -> str:
+    """A request's first fault as one text: the front end shows a list as [object Object]."""
+    found = error.errors()[0]
+    return f"{'.'.join(str(part) for part in found['loc'][1:])}: {found.get('input')!r}: {found['msg']}"
+
+
+class _Limited:
+    """Refuses a request with rows that is larger than the limit before it is held; uploads have their own."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self._app = app
+        self._most = int(settings.training_jobs.max_request_mb * 1e6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on; a body that goes on too long ends in an error."""
+        if scope["type"] != "http" or scope["path"].startswith("/api/v2/uploads"):
+            await self._app(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise _OverLimitError(
+                    f"data: a request has at most {self._most / 1e6:g} MB: upload the rows as a file (/api/v2/uploads)"
+                )
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class _OverLimitError(Exception):
+    """The body is larger than a request may be."""
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve the API until interrupted. Raises SettingsError, see `build_app`."""
+    import uvicorn
+
+    app: Any = build_app(settings, host)
+    # Whom a proxy speaks for is for the guard to judge, by the address that is really connected.
+    uvicorn.run(app, host=host, port=port, log_level="warning", proxy_headers=False)

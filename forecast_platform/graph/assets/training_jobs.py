@@ -1,0 +1,223 @@
+"""training_jobs/{input,model,forecast,leaderboard}: an ad-hoc training job, one key of a dynamic partition each."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    DagsterExecutionInterruptedError,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+    define_asset_job,
+    multi_asset,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from forecast_platform.graph.assets import OWNERS
+from forecast_platform.graph.training_jobs import (
+    FORECAST,
+    INPUT,
+    JOB,
+    KIND,
+    KIND_TAG,
+    LEADERBOARD,
+    MODEL,
+    partitions,
+    summary_of,
+)
+from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.store import Job, JobStore, UnknownJobError
+from forecast_platform.work.platform import Platform
+
+_GROUP = "training_jobs"
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 5.0
+"""Seconds that a training has to end by itself once it is to be cancelled; then it is interrupted."""
+_LAST_SECONDS = 30.0
+"""Seconds after which a process that no interrupt reaches (in native code) is ended."""
+
+
+def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
+    """The four assets of a job."""
+    store = JobStore(settings)
+
+    @asset(
+        key=INPUT,
+        partitions_def=partitions,
+        group_name=_GROUP,
+        owners=OWNERS,
+        kinds={"python"},
+        description="A job's data: every series on one grid of stamps, as they were uploaded or read from a table.",
+        required_resource_keys={"platform"},
+    )
+    def training_jobs_input(context: AssetExecutionContext) -> MaterializeResult:
+        from forecast_platform.training_jobs.intake import panel_of
+
+        platform: Platform = context.resources.platform
+        job = _begin(context, store)
+        with _kept_in_step(context, store, job):
+            panel = panel_of(platform.settings, store.job_folder(job.job_id), job.asked)
+        return MaterializeResult(
+            metadata={
+                "series": len(panel.ids),
+                "rows": len(panel.values),
+                "frequency": str(panel.frequency),
+                "hash": panel.fingerprint,
+                "user": job.user_id,
+                "notes": MetadataValue.md("\n".join(f"- {note}" for note in panel.notes)),
+            }
+        )
+
+    @multi_asset(
+        name="train_on_the_job_s_data",
+        specs=[
+            AssetSpec(key, deps=[INPUT], group_name=_GROUP, owners=OWNERS, description=text, kinds={"python"})
+            for key, text in (
+                (MODEL, "A job's best model with the data it was trained on, in open formats, and its MLflow run."),
+                (FORECAST, "A job's forecast with intervals, from models refitted on all data."),
+                (LEADERBOARD, "A job's models by their scores in a rolling backtest, the same windows for all."),
+            )
+        ],
+        partitions_def=partitions,
+        required_resource_keys={"platform"},
+    )
+    def training_jobs_results(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.training_jobs.progress import Progress
+        from forecast_platform.training_jobs.tracking import JobTracker
+        from forecast_platform.training_jobs.training import run_job
+
+        job = store.get(context.partition_key)
+        tracker = JobTracker(settings)
+        folder = store.job_folder(job.job_id)
+        with _kept_in_step(context, store, job) as wish:
+            progress = Progress(
+                lambda percent, step: store.tell(job.job_id, context.run_id, percent, step), wish.is_set
+            )
+            found = run_job(folder, job.asked, progress, keep=lambda results: tracker.log(job, folder, results))
+            if not store.complete(job.job_id, context.run_id, summary_of(found)):
+                _end_cancelled(context, store, job)
+        best = found["leaderboard"][0]
+        yield MaterializeResult(asset_key=MODEL, metadata={"model": best["model"], "folder": str(folder)})
+        yield MaterializeResult(asset_key=FORECAST, metadata={"rows": found["forecast_rows"]})
+        yield MaterializeResult(
+            asset_key=LEADERBOARD,
+            metadata={
+                "leaderboard": MetadataValue.md(_table(found["leaderboard"])),
+                "notes": MetadataValue.md("\n".join(f"- {note}" for note in found["notes"])),
+            },
+        )
+
+    return [training_jobs_input, training_jobs_results]
+
+
+def training_job(settings: Settings) -> UnresolvedAssetJobDefinition:
+    """The job of the four, a partition a run."""
+    longest = settings.training_jobs.max_seconds
+    return define_asset_job(
+        JOB,
+        AssetSelection.assets(INPUT, MODEL, FORECAST, LEADERBOARD),
+        partitions_def=partitions,
+        description="One training job that somebody asked for through the API (docs/jobs.md).",
+        # Data, refits and MLflow are outside of a job's own time limit.
+        tags={KIND_TAG: KIND, "dagster/max_runtime": str(int(longest * 2 + 600))},
+    )
+
+
+def _begin(context: AssetExecutionContext, store: JobStore) -> Job:
+    """The job of this run, which works on it from now on."""
+    try:
+        job = store.get(context.partition_key)
+    except UnknownJobError:
+        raise Failure(f"no job {context.partition_key} any more: it was deleted", allow_retries=False) from None
+    if not store.started(job.job_id, context.run_id):
+        _end_cancelled(context, store, job)
+    return store.get(job.job_id)
+
+
+def _end_cancelled(context: AssetExecutionContext, store: JobStore, job: Job) -> None:
+    """End the run as cancelled."""
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is not None:
+        context.instance.report_run_canceling(run, message="Cancelled by the job's user.")
+    store.cancelled(job.job_id)
+    raise DagsterExecutionInterruptedError
+
+
+@contextmanager
+def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> Iterator[threading.Event]:
+    """Within this, the wish to cancel is seen, and whatever ends the step is what the store says of the job."""
+    from forecast_platform.training_jobs.config import JobError
+    from forecast_platform.training_jobs.modes.base import CancelledError
+
+    wish, ended = threading.Event(), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(context, store, job, wish, ended), daemon=True)
+    watcher.start()
+    try:
+        yield wish
+    except CancelledError:
+        _end_cancelled(context, store, job)
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        if wish.is_set():
+            _end_cancelled(context, store, job)
+        _interrupted(context, store, job)
+        raise
+    except JobError as error:
+        store.fail(job.job_id, str(error), context.run_id)
+        raise Failure(str(error), allow_retries=False) from error
+    except Exception as error:
+        store.fail(job.job_id, f"{type(error).__name__}: {error}", context.run_id)
+        raise
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _interrupted(context: AssetExecutionContext, store: JobStore, job: Job) -> None:
+    """From the Dagster UI it is a cancel; where the machine goes down, a failure."""
+    from dagster import DagsterRunStatus
+
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is not None and run.status == DagsterRunStatus.CANCELING:
+        store.cancelled(job.job_id)
+    else:
+        store.fail(job.job_id, "interrupted: the service was stopped; submit it again", context.run_id)
+
+
+def _watch(
+    context: AssetExecutionContext, store: JobStore, job: Job, wish: threading.Event, ended: threading.Event
+) -> None:
+    """Pass the wish to cancel on: kindly, then by an interrupt, at last by the end of this process."""
+    while not ended.wait(_LOOK_SECONDS):
+        if store.wants_cancel(job.job_id):
+            wish.set()
+            break
+    if not wish.is_set() or ended.wait(_GRACE_SECONDS):
+        return
+    run = context.instance.get_run_by_id(context.run_id)
+    if run is not None:
+        context.instance.report_run_canceling(run, message="Cancelled by the job's user.")
+    os.kill(os.getpid(), signal.SIGINT)
+    if ended.wait(_LAST_SECONDS):
+        return
+    if run is not None:
+        context.instance.report_run_canceled(run, message="Its process did not end by itself and was ended.")
+    store.cancelled(job.job_id)
+    os._exit(1)
+
+
+def _table(board: list[dict[str, Any]]) -> str:
+    shown = ("model", "mase", "smape", "mape", "wql", "fit_time_marginal", "predict_time")
+    lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
+    for row in board:
+        cells = [f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name]) for name in shown]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

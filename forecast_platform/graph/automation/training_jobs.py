@@ -1,0 +1,88 @@
+"""The sensor of training jobs: asks for the runs of admitted jobs, settles those whose runs ended, prunes old ones.
+
+A job is asked for under its id as run key, so that a daemon that dies anywhere in a tick makes one run of it all the
+same; Dagster's own launch has no such key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from dagster import (
+    DefaultSensorStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newest_run, settle, tags_of
+from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.keeping import prune
+from forecast_platform.training_jobs.store import Job, JobStore
+
+NAME = "training_jobs"
+_PRUNE_EVERY = dt.timedelta(minutes=10)
+_LOST_SECONDS = 120.0
+"""Seconds after which a cancelled job whose run never came to be is taken as ended."""
+
+
+def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
+    """Looks once a second; on from the start wherever jobs are taken."""
+    store = JobStore(settings)
+
+    @sensor(
+        name=NAME,
+        job=job,
+        minimum_interval_seconds=1,
+        default_status=DefaultSensorStatus.RUNNING if settings.training_jobs.enabled else DefaultSensorStatus.STOPPED,
+        description="Runs the training jobs that the API has admitted, each once; keeps their state and prunes them.",
+    )
+    def training_jobs(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+        if not store.exists:
+            return SkipReason("nobody has asked for a training job yet")
+        now = settings.now()
+        cursor = context.cursor
+        if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
+            cursor = now.isoformat()
+            _forget(context, settings, prune(store))
+        wanted = []
+        for one in store.outbox():
+            current = settle(context.instance, store, one)
+            if current.status == "submitting" and newest_run(context.instance, current) is None:
+                if store.requested(current):
+                    wanted.append(current)
+            elif current.status == "cancelling" and _is_lost(context, store, current, now):
+                store.cancelled(current.job_id)
+        if not wanted:
+            return SensorResult(skip_reason="no job waits to be run", cursor=cursor)
+        # Here, where adding twice is adding once, rather than with the answer: a run of an unknown key only fails.
+        context.instance.add_dynamic_partitions(PARTITIONS, [one.job_id for one in wanted])
+        runs = [RunRequest(run_key=one.run_key, partition_key=one.job_id, tags=tags_of(one)) for one in wanted]
+        return SensorResult(run_requests=runs, cursor=cursor)
+
+    return training_jobs
+
+
+def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job]) -> None:
+    """Remove what Dagster and MLflow have of jobs that are pruned."""
+    forget_runs(context.instance, [job.job_id for job in jobs])
+    done = [job.job_id for job in jobs if job.status == "completed"]
+    if not done:
+        return
+    from forecast_platform.training_jobs.tracking import JobTracker
+
+    tracker = JobTracker(settings)
+    for job_id in done:
+        try:
+            tracker.forget(job_id)
+        except Exception as error:  # noqa: BLE001 - whatever MLflow raises; its records outlive the job's
+            context.log.warning(f"MLflow keeps the runs of job {job_id}: {error}")
+
+
+def _is_lost(context: SensorEvaluationContext, store: JobStore, job: Job, now: dt.datetime) -> bool:
+    asked = dt.datetime.fromisoformat(job.requested_at or job.submitted_at or job.created_at)
+    return newest_run(context.instance, job) is None and (now - asked).total_seconds() > _LOST_SECONDS

@@ -1,0 +1,120 @@
+"""Training jobs in Dagster's terms: the partition set, the tags, and what a run's state means for its job.
+
+Used by the sensor, by the API and by whoever cancels: each may look at any time, and comes to the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, DynamicPartitionsDefinition, RunsFilter
+
+from forecast_platform.training_jobs.results import RESULTS
+from forecast_platform.training_jobs.store import ENDED, Job, JobStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARTITIONS = "training_jobs"
+JOB = "train_on_request"
+JOB_TAG = "forecast_platform/training_job"
+ATTEMPT_TAG = "forecast_platform/training_attempt"
+USER_TAG = "forecast_platform/training_user"
+KIND_TAG = "forecast_platform/kind"
+KIND = "training_job"
+INPUT, MODEL, FORECAST, LEADERBOARD = (
+    AssetKey(["training_jobs", name]) for name in ("input", "model", "forecast", "leaderboard")
+)
+
+partitions = DynamicPartitionsDefinition(name=PARTITIONS)
+"""One key a job: its id."""
+
+_PRIORITY_TAG = "dagster/priority"
+_WILL_RETRY_TAG = "dagster/will_retry"
+_DID_RETRY_TAG = "dagster/auto_retry_run_id"
+_WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
+
+
+def tags_of(job: Job) -> dict[str, str]:
+    """The tags of a job's run: what the queue's limits and its order go by."""
+    return {
+        JOB_TAG: job.job_id,
+        USER_TAG: job.user_id,
+        KIND_TAG: KIND,
+        _PRIORITY_TAG: str(job.priority),
+        ATTEMPT_TAG: str(job.attempt),
+    }
+
+
+def newest_run(instance: DagsterInstance, job: Job) -> DagsterRun | None:
+    """The newest run of the job's last attempt; None before there is one."""
+    found = instance.get_runs(RunsFilter(tags={JOB_TAG: job.job_id, ATTEMPT_TAG: str(job.attempt)}), limit=1)
+    return found[0] if found else None
+
+
+def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
+    """The job, brought in line with its run: ended where that has, cancelled where that can be done by now."""
+    if job.status in ENDED or job.status == "pending":
+        return job
+    run = newest_run(instance, job)
+    if run is None:
+        return job
+    if run.status in _WAITING and job.cancel:
+        _cancel_waiting(instance, run)
+        store.cancelled(job.job_id)
+    elif run.status == DagsterRunStatus.CANCELED:
+        store.cancelled(job.job_id)
+    elif run.status == DagsterRunStatus.SUCCESS:
+        _conclude(store, job, run)
+    elif run.status == DagsterRunStatus.FAILURE and not _goes_on(instance, run):
+        store.fail(job.job_id, _why(run), run.run_id)
+    else:
+        return job
+    return store.get(job.job_id)
+
+
+def _cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Take a run out of the queue; one that begins at this moment sees the wish by itself."""
+    current = instance.get_run_by_id(run.run_id)
+    if current is not None and current.status in _WAITING:
+        instance.report_run_canceling(current, message="Cancelled by the job's user.")
+        instance.report_run_canceled(current)
+
+
+def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:
+    """A run that succeeded kept its results before it said so; where it died in between, they are told now."""
+    file = store.job_folder(job.job_id) / RESULTS
+    if file.is_file() and store.started(job.job_id, run.run_id):
+        store.complete(job.job_id, run.run_id, summary_of(json.loads(file.read_text(encoding="utf-8"))))
+    elif job.cancel:
+        store.cancelled(job.job_id)
+    else:
+        store.fail(job.job_id, "the run ended without results; see its log in the Dagster UI")
+
+
+def summary_of(results: dict[str, object]) -> dict[str, object]:
+    """What a job's own answer holds of its results: not the forecast, which may have many rows."""
+    return {name: value for name, value in results.items() if name not in ("forecast", "leaderboard")}
+
+
+def _goes_on(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether Dagster tries a crashed run again."""
+    return run.tags.get(_WILL_RETRY_TAG) == "true" and _DID_RETRY_TAG not in run.tags
+
+
+def _why(run: DagsterRun) -> str:
+    return (
+        f"the run {run.run_id[:8]} failed without a word from the job: its process was killed or crashed, or ran "
+        "longer than it may; see its log in the Dagster UI"
+    )
+
+
+def forget_runs(instance: DagsterInstance, job_ids: Sequence[str]) -> None:
+    """Remove the jobs' partitions, and their runs with all that those logged."""
+    for job_id in job_ids:
+        for run in instance.get_runs(RunsFilter(tags={JOB_TAG: job_id})):
+            if run.is_finished:
+                instance.delete_run(run.run_id)
+        if instance.has_dynamic_partition(PARTITIONS, job_id):
+            instance.delete_dynamic_partition(PARTITIONS, job_id)

@@ -1,0 +1,82 @@
+"""What can be set of training jobs and of the API in front of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+ENVIRONMENT = {
+    "store": "JOB_STATE_DB_PATH",
+    "experiment": "MLFLOW_EXPERIMENT_NAME",
+    "jobs_a_user": "MAX_JOBS_PER_USER",
+    "jobs_in_all": "MAX_TOTAL_JOBS",
+}
+"""Variables that deployments of the front end set already, by the setting that they stand for where it is unset."""
+
+
+class TrainingJobSettings(BaseModel):
+    """Training jobs: how many, how large, how long kept, and who may ask for them (docs/jobs.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    enabled: bool = Field(default=True, description="Whether jobs are taken; where not, the API answers 503.")
+    jobs_a_user: int = Field(
+        default=3, ge=1, le=1000, description="Jobs a user may have queued and running (MAX_JOBS_PER_USER)."
+    )
+    jobs_in_all: int = Field(
+        default=10, ge=1, le=10_000, description="Jobs that all users may have queued and running (MAX_TOTAL_JOBS)."
+    )
+    drafts_a_user: int = Field(
+        default=20, ge=1, le=10_000, description="Jobs a user may have created and not yet submitted."
+    )
+    keep_days: float = Field(
+        default=30, gt=0, le=3650, description="Days for which a finished job is kept: partitions, rows and artifacts."
+    )
+    keep_drafts_hours: float = Field(
+        default=24, gt=0, le=8760, description="Hours for which uploads and jobs that were never submitted are kept."
+    )
+    max_seconds: float = Field(
+        default=3600, gt=0, le=86_400, description="The longest time_limit that a job may ask for."
+    )
+    max_upload_mb: float = Field(default=512, gt=0, description="The largest file that is taken, in MB.")
+    max_uncompressed_mb: float = Field(
+        default=1024, gt=0, description="The largest table that is read from a file, uncompressed, in MB."
+    )
+    max_request_mb: float = Field(default=32, gt=0, description="The largest request with rows in it, in MB.")
+    max_rows: int = Field(default=5_000_000, ge=1, description="Rows of a job's table at most.")
+    max_rows_a_series: int = Field(default=20_000, ge=10, description="Rows of one series at most.")
+    max_series: int = Field(default=10_000, ge=1, description="Series of a job at most.")
+    tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="User -> bearer token of the API; set it in the environment. Where empty, requests from this "
+        "machine are the user `local`.",
+    )
+    store: Path | None = Field(
+        default=None,
+        description="SQLite file of the admission store (JOB_STATE_DB_PATH); in the warehouse's _training_jobs where "
+        "unset.",
+    )
+    experiment: str | None = Field(
+        default=None,
+        description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        found = {name: os.environ[variable] for name, variable in ENVIRONMENT.items() if os.environ.get(variable)}
+        return {**found, **data}
+
+    @model_validator(mode="after")
+    def _tokens_differ(self) -> TrainingJobSettings:
+        values = [token.get_secret_value() for token in self.tokens.values()]
+        if any(len(value) < 16 for value in values):
+            raise ValueError("tokens: a token has 16 characters at least")
+        if len(set(values)) < len(values):
+            raise ValueError("tokens: two users have the same token")
+        return self

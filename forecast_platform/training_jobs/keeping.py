@@ -1,0 +1,52 @@
+"""What is kept of jobs, and for how long."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+
+from forecast_platform.training_jobs.store import Job, JobStore, UnknownJobError
+
+
+def prune(store: JobStore) -> list[Job]:
+    """Remove jobs that ended keep_days ago, drafts and uploads of keep_drafts_hours, and folders without a row.
+
+    Returns the jobs. Folders first: a row that is left is found again, a folder without one as well.
+    """
+    limits, now = store.settings.training_jobs, store.settings.now().astimezone(dt.timezone.utc)
+
+    def before(**age: float) -> str:
+        return (now - dt.timedelta(**age)).isoformat(timespec="milliseconds")
+
+    drafts = before(hours=limits.keep_drafts_hours)
+    old = store.old(before(days=limits.keep_days), drafts)
+    for job in old:
+        remove_folder(store, job.job_id)
+    store.forget([job.job_id for job in old])
+    for upload_id in store.drop_uploads(drafts):
+        store.upload_path(upload_id).unlink(missing_ok=True)
+    _sweep(store, now - dt.timedelta(hours=limits.keep_drafts_hours))
+    return old
+
+
+def remove_folder(store: JobStore, job_id: str) -> None:
+    """Remove a job's data and results."""
+    shutil.rmtree(store.job_folder(job_id), ignore_errors=True)
+
+
+def _sweep(store: JobStore, before: dt.datetime) -> None:
+    """Folders and files of requests that ended before they had a row."""
+    for parent in ("jobs", "uploads"):
+        for path in (store.folder / parent).glob("*"):
+            if path.stat().st_mtime < before.timestamp() and not _has_row(store, parent, path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _has_row(store: JobStore, parent: str, name: str) -> bool:
+    if parent == "uploads":
+        return False  # those with a row are as young as it is, and go with it
+    try:
+        store.get(name)
+    except UnknownJobError:
+        return False
+    return True

@@ -1,0 +1,379 @@
+"""The admission store: which jobs there are, whose, how far, and who wants them cancelled. One SQLite file with WAL.
+
+It holds what Dagster cannot: a request before it is a run (the outbox), the count that admits it, and a wish to cancel
+that no run can take yet. Every change is one statement or one transaction that names the state it starts from, so that
+processes (API, sensor, run workers) may die between any two of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.config import JobConfig
+
+STATUSES = ("pending", "submitting", "running", "cancelling", "cancelled", "completed", "failed")
+OPEN = ("submitting", "running", "cancelling")
+"""Statuses that count against the limits."""
+ENDED = ("cancelled", "completed", "failed")
+
+FOLDER = "_training_jobs"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+  job_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, status TEXT NOT NULL, config TEXT NOT NULL,
+  progress INTEGER NOT NULL DEFAULT 0, step TEXT NOT NULL DEFAULT '', priority INTEGER NOT NULL DEFAULT 0,
+  created_at TEXT NOT NULL, submitted_at TEXT, requested_at TEXT, completed_at TEXT,
+  attempt INTEGER NOT NULL DEFAULT 0, run_id TEXT, cancel INTEGER NOT NULL DEFAULT 0, error TEXT, summary TEXT);
+CREATE INDEX IF NOT EXISTS jobs_by_user ON jobs (user_id, created_at DESC);
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
+CREATE TABLE IF NOT EXISTS uploads (
+  upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
+  created_at TEXT NOT NULL);
+"""
+
+
+class UnknownJobError(LookupError):
+    """There is no such job, or it is another user's."""
+
+
+class WrongStateError(ValueError):
+    """The job is not in a state in which this can be done; the message says which it is in."""
+
+
+class TooManyJobsError(RuntimeError):
+    """A limit is reached; `retry_after` is when, in seconds, to try again."""
+
+    def __init__(self, message: str, retry_after: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the store has it; times are ISO 8601 in UTC."""
+
+    job_id: str
+    user_id: str
+    status: str
+    config: str
+    progress: int
+    step: str
+    priority: int
+    created_at: str
+    submitted_at: str | None
+    requested_at: str | None
+    completed_at: str | None
+    attempt: int
+    run_id: str | None
+    cancel: int
+    error: str | None
+    summary: str | None
+
+    @property
+    def asked(self) -> JobConfig:
+        """Its config; the rows are in its folder."""
+        return JobConfig.from_stored(self.config)
+
+    @property
+    def run_key(self) -> str:
+        """What its run is asked for by: the same key is never run twice."""
+        return self.job_id if self.attempt <= 1 else f"{self.job_id}:{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a user brought."""
+
+    upload_id: str
+    user_id: str
+    name: str
+    size: int
+    created_at: str
+
+
+class JobStore:
+    """The store of one warehouse; safe from many threads and processes at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.warehouse / FOLDER
+        self.path = settings.training_jobs.store or self.folder / "jobs.db"
+        self._ready = False
+
+    def job_folder(self, job_id: str) -> Path:
+        """Where a job's data and results are."""
+        return self.folder / "jobs" / _plain(job_id)
+
+    def upload_path(self, upload_id: str) -> Path:
+        """Where an uploaded file is."""
+        return self.folder / "uploads" / _plain(upload_id)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anybody ever used it: who only looks makes no file."""
+        return self.path.is_file()
+
+    @contextlib.contextmanager
+    def _open(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        if not self._ready:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            if not self._ready:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
+                self._ready = True
+            connection.execute("PRAGMA synchronous=FULL" if write else "PRAGMA query_only=ON")
+            if not write:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def now(self) -> str:
+        """The time as it is stored."""
+        return self.settings.now().astimezone(dt.timezone.utc).isoformat(timespec="milliseconds")
+
+    def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:
+        """A new job, pending. Raises TooManyJobsError where the user has too many that were never submitted."""
+        job_id = job_id or str(uuid.uuid4())
+        most = self.settings.training_jobs.drafts_a_user
+        with self._open(write=True) as connection:
+            drafts = _count(connection, "user_id = ? AND status = 'pending'", user)
+            if drafts >= most:
+                raise TooManyJobsError(f"{drafts} jobs are created and not submitted; submit or delete some", 60)
+            connection.execute(
+                "INSERT INTO jobs (job_id, user_id, status, config, priority, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (job_id, user, "pending", config.stored(), config.priority, self.now()),
+            )
+            return _one(connection, job_id)
+
+    def get(self, job_id: str, user: str | None = None) -> Job:
+        """A job; of `user` alone where one is given. Raises UnknownJobError."""
+        with self._open() as connection:
+            job = _one(connection, job_id)
+        if user is not None and job.user_id != user:
+            raise UnknownJobError(f"no job {job_id!r}")
+        return job
+
+    def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Job], int]:
+        """A user's newest jobs, and how many there are in all."""
+        condition, values = "user_id = ?", [user]
+        if status is not None:
+            condition, values = f"{condition} AND status = ?", [*values, status]
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM jobs WHERE {condition} ORDER BY created_at DESC, job_id LIMIT ?",  # noqa: S608
+                (*values, limit),
+            )
+            return [Job(**row) for row in rows], _count(connection, condition, *values)
+
+    def submit(self, job_id: str, user: str, *, again: bool = False) -> Job:
+        """Admit a job to the queue: pending ones, with `again` failed and cancelled ones.
+
+        Count and admission are one transaction, so the limits hold however many ask at once. Raises UnknownJobError,
+        WrongStateError, TooManyJobsError.
+        """
+        limits = self.settings.training_jobs
+        with self._open(write=True) as connection:
+            job = _one(connection, job_id)
+            if job.user_id != user:
+                raise UnknownJobError(f"no job {job_id!r}")
+            allowed = ("failed", "cancelled") if again else ("pending",)
+            if job.status not in allowed:
+                raise WrongStateError(f"job {job_id} is {job.status}, not {' or '.join(allowed)}")
+            own = _count(connection, f"user_id = ? AND status IN {OPEN}", user)
+            if own >= limits.jobs_a_user:
+                raise TooManyJobsError(
+                    f"you have {own} jobs queued or running, the most that a user may have: wait for one, or cancel it"
+                )
+            every = _count(connection, f"status IN {OPEN}")
+            if every >= limits.jobs_in_all:
+                raise TooManyJobsError(
+                    f"{every} jobs are queued or running, the most that there may be: try again later", 30
+                )
+            connection.execute(
+                "UPDATE jobs SET status = 'submitting', submitted_at = ?, requested_at = NULL, run_id = NULL, "
+                "completed_at = NULL, error = NULL, cancel = 0, progress = 0, step = 'queued', attempt = attempt + 1 "
+                "WHERE job_id = ?",
+                (self.now(), job_id),
+            )
+            return _one(connection, job_id)
+
+    def place(self, job: Job) -> int:
+        """How many jobs are before this one in the queue, itself counted."""
+        with self._open() as connection:
+            return 1 + _count(
+                connection,
+                "status = 'submitting' AND (priority > ? OR (priority = ? AND submitted_at < ?))",
+                job.priority, job.priority, job.submitted_at or "",
+            )  # fmt: skip
+
+    def outbox(self) -> list[Job]:
+        """Open jobs, the first to be run first."""
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM jobs WHERE status IN {OPEN} ORDER BY priority DESC, submitted_at"  # noqa: S608
+            )
+            return [Job(**row) for row in rows]
+
+    def requested(self, job: Job) -> bool:
+        """Its run is about to be asked for; False where it is cancelled by now."""
+        return self._change(
+            job.job_id,
+            "requested_at = coalesce(requested_at, ?)",
+            "status = 'submitting' AND cancel = 0 AND attempt = ?",
+            self.now(), job.attempt,
+        )  # fmt: skip
+
+    def started(self, job_id: str, run_id: str) -> bool:
+        """A run has begun to work on it; False where it is to end at once, for somebody cancelled it or is gone."""
+        return self._change(
+            job_id,
+            "status = 'running', run_id = ?, progress = 0, step = 'starting', error = NULL, completed_at = NULL",
+            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed')",
+            run_id,
+        )
+
+    def tell(self, job_id: str, run_id: str, progress: int, step: str) -> None:
+        """How far its run is."""
+        self._change(job_id, "progress = ?, step = ?", "run_id = ? AND status = 'running'", progress, step, run_id)
+
+    def wants_cancel(self, job_id: str) -> bool:
+        """Whether somebody wants it to end; also where it is gone."""
+        with self._open() as connection:
+            row = connection.execute("SELECT cancel FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+        return row is None or bool(row["cancel"])
+
+    def cancel(self, job_id: str, user: str) -> Job:
+        """Keep the wish to cancel it: at once where no run was asked for. Raises UnknownJobError, WrongStateError."""
+        with self._open(write=True) as connection:
+            job = _one(connection, job_id)
+            if job.user_id != user:
+                raise UnknownJobError(f"no job {job_id!r}")
+            if job.status in ENDED:
+                raise WrongStateError(f"job {job_id} is {job.status}: there is nothing to cancel")
+            at_once = job.status == "pending" or (job.status == "submitting" and job.requested_at is None)
+            connection.execute(
+                "UPDATE jobs SET cancel = 1, status = ?, step = ?, completed_at = ? WHERE job_id = ?",
+                ("cancelled", "cancelled", self.now(), job_id)
+                if at_once
+                else ("cancelling", "cancelling", None, job_id),
+            )
+            return _one(connection, job_id)
+
+    def complete(self, job_id: str, run_id: str, summary: dict[str, Any]) -> bool:
+        """Its run has kept all results; False where it was cancelled first."""
+        return self._change(
+            job_id,
+            "status = 'completed', progress = 100, step = 'completed', completed_at = ?, summary = ?",
+            "run_id = ? AND status = 'running' AND cancel = 0",
+            self.now(), json.dumps(summary), run_id,
+        )  # fmt: skip
+
+    def fail(self, job_id: str, error: str, run_id: str | None = None) -> bool:
+        """It ended without results. run_id: only where that is its run still."""
+        condition = f"status IN {OPEN}" + ("" if run_id is None else " AND (run_id = ? OR run_id IS NULL)")
+        values = () if run_id is None else (run_id,)
+        return self._change(
+            job_id, "status = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'failed' END, step = '', error = ?, "
+            "completed_at = ?", condition, error[:4000], self.now(), *values,
+        )  # fmt: skip
+
+    def cancelled(self, job_id: str) -> bool:
+        """Nothing works on it any more."""
+        return self._change(
+            job_id, "status = 'cancelled', cancel = 1, step = 'cancelled', completed_at = ?", f"status IN {OPEN}",
+            self.now(),
+        )  # fmt: skip
+
+    def remove(self, job_id: str, user: str) -> None:
+        """Forget a job. Raises UnknownJobError, WrongStateError where it is queued or running."""
+        with self._open(write=True) as connection:
+            job = _one(connection, job_id)
+            if job.user_id != user:
+                raise UnknownJobError(f"no job {job_id!r}")
+            if job.status in OPEN:
+                raise WrongStateError(f"job {job_id} is {job.status}: cancel it first")
+            connection.execute("DELETE FROM jobs WHERE job_id = ?", (job_id,))
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Remove the rows of ended or never submitted jobs."""
+        with self._open(write=True) as connection:
+            connection.executemany(
+                f"DELETE FROM jobs WHERE job_id = ? AND status NOT IN {OPEN}",  # noqa: S608
+                [(job_id,) for job_id in job_ids],
+            )
+
+    def old(self, ended_before: str, drafts_before: str) -> list[Job]:
+        """Jobs that ended, or were created and never submitted, before these times."""
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM jobs WHERE (status IN {ENDED} AND completed_at < ?) "  # noqa: S608
+                "OR (status = 'pending' AND created_at < ?)",
+                (ended_before, drafts_before),
+            )
+            return [Job(**row) for row in rows]
+
+    def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
+        """A file is in its place."""
+        found = Upload(upload_id, user, name, size, self.now())
+        with self._open(write=True) as connection:
+            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", tuple(vars(found).values()))
+        return found
+
+    def upload(self, upload_id: str, user: str) -> Upload | None:
+        """A user's upload; None where it is not there or another's."""
+        with self._open() as connection:
+            row = connection.execute(
+                "SELECT * FROM uploads WHERE upload_id = ? AND user_id = ?", (upload_id, user)
+            ).fetchone()
+        return None if row is None else Upload(**row)
+
+    def drop_uploads(self, before: str) -> list[str]:
+        """Forget uploads of before this time; returns their ids."""
+        with self._open(write=True) as connection:
+            rows = connection.execute("DELETE FROM uploads WHERE created_at < ? RETURNING upload_id", (before,))
+            return [str(row["upload_id"]) for row in rows]
+
+    def _change(self, job_id: str, what: str, condition: str, *values: Any) -> bool:
+        """One update; `values` are those of `what`, then those of `condition`."""
+        split = what.count("?")
+        with self._open(write=True) as connection:
+            done = connection.execute(
+                f"UPDATE jobs SET {what} WHERE job_id = ? AND {condition}",  # noqa: S608 - texts of this module
+                (*values[:split], job_id, *values[split:]),
+            )
+            return done.rowcount == 1
+
+
+def _one(connection: sqlite3.Connection, job_id: str) -> Job:
+    row = connection.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise UnknownJobError(f"no job {job_id!r}")
+    return Job(**row)
+
+
+def _count(connection: sqlite3.Connection, condition: str, *values: Any) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0])  # noqa: S608
+
+
+def _plain(name: str) -> str:
+    """A name that stays in its folder. Raises UnknownJobError."""
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        raise UnknownJobError(f"no job or upload {name!r}") from None

@@ -1,0 +1,71 @@
+"""A job in MLflow: its run, children, data and the registered model, which forecasts the same again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from forecast_platform.settings import build
+from forecast_platform.training_jobs.progress import Progress
+from forecast_platform.training_jobs.store import JobStore
+from forecast_platform.training_jobs.tracking import EXPERIMENT, JobTracker
+from forecast_platform.training_jobs.training import PANEL, run_job
+from forecast_platform_tests.training_jobs.tables import asked, panel_of, weekly
+
+
+@pytest.mark.slow
+def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_same_forecast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    panel, config = panel_of(asked(weekly(2, 60), models=["DynamicTheta"], register_model=True, model_name="Sales"))
+    store, tracker = JobStore(settings), JobTracker(settings)
+    job = store.create("ann", config)
+    folder = store.job_folder(job.job_id)
+    folder.mkdir(parents=True)
+    panel.save(folder / PANEL)
+    found = run_job(folder, config, Progress(), keep=lambda results: tracker.log(job, folder, results))
+    assert found["notes"] == []
+    assert found["registered_model"] == "commodity.forecast.sales/1"
+
+    client = tracker.client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    run = client.get_run(found["mlflow_run_id"])
+    assert run.info.run_name == f"job_{job.job_id[:8]}"
+    assert run.data.tags["job_path"] == f"{EXPERIMENT}/{job.job_id}"
+    assert {"job_id", "horizon", "frequency", "models"} <= set(run.data.params)
+    assert run.data.metrics["mape"] == found["mape"] > 0
+    assert run.data.metrics["training_time"] > 0
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {"config.json", "forecast.csv", "leaderboard.csv", "metrics.json", "plots", "predictor"}
+    [data] = run.inputs.dataset_inputs
+    assert data.dataset.digest == panel.fingerprint[:32]
+    assert json.loads(data.dataset.profile)["sha256"] == panel.fingerprint
+    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    by_model = {child.data.params["model"]: child.data.metrics["mase"] for child in children}
+    assert by_model == {row["model"]: row["mase"] for row in found["leaderboard"]}
+    version = client.get_model_version_by_alias("commodity.forecast.sales", "newest")
+    assert {"job_id", "best_model", "mape"} <= set(version.tags)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", settings.tracking_uri)
+    loaded = mlflow.pyfunc.load_model("models:/commodity.forecast.sales@newest")
+    assert loaded.predict(None).to_dict("records") == found["forecast"]
+
+    tracker.forget(job.job_id)
+    assert client.get_run(run.info.run_id).info.lifecycle_stage == "active", "its model is registered"
+
+
+def test_results_are_whole_where_mlflow_is_not_there(tmp_path: Path) -> None:
+    settings = build(warehouse=tmp_path / "warehouse", mlflow_tracking_uri="nonsense://host")
+    panel, config = panel_of(asked())
+    panel.save(tmp_path / PANEL)
+    job = JobStore(settings).create("ann", config)
+    found = run_job(tmp_path, config, Progress(), keep=lambda results: JobTracker(settings).log(job, tmp_path, results))
+    assert found["mlflow_run_id"] is None
+    assert found["notes"][-1].startswith("not in MLflow (nonsense://host): ")
+    assert (tmp_path / "forecast.csv").is_file()

@@ -1,0 +1,34 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # A training job: Many Model Forecasting
+# MAGIC
+# MAGIC Databricks' Many Model Forecasting, which the cluster must have (`mmf_sa`).
+# MAGIC Reads the job's table, backtests every model on the same windows, forecasts from all data with intervals, and keeps
+# MAGIC results, leaderboard and predictor in MLflow (`docs/jobs.md`).
+# MAGIC
+# MAGIC `config` is the `config` of the job API as JSON, for example
+# MAGIC `{"time_col": "week", "target_col": "sales", "id_col": "store", "horizon": 12}`; `data_table` is a table of Unity
+# MAGIC Catalog. The exit value is JSON: the leaderboard, the best model, the MLflow run.
+
+# COMMAND ----------
+
+# MAGIC %pip install --quiet "forecast-platform"
+
+# COMMAND ----------
+
+dbutils.widgets.text("job_id", "", "job (empty: a new one)")
+dbutils.widgets.text("config", "{}", "config, as JSON")
+dbutils.widgets.text("data_table", "", "table of the data, catalog.schema.table")
+dbutils.widgets.text("folder", "", "folder for results, in a volume (empty: of the warehouse)")
+dbutils.widgets.text("user_id", "", "whose job it is")
+dbutils.widgets.text("tracking_uri", "", "MLflow (empty: this workspace)")
+
+# COMMAND ----------
+
+from forecast_platform.remote.training_job import WIDGETS, run_training_job
+
+report = run_training_job("mmf", {name: dbutils.widgets.get(name) for name in WIDGETS}, spark)
+
+# COMMAND ----------
+
+dbutils.notebook.exit(report)
