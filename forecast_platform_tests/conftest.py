@@ -31,6 +31,11 @@ LONGEST = (
 """Files of slow tests that take minutes: begun last, they would be waited for alone."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The extras' tests are for environments of their own: they are collected where they are named alone."""
+    return True if collection_path.name == "extras" and not any("extras" in name for name in config.args) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, the others as they were."""
     place = {name: position for position, name in enumerate(LONGEST)}

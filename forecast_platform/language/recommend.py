@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.host.files import write_whole
+from forecast_platform.host.mlflow_store import registry_uri
 from forecast_platform.language import wording
 from forecast_platform.language.errors import LanguageError, require_extra
 from forecast_platform.language.ranking import Candidate, parse_criteria, rank
 from forecast_platform.language.registry import candidates
-from forecast_platform.pipeline.tracking import Tracker, registry_uri
+from forecast_platform.pipeline.tracking import Tracker
 from forecast_platform.settings import Settings, load
 
 MOST = 10

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.host.mlflow_store import WORKSPACE, in_workspace
 from forecast_platform.language.errors import LanguageError
-from forecast_platform.pipeline.tracking import LONGEST_PARAM, WORKSPACE, Tracker, in_workspace
+from forecast_platform.pipeline.tracking import LONGEST_PARAM, Tracker
 from forecast_platform.settings import Settings
 
 
