@@ -49,7 +49,7 @@ from forecast_platform.settings.parts import (
 from forecast_platform.settings.sample import sample_defaults
 from forecast_platform.settings.training_jobs import TrainingJobSettings
 from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
-from forecast_platform.settings.web import TrustedProxy, host_names, origins
+from forecast_platform.settings.web import TrustedProxy, host_names, origins, plain_secret
 from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -255,6 +255,7 @@ class Settings(BaseSettings):
     _listed = field_validator("plugins", "active_versions", "allowed_hosts", "allowed_origins", mode="before")(listed)
     _hosts = field_validator("allowed_hosts")(host_names)
     _origins = field_validator("allowed_origins")(origins)
+    _token = field_validator("web_token")(plain_secret)
     _zone = field_validator("timezone")(values.zone)
     _address = field_validator("reports_url", "ui_url", "mlflow_ui_url")(web_address)
     _version = field_validator("model_version", "active_versions")(values.version_tags)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
@@ -69,6 +69,13 @@ def origins(value: tuple[str, ...]) -> tuple[str, ...]:
         shown = f"[{name}]" if ":" in name else name
         found.append(f"{parts.scheme}://{shown}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}"))
     return tuple(found)
+
+
+def plain_secret(value: SecretStr | None) -> SecretStr | None:
+    """A token as it can stand in a header of HTTP. Raises ValueError, without repeating it."""
+    if value is not None and not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+        raise ValueError("letters, digits and signs of ASCII")
+    return value
 
 
 def _is_address(name: str) -> bool:

@@ -149,6 +149,7 @@ def test_beyond_this_machine_a_token_or_a_proxy_is_needed() -> None:
         ("allowed_origins", ["https://prices.example/ui"], "without a path"),
         ("allowed_origins", ["https://prices.example:x"], "an origin such as"),
         ("web_token", "short", "at least 16"),
+        ("web_token", "short and not of ASCII: ä", "signs of ASCII"),
         ("trusted_proxy", {"addresses": ["0.0.0.0/0"]}, "every address"),
         ("trusted_proxy", {"addresses": ["proxy"]}, "'proxy'"),
         ("trusted_proxy", {"addresses": []}, "at least 1"),
