@@ -151,10 +151,15 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
         return not any(one.refused for one in todo)
     prepare_home(settings)
     with exclusive(settings, "migrate"):
-        added, closed = bring_up(warehouse), close(settings)
+        added, (closed, left) = bring_up(warehouse), close(settings)
+    if left:
+        print(
+            f"{len(left):,} files and folders that others may read stay as they are, such as {left[0]}: another "
+            "account's, or on a file system without permissions"
+        )
     if closed:
         print(f"{closed:,} files and folders closed to others (setting readable_by)")
-    print(f"{added} columns added" if added else "nothing to migrate" if not closed else "no column to add")
+    print(f"{added} columns added" if added else "no column to add" if closed or left else "nothing to migrate")
     return True
 
 

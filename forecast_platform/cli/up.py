@@ -22,6 +22,7 @@ from forecast_platform.host.services import (
     free_port,
     is_free,
     load_error,
+    reached,
     serves_reports,
 )
 from forecast_platform.host.web_guard import access_for, is_loopback
@@ -151,7 +152,7 @@ def _refuse_taken(host: str, port: int) -> None:
 
 
 def _announce(settings: Settings, host: str, port: int, home: Path, reports: bool, read_only: bool) -> None:
-    print(f"UI:       http://{host}:{port}{'  (read-only, without the daemon)' if read_only else ''}")
+    print(f"UI:       http://{reached(host)}:{port}{'  (read-only, without the daemon)' if read_only else ''}")
     print(f"reports:  {settings.reports_url}{'' if reports else '  (not served from here)'}")
     print(f"fits:     mlflow ui --backend-store-uri {settings.tracking_uri}  then {settings.mlflow_ui_url}")
     print(f"instance: {home}")

@@ -14,8 +14,8 @@ from forecast_platform.host.guarded_app import App, Guarded, Message, Receive, S
 from forecast_platform.host.web_guard import READS, Access, Asked, Refusal, access_for, bears_token
 from forecast_platform.settings import PREFIX, Settings
 
-OPEN = frozenset({"/server_info"})
-"""Says which version answers; needs no token, so that it can be seen whether it is up."""
+OPEN = frozenset({"/server_info", "/dagit_info"})
+"""Say which version answers; need no token, so that it can be seen whether it is up."""
 
 LONGEST = 8 << 20
 """Bytes of a query that a read-only server looks through."""

@@ -6,6 +6,7 @@ A process's umask covers what every library of it writes: tables, MLflow's and D
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,14 +37,23 @@ def too_open(settings: Settings) -> Iterator[Path]:
             yield path
 
 
-def close(settings: Settings) -> int:
-    """Take the permissions away that are too many; returns of how many files. Raises OSError, such as for a file of
-    another account."""
-    mask, count = _MASKS[settings.readable_by], 0
+def close(settings: Settings) -> tuple[int, list[Path]]:
+    """Take the permissions away that are too many, and no other: of how many files, and those that stay as they were,
+    which are another account's or lie on a file system without permissions."""
+    mask, count, left = _MASKS[settings.readable_by], 0, []
     for path in too_open(settings):
-        path.chmod(path.stat().st_mode & 0o777 & ~mask)
-        count += 1
-    return count
+        try:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~mask)
+            closed = not path.stat().st_mode & mask
+        except FileNotFoundError:
+            continue
+        except OSError:
+            closed = False
+        if closed:
+            count += 1
+        else:
+            left.append(path)
+    return count, left
 
 
 def _everything(settings: Settings) -> Iterator[Path]:

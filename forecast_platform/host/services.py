@@ -217,11 +217,16 @@ def code_endpoint() -> Iterator[Endpoint]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def reached(host: str) -> str:
+    """How a URL names the machine of a server that binds `host`: an address of IPv6 in brackets."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared
+    return f"[{host}]" if ":" in host else host
+
+
 def answers(host: str, port: int) -> str | None:
     """The version of the Dagster webserver at this address; None where none answers."""
-    reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
     try:
-        with urllib.request.urlopen(f"http://{reached}:{port}/server_info", timeout=2) as reply:
+        with urllib.request.urlopen(f"http://{reached(host)}:{port}/server_info", timeout=2) as reply:
             return str(json.loads(reply.read())["dagster_webserver_version"])
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
         return None
@@ -232,10 +237,9 @@ def load_error(host: str, port: int, key: str) -> str | None:
 
     key: as given to `start_all`.
     """
-    reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
     asked = "{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{... on PythonError{message}}}}}}"
     request = urllib.request.Request(
-        f"http://{reached}:{port}/graphql",
+        f"http://{reached(host)}:{port}/graphql",
         data=json.dumps({"query": asked}).encode(),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )

@@ -71,6 +71,9 @@ class Access:
     identity_header: str = "x-forwarded-user"
     open_paths: frozenset[str] = frozenset()
     """Paths for which nobody has to say who it is."""
+    any_address: bool = False
+    """Whether every address is a name of the server, which binds all: a page's name may be made to point here, but is
+    then what its browser sends, and never an address."""
 
     @property
     def closed(self) -> bool:
@@ -99,6 +102,7 @@ def access_for(settings: Settings, host: str, *, option: str = "--host", key: st
         tokens=tuple(one for one in tokens if one),
         proxies=() if proxy is None else proxy.networks,
         identity_header="" if proxy is None else proxy.header.lower(),
+        any_address=_everywhere(host),
     )
 
 
@@ -129,6 +133,14 @@ def _everywhere(host: str) -> bool:
     return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _addressed(asked: Asked, access: Access) -> Refusal | None:
     """A page whose name was made to point here sends that name."""
     if _CONTROL.search(asked.path):
@@ -136,7 +148,8 @@ def _addressed(asked: Asked, access: Access) -> Refusal | None:
     given = asked.one("host") or ""
     found = _HOST.fullmatch(given)
     name = found["name"].lower() if found else ""
-    if name and (is_loopback(name) or name in access.hosts or name.strip("[]") in access.hosts):
+    bare = name.strip("[]")
+    if name and (is_loopback(name) or bare in access.hosts or (access.any_address and _is_address(bare))):
         return None
     return Refusal(421, f"Host {given[:200]!r} is no name of this server: add it to allowed_hosts if it is one")
 

@@ -44,6 +44,19 @@ def test_a_name_that_is_not_known_is_refused_by_name(host: str) -> None:
     assert "allowed_hosts" in refusal.text
 
 
+def test_a_server_that_binds_every_address_is_reached_by_each_of_them_and_by_no_name() -> None:
+    settings = build(web_token=TOKEN)
+    everywhere, one = access_for(settings, "0.0.0.0"), access_for(settings, "192.168.1.2")
+    bearer = f"Bearer {TOKEN}"
+    for host in ("192.168.1.2:3000", "10.1.2.3", "[2001:db8::1]:3000"):
+        assert status(asked(host=host, authorization=bearer), everywhere) == 200, host
+        assert status(asked(host=host, authorization=bearer, origin=f"http://{host}"), everywhere) == 200, host
+        assert status(asked(host=host), everywhere) == 401, host
+    for host in ("elsewhere.example", "192.168.1.2.example", "[elsewhere]"):
+        assert status(asked(host=host, authorization=bearer), everywhere) == 421, host
+    assert status(asked(host="10.1.2.3", authorization=bearer), one) == 421
+
+
 def test_two_hosts_are_none() -> None:
     request = Asked("GET", "/", {"host": ("127.0.0.1", "elsewhere.example")})
     assert status(request) == 421

@@ -112,6 +112,22 @@ def test_without_a_forecast_of_its_day_nothing_is_said(small: Path) -> None:
     assert unconfirmed_jump(world(small), "Alpha") is None
 
 
+def test_once_a_forecast_was_made_from_it_health_warns_of_the_days_that_still_wait(jumped: Path) -> None:
+    def data(name: str) -> tuple[str, str]:
+        at = dt.datetime(2018, 4, 3, 20, tzinfo=dt.timezone.utc)
+        facts = {fact.name: fact for fact in health(world(jumped).settings.with_clock(lambda: at)).facts}
+        return facts[name].state, facts[name].text
+
+    assert data("data Alpha")[0] == "bad"
+    for model in ("naive", "random_walk"):
+        forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", model, [ODD])
+    assert data("forecast Alpha naive v1.0")[0] == "good"
+    state, text = data("data Alpha")
+    assert state == "warn"
+    assert "forecasts for 2018-04-03 were made from it" in text
+    assert "`confirmed: [2018-04-02]`" in text
+
+
 @pytest.mark.slow
 def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
     jumped: Path, shell: Shell, capsys: pytest.CaptureFixture[str]
