@@ -21,11 +21,14 @@ from forecast_platform.housekeeping.restore import restore
 from forecast_platform.read import Reader
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.config import parse
+from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES, TRAINED_MODELS
 from forecast_platform.work import fits
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.training_jobs.tables import asked
 from forecast_platform_tests.worlds import days, settings_for
 
 _WRITER = """
@@ -269,3 +272,18 @@ def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, 
     stored = load_model(Platform.from_settings(elsewhere), "Alpha", "naive", "v1.0", dt.date(2018, 1, 1))
     assert stored.fitted is not None
     assert set(Reader(elsewhere).paths("Alpha", "naive")) == set(days("2018-02-20", "2018-03-31"))
+
+
+def test_training_jobs_their_store_uploads_and_results_come_back(settings: Settings, tmp_path: Path) -> None:
+    Launcher(settings).instance  # noqa: B018 - makes the instance
+    store = JobStore(settings)
+    job = store.create("ann", parse(asked()))
+    files = [store.job_folder(job.job_id) / "forecast.csv", store.upload_path(job.job_id)]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("kept")
+    backup(settings, tmp_path / "saved")
+    shutil.rmtree(settings.warehouse)
+    restore(settings, tmp_path / "saved")
+    assert JobStore(settings).get(job.job_id, "ann") == job
+    assert [file.read_text() for file in files] == ["kept", "kept"]

@@ -33,15 +33,16 @@ class Runner:
 
     def __init__(self, spark: Any, run_forecast: Callable[..., Any], models: Sequence[str], schema: str) -> None:
         self._spark, self._run_forecast, self._models, self._schema = spark, run_forecast, list(models), schema
-        self._kept: tuple[Cut, dict[str, dict[str, list[float]]], float] | None = None
+        self._kept: dict[int, tuple[Cut, dict[str, dict[str, list[float]]], float]] = {}
+        """By the identity of a cut, which is kept with it."""
 
     def forecasts(self, cut: Cut, ask: Ask) -> tuple[Mapping[str, Mapping[str, list[float]]], float]:
         """By model and series, the points; and the seconds that the call took."""
-        if self._kept is None or self._kept[0] is not cut:
+        if id(cut) not in self._kept:
             began = time.perf_counter()
-            self._kept = (cut, self._called(cut, ask), 0.0)
-            self._kept = (*self._kept[:2], time.perf_counter() - began)
-        return self._kept[1], self._kept[2]
+            found = self._called(cut, ask)
+            self._kept[id(cut)] = (cut, found, time.perf_counter() - began)
+        return self._kept[id(cut)][1:]
 
     def _called(self, cut: Cut, ask: Ask) -> dict[str, dict[str, list[float]]]:
         import pandas as pd
