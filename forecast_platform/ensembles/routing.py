@@ -39,12 +39,12 @@ class Router:
         return int(self.state["count"])
 
     @classmethod
-    def fit(cls, task: Task, features: pd.DataFrame, seed: int) -> Router:
-        """The route of a task, learnt from these rows. Raises RouteError."""
+    def fit(cls, task: Task, features: pd.DataFrame, seed: int, position: Ints) -> Router:
+        """The route of a task, learnt from these rows and their places in the table, [n]. Raises RouteError."""
         body = task.body()
         if task.task == "route_external":
-            cuts = len(features)
-            return cls({"kind": body.partition, "count": body.parts, "seed": seed, "rows": cuts})
+            rows = int(position.max()) + 1
+            return cls({"kind": body.partition, "count": body.parts, "seed": seed, "rows": rows})
         if task.task == "route_feature":
             return cls(_feature_state(body.feature, body.bins or 5, features))
         return cls(_cluster_state(body.cluster.method, body.cluster.count, features, seed))

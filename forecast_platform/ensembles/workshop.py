@@ -125,7 +125,8 @@ class Workshop:
         if task.name not in known:
             rows = self.rows.features
             known[task.name] = [
-                Router.fit(task, rows.iloc[split.train], self.context.seed) for split in self.folds[splits].splits
+                Router.fit(task, rows.iloc[split.train], self.context.seed, self.rows.source[split.train])
+                for split in self.folds[splits].splits
             ]
         return known[task.name]
 

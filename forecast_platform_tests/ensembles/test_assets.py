@@ -51,6 +51,7 @@ def test_each_task_is_an_asset_and_each_dependency_an_edge() -> None:
     assert all(key.path[:2] == prefix for key in graph.get_all_asset_keys())
 
 
+@pytest.mark.slow
 def test_a_run_computes_once_and_a_failed_task_is_tried_alone(tmp_path: Path) -> None:
     settings = world(tmp_path)
     bad = {"task": "boost", "boost": {"method": "gbm"}, "id": "bad", "depends_on": ["bad_stack"]}

@@ -96,6 +96,7 @@ def test_what_is_finished_is_not_done_again_unless_something_changed(finished: t
     assert [seeded.finished(name) for name in seeded.plan.order] == [None, None, None]
 
 
+@pytest.mark.slow
 def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
     settings = world(tmp_path)
     first = run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"])
@@ -106,6 +107,7 @@ def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
     assert run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"]).finished("stack_top_any") is None
 
 
+@pytest.mark.slow
 def test_the_model_gives_the_same_predictions_in_a_fresh_process(
     finished: tuple[Path, Settings], tmp_path: Path
 ) -> None:
@@ -187,6 +189,7 @@ def test_a_table_of_the_warehouse_is_the_source(tmp_path: Path) -> None:
     assert (settings.warehouse / "main" / "risk" / "oof_predictions_small_vote_mix").is_dir()
 
 
+@pytest.mark.slow
 def test_the_command_line_checks_plans_runs_and_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
