@@ -127,8 +127,9 @@ def repair(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def migrate(settings: Settings, options: argparse.Namespace) -> bool:
-    """Add the columns that this version's tables have and the stored ones lack; Dagster's own records, too."""
+    """Add the columns that this version's tables have and the stored ones lack, and close what others may read."""
     from forecast_platform.host.home import prepare_home
+    from forecast_platform.host.private_files import close, too_open
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.migrate import migrate as bring_up
     from forecast_platform.housekeeping.migrate import plan
@@ -142,13 +143,18 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
                 print(f"{one.table.name}: would add {column.name} ({column.type})")
             for text in one.refused:
                 print(f"{one.table.name}: REFUSED: {text}")
-        if not todo:
+        opened = sum(1 for _ in too_open(settings))
+        if opened:
+            print(f"{opened:,} files and folders that others may read would be closed (setting readable_by)")
+        if not (todo or opened):
             print("nothing to migrate")
         return not any(one.refused for one in todo)
     prepare_home(settings)
     with exclusive(settings, "migrate"):
-        added = bring_up(warehouse)
-    print(f"{added} columns added" if added else "nothing to migrate")
+        added, closed = bring_up(warehouse), close(settings)
+    if closed:
+        print(f"{closed:,} files and folders closed to others (setting readable_by)")
+    print(f"{added} columns added" if added else "nothing to migrate" if not closed else "no column to add")
     return True
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,7 @@ from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import POINT_FORECASTS, TABLES
+from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
 if TYPE_CHECKING:
@@ -168,7 +169,18 @@ def _forecasts(platform: Platform) -> Iterator[Fact]:
         for model, version in made:
             if model not in unused:
                 tag = "" if version == settings.model_version else f" --model-version-tag {version}"
-                yield _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
+                fact = _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
+                # What holds it up is no fault of the run, and the run's command would not mend it.
+                jump = None if fact.state == "good" else _jump(platform, series)
+                yield fact if jump is None else replace(fact, text=jump)
+
+
+def _jump(platform: Platform, series: str) -> str | None:
+    """Why the newest close is not forecast from; None where it is, or where there is none."""
+    try:
+        return unconfirmed_jump(platform, series)
+    except NoDataError:
+        return None
 
 
 def _unused(series: str, model: str) -> Fact:
@@ -201,9 +213,12 @@ def _data(platform: Platform, series: str) -> Fact:
         # A close is first seen that many days after its session.
         lag = dt.timedelta(days=settings.publication_lag_days.market)
         due = last_session_on_or_before(table.sessions, last - lag) + lag
+        jump = unconfirmed_jump(platform, series)
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "bad", str(error))
     newest = table.last_observed
+    if jump is not None:
+        return Fact(name, "bad", jump)
     late = (due - newest).days
     if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
         return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
