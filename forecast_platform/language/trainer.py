@@ -26,7 +26,7 @@ HELD_OUT_AT_MOST = 500
 """Documents that the loss during training is measured on; the evaluation afterwards takes all."""
 
 
-class Rows(Dataset):  # type: ignore[type-arg]
+class Rows(Dataset):
     """Packed rows, each as long as what it holds."""
 
     def __init__(self, packed: Packed, tokens: Tokens, pad: int) -> None:
@@ -66,6 +66,8 @@ class PackedTrainer(Trainer):
 
     Raises LanguageError where a loss is no number, with the step, the batch and the mend.
     """
+
+    control: Any
 
     def __init__(self, *args: Any, held_out: Tokens | None = None, context: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

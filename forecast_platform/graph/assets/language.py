@@ -1,7 +1,5 @@
 """language/<name>/corpus, adapter, evaluation, recommendation: continual pretraining, from documents to an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
