@@ -34,7 +34,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
     """Share of targets inside the 80 % and 95 % band for each row of a leaderboard, with the nominal lines."""
     names = [f"{row.model_name}<br>{row.model_version}" for row in board.itertuples()]
     figure = Figure()
-    for level, colour in ((80, "#7fb0f5"), (95, page.ACCENT)):
+    for level, colour in ((80, "var(--bar)"), (95, "var(--bar2)")):
         values = board[f"coverage_{level}"].to_numpy(np.float64)
         figure.add_bar(
             x=names,
@@ -55,7 +55,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
             y=level / 100,
             yanchor="bottom",
             font={"size": 11},
-            bgcolor="rgba(255,255,255,.75)",
+            bgcolor=page.PANEL,
         )
     figure.layout |= {
         "barmode": "group",
@@ -93,7 +93,7 @@ def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
             x=(edges[:-1] + edges[1:]) / 2,
             y=np.histogram(pits, edges)[0] * _BINS / len(pits),
             width=1 / _BINS,
-            marker={"color": "#9cc2f7", "line": {"color": "white", "width": 1}},
+            marker={"color": "var(--bar)", "line": {"color": page.PANEL, "width": 1}},
             hovertemplate="PIT %{x:.2f}: %{y:.2f} times uniform<extra></extra>",
             xaxis=f"x{axis}",
             yaxis=f"y{axis}",

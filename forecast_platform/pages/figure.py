@@ -78,10 +78,3 @@ def package_data() -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("plotly is not installed: install the package again", name="plotly")
     return Path(spec.origin).parent / "package_data"
-
-
-@cache
-def template(name: str) -> Properties:
-    """One of plotly's templates for layouts."""
-    found: Properties = json.loads((package_data() / "templates" / f"{name}.json").read_text(encoding="utf-8"))
-    return found

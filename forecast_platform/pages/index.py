@@ -15,7 +15,7 @@ EARLIER = 14
 _DATED = re.compile(r"_\d{4}-\d{2}-\d{2}$")
 
 
-def write_index(folder: Path) -> Path:
+def write_index(folder: Path, zone: str = "UTC") -> Path:
     """Write index.html over the pages in `folder`; call it after pages were written. Returns its path."""
     boards: dict[str, str] = {}
     days: dict[str, str] = {}
@@ -43,6 +43,7 @@ def write_index(folder: Path) -> Path:
         subtitle=f"{len({*boards, *charts})} series",
         content=content,
         about={"kind": "index"},
+        zone=zone,
     )
 
 

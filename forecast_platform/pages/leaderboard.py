@@ -46,13 +46,15 @@ def write_report(
     over_all: OverAll | None = None,
     oracle: Mapping[str, tuple[float, float, int]] | None = None,
     unit: str | None = None,
+    zone: str = "UTC",
 ) -> Path:
     """Write the report of one series and return its file.
 
     metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
     version) pairs that are shown even where they have no row yet. over_all: the comparison over all series. oracle: by
-    label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in.
+    label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in;
+    zone: that of the page's times.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -87,6 +89,7 @@ def write_report(
         content=content,
         about={"kind": "leaderboard", "series": series},
         links=dict(link_to or {}),
+        zone=zone,
     )
 
 
