@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
-from forecast_platform.cli import databricks, house, source
+from forecast_platform.cli import databricks, house, source, views
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     house.register(commands)
     databricks.register(commands)
     source.register(commands)
+    views.register(commands)
     return parser
 
 

@@ -43,7 +43,7 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         return None
     reader = Reader(platform.settings, platform.warehouse)
     try:
-        forecast = reader.latest(series, model, on=day, version=version)
+        forecast = reader.latest(series, model, on=day, version=version, max_age=None)
     except NoForecastError:
         return None
     origin = np.datetime64(forecast.forecast_date, "D")

@@ -19,6 +19,7 @@ from forecast_platform.settings.values import day
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
 _ALWAYS_OPEN = ("24/7", "24/5")
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+_CURRENCY = re.compile(r"^[A-Za-z]{3}$")
 
 
 class SettingsError(ValueError):
@@ -75,6 +76,15 @@ class SeriesSettings(BaseModel):
     unit: str | None = Field(
         default=None, description="What a price is counted in, such as US cents/lb; shown on axes, cards and tables."
     )
+    multiplier: float | None = Field(
+        default=None,
+        gt=0,
+        description="Money that one contract gains where the price rises by 1: 375 for Coffee in US cents/lb (37,500 "
+        "lb); a portfolio's positions are in contracts.",
+    )
+    currency: str | None = Field(
+        default=None, description="That money, as ISO 4217 has it, such as USD; a portfolio is in one currency."
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Column of the market file to date, open, high, low, close or volume, such as Last: close.",
@@ -104,6 +114,13 @@ class SeriesSettings(BaseModel):
         if value.lower() == "actuals":
             raise ValueError("'actuals' is reserved")
         return value
+
+    @field_validator("currency")
+    @classmethod
+    def _iso_code(cls, value: str | None) -> str | None:
+        if value is not None and not _CURRENCY.match(value):
+            raise ValueError("three letters as ISO 4217 has them, such as USD")
+        return value if value is None else value.upper()
 
     @field_validator("roll_rule")
     @classmethod

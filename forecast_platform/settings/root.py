@@ -42,6 +42,7 @@ from forecast_platform.settings.parts import (
     SeriesSettings,
     SettingsError,
     SparkSettings,
+    did_you_mean,
     refuse_ambiguous,
     web_address,
 )
@@ -333,7 +334,7 @@ class Settings(BaseSettings):
         for series in self.series:
             if series.name.lower() == name.lower():
                 return series
-        raise SettingsError(f"series {name!r} is not configured; known: {', '.join(self.series_names)}")
+        raise SettingsError(f"series {name!r} is not configured{did_you_mean(name, self.series_names)}")
 
     @property
     def tracking_uri(self) -> str:

@@ -91,6 +91,11 @@ class DeltaWarehouse:
         counts = pa.table(found.get_add_actions(flatten=True))["num_records"]
         return int(sum(count or 0 for count in counts.to_pylist()))
 
+    def files(self, table: Table) -> list[str]:
+        """The table's files as of now, sorted; what else lies in its folder was replaced."""
+        found = self._table(table)
+        return [] if found is None else sorted(found.file_uris())
+
     def create(self, table: Table) -> None:
         """Create the table where it does not exist yet, for another engine to write to."""
         self._create(table, table.at(self.horizon).arrow_schema())

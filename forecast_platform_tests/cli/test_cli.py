@@ -174,7 +174,7 @@ def test_infer_forecasts_all_series_and_models_of_a_date_in_one_run(run: Run, sm
 def test_two_series_of_one_date_share_their_shocks(run: Run, small: Path) -> None:
     run("infer", "--date", "2018-03-01")
     reader = Reader(_settings(small))
-    moves = [reader.latest(series, "naive").paths[:, 0].astype(float) for series in ("Alpha", "Beta")]
+    moves = [reader.latest(series, "naive", max_age=None).paths[:, 0].astype(float) for series in ("Alpha", "Beta")]
     assert np.corrcoef(*moves)[0, 1] > 0.5
 
 
@@ -202,7 +202,7 @@ def test_a_refused_file_fails_its_series_and_no_other(run: Run, small: Path) -> 
     code, told = run("infer", "--date", "2018-03-01")
     assert code == 1
     assert "refused by the source: market/beta.csv, row" in told
-    assert Reader(_settings(small)).latest("Alpha", "naive").forecast_date == dt.date(2018, 3, 1)
+    assert Reader(_settings(small)).latest("Alpha", "naive", max_age=None).forecast_date == dt.date(2018, 3, 1)
 
 
 def test_wrong_settings_are_told_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def test_the_reader_takes_its_horizon_from_the_warehouse(world: Platform) -> Non
     silent = settings_for(world.settings.warehouse.parent)
     reader = Reader(silent)
     assert reader.horizon == world.horizon
-    latest = reader.latest("Alpha", "naive")
+    latest = reader.latest("Alpha", "naive", max_age=None)
     assert latest.paths.shape == (200, world.horizon)
     assert latest.value_at_risk(0.95, 100.0) == latest.value_at_risk(0.95, 100.0, day_ahead=world.horizon)
     assert latest.value_at_risk(0.95, 100.0) != latest.value_at_risk(0.95, 100.0, day_ahead=2)

@@ -234,11 +234,11 @@ def test_point_forecasts_are_the_statistics_of_the_stored_paths(small: Path) -> 
     forecast(platform, "Alpha", "random_walk", SPAN)
     frame = Reader(platform.settings, platform.warehouse).points("Alpha", "random_walk")
     for day, paths in _paths(platform).items():
-        rows = frame[frame.forecast_date == day].sort_values("day_ahead")
+        rows = frame[frame.forecast_date == pd.Timestamp(day)].sort_values("day_ahead")
         wide = paths.astype(np.float64)
         assert np.allclose(rows.forecast_mean, wide.mean(axis=0), rtol=1e-12)
         assert np.allclose(rows.upper_95, np.quantile(wide, 0.975, axis=0), rtol=1e-12)
-        assert (rows.target_date.to_numpy() == np.array([day + dt.timedelta(days=h) for h in range(14)])).all()
+        assert (rows.target_date.to_numpy() == np.datetime64(day, "D") + np.arange(14)).all()
 
 
 def test_what_was_live_is_archived_when_it_is_replaced_and_as_of_reads_it(small: Path) -> None:

@@ -1,0 +1,93 @@
+"""Whether a forecast has seen what it ought to have: sessions that are due, against the newest close it was made of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from forecast_platform.settings import SeriesSettings, Settings
+
+_DAY = dt.timedelta(days=1)
+
+
+class NoForecastError(LookupError):
+    """There is no such forecast; the message says what was asked and what there is."""
+
+
+class StaleForecastError(NoForecastError):
+    """There is a forecast, but it lacks sessions that are due; the message says how many, and what to do."""
+
+
+class StaleForecastWarning(UserWarning):
+    """A forecast that was returned lacks sessions that are due."""
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """What a forecast has seen of the sessions that are due."""
+
+    due: dt.date
+    """Day on which the newest close that is due is first seen: its session's, later by the publication lag."""
+    behind: int
+    """Sessions due that the forecast was made without."""
+
+
+def freshness(settings: Settings, series: SeriesSettings, last_observed: dt.date, on: dt.date | None) -> Freshness:
+    """How a forecast with this newest close stands against a forecast of day `on`.
+
+    on: None is now: today's forecast from the time of the daily run on, before it yesterday's. Neither is later than
+    the settings' end_date.
+    """
+    from forecast_platform.sources.calendars import sessions
+
+    day = min(_due_now(settings) if on is None else on, settings.end_date or dt.date.max)
+    lag = settings.publication_lag_days.market
+    # From two weeks before: the newest session due lies within them, whatever the forecast's age.
+    start = min(last_observed, day - 14 * _DAY) - lag * _DAY
+    seen = sessions(series.calendar, start, day) + np.timedelta64(lag, "D")
+    seen = seen[seen < np.datetime64(day, "D")]
+    due = seen[-1].item() if len(seen) else last_observed
+    return Freshness(due, int((seen > np.datetime64(last_observed, "D")).sum()))
+
+
+def _due_now(settings: Settings) -> dt.date:
+    now = settings.now().astimezone(ZoneInfo(settings.timezone))
+    return now.date() if now.time() >= settings.daily_time else now.date() - _DAY
+
+
+def require_fresh(
+    settings: Settings,
+    found: Freshness,
+    who: str,
+    forecast_date: dt.date,
+    last_observed: dt.date,
+    *,
+    strict: bool,
+    max_age: int | None,
+) -> None:
+    """Raise StaleForecastError, or warn where not `strict`, if more than max_age sessions are lacking; None: never.
+
+    Raises ValueError for a max_age below 0.
+    """
+    if max_age is not None and (isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0):
+        raise ValueError(f"max_age = {max_age!r}: sessions that may be lacking, 0 or more; None for any number")
+    if max_age is None or found.behind <= max_age:
+        return
+    lacking = f"{found.behind} session{'s' if found.behind > 1 else ''}"
+    text = (
+        f"the newest forecast of {who} is for {forecast_date}, made with the close of {last_observed}: {lacking} "
+        f"behind {found.due}, the newest due"
+    )
+    if not strict:
+        warnings.warn(StaleForecastWarning(text), stacklevel=4)
+        return
+    mend = "make newer ones with `forecast-platform infer` (`forecast-platform health` says what is late)"
+    if settings.end_date is None:
+        mend += f"; where the data have ended set FORECAST_PLATFORM_END_DATE={forecast_date}"
+    raise StaleForecastError(
+        f"{text}; {mend}; to read it all the same, give max_age={found.behind}, or strict=False to be warned alone"
+    )

@@ -1,0 +1,208 @@
+"""What the reader's questions are answered with; each carries the forecasts that it was made of."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecast_platform.forecasting.history import Dates, Floats
+from forecast_platform.forecasting.horizon import day_columns
+from forecast_platform.read.asking import as_day
+from forecast_platform.read.forecast import Forecast, Paths, behind_text, close_text
+from forecast_platform.read.tables import Key
+from forecast_platform.read.tabular import Tabular, days_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Risk(Tabular, Mapping[float, Mapping[str, float]]):
+    """Risk of a position in one series by level: `risk[0.95]["var"]`; with the forecast that it was made of."""
+
+    forecast: Forecast
+    position: float
+    day_ahead: int
+    figures: Mapping[float, Mapping[str, float]]
+    """By level: `var`, the loss exceeded with probability 1 - level, and `cvar`, the mean loss beyond it."""
+
+    def __getitem__(self, level: float) -> Mapping[str, float]:
+        return self.figures[level]
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def heading(self) -> list[str]:
+        """The position, and the forecast's own heading."""
+        until = self.forecast.target_dates[self.day_ahead - 1]
+        side = "long" if self.position >= 0 else "short"
+        return [
+            *self.forecast.heading(),
+            f"{abs(self.position):g} units {side}, held to day {self.day_ahead} ({until})",
+        ]
+
+    def to_arrow(self) -> pa.Table:
+        """One row a level."""
+        import pyarrow as pa
+
+        one, n = self.forecast, len(self.figures)
+        return pa.table(
+            {
+                "series": pa.array([one.series] * n, pa.string()),
+                "model": pa.array([one.model] * n, pa.string()),
+                "version": pa.array([one.version] * n, pa.string()),
+                "forecast_date": pa.array([one.forecast_date] * n, pa.date32()),
+                "last_observed_date": pa.array([one.last_observed_date] * n, pa.date32()),
+                "last_close": pa.array([one.last_close] * n, pa.float64()),
+                "sessions_behind": pa.array([one.sessions_behind] * n, pa.int32()),
+                "day_ahead": pa.array([self.day_ahead] * n, pa.int32()),
+                "position": pa.array([float(self.position)] * n, pa.float64()),
+                "level": pa.array(list(self.figures), pa.float64()),
+                "var": pa.array([found["var"] for found in self.figures.values()], pa.float64()),
+                "cvar": pa.array([found["cvar"] for found in self.figures.values()], pa.float64()),
+            }
+        )
+
+
+class PathsByDate(dict[dt.date, Paths], Tabular):
+    """Paths by forecast date, ascending: a dict of float32 [n_paths, horizon], whose keys may be given as any date.
+
+    `facts` has a row a forecast date: its cutoffs, the newest close that it was made of and that close's date, how many
+    days those lagged, and when it was generated.
+    """
+
+    def __init__(self, found: Mapping[dt.date, Paths], key: Key, facts: pa.Table) -> None:
+        super().__init__(found)
+        self.series, self.model, self.version, self.chosen = key.series, key.model, key.version, key.chosen
+        self.facts = facts
+
+    def __missing__(self, day: Any) -> Paths:
+        wanted = as_day(day, "date")
+        if wanted in self.keys():
+            return super().__getitem__(wanted)
+        raise KeyError(f"no forecast of {wanted} among those read: {len(self)} dates, {self._span()}")
+
+    def _span(self) -> str:
+        return days_text(min(self), max(self))
+
+    def array(self) -> Paths:
+        """All paths, float32 [n_dates, n_paths, horizon]."""
+        return np.stack(list(self.values()))
+
+    def heading(self) -> list[str]:
+        """Whose paths, of when."""
+        n_paths, horizon = next(iter(self.values())).shape
+        return [
+            f"{self.series} by {self.model} {self.version} ({self.chosen}), {len(self)} dates, {self._span()}: "
+            f"{n_paths:,} paths over {horizon} days each"
+        ]
+
+    __repr__ = Tabular.__repr__
+
+    def to_arrow(self) -> pa.Table:
+        """One row a path: forecast_date, path_id, day_1 to day_<horizon>."""
+        import pyarrow as pa
+
+        whole = self.array()
+        n_dates, n_paths, horizon = whole.shape
+        columns: dict[str, Any] = {
+            "forecast_date": pa.array(np.repeat(np.array(list(self), "datetime64[D]"), n_paths)),
+            "path_id": pa.array(np.tile(np.arange(n_paths, dtype=np.int32), n_dates)),
+        }
+        by_day = whole.reshape(-1, horizon)
+        return pa.table({**columns, **{name: by_day[:, h] for h, name in enumerate(day_columns(horizon))}})
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class _ByDate(Tabular):
+    """Figures over forecast dates, by target day."""
+
+    series: str
+    model: str
+    version: str
+    dates: Dates
+    """Forecast dates, datetime64[D] [n_dates]."""
+    last_closes: Floats
+    """The newest close that each was made of, [n_dates]."""
+    last_observed: Dates
+    """Its date, [n_dates]."""
+    behind: int | None
+    """Sessions due that the forecast was made without; None where past dates were asked for."""
+    unit: str | None
+
+    def _about(self) -> list[str]:
+        dates, closes, observed = self.dates, self.last_closes, self.last_observed
+        span = days_text(dates[0].item(), dates[-1].item())
+        lines = [f"{self.series} by {self.model} {self.version}, forecast{'s' * (len(dates) > 1)} of {span}"]
+        if len(dates) == 1:
+            lines.append(close_text(float(closes[0]), observed[0].item(), self.unit))
+            lines[-1] += "" if self.behind is None else f", {behind_text(self.behind)}"
+        return lines
+
+    def _columns(self, each: int) -> dict[str, Any]:
+        return {
+            "forecast_date": np.repeat(self.dates, each),
+            "last_observed_date": np.repeat(self.last_observed, each),
+            "last_close": np.repeat(self.last_closes, each),
+        }
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Odds(_ByDate):
+    """The odds of a price, by forecast date and target day: float64 [n_dates, horizon], 0 to 1."""
+
+    price: float
+    above: Floats
+    """Of closing above it."""
+    below: Floats
+    """Of closing below it."""
+    touch: Floats
+    """Of having closed at or beyond it by then, from the last close's side."""
+
+    def heading(self) -> list[str]:
+        """The price, and the forecasts."""
+        return [*self._about(), f"price {self.price:,.2f}{f' {self.unit}' if self.unit else ''}"]
+
+    def to_arrow(self) -> pa.Table:
+        """One row a forecast date and target day."""
+        import pyarrow as pa
+
+        horizon = self.above.shape[1]
+        ahead = np.tile(np.arange(horizon), len(self.dates))
+        columns = self._columns(horizon)
+        columns["target_date"] = columns["forecast_date"] + ahead
+        columns["day_ahead"] = (ahead + 1).astype(np.int32)
+        columns |= {name: getattr(self, name).ravel() for name in ("above", "below", "touch")}
+        return pa.table(columns)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Quantiles(_ByDate):
+    """Quantiles of closes, by forecast date, level and target day."""
+
+    levels: Sequence[float]
+    values: Floats
+    """[n_dates, n_levels, horizon]."""
+
+    def heading(self) -> list[str]:
+        """The forecasts."""
+        return self._about()
+
+    def to_arrow(self) -> pa.Table:
+        """One row a forecast date and target day, one column a level: q0.05."""
+        import pyarrow as pa
+
+        horizon = self.values.shape[2]
+        ahead = np.tile(np.arange(horizon), len(self.dates))
+        columns = self._columns(horizon)
+        columns["target_date"] = columns["forecast_date"] + ahead
+        columns["day_ahead"] = (ahead + 1).astype(np.int32)
+        columns |= {f"q{level:g}": self.values[:, place].ravel() for place, level in enumerate(self.levels)}
+        return pa.table(columns)
