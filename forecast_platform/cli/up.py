@@ -14,6 +14,7 @@ from types import FrameType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from forecast_platform.cli.on_demand import OnDemand
 from forecast_platform.host.home import prepare_home
 from forecast_platform.host.services import (
     REPORTS_SERVER,
@@ -45,7 +46,7 @@ def up(settings: Settings, host: str, port: int) -> int:
         with _interrupts(services.stopped), _only_one(home), _reports(settings) as reports, code_endpoint() as endpoint:
             try:
                 _refuse_taken(host, port)
-                services.start_all(endpoint, host, port)
+                services.start_all(endpoint, host, port, settings.log_level)
                 _announce(settings, host, port, home, reports)
                 if broken := load_error(host, port):
                     print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
@@ -66,8 +67,8 @@ class _ReportsHandler(SimpleHTTPRequestHandler):
 
     server_version = REPORTS_SERVER
 
-    def __init__(self, *args: Any, health: Cached, **kwargs: Any) -> None:
-        self._health = health
+    def __init__(self, *args: Any, health: Cached, made: OnDemand, **kwargs: Any) -> None:
+        self._health, self._made = health, made
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
@@ -78,10 +79,14 @@ class _ReportsHandler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
-        """As the parent does, but a link that leads out of the folder is not followed."""
-        if not Path(self.translate_path(self.path)).resolve().is_relative_to(Path(self.directory).resolve()):
+        """As the parent does, but a link that leads out of the folder is not followed, and a chart of a past date is
+        made when it is asked for."""
+        asked, folder = Path(self.translate_path(self.path)), Path(self.directory).resolve()
+        if not asked.resolve().is_relative_to(folder):
             self.send_error(404, "File not found")
             return None
+        if asked.resolve().parent == folder:
+            self._made(asked)
         return super().send_head()
 
     def end_headers(self) -> None:
@@ -105,7 +110,8 @@ def _reports(settings: Settings) -> Iterator[bool]:
     settings.reports.mkdir(parents=True, exist_ok=True)
     try:
         server = ThreadingHTTPServer(
-            (host, port), partial(_ReportsHandler, directory=str(settings.reports), health=Cached(settings))
+            (host, port),
+            partial(_ReportsHandler, directory=str(settings.reports), health=Cached(settings), made=OnDemand(settings)),
         )
     except OSError as error:
         raise ServiceError(

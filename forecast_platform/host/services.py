@@ -51,19 +51,21 @@ class Services:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def start_all(self, endpoint: Endpoint, host: str, port: int) -> None:
-        """Start code server, webserver and daemon, each once the one before it answers. Raises ServiceError."""
+    def start_all(self, endpoint: Endpoint, host: str, port: int, level: str = "info") -> None:
+        """Start code server, webserver and daemon, each once the one before it answers; they log from `level` on.
+        Raises ServiceError."""
         self._start(
             "code server",
             "dagster",
             *("code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *endpoint.options),
-            *("--use-python-environment-entry-point", "--log-level", "warning"),
+            *("--use-python-environment-entry-point", "--log-level", level),
         )
         self._until("code server", endpoint.serves)
         workspace = ["-w", str(endpoint.workspace())]
-        levels = ("--dagster-log-level", "warning", "--log-level", "warning")
+        # The webserver's other level is that of its HTTP server, which at `info` logs each request of the UI.
+        levels = ("--dagster-log-level", level, "--log-level", "debug" if level == "debug" else "warning")
         self._start("webserver", "dagster_webserver", *workspace, "-h", host, "-p", str(port), *levels)
-        self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", "warning")
+        self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
         self._until("webserver", lambda: answers(host, port) is not None)
 
     def wait(self) -> None:

@@ -12,16 +12,19 @@ import numpy as np
 from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.pages import page
 from forecast_platform.pages.daily_layout import write_daily_page
-from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.display import history, metadata_frame
 from forecast_platform.pages.overview import write_overview
+from forecast_platform.pages.portfolio import FAN, Book, write_portfolio, write_refused
 from forecast_platform.pages.scores import ModelKey, leaderboard
 from forecast_platform.pages.series_day import Bands, Hit, SeriesDay, When, ahead_of
 from forecast_platform.read import Reader
+from forecast_platform.read.freshness import NoForecastError, freshness
+from forecast_platform.read.portfolio import PortfolioError
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Between
-from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import expected_dates
-from forecast_platform.work.platform import NoDataError, Platform, SeriesTable
+from forecast_platform.work.platform import NoDataError, Platform
 
 
 class Fact(Protocol):
@@ -57,6 +60,10 @@ class Health(Protocol):
         ...
 
 
+_FEW = 12
+"""Series up to which each one's champion has its history page made with the daily page, at a third of a second each;
+of more it is made when someone asks for it (`display.asked_for`)."""
+
 _HISTORY_DAYS = 60
 _MAP_DAYS = 60
 _BOARD_DAYS = 365
@@ -85,6 +92,8 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
                 settings.reports, when=when, series=series, facts=(), state=report.state, group=name or "rest"
             )
         written = write_overview(settings.reports, when=when, groups=groups, facts=facts, state=report.state)
+    for portfolio in settings.portfolios:
+        portfolio_page(platform, portfolio, when)
     write_index(settings.reports, settings.timezone)
     return f"{settings.reports_url}/{written.name}"
 
@@ -97,37 +106,38 @@ def _next_due(settings: Settings, day: dt.date) -> dt.datetime | None:
     return begins + dt.timedelta(hours=settings.data_deadline_hours)
 
 
-def _due(platform: Platform, table: SeriesTable, day: dt.date) -> tuple[dt.date | None, int]:
-    """The day on which the newest close before `day` was due (the market's publication lag after its session), and by
-    how many sessions the newest one that is there is behind."""
-    due = table.seen_days(platform.settings.publication_lag_days.market)
-    due = due[due < np.datetime64(day, "D")]
-    if not len(due):
-        return None, 0
-    seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
-    late = int((due > seen[-1]).sum()) if len(seen) else len(due)
-    return due[-1].astype(dt.date), late
-
-
-def _chosen(platform: Platform, series: str) -> str | None:
-    """Why the champion is it; None where nobody ever chose one."""
-    rows = platform.warehouse.read(CHAMPIONS, ["valid_from", "why"], {"commodity": series}).to_pylist()
-    return str(max(rows, key=lambda row: row["valid_from"])["why"]) if rows else None
+def portfolio_page(platform: Platform, name: str, when: When) -> str:
+    """Write the page of a portfolio of the settings as of a day, and return its address. Where it cannot be added up
+    the page says why."""
+    settings = platform.settings
+    reader = Reader(settings, platform.warehouse)
+    try:
+        positions = reader.portfolio(settings.portfolios[name])
+        days = [positions.risk(horizon=ahead, on=when.day, max_age=None) for ahead in range(1, platform.horizon + 1)]
+    except (PortfolioError, NoForecastError) as error:
+        written = write_refused(settings.reports, name, str(error), zone=settings.timezone)
+    else:
+        fan = np.concatenate([day.quantiles(FAN) for day in days])
+        written = write_portfolio(settings.reports, Book(name, days[-1], fan), when=when)
+    return f"{settings.reports_url}/{written.name}"
 
 
 def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     reader = Reader(platform.settings, platform.warehouse)
     champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
+    if len(platform.settings.series) <= _FEW:
+        history(platform, name, *champion)
     try:
         table = platform.series_table(name)
     except NoDataError:
         nothing = np.empty(0)
         return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing, horizon=platform.horizon)
     newest, models, made_at = _models(platform, name, day)
-    due, late = _due(platform, table, day)
+    chosen = reader.promoted(name)
     origin = np.datetime64(newest or day, "D")
     seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
     shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    fresh = freshness(platform.settings, table.series, seen[-1].astype(dt.date), day) if len(seen) else None
     hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None
     metadata = metadata_frame(platform, name)
     recent = metadata[metadata["forecast_date"].between(day - dt.timedelta(days=_BOARD_DAYS), day)]
@@ -153,9 +163,9 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         horizon=platform.horizon,
         leaderboard_link=_there(platform, "leaderboard", name),
         history_link=_there(platform, "history", name, *champion),
-        chosen=_chosen(platform, name),
-        due=due,
-        late=late,
+        chosen=chosen,
+        due=None if fresh is None else fresh.due,
+        late=0 if fresh is None else fresh.behind,
         ended=ended,
         made_at=made_at.get(champion),
         unit=platform.settings.series_named(name).unit,

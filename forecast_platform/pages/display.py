@@ -70,6 +70,16 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
     return f"{platform.settings.reports_url}/{path.name}"
 
 
+def chart_address(platform: Platform, series: str, model: str, version: str, day: dt.date) -> str:
+    """Where the fan chart of a forecast is, or will be made when it is asked for there (`asked_for`)."""
+    return f"{platform.settings.reports_url}/{page.file_name('fan-chart', series, model, version, str(day))}"
+
+
+def history_address(platform: Platform, series: str, model: str, version: str) -> str:
+    """The same of a history page."""
+    return f"{platform.settings.reports_url}/{page.file_name('history', series, model, version)}"
+
+
 def history(platform: Platform, series: str, model: str, version: str) -> str | None:
     """Write the history page of a series and model; returns its address, None where it has no forecast."""
     from forecast_platform.pages.history import NAMES, SHOWN_DAYS, write_history

@@ -95,8 +95,8 @@ class SeriesDay:
     """What prices are counted in."""
     horizon: int = DEFAULT
     """Days that a forecast covers."""
-    chosen: str | None = None
-    """Why the champion is it; None where nobody chose one: then it is the default."""
+    chosen: bool = True
+    """Whether there is a champion that was chosen; else `champion` is the default."""
     due: dt.date | None = None
     """The newest session before the page's day whose close was due."""
     late: int = 0
@@ -120,12 +120,12 @@ class SeriesDay:
     @property
     def standing(self) -> str:
         """The same, with why it is no champion."""
-        return "champion" if self.chosen is not None else "the default, nobody has chosen a champion"
+        return "champion" if self.chosen else "the default, nobody has chosen a champion"
 
     @property
     def role(self) -> str:
         """What the model that the reader follows is called: one that nobody chose is the default."""
-        return "champion" if self.chosen is not None else "default"
+        return "champion" if self.chosen else "default"
 
 
 def champion_of(one: SeriesDay) -> Bands | None:
