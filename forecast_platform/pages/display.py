@@ -102,6 +102,7 @@ def history(platform: Platform, series: str, model: str, version: str) -> str | 
     for name, column in columns.items():
         quantiles[name] = np.full((len(days), platform.horizon), np.nan)
         quantiles[name][place, ahead] = rows[column].to_numpy()
+    targets: Dates = days[:, None] + np.arange(platform.horizon).astype("timedelta64[D]")
     table = platform.series_table(series)
     seen = table.columns["is_observed"]
     closes = (table.dates[seen], table.columns["close"][seen])
@@ -109,7 +110,7 @@ def history(platform: Platform, series: str, model: str, version: str) -> str | 
         platform.settings.reports,
         series=series,
         key=ModelKey(model, version),
-        days=Days(days, quantiles, closes_on(days[:, None] + np.arange(platform.horizon) * ONE_DAY, *closes)),
+        days=Days(days, quantiles, closes_on(targets, *closes)),
         history_dates=closes[0],
         history_close=closes[1],
         metadata=metadata_frame(platform, series, sorted({model, REFERENCE})),
@@ -142,11 +143,11 @@ def asked_for(platform: Platform, file: str) -> bool:
             continue
         columns = ["model_name", "model_version"]
         rows = platform.warehouse.read(FORECAST_METADATA, columns, {"commodity": name}).group_by(columns).aggregate([])
-        for row in rows.to_pylist():
-            if page.file_name(*row.values()) == f"{model}_{version}.html":
+        for own in zip(*(rows[column].to_pylist() for column in columns), strict=True):
+            if page.file_name(*own) == f"{model}_{version}.html":
                 if kind == "history":
-                    return history(platform, name, *row.values()) is not None
-                return _chart_of(platform, name, *row.values(), day[0])
+                    return history(platform, name, *own) is not None
+                return _chart_of(platform, name, *own, text=day[0])
     return False
 
 
@@ -194,6 +195,7 @@ def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str,
     if naive is None:
         return {}
     rows = naive[counted(naive)]
+    targets: Dates = days[:, None] + np.arange(platform.horizon).astype("timedelta64[D]")
     table = platform.series_table(series)
     seen = table.columns["is_observed"]
     closes = (table.dates[seen], table.columns["close"][seen], table.columns["is_roll_day"][seen])

@@ -101,7 +101,7 @@ def write_fan_chart(
     return page.write_page(
         folder,
         name,
-        title=f"{series}, forecast of {forecast_date:%d %B %Y}",
+        title=f"{series}, forecast of {forecast_date.day} {forecast_date:%B %Y}",
         subtitle=f"{model} {version}",
         content=content,
         about={

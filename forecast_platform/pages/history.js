@@ -52,7 +52,7 @@ document.addEventListener("DOMContentLoaded", function () {
     said.textContent = words(row);
     full.href = data.full + "_" + date + ".html";
     // Made on demand by `forecast-platform up`; from a folder only some of them are there.
-    full.hidden = location.protocol.slice(0, 4) !== "http";
+    full.hidden = location.protocol === "file:";
     pages.figures["day-chart"] = figureOf(row);
     return pages.draw("day-chart");
   }

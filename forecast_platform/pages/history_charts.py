@@ -107,7 +107,7 @@ def hits(days: Days, unit: str | None) -> Figure:
                 hovertemplate=f"%{{x}}: close %{{y:,.2f}}, {label}<br>forecast of %{{customdata}}<extra></extra>",
                 **place,
             )
-        share = f"{100 * in80.mean():.0f} % inside 80 %, {100 * in95.mean():.0f} % inside 95 %" if len(close) else ""
+        share = f"{100 * in80.mean():.0f} % in 80 %, {100 * in95.mean():.0f} % in 95 %" if len(close) else ""
         figure.add_annotation(
             f"<b>{day} day{'s' if day > 1 else ''} ahead</b> {share}",
             x=0,

@@ -35,10 +35,14 @@
       layout.margin = { l: Math.min(margin.l || 50, 50), r: 8, t: Math.min(margin.t || 20, 24), b: margin.b || 36 };
       if (layout.showlegend !== false && figure.data.length > 1) {
         // Below the chart: beside or above it a legend of several lines covers what it explains.
-        layout.legend = Object.assign({}, layout.legend, { orientation: "h", x: 0, xanchor: "left", y: -0.14, yanchor: "top", font: { size: 11 } });
-        layout.height += 22 * Math.ceil(figure.data.length / 2);
-        layout.margin.b += 22 * Math.ceil(figure.data.length / 2);
+        var names = figure.data.filter(function (one) { return one.showlegend !== false; }).map(function (one) { return one.name || ""; });
+        var long = names.some(function (name) { return name.length > 16; });
+        var space = 14 + 20 * Math.ceil(names.length / (long ? 1 : 2));
+        layout.legend = Object.assign({}, layout.legend, { orientation: "h", x: 0, xanchor: "left", yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } });
+        layout.height += space;
+        layout.margin.b += space;
       }
+      layout.annotations = (layout.annotations || []).map(function (one) { return Object.assign({}, one, { font: { size: 10.5 } }); });
     }
     return layout;
   }
@@ -151,7 +155,7 @@
 
   function dayForms() {
     all("form.day").forEach(function (form) {
-      if (location.protocol.slice(0, 4) !== "http") { form.hidden = true; return; }
+      if (location.protocol === "file:") { form.hidden = true; return; }
       form.addEventListener("submit", function (event) {
         event.preventDefault();
         var date = form.querySelector("input").value;

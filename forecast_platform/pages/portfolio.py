@@ -112,7 +112,8 @@ def _freshness(book: Book, day: dt.date, when: When) -> list[page.Html]:
 
 
 def _cards(found: PortfolioFigures, levels: Sequence[float]) -> list[tuple[object, object]]:
-    unit, cards = found.currency, []
+    unit = found.currency
+    cards: list[tuple[object, object]] = []
     for level in levels:
         one = found[level]
         cards.append((_money(one.var[0]), f"{unit}: value at risk {100 * level:g} %, {found.day_ahead} days"))
@@ -181,7 +182,6 @@ def _legs_table(found: PortfolioFigures, level: float) -> page.Html:
         "Model": "",
         "Contracts": "number",
         "Last close": "number",
-        "Unit": "",
         "of": "",
     }
     columns |= {f"Value ({unit})": "number", "VaR alone": "number", "Shortfall alone": "number"}
@@ -194,8 +194,7 @@ def _legs_table(found: PortfolioFigures, level: float) -> page.Html:
                 leg.key.series,
                 f"{leg.key.model} {leg.key.version} ({leg.key.chosen})",
                 page.Amount(f"{leg.contracts:+g}", leg.contracts),
-                page.Amount(price(close), close),
-                leg.unit or "",
+                page.Amount(f"{price(close)} {leg.unit or ''}".strip(), close),
                 date_text(found.last_observed[place, 0].astype(dt.date)),
                 _amount(close * leg.size),
                 _amount(float(one.leg_var[place, 0])),
@@ -212,9 +211,9 @@ def _legs_table(found: PortfolioFigures, level: float) -> page.Html:
         _amount(float(one.cvar[0])),
         "100 %",
     ]
-    rows.append(["portfolio", "", "", "", "", "", *whole])
+    rows.append(["portfolio", "", "", "", "", *whole])
     apart = [_amount(float(one.leg_var.sum(axis=0)[0])), _amount(float(one.sum_of_legs[0]))]
-    rows.append(["sum of legs", "", "", "", "", "", "", *apart, "", ""])
+    rows.append(["sum of legs", "", "", "", "", "", *apart, "", ""])
     return page.table(columns, rows, {len(rows) - 2: "champion", len(rows) - 1: "reference"})
 
 

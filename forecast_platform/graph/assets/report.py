@@ -19,7 +19,11 @@ from dagster import (
 )
 from dagster._core.definitions.metadata.metadata_set import TableMetadataSet
 from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
-from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from dagster._core.execution.context.metadata_logging import (
+    AssetMetadataHandle,
+    OutputMetadataAccumulator,
+    OutputMetadataHandle,
+)
 
 from forecast_platform.graph import partitions
 from forecast_platform.warehouse.schemas import Table
@@ -148,7 +152,7 @@ def _say_of_each(
     `context.add_asset_metadata(..., partition_key=...)` does the same for one key, and at each call lists the range's
     partitions and copies what was added so far: a minute for years of days. This adds all of it at once.
     """
-    said = {
+    said: dict[AssetMetadataHandle | OutputMetadataHandle, Mapping[str, Any]] = {
         AssetMetadataHandle(asset_key=key, partition_key=partitions.key(day, outcome.series)): of(outcome.series, day)
         for key, of in own.items()
         for outcome in outcomes

@@ -66,6 +66,7 @@ def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime
             cause=cause,
             mend=mend,
             link=f"{settings.ui_url}/runs/{run.run_id}",
+            because=_late_data(error),
         )
         open_problems[key] = ([run], problem)
     return [problem for _, problem in open_problems.values()]
@@ -100,6 +101,17 @@ def _meet(one: str | None, other: str | None) -> bool:
 def _signature(error: str) -> str:
     """The error without what differs from day to day."""
     return re.sub(r"[0-9a-f]{8,}|\d+", "#", error)[:600]
+
+
+_LATE = re.compile(r"data of (\w+) end on \S+, \d+ days before the last session due")
+
+
+def _late_data(error: str) -> tuple[str, ...]:
+    """The keys of the problems that a run failed for, where it failed for nothing but series whose data are late."""
+    lines = [line for line in error.splitlines()[1:] if line.strip()]
+    if not lines or not all(_LATE.search(line) for line in lines):
+        return ()
+    return tuple(sorted({f"late/{name}" for line in lines for name in _LATE.findall(line)}))
 
 
 def error_of(instance: DagsterInstance, run_id: str) -> str:
