@@ -21,7 +21,7 @@ PLAN = {
     "graph": "everything in Dagster's terms: assets, checks, automation, partitions, jobs, storages, step launchers",
     "remote": "what runs on a cluster",
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
-    "pages": "fan charts, leaderboards, the daily page",
+    "pages": "the daily page, fan charts, history, leaderboards, portfolios",
     "read": "the reader: public",
     "compute": "where fits and chunks of dates run: local, Spark, Databricks",
     "work": "the work on a series' keys that every compute runs: inputs, fits, chunks, storing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -40,6 +41,7 @@ def up(settings: Settings, host: str, port: int) -> int:
     Three processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits
     with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
     """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = prepare_home(settings)
     services = Services()
     try:

@@ -195,7 +195,6 @@ def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str,
     if naive is None:
         return {}
     rows = naive[counted(naive)]
-    targets: Dates = days[:, None] + np.arange(platform.horizon).astype("timedelta64[D]")
     table = platform.series_table(series)
     seen = table.columns["is_observed"]
     closes = (table.dates[seen], table.columns["close"][seen], table.columns["is_roll_day"][seen])

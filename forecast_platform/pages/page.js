@@ -32,8 +32,9 @@
     layout.paper_bgcolor = layout.plot_bgcolor = colour("--panel");
     if (narrow.matches) {
       var margin = layout.margin || {};
-      layout.margin = { l: Math.min(margin.l || 50, 50), r: 8, t: Math.min(margin.t || 20, 24), b: margin.b || 36 };
+      layout.margin = { l: Math.min(margin.l || 50, 50), r: 8, t: margin.t || 20, b: margin.b || 36 };
       if (layout.showlegend !== false && figure.data.length > 1) {
+        layout.margin.t = Math.min(layout.margin.t, 24);
         // Below the chart: beside or above it a legend of several lines covers what it explains.
         var names = figure.data.filter(function (one) { return one.showlegend !== false; }).map(function (one) { return one.name || ""; });
         var long = names.some(function (name) { return name.length > 16; });
@@ -49,15 +50,17 @@
 
   var pages = window.pages = {
     figures: {},
-    waiting: {},
-    // Calls `then` with the chart's element once it is drawn for the first time.
-    drawn: function (name, then) { pages.waiting[name] = then; },
+    first: {},
+    shown: {},
+    // Calls `then` with the chart's element once it is drawn for the first time, or now where it is.
+    drawn: function (name, then) { if (pages.shown[name]) { then(pages.shown[name]); } else { pages.first[name] = then; } },
     draw: function (name) {
       var figure = pages.figures[name], box = document.getElementById(name);
       var style = getComputedStyle(document.documentElement);
       var config = { displayModeBar: false, responsive: true };
       return Plotly.react(box, resolved(figure.data, style), layoutOf(figure, box), config).then(function () {
-        if (pages.waiting[name]) { pages.waiting[name](box); delete pages.waiting[name]; }
+        pages.shown[name] = box;
+        if (pages.first[name]) { pages.first[name](box); delete pages.first[name]; }
       });
     },
     redraw: function () { Object.keys(pages.figures).forEach(pages.draw); },

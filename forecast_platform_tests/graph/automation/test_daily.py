@@ -151,9 +151,8 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     assert "backfill --start-date 2021-03-09 --end-date 2021-03-09" in by_key["missing/v1.0"].mend
     assert by_key["missing/v1.0"].because == ("late/Coffee",)
     more = replace(old, missing={TUESDAY: EVERYTHING})
-    found = decide(
-        RULES, more, [failed, attempt(replace(request, series=("Sugar",)), "failure", now)] * 3, at(TUESDAY, 13)
-    )
+    runs = [failed, attempt(replace(request, series=("Sugar",)), "failure", now)] * 3
+    found = decide(RULES, more, runs, at(TUESDAY, 13))
     by_key = {problem.key: problem for problem in found.problems}
     assert by_key["missing/v1.0"].because == (), "Sugar's are missing for another reason"
 

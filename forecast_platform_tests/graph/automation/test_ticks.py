@@ -265,9 +265,7 @@ def test_a_schedule_that_had_no_tick_is_told_until_it_has_one(small: Path, day: 
     place = (simulation.instance, simulation.settings, cron)
     early = tick_problems(*place, due + TICK_GRACE - dt.timedelta(minutes=1))
     assert [problem.key for problem in early] == []
-    [problem] = tick_problems(
-        simulation.instance, simulation.settings, cron, due + TICK_GRACE + dt.timedelta(minutes=1)
-    )
+    [problem] = tick_problems(*place, due + TICK_GRACE + dt.timedelta(minutes=1))
     assert problem.key == "schedule/daily"
     assert in_zone(due, "America/Los_Angeles") in problem.what
     simulation.schedule("daily", due=due)
