@@ -187,6 +187,14 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
     return report
 
 
+def ingest_partitions(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:
+    """`ingest` over the partitions first..last, whose outcomes are by partition: the first one, `lookback_end`, holds
+    the whole lookback."""
+    end = platform.settings.lookback_end
+    report = ingest(platform, series_names, platform.settings.history_start if first == end else first, last)
+    return replace(report, outcomes={name: by_partition(outcome, end) for name, outcome in report.outcomes.items()})
+
+
 def by_partition(outcome: Outcome, lookback_end: dt.date) -> Outcome:
     """The outcome with all days of the lookback as one key, `lookback_end`: there where that day's row is.
 

@@ -193,12 +193,12 @@ def _date(text: str, settings: Settings) -> dt.date:
 
 
 def _ingest(platform: Platform, series: Sequence[str], report: Report) -> None:
-    from forecast_platform.pipeline.ingest import catch_up, ingest
+    from forecast_platform.pipeline.ingest import catch_up, ingest_partitions
 
     stale, rejected = catch_up(platform, series)
     report.failures.extend(f"refused by the source: {text}" for text in rejected)
     for name, (first, last) in stale.items():
-        for outcome in ingest(platform, [name], first, last).outcomes.values():
+        for outcome in ingest_partitions(platform, [name], first, last).outcomes.values():
             report.add("ingest", outcome)
 
 

@@ -91,16 +91,17 @@ def _closing(exchange: str, day: str) -> dt.datetime | None:
     if exchange in _SETTLED:
         time, zone = _SETTLED[exchange]
         return dt.datetime.combine(session.item(), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
-    low, high = _bounds(exchange)
-    if not low <= session <= high:
+    calendar = _calendars[_BASE.get(exchange, exchange)]
+    if not calendar.first_session.to_datetime64() <= session <= calendar.last_session.to_datetime64():
         return None
-    around = _calendar(exchange, start=str(max(session - 7, low)), end=str(min(session + 7, high)))
-    closed: dt.datetime = around.session_close(day).to_pydatetime()
+    closed: dt.datetime = calendar.session_close(day).to_pydatetime()
     return closed
 
 
 _built: dict[str, tuple[int, int, Dates]] = {}
 """By exchange: the first and the last decade whose sessions are known in this process, and the sessions."""
+_calendars: dict[str, ExchangeCalendar] = {}
+"""The calendars that they are from, which know the closings too."""
 
 
 def _covering(exchange: str, first: int, last: int) -> Dates:
@@ -127,7 +128,8 @@ def _covering(exchange: str, first: int, last: int) -> Dates:
 
 def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> Dates:
     try:
-        return _sessions_of(_calendar(exchange, start=str(start), end=str(end)))
+        _calendars[exchange] = _calendar(exchange, start=str(start), end=str(end))
+        return _sessions_of(_calendars[exchange])
     except ValueError as refused:
         low, high = _bounds(exchange)
         if low <= start and end <= high:
@@ -136,7 +138,7 @@ def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> Dates:
     inner_start, inner_end = max(start, low), min(end, high)
     if inner_end < inner_start:
         inner_start, inner_end = (low, low + 366) if end < low else (high - 366, high)
-    calendar = _calendar(exchange, start=str(inner_start), end=str(inner_end))
+    calendar = _calendars[exchange] = _calendar(exchange, start=str(inner_start), end=str(inner_end))
     inside = _sessions_of(calendar)
     before = np.arange(start, min(inner_start, end + 1), dtype="datetime64[D]")
     after = np.arange(max(inner_end + 1, start), end + 1, dtype="datetime64[D]")

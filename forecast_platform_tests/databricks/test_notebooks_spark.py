@@ -43,7 +43,8 @@ def test_the_backfill_notebook_forecasts_on_the_cluster_s_spark_to_the_bits_of_l
 ) -> None:
     span, twin = days(FIRST, LAST), tmp_path / "twin"
     shutil.copytree(small, twin)
-    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", "")  # so that what the action sets here is taken back
+    # Set here too, so that what the action sets is taken back.
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", str(config_of(twin)))
     parameters = {"commodity": "Alpha", "start_date": FIRST, "end_date": LAST, "compute": "local"}
     run("backfill", {**parameters, "config": str(config_of(twin))})
     monkeypatch.delenv("FORECAST_PLATFORM_CONFIG")

@@ -85,7 +85,7 @@ def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Worksp
     finished = world.forecast("2017-12-30", "2018-01-02")
     assert finished.status == "FAILURE"
     assert "raise the quota" in finished.messages[0]
-    assert "not submitted, after another chunk's run failed" in finished.messages[0]
+    assert "not submitted, after another task's run failed" in finished.messages[0]
     assert len(workspace.jobs.runs) == 1
     assert world.partitions() == {"FAILED": keys("2017-12-30", "2018-01-02")}
     assert not world.dates()

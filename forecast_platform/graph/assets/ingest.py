@@ -8,7 +8,7 @@ from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.partitions import Partitions, backfill_policy
-from forecast_platform.pipeline.ingest import by_partition, ingest
+from forecast_platform.pipeline.ingest import ingest_partitions
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 
@@ -39,13 +39,12 @@ def unified_data_asset(partitions: Partitions) -> AssetsDefinition:
         platform: Platform = context.resources.platform
         asked = requested(context, platform.settings.series_names)
         days = [day for dates in asked.values() for day in dates]
-        first = platform.settings.history_start if min(days) == platform.settings.lookback_end else min(days)
-        report = ingest(platform, list(asked), first, max(days))
+        report = ingest_partitions(platform, list(asked), min(days), max(days))
         for warning in report.warnings:
             context.log.warning(warning)
         for rejection in report.rejections:
             context.log.error(f"refused: {rejection}")
-        outcomes = [by_partition(outcome, platform.settings.lookback_end) for outcome in report.outcomes.values()]
+        outcomes = list(report.outcomes.values())
         metadata = outcome_metadata(outcomes, {})
         if report.warnings:
             metadata["source_warnings"] = MetadataValue.md("\n".join(f"- {text}" for text in report.warnings[:20]))
