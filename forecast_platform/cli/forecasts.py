@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
@@ -108,17 +108,81 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast one date, all series of a group in one run."""
     started = time.perf_counter()
     operations = _operations(settings, options)
-    series, models = (
-        operations.chosen_series(options.commodity, options.group),
-        operations.chosen_models(options.models),
-    )
-    day = options.date or settings.today()
-    operations.check_span(day, day, ("--date", "--date" if options.date else "--date (today by default)"))
+    series = operations.chosen_series(options.commodity, options.group)
+    operations.chosen_models(options.models)
+    if options.date:
+        operations.check_span(options.date, options.date, ("--date", "--date"))
     series, good = operations.ingest(series)
+    known = [name for name in series if _has_data(operations, name)]
+    series, good = known, good and len(known) == len(series)
+    day = options.date or operations.newest_date(series)
+    if options.train:
+        models = operations.chosen_models(options.models)
+    else:
+        models = operations.models_in_use(options.models, series)
+    _refuse_without_data(operations, series, day)
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
     good &= operations.forecast(series, models, day, day, together=True)
+    _show_forecasts(operations, series, models, day)
     return _summary(operations, started, good)
+
+
+def _has_data(operations: Operations, name: str) -> bool:
+    try:
+        operations.platform.series_table(name)
+    except NoDataError as error:
+        say(str(error))
+        return False
+    return True
+
+
+def _refuse_without_data(operations: Operations, series: Sequence[str], day: dt.date) -> None:
+    """Raise NoDataError where the data of none of the series allow a forecast of `day`: no model would change that."""
+    from forecast_platform.work.coverage import last_allowed
+
+    newest: dict[dt.date, list[str]] = {}
+    for name in series:
+        if last_allowed(operations.platform, name) >= day:
+            return
+        newest.setdefault(operations.platform.series_table(name).last_observed, []).append(name)
+    if newest:
+        said = "; ".join(f"data of {', '.join(names)} end on {last}" for last, names in sorted(newest.items()))
+        raise NoDataError(
+            f"{said}: too old for a forecast of {day} (setting max_staleness_days is "
+            f"{operations.settings.max_staleness_days}): put newer data in place, or ask for "
+            f"--date {max(newest) + dt.timedelta(days=1)}"
+        )
+
+
+SHOWN = 4
+"""Series of which infer prints the forecast itself; of more, where to look."""
+
+
+def _show_forecasts(operations: Operations, series: Sequence[str], models: Sequence[str], day: dt.date) -> None:
+    """Print what was forecast, of each series by the champion (else the first of the models), and where to look."""
+    from forecast_platform.pages.display import fan_chart, index
+    from forecast_platform.read import NoForecastError, Reader
+
+    settings, platform = operations.settings, operations.platform
+    reader = Reader(settings, platform.warehouse)
+    for name in series[:SHOWN]:
+        champion, version = reader.champion(name)
+        follows = champion in models and version == operations.version
+        try:
+            found = reader.latest(
+                name, None if follows else models[0], on=day, version=operations.version, max_age=None
+            )
+        except NoForecastError:
+            continue  # what failed was told
+        if found.forecast_date == day:
+            say(f"\n{found}")
+            fan_chart(platform, name, found.model, found.version, day)
+    index(platform)
+    if len(series) > SHOWN:
+        say(f"\nforecasts of {len(series)} series: `forecast-platform daily-page` shows them on one page")
+    say(f"\nlook at it: {settings.reports / 'index.html'} (fan charts), forecast-platform daily-page, or up (the UI)")
+    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({series[0]!r})" if series else "")
 
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
@@ -126,7 +190,8 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     # Nothing is run, so a warehouse that can only be read will do.
     operations = Operations(settings, say, options.model_version_tag or settings.model_version)
     series = operations.chosen_series(options.commodity, options.group)
-    whole = [*_undamaged(operations), _print_coverage(operations, series, operations.chosen_models(options.models))]
+    models = operations.models_in_use(options.models, series)
+    whole = [*_undamaged(operations), _print_coverage(operations, series, models, in_use=not options.models)]
     return all(whole)
 
 
@@ -148,13 +213,15 @@ MANY = 10
 """Series from which on only those are printed that have gaps."""
 
 
-def _print_coverage(operations: Operations, series: Sequence[str], models: Sequence[str]) -> bool:
+def _print_coverage(
+    operations: Operations, series: Sequence[str], models: Sequence[str], *, in_use: bool = False
+) -> bool:
     """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
     from forecast_platform.work.coverage import coverage
 
     whole = []
     for name in series:
-        found = coverage(operations.platform, name, models, operations.version)
+        found = coverage(operations.platform, name, models, operations.version, in_use=in_use)
         if not any(one.gaps for one in found):
             whole.append(name)
             if len(series) > MANY:
@@ -281,9 +348,9 @@ def _check_span(operations: Operations, options: argparse.Namespace) -> None:
 def _models_there(
     operations: Operations, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date], train_them: bool
 ) -> bool:
-    lacking = operations.missing(series, models, windows)
+    lacking, good = _trainable(operations, operations.missing(series, models, windows))
     if not lacking:
-        return True
+        return good
     if not train_them:
         say(missing_text(lacking, operations.settings, operations.version))
         return False
@@ -292,4 +359,26 @@ def _models_there(
         starts = sorted({start for (owner, _), found in lacking.items() if owner == name for start in found})
         if not operations.train([name], wanted, starts):
             return False
-    return True
+    return good
+
+
+def _trainable(
+    operations: Operations, lacking: Mapping[tuple[str, str], list[dt.date]]
+) -> tuple[dict[tuple[str, str], list[dt.date]], bool]:
+    """What of the windows that lack a model can be trained, and whether that is all: those that begin after the last
+    date that a series' data allow are told."""
+    from forecast_platform.work.coverage import last_allowed
+
+    ends = {name: last_allowed(operations.platform, name) for name, _ in lacking}
+    found = {}
+    for (name, model), starts in lacking.items():
+        if kept := [start for start in starts if start <= ends[name]]:
+            found[name, model] = kept
+    beyond = sorted({name for (name, _), starts in lacking.items() if max(starts) > ends[name]})
+    for name in beyond:
+        newest = operations.platform.series_table(name).last_observed
+        say(
+            f"data of {name} end on {newest}: windows that begin after {ends[name]} can be neither trained nor "
+            f"forecast; put newer data in place, or ask for --end-date {newest + dt.timedelta(days=1)}"
+        )
+    return found, not beyond

@@ -89,12 +89,12 @@ def _parser() -> argparse.ArgumentParser:
 
     infer = commands.add_parser("infer", help="forecast one date, all series of a group in one run")
     _selection(infer)
-    infer.add_argument("--date", type=_day, help="forecast date (default: today)")
+    infer.add_argument("--date", type=_day, help="forecast date (default: today; the last one of data that have ended)")
     infer.add_argument("--train", action="store_true", help="train the windows that have no model first")
     infer.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
     infer.set_defaults(command=_infer)
 
-    coverage = commands.add_parser("coverage", help="dates covered by model, and the gaps; exit code 1 with gaps")
+    coverage = commands.add_parser("coverage", help="dates of the models in use, and gaps; exit code 1 with gaps")
     _selection(coverage)
     coverage.set_defaults(command=_coverage)
 

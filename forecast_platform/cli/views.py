@@ -26,11 +26,11 @@ def print_views(settings: Settings, options: argparse.Namespace) -> int:
     from forecast_platform.warehouse.delta import DeltaWarehouse
     from forecast_platform.warehouse.schemas import DISTRIBUTIONS
     from forecast_platform.warehouse.unity import UnityWarehouse
-    from forecast_platform.warehouse.views import folder_sql, sql
+    from forecast_platform.warehouse.views import Dialect, folder_sql, sql
 
     warehouse = Reader(settings).warehouse
     unity = isinstance(warehouse, UnityWarehouse)
-    dialect = options.dialect or ("databricks" if unity else "duckdb")
+    dialect: Dialect = options.dialect or ("databricks" if unity else "duckdb")
     if unity != (dialect == "databricks"):
         kept = (
             "in Unity Catalog: use --dialect databricks" if unity else "in a folder: use duckdb, duckdb-files or spark"

@@ -8,27 +8,25 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
 from forecast_platform.host.times import in_zone
+from forecast_platform.housekeeping.lateness import Fact, State, data_facts, forecast_facts
 from forecast_platform.housekeeping.repair import last_verified
-from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import POINT_FORECASTS, TABLES
-from forecast_platform.work.platform import NoDataError, Platform
+from forecast_platform.warehouse.schemas import TABLES
+from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
 
-State = Literal["good", "warn", "bad"]
 _ORDER: dict[State, int] = {"good": 0, "warn": 1, "bad": 2}
 _DAY = dt.timedelta(days=1)
 
@@ -46,16 +44,6 @@ _MOST_DAMAGED = 5
 
 _MOST_CHECKS = 10
 """Failing checks that are named."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    text: str
-    """What is the case; where it is not good, also what to do."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +81,9 @@ def health(settings: Settings) -> HealthReport:
     report.facts.append(_disk(settings))
     platform = Platform.from_settings(settings)
     report.facts.extend(_partitions(settings))
-    report.facts.extend(condensed("data", [_data(platform, name) for name in settings.series_names]))
+    report.facts.extend(condensed("data", data_facts(platform)))
     try:
-        report.facts.extend(condensed("forecast", list(_forecasts(platform))))
+        report.facts.extend(condensed("forecast", list(forecast_facts(platform))))
     except (SourceError, WarehouseError) as error:
         report.facts.append(Fact("forecasts", "bad", str(error)))
     report.facts.extend(_tables(platform))
@@ -128,92 +116,6 @@ def _partitions(settings: Settings) -> Iterator[Fact]:
                 f"{group.title}: {len(group.series)} series are {MAX_PARTITIONS:,} partitions an asset on {last}, and "
                 "no more than that are loaded: put some of them into another group before (setting groups)",
             )
-
-
-def due_forecast(settings: Settings) -> dt.date:
-    """The newest date whose forecast must be there by now: today's from the deadline of the daily run on."""
-    zone = ZoneInfo(settings.timezone)
-    now = settings.now().astimezone(zone)
-    deadline = dt.datetime.combine(now.date(), settings.daily_time, zone)
-    deadline += dt.timedelta(hours=settings.data_deadline_hours)
-    day = now.date() if now >= deadline else now.date() - _DAY
-    return min(day, settings.end_date or day)
-
-
-def _forecasts(platform: Platform) -> Iterator[Fact]:
-    """Newest forecast of each series, model and version against the date that is due."""
-    settings = platform.settings
-    due = due_forecast(settings)
-    where = {"day_ahead": 1, "model_success": True, "has_data_leakage": False}
-    rows = platform.warehouse.read(
-        POINT_FORECASTS, ["commodity", "model_name", "model_version", "forecast_date"], where
-    )
-    keys = ["commodity", "model_name", "model_version"]
-    newest = {
-        (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
-        for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
-    }
-    made = versions_to_run(platform)
-    for series in settings.series_names:
-        expected = due
-        if settings.end_date is not None:
-            # A source that has ended: what its data allow.
-            try:
-                expected = min(due, platform.series_table(series).last_observed + _DAY)
-            except NoDataError:
-                expected = due
-        used = {name for owner, name, _ in newest if owner == series}
-        unused = [model for model in settings.models if not settings.automated and used and model not in used]
-        # Nothing runs by itself here, and whoever ran the others left these out.
-        yield from (_unused(series, model) for model in unused)
-        for model, version in made:
-            if model not in unused:
-                tag = "" if version == settings.model_version else f" --model-version-tag {version}"
-                yield _forecast(series, model, version, newest.get((series, model, version)), expected, tag)
-
-
-def _unused(series: str, model: str) -> Fact:
-    mend = f"`forecast-platform backfill --train --commodity {series} --models {model}` makes its forecasts"
-    return Fact(f"forecast {series} {model}", "good", f"not in use; {mend}")
-
-
-def _forecast(series: str, model: str, version: str, newest: dt.date | None, due: dt.date, tag: str) -> Fact:
-    name = f"forecast {series} {model} {version}"
-    # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before `due`.
-    span = "" if newest is None else f" --start-date {newest + _DAY}"
-    command = f"forecast-platform backfill --commodity {series} --models {model}{span} --end-date {due}{tag}"
-    mend = f"run `{command}`, and look at the failed runs"
-    if newest is None:
-        return Fact(name, "bad", f"none yet, {due} is due; {mend}")
-    if newest < due:
-        return Fact(name, "bad", f"newest is {newest}, {due} is due ({(due - newest).days} days late); {mend}")
-    return Fact(name, "good", f"newest is {newest}, {due} is due")
-
-
-def _data(platform: Platform, series: str) -> Fact:
-    """Newest close against the last exchange session that is over."""
-    from forecast_platform.sources.calendars import last_session_on_or_before
-
-    settings = platform.settings
-    name = f"data {series}"
-    try:
-        table = platform.series_table(series)
-        last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
-        # A close is first seen that many days after its session.
-        lag = dt.timedelta(days=settings.publication_lag_days.market)
-        due = last_session_on_or_before(table.sessions, last - lag) + lag
-    except (NoDataError, SourceError, WarehouseError) as error:
-        return Fact(name, "bad", str(error))
-    newest = table.last_observed
-    late = (due - newest).days
-    if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
-        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
-    if late <= 0:
-        return Fact(name, "good", f"newest close {newest}, due {due}")
-    state: State = "bad" if late > settings.max_staleness_days else "warn"
-    return Fact(
-        name, state, f"newest close {newest}, due {due}: {late} days late; see whether the source delivers, then ingest"
-    )
 
 
 def _tables(platform: Platform) -> Iterator[Fact]:
@@ -264,15 +166,17 @@ def _instance(platform: Platform) -> Iterator[Fact]:
     try:
         prepare_home(settings)
         with DagsterInstance.from_config(str(home)) as instance:
-            yield from _runs(settings, instance)
+            yield from _runs(platform, instance)
             yield from _daemons(settings, instance)
             yield from _checks(platform, instance)
     except (DagsterError, SQLAlchemyError, OSError, SettingsError) as error:
         yield Fact("dagster", "bad", f"the records in {home} cannot be read: {error}")
 
 
-def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
+def _runs(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     from dagster import DagsterRunStatus, RunsFilter
+
+    settings = platform.settings
 
     for job in (INGEST, FORECAST, SCORE):
         ended = {keys.group: _newest_success(instance, keys.job(job)) for keys in all_keys(settings)}
@@ -286,7 +190,28 @@ def _runs(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     since = settings.now() - _DAY
     failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
     jobs = {run.dagster_run.job_name for run in failed}
-    yield _failures(failed, {job: _newest_success(instance, job) or 0.0 for job in jobs})
+    newest = {job: _newest_success(instance, job) or 0.0 for job in jobs}
+    ingests = {keys.job(INGEST) for keys in all_keys(settings)}
+    if any(_is_open(run, newest) and run.dagster_run.job_name in ingests for run in failed) and _holds_all(platform):
+        # What was refused was taken back: no run was needed after it.
+        newest |= dict.fromkeys(ingests, settings.now().timestamp())
+    yield _failures(failed, newest)
+
+
+def _is_open(run: RunRecord, newest: Mapping[str, float]) -> bool:
+    """Whether no run of the job has succeeded since it failed."""
+    return (run.end_time or 0) > newest[run.dagster_run.job_name]
+
+
+def _holds_all(platform: Platform) -> bool:
+    """Whether the source refuses nothing, and has nothing that unified_data lacks."""
+    from forecast_platform.pipeline.ingest import changes
+
+    try:
+        found, rejections = changes(platform, platform.settings.series_names)
+    except (SourceError, WarehouseError, OSError):
+        return False
+    return not found and not rejections
 
 
 def _newest_success(instance: DagsterInstance, job: str) -> float | None:
@@ -298,14 +223,14 @@ def _newest_success(instance: DagsterInstance, job: str) -> float | None:
 
 
 def _failures(failed: Sequence[RunRecord], newest: Mapping[str, float]) -> Fact:
-    """Failures of the last day; those that a later success of the same job made good are a warning."""
+    """Failures of the last day; those that a later success of the same job made good are no fault."""
     if not failed:
         return Fact("failed runs", "good", "none in the last day")
-    open_ = [run for run in failed if (run.end_time or 0) > newest[run.dagster_run.job_name]]
+    open_ = [run for run in failed if _is_open(run, newest)]
     shown = ", ".join(f"{run.dagster_run.job_name} {run.dagster_run.run_id[:8]}" for run in (open_ or failed)[:4])
     if open_:
         return Fact("failed runs", "bad", f"{len(open_)} in the last day, not made good since: {shown}; see their logs")
-    return Fact("failed runs", "warn", f"{len(failed)} in the last day, each followed by a success: {shown}")
+    return Fact("failed runs", "good", f"{len(failed)} in the last day, each made good since: {shown}")
 
 
 def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.models import registry
+from forecast_platform.read.tables import FIRST_CHOICE
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS, TRAINED_MODELS
 from forecast_platform.work.coverage import expected_dates
@@ -272,13 +273,13 @@ def choose_first(platform: Platform, series: str) -> Champion | None:
         return None
     best = rows[0]
     why = (
-        f"chosen at the first scores, nobody having promoted one: {best['model_name']} has the best CRPS of "
+        f"{FIRST_CHOICE}, nobody having promoted one: {best['model_name']} has the best CRPS of "
         f"{', '.join(sorted(board['model_name']))} to {newest}, {100 * best['skill']:.1f} % better than {REFERENCE} "
         f"over {best['n_dates']} dates"
     )
     if best["model_name"] == REFERENCE:
         why = (
-            f"chosen at the first scores, nobody having promoted one: none of {', '.join(sorted(board['model_name']))} "
+            f"{FIRST_CHOICE}, nobody having promoted one: none of {', '.join(sorted(board['model_name']))} "
             f"is better than {REFERENCE} to {newest}"
         )
     try:

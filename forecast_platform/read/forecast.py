@@ -60,7 +60,8 @@ class Forecast(Tabular):
     @property
     def target_dates(self) -> Dates:
         """The days that are forecast, datetime64[D] [horizon]."""
-        return np.datetime64(self.forecast_date, "D") + np.arange(self.horizon)
+        first = np.datetime64(self.forecast_date, "D")
+        return np.arange(first, first + self.horizon, dtype="datetime64[D]")
 
     def quantile(self, level: float) -> Floats:
         """The quantile `level` (0 to 1) of each day, [horizon]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -260,8 +261,8 @@ class Reader:
     def champion(self, series: str) -> tuple[str, str]:
         """Model and version that the reader follows: the newest promotion; the default, which is the first configured
         model, where nobody has promoted one (`promoted`)."""
-        found = self.tables.promotion(self._series(series))
-        return found or (self.settings.models[0], self.settings.model_version)
+        key = self._key(series, None, None)
+        return key.model, key.version
 
     def promoted(self, series: str) -> bool:
         """Whether the series has a champion; without one the reader follows the default, the first configured model."""
@@ -300,9 +301,9 @@ class Reader:
     def _key(self, series: str, model: str | None, version: str | None) -> Key:
         name = self._series(series)
         if model is None:
-            found = self.tables.promotion(name)
-            one, its_version = found or (self.settings.models[0], self.settings.model_version)
-            return Key(name, one, version or its_version, "champion" if found else "default, nobody promoted one")
+            default = Key(name, self.settings.models[0], self.settings.model_version, "default, nobody promoted one")
+            found = self.tables.promotion(name) or default
+            return replace(found, version=version or found.version)
         configured = self.settings.models
         stored = [] if model in configured else [one for one, _ in self.tables.forecasters(name)]
         return Key(name, model_named(model, configured, stored, name), version or self.settings.model_version)

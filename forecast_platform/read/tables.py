@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Span = tuple[dt.date, dt.date] | None
 """First and last forecast date, both included; None is all."""
 
+FIRST_CHOICE = "chosen at the first scores"
+"""How `why` of a champion begins that nobody promoted: the first score run has chosen it."""
+
 FACTS = (
     "forecast_date",
     "data_cutoff_date",
@@ -158,13 +161,14 @@ class Tables:
         pairs = rows.group_by(["model_name", "model_version"]).aggregate([]).to_pylist()
         return sorted((row["model_name"], row["model_version"]) for row in pairs)
 
-    def promotion(self, series: str) -> tuple[str, str] | None:
-        """Model and version of the newest promotion; None where nobody has promoted one."""
+    def promotion(self, series: str) -> Key | None:
+        """Model and version of the newest promotion; None where there is none."""
         rows = self.warehouse.read(CHAMPIONS, where={"commodity": series}).to_pylist()
         if not rows:
             return None
         newest = max(rows, key=lambda row: row["valid_from"])
-        return newest["model_name"], newest["model_version"]
+        how = "champion by its first scores" if newest["why"].startswith(FIRST_CHOICE) else "champion"
+        return Key(series, newest["model_name"], newest["model_version"], how)
 
     def nothing(self, key: Key, when: str, require_complete: bool = False) -> NoForecastError:
         """That there is no such forecast, and what there is in its place."""

@@ -11,7 +11,9 @@ from functools import cached_property
 from forecast_platform.runs.launch import Finished, Launcher, progress_bar
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.parts import did_you_mean
+from forecast_platform.settings.root import PREFIX
 from forecast_platform.warehouse.base import require_horizon
+from forecast_platform.work.coverage import ENDED, last_allowed
 from forecast_platform.work.platform import LATER, OVERWRITE_TAG, SIGNAL_TAG, VERSION_TAG, Platform
 from forecast_platform.work.results import ranges_text
 
@@ -224,14 +226,48 @@ class Operations:
         return [name for name in everything if name in wanted]
 
     def chosen_models(self, names: Sequence[str] | None) -> list[str]:
-        """Configured models by these names; all where none is named."""
-        unknown = [name for name in names or () if name not in self.settings.models]
+        """Configured models by these names, in any case; all where none is named. Raises UsageError."""
+        by_name = {name.lower(): name for name in self.settings.models}
+        unknown = [name for name in names or () if name.lower() not in by_name]
         if unknown:
             raise UsageError(
                 f"model {', '.join(map(repr, unknown))} is not configured; configured: "
                 f"{', '.join(self.settings.models)}"
             )
-        return list(dict.fromkeys(names)) if names else list(self.settings.models)
+        return list(dict.fromkeys(by_name[name.lower()] for name in names or self.settings.models))
+
+    def models_in_use(self, names: Sequence[str] | None, series: Sequence[str]) -> list[str]:
+        """Models by these names; where none is named, those that were ever trained for one of the series in this
+        version, and all where none was. Those that are left out are told."""
+        from forecast_platform.warehouse.schemas import TRAINED_MODELS
+
+        chosen = self.chosen_models(names)
+        if names:
+            return chosen
+        where = {"commodity": list(series), "model_version": self.version}
+        rows = self.platform.warehouse.read(TRAINED_MODELS, ["model_name"], where)
+        trained = set(rows["model_name"].to_pylist())
+        used = [name for name in chosen if name in trained]
+        unused = [name for name in chosen if name not in trained]
+        if used and unused:
+            self.say(f"not in use, since never trained: {', '.join(unused)} (name them with --models, or train them)")
+        return used or chosen
+
+    def newest_date(self, series: Sequence[str]) -> dt.date:
+        """The date to forecast where none is named: today, or the end of a source that has ended.
+
+        Where the data ended over ENDED ago, the last date that they allow, and that is said. Data that are merely late
+        change nothing: then no forecast can be made, which is an error.
+        """
+        day = min(self.settings.today(), self.settings.end_date or dt.date.max)
+        tables = [self.platform.series_table(name) for name in series]
+        newest = max((table.last_observed for table in tables), default=day)
+        if any(last_allowed(self.platform, name) >= day for name in series) or day - newest <= ENDED:
+            return day
+        allowed = newest + dt.timedelta(days=1)
+        ends = "" if self.settings.end_date == allowed else f"; to say so once, set {PREFIX}END_DATE={allowed}"
+        self.say(f"data end on {newest}: this is the forecast of {allowed}, the last that is fresh{ends}")
+        return allowed
 
     def _run(
         self,

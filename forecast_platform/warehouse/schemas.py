@@ -170,7 +170,12 @@ def _path_columns(horizon: int) -> tuple[Column, ...]:
         _DATA_CUTOFF,
         _TRAINING_CUTOFF,
         _GENERATED,
-        _col("path_id", "int", "Path, 0 to n_paths - 1."),
+        _col(
+            "path_id",
+            "int",
+            "Path, 0 to n_paths - 1. Path p is one scenario of every series of a forecast_date (and training window): "
+            "positions in several series are added path by path.",
+        ),
         *(_opt(name, "float32", f"Close on forecast_date + {h} days.") for h, name in enumerate(day_columns(horizon))),
         _col("is_actuals", "bool", "True for the row of realised closes (null while unknown)."),
         _LEAK,
@@ -244,8 +249,8 @@ _METRICS = {
     "rmse": "Root mean squared error of the mean",
     "mape": "Mean absolute percentage error of the median, percent",
     "crps": "Continuous ranked probability score",
-    "coverage_80": "Share of targets inside the 80 % band",
-    "coverage_95": "Share of targets inside the 95 % band",
+    "coverage_80": "Hit rate: share of targets inside the 80 % band",
+    "coverage_95": "Hit rate: share of targets inside the 95 % band",
     "sharpness_80": "Width of the 80 % band",
     "sharpness_95": "Width of the 95 % band",
 }

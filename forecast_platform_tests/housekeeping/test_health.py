@@ -18,8 +18,9 @@ from dagster._utils.error import SerializableErrorInfo
 from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.report import result
 from forecast_platform.graph.checks.unified import STALE
-from forecast_platform.housekeeping.health import Fact, HealthReport, due_forecast, health
+from forecast_platform.housekeeping.health import Fact, HealthReport, health
 from forecast_platform.housekeeping.health_http import server
+from forecast_platform.housekeeping.lateness import due_forecast
 from forecast_platform.pipeline import champions
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
@@ -52,16 +53,16 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
     assert due_forecast(early) == dt.date(2018, 3, 31)
     assert due_forecast(late) == dt.date(2018, 4, 1)
     assert _facts(early)["forecast Alpha naive v1.0"].state == "good"
-    found = _facts(late)["forecast Alpha naive v1.0"]
+    found = _facts(late)["forecast Alpha, Beta naive, random_walk v1.0"]
     assert found.state == "bad"
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
-    span = "--start-date 2018-04-01 --end-date 2018-04-01"
-    assert f"forecast-platform backfill --commodity Alpha --models naive {span}`" in found.text
+    chosen, span = "--commodity Alpha Beta --models naive random_walk", "--start-date 2018-04-01 --end-date 2018-04-01"
+    assert f"forecast-platform backfill {chosen} {span}`" in found.text
 
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
     facts = _facts(_at(root, "2018-03-31T20:00", active_versions=("v2.0",)))
-    assert facts["forecast Beta naive v2.0"].state == "bad"
+    assert facts["forecast Alpha, Beta naive, random_walk v2.0"].state == "bad"
     assert facts["forecast Beta naive v1.0"].state == "good"
 
 
@@ -71,13 +72,37 @@ def test_a_model_that_was_never_used_is_no_fault_where_nothing_runs_by_itself(ro
     assert found["forecast Alpha auto_ets"].state == "good"
     assert "not in use; `forecast-platform backfill --train" in found["forecast Alpha auto_ets"].text
     assert found["forecast Alpha naive v1.0"].state == "good"
-    assert _facts(_at(root, "2018-03-31T20:00", models=models))["forecast Alpha auto_ets v1.0"].state == "bad"
+    assert _facts(_at(root, "2018-03-31T20:00", models=models))["forecast Alpha, Beta auto_ets v1.0"].state == "bad"
 
 
 def test_late_data_warn_and_stale_data_are_bad(root: Path) -> None:
-    assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha"].state == "warn"
-    found = _facts(_at(root, "2018-04-09T20:00"))["data Alpha"]
+    assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha, Beta"].state == "warn"
+    found = _facts(_at(root, "2018-04-09T20:00"))["data Alpha, Beta"]
     assert (found.state, "8 days late" in found.text) == ("bad", True)
+
+
+def test_data_that_have_ended_are_two_facts_and_nothing_is_to_be_trained(root: Path) -> None:
+    facts = _facts(_at(root, "2018-05-31T20:00"))
+    lacking = {name: fact.text for name, fact in facts.items() if name.startswith(("data", "forecast"))}
+    assert lacking == {
+        "data Alpha, Beta": "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where "
+        "they have ended set FORECAST_PLATFORM_END_DATE=2018-03-30",
+        "forecast Alpha, Beta": "2018-05-31 is due, the data are too old for it; no model and no run would change "
+        "that: see the data above",
+    }
+    ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
+    assert {fact.state for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
+
+
+def test_a_refused_file_is_named_as_the_cause_until_it_is_mended(root: Path) -> None:
+    settings, beta = _at(root, "2018-04-03T20:00"), root / "landing" / "market" / "beta.csv"
+    good = beta.read_text()
+    beta.write_text(good + "2018-04-02,x,1,1,1,1\n")
+    facts = _facts(settings)
+    assert "; the cause: the source refused market/beta.csv, row" in facts["data Beta"].text
+    assert "cause" not in facts["data Alpha"].text
+    beta.write_text(good)
+    assert "cause" not in _facts(settings)["data Alpha, Beta"].text
 
 
 def test_a_full_disk_is_bad(root: Path) -> None:
@@ -101,7 +126,7 @@ def test_a_damaged_instance_is_a_fact_not_an_error(root: Path) -> None:
 
 def test_an_empty_warehouse_is_told_apart_from_a_late_one(tmp_path: Path, root: Path) -> None:
     facts = _facts(_at(root, "2018-03-31T20:00", warehouse=tmp_path / "empty"))
-    assert "none yet" in facts["forecast Alpha naive v1.0"].text
+    assert "none yet" in facts["forecast Alpha, Beta naive, random_walk v1.0"].text
     assert "materialize unified_data" in facts["data Alpha"].text
 
 
@@ -135,9 +160,11 @@ def test_a_daemon_is_dead_minutes_after_its_last_heartbeat_and_its_errors_are_to
 
 def test_a_champion_without_forecasts_is_bad_whatever_its_version(root: Path, platform: Platform) -> None:
     champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
-    found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha naive v0.9"]
+    found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha, Beta naive v0.9"]
     assert found.state == "bad"
-    assert "backfill --commodity Alpha --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
+    assert (
+        "backfill --commodity Alpha Beta --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
+    )
 
 
 @pytest.mark.parametrize("damage", ["log", "file", "no file"])
@@ -145,10 +172,11 @@ def test_a_damaged_table_is_a_fact_not_an_error(root: Path, damage: str) -> None
     folder = root / "warehouse" / "commodity" / "silver" / "unified_data"
     for path in sorted((folder / "_delta_log").glob("*.json") if damage == "log" else folder.rglob("*.parquet")):
         path.unlink() if damage == "no file" else path.write_text("{damaged")
-    found = _facts(_at(root, "2018-03-31T20:00"))["data Beta"]
-    assert found.state == "bad"
-    assert "unified_data: the table cannot be read" in found.text
-    assert "forecast-platform repair" in found.text
+    facts = _facts(_at(root, "2018-03-31T20:00"))
+    for found in [fact for name, fact in facts.items() if name.startswith("data")]:
+        assert found.state == "bad"
+        assert "unified_data: the table cannot be read" in found.text
+        assert "forecast-platform repair" in found.text
 
 
 _healthy = {"now": True}
@@ -172,7 +200,7 @@ def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatc
     assert done.run_id[:8] in found.text
     monkeypatch.setitem(_healthy, "now", True)
     materialize([sometimes], instance=instance)
-    assert _facts(settings)["failed runs"].state == "warn"
+    assert _facts(settings)["failed runs"].state == "good"
 
 
 def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_daily_run_makes(root: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from forecast_platform.graph.automation.day_state import DayState, Pair, Pending, Rules, SeriesState
-from forecast_platform.graph.automation.requests import short_hash
+from forecast_platform.graph.automation.requests import Claims, short_hash
 from forecast_platform.graph.automation.revisions import Revisions
 from forecast_platform.graph.automation.training import WindowState
 from forecast_platform.graph.automation.watch import Look, look, signature
@@ -61,6 +61,8 @@ class Observer:
     """Looks at one platform; keeps what has not changed since the last look."""
 
     settings: Settings
+    claims: Claims = field(default_factory=Claims)
+    """What the schedules and sensors have just requested: each run is one's own."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _look: Look | None = None
     _reading: tuple[object, SourceReading] | None = None

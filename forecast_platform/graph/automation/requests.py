@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forecast_platform.graph.keys import JOBS, Keys
@@ -163,6 +164,38 @@ def _attempts(records: Sequence[object]) -> Iterator[Attempt]:
             status="success" if run.is_success else "failure" if run.is_finished else "open",
             ended=None if ended is None else dt.datetime.fromtimestamp(ended, dt.timezone.utc),
         )
+
+
+CLAIMED = dt.timedelta(minutes=1)
+"""How long a request that one asker makes is left to it: by then its run is in Dagster's records."""
+
+
+@dataclass
+class Claims:
+    """What was asked for in this process moments ago, and by which schedule or sensor.
+
+    Two of them that look at the same time see no run of the other, and would both start one.
+    """
+
+    _made: dict[tuple[str, int], tuple[str, dt.datetime]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(
+        self, requests: Iterable[tuple[Request, int]], by: str, now: dt.datetime
+    ) -> tuple[list[tuple[Request, int]], list[str]]:
+        """The requests that no other asker than `by` has just made, which are its own now; and of the others, who."""
+        taken: list[tuple[Request, int]] = []
+        others: list[str] = []
+        with self._lock:
+            self._made = {key: made for key, made in self._made.items() if now - made[1] < CLAIMED}
+            for request, tried in requests:
+                owner, _ = self._made.get((request.key, tried), (by, now))
+                if owner == by:
+                    self._made[request.key, tried] = (by, now)
+                    taken.append((request, tried))
+                else:
+                    others.append(f"{request.step} {request.first} to {request.last} was just requested by {owner}")
+        return taken, others
 
 
 def run_request(request: Request, tried: int, models: Sequence[str]) -> RunRequest:

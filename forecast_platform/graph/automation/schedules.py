@@ -73,7 +73,7 @@ def _training(settings: Settings, observer: Observer, group: SeriesGroup, job: A
         begun = observer.platform.window_start(settings.today())
         windows = [window for window in observer.windows(settings.today()) if window.start == begun]
         decision = decide_training(rules, windows, attempts_of(context.instance, now), now)
-        return answer(decision, settings)
+        return answer(decision, observer, name)
 
     return training
 
@@ -99,13 +99,15 @@ def _daily(settings: Settings, observer: Observer, group: SeriesGroup, job: Any)
             return SkipReason(f"the source has ended (end_date {settings.end_date})")
         pending = observer.pending(now).part(rules)
         decision = decide_ingest(rules, pending, attempts_of(context.instance, now), now)
-        return answer(decision, settings)
+        return answer(decision, observer, name)
 
     return daily
 
 
-def answer(decision: Decision, settings: Settings) -> list[RunRequest] | SkipReason:
-    """A decision as a tick's result."""
-    if not decision.requests:
-        return SkipReason(decision.reason)
-    return [run_request(request, tried, settings.models) for request, tried in decision.requests]
+def answer(decision: Decision, observer: Observer, by: str) -> list[RunRequest] | SkipReason:
+    """A decision as the result of a tick of the schedule or sensor `by`, less what another has just requested."""
+    settings = observer.settings
+    requests, others = observer.claims.take(decision.requests, by, settings.now())
+    if not requests:
+        return SkipReason("; ".join(others) or decision.reason)
+    return [run_request(request, tried, settings.models) for request, tried in requests]

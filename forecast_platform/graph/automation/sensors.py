@@ -24,7 +24,7 @@ from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.graph.automation.notifiers import LogNotifier, notifiers_of
 from forecast_platform.graph.automation.observe import Observer, rules_of
 from forecast_platform.graph.automation.problems import AlertBook
-from forecast_platform.graph.automation.requests import attempts_of, run_request
+from forecast_platform.graph.automation.requests import attempts_of
 from forecast_platform.graph.automation.schedules import answer, crons
 from forecast_platform.graph.automation.training import decide_training, training_underway
 from forecast_platform.graph.automation.watch import Cursor, look, signature
@@ -85,9 +85,10 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
             if revision.series in reading.changes:
                 context.log.warning(alerting.revision_text(revision))
         decision = decide_ingest(rules, reading.pending, attempts_of(context.instance, now), now)
-        runs = [run_request(request, tried, settings.models) for request, tried in decision.requests]
-        reason = None if runs else decision.reason
-        return SensorResult(run_requests=runs, skip_reason=reason, cursor=known.dump())
+        answered = answer(decision, observer, NEW_DATA)
+        if isinstance(answered, SkipReason):
+            return SensorResult(skip_reason=answered.skip_message, cursor=known.dump())
+        return SensorResult(run_requests=answered, cursor=known.dump())
 
     @sensor(
         name=MISSING_WINDOWS,
@@ -103,7 +104,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
         now = settings.now()
         windows = [window for window in observer.windows(settings.today()) if _begun(window.start, now)]
         decision = decide_training(rules, windows, attempts_of(context.instance, now), now)
-        return answer(decision, settings)
+        return answer(decision, observer, MISSING_WINDOWS)
 
     def _begun(start: dt.date, now: dt.datetime) -> bool:
         begins = dt.datetime.combine(start, settings.training_time, ZoneInfo(settings.timezone))
@@ -130,7 +131,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
         state = observer.day_state(now, windows, underway, observer.pending(now))
         decision = decide(rules, state, attempts, now)
         book.report("daily", decision.problems, keep=decision.keep)
-        return answer(decision, settings)
+        return answer(decision, observer, DAILY_FORECAST)
 
     @sensor(
         name=ALERTS,

@@ -307,3 +307,25 @@ def test_a_notifier_without_its_address_fails_the_sensor_and_the_log_is_told(
     with pytest.raises(RuntimeError, match="notifiers: slack needs FORECAST_PLATFORM_SLACK_WEBHOOK_URL"):
         simulation.sensor("alerts")
     assert "CRITICAL: no v1.0 forecast of" in caplog.text
+
+
+def test_sensors_that_look_at_once_start_one_ingest(small: Path) -> None:
+    """Neither sees the other's run yet: the request is the first one's, until its run must be in the records."""
+    from dagster import build_sensor_context
+
+    simulation = simulate(small, SUNDAY, 9)
+    repository = build_definitions(simulation.settings).get_repository_def()
+    asked = {}
+    with memory_instance(small / "other") as instance:
+        for name in ("new_data", "daily_forecast"):
+            with build_sensor_context(instance, repository_def=repository, sensor_name=name) as context:
+                asked[name] = repository.get_sensor_def(name).evaluate_tick(context)
+        [request] = asked["new_data"].run_requests or []
+        assert str(request.run_key).startswith("ingest/2018-03-30..2018-03-31/Alpha+Beta/")
+        assert not asked["daily_forecast"].run_requests
+        told = "ingest 2018-03-30 to 2018-03-31 was just requested by new_data"
+        assert asked["daily_forecast"].skip_message == told
+        simulation.local(SUNDAY, 9, 2)
+        with build_sensor_context(instance, repository_def=repository, sensor_name="daily_forecast") as context:
+            [again] = repository.get_sensor_def("daily_forecast").evaluate_tick(context).run_requests or []
+    assert again.run_key == request.run_key

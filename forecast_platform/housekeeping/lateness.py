@@ -1,0 +1,190 @@
+"""What is late: data against the sessions that are over, forecasts against the date that is due, one fact a cause."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from forecast_platform.pipeline.champions import versions_to_run
+from forecast_platform.settings import Settings
+from forecast_platform.sources.base import SourceError
+from forecast_platform.warehouse.base import WarehouseError
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.work.coverage import ENDED, last_allowed
+from forecast_platform.work.platform import NoDataError, Platform
+
+State = Literal["good", "warn", "bad"]
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    text: str
+    """What is the case; where it is not good, also what to do."""
+
+
+def due_forecast(settings: Settings) -> dt.date:
+    """The newest date whose forecast must be there by now: today's from the deadline of the daily run on."""
+    zone = ZoneInfo(settings.timezone)
+    now = settings.now().astimezone(zone)
+    deadline = dt.datetime.combine(now.date(), settings.daily_time, zone)
+    deadline += dt.timedelta(hours=settings.data_deadline_hours)
+    day = now.date() if now >= deadline else now.date() - _DAY
+    return min(day, settings.end_date or day)
+
+
+def forecast_facts(platform: Platform) -> Iterator[Fact]:
+    """Newest forecast of each series, model and version against the date that is due."""
+    settings = platform.settings
+    due = due_forecast(settings)
+    where = {"day_ahead": 1, "model_success": True, "has_data_leakage": False}
+    rows = platform.warehouse.read(
+        POINT_FORECASTS, ["commodity", "model_name", "model_version", "forecast_date"], where
+    )
+    keys = ["commodity", "model_name", "model_version"]
+    newest = {
+        (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
+        for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
+    }
+    made = versions_to_run(platform)
+    late: dict[tuple[str, dt.date | None, dt.date], dict[str, list[str]]] = {}
+    waiting: dict[tuple[dt.date, dt.date], list[str]] = {}
+    for series in settings.series_names:
+        expected, allowed = _expected(platform, series, due)
+        used = {name for owner, name, _ in newest if owner == series}
+        unused = [model for model in settings.models if not settings.automated and used and model not in used]
+        # Nothing runs by itself here, and whoever ran the others left these out.
+        yield from (_unused(series, model) for model in unused)
+        for model, version in made:
+            there = newest.get((series, model, version))
+            if model in unused:
+                continue
+            if there is not None and there >= expected:
+                name = f"forecast {series} {model} {version}"
+                yield Fact(name, "good", f"newest is {there}, {expected} is due")
+            elif allowed is not None and allowed < expected:
+                if series not in waiting.setdefault((allowed, expected), []):
+                    waiting[allowed, expected].append(series)
+            else:
+                late.setdefault((version, there, expected), {}).setdefault(series, []).append(model)
+    for (_, expected), names in waiting.items():
+        mend = "no model and no run would change that: see the data above"
+        yield Fact(f"forecast {_some(names)}", "bad", f"{expected} is due, the data are too old for it; {mend}")
+    for (version, there, expected), by_series in late.items():
+        yield from _late(settings, version, there, expected, by_series)
+
+
+def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, dt.date | None]:
+    """The forecast that must be there of a series by now, and the last that its data allow; None without data."""
+    try:
+        newest, allowed = platform.series_table(series).last_observed, last_allowed(platform, series)
+    except NoDataError:
+        return due, None
+    # A source that has ended: what its data allow.
+    return (due if platform.settings.end_date is None else min(due, newest + _DAY)), allowed
+
+
+def _late(
+    settings: Settings, version: str, newest: dt.date | None, due: dt.date, by_series: Mapping[str, Sequence[str]]
+) -> Iterator[Fact]:
+    """What is equally late of a version, in one fact for all series that lack the same models."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for series, models in by_series.items():
+        alike.setdefault(tuple(models), []).append(series)
+    tag = "" if version == settings.model_version else f" --model-version-tag {version}"
+    # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before `due`.
+    span = "" if newest is None else f" --start-date {newest + _DAY}"
+    for models, names in alike.items():
+        command = (
+            f"forecast-platform backfill --commodity {' '.join(names)} --models {' '.join(models)}{span} "
+            f"--end-date {due}{tag}"
+        )
+        said = (
+            f"none yet, {due} is due"
+            if newest is None
+            else f"newest is {newest}, {due} is due ({(due - newest).days} days late)"
+        )
+        name = f"forecast {_some(names)} {', '.join(models)} {version}"
+        yield Fact(name, "bad", f"{said}; run `{command}`, and look at the failed runs")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names, of many the first."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _unused(series: str, model: str) -> Fact:
+    mend = f"`forecast-platform backfill --train --commodity {series} --models {model}` makes its forecasts"
+    return Fact(f"forecast {series} {model}", "good", f"not in use; {mend}")
+
+
+def data_facts(platform: Platform) -> list[Fact]:
+    """Newest close of each series against the last exchange session that is over, with what was refused of the late
+    ones; what is equally late is one fact."""
+    settings = platform.settings
+    facts = {name: _newest_close(platform, name) for name in settings.series_names}
+    late = [name for name, fact in facts.items() if fact.state != "good"]
+    refused = _refused(platform, [name for name in late if _known(platform, name)])
+    found = [fact for name, fact in facts.items() if name not in late]
+    alike: dict[tuple[State, str], list[str]] = {}
+    for name in late:
+        text = f"{facts[name].text}; {refused[name]}" if name in refused else facts[name].text
+        alike.setdefault((facts[name].state, text), []).append(name)
+    return found + [Fact(f"data {_some(names)}", state, text) for (state, text), names in alike.items()]
+
+
+def _known(platform: Platform, series: str) -> bool:
+    try:
+        return len(platform.series_table(series).dates) > 0
+    except (NoDataError, SourceError, WarehouseError):
+        return False
+
+
+def _refused(platform: Platform, names: Sequence[str]) -> dict[str, str]:
+    """Why the landing folder does not give the newest days of these series, where a file is refused."""
+    from forecast_platform.pipeline.ingest import read_source
+
+    if not names or platform.settings.source != "landing":
+        return {}
+    try:
+        _, report = read_source(platform, names)
+    except (SourceError, WarehouseError, OSError) as error:
+        return dict.fromkeys(names, f"the cause: {error}")
+    return {
+        name: f"the cause: the source refused {reason}; mend it and it is read"
+        for name, reason in report.reasons.items()
+        if reason
+    }
+
+
+def _newest_close(platform: Platform, series: str) -> Fact:
+    from forecast_platform.sources.calendars import last_session_on_or_before
+
+    settings = platform.settings
+    name = f"data {series}"
+    try:
+        table = platform.series_table(series)
+        last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
+        # A close is first seen that many days after its session.
+        lag = dt.timedelta(days=settings.publication_lag_days.market)
+        due = last_session_on_or_before(table.sessions, last - lag) + lag
+    except (NoDataError, SourceError, WarehouseError) as error:
+        return Fact(name, "bad", str(error))
+    newest = table.last_observed
+    late = (due - newest).days
+    if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
+        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
+    if late <= 0:
+        return Fact(name, "good", f"newest close {newest}, due {due}")
+    state: State = "bad" if late > settings.max_staleness_days else "warn"
+    mend = "see whether the source delivers, then ingest"
+    if late > ENDED.days:
+        mend = f"put newer data in place, or where they have ended set FORECAST_PLATFORM_END_DATE={newest + _DAY}"
+    return Fact(name, state, f"newest close {newest}, due {due}: {late} days late; {mend}")
