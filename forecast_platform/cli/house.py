@@ -1,4 +1,4 @@
-"""What the commands of daily operation do and print: health, backup, restore, migrate, maintain, daily-page."""
+"""Commands of daily operation: health, backup, restore, repair, migrate, maintain, reports, daily-page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 
 Operation = Callable[[Settings, argparse.Namespace], bool]
@@ -36,6 +37,10 @@ def register(commands: Any) -> None:
     one.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
     _command(commands, "maintain", maintain, "the weekly maintenance, now: compact, vacuum, prune, archive")
+
+    one = _command(commands, "reports", reports, "serve the pages alone, as `up` does beside the UI")
+    one.add_argument("--host", help="address to bind (default: that of reports_url); keep it on loopback")
+    one.add_argument("--port", type=port, help="port (default: that of reports_url)")
 
     one = _command(commands, "daily-page", daily_page, "write the page for people who look rather than read")
     one.add_argument("--date", type=_day, help="day of the page (default: today)")
@@ -77,8 +82,15 @@ def health(settings: Settings, options: argparse.Namespace) -> bool:
         print(report.to_json())
     else:
         print("\n".join(report.lines()))
-        print(f"{report.state}: {len(report.facts)} facts at {report.at:%Y-%m-%d %H:%M} UTC")
+        print(f"{report.state}: {len(report.facts)} facts at {in_zone(report.at, settings.timezone)}")
     return report.healthy
+
+
+def reports(settings: Settings, options: argparse.Namespace) -> bool:
+    """Serve the reports until interrupted."""
+    from forecast_platform.cli.reports import reports as serve
+
+    return serve(settings, options.host, options.port)
 
 
 def backup(settings: Settings, options: argparse.Namespace) -> bool:

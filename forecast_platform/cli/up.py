@@ -8,17 +8,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
-from urllib.parse import urlsplit
 
-from forecast_platform.cli.on_demand import OnDemand
+from forecast_platform.cli.reports import address_of, server
 from forecast_platform.host.home import prepare_home
 from forecast_platform.host.services import (
-    REPORTS_SERVER,
     ServiceError,
     Services,
     StoppedError,
@@ -29,7 +24,6 @@ from forecast_platform.host.services import (
     is_loopback,
     load_error,
 )
-from forecast_platform.housekeeping.health_http import Cached, respond
 from forecast_platform.settings import PREFIX, Settings
 
 
@@ -64,69 +58,26 @@ def up(settings: Settings, host: str, port: int) -> int:
     return 0
 
 
-class _ReportsHandler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files below one folder, and GET of /health."""
-
-    server_version = REPORTS_SERVER
-
-    def __init__(self, *args: Any, health: Cached, made: OnDemand, **kwargs: Any) -> None:
-        self._health, self._made = health, made
-        super().__init__(*args, **kwargs)
-
-    def do_GET(self) -> None:
-        """A file, or the platform's health as JSON."""
-        if self.path.partition("?")[0] == "/health":
-            respond(self, self._health())
-        else:
-            super().do_GET()
-
-    def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
-        """As the parent does, but a link that leads out of the folder is not followed, and a chart of a past date is
-        made when it is asked for."""
-        asked, folder = Path(self.translate_path(self.path)), Path(self.directory).resolve()
-        if not asked.resolve().is_relative_to(folder):
-            self.send_error(404, "File not found")
-            return None
-        if asked.resolve().parent == folder:
-            self._made(asked)
-        return super().send_head()
-
-    def end_headers(self) -> None:
-        """Reports are written anew under the same name: ask each time."""
-        self.send_header("Cache-Control", "no-cache")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @contextlib.contextmanager
 def _reports(settings: Settings) -> Iterator[bool]:
     """Serve the reports folder at reports_url while it lasts; whether it is served from here."""
-    address = urlsplit(settings.reports_url)
-    host, port = address.hostname or "127.0.0.1", address.port or 80
+    host, port = address_of(settings)
     if not is_loopback(host):
         yield False
         return
-    settings.reports.mkdir(parents=True, exist_ok=True)
     try:
-        server = ThreadingHTTPServer(
-            (host, port),
-            partial(_ReportsHandler, directory=str(settings.reports), health=Cached(settings), made=OnDemand(settings)),
-        )
+        found = server(settings, host, port)
     except OSError as error:
         raise ServiceError(
             f"reports: {host}:{port} cannot be used ({error.strerror}): set {PREFIX}REPORTS_URL to a free address, "
             f"such as http://127.0.0.1:{free_port()}"
         ) from error
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="reports", daemon=True).start()
+    threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.2}, name="reports", daemon=True).start()
     try:
         yield True
     finally:
-        server.shutdown()
-        server.server_close()
+        found.shutdown()
+        found.server_close()
 
 
 @contextlib.contextmanager

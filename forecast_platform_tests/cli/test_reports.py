@@ -9,8 +9,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,12 +16,11 @@ from dagster import AssetKey, AssetRecordsFilter
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from forecast_platform.cli.on_demand import AGE_SECONDS, OnDemand
-from forecast_platform.cli.up import _ReportsHandler
+from forecast_platform.cli.reports import AGE_SECONDS
+from forecast_platform.cli.reports import server as reports_server
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph import partitions
 from forecast_platform.graph.keys import Keys
-from forecast_platform.housekeeping.health_http import Cached
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
@@ -58,10 +55,7 @@ def made(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def served(made: tuple[Settings, dict]) -> Iterator[str]:
     settings = made[0]
-    handler = partial(
-        _ReportsHandler, directory=str(settings.reports), health=Cached(settings), made=OnDemand(settings)
-    )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = reports_server(settings, "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
