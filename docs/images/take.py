@@ -1,7 +1,8 @@
-"""Takes the pictures of the reports for README and docs: `.venv/bin/python docs/images/take.py FOLDER`.
+"""Takes the pictures of the reports for README and docs: `.venv/bin/python docs/images/take.py FOLDER [NAME=PAGE...]`.
 
-FOLDER is the reports folder of a real run, such as .forecast_platform/warehouse/_reports after the quickstart. Needs
-chromium and chromedriver. Look at each picture before it is committed.
+FOLDER is the reports folder of a real run, such as .forecast_platform/warehouse/_reports after the quickstart. NAME=PAGE
+takes a picture of another page than the last by name: `history=history_Coffee_xgboost_v1.0.html`. Needs chromium and
+chromedriver. Look at each picture before it is committed.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ PICTURES = {
     "daily-page": ("daily.html", 900),
     "fan-chart": ("fan-chart_*.html", 900),
     "leaderboard": ("leaderboard_*.html", 860),
-    "history": ("history_*.html", 1240),
+    "history": ("history_*.html", 880),
     "portfolio": ("portfolio_*.html", 1180),
 }
 """Name of a picture: the page (the last by name where several match), and how much of it is shown, in pixels."""
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, chosen: dict[str, str]) -> int:
     """Take every picture whose page is there; returns 1 where one is too large."""
     window, code = Browser(), 0
     try:
         for name, (pattern, height) in PICTURES.items():
-            pages = sorted(folder.glob(pattern))
+            pages = sorted(folder.glob(chosen.get(name, pattern)))
             if not pages:
                 sys.stdout.write(f"{name}: no {pattern} in {folder}: left as it is\n")
                 continue
@@ -47,4 +48,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), dict(one.split("=", 1) for one in sys.argv[2:])))

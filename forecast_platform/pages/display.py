@@ -215,10 +215,13 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
     over_all: what `panel.over_all` gives, to be shown beside it. The index lists the report once `index` was called.
     """
     from forecast_platform.pages.leaderboard import write_report
+    from forecast_platform.pages.scores import ModelKey
 
     metadata = metadata_frame(platform, series)
     if metadata.empty:
         return None
+    reader = Reader(platform.settings, platform.warehouse)
+    champion = ModelKey(*reader.champion(series))
     expected = expected_dates(platform, series)
     known = {(name, version) for name, version in zip(metadata.model_name, metadata.model_version, strict=True)}
     path = write_report(
@@ -231,5 +234,11 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         oracle=oracle(platform, series, metadata),
         unit=platform.settings.series_named(series).unit,
         zone=platform.settings.timezone,
+        followed=(champion, "champion" if reader.promoted(series) else "default"),
+        link_to={
+            f"{key.name} {key.version} day by day": file
+            for key in sorted({champion, *(ModelKey(*pair) for pair in known)})
+            if (platform.settings.reports / (file := page.file_name("history", series, *key))).is_file()
+        },
     )
     return f"{platform.settings.reports_url}/{path.name}"

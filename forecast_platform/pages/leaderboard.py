@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,7 @@ def write_report(
     oracle: Mapping[str, tuple[float, float, int]] | None = None,
     unit: str | None = None,
     zone: str = "UTC",
+    followed: tuple[ModelKey, str] | None = None,
 ) -> Path:
     """Write the report of one series and return its file.
 
@@ -54,7 +55,8 @@ def write_report(
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
     version) pairs that are shown even where they have no row yet. over_all: the comparison over all series. oracle: by
     label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in;
-    zone: that of the page's times.
+    zone: that of the page's times; followed: the model that readers follow, and whether it is the `champion` or the
+    `default`, which is shown strongest.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -69,7 +71,7 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board, days, oracle or {}, unit), _over_all(over_all)]
+    content = [page.cards(figures), _board_section(board, days, oracle or {}, unit, followed), _over_all(over_all)]
     content.append(_calibration(board, rows, days))
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
@@ -94,26 +96,30 @@ def write_report(
 
 
 def _board_section(
-    board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[float, float, int]], unit: str | None
+    board: pd.DataFrame,
+    days: int,
+    oracle: Mapping[str, tuple[float, float, int]],
+    unit: str | None,
+    followed: tuple[ModelKey, str] | None,
 ) -> str:
     if board.empty:
         text = f"No forecast can be scored yet: none has reached the end of its {days} days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
     columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
-    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "RMSE": "number"}
+    columns |= {"In 80 %": "number", "In 95 %": "number", "MAE": "number", "RMSE": "number"}
     columns |= {"MAPE": "number", "Direction": "number", "Dates": "number"}
     rows = [
         [
             place + 1,
-            row["model_name"],
+            _named(row, followed),
             row["model_version"],
-            _price(row["crps"]),
+            page.Amount(_price(row["crps"]), row["crps"]),
             _skill(row["skill"], row["dm_p"], row["model_name"]),
             _p_value(row["dm_p"], row["model_name"]),
             _share(row["coverage_80"]),
             _share(row["coverage_95"]),
-            _price(row["mae"]),
-            _price(row["rmse"]),
+            page.Amount(_price(row["mae"]), row["mae"]),
+            page.Amount(_price(row["rmse"]), row["rmse"]),
             _number(row["mape"], ".2f", " %"),
             _share(row["direction"]),
             f"{row['n_dates']:,}",
@@ -121,6 +127,8 @@ def _board_section(
         for place, row in enumerate(board.to_dict("records"))
     ]
     classes = {place: "reference" for place, name in enumerate(board["model_name"]) if name == REFERENCE}
+    keys = list(zip(board["model_name"], board["model_version"], strict=True))
+    classes |= {place: "champion" for place, key in enumerate(keys) if followed is not None and key == followed[0]}
     for label, (crps, skill, dates) in oracle.items():
         classes[len(rows)] = "reference"
         rest = ["", "", "", "", "", "", ""]
@@ -138,6 +146,13 @@ def _board_section(
         "day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
         + (known if oracle else ""),
     )
+
+
+def _named(row: Mapping[str, Any], followed: tuple[ModelKey, str] | None) -> str:
+    name = str(row["model_name"])
+    if followed is not None and (name, row["model_version"]) == followed[0]:
+        return f"{name} ({followed[1]})"
+    return name
 
 
 def _over_all(found: OverAll | None) -> str:
@@ -171,7 +186,7 @@ def _over_all(found: OverAll | None) -> str:
 
 def _span_table(spans: pd.DataFrame) -> str:
     columns = {"Model": "", "Version": "", "Days": "number", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
-    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "Dates": "number"}
+    columns |= {"In 80 %": "number", "In 95 %": "number", "MAE": "number", "Dates": "number"}
     rows = [
         [
             row["model_name"],
