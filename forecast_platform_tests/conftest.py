@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
-LONGEST = ("test_backfills.py", "test_every_compute.py", "test_automation.py", "test_pipes_interrupts.py")
+LONGEST = (
+    "test_every_compute.py",
+    "test_backfills.py",
+    "test_chaos.py",
+    "test_hundred_series.py",
+    "test_automation.py",
+    "test_pipes_interrupts.py",
+    "test_runtime.py",
+    "test_spark_models.py",
+    "test_unchanged.py",
+)
 """Files of slow tests that take minutes: begun last, they would be waited for alone."""
 
 

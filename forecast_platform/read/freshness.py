@@ -36,15 +36,20 @@ class Freshness:
     """Sessions due that the forecast was made without."""
 
 
-def freshness(settings: Settings, series: SeriesSettings, last_observed: dt.date, on: dt.date | None) -> Freshness:
-    """How a forecast with this newest close stands against a forecast of day `on`.
-
-    on: None is now: today's forecast from the time of the daily run on, before it yesterday's. Neither is later than
-    the settings' end_date.
+def freshness(
+    settings: Settings,
+    series: SeriesSettings,
+    last_observed: dt.date,
+    on: dt.date | None = None,
+    moment: dt.datetime | None = None,
+) -> Freshness:
+    """How a forecast with this newest close stands against a forecast of day `on`; where None, against that due at
+    `moment` (now where None): that day's from the time of the daily run on, before it the one of the day before.
+    Neither is later than the settings' end_date.
     """
     from forecast_platform.sources.calendars import sessions
 
-    day = min(_due_now(settings) if on is None else on, settings.end_date or dt.date.max)
+    day = min(on or _due_at(settings, moment or settings.now()), settings.end_date or dt.date.max)
     lag = settings.publication_lag_days.market
     # From two weeks before: the newest session due lies within them, whatever the forecast's age.
     start = min(last_observed, day - 14 * _DAY) - lag * _DAY
@@ -54,9 +59,9 @@ def freshness(settings: Settings, series: SeriesSettings, last_observed: dt.date
     return Freshness(due, int((seen > np.datetime64(last_observed, "D")).sum()))
 
 
-def _due_now(settings: Settings) -> dt.date:
-    now = settings.now().astimezone(ZoneInfo(settings.timezone))
-    return now.date() if now.time() >= settings.daily_time else now.date() - _DAY
+def _due_at(settings: Settings, moment: dt.datetime) -> dt.date:
+    local = moment.astimezone(ZoneInfo(settings.timezone))
+    return local.date() if local.time() >= settings.daily_time else local.date() - _DAY
 
 
 def require_fresh(

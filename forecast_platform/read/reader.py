@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -74,19 +75,19 @@ class Reader:
         It must have seen the newest session due: that is, before `on`; or before today from the time of the daily run
         on, else before yesterday; never after the settings' end_date. `max_age` sessions may be lacking (None: any
         number); more raise StaleForecastError, or warn where `strict` is False. `as_of` returns what had been published
-        by then, and counts sessions to its day. `require_complete` leaves out dates whose run is not complete. Raises
+        by then, and counts the sessions due then. `require_complete` leaves out dates whose run is not complete. Raises
         NoForecastError, of which StaleForecastError is one.
         """
         key, moment = self._key(series, model, version), None if as_of is None else as_time(as_of, "as_of")
-        day = self._on(on, moment)
-        newest = self.settings.today() if day is None else day
+        day = None if on is None else as_day(on, "on")
+        newest = day or self._today(moment)
         days = self.tables.dates(key, (dt.date(1900, 1, 1), newest))
         if require_complete:
             days = self.tables.complete(days)
         for found in sorted(days, reverse=True):
             rows = self.tables.paths(key, (found, found), [*FACTS, "path_id", *day_columns(self.horizon)], moment)
             if rows.num_rows:
-                return self._fresh(self._forecast(key, rows, day), strict, max_age)
+                return self._fresh(self._forecast(key, rows, day, moment), strict, max_age)
         raise self.tables.nothing(key, f"for {newest} or before", require_complete)
 
     def paths(
@@ -271,7 +272,7 @@ class Reader:
     def newest_date(self, keys: Sequence[Key], on: Date | None, require_complete: bool) -> dt.date:
         """The newest forecast date for `on` (default today) or before that all of `keys` have. Raises
         NoForecastError."""
-        newest = self._on(on, None) or self.settings.today()
+        newest = self._today(None) if on is None else as_day(on, "on")
         span = dt.date(1900, 1, 1), newest
         by_key = {key: self.tables.dates(key, span) for key in keys}
         days = set.intersection(*by_key.values())
@@ -291,7 +292,8 @@ class Reader:
     def behind(self, key: Key, facts: pa.Table, on: Date | None, strict: bool, max_age: int | None) -> int:
         """Sessions due that the one forecast of `facts` was made without; refused or warned of as in `latest`."""
         forecast_date, observed = (facts[name][0].as_py() for name in ("forecast_date", "last_observed_date"))
-        found = freshness(self.settings, self.settings.series_named(key.series), observed, self._on(on, None))
+        day = None if on is None else as_day(on, "on")
+        found = freshness(self.settings, self.settings.series_named(key.series), observed, day)
         require_fresh(self.settings, found, str(key), forecast_date, observed, strict=strict, max_age=max_age)
         return found.behind
 
@@ -308,15 +310,10 @@ class Reader:
         stored = [] if model in configured else [one for one, _ in self.tables.forecasters(name)]
         return Key(name, model_named(model, configured, stored, name), version or self.settings.model_version)
 
-    def _on(self, on: Date | None, moment: dt.datetime | None) -> dt.date | None:
-        """The day whose forecast is asked for; None is now."""
-        from zoneinfo import ZoneInfo
+    def _today(self, moment: dt.datetime | None) -> dt.date:
+        return self.settings.today() if moment is None else moment.astimezone(ZoneInfo(self.settings.timezone)).date()
 
-        if on is not None:
-            return as_day(on, "on")
-        return None if moment is None else moment.astimezone(ZoneInfo(self.settings.timezone)).date()
-
-    def _forecast(self, key: Key, rows: pa.Table, on: dt.date | None) -> Forecast:
+    def _forecast(self, key: Key, rows: pa.Table, on: dt.date | None, moment: dt.datetime | None) -> Forecast:
         _, paths = paths_of(rows)
         first = {name: rows[name][0].as_py() for name in FACTS}
         observed = first["last_observed_date"]
@@ -332,7 +329,7 @@ class Reader:
             last_observed_date=observed,
             last_close=self.last_close(key.series, observed),
             staleness_days=first["staleness_days"],
-            freshness=freshness(self.settings, series, observed, on),
+            freshness=freshness(self.settings, series, observed, on, moment),
             generated=first["generation_timestamp"],
             chosen=key.chosen,
             unit=series.unit,

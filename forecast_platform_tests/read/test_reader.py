@@ -89,6 +89,8 @@ def test_a_past_day_is_judged_by_what_was_due_then(reader: Reader) -> None:
     assert late.latest("Alpha", "naive", on=np.datetime64("2018-01-09")).sessions_behind == 0
     with pytest.raises(StaleForecastError, match="1 session behind 2018-01-12"):
         late.latest("Alpha", "naive", on="2018-01-16")
+    long_after = dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)
+    assert reader.latest("Alpha", "naive", as_of=long_after, max_age=None).sessions_behind > 1000
     with pytest.raises(ValueError, match="max_age = -1: sessions"):
         late.latest("Alpha", "naive", max_age=-1)
 
