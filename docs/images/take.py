@@ -1,6 +1,6 @@
 """Takes the pictures of the reports for README and docs: `.venv/bin/python docs/images/take.py FOLDER [NAME=PAGE...]`.
 
-FOLDER is the reports folder of a real run, such as .forecast_platform/warehouse/_reports after the quickstart. NAME=PAGE
+FOLDER is the reports folder of a real run, as .forecast_platform/warehouse/_reports after the quickstart. NAME=PAGE
 takes a picture of another page than the last by name: `history=history_Coffee_xgboost_v1.0.html`. Needs chromium and
 chromedriver. Look at each picture before it is committed.
 """
