@@ -125,15 +125,16 @@ def portfolio_page(platform: Platform, name: str, when: When) -> str:
 def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     reader = Reader(platform.settings, platform.warehouse)
     champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
+    chosen = reader.promoted(name)
     if len(platform.settings.series) <= _FEW:
         history(platform, name, *champion)
     try:
         table = platform.series_table(name)
     except NoDataError:
         nothing = np.empty(0)
-        return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing, horizon=platform.horizon)
+        days = nothing.astype("datetime64[D]")
+        return SeriesDay(name, None, champion, [], days, nothing, horizon=platform.horizon, chosen=chosen)
     newest, models, made_at = _models(platform, name, day)
-    chosen = reader.promoted(name)
     origin = np.datetime64(newest or day, "D")
     seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
     shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]

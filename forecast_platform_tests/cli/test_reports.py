@@ -21,6 +21,9 @@ from forecast_platform.cli.reports import server as reports_server
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph import partitions
 from forecast_platform.graph.keys import Keys
+from forecast_platform.pages.daily_page import portfolio_page
+from forecast_platform.pages.series_day import When
+from forecast_platform.read import Reader
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
@@ -86,6 +89,23 @@ def test_an_assets_row_count_is_its_own_and_not_that_of_the_table(made: tuple[Se
     assert platform.warehouse.rows(DISTRIBUTIONS, {"commodity": ["Alpha", "Beta"], "model_name": "random_walk"}) == 1000
     with pytest.raises(ValueError, match="not partitioned by 'forecast_date'"):
         platform.warehouse.rows(DISTRIBUTIONS, {"forecast_date": SPAN[0]})
+
+
+def test_a_portfolio_of_the_settings_has_a_page_and_one_that_cannot_be_added_up_says_why(
+    made: tuple[Settings, dict],
+) -> None:
+    root, when = made[0].warehouse.parent, When(SPAN[-1], SPAN[-1])
+    plain = settings_for(root, models=("random_walk",), portfolios={"book": {"alpha": 2}})
+    told = {"name": "Alpha", "multiplier": 375.0, "currency": "USD", "unit": "US cents/lb"}
+    whole = settings_for(root, models=("random_walk",), portfolios={"book": {"alpha": 2}}, series=(told,))
+    pages = []
+    for settings in (plain, whole):
+        assert portfolio_page(Platform.from_settings(settings), "book", when).endswith("/portfolio_book.html")
+        pages.append((settings.reports / "portfolio_book.html").read_text(encoding="utf-8"))
+    assert "Alpha has no multiplier and no currency: set them" in pages[0]
+    risk = Reader(whole).portfolio({"Alpha": 2}).risk((0.95,), on=SPAN[-1])[0.95]
+    assert f"<b>{round(float(risk.cvar[0])):,}</b>" in pages[1]
+    assert "Alpha has no multiplier" not in pages[1]
 
 
 def test_the_chart_of_a_past_date_is_drawn_when_it_is_asked_for(made: tuple[Settings, dict], served: str) -> None:

@@ -276,7 +276,7 @@ def test_a_tick_that_failed_is_told_with_its_cause(small: Path) -> None:
     simulation = simulate(small, SUNDAY, 9)
     at = simulation.clock.at
     _tick(simulation, "daily", at, TickStatus.FAILURE, "ModuleNotFoundError: No module named 'pmdarima'")
-    [problem] = tick_problems(simulation.instance, crons(simulation.settings), at)
+    [problem] = tick_problems(simulation.instance, simulation.settings, crons(simulation.settings), at)
     assert problem.key == "tick/daily"
     assert "install the package" in problem.mend
 
