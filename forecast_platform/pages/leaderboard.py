@@ -79,7 +79,8 @@ def write_report(
             page.section(
                 "By horizon",
                 _span_table(spans),
-                note=f"The same figures over the trading targets of {_spans_text(days)}.",
+                note=f"The same figures over the trading targets of {_spans_text(days)}; CRPS and MAE in "
+                f"{unit or 'the unit of the price'}.",
             )
         )
     scope = f"{min(expected_dates)} to {max(expected_dates)}" if expected_dates else "no dates expected"
@@ -140,11 +141,11 @@ def _board_section(
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
-        note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'}; less is "
-        f"better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known "
-        "close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of "
-        "day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
-        + (known if oracle else ""),
+        note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'} as MAE and "
+        f"RMSE; less is better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, each "
+        "last known close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). "
+        "Direction is of day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of "
+        "the mean." + (known if oracle else ""),
     )
 
 
