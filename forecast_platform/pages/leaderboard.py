@@ -142,8 +142,8 @@ def _board_section(
         "Leaderboard",
         page.table(columns, rows, classes),
         note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'} as MAE and "
-        f"RMSE; less is better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, each "
-        "last known close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). "
+        f"RMSE; less is better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, "
+        "each last known close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). "
         "Direction is of day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of "
         "the mean." + (known if oracle else ""),
     )
