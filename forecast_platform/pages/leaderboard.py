@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def _board_section(
     rows = [
         [
             place + 1,
-            _named(row, followed),
+            _named(row["model_name"], row["model_version"], followed),
             row["model_version"],
             page.Amount(_price(row["crps"]), row["crps"]),
             _skill(row["skill"], row["dm_p"], row["model_name"]),
@@ -149,9 +149,8 @@ def _board_section(
     )
 
 
-def _named(row: Mapping[str, Any], followed: tuple[ModelKey, str] | None) -> str:
-    name = str(row["model_name"])
-    if followed is not None and (name, row["model_version"]) == followed[0]:
+def _named(name: str, version: str, followed: tuple[ModelKey, str] | None) -> str:
+    if followed is not None and (name, version) == followed[0]:
         return f"{name} ({followed[1]})"
     return name
 

@@ -54,7 +54,7 @@ def write_portfolio(folder: Path, book: Book, *, when: When, series_links: dict[
             "What each leg adds",
             page.plot(_legs_chart(found, levels[0]), "legs", 120 + 44 * (len(found.legs) + 1)),
             *(_legs_table(found, level) for level in levels),
-            note=f"Expected shortfall in {found.currency}, the mean of the worst {_tail(levels[0])} (one table a level): "
+            note=f"Expected shortfall in {found.currency}, the mean of the worst {_tail(levels[0])} (a table a level): "
             "each leg held alone, and what it adds to the portfolio's, which add up to it; negative where a leg hedges "
             "the others.",
         ),
