@@ -175,7 +175,8 @@ def lock(rest: Sequence[str]) -> int:
     resolve = [
         *("pip", "compile", "--universal", "--python-version", "3.10", "pyproject.toml"),
         *("--extra", "dev", "--extra", "feeds", "--extra", "excel", "--extra", "sail"),
-        *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "python3 tasks.py lock", "-q"),
+        *("--generate-hashes", "--no-emit-index-url", "--no-annotate", "-q"),
+        *("--custom-compile-command", "python3 tasks.py lock"),
     ]
     return run([tool, *resolve, "-o", "requirements.lock", *rest])
 
@@ -211,7 +212,8 @@ def install(venv: Path = VENV, pins: Path | None = None) -> Path:
     locks = "requirements.lock" if pins is None else f"requirements.lock and {pins.relative_to(ROOT)}"
     say(f"installing from {locks} into {venv.name} with {'uv' if tool else 'pip'} (about 1.7 GB, once)")
     installer = [tool, "pip", "install", "-q", "--python", str(python)] if tool else pip(python)
-    steps = [["-r", "requirements.lock"], ["--no-deps", "-e", "."]]
+    # The lock is whole; where pip looks at dependencies, it takes `gql[requests]` for one that has no hash.
+    steps = [["--no-deps", "--require-hashes", "-r", "requirements.lock"], ["--no-deps", "-e", "."]]
     if pins is not None:
         # Not without its dependencies: those of torch differ between its builds for a CPU and for a GPU.
         steps.insert(1, ["-r", str(pins)])

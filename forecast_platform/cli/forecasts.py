@@ -104,6 +104,20 @@ def _ingested(
     return operations, series, models, (first, last), good
 
 
+def accepting(settings: Settings, options: argparse.Namespace) -> Settings:
+    """The settings with the days of --accept confirmed for the chosen series. Raises UsageError, SettingsError."""
+    if not options.accept:
+        return settings
+    if not options.commodity:
+        raise UsageError("--accept: name the series whose closes are right, such as --commodity Coffee")
+    chosen = {settings.series_named(name).name for name in options.commodity}
+    series = tuple(
+        one.model_copy(update={"confirmed": (*one.confirmed, *options.accept)}) if one.name in chosen else one
+        for one in settings.series
+    )
+    return settings.model_copy(update={"series": series})
+
+
 def infer(settings: Settings, options: argparse.Namespace) -> bool:
     """Forecast one date, all series of a group in one run."""
     started = time.perf_counter()
@@ -218,6 +232,7 @@ def _print_coverage(
 ) -> bool:
     """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
     from forecast_platform.work.coverage import coverage
+    from forecast_platform.work.newest_close import unconfirmed_jump
 
     whole = []
     for name in series:
@@ -231,6 +246,8 @@ def _print_coverage(
             missing = [first + dt.timedelta(days=n) for first, last in one.gaps for n in range((last - first).days + 1)]
             gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
             say(f"{one.model:<22}{one.dates:>7}  {one.first or '-'!s:<11} {one.last or '-'!s:<11} {gaps}")
+        if jump := unconfirmed_jump(operations.platform, name):
+            say(f"waiting: {jump}")
     if len(series) > MANY:
         say(f"\n{len(whole)} of {len(series)} series have every date of {', '.join(models)}")
     return len(whole) == len(series)

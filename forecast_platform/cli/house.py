@@ -1,4 +1,4 @@
-"""Commands of daily operation: health, backup, restore, repair, migrate, maintain, reports, daily-page."""
+"""Commands of daily operation: health, backup, restore, repair, migrate, maintain, daily-page."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ def register(commands: Any) -> None:
     one.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
     _command(commands, "maintain", maintain, "the weekly maintenance, now: compact, vacuum, prune, archive")
-
-    one = _command(commands, "reports", reports, "serve the pages alone, as `up` does beside the UI")
-    one.add_argument("--host", help="address to bind (default: that of reports_url); keep it on loopback")
-    one.add_argument("--port", type=port, help="port (default: that of reports_url)")
 
     one = _command(commands, "daily-page", daily_page, "write the page for people who look rather than read")
     one.add_argument("--date", type=_day, help="day of the page (default: today)")
@@ -84,13 +80,6 @@ def health(settings: Settings, options: argparse.Namespace) -> bool:
         print("\n".join(report.lines()))
         print(f"{report.state}: {len(report.facts)} facts at {in_zone(report.at, settings.timezone)}")
     return report.healthy
-
-
-def reports(settings: Settings, options: argparse.Namespace) -> bool:
-    """Serve the reports until interrupted."""
-    from forecast_platform.cli.reports import reports as serve
-
-    return serve(settings, options.host, options.port)
 
 
 def backup(settings: Settings, options: argparse.Namespace) -> bool:
@@ -139,8 +128,9 @@ def repair(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def migrate(settings: Settings, options: argparse.Namespace) -> bool:
-    """Add the columns that this version's tables have and the stored ones lack; Dagster's own records, too."""
+    """Add the columns that this version's tables have and the stored ones lack, and close what others may read."""
     from forecast_platform.host.home import prepare_home
+    from forecast_platform.host.private_files import close, too_open
     from forecast_platform.housekeeping import exclusive
     from forecast_platform.housekeeping.migrate import migrate as bring_up
     from forecast_platform.housekeeping.migrate import plan
@@ -154,13 +144,18 @@ def migrate(settings: Settings, options: argparse.Namespace) -> bool:
                 print(f"{one.table.name}: would add {column.name} ({column.type})")
             for text in one.refused:
                 print(f"{one.table.name}: REFUSED: {text}")
-        if not todo:
+        opened = sum(1 for _ in too_open(settings))
+        if opened:
+            print(f"{opened:,} files and folders that others may read would be closed (setting readable_by)")
+        if not (todo or opened):
             print("nothing to migrate")
         return not any(one.refused for one in todo)
     prepare_home(settings)
     with exclusive(settings, "migrate"):
-        added = bring_up(warehouse)
-    print(f"{added} columns added" if added else "nothing to migrate")
+        added, closed = bring_up(warehouse), close(settings)
+    if closed:
+        print(f"{closed:,} files and folders closed to others (setting readable_by)")
+    print(f"{added} columns added" if added else "nothing to migrate" if not closed else "no column to add")
     return True
 
 

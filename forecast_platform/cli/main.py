@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
-from forecast_platform.cli import databricks, house, source, views
+from forecast_platform.cli import databricks, house, servers, source, views
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -21,6 +21,7 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
     from forecast_platform.host.disk import full_disk
+    from forecast_platform.host.private_files import restrict
     from forecast_platform.housekeeping import HousekeepingError
     from forecast_platform.housekeeping.restore import complete_restore
     from forecast_platform.read import NoForecastError
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load()
+        restrict(settings)
         for text in complete_restore(settings):
             print(text, file=sys.stderr)
         return int(options.command(options, settings))
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("--train", action="store_true", help="train the windows that have no model first")
     backfill.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
     backfill.add_argument("--no-score", action="store_true", help="leave scoring to a later run")
+    _accept(backfill)
     backfill.set_defaults(command=_backfill)
 
     infer = commands.add_parser("infer", help="forecast one date, all series of a group in one run")
@@ -92,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     infer.add_argument("--date", type=_day, help="forecast date (default: today; the last one of data that have ended)")
     infer.add_argument("--train", action="store_true", help="train the windows that have no model first")
     infer.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
+    _accept(infer)
     infer.set_defaults(command=_infer)
 
     coverage = commands.add_parser("coverage", help="dates of the models in use, and gaps; exit code 1 with gaps")
@@ -107,10 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _judging(commands)
 
-    up = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
-    up.add_argument("--host", default="127.0.0.1", help="address to bind; the UI has no login, keep it on loopback")
-    up.add_argument("--port", type=house.port, default=3000, help="port of the UI")
-    up.set_defaults(command=_up)
+    servers.register(commands)
 
     doctor = commands.add_parser("doctor", help="check installation, settings, warehouse, tracking, disk")
     doctor.add_argument(
@@ -175,6 +176,17 @@ def _span(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-date", type=_day, help="last forecast date (default: the day after the last data)")
 
 
+def _accept(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept",
+        type=_day,
+        nargs="+",
+        default=(),
+        metavar="DATE",
+        help="the closes of these days were looked at and are right, however odd (as setting `confirmed` of a series)",
+    )
+
+
 def _day(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text)
@@ -195,15 +207,15 @@ def _train(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _backfill(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.cli.forecasts import backfill
+    from forecast_platform.cli.forecasts import accepting, backfill
 
-    return OK if backfill(settings, options) else FAILED
+    return OK if backfill(accepting(settings, options), options) else FAILED
 
 
 def _infer(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.cli.forecasts import infer
+    from forecast_platform.cli.forecasts import accepting, infer
 
-    return OK if infer(settings, options) else FAILED
+    return OK if infer(accepting(settings, options), options) else FAILED
 
 
 def _coverage(options: argparse.Namespace, settings: Settings) -> int:
@@ -240,12 +252,6 @@ def _rollback(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.cli.models import rollback
 
     return OK if rollback(settings, options) else FAILED
-
-
-def _up(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.cli.up import up
-
-    return up(settings, options.host, options.port)
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
-from forecast_platform.cli.reports import address_of, server
 from forecast_platform.host.home import prepare_home
 from forecast_platform.host.services import (
     ServiceError,
@@ -21,30 +22,41 @@ from forecast_platform.host.services import (
     code_endpoint,
     free_port,
     is_free,
-    is_loopback,
     load_error,
+    serves_reports,
 )
+from forecast_platform.host.web_guard import access_for, is_loopback
+from forecast_platform.housekeeping.reports_http import serving
 from forecast_platform.settings import PREFIX, Settings
 
 
-def up(settings: Settings, host: str, port: int) -> int:
+def up(settings: Settings, host: str, port: int, *, read_only: bool = False) -> int:
     """Start everything, wait, and stop everything on Ctrl-C, SIGTERM or when one process ends.
 
-    Returns 0 where it was asked to stop, 1 where something could not start or ended by itself.
+    Returns 0 where it was asked to stop, 1 where something could not start or ended by itself. read_only: for screens:
+    nothing can be changed from the UI, and there is no daemon, so that it may run beside the one that has it. Raises
+    SettingsError for an address that others reach where nothing says who may ask.
 
     Three processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits
     with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
     """
+    access_for(settings, host)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = prepare_home(settings)
-    services = Services()
+    services, key = Services(), secrets.token_urlsafe(32)
+    alone = contextlib.nullcontext() if read_only else _only_one(home)
     try:
-        with _interrupts(services.stopped), _only_one(home), _reports(settings) as reports, code_endpoint() as endpoint:
+        with (
+            _interrupts(services.stopped),
+            alone,
+            _reports(settings, shared=read_only) as reports,
+            code_endpoint() as endpoint,
+        ):
             try:
                 _refuse_taken(host, port)
-                services.start_all(endpoint, host, port, settings.log_level)
-                _announce(settings, host, port, home, reports)
-                if broken := load_error(host, port):
+                services.start_all(endpoint, host, port, key, settings.log_level, read_only=read_only)
+                _announce(settings, host, port, home, reports, read_only)
+                if broken := load_error(host, port, key):
                     print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
                     print("          mend it and press Reload on the Deployment page; `forecast-platform doctor` helps")
                 services.wait()
@@ -59,25 +71,25 @@ def up(settings: Settings, host: str, port: int) -> int:
 
 
 @contextlib.contextmanager
-def _reports(settings: Settings) -> Iterator[bool]:
-    """Serve the reports folder at reports_url while it lasts; whether it is served from here."""
-    host, port = address_of(settings)
-    if not is_loopback(host):
+def _reports(settings: Settings, *, shared: bool) -> Iterator[bool]:
+    """Serve the reports folder at reports_url while it lasts; whether it is served from here.
+
+    shared: another `up` may serve it already.
+    """
+    address = urlsplit(settings.reports_url)
+    host, port = address.hostname or "127.0.0.1", address.port or 80
+    if not is_loopback(host) or (shared and serves_reports(settings.reports_url)):
         yield False
         return
-    try:
-        found = server(settings, host, port)
-    except OSError as error:
-        raise ServiceError(
-            f"reports: {host}:{port} cannot be used ({error.strerror}): set {PREFIX}REPORTS_URL to a free address, "
-            f"such as http://127.0.0.1:{free_port()}"
-        ) from error
-    threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.2}, name="reports", daemon=True).start()
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(serving(settings, host, port, access_for(settings, host)))
+        except OSError as error:
+            raise ServiceError(
+                f"reports: {host}:{port} cannot be used ({error.strerror}): set {PREFIX}REPORTS_URL to a free address, "
+                f"such as http://127.0.0.1:{free_port()}"
+            ) from error
         yield True
-    finally:
-        found.shutdown()
-        found.server_close()
 
 
 @contextlib.contextmanager
@@ -119,14 +131,12 @@ def _refuse_taken(host: str, port: int) -> None:
     raise ServiceError(f"{host}:{port} is taken by {who}: stop it, or take another port, such as --port {free_port()}")
 
 
-def _announce(settings: Settings, host: str, port: int, home: Path, reports: bool) -> None:
-    print(f"UI:       http://{host}:{port}")
+def _announce(settings: Settings, host: str, port: int, home: Path, reports: bool, read_only: bool) -> None:
+    print(f"UI:       http://{host}:{port}{'  (read-only, without the daemon)' if read_only else ''}")
     print(f"reports:  {settings.reports_url}{'' if reports else '  (not served from here)'}")
     print(f"fits:     mlflow ui --backend-store-uri {settings.tracking_uri}  then {settings.mlflow_ui_url}")
     print(f"instance: {home}")
     if not is_loopback(host):
-        print(
-            f"WARNING:  {host} can be reached from other machines, and the UI has no login: whoever reaches it can run "
-            "anything here. Leave --host out and use an SSH tunnel, or a proxy that authenticates"
-        )
+        names = ", ".join(settings.allowed_hosts) or "no name but its address: set allowed_hosts for more"
+        print(f"access:   from other machines with the web token or through trusted_proxy, as {names}")
     print("Ctrl-C stops everything", flush=True)

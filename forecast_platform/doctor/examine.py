@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -18,9 +17,9 @@ from forecast_platform.doctor.databricks import databricks
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.sources import source
-from forecast_platform.doctor.stores import dagster, folder, tables, tracking
+from forecast_platform.doctor.stores import dagster, folder, privacy, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
-from forecast_platform.host.services import REPORTS_SERVER, answers, is_free
+from forecast_platform.host.services import answers, is_free, serves_reports
 from forecast_platform.models import registry
 from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import PREFIX, Settings, SettingsError
@@ -205,19 +204,11 @@ def ports(settings: Settings) -> Iterator[Finding]:
     host, port = address.hostname or "127.0.0.1", address.port or 80
     if is_free(host, port):
         yield Finding("port", "ok", f"{port} is free for the reports")
-    elif _serves_reports(settings.reports_url):
+    elif serves_reports(settings.reports_url):
         yield Finding("port", "ok", f"{port} serves the reports already")
     else:
         mend = f"set {PREFIX}REPORTS_URL to a free address, such as http://127.0.0.1:3011"
         yield Finding("port", "WARN", f"{host}:{port}, the reports', is taken or not of this machine", mend)
-
-
-def _serves_reports(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 - the operator's own setting
-            return str(reply.headers.get("Server", "")).startswith(REPORTS_SERVER)
-    except OSError:
-        return False
 
 
 def machine(settings: Settings) -> Iterator[Finding]:
@@ -250,6 +241,7 @@ CHECKS: tuple[Check, ...] = (
     plugin,
     source,
     folder,
+    privacy,
     tables,
     tracking,
     dagster,

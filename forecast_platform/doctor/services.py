@@ -14,7 +14,8 @@ UNITS = Path("/etc/systemd/system")
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 """The checkout's; an installed package has none."""
 
-_PASSWORD = "DAGSTER_PG_PASSWORD"  # noqa: S105 - a variable's name
+_NEEDED = {"DAGSTER_PG_PASSWORD": "<password>", f"{PREFIX}WEB_TOKEN": "<at least 16 characters>"}
+"""Variables that the compose file reads."""
 
 
 def services(settings: Settings) -> Iterator[Finding]:
@@ -61,11 +62,11 @@ def compose(_settings: Settings) -> Iterator[Finding]:
     if not (password.exists() or file.exists()):
         return
     faults = 0
-    if not password.is_file() or not re.search(rf"^{_PASSWORD}=\S", password.read_text(), re.MULTILINE):
-        faults += 1
-        yield Finding(
-            "compose", "FAIL", f"{password} does not set {_PASSWORD}", f"write {_PASSWORD}=<password> into it"
-        )
+    given = password.read_text() if password.is_file() else ""
+    for name, value in _NEEDED.items():
+        if not re.search(rf"^{name}=\S", given, re.MULTILINE):
+            faults += 1
+            yield Finding("compose", "FAIL", f"{password} does not set {name}", f"write {name}={value} into it")
     if not file.is_file():
         faults += 1
         what = "is a folder (docker makes one where it finds no file)" if file.is_dir() else "is not there"

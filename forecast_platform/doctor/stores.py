@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
+from forecast_platform.host.private_files import too_open
 from forecast_platform.pipeline.tracking import registry_uri
 from forecast_platform.settings import PREFIX, Settings
 from forecast_platform.work.platform import Platform
@@ -46,6 +47,17 @@ def folder(settings: Settings) -> Iterator[Finding]:
     else:
         mend = f"free some space, or lower {PREFIX}MIN_FREE_GB; nothing is written until then"
         yield Finding("disk", "FAIL", found, mend)
+
+
+def privacy(settings: Settings) -> Iterator[Finding]:
+    """Nobody may read the warehouse and the instance but whom the settings say."""
+    opened = list(too_open(settings))
+    if opened:
+        found = f"{len(opened):,} files and folders that others may read (readable_by is {settings.readable_by})"
+        yield Finding("privacy", "WARN", f"{found}, such as {opened[0]}", "run `forecast-platform migrate`")
+    elif settings.warehouse.is_dir():
+        who = "its owner" if settings.readable_by == "owner" else "its owner and group"
+        yield Finding("privacy", "ok", f"{settings.warehouse}: for {who} alone to read")
 
 
 def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import sys
-import tempfile
 from pathlib import Path
 
 
@@ -50,17 +50,16 @@ def _sync(handle: int) -> None:
 def write_whole(path: Path, text: str | bytes, mode: int = 0o600) -> None:
     """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError.
 
-    mode: who may read it; its owner alone unless said.
+    mode: who may read it, less the process's umask; its owner alone unless said.
     """
     # Threads of one process, too, may write the same file at once.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             _sync(stream.fileno())
-        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

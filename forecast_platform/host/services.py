@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 import shutil
@@ -32,6 +31,9 @@ STOP_SECONDS = 10
 REPORTS_SERVER = "forecast-platform-reports"
 """How the reports' server names itself, so that it can be told from others."""
 
+KEY_VARIABLE = "FORECAST_UP_KEY"
+"""Variable by which `up` gives its webserver a token of its own: whom others must name, it cannot know."""
+
 _LOCATION = "forecast_platform"
 _MODULE = "forecast_platform.definitions"
 
@@ -51,9 +53,13 @@ class Services:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def start_all(self, endpoint: Endpoint, host: str, port: int, level: str = "info") -> None:
-        """Start code server, webserver and daemon, each once the one before it answers; they log from `level` on.
-        Raises ServiceError."""
+    def start_all(
+        self, endpoint: Endpoint, host: str, port: int, key: str, level: str = "info", *, read_only: bool = False
+    ) -> None:
+        """Start code server, webserver and daemon, each once the one before it answers; no daemon where read-only.
+
+        key: lets its holder ask the webserver. level: what they log from. Raises ServiceError.
+        """
         self._start(
             "code server",
             "dagster",
@@ -62,10 +68,10 @@ class Services:
         )
         self._until("code server", endpoint.serves)
         workspace = ["-w", str(endpoint.workspace())]
-        # The webserver's other level is that of its HTTP server, which at `info` logs each request of the UI.
-        levels = ("--dagster-log-level", level, "--log-level", "debug" if level == "debug" else "warning")
-        self._start("webserver", "dagster_webserver", *workspace, "-h", host, "-p", str(port), *levels)
-        self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
+        options = ["--host", host, "--port", str(port), *(["--read-only"] if read_only else [])]
+        self._start("webserver", "forecast_platform.cli", "webserver", *workspace, *options, **{KEY_VARIABLE: key})
+        if not read_only:
+            self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
         self._until("webserver", lambda: answers(host, port) is not None)
 
     def wait(self) -> None:
@@ -110,10 +116,11 @@ class Services:
                     family.append(one)
         return family
 
-    def _start(self, name: str, module: str, *arguments: str) -> None:
+    def _start(self, name: str, module: str, *arguments: str, **variables: str) -> None:
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", "forecast_platform.host.end_with_parent", module, *arguments],
             stdin=subprocess.PIPE,
+            env={**os.environ, **variables},
             # Ctrl-C reaches this process alone, which then stops the others in order.
             start_new_session=True,
         )
@@ -207,16 +214,6 @@ def code_endpoint() -> Iterator[Endpoint]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def answers(host: str, port: int) -> str | None:
     """The version of the Dagster webserver at this address; None where none answers."""
     reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
@@ -227,19 +224,34 @@ def answers(host: str, port: int) -> str | None:
         return None
 
 
-def load_error(host: str, port: int) -> str | None:
-    """Why the code location did not load, as the webserver at this address has it; None where it did."""
+def load_error(host: str, port: int, key: str) -> str | None:
+    """Why the code location did not load, as the webserver at this address has it; None where it did.
+
+    key: as given to `start_all`.
+    """
     reached = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104 - compared
     asked = "{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{... on PythonError{message}}}}}}"
     request = urllib.request.Request(
         f"http://{reached}:{port}/graphql",
         data=json.dumps({"query": asked}).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
     with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - http, built above
         entries = json.loads(reply.read())["data"]["workspaceOrError"]["locationEntries"]
     found = [(entry["locationOrLoadError"] or {}).get("message") for entry in entries]
     return next((message.strip() for message in found if message), None)
+
+
+def serves_reports(url: str) -> bool:
+    """Whether a reports' server of ours answers at this address, be it with a refusal."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 - the operator's own setting
+            headers = reply.headers
+    except urllib.error.HTTPError as refused:
+        headers = refused.headers
+    except OSError:
+        return False
+    return str(headers.get("Server", "")).startswith(REPORTS_SERVER)
 
 
 def is_free(host: str, port: int) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from forecast_platform.host.guarded_handler import answered
+from forecast_platform.host.web_guard import access_for
 from forecast_platform.housekeeping.health import HealthReport, health
 from forecast_platform.settings import Settings, SettingsError
 
@@ -44,11 +46,16 @@ def respond(handler: BaseHTTPRequestHandler, found: HealthReport) -> None:
 
 @contextmanager
 def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[ThreadingHTTPServer]:
-    """A server whose /health answers JSON: 200 where healthy, 503 where not. Raises SettingsError for a taken port."""
-    report = Cached(settings)
+    """A server whose /health answers JSON: 200 where healthy, 503 where not.
+
+    Raises SettingsError for a taken port, and for an address that others reach where nothing says who may ask.
+    """
+    report, access = Cached(settings), access_for(settings, host)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if not answered(self, access):
+                return
             if self.path.partition("?")[0].rstrip("/") not in ("", "/health"):
                 self.send_error(404, "ask for /health")
                 return

@@ -14,6 +14,7 @@ from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import ENDED, last_allowed
+from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
 State = Literal["good", "warn", "bad"]
@@ -56,6 +57,7 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
     made = versions_to_run(platform)
     late: dict[tuple[str, dt.date | None, dt.date], dict[str, list[str]]] = {}
     waiting: dict[tuple[dt.date, dt.date], list[str]] = {}
+    jumped: list[str] = []
     for series in settings.series_names:
         expected, allowed = _expected(platform, series, due)
         used = {name for owner, name, _ in newest if owner == series}
@@ -72,13 +74,28 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
             elif allowed is not None and allowed < expected:
                 if series not in waiting.setdefault((allowed, expected), []):
                     waiting[allowed, expected].append(series)
+            elif _jumped(platform, series):
+                # What holds it up is no fault of the run, and the run's command would not mend it.
+                if series not in jumped:
+                    jumped.append(series)
             else:
                 late.setdefault((version, there, expected), {}).setdefault(series, []).append(model)
     for (_, expected), names in waiting.items():
         mend = "no model and no run would change that: see the data above"
         yield Fact(f"forecast {_some(names)}", "bad", f"{expected} is due, the data are too old for it; {mend}")
+    if jumped:
+        text = f"{due} is due, the newest close is not forecast from until it is confirmed: see the data above"
+        yield Fact(f"forecast {_some(jumped)}", "bad", text)
     for (version, there, expected), by_series in late.items():
         yield from _late(settings, version, there, expected, by_series)
+
+
+def _jumped(platform: Platform, series: str) -> bool:
+    """Whether the newest close is held until it is confirmed."""
+    try:
+        return unconfirmed_jump(platform, series) is not None
+    except NoDataError:
+        return False
 
 
 def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, dt.date | None]:
@@ -175,9 +192,12 @@ def _newest_close(platform: Platform, series: str) -> Fact:
         # A close is first seen that many days after its session.
         lag = dt.timedelta(days=settings.publication_lag_days.market)
         due = last_session_on_or_before(table.sessions, last - lag) + lag
+        jump = unconfirmed_jump(platform, series)
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "bad", str(error))
     newest = table.last_observed
+    if jump is not None:
+        return Fact(name, "bad", jump)
     late = (due - newest).days
     if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
         return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")

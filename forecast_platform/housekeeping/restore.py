@@ -22,8 +22,8 @@ from forecast_platform.settings import Settings
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
-_DAGSTER = re.compile(r"dagster([._-](daemon|webserver|_daemon))?$")
-"""Names of Dagster's programs and modules."""
+_DAGSTER = re.compile(r"(dagster([._-](daemon|webserver|_daemon))?|webserver)$")
+"""Names of Dagster's programs and modules, and of the command that serves its UI."""
 
 _MARK = ".restored"
 """File that a restored folder bears, from when it is whole until what was there before is aside."""

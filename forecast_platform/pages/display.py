@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecast_platform.pages.pooled import OverAll
+    from forecast_platform.pages.scores import ModelKey
 
 _HISTORY_DAYS = 90
 
@@ -136,6 +137,8 @@ def asked_for(platform: Platform, file: str) -> bool:
     parts = file.removesuffix(".html").split("_")
     if not file.endswith(".html") or (parts[0], len(parts)) not in (("fan-chart", 5), ("history", 4)):
         return False
+    from forecast_platform.pages.scores import ModelKey
+
     kind, series, model, version, *day = parts
     # A file's name has dashes where a name has an underscore: what it stands for is found among the names.
     for name in platform.settings.series_names:
@@ -147,19 +150,20 @@ def asked_for(platform: Platform, file: str) -> bool:
             if page.file_name(*own) == f"{model}_{version}.html":
                 if kind == "history":
                     return history(platform, name, *own) is not None
-                return _chart_of(platform, name, *own, text=day[0])
+                return _chart_of(platform, name, ModelKey(*own), day[0])
     return False
 
 
-def _chart_of(platform: Platform, series: str, model: str, version: str, text: str) -> bool:
+def _chart_of(platform: Platform, series: str, key: ModelKey, text: str) -> bool:
     try:
         day = dt.date.fromisoformat(text)
     except ValueError:
         return False
-    where = {"commodity": series, "model_name": model, "model_version": version, "forecast_date": day, "day_ahead": 1}
+    where = {"commodity": series, "model_name": key.name, "model_version": key.version, "forecast_date": day}
+    where["day_ahead"] = 1
     if not platform.warehouse.read(POINT_FORECASTS, ["day_ahead"], where).num_rows:
         return False
-    return fan_chart(platform, series, model, version, day) is not None
+    return fan_chart(platform, series, *key, day) is not None
 
 
 def index(platform: Platform) -> None:

@@ -18,7 +18,7 @@ from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work import store
-from forecast_platform.work.chunks import Chunk, most_dates
+from forecast_platform.work.chunks import Chunk, Inputs, most_dates
 from forecast_platform.work.fits import (
     manifests,
     missing_model_text,
@@ -27,6 +27,7 @@ from forecast_platform.work.fits import (
     refuse_missing_extra,
 )
 from forecast_platform.work.forecast_chunk import read_chunk_inputs
+from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform.work.rows import paths_of
@@ -102,11 +103,23 @@ def plan(
                 result.kept[day] = known["generation_timestamp"]
                 if point_times.get(day) != known["generation_timestamp"]:
                     result.repair.append(day)
+        held = _held(platform, series, inputs, todo)
+        result.failed.update(held)
+        todo = [day for day in todo if day not in held]
         result.chunks.extend(
             Chunk(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part)))
             for part in _parts(todo, most_dates(platform.horizon))
         )
     return result
+
+
+def _held(platform: Platform, series: str, inputs: Inputs, todo: Sequence[dt.date]) -> dict[dt.date, str]:
+    """Of the dates to do, those whose newest known close waits to be confirmed, and why."""
+    newest = platform.series_table(series).last_observed
+    last = dict(zip(inputs.dates.tolist(), inputs.last_observed.tolist(), strict=True))
+    waiting = [day for day in todo if last[day] == newest]
+    reason = unconfirmed_jump(platform, series) if waiting else None
+    return {} if reason is None else dict.fromkeys(waiting, reason)
 
 
 def forecast(

@@ -19,7 +19,7 @@ from forecast_platform.settings.parts import (
 from forecast_platform.settings.root import PREFIX, Settings
 from forecast_platform.settings.yaml_file import read_yaml
 
-SECRETS = ("webhook_url", "slack_webhook_url", "email.password", "artifact_key")
+SECRETS = ("webhook_url", "slack_webhook_url", "email.password", "artifact_key", "web_token")
 """Settings whose values are never repeated."""
 
 

@@ -48,6 +48,7 @@ from forecast_platform.settings.parts import (
 )
 from forecast_platform.settings.sample import sample_defaults
 from forecast_platform.settings.unity import UnityOptions, default_folder, default_tracking, refuse_object_store
+from forecast_platform.settings.web import TrustedProxy, host_names, origins
 from forecast_platform.settings.yaml_file import read_yaml
 
 PREFIX = "FORECAST_PLATFORM_"
@@ -158,6 +159,9 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:3001", description="Where `forecast-platform up` serves the reports folder."
     )
     databricks: DatabricksOptions = Field(default_factory=DatabricksOptions, description="See DatabricksOptions.")
+    readable_by: Literal["owner", "group"] = Field(
+        default="owner", description="Who may read what is written, beside the account that runs the platform."
+    )
     min_free_gb: float = Field(default=1.0, ge=0, description="Free disk space below which writes stop, in GB.")
     automation: bool = Field(
         default=True, description="Schedules and sensors start switched on (never for a source that has ended)."
@@ -199,6 +203,19 @@ class Settings(BaseSettings):
         description="What `forecast-platform up` and its processes log from: debug, info, warning, error.",
     )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where the UI is reached; alerts link there.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names that UI, reports and API are reached by, beside this machine's own (127.0.0.1)."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins beside the servers' own whose pages may ask and change, such as https://prices.example.",
+    )
+    web_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="What whoever asks the servers must know, where set; needed to bind them beyond this machine.",
+    )
+    trusted_proxy: TrustedProxy | None = Field(default=None, description="See TrustedProxy; instead of web_token.")
 
     feeds: FeedSettings = Field(default_factory=FeedSettings, description="See FeedSettings; for the source feeds.")
     keep_runs_days: int = Field(
@@ -239,7 +256,9 @@ class Settings(BaseSettings):
     _folder = field_validator("warehouse", "landing", "config", mode="before")(values.folder)
     _time = field_validator("training_time", "daily_time", mode="before")(values.time_of_day)
     _day = field_validator("start_date", "end_date", mode="before")(values.day)
-    _listed = field_validator("plugins", "active_versions", mode="before")(listed)
+    _listed = field_validator("plugins", "active_versions", "allowed_hosts", "allowed_origins", mode="before")(listed)
+    _hosts = field_validator("allowed_hosts")(host_names)
+    _origins = field_validator("allowed_origins")(origins)
     _zone = field_validator("timezone")(values.zone)
     _address = field_validator("reports_url", "ui_url", "mlflow_ui_url")(web_address)
     _version = field_validator("model_version", "active_versions")(values.version_tags)

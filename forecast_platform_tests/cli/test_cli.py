@@ -228,6 +228,45 @@ def test_a_wrong_request_is_refused_before_any_work(run: Run, arguments: list[st
     assert "run " not in text
 
 
+@pytest.mark.slow
+def test_only_their_owner_may_read_what_commands_write_and_migrate_closes_the_rest(
+    run: Run, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened() -> list[Path]:
+        roots = [small / "warehouse", small / "dagster", small / "saved", small / "saved.tar"]
+        everything = [path for root in roots if root.exists() for path in (root, *root.rglob("*"))]
+        return [path for path in everything if path.stat().st_mode & 0o077]
+
+    (small / "warehouse").chmod(0o755)
+    assert opened(), "a warehouse of an earlier version"
+    code, told = run("migrate", "--dry-run")
+    assert "files and folders that others may read would be closed (setting readable_by)" in told
+    code, told = run("migrate")
+    assert code == 0
+    assert "files and folders closed to others" in told
+    assert run("migrate") == (0, "nothing to migrate\n")
+    before = os.umask(0o022)
+    try:
+        train = ["--models", "naive", "--start-date", "2018-01-01", "--end-date", "2018-01-01"]
+        for command in (
+            ["train", "--overwrite", "--commodity", "Alpha", *train],
+            ["infer", "--date", "2018-03-01"],
+            ["daily-page", "--date", "2018-03-01"],
+            ["backup", str(small / "saved")],
+            ["backup", str(small / "saved.tar")],
+            ["restore", "--force", str(small / "saved.tar")],
+        ):
+            code, told = run(*command)
+            assert code == 0, told
+        assert opened() == []
+        load.cache_clear()
+        monkeypatch.setenv("FORECAST_PLATFORM_READABLE_BY", "group")
+        run("daily-page", "--date", "2018-03-02")
+        assert (small / "warehouse" / "_reports" / "daily_2018-03-02.html").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
 def test_a_refused_file_fails_its_series_and_no_other(run: Run, small: Path) -> None:
     beta = small / "landing" / "market" / "beta.csv"
     beta.write_text(beta.read_text() + "2018-04-02,x,1,1,1,1\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ from dagster import AssetKey, AssetRecordsFilter
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from forecast_platform.cli.reports import AGE_SECONDS
-from forecast_platform.cli.reports import server as reports_server
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph import partitions
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.web_guard import access_for
+from forecast_platform.housekeeping.on_demand import AGE_SECONDS
+from forecast_platform.housekeeping.reports_http import serving
 from forecast_platform.pages.daily_page import portfolio_page
 from forecast_platform.pages.series_day import When
 from forecast_platform.read import Reader
@@ -58,11 +58,8 @@ def made(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def served(made: tuple[Settings, dict]) -> Iterator[str]:
     settings = made[0]
-    server = reports_server(settings, "127.0.0.1", 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(settings, "127.0.0.1", 0, access_for(settings, "127.0.0.1")) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def get(url: str) -> str:

@@ -16,7 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from forecast_platform.host.services import free_port, is_free, is_loopback
+from forecast_platform.cli.main import main
+from forecast_platform.host.services import free_port, is_free
+from forecast_platform.settings import load
+from forecast_platform_tests.ui import webdriver
 from forecast_platform_tests.waiting import PATIENCE
 
 
@@ -30,10 +33,12 @@ def environment(warehouse: Path, reports_port: int) -> dict[str, str]:
     }
 
 
-def start(arguments: list[str], warehouse: Path, reports_port: int, cwd: Path) -> subprocess.Popen[str]:
+def start(
+    arguments: list[str], warehouse: Path, reports_port: int, cwd: Path, **variables: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "forecast_platform.cli", "up", *arguments],
-        env=environment(warehouse, reports_port),
+        env={**environment(warehouse, reports_port), **variables},
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -126,6 +131,57 @@ def test_one_process_that_dies_stops_all_and_is_named(started: Started) -> None:
 
 
 @pytest.mark.slow
+def test_a_read_only_up_runs_beside_the_other_without_a_daemon_and_asks_for_the_token(
+    started: Started, tmp_path: Path
+) -> None:
+    port, token = free_port(), "a token of this test"
+    screens = start(
+        ["--read-only", "--host", "0.0.0.0", "--port", str(port)],
+        *(started.warehouse, started.reports_port, tmp_path),
+        FORECAST_PLATFORM_WEB_TOKEN=token,
+    )
+    try:
+        assert screens.stdout is not None
+        said = []
+        for line in screens.stdout:
+            said.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        assert "read-only" in said[0]
+        assert "(not served from here)" in said[1]
+        family = psutil.Process(screens.pid).children(recursive=True)
+        assert not [process for process in family if "dagster._daemon" in process.cmdline()]
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            get(f"http://127.0.0.1:{port}/assets")
+        query = json.dumps({"query": "{ version }"}).encode()
+        headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"http://127.0.0.1:{port}/graphql", query, headers)
+        ) as found:
+            assert found.status == 200
+        if webdriver.missing() is None:
+            look_at_the_screens(port, token, tmp_path)
+        screens.send_signal(signal.SIGINT)
+        assert screens.wait(PATIENCE) == 0
+    finally:
+        screens.kill()
+        screens.communicate()
+
+
+def look_at_the_screens(port: int, token: str, folder: Path) -> None:
+    """The UI draws, and its websocket opens, with the token given as a browser's password."""
+    browser = webdriver.Browser()
+    try:
+        browser.open(f"http://any:{token.replace(' ', '%20')}@127.0.0.1:{port}/favicon.png")
+        browser.open(f"http://127.0.0.1:{port}/asset-groups")
+        browser.find("//*[normalize-space()='forecasts']")
+        assert browser.run(webdriver.WEBSOCKET, f"ws://127.0.0.1:{port}/graphql") == "open"
+        browser.picture(folder / "screens.png")
+    finally:
+        browser.close()
+
+
+@pytest.mark.slow
 def test_a_second_up_on_the_same_instance_is_refused_and_a_kill_leaves_no_process(started: Started) -> None:
     second = start(["--port", str(free_port())], started.warehouse, free_port(), started.warehouse)
     _, errors = second.communicate(timeout=PATIENCE)
@@ -133,6 +189,21 @@ def test_a_second_up_on_the_same_instance_is_refused_and_a_kill_leaves_no_proces
     assert "runs already" in errors
     started.process.kill()
     assert started.left(30) == []
+
+
+def test_an_address_that_others_reach_is_refused_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
+    file = tmp_path / "workspace.yaml"
+    file.write_text("load_from: []")
+    for command in (["up"], ["webserver", "-w", str(file)], ["reports"], ["health", "--http", "0"]):
+        load.cache_clear()
+        assert main([*command, "--host", "0.0.0.0"]) == 2
+        said = capsys.readouterr().err
+        assert "--host 0.0.0.0 can be reached from other machines" in said
+        assert "FORECAST_PLATFORM_WEB_TOKEN" in said
+    load.cache_clear()
 
 
 def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
@@ -148,11 +219,3 @@ def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
     assert up.returncode == 1
     assert f"reports: 127.0.0.1:{port} cannot be used" in errors
     assert "FORECAST_PLATFORM_REPORTS_URL" in errors
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("192.168.1.2", False), ("", False)],
-)
-def test_only_this_machine_s_addresses_are_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback

@@ -297,10 +297,11 @@ def test_a_compose_file_that_was_begun_says_what_is_missing(
     assert "compose" not in capsys.readouterr().out
     (tmp_path / "settings.yaml").mkdir()
     assert main(["doctor"]) == 1
-    password, settings = lines(capsys, "FAIL")
+    password, token, settings = lines(capsys, "FAIL")
+    assert "does not set FORECAST_PLATFORM_WEB_TOKEN | write FORECAST_PLATFORM_WEB_TOKEN=<at least" in token
     assert "does not set DAGSTER_PG_PASSWORD | write DAGSTER_PG_PASSWORD=<password> into it" in password
     assert "is a folder (docker makes one where it finds no file) | put your settings there" in settings
-    (tmp_path / ".env").write_text("DAGSTER_PG_PASSWORD=one\n")
+    (tmp_path / ".env").write_text("DAGSTER_PG_PASSWORD=one\nFORECAST_PLATFORM_WEB_TOKEN=sixteen or more\n")
     (tmp_path / "settings.yaml").rmdir()
     (tmp_path / "settings.yaml").write_text("source: landing\nlanding: /home/me/landing\n")
     assert main(["doctor"]) == 1

@@ -33,6 +33,30 @@ def test_compose_serves_the_ui_read_only_and_waits_for_what_it_needs(services: d
     assert sum("dagster-daemon" in service.get("command", []) for service in services.values()) == 1
 
 
+def test_what_compose_serves_stands_behind_the_guard(services: dict[str, dict[str, object]]) -> None:
+    for name in ("webserver", "reports", "health"):
+        assert services[name]["command"][:2] == ["forecast-platform", name]
+        assert "FORECAST_PLATFORM_WEB_TOKEN" in services[name]["environment"]
+
+
+def test_every_image_is_one_exact_version(services: dict[str, dict[str, object]]) -> None:
+    bases = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.M)
+    for image in [*bases, services["postgres"]["image"]]:
+        assert re.search(r":\d+\.\d+(\.\d+)?-\w+|@sha256:[0-9a-f]{64}$", image), image
+
+
+def test_what_is_installed_into_the_image_is_what_the_lock_has_hashes_of() -> None:
+    assert "--no-deps --require-hashes -r requirements.lock" in (DEPLOY / "Dockerfile").read_text()
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = re.findall(r"^\S+==\S+.*(?:\n +--hash=\S+(?: \\)?)*", lock, re.M)
+    assert len(pins) > 200
+    assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
+
+
+def test_what_units_write_is_for_their_account_alone() -> None:
+    assert [path.name for path in UNITS if path.suffix == ".service" and "\nUMask=0077\n" not in path.read_text()] == []
+
+
 def test_compose_and_workspace_name_the_same_code_server(services: dict[str, dict[str, object]]) -> None:
     [location] = yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]
     server = location["grpc_server"]
@@ -78,7 +102,9 @@ def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
     assert not complaints
 
 
-@pytest.mark.parametrize("command", ["health", "backup", "restore", "migrate", "maintain", "daily-page"])
+@pytest.mark.parametrize(
+    "command", ["health", "backup", "restore", "migrate", "maintain", "daily-page", "webserver", "reports"]
+)
 def test_the_commands_that_units_and_pages_name_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     from forecast_platform.cli.main import main
 

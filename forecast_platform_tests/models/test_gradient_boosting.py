@@ -8,7 +8,13 @@ import pytest
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import gradient_boosting
 from forecast_platform.models.base import TrainingWindow
-from forecast_platform.models.gradient_boosting import GradientBoosting, GradientBoostingFitted, calendar, weights
+from forecast_platform.models.gradient_boosting import (
+    GradientBoosting,
+    GradientBoostingFitted,
+    calendar,
+    margin,
+    weights,
+)
 from forecast_platform.models.random_walk import RandomWalk
 from forecast_platform.testing.histories import random_history
 
@@ -32,6 +38,20 @@ def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
     closes = TRENDING.observed_close
     expected = 0.4 * np.log(closes[known - 1] / closes[known - 2])
     assert np.corrcoef(np.log(paths[:, :, 0].mean(axis=1) / closes[known - 1]), expected)[0, 1] > 0.8
+
+
+def test_a_feature_that_is_not_finite_is_never_asked_of_the_trees() -> None:
+    import xgboost
+
+    features = np.random.default_rng(5).normal(size=(200, 3)).astype(np.float32)
+    data = xgboost.DMatrix(features, label=features[:, 0])
+    booster = xgboost.train({"base_score": 0.0, "nthread": 1}, data, num_boost_round=5)
+    asked = features[:8].reshape(2, 4, 3).copy()
+    asked[0, 1, 2], asked[1, 0, 0], asked[1, 3, 1] = np.inf, -np.inf, np.nan
+    found = margin(booster, asked)
+    assert np.argwhere(np.isnan(found)).tolist() == [[0, 1], [1, 0], [1, 3]]
+    whole = margin(booster, features[:8].reshape(2, 4, 3))
+    assert np.array_equal(found[~np.isnan(found)], whole[~np.isnan(found)])
 
 
 def test_noise_teaches_neither_head() -> None:

@@ -12,8 +12,11 @@ from forecast_platform.graph.keys import TRAIN, Keys
 from forecast_platform.host import process_identity
 from forecast_platform.pipeline.tracking import (
     EXPERIMENT,
+    LONGEST_PARAM,
+    PARAMETERS,
     PROCESS_TAG,
     Tracker,
+    _param,
     _signature,
     experiment_name,
     registered_name,
@@ -124,3 +127,11 @@ def test_whatever_mlflow_raises_costs_the_link_and_not_the_fit(
     outcome = train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True)
     assert outcome.written == {dt.date(2018, 1, 1)}
     assert any("did not take the fit" in note for note in outcome.notes)
+
+
+def test_a_parameter_that_mlflow_would_cut_is_named_with_where_it_is_whole() -> None:
+    longest = "x" * LONGEST_PARAM
+    assert _param("order", longest) == longest
+    shown = _param("order", longest + "x")
+    assert shown == f"{LONGEST_PARAM + 1:,} characters: model/{PARAMETERS}, order"
+    assert _param("order", (2, 1, 0)) == "(2, 1, 0)"

@@ -156,3 +156,16 @@ def test_a_page_for_people_is_served_and_draws_without_errors(
 def test_the_fan_chart_is_linked_from_the_asset(forecasts: Running, browser: Browser) -> None:
     browser.open(f"{forecasts.url}/assets/distributions/naive?view=events")
     browser.find("//a[contains(@href, 'fan-chart_Alpha_naive_v1.0_2018-03-30.html')]")
+
+
+def test_the_ui_talks_to_its_server_and_the_page_of_another_port_does_not(forecasts: Running, browser: Browser) -> None:
+    socket, query = f"ws://127.0.0.1:{forecasts.port}/graphql", f"{forecasts.url}/graphql?query=%7Bversion%7D"
+    # What a browser sends without asking the server first; its answer is not shown to the page, the console has it.
+    ask = "return fetch(arguments[0], {method: 'POST', mode: 'no-cors', body: arguments[1]}).then(reply => reply.type)"
+    browser.open(f"{forecasts.url}/asset-groups")
+    assert browser.run(webdriver.WEBSOCKET, socket) == "open"
+    browser.open(f"{forecasts.environment['FORECAST_PLATFORM_REPORTS_URL']}/index.html")
+    browser.errors()
+    assert browser.run(webdriver.WEBSOCKET, socket) == "refused"
+    assert browser.run(ask, query, "query={version}") == "opaque"
+    assert sum("status of 403" in error for error in browser.errors()) == 1

@@ -18,6 +18,11 @@ from forecast_platform.host.services import free_port
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
+WEBSOCKET = """
+return new Promise(done => { const socket = new WebSocket(arguments[0], 'graphql-ws');
+  socket.onopen = () => { socket.close(); done('open') }; socket.onerror = () => done('refused') })"""
+"""A script that says whether a websocket to its argument opens from the page that is shown."""
+
 
 def missing() -> str | None:
     """What is not installed; None where a browser can be started."""

@@ -48,6 +48,13 @@ CAUSES: tuple[Cause, ...] = (
         "or give the machine more memory. What was written is kept: the rerun goes on from there",
     ),
     Cause(
+        r"the newest close of (\w+), (\S+) on (\S+), is no close that the forecast",
+        "{0}'s newest close, {1} on {2}, lies far outside what was held possible: a number that broke off, another "
+        "unit, or a day that will be remembered",
+        "look at the source: mend the number there, or confirm it with `forecast-platform infer --commodity {0} "
+        "--accept {2}`; the other series went on",
+    ),
+    Cause(
         r"the table cannot be read",
         "files of a table are damaged or were removed by something else than this platform",
         "put the newest backup back (`forecast-platform restore`); trained_models and distributions can also be made "

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 Family = Literal["train", "backfill"]
 """What a launcher ships: training on a single node, or forecasts on `workers`."""
 
-_LOCAL = {"config", "compute", "workers", "databricks", "notifiers", "webhook_url", "slack_webhook_url", "email"}
+_LOCAL = {
+    *("config", "compute", "workers", "databricks", "notifiers", "webhook_url", "slack_webhook_url", "email"),
+    *("allowed_hosts", "allowed_origins", "web_token", "trusted_proxy"),
+}
 """Settings that are this side's own, or hold secrets."""
 
 _SHARED = (

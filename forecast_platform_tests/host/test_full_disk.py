@@ -1,0 +1,58 @@
+"""A full disk is told in one line that names the folder, whichever library met it."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from forecast_platform.host.disk import full_disk
+from forecast_platform.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
+    load.cache_clear()
+    yield
+    load.cache_clear()
+
+
+def told(error: BaseException) -> str:
+    text = full_disk(error)
+    assert text is not None
+    assert "\n" not in text
+    assert "free some space there, then run the same command again" in text
+    return text
+
+
+def test_a_database_that_has_no_room_left_is_a_full_disk(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "runs.db")
+    database.execute("create table runs (body text)")
+    database.execute("pragma max_page_count = 10")
+    with pytest.raises(sqlite3.OperationalError) as bare:
+        database.execute("insert into runs values (?)", ("x" * 100_000,))
+    database.close()
+    assert "MB free at " in told(bare.value)
+
+
+def test_it_is_told_through_the_wrapper_of_dagster_and_mlflow(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("create table runs (body text)")
+        connection.exec_driver_sql("pragma max_page_count = 10")
+        with pytest.raises(sqlalchemy.exc.OperationalError) as wrapped:
+            connection.exec_driver_sql("insert into runs values (?)", ("x" * 100_000,))
+    engine.dispose()
+    outer = RuntimeError("the run could not be recorded")
+    outer.__cause__ = wrapped.value
+    told(outer)
+
+
+def test_what_is_no_full_disk_is_left_alone() -> None:
+    told(OSError(errno.ENOSPC, "No space left on device"))
+    for other in (OSError(errno.EACCES, "Permission denied"), sqlite3.OperationalError("no such table"), ValueError()):
+        assert full_disk(other) is None
