@@ -159,8 +159,8 @@ def _chart_of(platform: Platform, series: str, key: ModelKey, text: str) -> bool
         day = dt.date.fromisoformat(text)
     except ValueError:
         return False
-    where = {"commodity": series, "model_name": key.name, "model_version": key.version, "forecast_date": day}
-    where["day_ahead"] = 1
+    where: dict[str, Any] = {"commodity": series, "model_name": key.name, "model_version": key.version}
+    where |= {"forecast_date": day, "day_ahead": 1}
     if not platform.warehouse.read(POINT_FORECASTS, ["day_ahead"], where).num_rows:
         return False
     return fan_chart(platform, series, *key, day) is not None
