@@ -127,9 +127,10 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
 
         def of_key(rows: int) -> OwnMetadata:
             """Of one day: its own fan chart, which is drawn when it is asked for, and its rows."""
+            counted = partition_rows(rows)
             return lambda series, day: {
                 "fan_chart": MetadataValue.url(chart_address(platform, series, model, options.version, day)),
-                **partition_rows(rows),
+                **counted,
             }
 
         own = {paths: of_key(platform.settings.n_paths), points: of_key(platform.horizon)}
