@@ -45,9 +45,8 @@ class MaterializationTexts:
         """The text of an event that records `made`."""
         if self._form is None or not self._form.fits(event, made):
             self._form = _Form.of(event, made)
-        return self._form.text(
-            event.timestamp, made.partition, made.tags, *(made.metadata[name].value for name in _link_names(made))
-        )
+        links = [cast(UrlMetadataValue, made.metadata[name]).url for name in _link_names(made)]
+        return self._form.text(event.timestamp, made.partition, made.tags, *links)
 
 
 @dataclass(frozen=True)
