@@ -175,11 +175,10 @@ SHOWN = 4
 
 def _show_forecasts(operations: Operations, series: Sequence[str], models: Sequence[str], day: dt.date) -> None:
     """Print what was forecast, of each series by the champion (else the first of the models), and where to look."""
-    from forecast_platform.pages.display import fan_chart, index
     from forecast_platform.read import NoForecastError, Reader
 
-    settings, platform = operations.settings, operations.platform
-    reader = Reader(settings, platform.warehouse)
+    settings = operations.settings
+    reader = Reader(settings, operations.platform.warehouse)
     for name in series[:SHOWN]:
         champion, version = reader.champion(name)
         follows = champion in models and version == operations.version
@@ -191,11 +190,9 @@ def _show_forecasts(operations: Operations, series: Sequence[str], models: Seque
             continue  # what failed was told
         if found.forecast_date == day:
             say(f"\n{found}")
-            fan_chart(platform, name, found.model, found.version, day)
-    index(platform)
     if len(series) > SHOWN:
         say(f"\nforecasts of {len(series)} series: `forecast-platform daily-page` shows them on one page")
-    say(f"\nlook at it: {settings.reports / 'index.html'} (fan charts), forecast-platform daily-page, or up (the UI)")
+    say(f"\nlook at it: forecast-platform daily-page writes {settings.reports / 'daily.html'}; or forecast-platform up")
     say(f"read it:    from forecast_platform.read import Reader; Reader().latest({series[0]!r})" if series else "")
 
 

@@ -313,21 +313,27 @@ def _listed(series: Sequence[str]) -> str:
 
 
 def missing_text(missing: dict[tuple[str, str], list[dt.date]], settings: Settings, version: str) -> str:
-    """Which windows have no model, and the commands that train them."""
+    """Which windows have no model, and the commands that train them; series that lack the same are told together."""
     from forecast_platform.forecasting.windows import FREQUENCIES
 
-    lines = []
     frequency = FREQUENCIES[settings.train_frequency]
+    by_series: dict[str, dict[tuple[dt.date, ...], list[str]]] = {}
     for (series, model), windows in missing.items():
-        lines.append(f"no trained_models/{model} {version} for {series}, windows {ranges_text(windows, most=20)}")
-    for series in dict.fromkeys(name for name, _ in missing):
-        models = [model for name, model in missing if name == series]
-        starts = sorted({start for (name, _), windows in missing.items() if name == series for start in windows})
-        last = min(frequency.next_start(starts[-1]) - dt.timedelta(days=1), settings.end_date or settings.today())
-        tag = "" if version == settings.model_version else f" --model-version-tag {version}"
+        by_series.setdefault(series, {}).setdefault(tuple(windows), []).append(model)
+    alike: dict[tuple[tuple[dt.date, ...], tuple[str, ...]], list[str]] = {}
+    for series, lacking in by_series.items():
+        for starts, models in lacking.items():
+            alike.setdefault((starts, tuple(models)), []).append(series)
+    lines, mends = [], []
+    tag = "" if version == settings.model_version else f" --model-version-tag {version}"
+    for (starts, names), owners in alike.items():
         lines.append(
-            f"train them with: forecast-platform train --commodity {series} --models {' '.join(models)} "
+            f"no trained_models/{', '.join(names)} {version} for {', '.join(owners)}, windows "
+            f"{ranges_text(list(starts), most=20)}"
+        )
+        last = min(frequency.next_start(starts[-1]) - dt.timedelta(days=1), settings.end_date or settings.today())
+        mends.append(
+            f"train them with: forecast-platform train --commodity {' '.join(owners)} --models {' '.join(names)} "
             f"--start-date {starts[0]} --end-date {last}{tag}"
         )
-    lines.append("or run this command again with --train")
-    return "\n".join(lines)
+    return "\n".join([*lines, *mends, "or run this command again with --train"])

@@ -143,7 +143,8 @@ def test_plan_from_a_shell_fails_where_models_are_missing(shell, capsys: pytest.
     assert shell("plan", "--models", "naive", "--model-version-tag", "v1.1", *span) == cli.FAILED
     shown = capsys.readouterr().out
     assert "Beta naive: 1 windows to train" in shown
-    assert "no trained_models/naive v1.1 for Alpha, windows 2018-01-01" in shown
+    assert "no trained_models/naive v1.1 for Alpha, Beta, windows 2018-01-01" in shown
+    assert "train --commodity Alpha Beta --models naive --start-date 2018-01-01" in shown
     assert "--model-version-tag v1.1\nor launch the backfill with --train" in shown
     assert shell("plan", "--start-date", "2001-01-01", "--end-date", "2018-01-01") == cli.WRONG
     assert "lies before 2017-07-01, the first forecast date" in capsys.readouterr().err
