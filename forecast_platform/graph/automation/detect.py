@@ -12,6 +12,7 @@ from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.graph.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
 from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.report import failing, newest_evaluation
+from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import VERSION_TAG
@@ -272,4 +273,5 @@ def _check_problems(
                 mend="; ".join(mends) or "look at the check's figures, by the link",
                 severity="error" if severe else "warning",
                 link=f"{settings.ui_url}/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
+                because=(f"late/{subject}",) if key.name == STALE else (),
             )

@@ -29,6 +29,7 @@ from forecast_platform.graph.automation.detect import check_problems, run_proble
 from forecast_platform.graph.automation.requests import Request as Wanted
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.report import Request, earlier, result
+from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.settings import Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
@@ -72,9 +73,9 @@ def test_a_failed_run_is_over_with_a_good_one_of_its_version_series_and_model(
 
 def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first() -> None:
     answers = [True, False]
-    key = AssetCheckKey(AssetKey("unified_data"), "stale_source")
+    key = AssetCheckKey(AssetKey("unified_data"), STALE)
 
-    @asset(name="unified_data", check_specs=[AssetCheckSpec("stale_source", asset="unified_data")])
+    @asset(name="unified_data", check_specs=[AssetCheckSpec(STALE, asset="unified_data")])
     def unified_data() -> Iterator[MaterializeResult | AssetCheckResult]:
         yield MaterializeResult()
         rule = Finding("Coffee") if answers.pop(0) else Finding("Coffee", "no new close", "look at the feed", "warning")
@@ -89,8 +90,9 @@ def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first(
         assert (problem.affected, problem.severity) == ("Coffee", "warning")
         assert problem.what == "Coffee: no new close"
         assert problem.mend == "look at the feed"
-        assert problem.cause == "found by the check stale_source of unified_data"
-        assert problem.link == "http://127.0.0.1:3000/assets/unified_data?view=checks&checkDetail=stale_source"
+        assert problem.cause == f"found by the check {STALE} of unified_data"
+        assert problem.because == ("late/Coffee",), "which is told in its place where it is open"
+        assert problem.link == f"http://127.0.0.1:3000/assets/unified_data?view=checks&checkDetail={STALE}"
         answers.append(True)
         execute_run(InMemoryJob(job), instance.create_run_for_job(job), instance)
         assert check_problems(instance, SETTINGS, [key]) == []
