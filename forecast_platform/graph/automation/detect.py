@@ -104,12 +104,15 @@ def _signature(error: str) -> str:
     return re.sub(r"[0-9a-f]{8,}|\d+", "#", error)[:600]
 
 
+_HEAD = re.compile(r"^\w+: \d+ keys failed, \d+ are there\.$")
+"""The first line of a step's failure, before those of its series."""
+
 _LATE = re.compile(r"data of (\w+) end on \S+, \d+ days before the last session due")
 
 
 def _late_data(error: str) -> tuple[str, ...]:
     """The keys of the problems that a run failed for, where it failed for nothing but series whose data are late."""
-    lines = [line for line in error.splitlines()[1:] if line.strip()]
+    lines = [line for line in error.splitlines() if line.strip() and not _HEAD.search(line)]
     if not lines or not all(_LATE.search(line) for line in lines):
         return ()
     return tuple(sorted({f"late/{name}" for line in lines for name in _LATE.findall(line)}))
