@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from forecast_platform.cli.dates import print_coverage, undamaged
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import NoDataError
-from forecast_platform.work.results import ranges_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     good &= operations.forecast(series, models, first, last)
     if not options.no_score:
         good &= operations.score(series, models, windows)
-    _print_coverage(operations, series, models)
+    print_coverage(operations, series, models)
     return _summary(operations, started, good)
 
 
@@ -202,52 +202,8 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     operations = Operations(settings, say, options.model_version_tag or settings.model_version)
     series = operations.chosen_series(options.commodity, options.group)
     models = operations.models_in_use(options.models, series)
-    whole = [*_undamaged(operations), _print_coverage(operations, series, models, in_use=not options.models)]
+    whole = [*undamaged(operations), print_coverage(operations, series, models, in_use=not options.models)]
     return all(whole)
-
-
-def _undamaged(operations: Operations) -> Iterator[bool]:
-    """Say which files of the tables are damaged: what they hold is covered on paper alone."""
-    from forecast_platform.warehouse.damage import examine
-    from forecast_platform.warehouse.delta import DeltaWarehouse
-    from forecast_platform.warehouse.schemas import TABLES
-
-    warehouse = operations.platform.warehouse
-    if isinstance(warehouse, DeltaWarehouse):
-        for table in TABLES:
-            for one in examine(warehouse, table):
-                say(f"DAMAGED {one}; run `forecast-platform repair`")
-                yield False
-
-
-MANY = 10
-"""Series from which on only those are printed that have gaps."""
-
-
-def _print_coverage(
-    operations: Operations, series: Sequence[str], models: Sequence[str], *, in_use: bool = False
-) -> bool:
-    """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
-    from forecast_platform.work.coverage import coverage
-    from forecast_platform.work.newest_close import unconfirmed_jump
-
-    whole = []
-    for name in series:
-        found = coverage(operations.platform, name, models, operations.version, in_use=in_use)
-        if not any(one.gaps for one in found):
-            whole.append(name)
-            if len(series) > MANY:
-                continue
-        say(f"\n{name}, {operations.version}\n{'model':<22}{'dates':>7}  {'first':<11} {'last':<11} gaps")
-        for one in found:
-            missing = [first + dt.timedelta(days=n) for first, last in one.gaps for n in range((last - first).days + 1)]
-            gaps = f"{len(missing)} dates: {ranges_text(missing, most=8)}" if missing else "none"
-            say(f"{one.model:<22}{one.dates:>7}  {one.first or '-'!s:<11} {one.last or '-'!s:<11} {gaps}")
-        if jump := unconfirmed_jump(operations.platform, name):
-            say(f"waiting: {jump}")
-    if len(series) > MANY:
-        say(f"\n{len(whole)} of {len(series)} series have every date of {', '.join(models)}")
-    return len(whole) == len(series)
 
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:

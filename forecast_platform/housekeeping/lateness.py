@@ -57,7 +57,6 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
     made = versions_to_run(platform)
     late: dict[tuple[str, dt.date | None, dt.date], dict[str, list[str]]] = {}
     waiting: dict[tuple[dt.date, dt.date], list[str]] = {}
-    jumped: list[str] = []
     for series in settings.series_names:
         expected, allowed = _expected(platform, series, due)
         used = {name for owner, name, _ in newest if owner == series}
@@ -71,31 +70,19 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
             if there is not None and there >= expected:
                 name = f"forecast {series} {model} {version}"
                 yield Fact(name, "good", f"newest is {there}, {expected} is due")
+            elif allowed is not None and (jump := unconfirmed_jump(platform, series)) is not None:
+                # What holds it up is no fault of the run, and the run's command would not mend it.
+                yield Fact(f"forecast {series} {model} {version}", "bad", jump)
             elif allowed is not None and allowed < expected:
                 if series not in waiting.setdefault((allowed, expected), []):
                     waiting[allowed, expected].append(series)
-            elif _jumped(platform, series):
-                # What holds it up is no fault of the run, and the run's command would not mend it.
-                if series not in jumped:
-                    jumped.append(series)
             else:
                 late.setdefault((version, there, expected), {}).setdefault(series, []).append(model)
     for (_, expected), names in waiting.items():
         mend = "no model and no run would change that: see the data above"
         yield Fact(f"forecast {_some(names)}", "bad", f"{expected} is due, the data are too old for it; {mend}")
-    if jumped:
-        text = f"{due} is due, the newest close is not forecast from until it is confirmed: see the data above"
-        yield Fact(f"forecast {_some(jumped)}", "bad", text)
     for (version, there, expected), by_series in late.items():
         yield from _late(settings, version, there, expected, by_series)
-
-
-def _jumped(platform: Platform, series: str) -> bool:
-    """Whether the newest close is held until it is confirmed."""
-    try:
-        return unconfirmed_jump(platform, series) is not None
-    except NoDataError:
-        return False
 
 
 def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, dt.date | None]:
