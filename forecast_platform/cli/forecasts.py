@@ -129,6 +129,8 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     series, good = operations.ingest(series)
     known = [name for name in series if _has_data(operations, name)]
     series, good = known, good and len(known) == len(series)
+    if not series:
+        return _summary(operations, started, False)
     day = options.date or operations.newest_date(series)
     if options.train:
         models = operations.chosen_models(options.models)
@@ -193,7 +195,7 @@ def _show_forecasts(operations: Operations, series: Sequence[str], models: Seque
     if len(series) > SHOWN:
         say(f"\nforecasts of {len(series)} series: `forecast-platform daily-page` shows them on one page")
     say(f"\nlook at it: forecast-platform daily-page writes {settings.reports / 'daily.html'}; or forecast-platform up")
-    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({series[0]!r})" if series else "")
+    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({series[0]!r})")
 
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
