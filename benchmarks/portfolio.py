@@ -35,9 +35,8 @@ def main() -> None:
         wall, processor = time.perf_counter(), time.process_time()
         result = work()
         spent[name] = time.process_time() - processor
-        print(
-            f"{name:<13}{time.perf_counter() - wall:6.2f} s, processor {spent[name]:6.2f} s, mean cvar {result.mean():.4f}"
-        )
+        wall = time.perf_counter() - wall
+        print(f"{name:<13}{wall:6.2f} s, processor {spent[name]:6.2f} s, mean cvar {result.mean():.4f}")
     print(f"{asked.dates} dates, {asked.legs} legs: ratio {spent['date by date'] / spent['together']:.1f}")
 
 

@@ -28,7 +28,7 @@ PLAN = {
     "pipeline": "ingest, train, forecast, score, publish, champions: what the assets call",
     "training_jobs": "ad-hoc jobs: their table, backtest, leaderboard, forecast, results and admission store",
     "ensembles": "the obsrv grammar, tasks and folds: a workflow of tabular ensembles",
-    "pages": "fan charts, leaderboards, the daily page",
+    "pages": "the daily page, fan charts, history, leaderboards, portfolios",
     "read": "the reader: public",
     "compute": "where fits and chunks of dates run: local, Spark, Databricks",
     "work": "the work on a series' keys that every compute runs: inputs, fits, chunks, storing",

@@ -1,4 +1,4 @@
-"""What the commands of daily operation do and print: health, backup, restore, migrate, maintain, daily-page."""
+"""Commands of daily operation: health, backup, restore, repair, migrate, maintain, daily-page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 
 Operation = Callable[[Settings, argparse.Namespace], bool]
@@ -77,7 +78,7 @@ def health(settings: Settings, options: argparse.Namespace) -> bool:
         print(report.to_json())
     else:
         print("\n".join(report.lines()))
-        print(f"{report.state}: {len(report.facts)} facts at {report.at:%Y-%m-%d %H:%M} UTC")
+        print(f"{report.state}: {len(report.facts)} facts at {in_zone(report.at, settings.timezone)}")
     return report.healthy
 
 

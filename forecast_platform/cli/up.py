@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import signal
 import sys
@@ -42,6 +43,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
     """
     access_for(settings, host)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = prepare_home(settings)
     services, key = Services(), secrets.token_urlsafe(32)
     alone = contextlib.nullcontext() if read_only else _only_one(home)
@@ -55,7 +57,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
         ):
             try:
                 _refuse_taken(host, port)
-                services.start_all(endpoint, host, port, key, read_only=read_only)
+                services.start_all(endpoint, host, port, key, settings.log_level, read_only=read_only)
                 for name, (command, its_port) in servers.items():
                     services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
                 for name, (_, its_port) in servers.items():

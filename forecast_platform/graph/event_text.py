@@ -2,7 +2,7 @@
 
 Dagster packs each event field by field, as often as there are partitions: half a millisecond for a materialization with
 its metadata (https://github.com/dagster-io/dagster/issues/19829). The partitions of a step's output share all but
-timestamp, partition and tags, so their text is made once, by Dagster, and the three are put in.
+timestamp, partition, tags and links, so their text is made once, by Dagster, and those are put in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, cast
 
-from dagster import AssetMaterialization, DagsterEventType, EventLogEntry
+from dagster import AssetMaterialization, DagsterEventType, EventLogEntry, MetadataValue, UrlMetadataValue
 from dagster._core.events import StepMaterializationData
 from dagster_shared.serdes import serialize_value
 
@@ -45,45 +45,63 @@ class MaterializationTexts:
         """The text of an event that records `made`."""
         if self._form is None or not self._form.fits(event, made):
             self._form = _Form.of(event, made)
-        return self._form.text(event.timestamp, made.partition, made.tags)
+        links = [cast(UrlMetadataValue, made.metadata[name]).url for name in _link_names(made)]
+        return self._form.text(event.timestamp, made.partition, made.tags, *links)
 
 
 @dataclass(frozen=True)
 class _Form:
-    """The text of a materialization whose timestamp, partition and tags are open."""
+    """The text of a materialization whose timestamp, partition, tags and links are open."""
 
     frame: EventLogEntry
     made: AssetMaterialization
     pieces: tuple[str, ...]
     order: tuple[int, ...]
-    """Which of the three goes into each gap between two pieces."""
+    """Which of them goes into each gap between two pieces."""
 
     @classmethod
     def of(cls, event: EventLogEntry, made: AssetMaterialization) -> _Form:
-        text = serialize_value(_with(event, made, *_OPEN))
-        places = sorted((text.index(_json(mark)), number) for number, mark in enumerate(_OPEN))
+        names = _link_names(made)
+        links = [f"link {number} {_OPEN[0]}" for number in range(len(names))]
+        marks = [*_OPEN, *links]
+        metadata = {**made.metadata, **dict(zip(names, map(MetadataValue.url, links), strict=True))}
+        text = serialize_value(_with(event, made._replace(metadata=metadata), *_OPEN))
+        places = sorted((text.index(_json(mark)), number) for number, mark in enumerate(marks))
         pieces, end = [], 0
         for place, number in places:
             pieces.append(text[end:place])
-            end = place + len(_json(_OPEN[number]))
+            end = place + len(_json(marks[number]))
         return cls(_frame(event, made), made, (*pieces, text[end:]), tuple(number for _, number in places))
 
     def fits(self, event: EventLogEntry, made: AssetMaterialization) -> bool:
         """Whether the event's text is this one but for the open values.
 
-        Metadata must be the same objects: an integer and a float of one value are equal, and their texts are not.
+        Metadata but for links must be the same objects: an integer and a float of one value are equal, and their texts
+        are not.
         """
         known = self.made.metadata
         return (
             made.metadata.keys() == known.keys()
-            and all(value is known[name] for name, value in made.metadata.items())
+            and all(
+                value is known[name] or (_is_link(value) and _is_link(known[name]))
+                for name, value in made.metadata.items()
+            )
             and _frame(event, made) == self.frame
         )
 
     def text(self, *values: Any) -> str:
-        """The event's text with its timestamp, partition and tags."""
+        """The event's text with its timestamp, partition, tags and links."""
         filled = [_json(values[number]) for number in self.order]
         return "".join(part for pair in zip(self.pieces, (*filled, ""), strict=True) for part in pair)
+
+
+def _is_link(value: MetadataValue[Any]) -> bool:
+    return type(value) is UrlMetadataValue
+
+
+def _link_names(made: AssetMaterialization) -> list[str]:
+    """Names of the links among the metadata, sorted: each partition may have links of its own."""
+    return sorted(name for name, value in made.metadata.items() if _is_link(value))
 
 
 def _frame(event: EventLogEntry, made: AssetMaterialization) -> EventLogEntry:

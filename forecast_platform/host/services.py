@@ -53,23 +53,25 @@ class Services:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def start_all(self, endpoint: Endpoint, host: str, port: int, key: str, *, read_only: bool = False) -> None:
+    def start_all(
+        self, endpoint: Endpoint, host: str, port: int, key: str, level: str = "info", *, read_only: bool = False
+    ) -> None:
         """Start code server, webserver and daemon, each once the one before it answers; no daemon where read-only.
 
-        key: lets its holder ask the webserver. Raises ServiceError.
+        key: lets its holder ask the webserver. level: what they log from. Raises ServiceError.
         """
         self._start(
             "code server",
             "dagster",
             *("code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *endpoint.options),
-            *("--use-python-environment-entry-point", "--log-level", "warning"),
+            *("--use-python-environment-entry-point", "--log-level", level),
         )
         self._until("code server", endpoint.serves)
         workspace = ["-w", str(endpoint.workspace())]
         options = ["--host", host, "--port", str(port), *(["--read-only"] if read_only else [])]
         self._start("webserver", "forecast_platform.cli", "webserver", *workspace, *options, **{KEY_VARIABLE: key})
         if not read_only:
-            self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", "warning")
+            self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
         self._until("webserver", lambda: answers(host, port) is not None)
 
     def start_server(self, name: str, arguments: Sequence[str], host: str, port: int) -> None:

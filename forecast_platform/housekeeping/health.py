@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.host.times import in_zone
 from forecast_platform.housekeeping.lateness import Fact, State, data_facts, forecast_facts
 from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.settings import Settings, SettingsError
@@ -136,7 +136,7 @@ def _tables(platform: Platform) -> Iterator[Fact]:
         said = "; ".join(damaged[:_MOST_DAMAGED]) + more
         yield Fact("tables", "bad", f"damaged: {said}; run `forecast-platform repair`")
         return
-    when = "; every byte was looked at " + _ago(verified[0].timestamp(), platform.settings) if verified else ""
+    when = "; every byte was looked at " + in_zone(verified[0], platform.settings.timezone) if verified else ""
     yield Fact("tables", "good", f"all files are there{when}")
 
 
@@ -186,7 +186,7 @@ def _runs(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
             yield Fact(f"last {job}", "warn", f"no run{f' of {never}' if never else ''} has succeeded yet")
         else:
             oldest = f", the oldest of {len(times)} groups" if len(times) > 1 else ""
-            yield Fact(f"last {job}", "good", f"succeeded {_ago(min(times), settings)}{oldest}")
+            yield Fact(f"last {job}", "good", f"succeeded {in_zone(min(times), settings.timezone)}{oldest}")
     since = settings.now() - _DAY
     failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since), limit=500)
     jobs = {run.dagster_run.job_name for run in failed}
@@ -241,7 +241,7 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     alive = {kind: beat for kind, beat in sorted(beats.items()) if beat.timestamp >= oldest_good}
     if alive:
         oldest = min(beat.timestamp for beat in alive.values())
-        yield Fact("daemons", "good", f"{', '.join(alive).lower()}: heartbeat {_ago(oldest, settings)}")
+        yield Fact("daemons", "good", f"{', '.join(alive).lower()}: heartbeat {in_zone(oldest, settings.timezone)}")
     for kind, beat in alive.items():
         if beat.errors:
             error = beat.errors[0].message.strip()
@@ -253,7 +253,7 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
         yield Fact("daemons", "warn", "not running; automation is off for this source")
         return
     known = [beats[kind].timestamp for kind in dead if kind in beats]
-    what = f"no heartbeat since {_ago(max(known), settings)}" if known else "never started"
+    what = f"no heartbeat since {in_zone(max(known), settings.timezone)}" if known else "never started"
     mend = "nothing is started by itself; run `forecast-platform up`"
     yield Fact("daemons", "bad", f"{', '.join(dead).lower()}: {what}: {mend}")
 
@@ -269,30 +269,15 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     except WarehouseError as error:
         yield Fact("checks", "warn", f"not looked at: {error}")
         return
-    found = check_problems(instance, keys, subjects)
+    found = check_problems(instance, platform.settings, keys, subjects)
     found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
     for problem in found[:_MOST_CHECKS]:
         state: State = "warn" if problem.severity == "warning" else "bad"
-        said = [line.removeprefix(f"{problem.affected}: ") for line in problem.what.splitlines()[1:]]
-        yield Fact(problem.key, state, "; ".join(said))
+        said = problem.what.removeprefix(f"{problem.affected}: ")
+        yield Fact(problem.key, state, f"{said}; {problem.mend}")
     if len(found) > _MOST_CHECKS:
         yield Fact(
             "checks", "warn", f"{len(found) - _MOST_CHECKS} more fail: see Checks on the assets' pages in the UI"
         )
     if not found:
         yield Fact("checks", "good", "none fails")
-
-
-def _ago(stamp: float, settings: Settings) -> str:
-    zone = ZoneInfo(settings.timezone)
-    seconds = max(0.0, settings.now().timestamp() - stamp)
-    span = (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.0f} h"
-        if seconds < 172_800
-        else f"{seconds / 86400:.0f} days"
-    )
-    return f"{span} ago ({dt.datetime.fromtimestamp(stamp, zone):%Y-%m-%d %H:%M})"

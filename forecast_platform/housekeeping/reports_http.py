@@ -14,6 +14,7 @@ from forecast_platform.host.guarded_handler import answered
 from forecast_platform.host.services import REPORTS_SERVER
 from forecast_platform.host.web_guard import Access
 from forecast_platform.housekeeping.health_http import Cached, respond
+from forecast_platform.housekeeping.on_demand import OnDemand
 from forecast_platform.settings import Settings
 
 
@@ -22,8 +23,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
     server_version = REPORTS_SERVER
 
-    def __init__(self, *args: Any, health: Cached, access: Access, **kwargs: Any) -> None:
-        self._health, self._access = health, access
+    def __init__(self, *args: Any, health: Cached, access: Access, made: OnDemand, **kwargs: Any) -> None:
+        self._health, self._access, self._made = health, access, made
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
@@ -34,12 +35,16 @@ class _Handler(SimpleHTTPRequestHandler):
             respond(self, self._health())
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
-        """As the parent does, for whom the guard lets in; a link that leads out of the folder is not followed."""
+        """As the parent does, for whom the guard lets in; a link that leads out of the folder is not followed, and a
+        chart of a past date is made when it is asked for."""
         if not answered(self, self._access):
             return None
-        if not Path(self.translate_path(self.path)).resolve().is_relative_to(Path(self.directory).resolve()):
+        asked, folder = Path(self.translate_path(self.path)).resolve(), Path(self.directory).resolve()
+        if not asked.is_relative_to(folder):
             self.send_error(404, "File not found")
             return None
+        if asked.parent == folder:
+            self._made(asked)
         return super().send_head()
 
     def end_headers(self) -> None:
@@ -57,7 +62,9 @@ class _Handler(SimpleHTTPRequestHandler):
 def serving(settings: Settings, host: str, port: int, access: Access) -> Iterator[ThreadingHTTPServer]:
     """Serve the reports folder in a thread while it lasts. Raises OSError for an address that cannot be used."""
     settings.reports.mkdir(parents=True, exist_ok=True)
-    handler = partial(_Handler, directory=str(settings.reports), health=Cached(settings), access=access)
+    handler = partial(
+        _Handler, directory=str(settings.reports), health=Cached(settings), access=access, made=OnDemand(settings)
+    )
     server = ThreadingHTTPServer((host, port), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="reports", daemon=True).start()

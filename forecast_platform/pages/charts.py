@@ -34,7 +34,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
     """Share of targets inside the 80 % and 95 % band for each row of a leaderboard, with the nominal lines."""
     names = [f"{row.model_name}<br>{row.model_version}" for row in board.itertuples()]
     figure = Figure()
-    for level, colour in ((80, "#7fb0f5"), (95, page.ACCENT)):
+    for level, colour in ((80, "var(--bar)"), (95, "var(--bar2)")):
         values = board[f"coverage_{level}"].to_numpy(np.float64)
         figure.add_bar(
             x=names,
@@ -55,7 +55,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
             y=level / 100,
             yanchor="bottom",
             font={"size": 11},
-            bgcolor="rgba(255,255,255,.75)",
+            bgcolor=page.PANEL,
         )
     figure.layout |= {
         "barmode": "group",
@@ -70,7 +70,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
 
 def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
     """PIT histograms of each model with the uniform line, and how many rows of panels there are (0: no PIT known)."""
-    figure = Figure(layout={"showlegend": False, "margin": {"l": 60, "r": 16, "t": 34, "b": 30}})
+    figure = Figure(layout={"showlegend": False, "margin": {"l": 60, "r": 16, "t": 48, "b": 30}})
     values = {}
     for key, rows in scored(metadata, suffix(horizon_of(metadata))).items():
         pits = rows["pit"].to_numpy(np.float64)[counted(rows)]
@@ -78,10 +78,10 @@ def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
             values[key] = pits[np.isfinite(pits)]
     if not values:
         return figure, 0
-    columns = min(4, len(values))
+    columns = min(3, len(values))
     n_rows = -(-len(values) // columns)
     width = (1 - _PANEL_GAP * (columns - 1)) / columns
-    gap = 0.28 / n_rows
+    gap = 0.34 / n_rows
     height = (1 - gap * (n_rows - 1)) / n_rows
     edges = np.linspace(0, 1, _BINS + 1)
     for number, (key, pits) in enumerate(values.items()):
@@ -93,14 +93,14 @@ def pit_histograms(metadata: pd.DataFrame) -> tuple[Figure, int]:
             x=(edges[:-1] + edges[1:]) / 2,
             y=np.histogram(pits, edges)[0] * _BINS / len(pits),
             width=1 / _BINS,
-            marker={"color": "#9cc2f7", "line": {"color": "white", "width": 1}},
+            marker={"color": "var(--bar)", "line": {"color": page.PANEL, "width": 1}},
             hovertemplate="PIT %{x:.2f}: %{y:.2f} times uniform<extra></extra>",
             xaxis=f"x{axis}",
             yaxis=f"y{axis}",
         )
         figure.add_hline(1, {"dash": "dash", "width": 1.3, "color": page.INK}, xref=f"x{axis} domain", yref=f"y{axis}")
         figure.add_annotation(
-            f"{key.name} {key.version} (n = {len(pits):,})",
+            f"{key.name}<br>{key.version}, n = {len(pits):,}",
             x=left + width / 2,
             xref="paper",
             xanchor="center",

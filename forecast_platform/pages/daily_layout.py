@@ -2,129 +2,57 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from forecast_platform.forecasting.history import Bools, Dates, Floats
-from forecast_platform.forecasting.horizon import DEFAULT, spans
+from forecast_platform.forecasting.horizon import spans
 from forecast_platform.pages import charts, page
 from forecast_platform.pages.figure import Figure
+from forecast_platform.pages.headline import freshness, outdated, tiles
 from forecast_platform.pages.scores import REFERENCE, ModelKey
+from forecast_platform.pages.series_day import WEEK, Bands, Hit, SeriesDay, When, ahead_of, champion_of, price
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_WEEK = 8
-
-
-def ahead_of(horizon: int) -> tuple[int, ...]:
-    """Days ahead at which a close is compared with what was forecast for it: that day, a week before, the farthest."""
-    return tuple(sorted({1, min(_WEEK, horizon), horizon}))
-
-
-_PALETTE = ("#b4690e", "#7a4fbf", "#0f8a8a", "#c2418c", "#5f7d1c", "#8a6d5a", "#3f6c9b", "#a33c3c", "#5d5fae")
 _COLOURS = {"good": page.GOOD, "warn": page.WARN, "bad": page.BAD}
-
-
-@dataclass(frozen=True)
-class Bands:
-    """One model's forecast: float64 [horizon] each, closes from the forecast date on."""
-
-    key: ModelKey
-    median: Floats
-    lower_80: Floats
-    upper_80: Floats
-    lower_95: Floats
-    upper_95: Floats
-    link: str | None = None
-    """Relative address of its fan chart."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """What one model had said of a close, `ahead` days before it."""
-
-    key: ModelKey
-    ahead: int
-    lower_80: float
-    upper_80: float
-    lower_95: float
-    upper_95: float
-
-    def verdict(self, close: float) -> Literal["inside 80 %", "inside 95 %", "missed"]:
-        """Where the close fell; a bound belongs to its band."""
-        if self.lower_80 <= close <= self.upper_80:
-            return "inside 80 %"
-        return "inside 95 %" if self.lower_95 <= close <= self.upper_95 else "missed"
-
-
-@dataclass(frozen=True)
-class SeriesDay:
-    """What the page shows of one series."""
-
-    series: str
-    forecast_date: dt.date | None
-    """Of the newest forecast on or before the page's day; None where there is none."""
-    champion: ModelKey
-    models: list[Bands]
-    history_dates: Dates
-    history_close: Floats
-    hit_date: dt.date | None = None
-    """The newest session with a close before the page's day."""
-    hit_close: float = np.nan
-    hits: list[Hit] = field(default_factory=list)
-    board: pd.DataFrame | None = None
-    """Of `scores.leaderboard`, over the trailing year."""
-    expected: Sequence[dt.date] = ()
-    keys: Sequence[ModelKey] = ()
-    made: Bools | None = None
-    failed: Bools | None = None
-    leaderboard_link: str | None = None
-    unit: str | None = None
-    """What prices are counted in."""
-    horizon: int = DEFAULT
-    """Days that a forecast covers."""
 
 
 def write_daily_page(
     folder: Path,
     *,
-    day: dt.date,
+    when: When,
     series: Sequence[SeriesDay],
     facts: Sequence[tuple[str, str, str]],
     state: str,
     group: str = "",
 ) -> Path:
-    """Write the page of `day`, and the same page under a name without a date where there is none of a later day;
+    """Write the page of a day, and the same page under a name without a date where there is none of a later day;
     returns the former. With a `group`, whose series these are, it is a page beside the overview (`write_overview`).
 
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
-    content: list[str] = []
-    bad = [(name, text) for name, found, text in facts if found == "bad"]
-    if bad:
-        shown = "; ".join(f"{name}: {text}" for name, text in bad[:3])
-        content.append(page.banner(f"{len(bad)} problems." if len(bad) > 1 else "A problem.", shown))
-    late = [one.series for one in series if one.forecast_date is not None and one.forecast_date < day]
-    if late:
-        content.append(page.banner("No forecast of this day yet.", f"{', '.join(late)}: the newest one is shown."))
-    content.append(page.cards([*(_card(one) for one in series), (light(state), "health")]))
+    content: list[str] = [*freshness(when.day, series, when.today, when.zone), *problems(facts)]
+    content.append(tiles(series, when.day))
     for number, one in enumerate(series):
         content += [_forecasts(one, number), _hits(one)]
     for number, one in enumerate(series):
         content.append(_board(one))
         content.append(_map(one, number))
     if not group:
-        content.append(health_section(facts))
+        content.append(health_section(facts, state))
     links = {f"{one.series} leaderboard": one.leaderboard_link for one in series if one.leaderboard_link}
     if group:
-        links = {"All groups": page.file_name("daily", str(day)), **links}
-    return write_dated(folder, day, content, subtitle=_subtitle(series, group), links=links, group=group)
+        links = {"All groups": page.file_name("daily", str(when.day)), **links}
+    return write_dated(folder, when, content, subtitle=_subtitle(series, group), links=links, group=group)
+
+
+def problems(facts: Sequence[tuple[str, str, str]]) -> list[page.Html]:
+    """What health finds to be bad, across the page."""
+    bad = [f"{name}: {text}" for name, found, text in facts if found == "bad"]
+    if not bad:
+        return []
+    more = f" (and {len(bad) - 3} more, below)" if len(bad) > 3 else ""
+    return [page.banner(f"{len(bad)} problems." if len(bad) > 1 else "A problem.", "; ".join(bad[:3]) + more)]
 
 
 def _subtitle(series: Sequence[SeriesDay], group: str) -> str:
@@ -134,7 +62,7 @@ def _subtitle(series: Sequence[SeriesDay], group: str) -> str:
 
 def write_dated(
     folder: Path,
-    day: dt.date,
+    when: When,
     content: Sequence[str],
     *,
     subtitle: str,
@@ -143,66 +71,51 @@ def write_dated(
 ) -> Path:
     """Write a page of a day, and under its name without the date where there is none of a later day."""
     parts = ("daily", group) if group else ("daily",)
-    own = page.file_name(*parts, str(day))
+    own, undated = page.file_name(*parts, str(when.day)), page.file_name(*parts)
     # A page of the past that is made again does not stand for the newest.
     newest = all(path.name <= own for path in folder.glob(page.file_name(*parts, "DAY").replace("DAY", "????-??-??")))
-    written = [
-        page.write_page(
-            folder,
-            name,
-            title=f"{day:%A %d %B %Y}",
-            subtitle=subtitle,
-            content=content,
-            about={"kind": "daily_group" if group else "daily", "date": str(day)},
-            links=links,
+    written = []
+    for name in (own, undated) if newest else (own,):
+        old = [] if when.due is None else [outdated(when.due, when.zone, undated if name == own else None)]
+        written.append(
+            page.write_page(
+                folder,
+                name,
+                title=f"{when.day:%A} {when.day.day} {when.day:%B %Y}",
+                subtitle=subtitle,
+                content=[*old, *content],
+                about={"kind": "daily_group" if group else "daily", "date": str(when.day)},
+                links=links,
+                zone=when.zone,
+            )
         )
-        for name in ((own, page.file_name(*parts)) if newest else (own,))
-    ]
     return written[0]
-
-
-def champion_of(one: SeriesDay) -> Bands | None:
-    """The champion's forecast; None where it has none."""
-    return next((bands for bands in one.models if bands.key == one.champion), None)
-
-
-def _card(one: SeriesDay) -> tuple[object, object]:
-    found = champion_of(one)
-    if found is None:
-        return "no forecast", f"{one.series} by {one.champion.name}"
-    last = float(one.history_close[-1]) if len(one.history_close) else np.nan
-    move = 100 * (found.median[-1] / last - 1) if last > 0 else np.nan
-    arrow = "" if np.isnan(move) else f" ({move + 0.0:+.1f} %)"
-    return (
-        f"{price(found.median[-1])}{arrow}",
-        f"{page.priced(one.series, one.unit)} in {one.horizon} days, {one.champion.name}; 80 %: "
-        f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
-    )
 
 
 def _forecasts(one: SeriesDay, number: int) -> str:
     if one.forecast_date is None or not one.models:
         return page.section(one.series, note="There is no forecast yet: run `forecast-platform infer`.")
     champion = champion_of(one)
+    # The champion first, and the strongest.
+    ordered = sorted(one.models, key=lambda bands: bands is not champion)
     rows, classes = [], {}
-    for place, bands in enumerate(one.models):
-        name: object = bands.key.name
-        if bands.key == one.champion:
-            name = page.Html(f"<b>{page.escape(bands.key.name)}</b> (champion)")
+    for place, bands in enumerate(ordered):
+        name: object = f"{bands.key.name} ({one.role})" if bands is champion else bands.key.name
         cells = [_outlook(bands, day - 1) for day in spans(one.horizon)]
-        link = page.Html(f'<a href="{page.escape(bands.link)}">fan chart</a>') if bands.link else ""
-        rows.append([name, bands.key.version, *cells, link])
-        if bands.key.name == REFERENCE:
+        rows.append([name, bands.key.version, *cells, page.link(bands.link, "fan chart") if bands.link else ""])
+        if bands is champion:
+            classes[place] = "champion"
+        elif bands.key.name == REFERENCE:
             classes[place] = "reference"
-    days = {f"Day {day}": "number" for day in spans(one.horizon)}
+    days = {page.priced(f"Day {day}", one.unit): "number" for day in spans(one.horizon)}
     columns = {"Model": "", "Version": "", **days, "": ""}
-    shown = "its bands" if champion is not None else "no bands, for the champion has no forecast,"
+    shown = "its bands" if champion is not None else "no bands, for it has no forecast,"
     return page.section(
         f"{one.series}: the next {one.horizon} days",
-        page.plot(_figure(one, champion), f"forecast-{number}", 430),
+        page.plot(_figure(one, champion), f"forecast-{number}", 400),
         page.table(columns, rows, classes),
-        note=f"Forecast of {one.forecast_date}. The champion {one.champion.name} {one.champion.version} with {shown} "
-        "and the medians of the other models; the table has "
+        note=f"Forecast of {one.forecast_date}. {one.champion.name} {one.champion.version} ({one.standing}) with "
+        f"{shown} and the medians of the other models; the table has "
         f"{page.priced('medians and 80 % bands', one.unit)}.",
     )
 
@@ -220,19 +133,19 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
     start, anchor = one.history_dates[-1:], one.history_close[-1:]
     axis = [str(day) for day in np.concatenate([start, origin + np.arange(one.horizon)])]
     if champion is not None:
-        for label, lower, upper, opacity in (
-            ("95 % band", champion.lower_95, champion.upper_95, 0.14),
-            ("80 % band", champion.lower_80, champion.upper_80, 0.22),
+        for level, lower, upper in (
+            (95, champion.lower_95, champion.upper_95),
+            (80, champion.lower_80, champion.upper_80),
         ):
             low, high = (np.concatenate([anchor, bound]) for bound in (lower, upper))
             figure.add_scatter(
                 x=axis + axis[::-1],
                 y=np.concatenate([high, low[::-1]]),
                 fill="toself",
-                fillcolor=f"rgba(31,111,235,{opacity})",
+                fillcolor=page.BANDS[level],
                 line={"width": 0},
                 mode="lines",
-                name=label,
+                name=f"{level} % band",
                 hoverinfo="skip",
             )
     for place, bands in enumerate(bands for bands in one.models if bands is not champion):
@@ -240,7 +153,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
             x=axis,
             y=np.concatenate([anchor, bands.median]),
             mode="lines",
-            line={"width": 1.3, "color": _PALETTE[place % len(_PALETTE)], "dash": "dot"},
+            line={"width": 1.1, "color": page.OTHERS[place % len(page.OTHERS)], "dash": "dot"},
             name=_label(bands.key, one),
             hovertemplate="%{y:,.2f}",
         )
@@ -257,8 +170,8 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
             x=axis,
             y=np.concatenate([anchor, champion.median]),
             mode="lines",
-            line={"width": 2.6, "color": page.ACCENT},
-            name=f"{_label(champion.key, one)} (champion)",
+            line={"width": 3.2, "color": page.ACCENT},
+            name=f"{_label(champion.key, one)} ({one.role})",
             hovertemplate="%{y:,.2f}",
         )
     figure.add_vline(x=str(origin), line={"width": 1, "dash": "dot", "color": page.MUTED})
@@ -286,7 +199,7 @@ def _hits(one: SeriesDay) -> str:
         by_key.setdefault(hit.key, {})[hit.ahead] = hit
     rows = []
     for key, found in by_key.items():
-        name = page.Html(f"<b>{page.escape(key.name)}</b>") if key == one.champion else key.name
+        name = page.Html(f"<b>{page.escape(key.name)}</b> ({one.role})") if key == one.champion else key.name
         cells = [_verdict(found.get(ahead), one.hit_close) for ahead in ahead_of(one.horizon)]
         rows.append([name, key.version, *cells])
     columns = {"Model": "", "Version": "", **{_before(ahead): "" for ahead in ahead_of(one.horizon)}}
@@ -301,7 +214,7 @@ def _hits(one: SeriesDay) -> str:
 
 
 def _before(ahead: int) -> str:
-    return {1: "Made that day", _WEEK: "A week before"}.get(ahead, f"{ahead - 1} days before")
+    return {1: "Made that day", WEEK: "A week before"}.get(ahead, f"{ahead - 1} days before")
 
 
 def _verdict(hit: Hit | None, close: float) -> object:
@@ -321,18 +234,21 @@ def _board(one: SeriesDay) -> str:
         return page.section(
             title, note=f"No forecast has reached the end of its {one.horizon} days with known closes yet."
         )
-    columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number"}
-    columns |= {"In 80 %": "number", "In 95 %": "number", "Direction": "number", "Dates": "number"}
+    columns = {"": "number", "Model": "", "Version": "", page.priced("CRPS", one.unit): "number"}
+    columns |= {"Skill": "number", "In 80 %": "number", "In 95 %": "number", "Direction": "number", "Dates": "number"}
     rows, classes = [], {}
     for place, row in enumerate(one.board.to_dict("records")):
         key = ModelKey(row["model_name"], row["model_version"])
-        name = page.Html(f"<b>{page.escape(key.name)}</b> (champion)") if key == one.champion else key.name
+        name = f"{key.name} ({one.role})" if key == one.champion else key.name
         rows.append(
-            [place + 1, name, key.version, f"{row['crps']:.4g}", _skill(row["skill"], key.name)]
+            [place + 1, name, key.version, page.Amount(f"{row['crps']:.4g}", row["crps"])]
+            + [_skill(row["skill"], key.name)]
             + [_share(row[column]) for column in ("coverage_80", "coverage_95", "direction")]
             + [f"{row['n_dates']:,}"]
         )
-        if key.name == REFERENCE:
+        if key == one.champion:
+            classes[place] = "champion"
+        elif key.name == REFERENCE:
             classes[place] = "reference"
     more = (
         page.Html(f'<p><a href="{page.escape(one.leaderboard_link)}">All figures</a></p>')
@@ -360,13 +276,14 @@ def _map(one: SeriesDay, number: int) -> str:
     )
 
 
-def health_section(facts: Sequence[tuple[str, str, str]]) -> str:
+def health_section(facts: Sequence[tuple[str, str, str]], state: str) -> str:
     """The health report as a section of a page, the worst first."""
     order = {"bad": 0, "warn": 1, "good": 2}
     rows = [[light(state), name, text] for name, state, text in sorted(facts, key=lambda fact: order[fact[1]])]
     noteworthy = sum(state != "good" for _, state, _ in facts)
-    table = page.table({"State": "", "What": "", "Found": "text"}, rows)
-    return page.section("Health", table, note=f"{len(facts)} facts, {noteworthy} that are not good.")
+    table = page.table({"State": "", "What": "", "Found": "text"}, rows, stack=True)
+    shown = page.Html(f"<p>{light(state)}</p>")
+    return page.section("Health", shown, table, note=f"{len(facts)} facts, {noteworthy} that are not good.")
 
 
 def light(state: str) -> page.Html:
@@ -380,8 +297,3 @@ def _skill(value: float, name: str) -> str:
 
 def _share(value: float) -> str:
     return "–" if np.isnan(value) else f"{100 * value:.0f} %"
-
-
-def price(value: float) -> str:
-    """A price for people; a dash where it is not known."""
-    return "–" if np.isnan(value) else f"{value:,.2f}"

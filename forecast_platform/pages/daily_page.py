@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.pages import page
-from forecast_platform.pages.daily_layout import Bands, Hit, SeriesDay, ahead_of, write_daily_page
-from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.daily_layout import write_daily_page
+from forecast_platform.pages.display import history, metadata_frame
 from forecast_platform.pages.overview import write_overview
+from forecast_platform.pages.portfolio import FAN, Book, write_portfolio, write_refused
 from forecast_platform.pages.scores import ModelKey, leaderboard
+from forecast_platform.pages.series_day import Bands, Hit, SeriesDay, When, ahead_of
 from forecast_platform.read import Reader
+from forecast_platform.read.freshness import NoForecastError, freshness
+from forecast_platform.read.portfolio import PortfolioError
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Between
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
@@ -55,6 +60,10 @@ class Health(Protocol):
         ...
 
 
+_FEW = 12
+"""Series up to which each one's champion has its history page made with the daily page, at a third of a second each;
+of more it is made when someone asks for it (`display.asked_for`)."""
+
 _HISTORY_DAYS = 60
 _MAP_DAYS = 60
 _BOARD_DAYS = 365
@@ -71,33 +80,65 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
     settings = platform.settings
     day = day or min(settings.today(), settings.end_date or dt.date.max)
     report = health(settings)
+    when = When(day, settings.today(), settings.timezone, _next_due(settings, day))
     facts = [(fact.name, fact.state, fact.text) for fact in report.facts]
     groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
     if len(groups) == 1:
         [series] = groups.values()
-        written = write_daily_page(settings.reports, day=day, series=series, facts=facts, state=report.state)
+        written = write_daily_page(settings.reports, when=when, series=series, facts=facts, state=report.state)
     else:
         for name, series in groups.items():
             write_daily_page(
-                settings.reports, day=day, series=series, facts=(), state=report.state, group=name or "rest"
+                settings.reports, when=when, series=series, facts=(), state=report.state, group=name or "rest"
             )
-        written = write_overview(settings.reports, day=day, groups=groups, facts=facts, state=report.state)
-    write_index(settings.reports)
+        written = write_overview(settings.reports, when=when, groups=groups, facts=facts, state=report.state)
+    for portfolio in settings.portfolios:
+        portfolio_page(platform, portfolio, when)
+    write_index(settings.reports, settings.timezone)
+    return f"{settings.reports_url}/{written.name}"
+
+
+def _next_due(settings: Settings, day: dt.date) -> dt.datetime | None:
+    """When the page of the day after `day` ought to be there; None where none will be."""
+    if settings.end_date is not None and day >= settings.end_date:
+        return None
+    begins = dt.datetime.combine(day + dt.timedelta(days=1), settings.daily_time, ZoneInfo(settings.timezone))
+    return begins + dt.timedelta(hours=settings.data_deadline_hours)
+
+
+def portfolio_page(platform: Platform, name: str, when: When) -> str:
+    """Write the page of a portfolio of the settings as of a day, and return its address. Where it cannot be added up
+    the page says why."""
+    settings = platform.settings
+    reader = Reader(settings, platform.warehouse)
+    try:
+        positions = reader.portfolio(settings.portfolios[name])
+        days = [positions.risk(horizon=ahead, on=when.day, max_age=None) for ahead in range(1, platform.horizon + 1)]
+    except (PortfolioError, NoForecastError) as error:
+        written = write_refused(settings.reports, name, str(error), zone=settings.timezone)
+    else:
+        fan = np.concatenate([day.quantiles(FAN) for day in days])
+        written = write_portfolio(settings.reports, Book(name, days[-1], fan), when=when)
     return f"{settings.reports_url}/{written.name}"
 
 
 def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     reader = Reader(platform.settings, platform.warehouse)
-    champion = ModelKey(*reader.champion(name))
+    champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
+    chosen = reader.promoted(name)
+    if len(platform.settings.series) <= _FEW:
+        history(platform, name, *champion)
     try:
         table = platform.series_table(name)
     except NoDataError:
         nothing = np.empty(0)
-        return SeriesDay(name, None, champion, [], nothing.astype("datetime64[D]"), nothing, horizon=platform.horizon)
-    newest, models = _models(platform, name, day)
+        days = nothing.astype("datetime64[D]")
+        return SeriesDay(name, None, champion, [], days, nothing, horizon=platform.horizon, chosen=chosen)
+    newest, models, made_at = _models(platform, name, day)
     origin = np.datetime64(newest or day, "D")
     seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
     shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    fresh = freshness(platform.settings, table.series, seen[-1].astype(dt.date), day) if len(seen) else None
     hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None
     metadata = metadata_frame(platform, name)
     recent = metadata[metadata["forecast_date"].between(day - dt.timedelta(days=_BOARD_DAYS), day)]
@@ -105,7 +146,6 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     known = set(zip(recent["model_name"].astype(str), recent["model_version"].astype(str), strict=True))
     keys = sorted({ModelKey(*pair) for pair in known} | {bands.key for bands in models})
     made, failed = _status(recent, expected, keys)
-    board_file = page.file_name("leaderboard", name)
     return SeriesDay(
         series=name,
         forecast_date=newest,
@@ -122,9 +162,21 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         made=made,
         failed=failed,
         horizon=platform.horizon,
-        leaderboard_link=board_file if (platform.settings.reports / board_file).is_file() else None,
+        leaderboard_link=_there(platform, "leaderboard", name),
+        history_link=_there(platform, "history", name, *champion),
+        chosen=chosen,
+        due=None if fresh is None else fresh.due,
+        late=0 if fresh is None else fresh.behind,
+        ended=ended,
+        made_at=made_at.get(champion),
         unit=platform.settings.series_named(name).unit,
     )
+
+
+def _there(platform: Platform, *parts: str) -> str | None:
+    """The page's file where it was written."""
+    name = page.file_name(*parts)
+    return name if (platform.settings.reports / name).is_file() else None
 
 
 def _status(metadata: Any, expected: list[dt.date], keys: list[ModelKey]) -> tuple[Any, Any]:
@@ -133,14 +185,17 @@ def _status(metadata: Any, expected: list[dt.date], keys: list[ModelKey]) -> tup
     return status(metadata, expected, keys)
 
 
-def _models(platform: Platform, series: str, day: dt.date) -> tuple[dt.date | None, list[Bands]]:
-    """The newest forecast date on or before `day`, and every model's bands of it."""
+def _models(
+    platform: Platform, series: str, day: dt.date
+) -> tuple[dt.date | None, list[Bands], dict[ModelKey, dt.datetime]]:
+    """The newest forecast date on or before `day`, every model's bands of it, and when they were made."""
     columns = ["model_name", "model_version", "forecast_date", "day_ahead", "forecast_median", *_BOUNDS]
+    columns.append("generation_timestamp")
     where = {"commodity": series, "model_success": True, "has_data_leakage": False}
     where["forecast_date"] = Between(day - dt.timedelta(days=31), day)
     rows = platform.warehouse.read(POINT_FORECASTS, columns, where)
     if rows.num_rows == 0:
-        return None, []
+        return None, [], {}
     newest = max(rows["forecast_date"].to_pylist())
     by_key: dict[ModelKey, dict[int, dict[str, Any]]] = {}
     for row in rows.to_pylist():
@@ -151,10 +206,9 @@ def _models(platform: Platform, series: str, day: dt.date) -> tuple[dt.date | No
     for key in sorted(by_key, key=lambda key: (order.get(key.name, len(order)), key)):
         days = [by_key[key][ahead] for ahead in range(1, platform.horizon + 1)]
         values = {name: np.array([row[name] for row in days]) for name in ("forecast_median", *_BOUNDS)}
-        file = page.file_name("fan-chart", series, key.name, key.version, str(newest))
-        link = file if (platform.settings.reports / file).is_file() else None
+        link = _there(platform, "fan-chart", series, *key, str(newest))
         bands.append(Bands(key, values.pop("forecast_median"), **values, link=link))
-    return newest, bands
+    return newest, bands, {key: days[1]["generation_timestamp"] for key, days in by_key.items()}
 
 
 def _hits(platform: Platform, series: str, day: dt.date, keys: list[ModelKey]) -> list[Hit]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats
 from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
-from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.warehouse.base import Between
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from forecast_platform.pages.pooled import OverAll
+    from forecast_platform.pages.scores import ModelKey
 
 _HISTORY_DAYS = 90
 
@@ -64,15 +66,111 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         last_observed=forecast.last_observed_date,
         staleness_days=forecast.staleness_days,
         unit=table.series.unit,
+        zone=platform.settings.timezone,
     )
     return f"{platform.settings.reports_url}/{path.name}"
+
+
+def chart_address(platform: Platform, series: str, model: str, version: str, day: dt.date) -> str:
+    """Where the fan chart of a forecast is, or will be made when it is asked for there (`asked_for`)."""
+    return f"{platform.settings.reports_url}/{page.file_name('fan-chart', series, model, version, str(day))}"
+
+
+def history_address(platform: Platform, series: str, model: str, version: str) -> str:
+    """The same of a history page."""
+    return f"{platform.settings.reports_url}/{page.file_name('history', series, model, version)}"
+
+
+def history(platform: Platform, series: str, model: str, version: str) -> str | None:
+    """Write the history page of a series and model; returns its address, None where it has no forecast."""
+    from forecast_platform.pages.history import NAMES, SHOWN_DAYS, write_history
+    from forecast_platform.pages.history_charts import Days
+    from forecast_platform.pages.scores import REFERENCE, ModelKey
+
+    where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version}
+    where |= {"model_success": True, "has_data_leakage": False}
+    dates = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], {**where, "day_ahead": 1})["forecast_date"]
+    shown = sorted(set(dates.to_pylist()))[-SHOWN_DAYS:]
+    if not shown:
+        return None
+    columns = {"median": "forecast_median", **{name: name for name in NAMES if name != "median"}}
+    where["forecast_date"] = Between(shown[0], shown[-1])
+    rows = platform.warehouse.read(POINT_FORECASTS, ["forecast_date", "day_ahead", *columns.values()], where)
+    days = np.array(shown, "datetime64[D]")
+    place = np.searchsorted(days, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
+    ahead = rows["day_ahead"].to_numpy() - 1
+    quantiles = {}
+    for name, column in columns.items():
+        quantiles[name] = np.full((len(days), platform.horizon), np.nan)
+        quantiles[name][place, ahead] = rows[column].to_numpy()
+    targets: Dates = days[:, None] + np.arange(platform.horizon).astype("timedelta64[D]")
+    table = platform.series_table(series)
+    seen = table.columns["is_observed"]
+    closes = (table.dates[seen], table.columns["close"][seen])
+    path = write_history(
+        platform.settings.reports,
+        series=series,
+        key=ModelKey(model, version),
+        days=Days(days, quantiles, closes_on(targets, *closes)),
+        history_dates=closes[0],
+        history_close=closes[1],
+        metadata=metadata_frame(platform, series, sorted({model, REFERENCE})),
+        unit=table.series.unit,
+        zone=platform.settings.timezone,
+    )
+    return f"{platform.settings.reports_url}/{path.name}"
+
+
+def closes_on(wanted: Dates, dates: Dates, close: Floats) -> Floats:
+    """The closes of the days `wanted`, of any shape; NaN on days that are not among the ascending `dates`."""
+    if not len(dates):
+        return np.full(wanted.shape, np.nan)
+    place = np.minimum(np.searchsorted(dates, wanted), len(dates) - 1)
+    return np.asarray(np.where(dates[place] == wanted, close[place], np.nan))
+
+
+def asked_for(platform: Platform, file: str) -> bool:
+    """Write the fan chart or history page whose file's name this is, where its forecast is there; whether it was.
+
+    Past dates have no page before someone asks for one: 2,000 paths a date are in the table, and drawn in a moment.
+    """
+    parts = file.removesuffix(".html").split("_")
+    if not file.endswith(".html") or (parts[0], len(parts)) not in (("fan-chart", 5), ("history", 4)):
+        return False
+    from forecast_platform.pages.scores import ModelKey
+
+    kind, series, model, version, *day = parts
+    # A file's name has dashes where a name has an underscore: what it stands for is found among the names.
+    for name in platform.settings.series_names:
+        if page.file_name(name) != f"{series}.html":
+            continue
+        columns = ["model_name", "model_version"]
+        rows = platform.warehouse.read(FORECAST_METADATA, columns, {"commodity": name}).group_by(columns).aggregate([])
+        for own in zip(*(rows[column].to_pylist() for column in columns), strict=True):
+            if page.file_name(*own) == f"{model}_{version}.html":
+                if kind == "history":
+                    return history(platform, name, *own) is not None
+                return _chart_of(platform, name, ModelKey(*own), day[0])
+    return False
+
+
+def _chart_of(platform: Platform, series: str, key: ModelKey, text: str) -> bool:
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    where: dict[str, Any] = {"commodity": series, "model_name": key.name, "model_version": key.version}
+    where |= {"forecast_date": day, "day_ahead": 1}
+    if not platform.warehouse.read(POINT_FORECASTS, ["day_ahead"], where).num_rows:
+        return False
+    return fan_chart(platform, series, *key, day) is not None
 
 
 def index(platform: Platform) -> None:
     """Bring the reports' entry page up to date."""
     from forecast_platform.pages.index import write_index
 
-    write_index(platform.settings.reports)
+    write_index(platform.settings.reports, platform.settings.timezone)
 
 
 def metadata_frame(
@@ -121,10 +219,13 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
     over_all: what `panel.over_all` gives, to be shown beside it. The index lists the report once `index` was called.
     """
     from forecast_platform.pages.leaderboard import write_report
+    from forecast_platform.pages.scores import ModelKey
 
     metadata = metadata_frame(platform, series)
     if metadata.empty:
         return None
+    reader = Reader(platform.settings, platform.warehouse)
+    champion = ModelKey(*reader.champion(series))
     expected = expected_dates(platform, series)
     known = {(name, version) for name, version in zip(metadata.model_name, metadata.model_version, strict=True)}
     path = write_report(
@@ -136,5 +237,12 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         over_all=over_all,
         oracle=oracle(platform, series, metadata),
         unit=platform.settings.series_named(series).unit,
+        zone=platform.settings.timezone,
+        followed=(champion, "champion" if reader.promoted(series) else "default"),
+        link_to={
+            f"{key.name} {key.version} day by day": file
+            for key in sorted({champion, *(ModelKey(*pair) for pair in known)})
+            if (platform.settings.reports / (file := page.file_name("history", series, *key))).is_file()
+        },
     )
     return f"{platform.settings.reports_url}/{path.name}"

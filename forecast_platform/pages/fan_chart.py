@@ -22,7 +22,7 @@ _VIEW_DAYS = 45
 ORDINARY_STALENESS = 3
 """Days that the newest close may lag without a warning: a weekend with a holiday beside it."""
 
-_BANDS = (("95 %", 0.025, 0.975, 0.14), ("80 %", 0.1, 0.9, 0.20), ("50 %", 0.25, 0.75, 0.30))
+_BANDS = ((95, 0.025, 0.975), (80, 0.1, 0.9), (50, 0.25, 0.75))
 
 
 def write_fan_chart(
@@ -41,14 +41,15 @@ def write_fan_chart(
     last_observed: dt.date,
     staleness_days: int,
     unit: str | None = None,
+    zone: str = "UTC",
 ) -> Path:
     """Write the fan chart of one forecast and return its file.
 
     paths: float32 [n_paths, horizon]; actuals: float64 [horizon], NaN while unknown; history_dates datetime64[D] [n]
     and history_close float64 [n]: closes before forecast_date, of which the last HISTORY_DAYS are shown. `unit` is
-    what prices are counted in, shown on axis, cards and table. A page warns where `staleness_days` is above
-    ORDINARY_STALENESS. Raises ValueError where shapes do not fit, or where a close on or after forecast_date is among
-    the history.
+    what prices are counted in, shown on axis, cards and table; `zone` that of the page's times. The page says so
+    loudly where `staleness_days` is above ORDINARY_STALENESS. Raises ValueError where shapes do not fit, or where a
+    close on or after forecast_date is among the history.
     """
     origin = np.datetime64(forecast_date, "D")
     dates = np.asarray(history_dates, "datetime64[D]")
@@ -70,16 +71,17 @@ def write_fan_chart(
     if staleness_days > ORDINARY_STALENESS:
         content.append(
             page.banner(
-                "Stale data.",
+                "Old data",
                 f"The newest close is of {last_observed}, {staleness_days} days before the data cutoff {data_cutoff}: "
                 "the forecast starts from that price.",
+                "loud",
             )
         )
     content += [
-        page.cards(_key_figures(summary, closes, unit)),
+        page.cards(_key_figures(summary, closes, last_observed, unit)),
         page.section(
             f"{series}: the next {paths.shape[1]} days",
-            page.plot(figure, "fan", 520, tools=True),
+            page.plot(figure, "fan", 480),
             note=f"{len(paths):,} simulated paths, of which {min(SHOWN_PATHS, len(paths))} are drawn. Parameters from "
             f"data to {training_cutoff} (training cutoff); prices known to {data_cutoff} (data cutoff), the newest "
             f"close of {last_observed}. Bands are quantiles of the paths. "
@@ -92,17 +94,21 @@ def write_fan_chart(
         ),
     ]
     name = page.file_name("fan-chart", series, model, version, str(forecast_date))
-    board = page.file_name("leaderboard", series)
+    around = {
+        f"{series} leaderboard": page.file_name("leaderboard", series),
+        f"{model} {version} day by day": page.file_name("history", series, model, version),
+    }
     return page.write_page(
         folder,
         name,
-        title=f"{series}, forecast of {forecast_date:%d %B %Y}",
+        title=f"{series}, forecast of {forecast_date.day} {forecast_date:%B %Y}",
         subtitle=f"{model} {version}",
         content=content,
         about={
             "kind": "fan_chart", "series": series, "model": model, "version": version, "date": str(forecast_date),
         },
-        links={f"{series} leaderboard": board} if (folder / board).is_file() else {},
+        links={label: file for label, file in around.items() if (folder / file).is_file()},
+        zone=zone,
     )  # fmt: skip
 
 
@@ -120,16 +126,16 @@ def _figure(
     start, anchor = dates[-1:], closes[-1:]
     axis = _days_text(np.concatenate([start, targets]))
     figure = Figure()
-    for label, low, high, opacity in _BANDS:
-        lower, upper = (np.concatenate([anchor, quantile_of_sorted(ordered, level)]) for level in (low, high))
+    for level, low, high in _BANDS:
+        lower, upper = (np.concatenate([anchor, quantile_of_sorted(ordered, share)]) for share in (low, high))
         figure.add_scatter(
             x=axis + axis[::-1],
             y=np.concatenate([upper, lower[::-1]]),
             fill="toself",
-            fillcolor=f"rgba(31,111,235,{opacity})",
+            fillcolor=page.BANDS[level],
             line={"width": 0},
             mode="lines",
-            name=f"{label} band",
+            name=f"{level} % band",
             hoverinfo="skip",
         )
     drawn = paths[np.linspace(0, len(paths) - 1, min(SHOWN_PATHS, len(paths))).astype(int)].astype(np.float64)
@@ -137,7 +143,7 @@ def _figure(
         x=[day for _ in drawn for day in [*axis, None]],
         y=[value for row in drawn for value in [*anchor, *row, None]],
         mode="lines",
-        line={"width": 0.8, "color": "rgba(60,75,95,0.38)"},
+        line={"width": 0.8, "color": "var(--paths)"},
         name="sample paths",
         hoverinfo="skip",
     )
@@ -153,7 +159,7 @@ def _figure(
         x=axis,
         y=np.concatenate([anchor, summary.median[0]]),
         mode="lines",
-        line={"width": 2.4, "color": page.ACCENT},
+        line={"width": 3, "color": page.ACCENT},
         name="median",
         hovertemplate="%{y:,.2f}",
     )
@@ -190,12 +196,12 @@ def _figure(
     return figure
 
 
-def _key_figures(summary: Summary, closes: Floats, unit: str | None) -> list[tuple[str, str]]:
+def _key_figures(summary: Summary, closes: Floats, seen: dt.date, unit: str | None) -> list[tuple[str, str]]:
     lower, upper = summary.band(80)
     horizon = summary.median.shape[1]
     last = float(closes[-1]) if len(closes) else float("nan")
     figures = [
-        (_price(last), page.priced("last known close", unit)),
+        (_price(last), page.priced(f"last known close, {seen:%a %d %b %Y}", unit)),
         (_price(summary.median[0, -1]), page.priced(f"median, day {horizon}", unit)),
         (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", page.priced(f"80 % band, day {horizon}", unit)),
     ]
@@ -208,7 +214,8 @@ def _key_figures(summary: Summary, closes: Floats, unit: str | None) -> list[tup
 
 def _days(summary: Summary, targets: Dates, actuals: Floats) -> str:
     columns = {"Day": "number", "Date": "", "Median": "number", "Mean": "number", "Std": "number"}
-    columns |= {"80 % band": "number", "95 % band": "number", "Actual close": "number", "": ""}
+    columns |= {"80 % from": "number", "to": "number", "95 % from": "number", "to ": "number"}
+    columns |= {"Actual close": "number", "Where it fell": ""}
     rows = []
     for day, target in enumerate(targets):
         bands = [tuple(float(bound[0, day]) for bound in summary.band(level)) for level in (80, 95)]
@@ -216,9 +223,9 @@ def _days(summary: Summary, targets: Dates, actuals: Floats) -> str:
             [
                 day + 1,
                 f"{target.item():%a %d %b %Y}",
-                *(_price(column[0, day]) for column in (summary.median, summary.mean, summary.std)),
-                *(f"{_price(low)} to {_price(high)}" for low, high in bands),
-                _price(actuals[day]),
+                *(_amount(column[0, day]) for column in (summary.median, summary.mean, summary.std)),
+                *(_amount(bound) for band in bands for bound in band),
+                _amount(actuals[day]),
                 _where(actuals[day], bands),
             ]
         )
@@ -234,6 +241,10 @@ def _where(actual: float, bands: list[tuple[float, ...]]) -> str:
         if low <= actual <= high:
             return label
     return "outside 95 %"
+
+
+def _amount(value: float) -> page.Amount:
+    return page.Amount(_price(value), float(value))
 
 
 def _price(value: float) -> str:

@@ -42,7 +42,7 @@ class Figure:
         """A line across a panel, at `y`."""
         self._add("shapes", type="line", xref=xref, yref=yref, x0=0, x1=1, y0=y, y1=y, line=line)
 
-    def add_vline(self, x: str, line: Properties) -> None:
+    def add_vline(self, x: str | float, line: Properties) -> None:
         """A line from the bottom to the top, at `x`."""
         self._add("shapes", type="line", xref="x", yref="y domain", x0=x, x1=x, y0=0, y1=1, line=line)
 
@@ -78,10 +78,3 @@ def package_data() -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("plotly is not installed: install the package again", name="plotly")
     return Path(spec.origin).parent / "package_data"
-
-
-@cache
-def template(name: str) -> Properties:
-    """One of plotly's templates for layouts."""
-    found: Properties = json.loads((package_data() / "templates" / f"{name}.json").read_text(encoding="utf-8"))
-    return found

@@ -1,4 +1,4 @@
-"""The entry page of the reports folder: each series' leaderboard and the newest fan chart of each model."""
+"""The entry page of the reports folder: daily pages, portfolios, and each series' charts, history and leaderboard."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ EARLIER = 14
 _DATED = re.compile(r"_\d{4}-\d{2}-\d{2}$")
 
 
-def write_index(folder: Path) -> Path:
+def write_index(folder: Path, zone: str = "UTC") -> Path:
     """Write index.html over the pages in `folder`; call it after pages were written. Returns its path."""
     boards: dict[str, str] = {}
+    portfolios: dict[str, str] = {}
+    histories: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     days: dict[str, str] = {}
     charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for path in _listed(folder):
@@ -26,23 +28,32 @@ def write_index(folder: Path) -> Path:
             continue
         if about["kind"] == "leaderboard":
             boards[about["series"]] = path.name
+        elif about["kind"] == "portfolio":
+            portfolios[about["series"]] = path.name
+        elif about["kind"] == "history":
+            histories[about["series"]][about["model"], about["version"]] = path.name
         elif about["kind"] == "fan_chart":
             charts[about["series"]][about["model"], about["version"]].append((about["date"], path.name))
         elif about["kind"] == "daily":
             # The newest page is there under a second name, too; its dated one sorts after that and stays.
             days[about["date"]] = path.name
-    content = [_series(series, boards.get(series), charts[series]) for series in sorted({*boards, *charts})]
+    names = sorted({*boards, *charts, *histories})
+    content = [_series(series, boards.get(series), charts[series], histories[series]) for series in names]
     if not content:
         content = [page.section("No reports yet", note="The daily forecast and score runs write them.")]
+    if portfolios:
+        listed = " ".join(f"<p>{page.link(target, name)}</p>" for name, target in sorted(portfolios.items()))
+        content.insert(0, page.section("Portfolios", page.Html(listed), note="What positions together may lose."))
     if days:
         content.insert(0, _days(days))
     return page.write_page(
         folder,
         "index.html",
         title="Forecast reports",
-        subtitle=f"{len({*boards, *charts})} series",
+        subtitle=f"{len(names)} series",
         content=content,
         about={"kind": "index"},
+        zone=zone,
     )
 
 
@@ -55,23 +66,44 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _days(days: dict[str, str]) -> str:
-    newest, *earlier = [_link(name, date) for date, name in sorted(days.items(), reverse=True)]
-    text = page.Html(f"<p>{newest}</p><p>{', '.join(earlier[:EARLIER])}</p>")
-    return page.section("Daily page", text, note="Today's forecasts, yesterday's hits and misses, health.")
+    newest, *earlier = [page.link(name, date) for date, name in sorted(days.items(), reverse=True)]
+    text = page.Html(f"<p>Newest: {newest}</p>")
+    if earlier:
+        text = page.Html(f"{text}<p>Earlier: {', '.join(earlier[:EARLIER])}</p>")
+    return page.section("Daily page", text, note="The day's forecasts, the last close's hits and misses, health.")
 
 
-def _series(series: str, board: str | None, charts: dict[tuple[str, str], list[tuple[str, str]]]) -> str:
+def _series(
+    series: str,
+    board: str | None,
+    charts: dict[tuple[str, str], list[tuple[str, str]]],
+    histories: dict[tuple[str, str], str],
+) -> str:
     rows = []
-    for (model, version), files in charts.items():
-        dated = [_link(name, date) for date, name in sorted(files, reverse=True)]
+    for key in {**charts, **histories}:
+        dated = [page.link(name, date) for date, name in sorted(charts.get(key, ()), reverse=True)]
         earlier = page.Html(", ".join(dated[1 : EARLIER + 1]))
-        rows.append((sorted(files)[-1][0], [model, version, dated[0], earlier]))
-    parts = [page.Html(f"<p>{_link(board, 'Leaderboard, calibration and what is missing')}</p>")] if board else []
+        past = page.link(histories[key], "day by day") if key in histories else ""
+        newest = max(charts.get(key, ()), default=("", ""))[0]
+        rows.append((newest, [*key, dated[0] if dated else "", past, earlier]))
+    parts = [page.Html(f"<p>{page.link(board, 'Leaderboard, calibration and what is missing')}</p>")] if board else []
     if rows:
         ordered = [row for _, row in sorted(rows, key=lambda item: item[0], reverse=True)]
-        parts.append(page.table({"Model": "", "Version": "", "Newest fan chart": "", "Earlier": "text"}, ordered))
+        columns = {"Model": "", "Version": "", "Newest fan chart": "", "History": "", "Earlier fan charts": "text"}
+        parts += [_any_day(series, list({**charts, **histories})), page.table(columns, ordered)]
     return page.section(series, *parts)
 
 
-def _link(target: str, label: str) -> page.Html:
-    return page.Html(f'<a href="{page.escape(target)}">{page.escape(label)}</a>')
+def _any_day(series: str, keys: list[tuple[str, str]]) -> page.Html:
+    """A way to the fan chart of any past date: `forecast-platform up` makes it when it is asked for. From a folder it
+    is hidden."""
+    chosen = "".join(
+        f'<option value="{page.escape(page.file_name("fan-chart", series, *key).removesuffix(".html"))}">'
+        f"{page.escape(' '.join(key))}</option>"
+        for key in keys
+    )
+    return page.Html(
+        '<form class="day pick"><label>Fan chart of any day: '
+        f'<select aria-label="Model, {page.escape(series)}">{chosen}</select></label>'
+        f'<input type="date" required aria-label="Forecast date, {page.escape(series)}"><button>Show</button></form>'
+    )

@@ -46,13 +46,17 @@ def write_report(
     over_all: OverAll | None = None,
     oracle: Mapping[str, tuple[float, float, int]] | None = None,
     unit: str | None = None,
+    zone: str = "UTC",
+    followed: tuple[ModelKey, str] | None = None,
 ) -> Path:
     """Write the report of one series and return its file.
 
     metadata: forecast_metadata rows of all models (rows of other series are left out). expected_dates: the forecast
     dates that there ought to be. link_to: label to relative address, for the page's navigation. models: (name,
     version) pairs that are shown even where they have no row yet. over_all: the comparison over all series. oracle: by
-    label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in.
+    label CRPS, skill and dates of what a volatility known in advance would give. unit: what prices are counted in;
+    zone: that of the page's times; followed: the model that readers follow, and whether it is the `champion` or the
+    `default`, which is shown strongest.
     """
     rows = normalised(metadata[metadata["commodity"] == series])
     found = zip(rows["model_name"].astype(str), rows["model_version"].astype(str), strict=True)
@@ -67,7 +71,7 @@ def write_report(
         (f"{int(failed.sum()):,}", "failed"),
         (f"{int(board['n_dates'].max()) if len(board) else 0:,}", "last closes scored"),
     ]
-    content = [page.cards(figures), _board_section(board, days, oracle or {}, unit), _over_all(over_all)]
+    content = [page.cards(figures), _board_section(board, days, oracle or {}, unit, followed), _over_all(over_all)]
     content.append(_calibration(board, rows, days))
     content += [_map_section(expected_dates, keys, made, failed), _failures(rows)]
     if len(spans):
@@ -75,7 +79,8 @@ def write_report(
             page.section(
                 "By horizon",
                 _span_table(spans),
-                note=f"The same figures over the trading targets of {_spans_text(days)}.",
+                note=f"The same figures over the trading targets of {_spans_text(days)}; CRPS and MAE in "
+                f"{unit or 'the unit of the price'}.",
             )
         )
     scope = f"{min(expected_dates)} to {max(expected_dates)}" if expected_dates else "no dates expected"
@@ -87,30 +92,35 @@ def write_report(
         content=content,
         about={"kind": "leaderboard", "series": series},
         links=dict(link_to or {}),
+        zone=zone,
     )
 
 
 def _board_section(
-    board: pd.DataFrame, days: int, oracle: Mapping[str, tuple[float, float, int]], unit: str | None
+    board: pd.DataFrame,
+    days: int,
+    oracle: Mapping[str, tuple[float, float, int]],
+    unit: str | None,
+    followed: tuple[ModelKey, str] | None,
 ) -> str:
     if board.empty:
         text = f"No forecast can be scored yet: none has reached the end of its {days} days with known closes."
         return page.section("Leaderboard", page.Html(f"<p>{page.escape(text)}</p>"))
     columns = {"": "number", "Model": "", "Version": "", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
-    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "RMSE": "number"}
+    columns |= {"In 80 %": "number", "In 95 %": "number", "MAE": "number", "RMSE": "number"}
     columns |= {"MAPE": "number", "Direction": "number", "Dates": "number"}
     rows = [
         [
             place + 1,
-            row["model_name"],
+            _named(row["model_name"], row["model_version"], followed),
             row["model_version"],
-            _price(row["crps"]),
+            page.Amount(_price(row["crps"]), row["crps"]),
             _skill(row["skill"], row["dm_p"], row["model_name"]),
             _p_value(row["dm_p"], row["model_name"]),
             _share(row["coverage_80"]),
             _share(row["coverage_95"]),
-            _price(row["mae"]),
-            _price(row["rmse"]),
+            page.Amount(_price(row["mae"]), row["mae"]),
+            page.Amount(_price(row["rmse"]), row["rmse"]),
             _number(row["mape"], ".2f", " %"),
             _share(row["direction"]),
             f"{row['n_dates']:,}",
@@ -118,6 +128,8 @@ def _board_section(
         for place, row in enumerate(board.to_dict("records"))
     ]
     classes = {place: "reference" for place, name in enumerate(board["model_name"]) if name == REFERENCE}
+    keys = list(zip(board["model_name"], board["model_version"], strict=True))
+    classes |= {place: "champion" for place, key in enumerate(keys) if followed is not None and key == followed[0]}
     for label, (crps, skill, dates) in oracle.items():
         classes[len(rows)] = "reference"
         rest = ["", "", "", "", "", "", ""]
@@ -129,12 +141,18 @@ def _board_section(
     return page.section(
         "Leaderboard",
         page.table(columns, rows, classes),
-        note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'}; less is "
-        f"better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, each last known "
-        "close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). Direction is of "
-        "day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of the mean."
-        + (known if oracle else ""),
+        note=f"Mean CRPS over the trading targets of days 1 to {days}, in {unit or 'the unit of the price'} as MAE and "
+        f"RMSE; less is better. Skill is the share of the {REFERENCE} model's CRPS that is saved on the same dates, "
+        "each last known close counted once; p is of the Diebold-Mariano test of that difference (bold: below 0.05). "
+        "Direction is of day 1 against the last close; 50 % is a coin's toss. MAE and MAPE are of the median, RMSE of "
+        "the mean." + (known if oracle else ""),
     )
+
+
+def _named(name: str, version: str, followed: tuple[ModelKey, str] | None) -> str:
+    if followed is not None and (name, version) == followed[0]:
+        return f"{name} ({followed[1]})"
+    return name
 
 
 def _over_all(found: OverAll | None) -> str:
@@ -168,7 +186,7 @@ def _over_all(found: OverAll | None) -> str:
 
 def _span_table(spans: pd.DataFrame) -> str:
     columns = {"Model": "", "Version": "", "Days": "number", "CRPS": "number", "Skill": "number", "p (DM)": "number"}
-    columns |= {"Coverage 80 %": "number", "Coverage 95 %": "number", "MAE": "number", "Dates": "number"}
+    columns |= {"In 80 %": "number", "In 95 %": "number", "MAE": "number", "Dates": "number"}
     rows = [
         [
             row["model_name"],

@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from forecast_platform.pages import page
-from forecast_platform.pages.daily_layout import SeriesDay, champion_of, health_section, light, price, write_dated
+from forecast_platform.pages.daily_layout import health_section, light, problems, write_dated
+from forecast_platform.pages.headline import date_text, freshness
+from forecast_platform.pages.series_day import SeriesDay, When, champion_of, price
 
 
 def write_overview(
     folder: Path,
     *,
-    day: dt.date,
+    when: When,
     groups: Mapping[str, Sequence[SeriesDay]],
     facts: Sequence[tuple[str, str, str]],
     state: str,
 ) -> Path:
-    """Write the overview of `day` and return its path; the pages of the `groups` were written before.
+    """Write the overview of a day and return its path; the pages of the `groups` were written before.
 
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
+    day = when.day
     everything = [one for series in groups.values() for one in series]
     late = [one for one in everything if one.forecast_date is None or one.forecast_date < day]
-    content: list[str] = []
-    bad = [(name, text) for name, found, text in facts if found == "bad"]
-    if bad:
-        content.append(page.banner(f"{len(bad)} problems.", "; ".join(f"{name}: {text}" for name, text in bad[:3])))
+    content: list[str] = [*freshness(day, everything, when.today, when.zone), *problems(facts)]
     content.append(
         page.cards(
             [
@@ -40,9 +40,9 @@ def write_overview(
         )
     )
     content += [_group(name, series, day) for name, series in groups.items()]
-    content.append(health_section(facts))
+    content.append(health_section(facts, state))
     links = {_title(name): page.file_name("daily", name or "rest", str(day)) for name in groups}
-    return write_dated(folder, day, content, subtitle=f"{len(everything)} series in {len(groups)} groups", links=links)
+    return write_dated(folder, when, content, subtitle=f"{len(everything)} series in {len(groups)} groups", links=links)
 
 
 def _title(group: str) -> str:
@@ -59,7 +59,7 @@ def _missed(series: Sequence[SeriesDay]) -> list[tuple[object, object]]:
 
 def _group(name: str, series: Sequence[SeriesDay], day: dt.date) -> str:
     rows = [_row(one, day) for one in series]
-    columns = {"Series": "", "Champion": "", "Forecast of": "", "Last close": "number"}
+    columns = {"Series": "", "Unit": "", "Model": "", "Forecast of": "", "Last close": "number", "of": ""}
     columns |= {f"Day {series[0].horizon}": "number"}
     columns |= {"Move": "number", "80 % band": "number", "Last close was": ""}
     address = page.file_name("daily", name or "rest", str(day))
@@ -74,18 +74,23 @@ def _row(one: SeriesDay, day: dt.date) -> list[object]:
     if one.leaderboard_link:
         name = page.Html(f'<a href="{page.escape(one.leaderboard_link)}">{page.escape(one.series)}</a>')
     if found is None or one.forecast_date is None:
-        return [name, one.champion.name, light("bad"), price(last), "–", "–", "–", "–"]
+        return [name, one.unit or "", one.champion.name, light("bad"), price(last), "–", "–", "–", "–", "–"]
     date: object = str(one.forecast_date)
     if one.forecast_date < day:
         date = page.Html(f"{light('warn')} {page.escape(one.forecast_date)}")
     move = 100 * (found.median[-1] / last - 1) if last > 0 else np.nan
     hit = next((hit for hit in one.hits if hit.key == one.champion and hit.ahead == 1), None)
+    closed: object = date_text(one.last_date)
+    if one.late > 0:
+        closed = page.Html(f"{light('bad')} {page.escape(closed)}, {one.late} behind")
     return [
         name,
-        one.champion.name,
+        one.unit or "",
+        f"{one.champion.name} ({one.role})",
         date,
-        price(last),
-        price(found.median[-1]),
+        page.Amount(price(last), last),
+        closed,
+        page.Amount(price(found.median[-1]), float(found.median[-1])),
         "–" if np.isnan(move) else f"{move + 0.0:+.1f} %",
         f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
         "–" if hit is None else hit.verdict(one.hit_close),

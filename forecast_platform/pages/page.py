@@ -5,62 +5,56 @@ from __future__ import annotations
 import datetime as dt
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from forecast_platform.host.files import write_whole
-from forecast_platform.pages.figure import Figure, package_data, template
+from forecast_platform.host.times import in_zone
+from forecast_platform.pages.figure import Figure, package_data
 
 PLOTLY_FILE = "plotly.min.js"
 """Written once beside the pages, for all of them."""
 
-INK, MUTED, ACCENT, GOOD, WARN, BAD, EMPTY = (
-    "#1c2733", "#66727f", "#1f6feb", "#2e9e6b", "#e6a23c", "#d1453b", "#e6e9ed",
+INK, MUTED, ACCENT, GOOD, WARN, BAD, EMPTY, PANEL = (
+    "var(--ink)", "var(--muted)", "var(--accent)", "var(--good)", "var(--state-warn)", "var(--bad)", "var(--empty)",
+    "var(--panel)",
 )  # fmt: skip
+"""Colours by their names in page.css, also for figures: the reader's theme, light or dark, says which they are."""
 
-_CSS = f"""
-:root {{ color-scheme: light; }}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; background: #f5f6f8; color: {INK};
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}
-header {{ background: #fff; border-bottom: 1px solid #dfe3e8; }}
-header > div, main, footer {{ max-width: 1240px; margin: 0 auto; padding: 0 28px; }}
-header > div {{ padding-top: 18px; padding-bottom: 16px; }}
-h1 {{ font-size: 25px; line-height: 1.25; margin: 6px 0 2px; letter-spacing: -0.01em; }}
-h2 {{ font-size: 17px; margin: 0 0 2px; }}
-.subtitle, .note, footer, .stamp {{ color: {MUTED}; }}
-.note {{ font-size: 13.5px; margin: 0 0 12px; max-width: 92ch; }}
-nav {{ display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 14px; }}
-nav .stamp {{ margin-left: auto; font-size: 13px; }}
-a {{ color: {ACCENT}; text-decoration: none; }} a:hover {{ text-decoration: underline; }}
-section {{ background: #fff; border: 1px solid #dfe3e8; border-radius: 10px; padding: 18px 20px; margin: 18px 0; }}
-.cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 18px 0; }}
-.card {{ background: #fff; border: 1px solid #dfe3e8; border-radius: 10px; padding: 11px 16px; }}
-.card b {{ display: block; font-size: 19px; line-height: 1.35; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }}
-.card span {{ color: {MUTED}; font-size: 13px; }}
-.banner {{ border-radius: 10px; padding: 12px 18px; margin: 18px 0; background: #fff4e0; border: 1px solid {WARN}; }}
-.banner b {{ color: #8a5a00; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }}
-th {{ text-align: left; color: {MUTED}; font-weight: 600; font-size: 12.5px; border-bottom: 1px solid #cfd5dc; }}
-th, td {{ padding: 6px 10px; vertical-align: top; white-space: nowrap; }}
-td {{ border-bottom: 1px solid #eef0f3; }}
-td.number, th.number {{ text-align: right; }}
-td.text {{ white-space: pre-wrap; overflow-wrap: anywhere; min-width: 260px; }}
-tr.reference td {{ color: {MUTED}; }} .good {{ color: {GOOD}; font-weight: 600; }} .bad {{ color: {BAD}; }}
-.key {{ display: inline-flex; align-items: center; gap: 6px; margin-right: 16px; font-size: 13px; }}
-.key i {{ width: 12px; height: 12px; border-radius: 3px; display: inline-block; }}
-details {{ margin-top: 8px; }} summary {{ cursor: pointer; color: {MUTED}; }}
-footer {{ font-size: 13px; padding-top: 4px; padding-bottom: 28px; }}
-"""
+BANDS = {50: "var(--band50)", 80: "var(--band80)", 95: "var(--band95)"}
+"""Fills of the bands, by the share of the paths that they hold, in per cent."""
+
+OTHERS = tuple(f"var(--m{number})" for number in range(1, 10))
+"""Colours of the models that are not the champion."""
 
 
 class Html(str):
     """Text that is HTML already; `escape` lets it through."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number as it is shown, and as it is downloaded."""
+
+    shown: str
+    value: float
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@cache
+def _beside(name: str) -> str:
+    """The text of page.css or page.js."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def escape(value: object) -> Html:
@@ -79,9 +73,15 @@ def cards(figures: Iterable[tuple[object, object]]) -> Html:
     return Html(f'<div class="cards">{"".join(items)}</div>')
 
 
-def banner(title: str, text: str) -> Html:
-    """A warning across the page."""
-    return Html(f'<div class="banner" role="alert"><b>{escape(title)}</b> {escape(text)}</div>')
+def banner(title: str, text: str, kind: Literal["", "loud", "fresh"] = "") -> Html:
+    """A word across the page: a warning; `loud` for what nobody must overlook; `fresh` where all is well."""
+    role = "status" if kind == "fresh" else "alert"
+    return Html(f'<div class="banner {kind}" role="{role}"><b>{escape(title)}</b> {escape(text)}</div>')
+
+
+def link(target: str, label: object) -> Html:
+    """A link."""
+    return Html(f'<a href="{escape(target)}">{escape(label)}</a>')
 
 
 def priced(label: str, unit: str | None) -> str:
@@ -92,7 +92,11 @@ def priced(label: str, unit: str | None) -> str:
 def section(title: str, *content: str, note: str = "") -> Html:
     """A titled box; `content` is HTML, title and note are text."""
     below = f'<p class="note">{escape(note)}</p>' if note else ""
-    return Html(f"<section><h2>{escape(title)}</h2>{below}{''.join(content)}</section>")
+    inner = "".join(content)
+    # A screen reader names charts and tables by their section; regions need names of their own.
+    numbers = count(1)
+    inner = re.sub(_UNNAMED, lambda _: f'aria-label="{escape(title)}, part {next(numbers)}"', inner)
+    return Html(f'<section aria-label="{escape(title)}"><h2>{escape(title)}</h2>{below}{inner}</section>')
 
 
 def colour_key(entries: Iterable[tuple[str, str]]) -> Html:
@@ -102,35 +106,52 @@ def colour_key(entries: Iterable[tuple[str, str]]) -> Html:
 
 
 def table(
-    columns: Mapping[str, str], rows: Iterable[Sequence[object]], row_class: Mapping[int, str] | None = None
+    columns: Mapping[str, str],
+    rows: Iterable[Sequence[object]],
+    row_class: Mapping[int, str] | None = None,
+    *,
+    stack: bool = False,
 ) -> Html:
-    """A table. `columns`: heading to kind, one of number, text, or empty; cells are escaped."""
+    """A table. `columns`: heading to kind, one of number, text, or empty; cells are escaped. With `stack` a phone shows
+    the cells of a row below one another rather than letting them scroll."""
     kinds = list(columns.values())
-    head = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in columns.items())
+    head = "".join(f'<th scope="col" class="{kind}">{_heading(name, kind)}</th>' for name, kind in columns.items())
     body = []
     for number, row in enumerate(rows):
-        cells = "".join(f'<td class="{kind}">{escape(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))
+        cells = "".join(_cell(cell, kind) for kind, cell in zip(kinds, row, strict=True))
         body.append(f'<tr class="{(row_class or {}).get(number, "")}">{cells}</tr>')
+    kind = "stack" if stack else ""
     inner = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-    return Html(f'<div class="scroll"><table>{inner}</table></div>')
+    return Html(f'<div class="scroll" role="region" {_UNNAMED}><table class="{kind}">{inner}</table></div>')
 
 
-def plot(figure: Figure, name: str, height: int, tools: bool = False) -> Html:
-    """A figure as HTML; `name` is its id, unique on the page, `height` in pixels, `tools` its row of buttons."""
-    shell = {
-        "template": template("plotly_white"),
-        "height": height,
-        "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif', "size": 13, "color": INK},
-        "hoverlabel": {"bgcolor": "white"},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-    }
+_UNNAMED = 'aria-label=""'
+"""What a chart or a table is called before its section gives it a name."""
+
+
+def _heading(name: str, kind: str) -> Html:
+    unseen = "rank" if kind == "number" else "more"
+    return escape(name) if name else Html(f'<span class="hidden">{unseen}</span>')
+
+
+def _cell(cell: object, kind: str) -> str:
+    value = f' data-value="{cell.value!r}"' if isinstance(cell, Amount) and math.isfinite(cell.value) else ""
+    return f'<td class="{kind}"{value}>{escape(cell)}</td>'
+
+
+def plot(figure: Figure, name: str, height: int) -> Html:
+    """A figure as HTML; `name` is its id, unique on the page, `height` in pixels where there is room beside it."""
     # "</script>" or "<!--" inside a string would end or hide the script that holds it.
-    content = Figure(figure.data, {**figure.layout, **shell}).to_json().replace("<", "\\u003c")
-    config = json.dumps({"displaylogo": False, "responsive": True, "displayModeBar": tools})
+    content = figure.to_json().replace("<", "\\u003c")
+    data = f'<script type="application/json" data-plot="{name}">{content}</script>'
+    return Html(plot_of_script(name, height) + data)
+
+
+def plot_of_script(name: str, height: int) -> Html:
+    """Where a script of the page draws the figure `name`."""
     return Html(
-        f'<div id="{name}" style="height:{height}px"></div><script>(function(){{var f={content};'
-        f'Plotly.newPlot("{name}",f.data,f.layout,{config});}})();</script>'
+        f'<div id="{name}" class="plot" role="img" {_UNNAMED} data-height="{height}" style="min-height:{height}px">'
+        "</div>"
     )
 
 
@@ -143,17 +164,21 @@ def write_page(
     content: Sequence[str],
     about: Mapping[str, str],
     links: Mapping[str, str] | None = None,
+    zone: str = "UTC",
+    script: str = "",
 ) -> Path:
     """Write one page atomically and return its path.
 
     `content` is HTML; `about` is what `read_about` gives back (kind, series, ...); `links` is label to relative
-    address, shown beside the way to the index. plotly's script is put beside the page where it is not yet.
+    address, shown beside the way to the index; `zone` that of the time at which it was made; `script` a further file
+    of this folder that is put into the page. plotly's script is put beside the page where it is not yet.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_plotly(folder)
-    stamp = dt.datetime.now(dt.timezone.utc)
+    stamp = in_zone(dt.datetime.now(dt.timezone.utc), zone)
     shown = {"All reports": "index.html", **(links or {})}
-    menu = "".join(f'<a href="{escape(target)}">{escape(label)}</a>' for label, target in shown.items())
+    menu = "".join(link(target, label) for label, target in shown.items())
+    scripts = "\n".join(_beside(file) for file in ("page.js", script) if file)
     text = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -162,13 +187,15 @@ def write_page(
 <meta name="report" content="{escape(json.dumps({**about, "title": title}))}">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
-<style>{_CSS}</style>
-<script src="{PLOTLY_FILE}"></script>
+<style>{_beside("page.css")}</style>
+<script src="{PLOTLY_FILE}" defer></script>
+<script>{scripts}</script>
 </head>
 <body>
-<header><div><nav>{menu}<span class="stamp">Generated {stamp:%Y-%m-%d %H:%M} UTC</span></nav>
+<a class="skip" href="#content">Skip to the content</a>
+<header><div><nav aria-label="Pages">{menu}<span class="stamp">Made {stamp}</span></nav>
 <h1>{escape(title)}</h1><div class="subtitle">{escape(subtitle)}</div></div></header>
-<main>{"".join(content)}</main>
+<main id="content">{"".join(content)}</main>
 <footer>forecast_platform</footer>
 </body>
 </html>

@@ -20,6 +20,7 @@ RESERVED = frozenset(
 """Names of tables, pages and jobs, which a group's would be mistaken for."""
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+_PORTFOLIO = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,40}$")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,21 @@ def refuse_too_many(groups: Sequence[SeriesGroup], start: dt.date, last: dt.date
             f"{MAX_PARTITIONS:,} an asset that Dagster recommends at most: spread them over {-(-count // most)} groups "
             f"or more, of at most {most} series each (setting groups; about 10 a group keep the UI quick)"
         )
+
+
+def refuse_unknown_positions(portfolios: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> None:
+    """Raise ValueError for a portfolio whose name makes no file, that is empty, or names a series that is none."""
+    known = {name.lower() for name in names}
+    for portfolio, positions in portfolios.items():
+        if not _PORTFOLIO.match(portfolio):
+            raise ValueError(f"portfolios: {portfolio!r}: letters, digits and dashes, beginning with a letter")
+        if not positions:
+            raise ValueError(f"portfolios: {portfolio} has no position: name contracts by series, such as Coffee: 10")
+        for name in positions:
+            if name.lower() not in known:
+                raise ValueError(
+                    f"portfolios: {portfolio}: series {name!r} is not configured; known: {', '.join(names)}"
+                )
 
 
 def full_on(group: SeriesGroup, start: dt.date) -> dt.date:

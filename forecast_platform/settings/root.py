@@ -33,7 +33,7 @@ from forecast_platform.models.tags import ModelSpec
 from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
-from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many
+from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many, refuse_unknown_positions
 from forecast_platform.settings.landing import FileSettings, landing_series
 from forecast_platform.settings.model_settings import listed, with_specs
 from forecast_platform.settings.parts import (
@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Group -> names of its series: an asset family with the group's name as key prefix. Series in none "
         "keep the keys without a prefix. docs/scaling.md says when groups are needed.",
+    )
+    portfolios: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="Portfolio -> contracts by series, negative where short: a page each, made with the daily page. "
+        "Their series need `multiplier` and `currency`.",
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=lambda: tuple(registry.default_names()),
@@ -194,6 +199,10 @@ class Settings(BaseSettings):
         default=None, description="Incoming-webhook address of the notifier slack; set it in the environment."
     )
     email: EmailSettings | None = Field(default=None, description="See EmailSettings; for the notifier email.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="What `forecast-platform up` and its processes log from: debug, info, warning, error.",
+    )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where the UI is reached; alerts link there.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Names that UI, reports and API are reached by, beside this machine's own (127.0.0.1)."
@@ -321,6 +330,7 @@ class Settings(BaseSettings):
             )
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
+        refuse_unknown_positions(self.portfolios, self.series_names)
         refuse_too_many(grouped(self.series_names, self.groups), self.start_date, self.end_date or dt.date.today())
         return self
 

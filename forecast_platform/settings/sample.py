@@ -14,7 +14,9 @@ it, by chance."""
 
 def sample_defaults(data: dict[str, Any]) -> dict[str, Any]:
     """Settings with the sample's series and, where neither end nor start nor series is given, its span."""
-    series = {"name": "WTI", "covariates": ["sp500", "vix"], "regions": []}
+    series: dict[str, Any] = {"name": "WTI", "covariates": ["sp500", "vix"], "regions": [], "unit": "USD/bbl"}
+    # A contract of NYMEX is of 1,000 barrels.
+    series |= {"multiplier": 1000, "currency": "USD"}
     if not data.get("series") and not {"start_date", "end_date"} & set(data):
         cadence = FREQUENCIES.get(data.get("train_frequency", "semiannually"))
         data = {**data, "start_date": START if cadence is None else cadence.start_of(START)}

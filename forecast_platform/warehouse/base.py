@@ -83,9 +83,18 @@ class Warehouse(Protocol):
         """The table's current version; None where it does not exist yet."""
         ...
 
-    def rows(self, table: Table) -> int:
-        """The number of rows of the table."""
+    def rows(self, table: Table, where: Where | None = None) -> int:
+        """The number of rows of the table, or of those of its partitions that match `where`. Raises ValueError where
+        that names a column that the table is not partitioned by."""
         ...
+
+
+def require_partition_columns(table: Table, where: Where) -> None:
+    """Raise ValueError where `where` names a column that the table is not partitioned by: counting would read rows."""
+    for name in where:
+        if name not in table.partition_by:
+            known = ", ".join(table.partition_by) or "none"
+            raise ValueError(f"{table.name} is not partitioned by {name!r}: rows are counted by {known}")
 
 
 def require_horizon(warehouse: Warehouse) -> None:

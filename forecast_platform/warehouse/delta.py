@@ -20,6 +20,7 @@ from forecast_platform.warehouse.base import (
     LostRaceError,
     WarehouseError,
     Where,
+    require_partition_columns,
 )
 from forecast_platform.warehouse.checking import (
     ATTEMPTS,
@@ -81,15 +82,20 @@ class DeltaWarehouse:
         found = self._table(table)
         return None if found is None else found.version()
 
-    def rows(self, table: Table) -> int:
-        """The number of rows, from the table's own statistics."""
+    def rows(self, table: Table, where: Where | None = None) -> int:
+        """The number of rows, of partitions that match `where`, from the table's own statistics."""
         import pyarrow as pa
 
+        where = where or {}
+        require_partition_columns(table, where)
         found = self._table(table)
         if found is None:
             return 0
-        counts = pa.table(found.get_add_actions(flatten=True))["num_records"]
-        return int(sum(count or 0 for count in counts.to_pylist()))
+        files = pa.table(found.get_add_actions(flatten=True))
+        if where:
+            files = files.rename_columns([name.removeprefix("partition.") for name in files.column_names])
+            files = files.filter(expression(where))
+        return int(sum(count or 0 for count in files["num_records"].to_pylist()))
 
     def files(self, table: Table) -> list[str]:
         """The table's files as of now, sorted; what else lies in its folder was replaced."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.forecasting.horizon import DEFAULT, of_columns
-from forecast_platform.warehouse.base import LostRaceError, WarehouseError, Where
+from forecast_platform.warehouse.base import LostRaceError, WarehouseError, Where, require_partition_columns
 from forecast_platform.warehouse.checking import (
     ATTEMPTS,
     check_columns,
@@ -97,9 +97,16 @@ class UnityWarehouse:
         name = self.name(table)
         return self._tried(table, lambda: self.dialect.version(self.session, name))
 
-    def rows(self, table: Table) -> int:
-        """The number of rows: a count that Delta answers from its statistics."""
-        counted = self._tried(table, lambda: self.frame(table).count())
+    def rows(self, table: Table, where: Where | None = None) -> int:
+        """The number of rows, of partitions that match `where`: a count that Delta answers from its statistics."""
+        where = where or {}
+        require_partition_columns(table, where)
+
+        def count() -> int:
+            frame = self.frame(table)
+            return int((frame.where(spark_sql(where)) if where else frame).count())
+
+        counted = self._tried(table, count)
         return 0 if counted is None else int(counted)
 
     def stored_columns(self, table: Table) -> list[str] | None:

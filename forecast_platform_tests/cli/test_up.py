@@ -113,6 +113,8 @@ def test_up_serves_the_ui_and_the_reports_and_leaves_no_process_after_an_interru
     assert not is_free("127.0.0.1", started.port)
 
     assert len(started.family) >= 3
+    [daemon] = [process.cmdline() for process in started.family if "dagster._daemon" in process.cmdline()]
+    assert daemon[daemon.index("--log-level") + 1] == "info"
     started.process.send_signal(signal.SIGINT)
     assert started.process.wait(PATIENCE) == 0
     assert started.left(1) == []

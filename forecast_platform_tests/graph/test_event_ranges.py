@@ -136,6 +136,13 @@ def test_texts_of_materializations_are_those_that_dagster_makes() -> None:
     data = events[-1].get_dagster_event().step_materialization_data
     as_float = data._replace(materialization=data.materialization._replace(metadata={"n": value}))
     events.append(_entry(9, dg.DagsterEventType.ASSET_MATERIALIZATION, as_float, OTHER_RUN))
+    # Links are each partition's own, beside what all share.
+    shared = dg.MetadataValue.int(200)
+    for day, links in ((10, ("a", None)), (11, ('b"é', "c")), (12, ("a",))):
+        metadata = {f"link_{place}": dg.MetadataValue.url(link) for place, link in enumerate(links)}
+        with_links = data.materialization._replace(partition=_key(day), metadata={"rows": shared, **metadata})
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        events.append(_entry(day, kind, data._replace(materialization=with_links), OTHER_RUN))
     texts = MaterializationTexts()
     for event in events:
         recorded = made_partition(event)

@@ -78,7 +78,7 @@ def test_a_day_of_a_hundred_series_runs_by_itself_and_is_complete(desk: Simulati
         done = desk.instance.get_materialized_partitions(AssetKey([group, "distributions", "naive"]))
         assert done == {f"{DAY}|{name}" for name in NAMES[10 * number : 10 * number + 10]}
     evaluated = [key for checks in platform_checks(desk.settings) for key in checks.check_keys]
-    assert check_problems(desk.instance, evaluated) == []
+    assert check_problems(desk.instance, desk.settings, evaluated) == []
     assert {key.asset_key for key in evaluated} > {Keys(group).unified_data for group in GROUPS}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -151,7 +152,7 @@ def test_a_daemon_is_dead_minutes_after_its_last_heartbeat_and_its_errors_are_to
         _beat(instance, kind, now - dt.timedelta(minutes=6 if kind == "SCHEDULER" else 1))
     found = [fact for fact in health(settings).facts if fact.name == "daemons"]
     assert [fact.state for fact in found] == ["good", "bad"]
-    assert found[1].text.startswith("scheduler: no heartbeat since 6 min ago")
+    assert re.match(r"scheduler: no heartbeat since \d{4}-\d\d-\d\d \d\d:\d\d P[SD]T: ", found[1].text)
     _beat(instance, "SCHEDULER", now, "no such file")
     [_, failing] = [fact for fact in health(settings).facts if fact.name == "daemons"]
     assert (failing.state, failing.text) == ("warn", "scheduler: runs, with errors in the last minutes: no such file")

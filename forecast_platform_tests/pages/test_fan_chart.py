@@ -39,20 +39,21 @@ def test_fan_chart_names_what_it_shows_and_refers_to_nothing_outside(tmp_path: P
     text = path.read_text(encoding="utf-8")
     lower, upper = np.quantile(arguments["paths"][:, 13].astype(np.float64), [0.1, 0.9])
     for part in (
-        "Coffee", "sarimax_auto_weather v1.0", "01 June 2020", "2019-12-31", "2020-05-31", "2020-05-29",
-        "Unit: cents/lb", "last known close (cents/lb)", "Close (cents/lb)", "median, day 14 (cents/lb)",
-        "500 simulated paths", f"{lower:,.2f} to {upper:,.2f}", "101.25",
+        "Coffee", "sarimax_auto_weather v1.0", "1 June 2020", "2019-12-31", "2020-05-31", "2020-05-29",
+        "Unit: cents/lb", "last known close, Fri 29 May 2020 (cents/lb)", "Close (cents/lb)",
+        "median, day 14 (cents/lb)", "500 simulated paths", f"{lower:,.2f} to {upper:,.2f}", "101.25",
     ):  # fmt: skip
         assert part in text
     assert "http" not in text
-    assert "Stale data" not in text
+    assert "Old data" not in text
     assert path.name == "fan-chart_Coffee_sarimax-auto-weather_v1.0_2020-06-01.html"
     assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, "plotly.min.js"]
 
 
 def test_stale_data_are_announced(tmp_path: Path) -> None:
     text = write_fan_chart(tmp_path, **_arguments(staleness_days=6)).read_text(encoding="utf-8")
-    assert "Stale data." in text
+    assert 'class="banner loud"' in text
+    assert "Old data" in text
     assert "6 days before the data cutoff" in text
 
 

@@ -24,7 +24,7 @@ def _accepted(figure: Figure) -> None:
     import plotly.graph_objects as go
 
     html = page.plot(figure, "one", 300)
-    found = re.search(r"var f=(.*);Plotly\.newPlot", html)
+    found = re.search(r'data-plot="one">(.*)</script>', html)
     assert found
     go.Figure(json.loads(found.group(1)))
 
@@ -50,7 +50,7 @@ def test_panels_of_several_rows_do_not_overlap(metadata: pd.DataFrame) -> None:
         for other in boxes[place + 1 :]:
             apart = other[0] >= right or other[1] <= left or other[2] >= high or other[3] <= low
             assert apart, (boxes[place], other)
-    assert [figure.layout[f"yaxis{n}"].get("matches") for n in names] == [None, "y", "y", "y", None, "y5"]
+    assert [figure.layout[f"yaxis{n}"].get("matches") for n in names] == [None, "y", "y", None, "y4", "y4"]
 
 
 def test_unknown_numbers_are_gaps_and_numpy_is_written_as_numbers() -> None:

@@ -33,6 +33,15 @@ def test_report_shows_the_leaderboard_and_refers_to_nothing_outside(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["leaderboard_Coffee.html", "plotly.min.js"]
 
 
+def test_the_model_that_readers_follow_is_the_strongest_row(
+    tmp_path: Path, metadata: pd.DataFrame, expected_dates: list[dt.date]
+) -> None:
+    for role in ("champion", "default"):
+        text = _write(tmp_path, metadata, expected_dates, followed=(ModelKey("sharp", "v1.0"), role))
+        assert text.count('<tr class="champion">') == 1
+        assert f"sharp ({role})" in text
+
+
 def test_a_failed_date_shows_its_error_escaped(
     tmp_path: Path, metadata: pd.DataFrame, expected_dates: list[dt.date]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,26 @@ def test_a_wrong_group_is_named_with_the_mend(groups: dict[str, list[str]], told
 def test_groups_may_be_given_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORECAST_PLATFORM_GROUPS", '{"energy": ["WTI"]}')
     assert [(one.name, one.series) for one in build().series_groups] == [("energy", ("WTI",))]
+
+
+@pytest.mark.parametrize(
+    ("portfolios", "told"),
+    [
+        ({"book": {"Cofee": 1}}, "portfolios: book: series 'Cofee' is not configured; known: WTI"),
+        ({"book": {}}, "portfolios: book has no position"),
+        ({"../book": {"WTI": 1}}, "letters, digits and dashes"),
+    ],
+)
+def test_a_portfolio_names_series_that_there_are(portfolios: dict[str, dict[str, float]], told: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        build(portfolios=portfolios)
+
+
+def test_a_portfolio_finds_its_series_whatever_their_case() -> None:
+    assert build(portfolios={"book": {"wti": -2}}).portfolios == {"book": {"wti": -2.0}}
+
+
+def test_the_log_level_is_one_of_four() -> None:
+    assert build().log_level == "info"
+    with pytest.raises(SettingsError, match="log_level"):
+        build(log_level="loud")

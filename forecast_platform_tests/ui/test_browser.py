@@ -153,9 +153,13 @@ def test_a_page_for_people_is_served_and_draws_without_errors(
     assert not [error for error in browser.errors() if "favicon" not in error]
 
 
-def test_the_fan_chart_is_linked_from_the_asset(forecasts: Running, browser: Browser) -> None:
-    browser.open(f"{forecasts.url}/assets/distributions/naive?view=events")
-    browser.find("//a[contains(@href, 'fan-chart_Alpha_naive_v1.0_2018-03-30.html')]")
+def test_a_partition_links_its_own_dates_fan_chart(forecasts: Running, browser: Browser) -> None:
+    """One of many that one run made; its chart is drawn when the link is followed."""
+    browser.open(f"{forecasts.url}/assets/distributions/naive?view=partitions&partition=2018-03-20%7CAlpha")
+    browser.find("//a[contains(@href, 'fan-chart_Alpha_naive_v1.0_2018-03-20.html')]")
+    reports = forecasts.environment["FORECAST_PLATFORM_REPORTS_URL"]
+    browser.open(f"{reports}/fan-chart_Alpha_naive_v1.0_2018-03-20.html")
+    browser.find("//h1[contains(text(), 'Alpha, forecast of 20 March 2018')]")
 
 
 def test_the_ui_talks_to_its_server_and_the_page_of_another_port_does_not(forecasts: Running, browser: Browser) -> None:

@@ -137,6 +137,23 @@ class Browser:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))
 
+    def device(self, width: int, height: int, *, dark: bool = False, phone: bool = False) -> None:
+        """Show pages as a device of this size does, in its light or dark theme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.devtools("Emulation.setDeviceMetricsOverride", **size)
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.devtools("Emulation.setEmulatedMedia", features=theme)
+
+    def devtools(self, command: str, **parameters: Any) -> Any:
+        """A command of Chromium's own protocol (https://chromedevtools.github.io/devtools-protocol)."""
+        return self._call("POST", f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def whole_picture(self, file: Path) -> None:
+        """Keep the whole page as a PNG, also what is not scrolled to."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        found = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(found["data"]))
+
     def _displayed(self, element: str) -> bool:
         try:
             return bool(self._call("GET", f"{self._session}/element/{element}/displayed"))

@@ -18,11 +18,13 @@ from dagster import (
 
 from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.assets.report import (
+    OwnMetadata,
     conclude,
     definition_metadata,
     log_good,
     log_materialization,
     outcome_metadata,
+    partition_rows,
     refused_is_failed,
     requested,
 )
@@ -32,7 +34,7 @@ from forecast_platform.graph.partitions import Partitions, backfill_policy
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 
@@ -89,7 +91,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
         required_resource_keys={"platform", FORECASTS},
     )
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pages.display import fan_chart, index
+        from forecast_platform.pages.display import chart_address, fan_chart, index
         from forecast_platform.pipeline.inference import forecast
         from forecast_platform.pipeline.publish import forecast_runs
 
@@ -110,25 +112,36 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
             outcomes.append(outcome)
         if options.signals:
             forecast_runs(platform, sorted({day for outcome in outcomes for day in outcome.written}))
-        links = {}
-        for outcome in outcomes:
-            chart = fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
-            if chart:
-                links[f"fan_chart_{outcome.series}"] = MetadataValue.url(chart)
-        if links:
+        charts = [
+            fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
+            for outcome in outcomes
+        ]
+        if any(charts):
             index(platform)
-        metadata = outcome_metadata(outcomes, links)
+        metadata = outcome_metadata(outcomes, {})
+        mine = {"model_name": model, "commodity": list(partitions.group.series)}
         counts = {
-            paths: platform.warehouse.rows(DISTRIBUTIONS),
-            points: platform.warehouse.rows(POINT_FORECASTS),
+            paths: platform.warehouse.rows(DISTRIBUTIONS, mine),
+            points: platform.warehouse.rows(POINT_FORECASTS, mine),
         }
+
+        def of_key(rows: int) -> OwnMetadata:
+            """Of one day: its own fan chart, which is drawn when it is asked for, and its rows."""
+            counted = partition_rows(rows)
+            return lambda series, day: {
+                "fan_chart": MetadataValue.url(chart_address(platform, series, model, options.version, day)),
+                **counted,
+            }
+
+        own = {paths: of_key(platform.settings.n_paths), points: of_key(platform.horizon)}
         point_metadata = {**metadata, "rows_written": platform.horizon * metadata["keys_written"]}
         both = {paths: metadata, points: point_metadata}
         chosen = {key: both[key] for key in counts if key in context.selected_asset_keys}
         # The step writes both tables, whichever of the two was asked for.
         for key in counts.keys() - chosen.keys():
-            log_good(context, key, outcomes, both[key])
-        yield from conclude(context, chosen, outcomes, row_counts=counts)
+            log_good(context, key, outcomes, both[key], own[key])
+        chosen_own = {key: of for key, of in own.items() if key in chosen}
+        yield from conclude(context, chosen, outcomes, row_counts=counts, own=chosen_own)
 
     return forecasts
 
@@ -166,7 +179,8 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
             outcomes.append(outcome)
             completed += [(day, series) for day in earlier if day in outcome.written]
         metadata = outcome_metadata(outcomes, {})
-        rows = platform.warehouse.rows(DISTRIBUTIONS)
+        mine = {"model_name": ACTUALS, "commodity": list(partitions.group.series)}
+        rows = platform.warehouse.rows(DISTRIBUTIONS, mine)
         yield from conclude(context, {keys.actuals: metadata}, outcomes, row_counts={keys.actuals: rows})
         # Their partitions are not this run's, so no result speaks for them.
         for day, series in completed:

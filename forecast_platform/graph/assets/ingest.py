@@ -48,7 +48,7 @@ def unified_data_asset(partitions: Partitions) -> AssetsDefinition:
         metadata = outcome_metadata(outcomes, {})
         if report.warnings:
             metadata["source_warnings"] = MetadataValue.md("\n".join(f"- {text}" for text in report.warnings[:20]))
-        rows = platform.warehouse.rows(UNIFIED_DATA)
+        rows = platform.warehouse.rows(UNIFIED_DATA, {"commodity": list(partitions.group.series)})
         yield from conclude(context, {keys.unified_data: metadata}, outcomes, row_counts={keys.unified_data: rows})
 
     return unified_data

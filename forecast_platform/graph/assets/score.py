@@ -40,7 +40,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pages.display import index, report, report_address
+        from forecast_platform.pages.display import history_address, index, report, report_address
         from forecast_platform.pages.panel import over_all
         from forecast_platform.pipeline.champions import auto_promote, choose_first
         from forecast_platform.pipeline.scoring import score
@@ -69,11 +69,21 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         for outcome in outcomes:
             name = outcome.series
             address = report(platform, name, together) if model == last else report_address(platform, name)
+            day_by_day = history_address(platform, name, model, options.version)
+            links[name] = {"day_by_day": MetadataValue.url(day_by_day)}
             if address:
-                links[f"report_{outcome.series}"] = MetadataValue.url(address)
+                links[name]["report"] = MetadataValue.url(address)
         if links and model == last:
             index(platform)
-        rows = platform.warehouse.rows(FORECAST_METADATA)
-        yield from conclude(context, {key: outcome_metadata(outcomes, links)}, outcomes, row_counts={key: rows})
+        rows = platform.warehouse.rows(
+            FORECAST_METADATA, {"model_name": model, "commodity": list(partitions.group.series)}
+        )
+        yield from conclude(
+            context,
+            {key: outcome_metadata(outcomes, {})},
+            outcomes,
+            row_counts={key: rows},
+            own={key: lambda series, _: links[series]},
+        )
 
     return forecast_metadata

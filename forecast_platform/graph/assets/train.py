@@ -85,7 +85,8 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
             # The models are stored: that nobody can look at their fits now does not undo it.
             context.log.warning(f"no links to the fits: {error}")
         metadata = outcome_metadata(outcomes, links)
-        rows = platform.warehouse.rows(TRAINED_MODELS)
+        mine = {"model_name": model, "commodity": list(partitions.group.series)}
+        rows = platform.warehouse.rows(TRAINED_MODELS, mine)
         yield from conclude(context, {key: metadata}, outcomes, row_counts={key: rows})
 
     return trained_models

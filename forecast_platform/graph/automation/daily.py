@@ -241,10 +241,14 @@ def _late_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterator[
         due = series.due if expired else series.due_yesterday
         if series.last_observed is not None and series.last_observed >= due:
             continue
+        if series.name in state.pending.days and state.pending.days[series.name][1] >= due:
+            # The source has it, as it has all of a series that was added just now: what keeps it from being ingested
+            # is told by the run that fails.
+            continue
         stale = None if series.last_observed is None else (due - series.last_observed).days
         allowed = stale is not None and stale <= rules.max_staleness_days
         yield Problem(
-            key=f"late/{series.name}",
+            key=_late_key(series.name),
             what=f"{series.name}: the close of {due} is not in the source; the newest is {series.last_observed}",
             since=f"{rules.local(rules.deadline(day)):%Y-%m-%d %H:%M %Z}",
             affected=f"forecasts of {day} are made from data to {series.last_observed}, which is noted on each "
@@ -256,7 +260,12 @@ def _late_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterator[
             mend="look at what delivers the landing files; when the close is there, it is read, and what is missing "
             "is forecast by itself",
             severity="warning" if allowed else "error",
+            link=f"{rules.ui_url}/automation" if rules.ui_url else "",
         )
+
+
+def _late_key(series: str) -> str:
+    return f"late/{series}"
 
 
 def _missing_key(version: str) -> str:
@@ -278,6 +287,9 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
         names = sorted(f"{series}/{model}" for series, model in everything)
         found = ((state.hopeless.get(day, {}), {series for series, _ in pairs}) for day, pairs in late.items())
         reasons = sorted({why[series] for why, lacking in found for series in lacking & why.keys()})
+        lacking_all = {series for pairs in late.values() for series, _ in pairs}
+        hopeless = {series for day in late for series in state.hopeless.get(day, {})}
+        late_now = {one.name for one in state.series if one.late}
         first, last = min(late), max(late)
         models = " ".join(sorted({model for _, model in everything}))
         tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
@@ -290,4 +302,7 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
             mend="newer data are forecast by themselves; by hand: `forecast-platform backfill --start-date "
             f"{first} --end-date {last} --train{tag}`",
             severity="critical",
+            link=f"{rules.ui_url}/automation" if rules.ui_url else "",
+            # Where nothing lacks but what late data keep from being made, the late data are the problem.
+            because=tuple(map(_late_key, sorted(lacking_all))) if lacking_all <= (hopeless & late_now) else (),
         )

@@ -30,6 +30,8 @@ class Rules:
     groups: tuple[SeriesGroup, ...] = ()
     """Every group; none where these are the rules of one, or all series are in the group without a name."""
     group: str = ""
+    ui_url: str = ""
+    """Where the UI is: problems link there."""
 
     def part(self, group: SeriesGroup) -> Rules:
         """The rules of one group."""

@@ -12,6 +12,8 @@ from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.graph.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
 from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.report import failing, newest_evaluation
+from forecast_platform.graph.checks.unified import STALE
+from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import VERSION_TAG
 
@@ -60,11 +62,12 @@ def run_problems(instance: DagsterInstance, settings: Settings, now: dt.datetime
         problem = Problem(
             key=key,
             what=f"run {run.run_id[:8]} failed: {kind}\n{error[:1500]}",
-            since=f"{ended:%Y-%m-%d %H:%M UTC}",
+            since=in_zone(ended, settings.timezone),
             affected=_affected(run),
             cause=cause,
             mend=mend,
             link=f"{settings.ui_url}/runs/{run.run_id}",
+            because=_late_data(error),
         )
         open_problems[key] = ([run], problem)
     return [problem for _, problem in open_problems.values()]
@@ -99,6 +102,20 @@ def _meet(one: str | None, other: str | None) -> bool:
 def _signature(error: str) -> str:
     """The error without what differs from day to day."""
     return re.sub(r"[0-9a-f]{8,}|\d+", "#", error)[:600]
+
+
+_HEAD = re.compile(r"^\w+: \d+ keys failed, \d+ are there\.$")
+"""The first line of a step's failure, before those of its series."""
+
+_LATE = re.compile(r"data of (\w+) end on \S+, \d+ days before the last session due")
+
+
+def _late_data(error: str) -> tuple[str, ...]:
+    """The keys of the problems that a run failed for, where it failed for nothing but series whose data are late."""
+    lines = [line for line in error.splitlines() if line.strip() and not _HEAD.search(line)]
+    if not lines or not all(_LATE.search(line) for line in lines):
+        return ()
+    return tuple(sorted({f"late/{name}" for line in lines for name in _LATE.findall(line)}))
 
 
 def error_of(instance: DagsterInstance, run_id: str) -> str:
@@ -144,11 +161,14 @@ def _where(instance: DagsterInstance, settings: Settings, run: DagsterRun) -> st
     return place
 
 
-def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]], now: dt.datetime) -> list[Problem]:
+def tick_problems(
+    instance: DagsterInstance, settings: Settings, crons: Mapping[str, tuple[str, str]], now: dt.datetime
+) -> list[Problem]:
     """Schedules that had no tick when one was due, and schedules or sensors whose last tick failed.
 
     crons: schedule -> cron expression and zone.
     """
+    zone, link = settings.timezone, f"{settings.ui_url}/automation"
     from dagster._core.scheduler.instigation import TickStatus
 
     # What has ticked no more since then is not in the code any more, or has long been made up for.
@@ -167,15 +187,17 @@ def tick_problems(instance: DagsterInstance, crons: Mapping[str, tuple[str, str]
                 Problem(
                     key=f"tick/{name}",
                     what=f"{name} failed: {error[:1000]}",
-                    since=_utc(over[0].timestamp),
+                    since=in_zone(over[0].timestamp, zone),
                     affected=f"what {name} starts",
                     cause=cause,
                     mend=mend,
+                    link=link,
                 )
             )
         if name in crons:
             newest = max((tick.timestamp for tick in ticks), default=0.0)
-            found += _missed(name, *crons[name], newest, _started(state), now)
+            due = last_due(*crons[name], now - TICK_GRACE)
+            found += _missed(name, due, newest, _started(state), now, zone, link)
     return found
 
 
@@ -184,18 +206,20 @@ def _started(state: Any) -> float:
     return float(getattr(data, "start_timestamp", None) or 0.0)
 
 
-def _missed(name: str, cron: str, zone: str, newest: float, started: float, now: dt.datetime) -> Iterable[Problem]:
-    due = last_due(cron, zone, now - TICK_GRACE)
+def _missed(
+    name: str, due: float, newest: float, started: float, now: dt.datetime, zone: str, link: str
+) -> Iterable[Problem]:
     # A schedule has no tick before it was switched on; and what was missed longer ago is made up for by then.
     if newest >= due or started > due or now.timestamp() - due > LOOK_BACK.total_seconds() or not (newest or started):
         return
     yield Problem(
         key=f"schedule/{name}",
-        what=f"the schedule {name} did not run at {_utc(due)}",
-        since=_utc(due),
+        what=f"the schedule {name} did not run at {in_zone(due, zone)}",
+        since=in_zone(due, zone),
         affected=f"what {name} starts; the sensors make up for it as soon as they run",
         cause="the daemon was not running at that time",
         mend="see that the daemon runs (`forecast-platform health`) and starts with the machine",
+        link=link,
     )
 
 
@@ -216,17 +240,19 @@ def daily_subjects(platform: Platform) -> frozenset[str]:
 
 
 def check_problems(
-    instance: DagsterInstance, keys: Iterable[AssetCheckKey], subjects: Set[str] | None = None
+    instance: DagsterInstance, settings: Settings, keys: Iterable[AssetCheckKey], subjects: Set[str] | None = None
 ) -> list[Problem]:
     """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since:
     a problem each.
 
     subjects: the subjects that the daily run makes; of others nothing is told. A check that broke is a failed run.
     """
-    return [problem for key in keys for problem in _check_problems(instance, key, subjects)]
+    return [problem for key in keys for problem in _check_problems(instance, settings, key, subjects)]
 
 
-def _check_problems(instance: DagsterInstance, key: AssetCheckKey, subjects: Set[str] | None) -> Iterator[Problem]:
+def _check_problems(
+    instance: DagsterInstance, settings: Settings, key: AssetCheckKey, subjects: Set[str] | None
+) -> Iterator[Problem]:
     """What is open of one check by its newest evaluation."""
     newest = newest_evaluation(instance, key)
     if newest is None or newest[0].passed:
@@ -239,17 +265,16 @@ def _check_problems(instance: DagsterInstance, key: AssetCheckKey, subjects: Set
     for subject, findings in by_subject.items():
         if subjects is None or subject in subjects:
             severe = any(one.severity == "error" for one in findings)
-            text = "\n".join(dict.fromkeys(one.text for one in findings))
+            found = list(dict.fromkeys(one.problem or "" for one in findings))
+            mends = list(dict.fromkeys(one.mend for one in findings if one.mend))
             yield Problem(
                 key=f"check/{name}/{subject}",
-                what=f"check failed: {name}\n{text[:1500]}",
-                since=_utc(at),
+                what=f"{subject}: {'; '.join(found)}"[:1500],
+                since=in_zone(at, settings.timezone),
                 affected=subject,
-                cause="see the check's description above",
-                mend="do what the description says; the check's metadata has the details",
+                cause=f"found by the check {key.name} of {key.asset_key.to_user_string()}",
+                mend="; ".join(mends) or "look at the check's figures, by the link",
                 severity="error" if severe else "warning",
+                link=f"{settings.ui_url}/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
+                because=(f"late/{subject}",) if key.name == STALE else (),
             )
-
-
-def _utc(timestamp: float) -> str:
-    return f"{dt.datetime.fromtimestamp(timestamp, dt.timezone.utc):%Y-%m-%d %H:%M UTC}"

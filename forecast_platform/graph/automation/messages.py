@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
+
+from forecast_platform.host.times import in_zone
 
 Severity = Literal["critical", "error", "warning"]
 
@@ -20,6 +23,8 @@ class Problem:
     mend: str
     severity: Severity = "error"
     link: str = ""
+    because: tuple[str, ...] = ()
+    """Keys of the problems that explain this one: while they are open it is not told by itself."""
 
     def text(self) -> str:
         """The message, a line for each thing it says."""
@@ -35,6 +40,9 @@ class Message:
     problem: Problem
     resolved: bool
     at: str
+    """Since when, as text in ISO 8601."""
+    zone: str = "UTC"
+    """In which people read it."""
 
     @property
     def title(self) -> str:
@@ -45,5 +53,6 @@ class Message:
     def text(self) -> str:
         """All of it."""
         if self.resolved:
-            return f"over since {self.at}; it began {self.problem.since}\naffected: {self.problem.affected}"
+            over = in_zone(dt.datetime.fromisoformat(self.at), self.zone)
+            return f"over since: {over}\nbegan: {self.problem.since}\naffected: {self.problem.affected}"
         return self.problem.text()

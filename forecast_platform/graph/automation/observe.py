@@ -36,6 +36,7 @@ def rules_of(settings: Settings) -> Rules:
         max_staleness_days=settings.max_staleness_days,
         end_date=settings.end_date,
         groups=settings.series_groups,
+        ui_url=settings.ui_url,
     )
 
 

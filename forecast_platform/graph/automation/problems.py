@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def _digest(kind: str, messages: Sequence[Message]) -> Message:
         severity=min((problem.severity for problem in problems), key=_ORDER.index),
         link=problems[0].link,
     )
-    return Message(common, messages[0].resolved, messages[-1].at)
+    return Message(common, messages[0].resolved, messages[-1].at, messages[0].zone)
 
 
 @dataclass
@@ -81,9 +81,9 @@ class AlertBook:
     apart from that, to each notifier until it has taken them.
     """
 
-    def __init__(self, folder: Path, now: Callable[[], dt.datetime]) -> None:
+    def __init__(self, folder: Path, now: Callable[[], dt.datetime], zone: str = "UTC") -> None:
         self.path = folder / "problems.json"
-        self._now = now
+        self._now, self._zone = now, zone
 
     def report(self, section: str, problems: Iterable[Problem], *, keep: Iterable[str] = ()) -> None:
         """Set what `section` finds: `problems` are open (an open one's text is brought up to date), problems named in
@@ -137,18 +137,25 @@ class AlertBook:
     def _due(self, name: str) -> list[tuple[list[str], Message]]:
         """What `name` has to be told, with the keys of the problems that each message is of."""
         due: list[tuple[str, Message]] = []
-        for key, entry in sorted(self._read().items(), key=lambda item: item[1].opened):
+        entries = self._read()
+        for key, entry in sorted(entries.items(), key=lambda item: item[1].opened):
+            if name not in entry.told and _explained(entry, entries):
+                continue
             # One that was over before it could be told is told all the same: a notifier that was down loses nothing.
             if name not in entry.told:
-                due.append((key, Message(entry.problem, False, entry.opened)))
+                due.append((key, Message(entry.problem, False, entry.opened, self._zone)))
             elif entry.resolved and name not in entry.told_over:
-                due.append((key, Message(entry.problem, True, entry.resolved)))
+                due.append((key, Message(entry.problem, True, entry.resolved, self._zone)))
         return together(due)
 
     def _forget(self, names: Sequence[str]) -> None:
         """Drop what is over and need not be told to anyone any more."""
         with self._open() as entries:
             for key, entry in list(entries.items()):
+                if entry.resolved and not entry.told and entry.problem.because:
+                    # What explained it was told; that it is over goes without saying.
+                    del entries[key]
+                    continue
                 waiting = [name for name in names if name not in entry.told or name not in entry.told_over]
                 if entry.resolved and not waiting:
                     del entries[key]
@@ -169,7 +176,7 @@ class AlertBook:
     def _read(self) -> dict[str, _Entry]:
         try:
             stored: dict[str, Any] = json.loads(self.path.read_text())
-            return {key: _Entry(**{**entry, "problem": Problem(**entry["problem"])}) for key, entry in stored.items()}
+            return {key: _Entry(**{**entry, "problem": _problem(entry["problem"])}) for key, entry in stored.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError):
@@ -178,8 +185,23 @@ class AlertBook:
             return {}
 
 
+def _explained(entry: _Entry, entries: Mapping[str, _Entry]) -> bool:
+    """Whether a problem need not be told: all that explains it is open, or it is over with them."""
+    causes = [entries[key] for key in entry.problem.because if key in entries]
+    if not entry.problem.because:
+        return False
+    return bool(entry.resolved) or (
+        len(causes) == len(entry.problem.because) and not any(one.resolved for one in causes)
+    )
+
+
 def _dump(entries: dict[str, _Entry]) -> str:
     return json.dumps({key: asdict(entry) for key, entry in entries.items()}, indent=1, sort_keys=True)
+
+
+def _problem(stored: Mapping[str, Any]) -> Problem:
+    """A problem from JSON, which has lists for tuples."""
+    return Problem(**{**stored, "because": tuple(stored.get("because", ()))})
 
 
 def _text(moment: dt.datetime) -> str:

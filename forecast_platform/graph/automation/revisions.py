@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.host.files import write_whole
+from forecast_platform.host.times import in_zone
 from forecast_platform.work.results import ranges_text
 
 if TYPE_CHECKING:
@@ -147,12 +148,13 @@ def problem_of(platform: Platform, revision: Revision, stale: Stale, today: dt.d
     return Problem(
         key=f"revised/{revision.series}",
         what=f"{revision.series}: the source has revised rows of {span}",
-        since=revision.noticed,
+        since=in_zone(dt.datetime.fromisoformat(revision.noticed), settings.timezone),
         affected=f"forecasts of {revision.series} of {ranges_text(dates)} by {', '.join(names)} are stale{trained}",
         cause="prices, covariates or weather of past days were corrected at their source",
         mend=f"refresh them with {' and '.join(commands)}"
         + (f" (models first, if wished: `{_train_command(revision, windows, today)}`)" if windows else ""),
         severity="warning",
+        link=f"{settings.ui_url}/automation",
     )
 
 

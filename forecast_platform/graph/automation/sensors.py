@@ -29,6 +29,7 @@ from forecast_platform.graph.automation.schedules import answer, crons
 from forecast_platform.graph.automation.training import decide_training, training_underway
 from forecast_platform.graph.automation.watch import Cursor, look, signature
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, TRAIN
+from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings, SettingsError
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
@@ -45,7 +46,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
     status = DefaultSensorStatus.RUNNING if settings.automated else DefaultSensorStatus.STOPPED
     rules = rules_of(settings)
     folder = settings.warehouse / "_alerts"
-    book = AlertBook(folder, settings.now)
+    book = AlertBook(folder, settings.now, settings.timezone)
     alerting = Alerting(settings, observer, book)
 
     @sensor(
@@ -75,7 +76,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
             read = replace(known, read=seen.signature)
             return SensorResult(skip_reason="the files' content is the same", cursor=read.dump())
         reading = observer.read_source(files, content)
-        book.report("source", [_refusal(text, now) for text in reading.rejections])
+        book.report("source", [_refusal(text, now, settings) for text in reading.rejections])
         if not reading.changes:
             refused = f"; refused: {'; '.join(reading.rejections)}" if reading.rejections else ""
             done = Cursor(seen, content, today, seen.signature)
@@ -147,15 +148,16 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
     return [new_data, train_missing_windows, daily_forecast, alerts]
 
 
-def _refusal(text: str, now: dt.datetime) -> Problem:
+def _refusal(text: str, now: dt.datetime, settings: Settings) -> Problem:
     place = text.split(": ", 1)[0].split(", row ")[0]
     return Problem(
         key=f"source/{place}",
         what=f"the source refused {text}",
-        since=f"{now:%Y-%m-%d %H:%M UTC}",
+        since=in_zone(now, settings.timezone),
         affected="the series that need it: their new days are not ingested",
         cause="the file's content, at the row named",
         mend="mend the file and save it again: it is read by itself",
+        link=f"{settings.ui_url}/automation",
     )
 
 
@@ -182,8 +184,10 @@ class Alerting:
         checks = repository.asset_graph.asset_check_keys if repository is not None else ()
         detectors: dict[str, Callable[[], list[Problem]]] = {
             "runs": lambda: detect.run_problems(instance, self.settings, now),
-            "ticks": lambda: detect.tick_problems(instance, crons(self.settings), now),
-            "checks": lambda: detect.check_problems(instance, checks, detect.daily_subjects(self.observer.platform)),
+            "ticks": lambda: detect.tick_problems(instance, self.settings, crons(self.settings), now),
+            "checks": lambda: detect.check_problems(
+                instance, self.settings, checks, detect.daily_subjects(self.observer.platform)
+            ),
             "revisions": lambda: self.revision_problems(now),
         }
         broken = []

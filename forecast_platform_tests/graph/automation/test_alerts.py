@@ -68,6 +68,39 @@ def test_a_problem_is_told_once_and_its_end_once(book: AlertBook) -> None:
     assert book.open_problems() == []
 
 
+def test_what_another_problem_explains_is_told_only_where_it_outlasts_it(book: AlertBook) -> None:
+    kept, missing = Kept(), replace(PROBLEM, key="missing/v1.0", what="no forecast", because=("late/Coffee",))
+    for found in ([PROBLEM], [missing, PROBLEM]):
+        book.report("daily", found)
+        book.deliver([("kept", kept)])
+    assert kept.titles == ["ERROR"]
+    book.report("daily", [missing])
+    book.deliver([("kept", kept)])
+    assert [(one.problem.key, one.resolved) for one in kept.messages[1:]] == [
+        ("late/Coffee", True),
+        ("missing/v1.0", False),
+    ]
+
+
+def test_what_another_problem_explains_ends_with_it_without_a_word(book: AlertBook) -> None:
+    kept, missing = Kept(), replace(PROBLEM, key="missing/v1.0", because=("late/Coffee",))
+    for found in ([PROBLEM, missing], []):
+        book.report("daily", found)
+        book.deliver([("kept", kept)])
+    assert [one.problem.key for one in kept.messages] == ["late/Coffee", "late/Coffee"]
+    assert json.loads(book.path.read_text()) == {}
+
+
+def test_the_end_of_a_problem_is_said_in_the_platforms_zone(tmp_path: Path) -> None:
+    kept = Kept()
+    moment = dt.datetime(2021, 3, 9, 22, tzinfo=dt.timezone.utc)
+    book = AlertBook(tmp_path, lambda: moment, "America/Los_Angeles")
+    for found in ([PROBLEM], []):
+        book.report("daily", found)
+        book.deliver([("kept", kept)])
+    assert "over since: 2021-03-09 14:00 PST" in kept.messages[1].text()
+
+
 def test_a_problem_that_comes_back_is_told_again(book: AlertBook) -> None:
     kept = Kept()
     for found in ([PROBLEM], [], [PROBLEM]):

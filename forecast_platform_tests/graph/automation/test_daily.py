@@ -149,6 +149,12 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     assert by_key["late/Coffee"].severity == "error"
     assert by_key["missing/v1.0"].cause == reason
     assert "backfill --start-date 2021-03-09 --end-date 2021-03-09" in by_key["missing/v1.0"].mend
+    assert by_key["missing/v1.0"].because == ("late/Coffee",)
+    more = replace(old, missing={TUESDAY: EVERYTHING})
+    runs = [failed, attempt(replace(request, series=("Sugar",)), "failure", now)] * 3
+    found = decide(RULES, more, runs, at(TUESDAY, 13))
+    by_key = {problem.key: problem for problem in found.problems}
+    assert by_key["missing/v1.0"].because == (), "Sugar's are missing for another reason"
 
 
 def test_the_command_for_a_missing_forecast_of_another_version_names_version_and_models() -> None:
@@ -159,6 +165,15 @@ def test_the_command_for_a_missing_forecast_of_another_version_names_version_and
     span = "`forecast-platform backfill --start-date 2021-03-09 --end-date 2021-03-09 --train"
     assert f"{span}`" in found["missing/v1.0"]
     assert f"{span} --model-version-tag v0.9 --models naive`" in found["missing/v0.9"]
+
+
+def test_a_series_that_was_added_just_now_is_not_late_while_the_source_has_its_closes() -> None:
+    monday = TUESDAY - DAY
+    added = (SeriesState("Coffee", monday, monday - 3 * DAY), *state().series[1:])
+    pending = Pending({"Coffee": (monday - 2000 * DAY, monday)}, "s1")
+    assert decide(RULES, state(series=added, pending=pending), [], at(TUESDAY, 12)).problems == []
+    [problem] = decide(RULES, state(series=added), [], at(TUESDAY, 12)).problems
+    assert problem.key == "late/Coffee", "the source has nothing of it"
 
 
 def test_a_problem_with_late_data_stays_one_problem_over_the_night() -> None:

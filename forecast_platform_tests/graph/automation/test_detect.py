@@ -29,11 +29,13 @@ from forecast_platform.graph.automation.detect import check_problems, run_proble
 from forecast_platform.graph.automation.requests import Request as Wanted
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.report import Request, earlier, result
-from forecast_platform.settings import Settings
+from forecast_platform.graph.checks.unified import STALE
+from forecast_platform.settings import Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
 
 SUNDAY = dt.date(2018, 4, 1)
+SETTINGS = build(source="sample")
 KEY = AssetCheckKey(AssetKey(["distributions", "naive"]), "plausible_paths")
 
 
@@ -71,9 +73,9 @@ def test_a_failed_run_is_over_with_a_good_one_of_its_version_series_and_model(
 
 def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first() -> None:
     answers = [True, False]
-    key = AssetCheckKey(AssetKey("unified_data"), "stale_source")
+    key = AssetCheckKey(AssetKey("unified_data"), STALE)
 
-    @asset(name="unified_data", check_specs=[AssetCheckSpec("stale_source", asset="unified_data")])
+    @asset(name="unified_data", check_specs=[AssetCheckSpec(STALE, asset="unified_data")])
     def unified_data() -> Iterator[MaterializeResult | AssetCheckResult]:
         yield MaterializeResult()
         rule = Finding("Coffee") if answers.pop(0) else Finding("Coffee", "no new close", "look at the feed", "warning")
@@ -84,13 +86,16 @@ def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first(
         slow, quick = (instance.create_run_for_job(job) for _ in range(2))
         for run in (quick, slow):
             assert execute_run(InMemoryJob(job), run, instance).success
-        [problem] = check_problems(instance, [key])
+        [problem] = check_problems(instance, SETTINGS, [key])
         assert (problem.affected, problem.severity) == ("Coffee", "warning")
-        assert "unified_data: stale_source" in problem.what
-        assert "look at the feed" in problem.what
+        assert problem.what == "Coffee: no new close"
+        assert problem.mend == "look at the feed"
+        assert problem.cause == f"found by the check {STALE} of unified_data"
+        assert problem.because == ("late/Coffee",), "which is told in its place where it is open"
+        assert problem.link == f"http://127.0.0.1:3000/assets/unified_data?view=checks&checkDetail={STALE}"
         answers.append(True)
         execute_run(InMemoryJob(job), instance.create_run_for_job(job), instance)
-        assert check_problems(instance, [key]) == []
+        assert check_problems(instance, SETTINGS, [key]) == []
 
 
 def _evaluated(instance: DagsterInstance, asked: Request, *findings: Finding) -> None:
@@ -115,16 +120,17 @@ def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes
     with DagsterInstance.ephemeral() as instance:
         _evaluated(instance, runs["v1.0"], wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
         _evaluated(instance, runs["v2.0"], new.good(), beta.bad("paths begin elsewhere", "make them again"))
-        found = {problem.affected: problem for problem in check_problems(instance, [KEY])}
+        found = {problem.affected: problem for problem in check_problems(instance, platform.settings, [KEY])}
         assert {name: one.severity for name, one in found.items()} == {str(beta): "error", str(old): "warning"}
-        assert "Alpha naive v1.0: the spread is out of bounds; look at the fan chart" in found[str(old)].what
+        assert found[str(old)].what == "Alpha naive v1.0: the spread is out of bounds"
+        assert found[str(old)].mend == "look at the fan chart"
         assert len({one.key for one in found.values()}) == 2, "each is told by itself"
         _evaluated(instance, runs["v2.0"], new.good(), beta.good())
-        [problem] = check_problems(instance, [KEY])
+        [problem] = check_problems(instance, platform.settings, [KEY])
         assert (problem.affected, problem.severity) == ("Alpha naive v1.0", "warning")
         assert "Beta" not in problem.what
         # What the daily run does not make any more is nobody's problem.
-        assert check_problems(instance, [KEY], frozenset({str(new), str(beta)})) == []
-        assert check_problems(instance, [KEY], frozenset({str(old)})) == [problem]
+        assert check_problems(instance, platform.settings, [KEY], frozenset({str(new), str(beta)})) == []
+        assert check_problems(instance, platform.settings, [KEY], frozenset({str(old)})) == [problem]
         _evaluated(instance, runs["v1.0"], old.good())
-        assert check_problems(instance, [KEY]) == []
+        assert check_problems(instance, platform.settings, [KEY]) == []
