@@ -166,7 +166,8 @@ def _say_of_each(
 def partition_rows(count: int) -> Metadata:
     """The number of rows of one partition, as Dagster's own metadata; to be made once for all partitions, since events
     that share their metadata but for links are stored in a tenth of the time (`event_text`)."""
-    return {name: MetadataValue.int(value) for name, value in TableMetadataSet(partition_row_count=count)}
+    named = dict(TableMetadataSet(partition_row_count=count))
+    return {name: MetadataValue.int(value) for name, value in named.items()}
 
 
 def log_materialization(
