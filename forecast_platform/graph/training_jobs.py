@@ -64,11 +64,11 @@ def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
         _cancel_waiting(instance, run)
         store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.CANCELED:
-        store.cancelled(job.job_id, run.run_id, job.attempt)
+        store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.SUCCESS:
         _conclude(store, job, run)
     elif run.status == DagsterRunStatus.FAILURE and not _goes_on(instance, run):
-        store.fail(job.job_id, _why(run), run.run_id, job.attempt)
+        store.fail(job.job_id, _why(run), attempt=job.attempt)
     else:
         return job
     return store.get(job.job_id)

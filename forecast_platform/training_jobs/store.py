@@ -243,12 +243,13 @@ class JobStore:
         )  # fmt: skip
 
     def started(self, job_id: str, run_id: str, attempt: int | None = None) -> bool:
-        """A run has begun to work on it; False where it is to end at once, for somebody cancelled it, it is gone, or the
+        """A run has begun to work on it; False where it is to end at once: somebody cancelled it, it is gone, or the
         run is of an earlier attempt (which Dagster tries again by itself after a crash)."""
         return self._change(
             job_id,
             "status = 'running', run_id = ?, progress = 0, step = 'starting', error = NULL, completed_at = NULL",
-            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed') AND attempt = coalesce(?, attempt)",
+            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed') "
+            "AND attempt = coalesce(?, attempt)",
             run_id,
             attempt,
         )
