@@ -48,7 +48,8 @@ def _band(rows: pd.DataFrame, level: int) -> list[dict[str, Any]]:
     low, high = _plain(rows[f"lower_{level}"]), _plain(rows[f"upper_{level}"])
     return [
         {
-            "type": "scatter", "x": dates + dates[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": _BAND,
+            "type": "scatter", "mode": "lines", "x": dates + dates[::-1],
+            "y": high + low[::-1], "fill": "toself", "fillcolor": _BAND,
             "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
         }
     ]  # fmt: skip

@@ -37,7 +37,11 @@ def main() -> None:
 @st.fragment(run_every=5)
 def _banner(api: Api) -> None:
     """Which jobs run now."""
-    active = [job for job in api.jobs() if job["status"] in ACTIVE]
+    try:
+        active = [job for job in api.jobs() if job["status"] in ACTIVE]
+    except ApiError as error:  # a fragment draws by itself, and what it raises stays in it
+        st.error(str(error))
+        return
     if active:
         told = "; ".join(f"{job['job_id'][:8]} {job['status']} {job['progress']} %" for job in active)
         st.info(f"{len(active)} under way: {told}")
@@ -138,7 +142,11 @@ def _job(api: Api, job_id: str) -> None:
 
 @st.fragment(run_every=2)
 def _progress(api: Api, job_id: str) -> None:
-    job = api.job(job_id)
+    try:
+        job = api.job(job_id)
+    except ApiError as error:
+        st.error(str(error))
+        return
     st.progress(job["progress"], f"{job['status']}: {job['current_step'] or ''} ({job['progress']} %)")
     if job["status"] not in ("pending", *ACTIVE):
         st.rerun()

@@ -62,13 +62,13 @@ def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
         return job
     if run.status in _WAITING and job.cancel:
         _cancel_waiting(instance, run)
-        store.cancelled(job.job_id)
+        store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.CANCELED:
-        store.cancelled(job.job_id)
+        store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.SUCCESS:
         _conclude(store, job, run)
     elif run.status == DagsterRunStatus.FAILURE and not _goes_on(instance, run):
-        store.fail(job.job_id, _why(run), run.run_id)
+        store.fail(job.job_id, _why(run), attempt=job.attempt)
     else:
         return job
     return store.get(job.job_id)
@@ -85,7 +85,7 @@ def _cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:
 def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:
     """A run that succeeded kept its results before it said so; where it died in between, they are told now."""
     file = store.job_folder(job.job_id) / RESULTS
-    if file.is_file() and store.started(job.job_id, run.run_id):
+    if file.is_file() and store.started(job.job_id, run.run_id, job.attempt):
         store.complete(job.job_id, run.run_id, summary_of(json.loads(file.read_text(encoding="utf-8"))))
     elif job.cancel:
         store.cancelled(job.job_id)

@@ -25,6 +25,9 @@ OPEN = ("submitting", "running", "cancelling")
 """Statuses that count against the limits."""
 ENDED = ("cancelled", "completed", "failed")
 
+_OWN = "coalesce(run_id = ?, 1) AND attempt = coalesce(?, attempt)"
+"""A job that this run works on, or none yet, in this attempt; a value that is None asks for nothing."""
+
 FOLDER = "_training_jobs"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -239,13 +242,16 @@ class JobStore:
             self.now(), job.attempt,
         )  # fmt: skip
 
-    def started(self, job_id: str, run_id: str) -> bool:
-        """A run has begun to work on it; False where it is to end at once, for somebody cancelled it or is gone."""
+    def started(self, job_id: str, run_id: str, attempt: int | None = None) -> bool:
+        """A run has begun to work on it; False where it is to end at once: somebody cancelled it, it is gone, or the
+        run is of an earlier attempt (which Dagster tries again by itself after a crash)."""
         return self._change(
             job_id,
             "status = 'running', run_id = ?, progress = 0, step = 'starting', error = NULL, completed_at = NULL",
-            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed')",
+            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed') "
+            "AND attempt = coalesce(?, attempt)",
             run_id,
+            attempt,
         )
 
     def tell(self, job_id: str, run_id: str, progress: int, step: str) -> None:
@@ -284,20 +290,22 @@ class JobStore:
             self.now(), json.dumps(summary), run_id,
         )  # fmt: skip
 
-    def fail(self, job_id: str, error: str, run_id: str | None = None) -> bool:
-        """It ended without results. run_id: only where that is its run still."""
-        condition = f"status IN {OPEN}" + ("" if run_id is None else " AND (run_id = ? OR run_id IS NULL)")
-        values = () if run_id is None else (run_id,)
+    def fail(self, job_id: str, error: str, run_id: str | None = None, attempt: int | None = None) -> bool:
+        """It ended without results. run_id, attempt: only where they are its own still."""
         return self._change(
-            job_id, "status = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'failed' END, step = '', error = ?, "
-            "completed_at = ?", condition, error[:4000], self.now(), *values,
+            job_id,
+            "status = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'failed' END, step = '', error = ?, completed_at = ?",
+            f"status IN {OPEN} AND {_OWN}",
+            error[:4000], self.now(), run_id, attempt,
         )  # fmt: skip
 
-    def cancelled(self, job_id: str) -> bool:
-        """Nothing works on it any more."""
+    def cancelled(self, job_id: str, run_id: str | None = None, attempt: int | None = None) -> bool:
+        """Nothing works on it any more. run_id, attempt: only where they are its own still."""
         return self._change(
-            job_id, "status = 'cancelled', cancel = 1, step = 'cancelled', completed_at = ?", f"status IN {OPEN}",
-            self.now(),
+            job_id,
+            "status = 'cancelled', cancel = 1, step = 'cancelled', completed_at = ?",
+            f"status IN {OPEN} AND {_OWN}",
+            self.now(), run_id, attempt,
         )  # fmt: skip
 
     def remove(self, job_id: str, user: str) -> None:

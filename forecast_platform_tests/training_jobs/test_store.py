@@ -111,6 +111,21 @@ def test_a_failed_job_is_submitted_again_under_another_run_key(store: JobStore) 
     assert again.run_key != job.run_key == job.job_id
 
 
+def test_a_run_of_an_earlier_attempt_neither_takes_the_job_nor_ends_it(store: JobStore) -> None:
+    job = store.submit(store.create("ann", CONFIG).job_id, "ann")
+    assert store.started(job.job_id, "first", 1)
+    store.fail(job.job_id, "the service was stopped", "first", 1)
+    assert store.started(job.job_id, "first again", 1), "Dagster tries a crashed run again by itself"
+    store.fail(job.job_id, "once more", "first again", 1)
+    store.submit(job.job_id, "ann", again=True)
+    assert not store.started(job.job_id, "first, late", 1)
+    assert not store.cancelled(job.job_id, "first, late", 1)
+    assert not store.fail(job.job_id, "late", "first, late", 1)
+    assert store.started(job.job_id, "second", 2)
+    assert not store.cancelled(job.job_id, "first, late", 1)
+    assert store.complete(job.job_id, "second", {})
+
+
 def test_nobody_sees_or_changes_the_job_of_another(store: JobStore) -> None:
     job = store.create("ann", CONFIG)
     for act in (

@@ -24,6 +24,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from forecast_platform.graph.assets import OWNERS
 from forecast_platform.graph.training_jobs import (
+    ATTEMPT_TAG,
     FORECAST,
     INPUT,
     JOB,
@@ -138,7 +139,7 @@ def _begin(context: AssetExecutionContext, store: JobStore) -> Job:
         job = store.get(context.partition_key)
     except UnknownJobError:
         raise Failure(f"no job {context.partition_key} any more: it was deleted", allow_retries=False) from None
-    if not store.started(job.job_id, context.run_id):
+    if not store.started(job.job_id, context.run_id, _attempt(context)):
         _end_cancelled(context, store, job)
     return store.get(job.job_id)
 
@@ -148,8 +149,14 @@ def _end_cancelled(context: AssetExecutionContext, store: JobStore, job: Job) ->
     run = context.instance.get_run_by_id(context.run_id)
     if run is not None:
         context.instance.report_run_canceling(run, message="Cancelled by the job's user.")
-    store.cancelled(job.job_id)
+    store.cancelled(job.job_id, context.run_id, _attempt(context))
     raise DagsterExecutionInterruptedError
+
+
+def _attempt(context: AssetExecutionContext) -> int | None:
+    """Which attempt at the job this run is; None where it was launched from the UI."""
+    found = context.run_tags.get(ATTEMPT_TAG)
+    return None if found is None else int(found)
 
 
 @contextmanager
@@ -171,10 +178,10 @@ def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> 
         _interrupted(context, store, job)
         raise
     except JobError as error:
-        store.fail(job.job_id, str(error), context.run_id)
+        store.fail(job.job_id, str(error), context.run_id, _attempt(context))
         raise Failure(str(error), allow_retries=False) from error
     except Exception as error:
-        store.fail(job.job_id, f"{type(error).__name__}: {error}", context.run_id)
+        store.fail(job.job_id, f"{type(error).__name__}: {error}", context.run_id, _attempt(context))
         raise
     finally:
         ended.set()
@@ -187,9 +194,10 @@ def _interrupted(context: AssetExecutionContext, store: JobStore, job: Job) -> N
 
     run = context.instance.get_run_by_id(context.run_id)
     if run is not None and run.status == DagsterRunStatus.CANCELING:
-        store.cancelled(job.job_id)
+        store.cancelled(job.job_id, context.run_id, _attempt(context))
     else:
-        store.fail(job.job_id, "interrupted: the service was stopped; submit it again", context.run_id)
+        why = "interrupted: the service was stopped; submit it again"
+        store.fail(job.job_id, why, context.run_id, _attempt(context))
 
 
 def _watch(
@@ -210,7 +218,7 @@ def _watch(
         return
     if run is not None:
         context.instance.report_run_canceled(run, message="Its process did not end by itself and was ended.")
-    store.cancelled(job.job_id)
+    store.cancelled(job.job_id, context.run_id, _attempt(context))
     os._exit(1)
 
 
