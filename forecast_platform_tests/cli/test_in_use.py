@@ -1,0 +1,44 @@
+"""infer and coverage follow the models and dates in use, and ask for nothing that the data do not allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from forecast_platform.settings import load
+from forecast_platform_tests.cli import test_cli
+from forecast_platform_tests.cli.test_cli import Run
+
+run = test_cli.run
+"""One command in this process, over the trained small platform."""
+
+
+def test_infer_and_coverage_follow_the_models_and_dates_in_use(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_MODELS", '["naive", "random_walk", "auto_ets"]')
+    load.cache_clear()
+    code, told = run("infer")
+    assert code == 0, told
+    assert (
+        "data end on 2018-03-29: this is the forecast of 2018-03-30, the last that is fresh; to say so once, set "
+        "FORECAST_PLATFORM_END_DATE=2018-03-30"
+    ) in told
+    assert "not in use, since never trained: auto_ets (name them with --models, or train them)" in told
+    assert "Alpha by naive v1.0 (default, nobody promoted one), forecast of 2018-03-30, 200 paths over 14 days" in told
+    assert "2018-04-12" in told  # the last target date of what is printed
+    assert "Reader().latest('Alpha')" in told
+    code, told = run("coverage")
+    assert code == 0, told
+    assert "1  2018-03-30  2018-03-30  none" in told
+    code, told = run("coverage", "--models", "auto_ets")
+    assert code == 1
+
+
+def test_no_model_is_asked_for_where_the_data_allow_no_forecast(run: Run) -> None:
+    code, told = run("infer", "--date", "2018-07-03")
+    assert code == 1
+    assert "data of Alpha, Beta end on 2018-03-29: too old for a forecast of 2018-07-03" in told
+    assert "ask for --date 2018-03-30" in told
+    assert "train" not in told
+    code, told = run("backfill", "--start-date", "2018-03-29", "--end-date", "2018-07-03", "--commodity", "Alpha")
+    assert code == 1
+    assert "data of Alpha end on 2018-03-29: windows that begin after 2018-04-04 can be neither trained nor" in told
+    assert "train them" not in told
