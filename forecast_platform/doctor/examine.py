@@ -31,6 +31,7 @@ LOW_MEMORY_GB = 1.5
 
 _MODULES = {
     "xgboost-cpu": "xgboost",
+    "scikit-learn": "sklearn",
     "databricks-sdk": "databricks.sdk",
     "pyyaml": "yaml",
     "grpcio": "grpc",

@@ -200,8 +200,7 @@ class Settings(BaseSettings):
     )
     email: EmailSettings | None = Field(default=None, description="See EmailSettings; for the notifier email.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info",
-        description="What `forecast-platform up` and its processes log from: debug, info, warning, error.",
+        default="info", description="What `forecast-platform up` and its processes log from."
     )
     ui_url: str = Field(default="http://127.0.0.1:3000", description="Where the UI is reached; alerts link there.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -43,5 +43,5 @@ def test_what_is_later_than_the_lag_is_late(tmp_path: Path) -> None:
     simulation.until_quiet("new_data")
     facts = {fact.name: fact for fact in health(simulation.settings).facts}
     # Friday's close of 30 June was to be seen on Wednesday.
-    assert "newest close 2017-07-01, due 2017-07-05: 4 days late" in facts["data Alpha"].text
-    assert facts["data Alpha"].state == "warn"
+    assert "newest close 2017-07-01, due 2017-07-05: 4 days late" in facts["data Alpha, Beta"].text
+    assert facts["data Alpha, Beta"].state == "warn"
