@@ -51,7 +51,8 @@ def test_every_asset_is_loaded_with_no_more_partitions_than_dagster_recommends(d
     counts = {
         key.to_user_string(): node.partitions_def.get_num_partitions()
         for key, node in ((key, graph.get(key)) for key in graph.get_all_asset_keys())
-        if node.partitions_def is not None
+        # Those of training jobs are as many as there are jobs.
+        if node.partitions_def is not None and key.path[0] != "training_jobs"
     }
     assert len(counts) == 10 * (2 + 4)
     assert max(counts.values()) <= MAX_PARTITIONS
