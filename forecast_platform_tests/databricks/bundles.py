@@ -87,7 +87,7 @@ class Bundle:
     def _placed(self, job: dict[str, Any], folder: Path) -> dict[str, Any]:
         """A job whose paths of the checkout are paths of the workspace."""
         for task in job["tasks"]:
-            for library in task["libraries"]:
+            for library in task.get("libraries", ()):
                 assert [path.name for path in folder.glob(library["whl"])] == [self.wheel.rpartition("/")[2]]
                 library["whl"] = self.wheel
             if "notebook_task" in task:
