@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,7 +70,9 @@ def eia() -> Path:
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on what the caller's shell has set."""
+    """No test depends on what the caller's shell has set, or on the settings that another test has loaded."""
+    if loading := sys.modules.get("forecast_platform.settings.loading"):
+        loading.load.cache_clear()
     for name in list(os.environ):
         if name.startswith("FORECAST_PLATFORM_") or name == "DAGSTER_HOME":
             monkeypatch.delenv(name)

@@ -72,7 +72,7 @@ def steps(report: Mapping[str, Any], step: str) -> list[tuple[int, int]]:
 
 @pytest.mark.slow
 def test_every_job_is_taken_by_the_workspace_as_it_is_written(bundle: Bundle) -> None:
-    assert set(bundle.jobs) == {"create_tables", "train_models", "daily_inference", "backfill"}
+    assert set(bundle.jobs) == {"create_tables", "train_models", "daily_inference", "backfill", "train_cpt"}
     for name, job_id in bundle.jobs.items():
         kept = bundle.client.jobs.get(job_id).settings
         assert kept, name

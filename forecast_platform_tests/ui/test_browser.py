@@ -101,6 +101,8 @@ def _shown(browser: Browser) -> int:
 
 
 def test_the_lineage_shows_every_table_and_model(forecasts: Running, browser: Browser, pictures: Path) -> None:
+    # The UI draws what is in view alone.
+    browser.device(2600, 1800)
     browser.open(f"{forecasts.url}/asset-groups")
     expand_groups(browser)
     shown = browser.text()

@@ -69,7 +69,12 @@ class Browser:
                 self._call("DELETE", self._session)
         finally:
             self._driver.terminate()
-            self._driver.wait(20)
+            try:
+                self._driver.wait(20)
+            except subprocess.TimeoutExpired:
+                # Started in the background it may not take the signal; its browser has ended by then.
+                self._driver.kill()
+                self._driver.wait(20)
             shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, url: str) -> None:
