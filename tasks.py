@@ -93,11 +93,16 @@ def test(rest: Sequence[str]) -> int:
 def slow(rest: Sequence[str]) -> int:
     """the slow tests, three files at a time: they start servers, and wait for them more than they compute"""
     shared = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    code = run_pytest("-m", "slow and not year", *shared, *rest)
+    code = run_pytest("-m", "slow and not year and not long", *shared, *rest)
     if code == NO_TESTS:
         say("no test is marked slow in this selection")
         return 0
     return code
+
+
+def long(rest: Sequence[str]) -> int:
+    """a hundred series, faults of every command, the runtime's libraries: minutes each, before a release"""
+    return run_pytest("-m", "long", *rest)
 
 
 def year(rest: Sequence[str]) -> int:
@@ -188,6 +193,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "test": test,
     "slow": slow,
     "year": year,
+    "long": long,
     "extra": extra,
     "check": check,
     "format": format_,

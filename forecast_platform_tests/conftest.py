@@ -21,11 +21,8 @@ _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().par
 LONGEST = (
     "test_every_compute.py",
     "test_backfills.py",
-    "test_runtime.py",
-    "test_hundred_series.py",
     "test_quickstart.py",
     "test_automation.py",
-    "test_chaos.py",
     "test_service.py",
     "test_pipes_interrupts.py",
     "test_spark_models.py",

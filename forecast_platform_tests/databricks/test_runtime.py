@@ -103,6 +103,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Platform:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("compute", ["local", pytest.param("spark", marks=needs_java)])
 def test_the_runtime_s_libraries_leave_the_same_bits(
     python: Path, here: Platform, tmp_path: Path, compute: str

@@ -46,6 +46,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_asset_is_loaded_with_no_more_partitions_than_dagster_recommends(desk: Simulation) -> None:
     graph = desk.definitions.resolve_asset_graph()
     counts = {
@@ -60,6 +61,7 @@ def test_every_asset_is_loaded_with_no_more_partitions_than_dagster_recommends(d
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_day_of_a_hundred_series_runs_by_itself_and_is_complete(desk: Simulation) -> None:
     desk.local(DAY, 8)
     for group in GROUPS:
@@ -84,6 +86,7 @@ def test_a_day_of_a_hundred_series_runs_by_itself_and_is_complete(desk: Simulati
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_its_pages_and_its_health_are_short(desk: Simulation) -> None:
     platform = Platform.from_settings(desk.settings)
     daily_page(platform, health, DAY)
