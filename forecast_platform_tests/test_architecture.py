@@ -87,6 +87,17 @@ def test_nothing_unpickles() -> None:
                 assert node.value.value is False, path
 
 
+def test_clients_of_mlflow_are_made_in_one_place() -> None:
+    """The one that names the registry: a client without it asks the active Spark session, whose server may be gone."""
+    made = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("MlflowClient")
+    }
+    assert made == {"host/mlflow_store.py"}
+
+
 def test_no_file_has_more_than_400_lines() -> None:
     everything = [*FILES, *(ROOT / "forecast_platform_tests").rglob("*.py"), ROOT / "tasks.py"]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in everything}

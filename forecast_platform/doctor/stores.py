@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
-from forecast_platform.host.mlflow_store import registry_uri
+from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.host.private_files import too_open
 from forecast_platform.settings import PREFIX, Settings
 from forecast_platform.work.platform import Platform
@@ -129,11 +129,10 @@ def tracking(settings: Settings) -> Iterator[Finding]:
         except OSError as error:
             yield Finding("mlflow", "FAIL", f"{uri}: {error}", mend)
         return
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri)).search_experiments(max_results=1)
+        client_of(uri).search_experiments(max_results=1)
         yield Finding("mlflow", "ok", f"{uri} opens")
     except MlflowException as error:
         yield Finding("mlflow", "FAIL", f"{uri}: {error}", mend)

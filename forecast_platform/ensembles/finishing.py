@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.packaging import PackageError, write_model
@@ -17,6 +16,7 @@ from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
+from forecast_platform.host.mlflow_store import client_with
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -117,34 +117,13 @@ def experiment_name(run: Run) -> str:
     return f"/Experiments/ensemble_{run.workflow.context.name}"
 
 
-def _client(run: Run) -> tuple[MlflowClient, str]:
-    from filelock import FileLock
-    from mlflow import MlflowClient
-
-    settings = run.platform.settings
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=settings.tracking_uri)
-    name = experiment_name(run)
-    folder = settings.warehouse / "_mlflow"
-    if not settings.tracking_uri.startswith("sqlite:"):
-        found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found is not None else client.create_experiment(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    # As pipeline.tracking has it: two processes that create the SQLite database at once kill one another's migration.
-    with FileLock(str(folder / ".create.lock")):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return client, str(found.experiment_id)
-        return client, str(client.create_experiment(name, artifact_location=(folder / "artifacts").as_uri()))
-
-
 def _track(
     run: Run, outcomes: Mapping[str, Outcome], end: Outcome, folder: Path, report: Path
 ) -> tuple[str, str]:  # fmt: skip
     """The workflow's MLflow run with a child a task; returns its id and the registered name, empty where none."""
     from mlflow.entities import Metric, Param
 
-    client, experiment = _client(run)
+    client, experiment = client_with(run.platform.settings, experiment_name(run))
     context = run.workflow.context
     states = run.states.read()
     tags = {"workflow": context.name, "deployed_task": end.task}
@@ -189,21 +168,17 @@ def _metrics(kind: str, outcome: Outcome) -> dict[str, float]:
     return found
 
 
-def _register(run: Run, client: Any, run_id: str) -> str:
-    from mlflow import MlflowClient
+def _register(run: Run, client: MlflowClient, run_id: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    settings, context = run.platform.settings, run.workflow.context
-    uri = settings.tracking_uri
-    in_workspace = uri == "databricks" or uri.startswith("databricks://")
+    context = run.workflow.context
     catalog, schema, _ = context.source.place
     name = f"{catalog}.{schema}.{context.slug}"
-    registry = MlflowClient(uri, f"databricks-uc{uri.removeprefix('databricks')}") if in_workspace else client
     try:
-        registry.create_registered_model(name, tags={"workflow": context.name})
+        client.create_registered_model(name, tags={"workflow": context.name})
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
-    registry.create_model_version(name, source=source, run_id=run_id, tags={"workflow": context.name})
+    client.create_model_version(name, source=source, run_id=run_id, tags={"workflow": context.name})
     return name

@@ -1,8 +1,24 @@
-"""Which MLflow store and registry an address stands for."""
+"""The MLflow store: which one an address stands for, and a client that has its experiment."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecast_platform.host.databases import why_foreign
+from forecast_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 WORKSPACE = "databricks"
+_SQLITE = "sqlite:///"
+
+
+class StoreError(RuntimeError):
+    """The local store is not what it is taken for: a lost database, or another one in its place."""
 
 
 def registry_uri(tracking_uri: str) -> str:
@@ -15,3 +31,58 @@ def registry_uri(tracking_uri: str) -> str:
 def in_workspace(tracking_uri: str) -> bool:
     """Whether a tracking store is a Databricks workspace: `databricks`, or `databricks://profile`."""
     return tracking_uri == WORKSPACE or tracking_uri.startswith(f"{WORKSPACE}://")
+
+
+def local_folder(settings: Settings) -> Path:
+    """Where the local store and its artifacts are."""
+    return settings.warehouse / "_mlflow"
+
+
+def client_of(uri: str) -> MlflowClient:
+    """A client of a store.
+
+    It names the registry: MLflow 3 asks the process's active Spark session for one that is not named, for minutes
+    where that session's server is gone.
+    """
+    from mlflow import MlflowClient
+
+    # MLflow announces each migration of a new database: nothing an operator could act on.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
+
+
+def client_with(settings: Settings, experiment: str, artifacts: str = "artifacts") -> tuple[MlflowClient, str]:
+    """A client of the settings' store that has an experiment, and the experiment's id.
+
+    Creates the local database on first use, one process at a time, with its artifacts in a folder of that name beside
+    it. Raises StoreError where the local database is another or was lost; MLflow's own errors.
+    """
+    from filelock import FileLock
+
+    uri, folder = settings.tracking_uri, local_folder(settings)
+    local = uri.startswith("sqlite:")
+    if local:
+        _refuse_foreign(settings)  # the client makes a database of an empty file
+        folder.mkdir(parents=True, exist_ok=True)
+    # Two processes that create the SQLite database at once kill one another's migration.
+    with FileLock(str(folder / ".create.lock")) if local else nullcontext():
+        client = client_of(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return client, str(found.experiment_id)
+        place = (folder / artifacts).as_uri() if local else None
+        return client, str(client.create_experiment(experiment, artifact_location=place))
+
+
+def _refuse_foreign(settings: Settings) -> None:
+    folder = local_folder(settings)
+    database = Path(settings.tracking_uri.removeprefix(_SQLITE))
+    artifacts = folder / "artifacts"
+    # The artifacts are of the database beside them: one that is named elsewhere may well be new.
+    records = database.parent == folder and artifacts.is_dir() and any(artifacts.iterdir())
+    why = why_foreign(database, "experiments", records=records)
+    if why is not None:
+        raise StoreError(
+            f"{database} {why}; it is left as it is: put a backup's back, or move {folder} away (the tables "
+            "hold the fitted models)"
+        )

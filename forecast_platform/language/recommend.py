@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.host.files import write_whole
-from forecast_platform.host.mlflow_store import registry_uri
+from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.language import wording
 from forecast_platform.language.errors import LanguageError, require_extra
 from forecast_platform.language.ranking import Candidate, parse_criteria, rank
@@ -69,12 +69,10 @@ def recommend_model(
 
 def _client_of(uri: str) -> Any:
     """A client of a store that is there: looking for a model makes no database."""
-    from mlflow import MlflowClient
-
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.is_file():
         raise LanguageError(f"mlflow_uri {uri!r}: no such file: name the store that the models are registered in")
-    return MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
+    return client_of(uri)
 
 
 def _words(

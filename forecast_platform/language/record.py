@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.host.mlflow_store import WORKSPACE, in_workspace
+from forecast_platform.host.mlflow_store import WORKSPACE, StoreError, client_with, in_workspace
 from forecast_platform.language.errors import LanguageError
-from forecast_platform.pipeline.tracking import LONGEST_PARAM, Tracker
+from forecast_platform.pipeline.tracking import LONGEST_PARAM
 from forecast_platform.settings import Settings
 
 
@@ -36,20 +36,12 @@ class Record:
         from mlflow.exceptions import MlflowException
 
         self.settings = for_here(settings)
-        tracker = Tracker(self.settings)
+        self.experiment = self._path(experiment)
         try:
-            self.client = tracker.client
-            self.experiment = self._path(experiment)
-            found = self.client.get_experiment_by_name(self.experiment)
-            if found is None:
-                local = self.settings.tracking_uri.startswith("sqlite:")
-                where = (tracker.folder / "artifacts").as_uri() if local else None
-                experiment_id = self.client.create_experiment(self.experiment, artifact_location=where)
-            else:
-                experiment_id = found.experiment_id
+            self.client, experiment_id = client_with(self.settings, self.experiment)
             if run_id is None or not self._goes_on(run_id):
                 run_id = self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
-        except MlflowException as error:
+        except (MlflowException, StoreError) as error:
             said = str(error).splitlines()[0]
             raise LanguageError(
                 f"MLflow at {self.settings.tracking_uri}: {said}: mend it, or train without it (output.report_to: none)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
-from forecast_platform.host.databases import why_foreign
-from forecast_platform.host.mlflow_store import in_workspace, registry_uri
+from forecast_platform.host.mlflow_store import StoreError, client_with, in_workspace
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,47 +74,13 @@ class Tracker:
         self.settings = settings
         self._registered: set[str] = set()
 
-    @property
-    def folder(self) -> Path:
-        """Where the local store and its artifacts are."""
-        return self.settings.warehouse / "_mlflow"
-
     @cached_property
     def client(self) -> MlflowClient:
-        """The client; creates the local database on first use, one process at a time."""
-        from filelock import FileLock
-        from mlflow import MlflowClient
-
-        # MLflow announces each migration of a new database: nothing an operator could act on.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-
-        uri = self.settings.tracking_uri
-        if uri.startswith("sqlite:"):
-            self._refuse_foreign()  # the client makes a database of an empty file
-        client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
-        name = experiment_name(self.settings)
-        if not uri.startswith("sqlite:"):
-            if client.get_experiment_by_name(name) is None:
-                client.create_experiment(name)
-            return client
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Two processes that create the SQLite database at once kill one another's migration.
-        with FileLock(str(self.folder / ".create.lock")):
-            if client.get_experiment_by_name(name) is None:
-                client.create_experiment(name, artifact_location=(self.folder / "artifacts").as_uri())
-        return client
-
-    def _refuse_foreign(self) -> None:
-        database = Path(self.settings.tracking_uri.removeprefix("sqlite:///"))
-        artifacts = self.folder / "artifacts"
-        # The artifacts are of the database beside them: one that is named elsewhere may well be new.
-        records = database.parent == self.folder and artifacts.is_dir() and any(artifacts.iterdir())
-        why = why_foreign(database, "experiments", records=records)
-        if why is not None:
-            raise TrackingError(
-                f"{database} {why}; it is left as it is: put a backup's back, or move {self.folder} away (the tables "
-                "hold the fitted models)"
-            )
+        """The client; creates the local database on first use, one process at a time. Raises TrackingError."""
+        try:
+            return client_with(self.settings, experiment_name(self.settings))[0]
+        except StoreError as error:
+            raise TrackingError(str(error)) from error
 
     def close_abandoned(self) -> int:
         """End the runs that a killed process of this machine left running; returns how many. Raises TrackingError."""

@@ -8,7 +8,6 @@ adds the job's id to it.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import in_workspace, registry_uri
+from forecast_platform.host.mlflow_store import client_with, in_workspace
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs import predictor
 from forecast_platform.training_jobs.config import JobConfig
@@ -52,22 +51,7 @@ class JobTracker:
     @cached_property
     def client(self) -> MlflowClient:
         """The client; creates database and experiment on first use, one process at a time."""
-        from filelock import FileLock
-        from mlflow import MlflowClient
-
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        uri = self.settings.tracking_uri
-        folder = self.settings.warehouse / "_mlflow"
-        local = uri.startswith("sqlite:")
-        if local:
-            folder.mkdir(parents=True, exist_ok=True)
-        # The same lock as the daily graph's: two processes that create the database at once kill one another.
-        with FileLock(str(folder / ".create.lock")) if local else _Unlocked():
-            client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
-            if client.get_experiment_by_name(self.experiment) is None:
-                place = (folder / "artifacts" / "training_jobs").as_uri() if local else None
-                client.create_experiment(self.experiment, artifact_location=place)
-        return client
+        return client_with(self.settings, self.experiment, "artifacts/training_jobs")[0]
 
     def job_of(self, job_id: str, user: str, config: JobConfig) -> Job:
         """A job that no store holds: one that a notebook runs by hand."""
@@ -221,12 +205,6 @@ class JobTracker:
             for child in self.client.search_runs([found.experiment_id], children):
                 self.client.delete_run(child.info.run_id)
             self.client.delete_run(run_id)
-
-
-class _Unlocked:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, float]:

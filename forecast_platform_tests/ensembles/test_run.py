@@ -17,6 +17,7 @@ from forecast_platform.ensembles.packaging import Ensemble, PackageError
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, states_table
+from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.settings import Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import classes
@@ -140,12 +141,10 @@ def test_a_model_whose_file_was_exchanged_is_not_opened(finished: tuple[Path, Se
 
 
 def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tuple[Path, Settings]) -> None:
-    from mlflow import MlflowClient
-
     folder, settings = finished
     result = result_of(run_of(folder, settings))
     assert result is not None
-    client = MlflowClient(settings.tracking_uri)
+    client = client_of(settings.tracking_uri)
     experiment = client.get_experiment_by_name("/Experiments/ensemble_small")
     runs = {one.info.run_name for one in client.search_runs([experiment.experiment_id])}
     assert runs == {"small", "route_cluster_clustering", "stack_top_any_stacking", "vote_weight_voting"}
