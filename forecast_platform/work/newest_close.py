@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats
-from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS
+from forecast_platform.work.fits import manifests
+from forecast_platform.work.forecast_chunk import read_chunk_inputs
 from forecast_platform.work.platform import Platform
 
 FARTHEST = 4.0
@@ -25,7 +27,8 @@ def unconfirmed_jump(platform: Platform, series: str) -> str | None:
     can be believed, or nothing was forecast for its day.
 
     It jumps where every model's newest forecast of its day holds it impossible and the close before does not support
-    it: a second close at the new level confirms the first. Raises NoDataError where the series has no data.
+    it: a second close at the new level confirms the first, and so does a forecast that was made from it and from what
+    is known now, as after --accept. Raises NoDataError where the series has no data.
     """
     table = platform.series_table(series)
     closes = table.columns["close"][table.columns["is_observed"]][-YEAR:]
@@ -35,7 +38,7 @@ def unconfirmed_jump(platform: Platform, series: str) -> str | None:
         return None
     before, close = float(closes[-2]), float(closes[-1])
     rows = _newest_forecasts(platform, series, day)
-    if not rows or not all(_impossible(row, before, close) for row in rows):
+    if not rows or not all(_impossible(row, before, close) for row in rows) or _made_from_it(platform, series, day):
         return None
     low, high = min(row["lower_95"] for row in rows), max(row["upper_95"] for row in rows)
     return (
@@ -65,3 +68,17 @@ def _newest_forecasts(platform: Platform, series: str, day: dt.date) -> list[dic
 def _impossible(row: dict[str, Any], before: float, close: float) -> bool:
     half = (row["upper_95"] - row["lower_95"]) / 2
     return half > 0 and min(abs(close - row["forecast_median"]), abs(close - before)) > FARTHEST * half
+
+
+def _made_from_it(platform: Platform, series: str, day: dt.date) -> bool:
+    """Whether a stored forecast was made from `day`'s close as it is now: the one of Friday speaks for Saturday's."""
+    columns = ["forecast_date", "model_name", "model_version", "model_id", "input_hash"]
+    where = {"commodity": series, "model_success": True, "last_observed_date": day}
+    for row in platform.warehouse.read(FORECAST_METADATA, columns, where).to_pylist():
+        fit = manifests(platform, series, row["model_name"], row["model_version"]).get(
+            platform.window_start(row["forecast_date"])
+        )
+        if fit is not None and fit.model_id == row["model_id"]:
+            if row["input_hash"] in read_chunk_inputs(platform, fit, series, [row["forecast_date"]]).hashes:
+                return True
+    return False

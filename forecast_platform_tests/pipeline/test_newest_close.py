@@ -112,20 +112,29 @@ def test_without_a_forecast_of_its_day_nothing_is_said(small: Path) -> None:
     assert unconfirmed_jump(world(small), "Alpha") is None
 
 
-def test_once_a_forecast_was_made_from_it_health_warns_of_the_days_that_still_wait(jumped: Path) -> None:
-    def data(name: str) -> tuple[str, str]:
+def test_a_close_that_was_accepted_on_friday_is_forecast_from_on_saturday_and_sunday(jumped: Path) -> None:
+    def data(name: str) -> str:
         at = dt.datetime(2018, 4, 3, 20, tzinfo=dt.timezone.utc)
         facts = {fact.name: fact for fact in health(world(jumped).settings.with_clock(lambda: at)).facts}
-        return facts[name].state, facts[name].text
+        return facts[name].state
 
-    assert data("data Alpha")[0] == "bad"
+    assert data("data Alpha") == "bad"
+    assert forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", "naive", [ODD]).written == {ODD}
+    assert data("forecast Alpha naive v1.0") == "good"
+    assert data("data Alpha") == "good"
+    later = [AFTER, AFTER + dt.timedelta(days=1)]
     for model in ("naive", "random_walk"):
-        forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", model, [ODD])
-    assert data("forecast Alpha naive v1.0")[0] == "good"
-    state, text = data("data Alpha")
-    assert state == "warn"
-    assert "forecasts for 2018-04-03 were made from it" in text
-    assert "`confirmed: [2018-04-02]`" in text
+        assert forecast(world(jumped), "Alpha", model, later).written == set(later), "without `confirmed`"
+
+
+def test_another_close_of_that_day_waits_again(jumped: Path) -> None:
+    forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", "naive", [ODD])
+    path = jumped / "landing" / "market" / "alpha.csv"
+    frame = pd.read_csv(path)
+    frame.loc[len(frame) - 1, ["open", "high", "low", "close"]] *= 0.5
+    frame.to_csv(path, index=False)
+    held = forecast(world(jumped), "Alpha", "naive", [ODD, AFTER])
+    assert set(held.failed) == {ODD, AFTER}
 
 
 @pytest.mark.slow
@@ -150,3 +159,4 @@ def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
     assert "waiting: the newest close of Alpha, " in capsys.readouterr().out
     assert shell("infer", *naive, "--accept", str(BEFORE)) == 2, "whose close?"
     assert shell("infer", *naive, "--commodity", "alpha", "--accept", str(BEFORE)) == 0
+    assert shell("infer", "--models", "naive", "--date", str(AFTER)) == 0, "the day after, with nothing said again"
