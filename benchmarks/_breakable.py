@@ -126,7 +126,7 @@ def _undisturbed(root: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
 def environment(root: Path) -> dict[str, str]:
     values = {"SOURCE": "landing", "LANDING": root / "landing", "WAREHOUSE": root / "warehouse", "N_PATHS": 100,
               "MODELS": "naive,random_walk", "LOOKBACK_YEARS": 1, "START_DATE": "2018-01-01", "MIN_FREE_GB": 0,
-              "WORKERS": 1, "AUTOMATION": "false"}  # fmt: skip
+              "WORKERS": 1, "AUTOMATION": "false", "RETRY_MINUTES": 0}  # fmt: skip
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("FORECAST_PLATFORM_", "DAGSTER_"))}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return {**kept, **threads, **{f"FORECAST_PLATFORM_{name}": str(value) for name, value in values.items()}}

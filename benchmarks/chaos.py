@@ -1,6 +1,6 @@
 """Seeded faults against every command that writes; after each the command is run again and all is compared.
 
-    python benchmarks/chaos.py [--faults 200] [--seed 1] [--only kill,power,damage,disk,clock]
+    python benchmarks/chaos.py [--faults 200] [--seed 1] [--only kill,power,damage,disk,clock] [--first NUMBER]
 
 kill: SIGKILL at a random file operation, or at a random moment, of a command. power: the same, and what was not synced
 by then is lost: files are cut to what was synced of them, names that their folder was not synced for are gone (SQLite's
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(KINDS), help="kinds, comma-separated")
+    parser.add_argument("--first", type=int, default=0, help="the number to begin with, such as one that went wrong")
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if kind in options.only.split(",")]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
@@ -49,7 +50,7 @@ def main() -> None:
         world = build(Path(folder) / "world")
         wrong: list[str] = []
         counts: Counter[str] = Counter()
-        for number in range(options.faults):
+        for number in range(options.first, options.first + options.faults):
             rng = random.Random(f"{options.seed}/{number}")
             kind = kinds[number % len(kinds)]
             what, faults = FAULTS[kind](world, Path(folder) / "work", rng)
