@@ -106,7 +106,7 @@ def slow(rest: Sequence[str]) -> int:
 
 
 def long(rest: Sequence[str]) -> int:
-    """a hundred series, faults of every command, the runtime's libraries: minutes each, before a release"""
+    """a hundred series, the runtime's libraries: minutes each, before a release"""
     return run_pytest("-m", "long", *rest)
 
 

@@ -19,6 +19,7 @@ _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().par
 
 
 LONGEST = (
+    "test_chaos.py",
     "test_every_compute.py",
     "test_backfills.py",
     "test_quickstart.py",

@@ -14,6 +14,5 @@ def require_extra() -> None:
     lacking = [name for name in ("torch", "transformers", "peft", "accelerate") if find_spec(name) is None]
     if lacking:
         raise LanguageError(
-            f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'` "
-            "(in a checkout: -r deploy/locks/language.txt)"
+            f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'`"
         )

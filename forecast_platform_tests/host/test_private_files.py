@@ -68,13 +68,13 @@ def test_the_doctor_warns_of_what_can_be_closed_and_not_for_ever_of_a_mount_with
     opened: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [found] = privacy(opened)
-    assert (found.level, found.mend) == ("WARN", "run `forecast-platform migrate`")
+    assert (found.severity, found.mend) == ("warning", "run `forecast-platform migrate`")
     # As on FAT: whatever is asked, each file has the mode that the mount gives.
     plain = os.fstat
     monkeypatch.setattr(Path, "chmod", lambda *_arguments, **_options: None)
     monkeypatch.setattr(os, "fstat", lambda handle: os.stat_result((0o100777, *plain(handle)[1:])))
     [found] = privacy(opened)
-    assert found.level == "ok"
+    assert found.severity == "good"
     assert "keeps no permissions" in found.found
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tasks
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])

@@ -116,9 +116,9 @@ def test_a_close_that_was_accepted_on_friday_is_forecast_from_on_saturday_and_su
     def data(name: str) -> str:
         at = dt.datetime(2018, 4, 3, 20, tzinfo=dt.timezone.utc)
         facts = {fact.name: fact for fact in health(world(jumped).settings.with_clock(lambda: at)).facts}
-        return facts[name].state
+        return facts[name].severity
 
-    assert data("data Alpha") == "bad"
+    assert data("data Alpha") == "error"
     assert forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", "naive", [ODD]).written == {ODD}
     assert data("forecast Alpha naive v1.0") == "good"
     assert data("data Alpha") == "good"
@@ -150,7 +150,7 @@ def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
     assert forecast_runs(platform, [ODD]) == {ODD: "partial"}
     facts = {fact.name: fact for fact in health(platform.settings).facts}
     for name in ("data Alpha", "forecast Alpha naive v1.0"):
-        assert facts[name].state == "bad"
+        assert facts[name].severity == "error"
         assert cause in facts[name].text
     assert cause not in facts["forecast Beta naive v1.0"].text
     page = daily_page(platform, health, ODD).rpartition("/")[2]
