@@ -168,14 +168,14 @@ def _child(spec: dict[str, Any], out: int, said: int) -> None:
 
     os.dup2(out, 1)
     os.dup2(said, 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     given = environment(Path(spec["root"]))
     os.environ.clear()
     os.environ.update(given)
     load.cache_clear()
     try:
         code = _command(spec)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as an interpreter tells it
         traceback.print_exc()
         code = 1
     sys.exit(code)

@@ -9,8 +9,8 @@ flipped, removed or replaced by another: of a table, its log or the journal, the
 configuration of Dagster or MLflow, which is to be named and left until the right one is put back; of the backup, which
 is to be refused. disk: the file system (a tmpfs, where one may be mounted) fills up during a command. clock: the clock
 jumps by days in the middle. After each the command is run again; then every table must hold what an undisturbed run
-leaves, every byte must be what was written, and no command may be refused. A fault has a number, and the same seed gives
-the same ones but for the moments.
+leaves, every byte must be what was written, and no command may be refused. A fault has a number, and the same seed
+gives the same ones but for the moments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -39,8 +39,8 @@ def too_open(settings: Settings) -> Iterator[Path]:
 
 
 def keeps_modes(folder: Path) -> bool:
-    """Whether a file in `folder` can be closed to others: some mounts (FAT, SMB, 9p of a virtual machine) give all files
-    one mode. Raises OSError where no file can be made there."""
+    """Whether a file in `folder` can be closed to others: some mounts (FAT, SMB, 9p of a virtual machine) give all
+    files one mode. Raises OSError where no file can be made there."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".modes-") as probe:
         Path(probe.name).chmod(0o600)
         return not os.fstat(probe.fileno()).st_mode & _MASKS["owner"]

@@ -13,6 +13,4 @@ def require_extra() -> None:
     """Raise LanguageError where the libraries of the extra `language` are not installed."""
     lacking = [name for name in ("torch", "transformers", "peft", "accelerate") if find_spec(name) is None]
     if lacking:
-        raise LanguageError(
-            f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'`"
-        )
+        raise LanguageError(f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'`")

@@ -75,10 +75,10 @@ def _made_from_it(platform: Platform, series: str, day: dt.date) -> bool:
     columns = ["forecast_date", "model_name", "model_version", "model_id", "input_hash"]
     where = {"commodity": series, "model_success": True, "last_observed_date": day}
     for row in platform.warehouse.read(FORECAST_METADATA, columns, where).to_pylist():
-        fit = manifests(platform, series, row["model_name"], row["model_version"]).get(
-            platform.window_start(row["forecast_date"])
-        )
-        if fit is not None and fit.model_id == row["model_id"]:
-            if row["input_hash"] in read_chunk_inputs(platform, fit, series, [row["forecast_date"]]).hashes:
-                return True
+        made = row["forecast_date"]
+        fit = manifests(platform, series, row["model_name"], row["model_version"]).get(platform.window_start(made))
+        if fit is None or fit.model_id != row["model_id"]:
+            continue
+        if row["input_hash"] in read_chunk_inputs(platform, fit, series, [made]).hashes:
+            return True
     return False

@@ -106,7 +106,6 @@ class Served:
         finally:
             connection.close()
 
-
     def health(self, headers: dict[str, str]) -> str:
         """What the reports' server says under /health."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["reports"], timeout=60)

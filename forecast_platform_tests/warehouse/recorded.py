@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def lost(history: Sequence[Step]) -> Iterator[str]:
             yield f"lost: {sorted(lacking)} in {step}"
         if more := set(step.value) - {one.value[0] for one in appends if one.began < step.ended}:
             yield f"never appended: {sorted(more)} in {step}"
-    for shorter, longer in zip(lists, lists[1:], strict=False):
+    for shorter, longer in pairwise(lists):
         if longer.value[: len(shorter.value)] != shorter.value:
             yield f"two orders: {shorter} and {longer}"
 

@@ -1,4 +1,4 @@
-"""A year's events over one simulation: outages, revisions, crashes, restarts, two daemons, a second series, a version."""
+"""A year over one simulation: outages, a revision, a crash, restarts, two daemons, a second series, a new version."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from dagster import DagsterInstance
 
+from forecast_platform.graph.keys import FORECAST, Keys
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
 from forecast_platform_tests.graph.automation.simulation import Landing, Simulation
@@ -89,7 +90,7 @@ class Year:
         london(landing, root / "london")
         self.landing = Landing(root / "landing", landing, "2020-01-01", FILES)
         self.second = Landing(root / "landing", root / "london", "2020-01-01", (LONDON,))
-        self.landed = first - 4 * DAY
+        self.landed = first - DAY
         start = dt.datetime.combine(first, dt.time(0, 5), ZONE)
         for name in FILES:
             self.landing.land(name, self.landed, start - dt.timedelta(hours=1))
