@@ -16,7 +16,7 @@ from forecast_platform_tests.graph.automation.simulation import Landing, Simulat
 
 ZONE = ZoneInfo("America/Los_Angeles")
 MODELS = ("naive", "random_walk")
-FIRST, LAST = dt.date(2021, 1, 4), dt.date(2022, 2, 7)
+FIRST, LAST = dt.date(2021, 1, 4), dt.date(2022, 1, 23)
 FILES = ("market/coffee.csv", "macro.csv")
 DAY = dt.timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""Four hundred days by themselves, over real coffee prices, with everything that goes wrong in a year."""
+"""A year and three weeks by themselves, over real coffee prices, with everything that goes wrong in a year."""
 
 from __future__ import annotations
 
