@@ -2,8 +2,8 @@
 
     python benchmarks/weather.py [--rows 2000000]
 
-A file of daily rows of many regions as a country's whole network of stations gives it, read as `ingest` and `doctor` read
-it: parsed, each value judged by what is possible, joined. Prints processor time too.
+A file of daily rows of many regions as a country's whole network of stations gives it, read as `ingest` and `doctor`
+read it: parsed, each value judged by what is possible, joined. Prints processor time too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from forecast_platform.settings import build
 from forecast_platform.sources.choose import source_for
@@ -25,6 +24,8 @@ TARGET = 10.0
 
 
 def main() -> None:
+    import pandas as pd
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
     options = parser.parse_args()
