@@ -136,10 +136,12 @@ def store_results(
     generated: dt.datetime,
     started: float,
 ) -> float:
-    """Point forecasts and metadata of paths that are stored; returns the seconds since `started` of perf_counter."""
+    """Metadata and point forecasts of paths that are stored; returns the seconds since `started` of perf_counter.
+
+    The points come last: where they belong to the paths, nothing of the three is missing, however a run was ended.
+    """
     key = (chunk.series, chunk.model, chunk.version)
     times = [generated] * len(made.origins)
-    store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
     seconds = time.perf_counter() - started
     store.successes(
         platform,
@@ -152,6 +154,7 @@ def store_results(
         training_seconds=stored.training_seconds,
         inference_seconds=seconds / len(made.origins),
     )
+    store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
     return seconds
 
 
