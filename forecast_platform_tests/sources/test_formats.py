@@ -269,7 +269,9 @@ def test_parquet_of_other_vendors_is_read_as_their_csv(name: str | None, tmp_pat
         np.testing.assert_array_equal(table.columns["close"], [64.2, np.nan])
     else:
         # A frame whose index has no name: pandas calls the column __index_level_0__.
-        table = _parquet(tmp_path, pd.DataFrame({"Open": 1.0, "High": 1.0, "Low": 1.0, "Close": [1.5, 2.5]}, index=days))
+        table = _parquet(
+            tmp_path, pd.DataFrame({"Open": 1.0, "High": 1.0, "Low": 1.0, "Close": [1.5, 2.5]}, index=days)
+        )
         assert (table.format, table.columns["close"].tolist()) == ("Stooq", [1.5, 2.5])
     bars = pd.DataFrame({"time": [1516579200, 1516665600], "open": 1.0, "high": 1.0, "low": 1.0, "close": [1.5, 2.5]})
     table = _parquet(tmp_path, bars)
