@@ -3,7 +3,7 @@
 FOLDER is a reports folder; that of the settings where none is given: the quickstart makes some. Of each page: bytes of
 the file; milliseconds from the request to the first text on the screen (first contentful paint), and to the last of the
 charts in view (those further down are drawn as they come near). Beside it the processor time of the whole browser for
-that page with all its charts, which other work on the machine does not lengthen. The first line has the browser's start.
+that page with all its charts, which other work on the machine does not lengthen. The first line has its start, too.
 """
 
 from __future__ import annotations

@@ -208,6 +208,7 @@
   document.addEventListener("DOMContentLoaded", function () {
     all('script[type="application/json"][data-plot]').forEach(function (source) {
       pages.figures[source.dataset.plot] = JSON.parse(source.textContent);
+      charts.describe(document.getElementById(source.dataset.plot), pages.figures[source.dataset.plot]);
     });
     sayWhetherOld();
     addTools();

@@ -20,14 +20,14 @@ YEAR, FREQUENT = 250, 5
 """Closes among which a move as large as the newest one, seen that often, makes it a common one."""
 
 DECADE, SEEN, LARGER = 2500, 3, 1.5
-"""Closes, about ten years' worth, of which the newest relative move may be LARGER times the one that is SEEN-th: gas that
-doubled overnight before may do so again, and a slip that was left in the past, which makes two moves, excuses none.
+"""Closes, about ten years' worth, of which the newest relative move may be LARGER times the one that is SEEN-th: gas
+that doubled overnight before may do so again, and a slip left in the past, which makes two moves, excuses none.
 
 With bands of an exponentially weighted deviation (decay 0.94) that holds six of the 75,272 real moves in 14 files of
-prices, at most one in ten years of a file: Henry Hub's of 2003 and 2024, WTI's of 2020-04-20 and the day after, corn's
-of July 2013 and soybeans' of September 2008, where the future rolled. Of 57,440 closes cut to their tenth or hundredth, or
-ten or a hundred times as large, one is not held here or refused by the source (Henry Hub, in the week of February 2021
-in which it went from 3.76 to 23.86 and back)."""
+prices, at most one in ten years of a file: Henry Hub's of 2003 and 2024, WTI's of 2020-04-20 and the day after, and
+where the future rolled corn's of July 2013 and soybeans' of September 2008. Of 57,440 closes cut to their tenth or
+hundredth, or ten or a hundred times as large, one is not held here or refused by the source (Henry Hub, in the week of
+February 2021 in which it went from 3.76 to 23.86 and back)."""
 
 
 def unconfirmed_jump(platform: Platform, series: str) -> str | None:
