@@ -26,6 +26,8 @@
     var layout = Object.assign({}, resolved(figure.layout, style));
     // Margins that are found by drawing cost a chart half its time: only for prices, whose digits nobody knows before.
     layout.template = { layout: { xaxis: axis, yaxis: Object.assign({ automargin: true }, axis), colorway: [colour("--accent")] } };
+    // Dates are written in two lines where a year begins.
+    layout.margin = Object.assign({}, layout.margin, { b: Math.max((layout.margin || {}).b || 0, 46) });
     layout.height = +box.dataset.height;
     layout.autosize = true;
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") };

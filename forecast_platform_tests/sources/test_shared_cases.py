@@ -68,10 +68,10 @@ def test_every_shared_case_is_read_by_a_test(cases: Path) -> None:
 @of("cot-release-lag")
 def test_positions_of_tuesdays_without_a_lag_are_warned_of_and_with_one_are_not(case: Path) -> None:
     [said] = [one for one in told(case, "2018-01-26T18:00+00:00")[1] if one.name == "lags"]
-    assert (said.level, "cot_net has values on Tuesdays only" in said.found) == ("WARN", True)
+    assert (said.severity, "cot_net has values on Tuesdays only" in said.found) == ("warning", True)
     assert "publication_lag_days: {cot_net: 3}" in said.mend
     lagged = told(case, "2018-01-26T18:00+00:00", publication_lag_days={"macro": 0, "cot_net": 3})[1]
-    assert not [one for one in lagged if one.name == "lags" and one.level != "ok"]
+    assert not [one for one in lagged if one.name == "lags" and one.severity != "good"]
 
 
 @of("cut-last-line")
@@ -123,8 +123,8 @@ def test_yahoo_s_three_files_are_read_as_traded(case: Path) -> None:
 @of("long-holiday-doctor")
 def test_a_golden_week_is_not_late(case: Path) -> None:
     said = told(case, "2025-10-07T18:00+00:00")[1]
-    assert any("2025-09-30, 0 sessions late" in one.found for one in said if one.level == "ok")
-    assert not [one for one in said if one.level == "WARN" and "newest" in one.name]
+    assert any("2025-09-30, 0 sessions late" in one.found for one in said if one.severity == "good")
+    assert not [one for one in said if one.severity == "warning" and "newest" in one.name]
 
 
 @of("stray-file")
@@ -133,7 +133,7 @@ def test_strays_cost_no_series_but_their_own(case: Path) -> None:
     assert settings.series_names == ("Coffee", "Sugar")
     raw = landing(case, one(), one("Sugar"))
     assert sorted(raw.market) == ["Coffee", "Sugar"], "coffee (1).csv agrees with coffee.csv"
-    [stray] = [one for one in said if one.level == "FAIL" and "makes no series name" in one.found]
+    [stray] = [one for one in said if one.severity == "error" and "makes no series name" in one.found]
     assert "US Coffee C Futures Historical Data.csv" in stray.found
     assert "._sugar" not in "".join(one.found for one in said)
 
@@ -205,4 +205,4 @@ def test_a_row_of_tomorrow_is_left_out_and_the_series_stays(case: Path) -> None:
     settings, said = told(case, "2018-01-25T07:00+00:00")
     raw = LandingSource(case / "landing", settings.today).read(settings.series)
     assert max(closes_of(raw, "Rubber")) == "2018-01-24"
-    assert not [one for one in said if one.level == "FAIL"]
+    assert not [one for one in said if one.severity == "error"]
