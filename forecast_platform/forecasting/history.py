@@ -131,7 +131,10 @@ class History:
         return known
 
     def trading(self, origins: Dates, horizon: int) -> Bools:
-        """Whether the exchange is scheduled to trade on origin + h - 1 for h = 1..horizon, [n_origins, horizon]."""
+        """Whether the exchange is scheduled to trade on origin + h - 1 for h = 1..horizon, [n_origins, horizon].
+
+        Raises ValueError where the published sessions end more than 14 days before the last target.
+        """
         targets = np.asarray(origins, "datetime64[D]")[:, None] + np.arange(horizon) * ONE_DAY
         if len(self.sessions) == 0 or targets.max() > self.sessions[-1] + 14 * ONE_DAY:
             raise ValueError(f"{self.series}: the exchange calendar ends before {targets.max()}; extend it")

@@ -41,7 +41,7 @@ def crps(ordered: Samples, observation: Floats) -> Floats:
     ordered [..., n], observation [...] to float64 [...], in the unit of the observation; less is better. Both
     expectations run over the samples as they are, with 1/n and 1/n**2: the ensemble's own CRPS (Gneiting and
     Raftery, 2007, eq. 21), not the unbiased estimate with 1/(n(n-1)). With x sorted, the second one is
-    sum((2i - n - 1) x_i) / n**2.
+    sum((2i - n - 1) x_i) / n**2. Raises ValueError where the shapes do not fit.
     """
     observation = np.asarray(observation, np.float64)
     if ordered.shape[:-1] != observation.shape:
@@ -159,7 +159,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
     loss_a, loss_b [n] in time order, one an origin; pairs with an unknown loss are left out. The variance of the
     mean difference holds autocovariances to lag horizon - 1, as forecasts that overlap by that much imply; where
     their plain sum is not positive, Bartlett weights (Newey and West, 1987) take its place. The same losses give
-    (0, 1); NaN where n is not above the horizon, or where the difference never varies.
+    (0, 1); NaN where n is not above the horizon, or where the difference never varies. Raises ValueError for a horizon
+    below 1.
     """
     if horizon < 1:
         raise ValueError(f"diebold_mariano: horizon is {horizon}, at least 1")
@@ -200,7 +201,8 @@ def mann_whitney_greater(recent: Floats, earlier: Floats) -> float:
     """One-sided p-value of Mann and Whitney's U (1947): that values of `recent` [m] tend to be above `earlier`'s [n].
 
     Exact where one of them holds at most eight values and no two are equal; else normal, with continuity and tie
-    correction. As scipy.stats.mannwhitneyu, whose import takes half a second. 1 where all values are equal.
+    correction. As scipy.stats.mannwhitneyu, whose import takes half a second. 1 where all values are equal. Raises
+    ValueError where a sample is empty or a value not finite.
     """
     values = np.concatenate([np.asarray(recent, np.float64), np.asarray(earlier, np.float64)])
     m, n = len(recent), len(earlier)
@@ -254,6 +256,7 @@ def score_dates(
     mape score the median, rmse the mean of the paths (the forecasts that minimise them); mape in per cent, coverage as
     a share in 0..1, the others in the price's unit. dir_day0: see `direction`, of the median of day_1 where it trades.
     pit: of the last trading day in the horizon, NaN while its close is unknown. actuals_available: known days, int64.
+    Raises ValueError where a shape does not fit that of the paths.
     """
     n_origins, n_paths, horizon = paths.shape
     for name, array, shape in (

@@ -44,6 +44,7 @@ def quantile_function(quantiles: Floats, levels: Sequence[float], places: Floats
     Between the given levels (ascending, at least two) the value is linear in the normal score of the place; beyond the
     outermost it goes on at the slope of the two outermost: the tails are those of the normal distribution through these
     two quantiles, and quantiles of a normal distribution give that distribution. Quantiles that cross are sorted.
+    Raises ValueError for levels that are not so, or as many as the quantiles have.
     """
     from scipy.special import ndtri
 
@@ -67,6 +68,7 @@ def joint_paths(quantiles: Floats, levels: Sequence[float], places: Floats, slot
 
     places: `error_ranks`, [n_slots, n_steps]. slots: the date that each path draws, [n_origins, n_paths]
     (`Shocks.slots` of the forecast date's own day). A path depends on its own draw alone, an origin on its own rows.
+    Raises ValueError where there are ranks for fewer steps than quantiles.
     """
     n_origins, n_paths = slots.shape
     n_steps = quantiles.shape[1]

@@ -39,7 +39,8 @@ class Shocks:
     def slots(self, origins: Dates, n_paths: int, horizon: int) -> NDArray[np.uint32]:
         """Positions in the pool's dates, uint32 [n_origins, horizon, n_paths]; [o, h, p] is the draw for target
         day origins[o] + h on path p. Target days on which the exchange is shut simply leave theirs unused, so
-        that series with different holidays draw the same date for the same target.
+        that series with different holidays draw the same date for the same target. Raises ValueError for a horizon
+        outside 1 to 60 days.
         """
         if not 1 <= horizon <= LONGEST:
             raise ValueError(f"horizon is {horizon}: 1 to {LONGEST} days")

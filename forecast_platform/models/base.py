@@ -73,6 +73,8 @@ class FittedModel(ABC):
         """Write into the empty `folder` what JSON cannot hold, for models whose tag `kept` is folder or pickle.
 
         The same files for the same model: they are part of its content address.
+
+        Raises NotImplementedError unless a subclass has it: models are kept as JSON.
         """
         raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no save")
 
@@ -155,6 +157,8 @@ class Model(ABC):
         Each column is non-negative with sum 1, and 0 where the member is not `there`, [n_members, n_origins]. They
         are known on the origin: of `scores` only targets before it are read. Called without a fit, before one is
         opened: what it gives is part of what a forecast is made of.
+
+        Raises NotImplementedError unless a subclass has it: models read no scores.
         """
         raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 
@@ -171,6 +175,8 @@ class Model(ABC):
 
         The files are those that were written: their hashes were checked. They stay until the model is gone. For models
         whose tag `kept` is folder or pickle; the latter are called in a process of their own.
+
+        Raises NotImplementedError unless a subclass has it: models are kept as JSON.
         """
         raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no load_folder")
 

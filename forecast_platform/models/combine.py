@@ -67,7 +67,10 @@ class CombineFitted(CombinedFitted):
     def simulate_from(
         self, base: BasePaths, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks
     ) -> Paths:
-        """See `CombinedFitted.simulate_from`. An origin that lacks members is pooled from those that it has."""
+        """See `CombinedFitted.simulate_from`. An origin that lacks members is pooled from those that it has.
+
+        Raises ValueError for another window's shocks, or missing weights.
+        """
         if shocks.n_slots != self.n_slots:
             raise ValueError(f"n_slots is {shocks.n_slots}; the window's pool has {self.n_slots}")
         if self.state["how"] in WEIGHTED:

@@ -188,7 +188,8 @@ class GradientBoostingFitted(InnovationsFitted):
         return recent, returns
 
     def covariate_features(self, history: History) -> Floats:
-        """Deviations of the covariates from their weighted means, in training standard deviations, [n + 1, n_cov]."""
+        """Covariates less their means, in training deviations, [n + 1, n_cov]. Raises ValueError where one is missing.
+        """
         scales = self.state["covariate_scales"]
         missing = [name for name in scales if name not in history.covariates]
         if missing:

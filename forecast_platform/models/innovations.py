@@ -171,7 +171,10 @@ class InnovationsFitted(FittedModel):
         return innovations / filtered.spreads, ranges / filtered.spreads**2
 
     def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
-        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none."""
+        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none.
+
+        Raises ValueError where the fit knows of some and the history has no schedule.
+        """
         if not self.state.get("rolls"):
             return None
         if history.schedule is None:
@@ -267,7 +270,10 @@ class InnovationsModel(Model):
 
 
 def fitted_transform(history: History) -> AsinhTransform:
-    """`AsinhTransform.fit` on the observed closes, its error naming the series."""
+    """`AsinhTransform.fit` on the observed closes, its error naming the series.
+
+    Raises ValueError where more than half of the closes are zero.
+    """
     try:
         return AsinhTransform.fit(history.observed_close)
     except ValueError as error:
@@ -275,7 +281,8 @@ def fitted_transform(history: History) -> AsinhTransform:
 
 
 def fitted_variance(history: History, innovations: Floats) -> ConditionalVariance:
-    """`ConditionalVariance.fit`, its error naming the series."""
+    """`ConditionalVariance.fit` of innovations [n], its error naming the series. Raises ValueError where they do not
+    vary."""
     try:
         return ConditionalVariance.fit(innovations)
     except ValueError as error:
