@@ -38,7 +38,8 @@ class TrainingWindow:
 
     @property
     def pool(self) -> Dates:
-        """The dates whose residuals the paths draw from: the same for every series and model of the window."""
+        """The dates whose residuals the paths draw from, datetime64[D] [n_slots]: the same for every series and model
+        of the window."""
         return pool_dates(self.start, self.end)
 
 
@@ -52,7 +53,7 @@ class FittedModel(ABC):
 
     @abstractmethod
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
-        """Simulated closes, float32 [n_origins, n_paths, horizon].
+        """Simulated closes, float32 [n_origins, n_paths, horizon], in the price's unit.
 
         `[o, p, h]` is path p's close on origins[o] + h days (h from 0: the forecast date itself). `history` starts
         at window.start and may reach beyond an origin: an implementation reads only what
@@ -104,7 +105,8 @@ class CombinedFitted(FittedModel):
     def simulate_from(
         self, base: BasePaths, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks
     ) -> Paths:
-        """As `simulate`, from the members' forecasts beside the history. Every origin has at least one member."""
+        """As `simulate`, from the members' forecasts beside the history: float32 [n_origins, n_paths, horizon], in the
+        price's unit. Every origin has at least one member."""
 
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
         """Raises TypeError: there is nothing to simulate without the members' forecasts."""
@@ -197,7 +199,8 @@ def reads_of(history: History) -> Reads:
 
 
 def require_sessions(history: History, minimum: int, model: str) -> Floats:
-    """The observed closes, or a ValueError that says how many there are and how many the model needs."""
+    """The observed closes [n_observed], in the price's unit, or a ValueError that says how many there are and how many
+    the model needs."""
     closes = history.observed_close
     if len(closes) < minimum:
         raise ValueError(
