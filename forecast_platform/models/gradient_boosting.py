@@ -304,8 +304,7 @@ def weights(features: NDArray[np.float32], target: Floats, params: Mapping[str, 
 
 
 def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
-    """The least-squares slope of target [n] on predicted [n] less its standard error, in [0, 1], and the share saved.
-    """
+    """The slope (least squares) of target [n] on predicted [n] less its standard error, in [0, 1], and its gain."""
     energy = float(np.sum(predicted**2))
     if energy == 0.0:
         return 0.0, 0.0
@@ -316,8 +315,7 @@ def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
 
 
 def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> tuple[float, float]:
-    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none; and the gain, nats.
-    """
+    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none; its gain, nats."""
     squares = np.minimum(target**2, SQUARE_LIMIT) / mean_squares
     best = (0.0, 0.0, 0.0)
     for weight in (0.25, 0.5, 0.75, 1.0):
