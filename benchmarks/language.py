@@ -1,6 +1,6 @@
 """Continual pretraining against its plain parts, side by side in one run: tokens a second, memory, tokenising.
 
-python benchmarks/language.py [--steps 20] [--megabytes 10]    (in an environment with the extra `language`)
+python benchmarks/language.py [--steps 30] [--megabytes 100]    (in an environment with the extra `language`)
 
 Each training runs in a process of its own, so that peak memory is its own. Both sides see the same documents of uneven
 length, model, batch of rows and optimizer; a side's tokens are those of documents, not padding.
@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 SIDES = ("ours, packed", "plain Trainer, packed rows", "plain Trainer, unpacked")
-CONTEXT, ROWS = 256, 8
+CONTEXT, ROWS = 512, 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--megabytes", type=float, default=10)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--megabytes", type=float, default=100)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

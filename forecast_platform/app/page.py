@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from forecast_platform.app import chat
 from forecast_platform.app.client import ACTIVE, Api, ApiError
 from forecast_platform.app.command import API_VARIABLE
 from forecast_platform.app.figures import backtest_figure, forecast_figure
@@ -24,9 +25,15 @@ def main() -> None:
     try:
         _banner(api)
         shown = st.query_params.get("job")
+        asking = st.query_params.get("page") == chat.PAGE
         with st.sidebar:
-            _history(api, shown)
-        if shown:
+            if st.button("Which model for a task?", disabled=asking, key="ask"):
+                st.query_params.from_dict({"page": chat.PAGE})
+                st.rerun()
+            _history(api, chat.PAGE if asking else shown)
+        if asking:
+            chat.draw(api)
+        elif shown:
             _job(api, shown)
         else:
             _new(api)
