@@ -12,7 +12,9 @@ from forecast_platform.language.recommend import LONGEST_TASK, recommend_model
 from forecast_platform.settings import Settings
 
 _MOST_NAMES = 100
-_Task = Annotated[str, Field(min_length=1, max_length=LONGEST_TASK, description="What the model is for, in a sentence.")]
+_Task = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_TASK, description="What the model is for, in a sentence.")
+]
 _Names = Annotated[list[str], Field(max_length=_MOST_NAMES)]
 _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": text}
@@ -83,9 +85,7 @@ def recommendation_routes(settings: Settings) -> APIRouter:
     writer = None if chosen.model is None or chosen.endpoint is not None else KeptWriter(chosen.model)
 
     def recommended(asked: AskedRecommendation) -> dict[str, Any]:
-        found = recommend_model(
-            asked.task, asked.model_names, None, asked.criteria, settings=settings, writer=writer
-        )
+        found = recommend_model(asked.task, asked.model_names, None, asked.criteria, settings=settings, writer=writer)
         if "error" in found:
             some = "" if asked.model_names is None else f" of the names {', '.join(asked.model_names)}"
             raise NoModelError(f"{found['error']}{some}: train one first, or name others (model_names)")

@@ -34,8 +34,8 @@ from forecast_platform.settings import values
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many, refuse_unknown_positions
-from forecast_platform.settings.language import LanguageSettings
 from forecast_platform.settings.landing import FileSettings, landing_series
+from forecast_platform.settings.language import LanguageSettings
 from forecast_platform.settings.model_settings import listed, with_specs
 from forecast_platform.settings.parts import (
     EmailSettings,

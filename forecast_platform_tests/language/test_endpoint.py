@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,7 +68,7 @@ def settings(tmp_path: Path, **language: Any) -> Settings:
 
 
 def test_the_endpoint_s_words_go_with_the_answer_and_no_model_is_loaded(address: str, tmp_path: Path) -> None:
-    found = settings(tmp_path, endpoint=f"{address}/v1/completions", endpoint_token="s3cret")  # noqa: S106
+    found = settings(tmp_path, endpoint=f"{address}/v1/completions", endpoint_token="s3cret")
     register(found, ("Coffee-naive", {"crps_14d": 4.5}), ("Coffee-xgboost", {"crps_14d": 4.1}))
     (tmp_path / "model").mkdir()
     answer = recommend_model(TASK, cpt_model_path=str(tmp_path / "model"), settings=found)
@@ -115,9 +115,7 @@ def test_an_endpoint_that_does_not_answer_is_not_waited_for(address: str) -> Non
         writer_at(LanguageSettings(endpoint=address, endpoint_seconds=0.2))("a prompt")
 
 
-def test_a_name_is_an_endpoint_of_the_workspace(
-    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_name_is_an_endpoint_of_the_workspace(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DATABRICKS_HOST", address)
     monkeypatch.setenv("DATABRICKS_TOKEN", "dapi")
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "none"))
@@ -132,6 +130,6 @@ def test_a_name_is_an_endpoint_of_the_workspace(
 
 
 @pytest.mark.parametrize("value", ["ftp://x/y", "two words", "http://"])
-def test_what_is_neither_a_name_nor_an_address_is_refused(value: str, build_settings: Callable = build) -> None:
+def test_what_is_neither_a_name_nor_an_address_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="language"):
-        build_settings(language={"endpoint": value})
+        build(language={"endpoint": value})

@@ -16,14 +16,16 @@ from forecast_platform_tests.extras.app.test_workbench import desk, opened, show
 from forecast_platform_tests.language.registered import register  # noqa: E402
 
 
-def said(app) -> list[str]:  # noqa: ANN001
+def said(app) -> list[str]:
     """What stands in the conversation, in its order."""
     return [str(one.value) for message in app.chat_message for one in message.markdown]
 
 
 def test_a_task_is_answered_and_the_next_message_says_what_it_has_to_keep_to(desk: Desk) -> None:  # noqa: F811
     register(
-        desk.settings, ("Coffee-naive", {"crps_14d": 4.5, "mape": 6.0}), ("Coffee-xgboost", {"crps_14d": 4.1, "mape": 9.0})
+        desk.settings,
+        ("Coffee-naive", {"crps_14d": 4.5, "mape": 6.0}),
+        ("Coffee-xgboost", {"crps_14d": 4.1, "mape": 9.0}),
     )
     app = opened()
     shown(app.button(key="ask").click().run())
