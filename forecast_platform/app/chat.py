@@ -6,7 +6,6 @@ import json
 import re
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from forecast_platform.app.client import Api, ApiError
@@ -15,8 +14,8 @@ PAGE = "recommendation"
 """What the address says where this page is shown."""
 _CRITERIA = re.compile(r"[<>]|^\s*(lowest|highest)\s", re.IGNORECASE)
 _HELLO = (
-    "Say in a sentence what the model is for, such as *Forecast coffee prices two weeks ahead*. Then say what it has to "
-    "keep to, such as `coverage_80 >= 75, lowest crps_14d`: a message with bounds is about the task before it."
+    "Say in a sentence what the model is for, such as *Forecast coffee prices two weeks ahead*. Then say what it has "
+    "to keep to, such as `coverage_80 >= 75, lowest crps_14d`: a message with bounds is about the task before it."
 )
 
 
@@ -65,11 +64,9 @@ def _shown(turn: dict[str, Any], number: int) -> None:
         )
 
 
-def candidates(answer: dict[str, Any]) -> pd.DataFrame:
+def candidates(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The models of an answer, best first, a column a metric."""
-    return pd.DataFrame(
-        [
-            {"model": one["name"], "version": one["version"], "stage": one["stage"], **one["metrics"]}
-            for one in answer["models_evaluated"]
-        ]
-    )
+    return [
+        {"model": one["name"], "version": one["version"], "stage": one["stage"], **one["metrics"]}
+        for one in answer["models_evaluated"]
+    ]

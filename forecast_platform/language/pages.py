@@ -88,17 +88,17 @@ def adapter_page(settings: Settings, name: str, metrics: Mapping[str, Any]) -> s
 
 
 def evaluation_page(settings: Settings, name: str, results: Mapping[str, Any]) -> str:
-    """Write the page of an evaluation: both perplexities with their intervals, and texts side by side; its address."""
+    """Write the page of an evaluation: perplexities with their intervals, and texts side by side; its address."""
     summary = results["summary"]
     kinds = [kind for kind in ("domain", "general") if f"{kind}_perplexity" in results]
     rows = []
     for kind in kinds:
         found = results[f"{kind}_perplexity"]
         base, tuned = found["base"], found["cpt"]
-        rows.append(
-            [f"{kind} text", f"{base['num_samples']:,}", f"{base['total_tokens']:,}", _with_interval(base),
-             _with_interval(tuned), f"{found['improvement_percent']:+.1f} %", _pair(found["improvement_interval"], " %")]
-        )  # fmt: skip
+        fell = f"{found['improvement_percent']:+.1f} %"
+        counts = [f"{base['num_samples']:,}", f"{base['total_tokens']:,}"]
+        both = [_with_interval(base), _with_interval(tuned)]
+        rows.append([f"{kind} text", *counts, *both, fell, _pair(found["improvement_interval"], " %")])
     columns = {"Held out": "", "Documents": "number", "Predictions": "number", "Base": "number", "Tuned": "number"}
     columns |= {"Improvement": "number", "95 % interval": "number"}
     texts = [[one["prompt"], one["base_response"], one["cpt_response"]] for one in results["generation_comparisons"]]

@@ -107,7 +107,7 @@ def _corpus(spec: Pretrained) -> AssetsDefinition:
             packed = packed_figures(config, found)
         except LanguageError as error:
             raise _failing(error) from error
-        both = len(set(found.mixed) & {*found.val, *found.general})
+        both = found.in_two_parts()
         check = AssetCheckResult(
             check_name=unseen.name, asset_key=key, passed=both == 0, metadata={"documents_in_two_parts": both}
         )
