@@ -1,6 +1,6 @@
 """Continual pretraining against its plain parts, side by side in one run: tokens a second, memory, tokenising.
 
-python benchmarks/language.py [--steps 30] [--rounds 3] [--megabytes 100]    (in an environment with the extra `language`)
+python benchmarks/language.py [--steps 30] [--rounds 3] [--megabytes 100]    (with the extra `language`)
 
 Each training runs in a process of its own, so that peak memory is its own, and in turn with the others; the best of the
 rounds counts, the one that others disturbed least. All sides see the same documents of uneven length, model, batch of

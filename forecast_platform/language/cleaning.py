@@ -149,7 +149,7 @@ def _keys(found: NDArray[np.uint32]) -> list[int]:
     """Of each band of a signature a number of 64 bits; 0, which stands for a free place, is none."""
     whole, size = found.tobytes(), 4 * _PERMUTATIONS // _BANDS
     parts = (whole[band * size : (band + 1) * size] + bytes([band]) for band in range(_BANDS))
-    return [int.from_bytes(hashlib.blake2b(part, digest_size=8).digest()) or 1 for part in parts]
+    return [int.from_bytes(hashlib.blake2b(part, digest_size=8).digest(), "little") or 1 for part in parts]
 
 
 def _empty(mask: int) -> tuple[array[int], array[int]]:

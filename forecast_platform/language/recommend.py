@@ -17,6 +17,7 @@ from forecast_platform.language import wording
 from forecast_platform.language.endpoint import writer_at
 from forecast_platform.language.errors import LanguageError, RegistryError, require_extra
 from forecast_platform.language.ranking import Candidate, Ranked, parse_criteria, rank
+from forecast_platform.language.record import for_here
 from forecast_platform.language.registry import candidates
 from forecast_platform.pipeline.tracking import Tracker, TrackingError
 from forecast_platform.settings import Settings, load
@@ -76,7 +77,7 @@ def _registry(settings: Settings) -> Any:
     from mlflow.exceptions import MlflowException
 
     try:
-        return Tracker(settings).client
+        return Tracker(for_here(settings)).client
     except (TrackingError, MlflowException) as error:
         raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0]}") from error
 

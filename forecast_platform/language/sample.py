@@ -49,7 +49,7 @@ def docstrings(package: str) -> list[str]:
     return texts
 
 
-def general_text() -> tuple[list[str], list[str]]:
+def general_text() -> tuple[Sequence[str], Sequence[str]]:
     """The general documents that the base learns, and a twentieth that it never sees, to measure forgetting on."""
     texts, _ = Cleaner().clean(docstrings(GENERAL), GENERAL)
     return split(texts, 0.05)

@@ -49,9 +49,9 @@ def servable(merged: Path, target: Path, about: Mapping[str, str]) -> Path:
 
 def _signature() -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
-    asked = [
+    asked: list[ColSpec | TensorSpec] = [
         ColSpec("string", "prompt"),
         ColSpec("long", "max_tokens", required=False),
         ColSpec("double", "temperature", required=False),

@@ -326,6 +326,8 @@ def _trainer(
         load_best_model_at_end=stopping is not None,
         metric_for_best_model="eval_loss" if stopping else None,
         greater_is_better=False if stopping else None,
+        # Its patience goes on where it was.
+        restore_callback_states_from_checkpoint=stopping is not None,
         logging_steps=config.output.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,
