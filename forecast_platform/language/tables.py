@@ -102,8 +102,8 @@ def _behind(link: Any, name: str) -> list[list[Any]]:
     except (requests.RequestException, ValueError) as error:
         # Not as its cause: what it says has the link in it, a secret while it lasts.
         raise LanguageError(
-            f"table {name}: a part of the result is not read ({type(error).__name__}): again"
-        ) from error
+            f"table {name}: a part of the result cannot be read ({type(error).__name__}): run it again, or on a cluster"
+        ) from None
 
 
 def _no_token(request: Any) -> Any:
