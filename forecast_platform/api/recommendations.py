@@ -16,6 +16,8 @@ _Task = Annotated[
     str, Field(min_length=1, max_length=LONGEST_TASK, description="What the model is for, in a sentence.")
 ]
 _Names = Annotated[list[str], Field(max_length=_MOST_NAMES)]
+_Criteria = Annotated[str, Field(max_length=LONGEST_TASK)]
+_Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"model": Fault, "description": text}
     for status, text in {
@@ -44,7 +46,7 @@ class AskedRecommendation(BaseModel):
     )
 
     task: _Task
-    criteria: str | list[str] | dict[str, float] | None = Field(
+    criteria: _Criteria | Annotated[list[_Criteria], Field(max_length=_MOST_NAMES)] | dict[str, _Bound] | None = Field(
         default=None,
         description="Bounds and what to order by, such as `mape < 5, lowest crps`; or metric to bound (`max_mape: 5`).",
     )
@@ -100,7 +102,7 @@ def recommendation_routes(settings: Settings) -> APIRouter:
     @router.get("/recommendations", response_model=RecommendationAnswer)
     def recommend_by_address(
         task: Annotated[str, Query(min_length=1, max_length=LONGEST_TASK)],
-        criteria: str | None = None,
+        criteria: _Criteria | None = None,
         model_names: Annotated[list[str] | None, Query(max_length=_MOST_NAMES)] = None,
     ) -> dict[str, Any]:
         """The same by an address alone."""

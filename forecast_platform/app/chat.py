@@ -10,7 +10,7 @@ import streamlit as st
 
 from forecast_platform.app.client import Api, ApiError
 
-PAGE = "recommendation"
+NAME = "recommendation"
 """What the address says where this page is shown."""
 _CRITERIA = re.compile(r"[<>]|^\s*(lowest|highest)\s", re.IGNORECASE)
 _HELLO = (
@@ -19,9 +19,8 @@ _HELLO = (
 )
 
 
-def draw(api: Api) -> None:
+def show(api: Api) -> None:
     """The conversation so far, and a line for the next message."""
-    st.subheader("Which model for a task?")
     turns: list[dict[str, Any]] = st.session_state.setdefault("turns", [])
     with st.chat_message("assistant"):
         st.markdown(_HELLO)

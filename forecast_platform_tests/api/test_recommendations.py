@@ -48,6 +48,7 @@ def test_a_task_is_answered_by_the_ranking_in_the_file_s_form(desk: Desk) -> Non
         ({"task": "   "}, 400, "task: 0 characters: say in a sentence what the model is for"),
         ({}, 400, "task: {}: Field required"),
         ({"task": TASK, "criteria": "mape best"}, 400, "criteria: 'mape best': write a bound such as `mape < 5`"),
+        ({"task": TASK, "criteria": {"mape": "5"}}, 400, "criteria."),
         ({"task": TASK, "cpt_model": "/etc"}, 400, "cpt_model: '/etc': Extra inputs are not permitted"),
         ({"task": TASK, "model_names": ["Cocoa"]}, 404, "No models found in registry of the names Cocoa: train one"),
     ],

@@ -28,7 +28,7 @@ def test_a_task_is_answered_and_the_next_message_says_what_it_has_to_keep_to(des
         ("Coffee-xgboost", {"crps_14d": 4.1, "mape": 9.0}),
     )
     app = opened()
-    shown(app.button(key="ask").click().run())
+    shown(app.button(key="page_recommendation").click().run())
     assert app.query_params["page"] in ("recommendation", ["recommendation"])
     shown(app.chat_input(key="said").set_value("Forecast coffee prices two weeks ahead").run())
     assert "Use **Coffee-xgboost** version 1" in said(app)[-1]
@@ -46,8 +46,8 @@ def test_a_task_is_answered_and_the_next_message_says_what_it_has_to_keep_to(des
 
     shown(app.chat_input(key="said").set_value("mape > best").run())
     assert "criteria: 'mape > best': write a bound" in texts(app)
-    shown(app.button(key="new").click().run())
-    assert "page" not in app.query_params
+    shown(app.button(key="page_jobs").click().run())
+    assert not app.chat_message
 
 
 def test_an_empty_registry_says_what_to_do(desk: Desk) -> None:  # noqa: F811
