@@ -22,7 +22,7 @@ from forecast_platform_tests.waiting import PATIENCE
 pytestmark = pytest.mark.extra
 
 STEPS = ("corpus", "adapter", "evaluation", "recommendation")
-KILLS = 3
+KILLS = 2
 """Kills of each asset, spread over the time that it takes; the seed is of the run's own, and told where it fails."""
 _LOADED = [
     *("torch", "transformers", "peft", "mlflow", "dagster", "pyarrow"),
