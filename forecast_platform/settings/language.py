@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -38,6 +39,8 @@ class LanguageSettings(BaseModel):
     @classmethod
     def _named(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
+            if urlsplit(value).username is not None:
+                raise ValueError("an address without name and password: a token is endpoint_token's")
             return web_address(value)
         if value is not None and not _ENDPOINT.fullmatch(value):
             raise ValueError(f"{value!r}: an endpoint's name in the workspace, or an address with http:// or https://")

@@ -129,7 +129,7 @@ def test_a_name_is_an_endpoint_of_the_workspace(address: str, monkeypatch: pytes
         write("a prompt")
 
 
-@pytest.mark.parametrize("value", ["ftp://x/y", "two words", "http://"])
+@pytest.mark.parametrize("value", ["ftp://x/y", "two words", "http://", "https://me:secret@host/v1"])
 def test_what_is_neither_a_name_nor_an_address_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="language"):
         build(language={"endpoint": value})
