@@ -55,7 +55,7 @@ def signature(text: str) -> NDArray[np.uint32]:
             shingles ^= shingles >> np.uint64(29)
         shingles = np.unique(shingles)
         lowest = np.full(_PERMUTATIONS, 2**64 - 1, np.uint64)
-        for part in np.array_split(shingles, max(1, len(shingles) // 512)):
+        for part in np.array_split(shingles, max(1, len(shingles) // 256)):
             lowest = np.minimum(lowest, (part[None, :] * _MULTIPLY[:, None] + _ADD[:, None]).min(axis=1))
     return (lowest >> np.uint64(32)).astype(np.uint32)
 
