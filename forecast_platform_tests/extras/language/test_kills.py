@@ -118,4 +118,3 @@ def test_assets_that_are_killed_at_random_moments_end_as_if_nobody_had(blank: Pa
         run(step, killed)
     assert outcome(killed) == outcome(whole), f"seed {seed}"
     assert not list((killed / "out").glob(".new"))
-    assert not list((killed / "out").rglob(".*.tmp"))
