@@ -90,7 +90,10 @@ def _plain(value: Any) -> Any:
 
 @cache
 def package_data() -> Path:
-    """The folder of plotly's script and templates. The package is found, not imported."""
+    """The folder of plotly's script and templates. The package is found, not imported.
+
+    Raises ModuleNotFoundError without it.
+    """
     spec = find_spec("plotly")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("plotly is not installed: install the package again", name="plotly")
