@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.api.users import Guard, Users
+from forecast_platform.ensembles.submissions import NameTakenError
+from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
 from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
-from forecast_platform.training_jobs.store import TooManyJobsError, UnknownJobError, WrongStateError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 _ABOUT = """Training jobs: bring a table, choose a mode, wait, read the leaderboard and the forecast.
 
-Create a job, submit it, then poll it or listen to its events. Errors are `{"detail": "field: what is wrong"}`."""
+Create a job, submit it, then poll it or listen to its events. Workflows of ensembles go the same
+way. Errors are `{"detail": "field: what is wrong"}`."""
 
 
 def build_app(settings: Settings, host: str = "127.0.0.1", jobs: TrainingJobs | None = None) -> App:
@@ -35,13 +38,18 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
 
     from forecast_platform.api.routes import WrongTypeError, job_routes
     from forecast_platform.api.uploads import TooLargeError
+    from forecast_platform.api.workflows import workflow_routes
+    from forecast_platform.runs.submitted_workflows import SubmittedWorkflows
 
-    app = FastAPI(title="forecast_platform: training jobs", version=__version__, description=_ABOUT)
+    app = FastAPI(title="forecast_platform: training jobs and workflows", version=__version__, description=_ABOUT)
     app.include_router(job_routes(jobs))
+    app.include_router(workflow_routes(SubmittedWorkflows(jobs.settings, jobs)))
     most = jobs.settings.training_jobs.max_upload_mb
     statuses: list[tuple[type[Exception], int, Callable[[Any], str]]] = [
         (JobError, 400, str),
+        (WorkflowError, 400, str),
         (WrongStateError, 400, str),
+        (NameTakenError, 409, str),
         (RequestValidationError, 400, _first),
         (UnknownJobError, 404, str),
         (WrongTypeError, 415, str),
@@ -61,7 +69,10 @@ def _answering(status: int, text: Callable[[Any], str]) -> Any:
 
         after = getattr(error, "retry_after", None) or (5 if status == 503 else None)
         headers = {"Retry-After": str(after)} if after else {}
-        return JSONResponse({"detail": text(error)}, status, headers)
+        body: dict[str, Any] = {"detail": text(error)}
+        if isinstance(error, WorkflowError):
+            body["problems"] = [vars(one) for one in error.problems]
+        return JSONResponse(body, status, headers)
 
     return answer
 

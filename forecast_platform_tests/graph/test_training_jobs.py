@@ -11,7 +11,8 @@ from dagster import DagsterRunStatus, RunsFilter
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from forecast_platform.graph.training_jobs import JOB, JOB_TAG, KIND_TAG, USER_TAG, tags_of
+from forecast_platform.graph.requested_runs import KIND_TAG, USER_TAG
+from forecast_platform.graph.training_jobs import JOB, JOB_TAG, tags_of
 from forecast_platform.host.home import shipped_file
 from forecast_platform.training_jobs.store import Job
 from forecast_platform_tests.api.desk import Desk
@@ -44,7 +45,7 @@ def run_in(desk: Desk, job: Job, status: DagsterRunStatus, **tags: str) -> str:
     """A run of the job as it would be in this state."""
     definition = desk.definitions.resolve_job_def(JOB)
     partition = {"dagster/partition": job.job_id}
-    [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+    location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
     run = desk.instance.create_run_for_job(
         definition,
         tags={**tags_of(job), **partition, **tags},
