@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
 import signal
 import threading
 import time
@@ -17,7 +19,7 @@ from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
 from forecast_platform_tests.api.test_service import OPEN, TOKENS, Service, environment
 from forecast_platform_tests.api.test_workflows import TASKS, text
 from forecast_platform_tests.ensembles.shops import classes
-from forecast_platform_tests.ui.running import Running
+from forecast_platform_tests.ui.running import LOGS, Running
 from forecast_platform_tests.waiting import until
 
 ASSETS = "{ assetNodes { assetKey { path } } }"
@@ -32,6 +34,13 @@ def runs_of(running: Running, workflow_id: str) -> list[tuple[str, str]]:
         for run in found
         if {"key": WORKFLOW_TAG, "value": workflow_id} in run["tags"]
     ]  # fmt: skip
+
+
+def pid_of(running: Running, run_id: str) -> int | None:
+    """The process of a run, as its log names it."""
+    events = running.ask(LOGS, id=run_id, cursor=None)["events"]
+    found = [re.search(r"\(pid: (\d+)\)", event.get("message") or "") for event in events]
+    return next((int(one[1]) for one in found if one), None)
 
 
 @pytest.mark.slow
@@ -83,10 +92,7 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
             others = {user: threads.submit(lambda u=user: [submitted(u, k) for k in (1, 2)]) for user in "bc"}
             # Killed in the middle: run worker first, then everything.
             [(run_id, _)] = until(lambda: [one for one in runs_of(running, first) if one[1] == "STARTED"], "a run", 90)
-            import psutil
-
-            family = psutil.Process(running.process.pid).children(recursive=True)
-            next(one for one in family if run_id in " ".join(one.cmdline())).send_signal(signal.SIGKILL)
+            os.kill(until(lambda: pid_of(running, run_id), "the run's process", 30), signal.SIGKILL)
             service.process.kill()
             service.process.wait()
             service.start()
