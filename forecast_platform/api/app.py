@@ -36,6 +36,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
 
+    from forecast_platform.api.answers import CreateJob
     from forecast_platform.api.routes import WrongTypeError, job_routes
     from forecast_platform.api.uploads import TooLargeError
     from forecast_platform.api.workflows import workflow_routes
@@ -60,7 +61,32 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     ]
     for kind, status, text in statuses:
         app.add_exception_handler(kind, _answering(status, text))
+    app.add_exception_handler(405, _not_allowed)
+    made = app.openapi
+
+    def whole() -> dict[str, Any]:
+        # The body of POST /jobs is read by hand, so its parts are not among what FastAPI collects.
+        document = made()
+        body = CreateJob.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**body.pop("$defs"), "CreateJob": body}
+        return document
+
+    app.openapi = whole  # type: ignore[method-assign]
     return app
+
+
+async def _not_allowed(request: Request, _error: Exception) -> JSONResponse:
+    """Names every method of the path: the framework names those of its first route alone."""
+    from fastapi.responses import JSONResponse
+    from starlette.routing import Match, Route
+
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    allowed = ", ".join(sorted(found))
+    text = f"{request.method} is not allowed here: {allowed}"
+    return JSONResponse({"detail": text}, 405, {"Allow": allowed})
 
 
 def _answering(status: int, text: Callable[[Any], str]) -> Any:

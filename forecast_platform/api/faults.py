@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Path, Query
 
 from forecast_platform.api import answers
+from forecast_platform.host.admission import STATUSES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,6 +26,18 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         503: "Jobs are switched off, or Dagster is not there.",
     }.items()
 }
+
+
+Id = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="As it was given when it was created.")]
+"""An id of a job, an upload or a workflow; what can be none is refused before it is looked up."""
+FileName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+OneStatus = Annotated[str | None, Query(json_schema_extra={"enum": [*STATUSES, None]}, description="Only those.")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+def documented(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 of a route that answers with something else than JSON; refusals are JSON all the same."""
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}, "description": what}}
 
 
 def user_of(request: Request) -> str:

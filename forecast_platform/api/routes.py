@@ -2,15 +2,15 @@
 
 import json
 import os
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from forecast_platform.api import answers
 from forecast_platform.api.events import events_of
-from forecast_platform.api.faults import FAULTS, user_of
+from forecast_platform.api.faults import FAULTS, FileName, Id, Limit, OneStatus, documented, user_of
 from forecast_platform.api.modes import modes
 from forecast_platform.api.uploads import NoFileError, write_body
 from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
@@ -38,8 +38,8 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.get("/jobs", tags=["jobs"])
     def list_jobs(
         request: Request,
-        status: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        status: OneStatus = None,
+        limit: Limit = 50,
     ) -> answers.JobList:
         """The user's newest jobs."""
         if status is not None and status not in STATUSES:
@@ -66,48 +66,58 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         )
 
     @router.get("/jobs/{job_id}", tags=["jobs"])
-    def get_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def get_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """A job as it is now."""
         return shown(jobs.get(user_of(request), job_id))
 
     @router.post("/jobs/{job_id}/submit", tags=["jobs"])
-    def submit_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def submit_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Put a pending job into the queue."""
         return shown(jobs.submit(user_of(request), job_id))
 
     @router.post("/jobs/{job_id}/retry", tags=["jobs"])
-    def retry_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def retry_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Put a failed or cancelled job into the queue again."""
         return shown(jobs.submit(user_of(request), job_id, again=True))
 
     @router.post("/jobs/{job_id}/cancel", tags=["jobs"])
-    def cancel_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def cancel_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Cancel a job: at once where it waits, else as soon as its run takes notice."""
         return shown(jobs.cancel(user_of(request), job_id))
 
     @router.delete("/jobs/{job_id}", tags=["jobs"])
-    def delete_job(request: Request, job_id: str) -> answers.Message:
+    def delete_job(request: Request, job_id: Id) -> answers.Message:
         """Remove a job that does not run, with all that it left."""
         jobs.delete(user_of(request), job_id)
         return answers.Message(message=f"job {job_id} is deleted")
 
     @router.get("/jobs/{job_id}/results", response_model=answers.Results, tags=["jobs"])
-    def job_results(request: Request, job_id: str) -> dict[str, Any]:
+    def job_results(request: Request, job_id: Id) -> dict[str, Any]:
         """What a completed job found."""
         user = user_of(request)
         found = jobs.results(user, job_id)
         return answers.results_answer(jobs.get(user, job_id), found)
 
-    @router.get("/jobs/{job_id}/files/{name}", response_class=Response, tags=["jobs"])
-    def job_file(request: Request, job_id: str, name: str) -> FileResponse:
+    @router.get(
+        "/jobs/{job_id}/files/{name}",
+        response_class=Response,
+        responses=documented("*/*", "The file."),
+        tags=["jobs"],
+    )
+    def job_file(request: Request, job_id: Id, name: FileName) -> FileResponse:
         """One of a completed job's files, to download."""
         path = jobs.file(user_of(request), job_id, name)
         if path is None:
             raise UnknownJobError(f"job {job_id} has no file {name!r}; completed ones have {', '.join(DOWNLOADS)}")
         return FileResponse(path, filename=name)
 
-    @router.get("/jobs/{job_id}/events", response_class=Response, tags=["jobs"])
-    async def job_events(request: Request, job_id: str) -> StreamingResponse:
+    @router.get(
+        "/jobs/{job_id}/events",
+        response_class=Response,
+        responses=documented("text/event-stream", "The events."),
+        tags=["jobs"],
+    )
+    async def job_events(request: Request, job_id: Id) -> StreamingResponse:
         """The job as server-sent events (`event: job`), whenever it changes, until it has ended."""
         user = user_of(request)
 
@@ -125,7 +135,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         return answers.UploadAnswer(file=found.upload_id, name=found.name, size=found.size, columns=columns)
 
     @router.get("/uploads/{file}", tags=["uploads"])
-    def look(request: Request, file: str, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
+    def look(request: Request, file: Id, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
         """What is in an uploaded file: its columns, and once those are named its series, frequency and gaps."""
         return answers.Look(**jobs.look(user_of(request), file, time_col, target_col, id_col or None))
 
@@ -166,7 +176,7 @@ _BODY = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": answers.CreateJob.model_json_schema(ref_template="#/components/schemas/{model}"),
+                "schema": {"$ref": "#/components/schemas/CreateJob"},
                 "example": {
                     "config": {
                         "data": [{"week": "2024-01-01", "sales": 12.5}, {"week": "2024-01-08", "sales": 13.0}],

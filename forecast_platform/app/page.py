@@ -1,4 +1,4 @@
-"""The page of jobs: upload, look, choose, train, watch, compare. Which page, file and job are shown stands in the address."""
+"""The page: upload, look, choose, train, watch, compare. Which page, file and job are shown stands in the address."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import json
 import zlib
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from forecast_platform.app.client import ACTIVE, Api, ApiError
@@ -178,12 +177,16 @@ def _watch(workflows: WorkflowApi, workflow_id: str) -> None:
 
 
 def _tasks(one: dict[str, Any]) -> None:
+    import pandas as pd
+
     st.graphviz_chart(dag(one["tasks"]))
     columns = ["task", "type", "state", "started_at", "finished_at", "attempts", "error"]
     st.dataframe(pd.DataFrame(one["tasks"])[columns], hide_index=True)
 
 
 def _results(workflows: WorkflowApi, workflow_id: str) -> None:
+    import pandas as pd
+
     found = workflows.results(workflow_id)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in found["result"]["scores"].items() if value is not None)
     st.success(f"deployed: {found['result']['task']}: {scores}")

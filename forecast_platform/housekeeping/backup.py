@@ -39,8 +39,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _LOG = "_delta_log"
 _BLOCK = 1 << 20
-_ROOMS = ("_artifacts", "_keys", "_landing")
-"""Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched."""
+_ROOMS = ("_artifacts", "_keys", "_landing", "_workflows")
+"""Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched,
+submitted workflows with their data."""
 
 _ASIDE = "nothing was written, earlier backups are as they were: run `forecast-platform repair`, then back up"
 

@@ -89,7 +89,10 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
         with ThreadPoolExecutor(5) as threads, contextlib.ExitStack() as stack:
             stack.callback(stopped.set)
             watcher = threads.submit(watch)
-            others = {user: threads.submit(lambda u=user: [submitted(u, k) for k in (1, 2)]) for user in "bc"}
+            others = {
+                user: threads.submit(lambda u=user, n=n: [submitted(u, k) for k in range(n)])
+                for user, n in (("b", 2), ("c", 1))
+            }
             # Killed in the middle: run worker first, then everything.
             [(run_id, _)] = until(lambda: [one for one in runs_of(running, first) if one[1] == "STARTED"], "a run", 90)
             os.kill(until(lambda: pid_of(running, run_id), "the run's process", 30), signal.SIGKILL)
