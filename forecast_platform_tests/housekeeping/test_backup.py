@@ -277,9 +277,7 @@ def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, 
     assert set(Reader(elsewhere).paths("Alpha", "naive")) == set(days("2018-02-20", "2018-03-31"))
 
 
-def test_training_jobs_and_workflows_with_their_store_uploads_and_results_come_back(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_jobs_and_workflows_with_their_store_uploads_and_results_come_back(settings: Settings, tmp_path: Path) -> None:
     Launcher(settings).instance  # noqa: B018 - makes the instance
     store = JobStore(settings)
     job = store.create("ann", parse(asked()))
