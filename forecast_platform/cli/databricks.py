@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecast_platform.cli.terminal import day, say
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="TAG",
         help="version tag (default: the configured one; for train and infer without dates, those that readers follow)",
     )
-    submit.add_argument("--start-date", type=_day, help="first date (train: default the current window)")
-    submit.add_argument("--end-date", type=_day, help="last date (default: what the data allow)")
+    submit.add_argument("--start-date", type=day, help="first date (train: default the current window)")
+    submit.add_argument("--end-date", type=day, help="last date (default: what the data allow)")
     submit.add_argument("--train", action="store_true", help="a training task first, for windows without a model")
     submit.add_argument("--overwrite", action="store_true", help="make anew what is there and unchanged")
     submit.add_argument("--compute", help="compute of the task, such as local or spark (default: the notebook's)")
@@ -60,17 +60,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         one.set_defaults(command=_guarded(function))
 
 
-def _day(text: str) -> str:
-    try:
-        return dt.date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2022-12-30") from error
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _guarded(
     function: Callable[[argparse.Namespace, Settings, Connection], int],
 ) -> Callable[[argparse.Namespace, Settings], int]:
@@ -82,7 +71,7 @@ def _guarded(
         try:
             return function(options, settings, Connection(settings.databricks))
         except DatabricksError as error:
-            _say(f"forecast-platform: {error}")
+            say(f"forecast-platform: {error}")
             return FAILED
 
     return command
@@ -91,10 +80,10 @@ def _guarded(
 def _deploy(options: argparse.Namespace, settings: Settings, connection: Connection) -> int:
     from forecast_platform.clients.databricks.deploy import deploy
 
-    deployed = deploy(connection, _say, wheel=options.wheel)
-    _say(f"deployed forecast-platform {deployed.version} to {connection.host}{deployed.folder}")
+    deployed = deploy(connection, say, wheel=options.wheel)
+    say(f"deployed forecast-platform {deployed.version} to {connection.host}{deployed.folder}")
     if deployed.config is None:
-        _say("no settings file: set databricks.config, or give the cluster FORECAST_PLATFORM_ variables")
+        say("no settings file: set databricks.config, or give the cluster FORECAST_PLATFORM_ variables")
     return OK
 
 
@@ -108,8 +97,8 @@ def _wheel(options: argparse.Namespace, settings: Settings) -> int:
     for old in sorted(options.folder.glob("forecast_platform-*.whl")):
         if old.name != name:
             old.unlink()
-            _say(f"removed {old.name}: one wheel a folder is what a bundle installs")
-    _say(str(options.folder / name))
+            say(f"removed {old.name}: one wheel a folder is what a bundle installs")
+    say(str(options.folder / name))
     return OK
 
 
@@ -120,8 +109,8 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
     parameters = {
         "commodity": ",".join(options.commodity or ()),
         "models": ",".join(options.models or ()),
-        "start_date": options.start_date or "",
-        "end_date": options.end_date or "",
+        "start_date": str(options.start_date or ""),
+        "end_date": str(options.end_date or ""),
         "model_version_tag": options.model_version_tag or "",
         "overwrite": "true" if options.overwrite else "",
         "compute": options.compute or "",
@@ -137,11 +126,11 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
         cluster_id=options.cluster,
     )
     done = submit(connection, deployment(connection), request, Ledger(_folder(settings) / "submitted.json"))
-    _say(f"run {done.run_id} " + ("submitted" if done.started else "is the same request and still going on: attached"))
+    say(f"run {done.run_id} " + ("submitted" if done.started else "is the same request and still going on: attached"))
     if not done.started:
-        _say(f"it works with what was deployed when it was submitted; to begin anew: databricks cancel {done.run_id}")
+        say(f"it works with what was deployed when it was submitted; to begin anew: databricks cancel {done.run_id}")
     if options.no_wait:
-        _say(f"watch it with: forecast-platform databricks monitor {done.run_id}")
+        say(f"watch it with: forecast-platform databricks monitor {done.run_id}")
         return OK
     return _watch(settings, connection, done.run_id)
 
@@ -157,14 +146,14 @@ def _watch(settings: Settings, connection: Connection, run_id: int) -> int:
 
     why = ""
     try:
-        ended = watch(connection, run_id, _say)
+        ended = watch(connection, run_id, say)
     except KeyboardInterrupt:
         pass
     except DatabricksError as error:
         why = f"forecast-platform: {error}"
     else:
         return _conclude(settings, connection, ended)
-    _say(
+    say(
         f"{why}\nno longer watched; run {run_id} goes on. Watch it again with `forecast-platform databricks monitor "
         f"{run_id}`, end it with `forecast-platform databricks cancel {run_id}`"
     )
@@ -172,7 +161,7 @@ def _watch(settings: Settings, connection: Connection, run_id: int) -> int:
 
 
 def _conclude(settings: Settings, connection: Connection, ended: Ended) -> int:
-    _say(f"run {ended.run_id}: {ended.result}{': ' + ended.message if ended.message else ''}")
+    say(f"run {ended.run_id}: {ended.result}{': ' + ended.message if ended.message else ''}")
     if ended.success:
         return OK
     _explain(settings, connection, ended.run_id, ended.result)
@@ -184,11 +173,11 @@ def _explain(settings: Settings, connection: Connection, run_id: int, result: st
 
     found = errors(connection, run_id)
     for error in found:
-        _say("\n" + error_text(error))
+        say("\n" + error_text(error))
     path = _folder(settings) / "logs" / f"{run_id}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(full_log({"run": run_id, "result": result, "workspace": connection.host}, found))
-    _say(f"\nlog: {path}")
+    say(f"\nlog: {path}")
     return bool(found)
 
 
@@ -197,9 +186,9 @@ def _errors(options: argparse.Namespace, settings: Settings, connection: Connect
 
     run = connection.call("looking at the run", lambda: connection.client.jobs.get_run(options.run_id))
     if life_of(run) not in ENDED:
-        _say(f"run {options.run_id} is {life_of(run)}; of the tasks that are over:")
+        say(f"run {options.run_id} is {life_of(run)}; of the tasks that are over:")
     if not _explain(settings, connection, options.run_id, result_of(run)):
-        _say(f"run {options.run_id}: {result_of(run)}, no errors")
+        say(f"run {options.run_id}: {result_of(run)}, no errors")
         return OK
     return FAILED
 
@@ -208,7 +197,7 @@ def _cancel(options: argparse.Namespace, settings: Settings, connection: Connect
     from forecast_platform.clients.databricks.monitor import cancel
 
     ended = cancel(connection, options.run_id)
-    _say(f"run {ended.run_id}: {ended.result}{': ' + ended.message if ended.message else ''}")
+    say(f"run {ended.run_id}: {ended.result}{': ' + ended.message if ended.message else ''}")
     return OK
 
 

@@ -38,11 +38,10 @@ def _action(actions: Any, name: str, command: Any, text: str) -> Any:
 
 
 def _guarded(command: Any) -> Any:
-    from forecast_platform.ensembles.packaging import PackageError
-    from forecast_platform.ensembles.rows import RowsError
-    from forecast_platform.ensembles.yaml_lines import WorkflowError
-
     def guarded(options: argparse.Namespace, settings: Settings) -> int:
+        from forecast_platform.ensembles.packaging import PackageError
+        from forecast_platform.ensembles.rows import RowsError
+        from forecast_platform.ensembles.yaml_lines import WorkflowError
         from forecast_platform.runs.workflows import WorkflowRunError
 
         try:

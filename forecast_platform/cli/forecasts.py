@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.cli.dates import print_coverage, undamaged
+from forecast_platform.cli.terminal import say
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import NoDataError
@@ -21,11 +22,6 @@ QUICK_YEARS = 9
 
 QUICK_MODELS = ("naive", "random_walk", "xgboost")
 """Models of the quickstart: one of each kind, for years of dates rather than for many models."""
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
 
 
 def _operations(settings: Settings, options: argparse.Namespace) -> Operations:

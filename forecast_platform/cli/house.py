@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.cli.terminal import day, port
+from forecast_platform.host.severity import SIGNAL
 from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 
@@ -39,27 +40,13 @@ def register(commands: Any) -> None:
     _command(commands, "maintain", maintain, "the weekly maintenance, now: compact, vacuum, prune, archive")
 
     one = _command(commands, "daily-page", daily_page, "write the page for people who look rather than read")
-    one.add_argument("--date", type=_day, help="day of the page (default: today)")
+    one.add_argument("--date", type=day, help="day of the page (default: today)")
 
 
 def _command(commands: Any, name: str, operation: Operation, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
     parser.set_defaults(command=lambda options, settings: 0 if operation(settings, options) else 1)
     return parser
-
-
-def _day(text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2022-12-30") from error
-
-
-def port(text: str) -> int:
-    """The number of a port, as an argument of the command line."""
-    if not text.isdecimal() or not int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
-    return int(text)
 
 
 def health(settings: Settings, options: argparse.Namespace) -> bool:
@@ -78,7 +65,7 @@ def health(settings: Settings, options: argparse.Namespace) -> bool:
         print(report.to_json())
     else:
         print("\n".join(report.lines()))
-        print(f"{report.state}: {len(report.facts)} facts at {in_zone(report.at, settings.timezone)}")
+        print(f"{SIGNAL[report.severity]}: {len(report.facts)} facts at {in_zone(report.at, settings.timezone)}")
     return report.healthy
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.cli.terminal import say
 from forecast_platform.settings import Settings
 
 DEMO = (
@@ -62,10 +63,6 @@ def _command(commands: Any, name: str, operation: Callable[..., bool], text: str
     return parser
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def prepare(settings: Settings, options: argparse.Namespace) -> bool:
     """Write the corpus of a file, or of the table that the environment names."""
     from forecast_platform.language.config import parse
@@ -84,9 +81,9 @@ def prepare(settings: Settings, options: argparse.Namespace) -> bool:
         data |= {"train_table": table, "train_file": None}
         data |= {"catalog": os.environ.get("DATABRICKS_CATALOG"), "schema": os.environ.get("DATABRICKS_SCHEMA")}
     config = parse({"data": data}, "prepare")
-    corpus, _ = build_corpus(config, settings, limit=options.limit, folder=folder, say=_say)
+    corpus, _ = build_corpus(config, settings, limit=options.limit, folder=folder, say=say)
     for name, texts in (("train", corpus.train), ("val", corpus.val)):
-        _say(f"{folder / name}.jsonl: {len(texts):,} documents")
+        say(f"{folder / name}.jsonl: {len(texts):,} documents")
     return True
 
 
@@ -101,16 +98,16 @@ def pretrain(settings: Settings, options: argparse.Namespace) -> bool:
 
     config = read_config(Path(options.config))
     require_extra()
-    corpus, _ = build_corpus(config, settings, say=_say)
+    corpus, _ = build_corpus(config, settings, say=say)
     with tqdm(unit="step", disable=None) as bar:
 
         def progress(done: int, total: int, what: str) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        found = train(config, corpus, settings, progress=progress, say=_say)
+        found = train(config, corpus, settings, progress=progress, say=say)
     final = found["final_metrics"]
-    _say(
+    say(
         f"{final['total_steps']} steps, held-out perplexity {final['eval_perplexity']:.2f}; "
         f"{Path(config.output.output_dir) / METRICS}"
     )
@@ -136,10 +133,10 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
         raise LanguageError(f"{model}: no corpus beside it: name held-out documents (--eval-file)")
     if options.general_file:
         general = held_out(Path(options.general_file))
-    results = evaluate(model, domain, general, base_model=options.base_model, settings=settings, say=_say)
+    results = evaluate(model, domain, general, base_model=options.base_model, settings=settings, say=say)
     write_results(results, Path(options.output))
     summary = results["summary"]
-    _say(f"{summary['verdict']}\n{summary.get('general_verdict', '')}\n{summary['notes']}\n{options.output}")
+    say(f"{summary['verdict']}\n{summary.get('general_verdict', '')}\n{summary['notes']}\n{options.output}")
     return True
 
 
@@ -162,6 +159,6 @@ def recommend(settings: Settings, options: argparse.Namespace) -> bool:
         if "error" in answer:
             print(f"forecast-platform: {answer['error']}: train some first", file=sys.stderr)
             return False
-        _say(f"{answer['recommendation']}\n\n({answer['generated_by']})\n")
+        say(f"{answer['recommendation']}\n\n({answer['generated_by']})\n")
     write_recommendation(answer, Path(options.output))
     return True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import errno
 import sys
 from collections.abc import Sequence
 
 from forecast_platform import __version__
 from forecast_platform.cli import databricks, ensemble, house, language, servers, source, views
+from forecast_platform.cli.terminal import day
 from forecast_platform.settings import Settings, SettingsError, load
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
     infer = commands.add_parser("infer", help="forecast one date, all series of a group in one run")
     _selection(infer)
-    infer.add_argument("--date", type=_day, help="forecast date (default: today; the last one of data that have ended)")
+    infer.add_argument("--date", type=day, help="forecast date (default: today; the last one of data that have ended)")
     infer.add_argument("--train", action="store_true", help="train the windows that have no model first")
     infer.add_argument("--overwrite", action="store_true", help="replace what is there and unchanged")
     _accept(infer)
@@ -174,26 +174,19 @@ def _selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _span(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--start-date", type=_day, help="first forecast date (default: the configured start)")
-    parser.add_argument("--end-date", type=_day, help="last forecast date (default: the day after the last data)")
+    parser.add_argument("--start-date", type=day, help="first forecast date (default: the configured start)")
+    parser.add_argument("--end-date", type=day, help="last forecast date (default: the day after the last data)")
 
 
 def _accept(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept",
-        type=_day,
+        type=day,
         nargs="+",
         default=(),
         metavar="DATE",
         help="the closes of these days were looked at and are right, however odd (as setting `confirmed` of a series)",
     )
-
-
-def _day(text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2022-12-30") from error
 
 
 def _quickstart(options: argparse.Namespace, settings: Settings) -> int:

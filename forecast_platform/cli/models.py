@@ -6,7 +6,8 @@ import argparse
 import datetime as dt
 from collections.abc import Sequence
 
-from forecast_platform.cli.forecasts import last_forecastable, say
+from forecast_platform.cli.forecasts import last_forecastable
+from forecast_platform.cli.terminal import say
 from forecast_platform.pipeline.champions import Champion, ChampionError, champion, duel, mirror
 from forecast_platform.pipeline.tracking import registered_name
 from forecast_platform.runs.operations import Operations, UsageError, missing_text

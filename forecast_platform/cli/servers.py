@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.cli.house import port
+from forecast_platform.cli.terminal import port
 from forecast_platform.settings import Settings, SettingsError
 
 _HOST = "address to bind; beyond this machine only with a web token or a trusted proxy"

@@ -37,9 +37,9 @@ def databricks(settings: Settings) -> Iterator[Finding]:
         connection = Connection(settings.databricks)
         user = connection.call("logging in", connection.client.current_user.me).user_name
     except DatabricksError as error:
-        yield Finding("databricks", "FAIL", _line(error), _CREDENTIALS)
+        yield Finding("databricks", "error", _line(error), _CREDENTIALS)
         return
-    yield Finding("databricks", "ok", f"{connection.host} as {user} ({connection.client.config.auth_type})")
+    yield Finding("databricks", "good", f"{connection.host} as {user} ({connection.client.config.auth_type})")
     yield from _secrets(connection)
     yield from _cluster(connection, serverless=settings.compute == "databricks_serverless")
     if settings.compute == "databricks":
@@ -68,10 +68,10 @@ def _secrets(connection: Connection) -> Iterator[Finding]:
         else:
             reason = f"scope {scope} has no key {key}"
         if key in found:
-            yield Finding("secrets", "ok", f"{name} from {secret}")
+            yield Finding("secrets", "good", f"{name} from {secret}")
         else:
             mend = f"databricks secrets put-secret {scope} {key}, and READ on the scope for this account"
-            yield Finding("secrets", "FAIL", f"{name}: {reason}", mend)
+            yield Finding("secrets", "error", f"{name}: {reason}", mend)
 
 
 def _cluster(connection: Connection, *, serverless: bool) -> Iterator[Finding]:
@@ -88,31 +88,33 @@ def _cluster(connection: Connection, *, serverless: bool) -> Iterator[Finding]:
             )
             found = f"node type {options.node_type} is of {cloud}, the workspace of {there}"
             if serverless:
-                yield Finding("cluster", "WARN", f"{found}; it is for `submit` without --serverless", mend)
+                yield Finding("cluster", "warning", f"{found}; it is for `submit` without --serverless", mend)
             else:
-                yield Finding("cluster", "FAIL", found, mend)
+                yield Finding("cluster", "error", found, mend)
         if options.runtime == RUNTIME:
-            yield Finding("cluster", "ok", f"new ones on {options.runtime}; each ends with its run")
+            yield Finding("cluster", "good", f"new ones on {options.runtime}; each ends with its run")
         else:
             mend = f"unset {PREFIX}DATABRICKS__RUNTIME, or see that its pandas is of the 2 series"
-            yield Finding("cluster", "WARN", f"runtime {options.runtime}; supported is {RUNTIME}", mend)
+            yield Finding("cluster", "warning", f"runtime {options.runtime}; supported is {RUNTIME}", mend)
         return
     name = options.existing_cluster_id
     try:
         cluster = connection.call(f"looking at cluster {name}", lambda: connection.client.clusters.get(name))
     except DatabricksError as error:
-        yield Finding("cluster", "FAIL", _line(error), f"unset {PREFIX}DATABRICKS__EXISTING_CLUSTER_ID, or correct it")
+        yield Finding("cluster", "error", _line(error), f"unset {PREFIX}DATABRICKS__EXISTING_CLUSTER_ID, or correct it")
         return
     state = cluster.state.value if cluster.state else "unknown"
     found = f"{name} ({cluster.spark_version}) is {state}"
     if cluster.spark_version != options.runtime:
         mend = f"use a cluster on {options.runtime}, or see that its pandas is of the 2 series"
-        yield Finding("cluster", "WARN", f"{name} is on {cluster.spark_version}; supported is {options.runtime}", mend)
+        yield Finding(
+            "cluster", "warning", f"{name} is on {cluster.spark_version}; supported is {options.runtime}", mend
+        )
     if cluster.autotermination_minutes:
-        yield Finding("cluster", "ok", f"{found}; ends after {cluster.autotermination_minutes} idle minutes")
+        yield Finding("cluster", "good", f"{found}; ends after {cluster.autotermination_minutes} idle minutes")
     else:
         mend = "set its auto-termination, or use new clusters, which end with their run"
-        yield Finding("cluster", "WARN", f"{found} and never ends by itself: it costs until it is stopped", mend)
+        yield Finding("cluster", "warning", f"{found} and never ends by itself: it costs until it is stopped", mend)
 
 
 def _shipping(settings: Settings) -> Iterator[Finding]:
@@ -122,9 +124,9 @@ def _shipping(settings: Settings) -> Iterator[Finding]:
     try:
         names = check(settings)
     except DatabricksError as error:
-        yield Finding("step launcher", "FAIL", _line(error), "see compute=databricks in docs/databricks.md")
+        yield Finding("step launcher", "error", _line(error), "see compute=databricks in docs/databricks.md")
         return
-    yield Finding("step launcher", "ok", f"ships the package and {len(names)} settings")
+    yield Finding("step launcher", "good", f"ships the package and {len(names)} settings")
 
 
 def _dbfs(connection: Connection) -> Iterator[Finding]:
@@ -141,12 +143,12 @@ def _dbfs(connection: Connection) -> Iterator[Finding]:
         finally:
             connection.call(f"removing dbfs:{path}", lambda: files.delete(path))
     except DatabricksError as error:
-        yield Finding("dbfs", "FAIL", _line(error), _NO_DBFS)
+        yield Finding("dbfs", "error", _line(error), _NO_DBFS)
         return
     if read == content:
-        yield Finding("dbfs", "ok", f"dbfs:{connection.options.staging} can be written, read and removed")
+        yield Finding("dbfs", "good", f"dbfs:{connection.options.staging} can be written, read and removed")
     else:
-        yield Finding("dbfs", "FAIL", f"dbfs:{path} came back other than it was written", _NO_DBFS)
+        yield Finding("dbfs", "error", f"dbfs:{path} came back other than it was written", _NO_DBFS)
 
 
 def _deployed(connection: Connection) -> Iterator[Finding]:
@@ -158,7 +160,7 @@ def _deployed(connection: Connection) -> Iterator[Finding]:
     except DatabricksError as error:
         yield _fault("deployment", error, "forecast-platform databricks deploy")
         return
-    yield Finding("deployment", "ok", f"forecast-platform {deployed.version}, the code that is here")
+    yield Finding("deployment", "good", f"forecast-platform {deployed.version}, the code that is here")
 
 
 def _volume(connection: Connection) -> Iterator[Finding]:
@@ -178,15 +180,15 @@ def _volume(connection: Connection) -> Iterator[Finding]:
         yield _fault("volume", error, "make the volume, or name another in databricks.volume")
         return
     if read == b"probe":
-        yield Finding("volume", "ok", f"{where} takes and gives files")
+        yield Finding("volume", "good", f"{where} takes and gives files")
     else:
-        yield Finding("volume", "FAIL", f"{where} gave back {read!r} for b'probe'", "use another volume")
+        yield Finding("volume", "error", f"{where} gave back {read!r} for b'probe'", "use another volume")
 
 
 def _fault(name: str, error: Exception, otherwise: str) -> Finding:
     """What is wrong, and the message's own mend where it has one."""
     found, _, mend = str(error).partition("\n")
-    return Finding(name, "FAIL", found, mend.replace("\n", " ") or otherwise)
+    return Finding(name, "error", found, mend.replace("\n", " ") or otherwise)
 
 
 def _line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from forecast_platform.doctor.databricks import databricks
-from forecast_platform.doctor.finding import Finding
+from forecast_platform.doctor.finding import WORD, Finding
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.sources import source
 from forecast_platform.doctor.stores import dagster, folder, privacy, tables, tracking
@@ -49,11 +49,11 @@ def examine(settings: Settings, *, deep: bool = False) -> bool:
         if deep and check is tables:
             check = partial(tables, deep=True)
         for finding in _findings(check, settings):
-            print(f"{finding.level:<5} {finding.name:<13} {finding.found}", flush=True)
-            if finding.level != "ok":
+            print(f"{WORD[finding.severity]:<5} {finding.name:<13} {finding.found}", flush=True)
+            if finding.severity != "good":
                 print(f"{'':<20}mend: {finding.mend}", flush=True)
-            failed += finding.level == "FAIL"
-            warned += finding.level == "WARN"
+            failed += finding.severity == "error"
+            warned += finding.severity == "warning"
     print(f"\n{failed} failed, {warned} warned" if failed or warned else "\nall is well")
     return failed == 0
 
@@ -63,7 +63,7 @@ def _findings(check: Check, settings: Settings) -> Iterator[Finding]:
         yield from check(settings)
     except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others find
         name = getattr(check, "__name__", "tables").lstrip("_")
-        yield Finding(name, "FAIL", f"{type(error).__name__}: {error}", "mend what the message names, then look again")
+        yield Finding(name, "error", f"{type(error).__name__}: {error}", "mend what the message names, then look again")
 
 
 def python(_settings: Settings) -> Iterator[Finding]:
@@ -71,10 +71,10 @@ def python(_settings: Settings) -> Iterator[Finding]:
     oldest, newest = (".".join(map(str, edge)) for edge in PYTHONS)
     found = f"{sys.version.split()[0]} at {sys.executable}"
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        yield Finding("python", "ok", found)
+        yield Finding("python", "good", found)
     else:
         mend = f"install Python {oldest} to {newest} and run `python{newest} tasks.py doctor`"
-        yield Finding("python", "FAIL", f"{found}; supported are {oldest} to {newest}", mend)
+        yield Finding("python", "error", f"{found}; supported are {oldest} to {newest}", mend)
 
 
 def packages(_settings: Settings) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def packages(_settings: Settings) -> Iterator[Finding]:
         required = [Requirement(text) for text in requires("forecast-platform") or ()]
     except PackageNotFoundError:
         mend = "in the checkout: python -m pip install --no-deps -e ."
-        yield Finding("packages", "FAIL", "forecast-platform itself is not installed", mend)
+        yield Finding("packages", "error", "forecast-platform itself is not installed", mend)
         return
     base = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = []
@@ -94,10 +94,10 @@ def packages(_settings: Settings) -> Iterator[Finding]:
             wrong.append(one)
             one.marker = None
             mend = f"python -m pip install '{one}'"
-            yield Finding("packages", "FAIL", f"{one.name}: {reason}, needed is {one.specifier or 'any'}", mend)
+            yield Finding("packages", "error", f"{one.name}: {reason}, needed is {one.specifier or 'any'}", mend)
     if not wrong:
         pins = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pandas", "deltalake", "mlflow"))
-        yield Finding("packages", "ok", f"{len(base)} as required ({pins})")
+        yield Finding("packages", "good", f"{len(base)} as required ({pins})")
 
 
 def _unmet(name: str, allowed: Callable[[str], bool]) -> str | None:
@@ -119,12 +119,12 @@ def configuration(settings: Settings) -> Iterator[Finding]:
     overridden = sorted(name for name in os.environ if name.startswith(PREFIX))
     origin = ", ".join(overridden) if overridden else "defaults"
     found = f"source {settings.source}, {len(settings.series)} series, {len(settings.models)} models (from {origin})"
-    yield Finding("settings", "ok", found)
+    yield Finding("settings", "good", found)
     try:
         notifiers_of(settings)
     except SettingsError as error:
         yield Finding(
-            "alerts", "WARN", str(error), "set it in the environment of the daemon: else only its log is told"
+            "alerts", "warning", str(error), "set it in the environment of the daemon: else only its log is told"
         )
     today = settings.today()
     known = []
@@ -137,9 +137,9 @@ def configuration(settings: Settings) -> Iterator[Finding]:
                 f"set `exchange` of {series.name} to a known code in the YAML file that {PREFIX}CONFIG names "
                 "(python -c 'import exchange_calendars as e; print(e.get_calendar_names())' lists them)"
             )
-            yield Finding("calendars", "FAIL", f"{series.name}: {error}", mend)
+            yield Finding("calendars", "error", f"{series.name}: {error}", mend)
     if known:
-        yield Finding("calendars", "ok", ", ".join(known))
+        yield Finding("calendars", "good", ", ".join(known))
 
 
 def models(settings: Settings) -> Iterator[Finding]:
@@ -148,16 +148,16 @@ def models(settings: Settings) -> Iterator[Finding]:
     for name in settings.models:
         model = registry.model_of(settings.model_spec(name))
         if reason := registry.missing(model, name):
-            yield Finding("models", "FAIL", reason.partition(": ")[0], reason.partition("install it with ")[2])
+            yield Finding("models", "error", reason.partition(": ")[0], reason.partition("install it with ")[2])
         elif model.tags.needs_gpu and shutil.which("nvidia-smi") is None:
             mend = "run it where a GPU is (setting compute), or take it out of models"
-            yield Finding("models", "WARN", f"model {name!r} needs a GPU, and no driver is seen here", mend)
+            yield Finding("models", "warning", f"model {name!r} needs a GPU, and no driver is seen here", mend)
     for name in registry.names():
         reason = registry.missing(registry.model_class(name), name)
         lacking += [f"{reason}"] if reason and name not in settings.models else []
-    yield Finding("models", "ok", f"configured: {', '.join(settings.models)}")
+    yield Finding("models", "good", f"configured: {', '.join(settings.models)}")
     for reason in lacking:
-        yield Finding("models", "ok", f"not installed: {reason}")
+        yield Finding("models", "good", f"not installed: {reason}")
 
 
 def plugin(settings: Settings) -> Iterator[Finding]:
@@ -166,9 +166,9 @@ def plugin(settings: Settings) -> Iterator[Finding]:
     for name in settings.plugins:
         if name in broken:
             what, _, mend = broken[name].rpartition(": ")
-            yield Finding("plugins", "FAIL", f"{name}: {what or broken[name]}", mend)
+            yield Finding("plugins", "error", f"{name}: {what or broken[name]}", mend)
         else:
-            yield Finding("plugins", "ok", f"{name}: {', '.join(plugins.registered(name))}")
+            yield Finding("plugins", "good", f"{name}: {', '.join(plugins.registered(name))}")
 
 
 def definitions(_settings: Settings) -> Iterator[Finding]:
@@ -181,35 +181,35 @@ def definitions(_settings: Settings) -> Iterator[Finding]:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         mend = "python -c 'import forecast_platform.definitions' shows where"
-        yield Finding("definitions", "FAIL", f"do not load: {reason}", mend)
+        yield Finding("definitions", "error", f"do not load: {reason}", mend)
         return
     seconds, count = done.stdout.split()[-2:]
     found = f"{count} assets in {float(seconds):.1f} s"
     if float(seconds) <= SLOW_DEFINITIONS_SECONDS:
-        yield Finding("definitions", "ok", found)
+        yield Finding("definitions", "good", found)
     else:
         mend = "python -X importtime -c 'import forecast_platform.definitions' shows why, where the machine is not busy"
-        yield Finding("definitions", "WARN", f"{found}, over {SLOW_DEFINITIONS_SECONDS:g} s: each run pays it", mend)
+        yield Finding("definitions", "warning", f"{found}, over {SLOW_DEFINITIONS_SECONDS:g} s: each run pays it", mend)
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
     """The ports of `forecast-platform up` are free, or it uses them already."""
     if is_free("127.0.0.1", UI_PORT):
-        yield Finding("port", "ok", f"{UI_PORT} is free for the UI")
+        yield Finding("port", "good", f"{UI_PORT} is free for the UI")
     elif found := answers("127.0.0.1", UI_PORT):
-        yield Finding("port", "ok", f"{UI_PORT} serves a Dagster UI already (webserver {found})")
+        yield Finding("port", "good", f"{UI_PORT} serves a Dagster UI already (webserver {found})")
     else:
         mend = "forecast-platform up --port 3010"
-        yield Finding("port", "WARN", f"{UI_PORT}, the UI's, is taken by another program", mend)
+        yield Finding("port", "warning", f"{UI_PORT}, the UI's, is taken by another program", mend)
     address = urlsplit(settings.reports_url)
     host, port = address.hostname or "127.0.0.1", address.port or 80
     if is_free(host, port):
-        yield Finding("port", "ok", f"{port} is free for the reports")
+        yield Finding("port", "good", f"{port} is free for the reports")
     elif serves_reports(settings.reports_url):
-        yield Finding("port", "ok", f"{port} serves the reports already")
+        yield Finding("port", "good", f"{port} serves the reports already")
     else:
         mend = f"set {PREFIX}REPORTS_URL to a free address, such as http://127.0.0.1:3011"
-        yield Finding("port", "WARN", f"{host}:{port}, the reports', is taken or not of this machine", mend)
+        yield Finding("port", "warning", f"{host}:{port}, the reports', is taken or not of this machine", mend)
 
 
 def machine(settings: Settings) -> Iterator[Finding]:
@@ -220,18 +220,18 @@ def machine(settings: Settings) -> Iterator[Finding]:
     found = f"{cores} cores, {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory available"
     if memory.available < LOW_MEMORY_GB * 1e9:
         mend = f"close other programs, or set {PREFIX}WORKERS=1 and run one model at a time (--models)"
-        yield Finding("machine", "WARN", f"{found}: a run needs about {LOW_MEMORY_GB} GB", mend)
+        yield Finding("machine", "warning", f"{found}: a run needs about {LOW_MEMORY_GB} GB", mend)
     elif settings.workers > cores:
         mend = f"set {PREFIX}WORKERS={cores}"
-        yield Finding("machine", "WARN", f"{found}, but {settings.workers} workers", mend)
+        yield Finding("machine", "warning", f"{found}, but {settings.workers} workers", mend)
     else:
-        yield Finding("machine", "ok", f"{found}, {settings.workers} workers")
+        yield Finding("machine", "good", f"{found}, {settings.workers} workers")
 
 
 def clock(settings: Settings) -> Iterator[Finding]:
     """Which day it is for the platform."""
     now = dt.datetime.now(dt.timezone.utc)
-    yield Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC; today is {settings.today()} in {settings.timezone}")
+    yield Finding("clock", "good", f"{now:%Y-%m-%d %H:%M} UTC; today is {settings.today()} in {settings.timezone}")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Level = Literal["ok", "WARN", "FAIL"]
+from forecast_platform.host.severity import Severity
+
+WORD: dict[Severity, str] = {"good": "ok", "warning": "WARN", "error": "FAIL", "critical": "FAIL"}
+"""What is printed for it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found; `mend` says what to do where it is not ok."""
+    """What one check found; `mend` says what to do where it is not good."""
 
     name: str
-    level: Level
+    severity: Severity
     found: str
     mend: str = ""

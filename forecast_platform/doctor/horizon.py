@@ -15,8 +15,8 @@ def horizon(settings: Settings, warehouse: Warehouse) -> Iterator[Finding]:
         require_horizon(warehouse)
     except HorizonError as error:
         found, _, mend = str(error).partition(": ")
-        yield Finding("horizon", "FAIL", found, mend)
+        yield Finding("horizon", "error", found, mend)
     except WarehouseError:
         return  # a table that does not open is told of by itself
     else:
-        yield Finding("horizon", "ok", f"{settings.horizon} days")
+        yield Finding("horizon", "good", f"{settings.horizon} days")

@@ -61,7 +61,7 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
                     f"{name}: no roll_rule, but on the {moves.rolls} days of the exchange's schedule prices move "
                     f"{moves.ratio:.1f} times as much as on others: a nearby series that is not adjusted"
                 )
-                yield Finding("rolls", "WARN", found, f"set `roll_rule: {key}` of {name}: forecasts gain from it")
+                yield Finding("rolls", "warning", found, f"set `roll_rule: {key}` of {name}: forecasts gain from it")
         return
     if "contract" in frame.columns and frame["contract"].notna().any():
         yield _against_contracts(series.rule, calendar, days, frame["contract"].to_numpy("float64"), name)
@@ -69,9 +69,9 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
     moves = moves_on(series.rule, calendar, days, close)
     found = f"{name}: prices move {moves.ratio:.1f} times as much on its rule's {moves.rolls} days as on others"
     if moves.rolls < FEWEST:
-        yield Finding("rolls", "ok", f"{name}: {moves.rolls} rolls by its rule, too few to compare")
+        yield Finding("rolls", "good", f"{name}: {moves.rolls} rolls by its rule, too few to compare")
     elif moves.fits:
-        yield Finding("rolls", "ok", found)
+        yield Finding("rolls", "good", found)
     else:
         shifted = {by: moves_on(series.rule, calendar, days, close, by) for by in range(-NEARBY, NEARBY + 1) if by}
         best = max(shifted, key=lambda by: shifted[by].ratio)
@@ -83,7 +83,7 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
             f"set roll_rule of {name} to the days on which its vendor rolls, bring a column `contract`, or drop the "
             "rule where the series is adjusted for rolls"
         )
-        yield Finding("rolls", "WARN", f"{found}: the rule does not fit{hint}", mend)
+        yield Finding("rolls", "warning", f"{found}: the rule does not fit{hint}", mend)
 
 
 def moves_on(rule: RollRule, calendar: Dates, days: Dates, close: Floats, shift: int = 0) -> Moves:
@@ -117,6 +117,6 @@ def _against_contracts(rule: RollRule, calendar: Dates, days: Dates, contracts: 
     same = int(np.isin(changed, due).sum())
     found = f"{name}: its rule names {same} of the {len(changed)} days on which the file's contract changes"
     if same >= AGREEMENT * len(changed):
-        return Finding("rolls", "ok", found)
+        return Finding("rolls", "good", found)
     mend = f"set roll_rule of {name} to the schedule that the file follows: the rolls ahead are expected by the rule"
-    return Finding("rolls", "WARN", found, mend)
+    return Finding("rolls", "warning", found, mend)

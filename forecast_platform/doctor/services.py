@@ -22,7 +22,7 @@ def services(settings: Settings) -> Iterator[Finding]:
     """The systemd units of deploy/, where they are installed: the settings they run with are those of this shell."""
     units = sorted(UNITS.glob("forecast-platform*.service")) if UNITS.is_dir() else []
     if not units:
-        yield Finding("services", "ok", "no systemd unit installed; deploy/ has units and a compose file")
+        yield Finding("services", "good", "no systemd unit installed; deploy/ has units and a compose file")
         return
     for unit in units:
         text = unit.read_text()
@@ -31,27 +31,27 @@ def services(settings: Settings) -> Iterator[Finding]:
         for command in re.findall(r"^Exec\w+=(\S+)", text, re.MULTILINE):
             if not Path(command).exists():
                 mend = "install the package there, or mend the path"
-                yield Finding("services", "FAIL", f"{unit.name}: no {command}", mend)
-    yield Finding("services", "ok", f"{len(units)} systemd units: {', '.join(unit.stem for unit in units)}")
+                yield Finding("services", "error", f"{unit.name}: no {command}", mend)
+    yield Finding("services", "good", f"{len(units)} systemd units: {', '.join(unit.stem for unit in units)}")
 
 
 def _environment(settings: Settings, unit: str, file: Path) -> Iterator[Finding]:
     """A unit's environment file is there, and names the warehouse and the instance that this shell uses."""
     if not file.is_file():
         mend = f"copy deploy/systemd/environment.example to {file} and set it"
-        yield Finding("services", "FAIL", f"{unit}: {file} is not there", mend)
+        yield Finding("services", "error", f"{unit}: {file} is not there", mend)
         return
     try:
         text = file.read_text()
     except PermissionError:
-        yield Finding("services", "WARN", f"{unit}: {file} is not for this account to read", "look as root")
+        yield Finding("services", "warning", f"{unit}: {file} is not for this account to read", "look as root")
         return
     for variable, own in ((f"{PREFIX}WAREHOUSE", settings.warehouse), ("DAGSTER_HOME", instance_home(settings))):
         named = re.findall(rf"^{variable}=(.+)$", text, re.MULTILINE)
         if named and Path(named[-1].strip()) != own:
             value = named[-1].strip()
             found = f"{unit} runs with {variable} {value}, this shell with {own}"
-            yield Finding("services", "WARN", found, f"export {variable}={value} in this shell")
+            yield Finding("services", "warning", found, f"export {variable}={value} in this shell")
 
 
 def compose(_settings: Settings) -> Iterator[Finding]:
@@ -66,21 +66,21 @@ def compose(_settings: Settings) -> Iterator[Finding]:
     for name, value in _NEEDED.items():
         if not re.search(rf"^{name}=\S", given, re.MULTILINE):
             faults += 1
-            yield Finding("compose", "FAIL", f"{password} does not set {name}", f"write {name}={value} into it")
+            yield Finding("compose", "error", f"{password} does not set {name}", f"write {name}={value} into it")
     if not file.is_file():
         faults += 1
         what = "is a folder (docker makes one where it finds no file)" if file.is_dir() else "is not there"
         mend = f"put your settings there as a file; {{}} for the sample{', after removing the folder' * file.is_dir()}"
-        yield Finding("compose", "FAIL", f"{file} {what}", mend)
+        yield Finding("compose", "error", f"{file} {what}", mend)
     else:
         chosen = yaml.safe_load(file.read_text()) or {}
         if chosen.get("source") == "landing" and str(chosen.get("landing")) != "/landing":
             faults += 1
             found = f"{file}: landing is {chosen.get('landing')}; in the containers it is /landing"
             yield Finding(
-                "compose", "FAIL", found, f"set `landing: /landing` there, and LANDING=<folder> in {password}"
+                "compose", "error", found, f"set `landing: /landing` there, and LANDING=<folder> in {password}"
             )
     if not faults:
         yield Finding(
-            "compose", "ok", f"{file} and {password} are set; docker compose -f {DEPLOY / 'compose.yaml'} up -d"
+            "compose", "good", f"{file} and {password} are set; docker compose -f {DEPLOY / 'compose.yaml'} up -d"
         )

@@ -27,7 +27,7 @@ def source(settings: Settings) -> Iterator[Finding]:
     place = str(settings.landing) if settings.source == "landing" else f"source {settings.source}"
     if settings.source == "landing" and settings.landing is not None and not settings.landing.is_dir():
         mend = f"set {PREFIX}LANDING to the folder that holds market/ (docs/configuration.md)"
-        yield Finding("source", "FAIL", f"{place}: no such folder", mend)
+        yield Finding("source", "error", f"{place}: no such folder", mend)
         return
     raw = source_for(settings).read(settings.series)
     for rejection in raw.rejections:
@@ -37,16 +37,16 @@ def source(settings: Settings) -> Iterator[Finding]:
             if settings.source == "landing"
             else f"look at the settings of {settings.source} (docs/configuration.md), and for a feed at the network"
         )
-        yield Finding("source", "FAIL", f"refused: {rejection}{reach}", mend)
+        yield Finding("source", "error", f"refused: {rejection}{reach}", mend)
     for text in raw.unread:
-        yield Finding("source", "WARN", text, f"files of market/ end in .csv, .parquet, .xls or .xlsx ({place})")
+        yield Finding("source", "warning", text, f"files of market/ end in .csv, .parquet, .xls or .xlsx ({place})")
     if raw.market:
         count = len(raw.suspects)
         suspicious = f", {count} suspicious values, listed below" if count else ""
-        yield Finding("source", "ok", f"{place}: {', '.join(raw.market)} accepted{suspicious}")
+        yield Finding("source", "good", f"{place}: {', '.join(raw.market)} accepted{suspicious}")
     for text in raw.remarks:
         mend = "look whether it is right; a mended file is read anew, and a right one needs nothing"
-        yield Finding("values", "WARN", text, mend)
+        yield Finding("values", "warning", text, mend)
     yield from _lags(settings, raw)
     for series in settings.series:
         if series.name in raw.market:
@@ -70,7 +70,7 @@ def _lags(settings: Settings, raw: RawData) -> Iterator[Finding]:
         if weekday:
             yield Finding(
                 "lags",
-                "WARN",
+                "warning",
                 f"{name} has values on {weekday}s only, and counts as known on that day",
                 f"set its lag: `publication_lag_days: {{{name}: 3}}` (CFTC's positions of Tuesday are published on "
                 "Friday); else models read it before it was public",
@@ -98,7 +98,7 @@ def _calendar(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
         f"{_newest(shut)}"
     )
     if len(late) + len(shut) <= MISFITS:
-        yield Finding("calendars", "ok", found)
+        yield Finding("calendars", "good", found)
         return
     counts = {}
     for rival in RIVALS:
@@ -107,9 +107,9 @@ def _calendar(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
     best = min(counts, key=lambda name: counts[name])
     if counts[best] + MISFITS < len(late) + len(shut):
         mend = f"`exchange: {best}` of {series.name} fits better ({counts[best]} days do not); past rows change with it"
-        yield Finding("calendars", "WARN", found, mend)
+        yield Finding("calendars", "warning", found, mend)
     else:
-        yield Finding("calendars", "ok", f"{found}; no known calendar fits better")
+        yield Finding("calendars", "good", f"{found}; no known calendar fits better")
 
 
 def _misfits(days: Dates, sessions: Dates) -> tuple[Dates, Dates]:
@@ -135,17 +135,17 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[F
     try:
         scheduled = sessions(series.calendar, newest, until)
     except SourceError:
-        yield Finding("newest close", "ok", f"{series.name}: {newest}")
+        yield Finding("newest close", "good", f"{series.name}: {newest}")
         return
     missed = scheduled[(scheduled > np.datetime64(newest, "D")) & (scheduled < np.datetime64(until, "D"))]
     found = f"{series.name}: {newest}, {len(missed)} sessions late"
     # As forecasts count: the days from the newest close to the last session due, over which no holiday is late.
     if not len(missed) or (missed[-1].item() - newest).days <= settings.max_staleness_days:
-        yield Finding("newest close", "ok", found)
+        yield Finding("newest close", "good", found)
     else:
         beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
         mend = (
             f"bring newer closes of {series.stem}; or, for a source that has ended, set "
             f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
         )
-        yield Finding("newest close", "WARN", f"{found}: later dates than {beyond[0]} get no forecast", mend)
+        yield Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)

@@ -31,22 +31,22 @@ def folder(settings: Settings) -> Iterator[Finding]:
     later = "" if existing == root else " (not there yet: the first command makes it)"
     mend = f"set {PREFIX}WAREHOUSE to a folder that you may write to"
     if not existing.is_dir():
-        yield Finding("warehouse", "FAIL", f"{root}: {existing} is a file, not a folder", f"move it away, or {mend}")
+        yield Finding("warehouse", "error", f"{root}: {existing} is a file, not a folder", f"move it away, or {mend}")
         return
     try:
         with tempfile.NamedTemporaryFile(dir=existing, prefix=".doctor-"):
             pass
     except OSError as error:
-        yield Finding("warehouse", "FAIL", f"{root}: cannot write in {existing} ({error.strerror})", mend)
+        yield Finding("warehouse", "error", f"{root}: cannot write in {existing} ({error.strerror})", mend)
         return
-    yield Finding("warehouse", "ok", f"{root}: writable{later}")
+    yield Finding("warehouse", "good", f"{root}: writable{later}")
     free = shutil.disk_usage(existing).free / 1e9
     found = f"{free:.1f} GB free, {settings.min_free_gb:g} GB are to stay free"
     if free > settings.min_free_gb:
-        yield Finding("disk", "ok", found)
+        yield Finding("disk", "good", found)
     else:
         mend = f"free some space, or lower {PREFIX}MIN_FREE_GB; nothing is written until then"
-        yield Finding("disk", "FAIL", found, mend)
+        yield Finding("disk", "error", found, mend)
 
 
 def privacy(settings: Settings) -> Iterator[Finding]:
@@ -54,10 +54,10 @@ def privacy(settings: Settings) -> Iterator[Finding]:
     opened = list(too_open(settings))
     if opened:
         found = f"{len(opened):,} files and folders that others may read (readable_by is {settings.readable_by})"
-        yield Finding("privacy", "WARN", f"{found}, such as {opened[0]}", "run `forecast-platform migrate`")
+        yield Finding("privacy", "warning", f"{found}, such as {opened[0]}", "run `forecast-platform migrate`")
     elif settings.warehouse.is_dir():
         who = "its owner" if settings.readable_by == "owner" else "its owner and group"
-        yield Finding("privacy", "ok", f"{settings.warehouse}: for {who} alone to read")
+        yield Finding("privacy", "good", f"{settings.warehouse}: for {who} alone to read")
 
 
 def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     for table in (one.at(settings.horizon) for one in TABLES):
         path = settings.warehouse.joinpath(*table.name.split("."))
         damaged = examine(warehouse, table, deep=deep)
-        yield from (Finding("tables", "FAIL", str(one), "run `forecast-platform repair`") for one in damaged)
+        yield from (Finding("tables", "error", str(one), "run `forecast-platform repair`") for one in damaged)
         if damaged:
             continue
         if (path / "_delta_log").is_dir():
@@ -86,7 +86,7 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
         else:
             absent.append(table.short_name)
     if absent:
-        yield Finding("tables", "ok", f"not there yet: {', '.join(absent)}")
+        yield Finding("tables", "good", f"not there yet: {', '.join(absent)}")
 
 
 def _table(table: Table, path: Path, *, deep: bool) -> Finding:
@@ -102,17 +102,17 @@ def _table(table: Table, path: Path, *, deep: bool) -> Finding:
         files = opened.file_uris()
     except (DeltaError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        return Finding("tables", "FAIL", f"{table.name} does not open: {reason}", aside)
+        return Finding("tables", "error", f"{table.name} does not open: {reason}", aside)
     expected = {column.name for column in table.columns}
     missing = sorted(expected - names)
     unknown = [] if table.open_columns else sorted(names - expected)
     if missing or unknown:
         found = f"{table.name}: columns missing {missing or 'none'}, unknown {unknown or 'none'}"
         mend = f"it was written by another version of this package: install that one, or {aside}"
-        return Finding("tables", "FAIL", found, mend)
+        return Finding("tables", "error", found, mend)
     said = ", every byte as it was written" if deep else ""
     text = f"{table.name}: version {opened.version()}, {len(files)} files, schema as defined{said}"
-    return Finding("tables", "ok", text)
+    return Finding("tables", "good", text)
 
 
 def tracking(settings: Settings) -> Iterator[Finding]:
@@ -125,29 +125,29 @@ def tracking(settings: Settings) -> Iterator[Finding]:
     if uri.startswith(("http://", "https://")):
         try:
             with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):  # noqa: S310 - http or https
-                yield Finding("mlflow", "ok", f"{uri} answers")
+                yield Finding("mlflow", "good", f"{uri} answers")
         except OSError as error:
-            yield Finding("mlflow", "FAIL", f"{uri}: {error}", mend)
+            yield Finding("mlflow", "error", f"{uri}: {error}", mend)
         return
     from mlflow.exceptions import MlflowException
 
     try:
         client_of(uri).search_experiments(max_results=1)
-        yield Finding("mlflow", "ok", f"{uri} opens")
+        yield Finding("mlflow", "good", f"{uri} opens")
     except MlflowException as error:
-        yield Finding("mlflow", "FAIL", f"{uri}: {error}", mend)
+        yield Finding("mlflow", "error", f"{uri}: {error}", mend)
 
 
 def _sqlite_tracking(path: Path) -> Finding:
     if not path.exists():
-        return Finding("mlflow", "ok", f"{path}: not created yet (the first training does)")
+        return Finding("mlflow", "good", f"{path}: not created yet (the first training does)")
     try:
         with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5) as store:
             [count] = store.execute("select count(*) from runs").fetchone()
     except sqlite3.Error as error:
         mend = f"restore {path} from a backup, or move it away: a new one is made; fitted models are in the tables"
-        return Finding("mlflow", "FAIL", f"{path}: {error}", mend)
-    return Finding("mlflow", "ok", f"{path}: opens, {count} runs")
+        return Finding("mlflow", "error", f"{path}: {error}", mend)
+    return Finding("mlflow", "good", f"{path}: opens, {count} runs")
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
@@ -158,12 +158,12 @@ def dagster(settings: Settings) -> Iterator[Finding]:
     how = "set" if os.environ.get("DAGSTER_HOME") else "not set: the default is taken"
     file = home / "dagster.yaml"
     if not file.exists():
-        yield Finding("DAGSTER_HOME", "ok", f"{home} ({how}); not created yet (the first command does)")
+        yield Finding("DAGSTER_HOME", "good", f"{home} ({how}); not created yet (the first command does)")
         return
     try:
         config: dict[str, Any] = yaml.safe_load(file.read_text()) or {}
     except yaml.YAMLError as error:
-        yield Finding("DAGSTER_HOME", "FAIL", f"{file}: {error}", f"cp {shipped_file('dagster.yaml')} {file}")
+        yield Finding("DAGSTER_HOME", "error", f"{file}: {error}", f"cp {shipped_file('dagster.yaml')} {file}")
         return
     batched = config.get("event_log_storage", {}).get("class") == "BatchedSqliteEventLogStorage"
     postgres = "postgres" in config.get("storage", {})
@@ -175,10 +175,10 @@ def dagster(settings: Settings) -> Iterator[Finding]:
             else f"cp {shipped_file('dagster.yaml')} {file}  (the history is kept), or take over its block "
             "event_log_storage"
         )
-        yield Finding("DAGSTER_HOME", "WARN", found, mend)
+        yield Finding("DAGSTER_HOME", "warning", found, mend)
     else:
         kind = "batched SQLite" if batched else "Postgres"
-        yield Finding("DAGSTER_HOME", "ok", f"{home} ({how}), events in {kind}")
+        yield Finding("DAGSTER_HOME", "good", f"{home} ({how}), events in {kind}")
     yield _instance(home)
 
 
@@ -187,13 +187,13 @@ def _instance(home: Path) -> Finding:
 
     try:
         with _dagster_home_set(home), DagsterInstance.from_config(str(home)) as instance:
-            return Finding("instance", "ok", f"opens, {instance.get_runs_count(RunsFilter())} runs")
+            return Finding("instance", "good", f"opens, {instance.get_runs_count(RunsFilter())} runs")
     except Exception as error:  # noqa: BLE001 - storage classes raise what their drivers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         mend = (
             f"mend {home / 'dagster.yaml'} (or cp {shipped_file('dagster.yaml')} there), or the database that it names"
         )
-        return Finding("instance", "FAIL", f"{home} does not open: {reason}", mend)
+        return Finding("instance", "error", f"{home} does not open: {reason}", mend)
 
 
 @contextlib.contextmanager

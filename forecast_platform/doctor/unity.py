@@ -33,12 +33,12 @@ def unity_tables(settings: Settings) -> Iterator[Finding]:
         engine = type(warehouse.dialect).__name__
     except SparkUnavailableError as error:
         what, _, mend = str(error).partition(": ")
-        yield Finding("spark", "FAIL", what, mend)
+        yield Finding("spark", "error", what, mend)
         return
-    yield Finding("spark", "ok", f"a session of {type(warehouse.session).__module__}, statements as of {engine}")
+    yield Finding("spark", "good", f"a session of {type(warehouse.session).__module__}, statements as of {engine}")
     wrong = list(horizon(settings, warehouse))
     yield from wrong
-    if any(finding.level == "FAIL" for finding in wrong):
+    if any(finding.severity == "error" for finding in wrong):
         return
     absent = []
     for table in TABLES:
@@ -47,18 +47,18 @@ def unity_tables(settings: Settings) -> Iterator[Finding]:
             version = warehouse.version(table)
             needs = plan(warehouse, [table])
         except WarehouseError as error:
-            yield Finding("tables", "FAIL", str(error), _GRANTS)
+            yield Finding("tables", "error", str(error), _GRANTS)
             continue
         if version is None:
             absent.append(name)
         elif needs:
             lacking = ", ".join(column.name for column in needs[0].add)
             found = "; ".join([*([f"no column {lacking}"] if lacking else []), *needs[0].refused])
-            yield Finding("tables", "FAIL", f"{name}: {found}", _GRANTS)
+            yield Finding("tables", "error", f"{name}: {found}", _GRANTS)
         else:
-            yield Finding("tables", "ok", f"{name}: version {version}, schema as defined")
+            yield Finding("tables", "good", f"{name}: version {version}, schema as defined")
     if absent:
-        yield Finding("tables", "ok", f"not there yet: {', '.join(absent)}")
+        yield Finding("tables", "good", f"not there yet: {', '.join(absent)}")
 
 
 def _volume(settings: Settings) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def _volume(settings: Settings) -> Iterator[Finding]:
     if settings.unity.volume is None:
         yield Finding(
             "volume",
-            "WARN",
+            "warning",
             f"large models go to {folder}, which other machines that read the tables may not see",
             f"name a volume, such as {PREFIX}UNITY__VOLUME={settings.unity.catalog}.forecast.platform",
         )
@@ -82,9 +82,9 @@ def _volume(settings: Settings) -> Iterator[Finding]:
         artifacts.remove(settings, probe)
     except (OSError, DatabricksError) as error:
         found = str(error).partition("\n")[0]
-        yield Finding("volume", "FAIL", f"large models go to {folder}, which takes no file: {found}", _MAKE_VOLUME)
+        yield Finding("volume", "error", f"large models go to {folder}, which takes no file: {found}", _MAKE_VOLUME)
         return
     if read == "probe":
-        yield Finding("volume", "ok", f"large models go to {folder}, which takes and gives files")
+        yield Finding("volume", "good", f"large models go to {folder}, which takes and gives files")
     else:
-        yield Finding("volume", "FAIL", f"{folder} gave back {read!r} for 'probe'", _MAKE_VOLUME)
+        yield Finding("volume", "error", f"{folder} gave back {read!r} for 'probe'", _MAKE_VOLUME)

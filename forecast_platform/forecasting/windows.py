@@ -28,9 +28,13 @@ class WindowFrequency:
 
     def start_of(self, day: dt.date) -> dt.date:
         """First day of the window that contains `day`."""
-        while not self.is_start(day):
-            day -= dt.timedelta(days=1)
-        return day
+        if self.weekday is not None:
+            return day - dt.timedelta(days=(day.weekday() - self.weekday) % 7)
+        if self.days is None:
+            return day
+        while not (starts := [start for start in self.days if start <= day.day]) or day.month not in self.months:
+            day = day.replace(day=1) - dt.timedelta(days=1)
+        return day.replace(day=starts[-1])
 
     def next_start(self, start: dt.date) -> dt.date:
         """First day of the window after the one that begins on `start`."""

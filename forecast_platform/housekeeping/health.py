@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
+from forecast_platform.host.severity import RISING, SIGNAL, Severity, worst
 from forecast_platform.host.times import in_zone
-from forecast_platform.housekeeping.lateness import Fact, State, data_facts, forecast_facts
+from forecast_platform.housekeeping.lateness import Fact, data_facts, forecast_facts
 from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
@@ -27,7 +28,6 @@ from forecast_platform.work.platform import Platform
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
 
-_ORDER: dict[State, int] = {"good": 0, "warn": 1, "bad": 2}
 _DAY = dt.timedelta(days=1)
 
 DAEMON_SILENT = dt.timedelta(minutes=5)
@@ -54,25 +54,25 @@ class HealthReport:
     facts: list[Fact] = field(default_factory=list)
 
     @property
-    def state(self) -> State:
-        """The worst state among the facts."""
-        return max((fact.state for fact in self.facts), key=_ORDER.__getitem__, default="good")
+    def severity(self) -> Severity:
+        """The worst among the facts."""
+        return worst(fact.severity for fact in self.facts)
 
     @property
     def healthy(self) -> bool:
         """Whether nothing is bad; warnings are not."""
-        return self.state != "bad"
+        return self.severity in ("good", "warning")
 
     def lines(self) -> list[str]:
         """One line a fact, the worst first."""
-        ordered = sorted(self.facts, key=lambda fact: -_ORDER[fact.state])
-        return [f"{fact.state:<5}{fact.name}: {fact.text}" for fact in ordered]
+        ordered = sorted(self.facts, key=lambda fact: -RISING.index(fact.severity))
+        return [f"{SIGNAL[fact.severity]:<5}{fact.name}: {fact.text}" for fact in ordered]
 
     def to_json(self) -> str:
         """The report as a JSON object: state, healthy, at, facts."""
-        facts = [{"name": fact.name, "state": fact.state, "text": fact.text} for fact in self.facts]
+        facts = [{"name": fact.name, "state": SIGNAL[fact.severity], "text": fact.text} for fact in self.facts]
         at = self.at.isoformat(timespec="seconds")
-        return json.dumps({"state": self.state, "healthy": self.healthy, "at": at, "facts": facts}, indent=1)
+        return json.dumps({"state": SIGNAL[self.severity], "healthy": self.healthy, "at": at, "facts": facts}, indent=1)
 
 
 def health(settings: Settings) -> HealthReport:
@@ -85,7 +85,7 @@ def health(settings: Settings) -> HealthReport:
     try:
         report.facts.extend(condensed("forecast", list(forecast_facts(platform))))
     except (SourceError, WarehouseError) as error:
-        report.facts.append(Fact("forecasts", "bad", str(error)))
+        report.facts.append(Fact("forecasts", "error", str(error)))
     report.facts.extend(_tables(platform))
     report.facts.extend(_instance(platform))
     return report
@@ -95,13 +95,13 @@ def condensed(kind: str, facts: Sequence[Fact]) -> list[Fact]:
     """The facts of a kind, where they are many in a few lines: what is not good by name, the worst first."""
     if len(facts) <= _MOST_FACTS:
         return list(facts)
-    wrong = sorted((fact for fact in facts if fact.state != "good"), key=lambda fact: -_ORDER[fact.state])
+    wrong = sorted((fact for fact in facts if fact.severity != "good"), key=lambda fact: -RISING.index(fact.severity))
     found = [Fact(kind, "good", f"{len(facts) - len(wrong)} of {len(facts)} are as they ought to be")]
     found += wrong[:_MOST_NAMED]
     rest = wrong[_MOST_NAMED:]
     if rest:
         names = ", ".join(fact.name.removeprefix(f"{kind} ") for fact in rest)
-        found.append(Fact(kind, rest[0].state, f"{len(rest)} more are not: {names}"))
+        found.append(Fact(kind, rest[0].severity, f"{len(rest)} more are not: {names}"))
     return found
 
 
@@ -112,7 +112,7 @@ def _partitions(settings: Settings) -> Iterator[Fact]:
         if settings.end_date is None and last - settings.today() < dt.timedelta(days=365):
             yield Fact(
                 f"partitions {group.name}".strip(),
-                "warn",
+                "warning",
                 f"{group.title}: {len(group.series)} series are {MAX_PARTITIONS:,} partitions an asset on {last}, and "
                 "no more than that are loaded: put some of them into another group before (setting groups)",
             )
@@ -134,7 +134,7 @@ def _tables(platform: Platform) -> Iterator[Fact]:
     if damaged:
         more = f"; and {len(damaged) - _MOST_DAMAGED} more" if len(damaged) > _MOST_DAMAGED else ""
         said = "; ".join(damaged[:_MOST_DAMAGED]) + more
-        yield Fact("tables", "bad", f"damaged: {said}; run `forecast-platform repair`")
+        yield Fact("tables", "error", f"damaged: {said}; run `forecast-platform repair`")
         return
     when = "; every byte was looked at " + in_zone(verified[0], platform.settings.timezone) if verified else ""
     yield Fact("tables", "good", f"all files are there{when}")
@@ -147,9 +147,9 @@ def _disk(settings: Settings) -> Fact:
     free = shutil.disk_usage(folder).free / 1e9
     text = f"{free:.1f} GB free at {folder}, writes stop below {settings.min_free_gb} GB"
     if free < settings.min_free_gb:
-        return Fact("disk", "bad", f"{text}: they have stopped; free some space, or run `forecast-platform maintain`")
+        return Fact("disk", "error", f"{text}: they have stopped; free some space, or run `forecast-platform maintain`")
     if free < 5 * settings.min_free_gb:
-        return Fact("disk", "warn", f"{text}; run `forecast-platform maintain` or free some space")
+        return Fact("disk", "warning", f"{text}; run `forecast-platform maintain` or free some space")
     return Fact("disk", "good", text)
 
 
@@ -158,7 +158,7 @@ def _instance(platform: Platform) -> Iterator[Fact]:
     settings = platform.settings
     home = instance_home(settings)
     if not (home / "dagster.yaml").is_file():
-        yield Fact("dagster", "bad", f"no instance in {home}: run `forecast-platform up`, or set DAGSTER_HOME")
+        yield Fact("dagster", "error", f"no instance in {home}: run `forecast-platform up`, or set DAGSTER_HOME")
         return
     from dagster import DagsterError, DagsterInstance
     from sqlalchemy.exc import SQLAlchemyError
@@ -170,7 +170,7 @@ def _instance(platform: Platform) -> Iterator[Fact]:
             yield from _daemons(settings, instance)
             yield from _checks(platform, instance)
     except (DagsterError, SQLAlchemyError, OSError, SettingsError) as error:
-        yield Fact("dagster", "bad", f"the records in {home} cannot be read: {error}")
+        yield Fact("dagster", "error", f"the records in {home} cannot be read: {error}")
 
 
 def _runs(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
@@ -183,7 +183,7 @@ def _runs(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
         never = ", ".join(name for name, at in ended.items() if at is None and name)
         times = [at for at in ended.values() if at is not None]
         if len(times) < len(ended):
-            yield Fact(f"last {job}", "warn", f"no run{f' of {never}' if never else ''} has succeeded yet")
+            yield Fact(f"last {job}", "warning", f"no run{f' of {never}' if never else ''} has succeeded yet")
         else:
             oldest = f", the oldest of {len(times)} groups" if len(times) > 1 else ""
             yield Fact(f"last {job}", "good", f"succeeded {in_zone(min(times), settings.timezone)}{oldest}")
@@ -229,7 +229,9 @@ def _failures(failed: Sequence[RunRecord], newest: Mapping[str, float]) -> Fact:
     open_ = [run for run in failed if _is_open(run, newest)]
     shown = ", ".join(f"{run.dagster_run.job_name} {run.dagster_run.run_id[:8]}" for run in (open_ or failed)[:4])
     if open_:
-        return Fact("failed runs", "bad", f"{len(open_)} in the last day, not made good since: {shown}; see their logs")
+        return Fact(
+            "failed runs", "error", f"{len(open_)} in the last day, not made good since: {shown}; see their logs"
+        )
     return Fact("failed runs", "good", f"{len(failed)} in the last day, each made good since: {shown}")
 
 
@@ -245,17 +247,17 @@ def _daemons(settings: Settings, instance: DagsterInstance) -> Iterator[Fact]:
     for kind, beat in alive.items():
         if beat.errors:
             error = beat.errors[0].message.strip()
-            yield Fact("daemons", "warn", f"{kind.lower()}: runs, with errors in the last minutes: {error}")
+            yield Fact("daemons", "warning", f"{kind.lower()}: runs, with errors in the last minutes: {error}")
     dead = sorted(kind for kind in required if kind not in alive)
     if not dead:
         return
     if not settings.automated:
-        yield Fact("daemons", "warn", "not running; automation is off for this source")
+        yield Fact("daemons", "warning", "not running; automation is off for this source")
         return
     known = [beats[kind].timestamp for kind in dead if kind in beats]
     what = f"no heartbeat since {in_zone(max(known), settings.timezone)}" if known else "never started"
     mend = "nothing is started by itself; run `forecast-platform up`"
-    yield Fact("daemons", "bad", f"{', '.join(dead).lower()}: {what}: {mend}")
+    yield Fact("daemons", "error", f"{', '.join(dead).lower()}: {what}: {mend}")
 
 
 def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
@@ -267,17 +269,16 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     try:
         subjects = daily_subjects(platform)
     except WarehouseError as error:
-        yield Fact("checks", "warn", f"not looked at: {error}")
+        yield Fact("checks", "warning", f"not looked at: {error}")
         return
     found = check_problems(instance, platform.settings, keys, subjects)
     found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
     for problem in found[:_MOST_CHECKS]:
-        state: State = "warn" if problem.severity == "warning" else "bad"
         said = problem.what.removeprefix(f"{problem.affected}: ")
-        yield Fact(problem.key, state, f"{said}; {problem.mend}")
+        yield Fact(problem.key, problem.severity, f"{said}; {problem.mend}")
     if len(found) > _MOST_CHECKS:
         yield Fact(
-            "checks", "warn", f"{len(found) - _MOST_CHECKS} more fail: see Checks on the assets' pages in the UI"
+            "checks", "warning", f"{len(found) - _MOST_CHECKS} more fail: see Checks on the assets' pages in the UI"
         )
     if not found:
         yield Fact("checks", "good", "none fails")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 from zoneinfo import ZoneInfo
 
+from forecast_platform.host.severity import Severity
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings
 from forecast_platform.sources.base import SourceError
@@ -17,7 +17,6 @@ from forecast_platform.work.coverage import ENDED, last_allowed
 from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
-State = Literal["good", "warn", "bad"]
 _DAY = dt.timedelta(days=1)
 
 
@@ -26,7 +25,7 @@ class Fact:
     """One thing that was looked at."""
 
     name: str
-    state: State
+    severity: Severity
     text: str
     """What is the case; where it is not good, also what to do."""
 
@@ -72,7 +71,7 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
                 yield Fact(name, "good", f"newest is {there}, {expected} is due")
             elif allowed is not None and (jump := unconfirmed_jump(platform, series)) is not None:
                 # What holds it up is no fault of the run, and the run's command would not mend it.
-                yield Fact(f"forecast {series} {model} {version}", "bad", jump)
+                yield Fact(f"forecast {series} {model} {version}", "error", jump)
             elif allowed is not None and allowed < expected:
                 if series not in waiting.setdefault((allowed, expected), []):
                     waiting[allowed, expected].append(series)
@@ -80,7 +79,7 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
                 late.setdefault((version, there, expected), {}).setdefault(series, []).append(model)
     for (_, expected), names in waiting.items():
         mend = "no model and no run would change that: see the data above"
-        yield Fact(f"forecast {_some(names)}", "bad", f"{expected} is due, the data are too old for it; {mend}")
+        yield Fact(f"forecast {_some(names)}", "error", f"{expected} is due, the data are too old for it; {mend}")
     for (version, there, expected), by_series in late.items():
         yield from _late(settings, version, there, expected, by_series)
 
@@ -116,7 +115,7 @@ def _late(
             else f"newest is {newest}, {due} is due ({(due - newest).days} days late)"
         )
         name = f"forecast {_some(names)} {', '.join(models)} {version}"
-        yield Fact(name, "bad", f"{said}; run `{command}`, and look at the failed runs")
+        yield Fact(name, "error", f"{said}; run `{command}`, and look at the failed runs")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -134,13 +133,13 @@ def data_facts(platform: Platform) -> list[Fact]:
     ones; what is equally late is one fact."""
     settings = platform.settings
     facts = {name: _newest_close(platform, name) for name in settings.series_names}
-    late = [name for name, fact in facts.items() if fact.state != "good"]
+    late = [name for name, fact in facts.items() if fact.severity != "good"]
     refused = _refused(platform, [name for name in late if _known(platform, name)])
     found = [fact for name, fact in facts.items() if name not in late]
-    alike: dict[tuple[State, str], list[str]] = {}
+    alike: dict[tuple[Severity, str], list[str]] = {}
     for name in late:
         text = f"{facts[name].text}; {refused[name]}" if name in refused else facts[name].text
-        alike.setdefault((facts[name].state, text), []).append(name)
+        alike.setdefault((facts[name].severity, text), []).append(name)
     return found + [Fact(f"data {_some(names)}", state, text) for (state, text), names in alike.items()]
 
 
@@ -190,19 +189,19 @@ def _newest_close(platform: Platform, series: str) -> Fact:
         jump = unconfirmed_jump(platform, series)
         made = None if jump is None else _newest_made_from(platform, series, newest)
     except (NoDataError, SourceError, WarehouseError) as error:
-        return Fact(name, "bad", str(error))
+        return Fact(name, "error", str(error))
     if jump is not None and made is not None:
         more = f"those for later dates wait for the next close, or for `confirmed: [{newest}]` of the series"
-        return Fact(name, "warn", f"newest close {newest} is a jump, forecasts for {made} were made from it; {more}")
+        return Fact(name, "warning", f"newest close {newest} is a jump, forecasts for {made} were made from it; {more}")
     if jump is not None:
-        return Fact(name, "bad", jump)
+        return Fact(name, "error", jump)
     late = (due - newest).days
     if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
         return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
     if late <= 0:
         return Fact(name, "good", f"newest close {newest}, due {due}")
-    state: State = "bad" if late > settings.max_staleness_days else "warn"
+    severity: Severity = "error" if late > settings.max_staleness_days else "warning"
     mend = "see whether the source delivers, then ingest"
     if late > ENDED.days:
         mend = f"put newer data in place, or where they have ended set FORECAST_PLATFORM_END_DATE={newest + _DAY}"
-    return Fact(name, state, f"newest close {newest}, due {due}: {late} days late; {mend}")
+    return Fact(name, severity, f"newest close {newest}, due {due}: {late} days late; {mend}")

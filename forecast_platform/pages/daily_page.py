@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.host.severity import SIGNAL, Severity
 from forecast_platform.pages import page
 from forecast_platform.pages.daily_layout import write_daily_page
 from forecast_platform.pages.display import history, metadata_frame
@@ -28,7 +29,7 @@ from forecast_platform.work.platform import NoDataError, Platform
 
 
 class Fact(Protocol):
-    """One thing that was looked at: its name, `good`, `warn` or `bad`, and what was found."""
+    """One thing that was looked at: its name, how bad it is, and what was found."""
 
     @property
     def name(self) -> str:
@@ -36,8 +37,8 @@ class Fact(Protocol):
         ...
 
     @property
-    def state(self) -> str:
-        """Good, warn or bad."""
+    def severity(self) -> Severity:
+        """How bad it is."""
         ...
 
     @property
@@ -55,8 +56,8 @@ class Health(Protocol):
         ...
 
     @property
-    def state(self) -> str:
-        """The worst of the facts' states."""
+    def severity(self) -> Severity:
+        """The worst of the facts."""
         ...
 
 
@@ -81,17 +82,16 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
     day = day or min(settings.today(), settings.end_date or dt.date.max)
     report = health(settings)
     when = When(day, settings.today(), settings.timezone, _next_due(settings, day))
-    facts = [(fact.name, fact.state, fact.text) for fact in report.facts]
+    state = SIGNAL[report.severity]
+    facts = [(fact.name, SIGNAL[fact.severity], fact.text) for fact in report.facts]
     groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
     if len(groups) == 1:
         [series] = groups.values()
-        written = write_daily_page(settings.reports, when=when, series=series, facts=facts, state=report.state)
+        written = write_daily_page(settings.reports, when=when, series=series, facts=facts, state=state)
     else:
         for name, series in groups.items():
-            write_daily_page(
-                settings.reports, when=when, series=series, facts=(), state=report.state, group=name or "rest"
-            )
-        written = write_overview(settings.reports, when=when, groups=groups, facts=facts, state=report.state)
+            write_daily_page(settings.reports, when=when, series=series, facts=(), state=state, group=name or "rest")
+        written = write_overview(settings.reports, when=when, groups=groups, facts=facts, state=state)
     for portfolio in settings.portfolios:
         portfolio_page(platform, portfolio, when)
     write_index(settings.reports, settings.timezone)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Floats
 from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.forecasting.metrics import diebold_mariano, mann_whitney_greater
+from forecast_platform.host.severity import Severity
 from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, horizon_of, overlap, scored
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Level = Literal["good", "warning", "critical"]
 
 QUARTER_DAYS = 92
 WARNING, CRITICAL = 0.10, 0.25
@@ -42,7 +42,7 @@ class Comparison:
     """True where a volatile market alone makes the quarter worse: never more than a warning."""
 
     @property
-    def level(self) -> Level:
+    def severity(self) -> Severity:
         """good, warning (10 % worse at p < 0.05) or critical (25 %)."""
         if not (self.p_value < P_VALUE and self.worse >= WARNING):
             return "good"

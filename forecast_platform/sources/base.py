@@ -22,8 +22,7 @@ WEATHER_COLUMNS = (
     "humidity_mean_pct",
     "wind_speed_max_kmh",
 )
-"""Numeric columns that a weather file may have."""
-
+"""Weather of a series' regions, as files and feeds give it and `unified_data` has it: °C, mm, %, km/h."""
 
 LISTED = 20
 """Problems or suspicious values of one file that are listed; the rest are counted."""

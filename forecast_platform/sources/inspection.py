@@ -20,6 +20,7 @@ from forecast_platform.sources.files import FileProblem, read_table
 from forecast_platform.sources.formats import cftc
 from forecast_platform.sources.formats.sheet import Kind, Meaning, RawTable
 from forecast_platform.sources.parts import FILE, ROW, Parts, load
+from forecast_platform.sources.steps import spacing_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +134,7 @@ def _describe(found: Inspection, frame: pd.DataFrame, kind: Kind, one: SeriesSet
     found.facts["columns"] = ", ".join(names)
     if len(days):
         found.facts["span"] = f"{days[0]} to {days[-1]}"
-        found.facts["step"] = meaning.step_of(days)
+        found.facts["step"] = spacing_of(days)
         found.first, found.last = str(days[0]), str(days[-1])
     if kind == "market" and len(days):
         sessions = calendars.sessions(one.calendar, days[0], days[-1])

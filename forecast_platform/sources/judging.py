@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def market(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path)
 
     frame: date, prices, FILE and ROW, ascending. folder: the landing folder, for the files' times of change.
     """
+    _know_sessions(one, frame)
     frame = _without_running_bar(raw, one, frame, folder)
     rejections: list[Rejection] = []
     confirmed = np.array(sorted(str(day) for day in one.confirmed), "datetime64[D]")
@@ -113,6 +115,14 @@ def _calendar(raw: RawData, one: SeriesSettings, real: pd.DataFrame, days: np.nd
     elif whole.verdict:
         raw.warnings.append(f"{file}: over the whole file, {whole.verdict} (the newest {meaning.RECENT} sessions fit)")
     return []
+
+
+def _know_sessions(one: SeriesSettings, frame: pd.DataFrame) -> None:
+    """Have the exchange's calendar made once, over the file's whole span: what is asked below lies within it."""
+    if frame.empty:
+        return
+    with contextlib.suppress(SourceError):  # doctor and ingest name an unknown exchange
+        calendars.sessions(one.calendar, *np.array(frame["date"].iloc[[0, -1]], "datetime64[D]"))
 
 
 def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
+from forecast_platform.sources.steps import Spacing, spacing_of
 
 FEWEST = 12
 """Closes below which nothing is said of a calendar."""
@@ -32,45 +32,35 @@ _TENFOLD = 0.06
 _SHIFTS = ((6, "Sundays", 4, "a Friday", "early"), (5, "Saturdays", 0, "a Monday", "late"))
 """Weekday that closes must not fall on, its name, the one that is then without, its name, and how dates are off."""
 
-Step = Literal["daily", "weekly", "monthly", "quarterly or rarer"]
-
 
 @dataclass(frozen=True)
 class Fit:
     """How closes lie on an exchange's calendar.
 
     sessions: scheduled from the first close judged to the last; share: of them, those with a close; shut: closes on
-    days that are none, and shut_share of all; step: the usual distance of closes; verdict: what does not fit, with the
-    mend, or None; refused: whether training on it would be wrong.
+    days that are none, and shut_share of all; spacing: the usual distance of closes; verdict: what does not fit, with
+    the mend, or None; refused: whether training on it would be wrong.
     """
 
     sessions: int
     share: float
     shut: Dates
     shut_share: float
-    step: Step
+    spacing: Spacing
     verdict: str | None = None
     refused: bool = False
-
-
-def step_of(days: Dates) -> Step:
-    """The usual distance of ascending days, by its median."""
-    if len(days) < 2:
-        return "daily"
-    gap = float(np.median(np.diff(days).astype(int)))
-    return "daily" if gap < 4.5 else "weekly" if gap < 16 else "monthly" if gap < 60 else "quarterly or rarer"
 
 
 def fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
     """Judge days with a close, ascending, [n], against an exchange's sessions, which cover them."""
     due = sessions[(sessions >= days[0]) & (sessions <= days[-1])] if len(days) else sessions[:0]
     if len(days) < FEWEST or len(due) == 0:
-        return Fit(len(due), 1.0, days[:0], 0.0, step_of(days))
+        return Fit(len(due), 1.0, days[:0], 0.0, spacing_of(days))
     shut = days[~np.isin(days, due)]
     share, shut_share = float(np.isin(due, days).mean()), len(shut) / len(days)
-    step = step_of(days)
-    verdict, refused = _verdict(days, shut, share, shut_share, step, exchange)
-    return Fit(len(due), share, shut, shut_share, step, verdict, refused)
+    spacing = spacing_of(days)
+    verdict, refused = _verdict(days, shut, share, shut_share, spacing, exchange)
+    return Fit(len(due), share, shut, shut_share, spacing, verdict, refused)
 
 
 def recent_fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
@@ -83,12 +73,12 @@ def recent_fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
 
 
 def _verdict(
-    days: Dates, shut: Dates, share: float, shut_share: float, step: Step, exchange: str
+    days: Dates, shut: Dates, share: float, shut_share: float, spacing: Spacing, exchange: str
 ) -> tuple[str | None, bool]:
     """What does not fit, with its mend, and whether it refuses the series."""
     on_sessions = f"{100 * share:.0f} % of {exchange} sessions"
-    if step != "daily":
-        return f"closes on {on_sessions}: these are {step} data; daily closes are needed", True
+    if spacing != "daily":
+        return f"closes on {on_sessions}: these are {spacing} data; daily closes are needed", True
     weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
     part = np.bincount(weekday, minlength=7) / len(days)
     if part[5] > 0.08 and part[6] > 0.08:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forecast_platform.settings import SeriesSettings
 
 Step = Literal["daily", "24/7", "24/5", "weekly", "monthly", "irregular"]
+Spacing = Literal["daily", "weekly", "monthly", "quarterly or rarer"]
 
 MIN_CLOSES = 8
 """Closes below which nothing is recognised."""
@@ -40,11 +41,9 @@ def recognise_step(dates: Dates, sessions: Dates) -> Step | None:
     """
     if len(dates) < MIN_CLOSES:
         return None
-    between = float(np.median(np.diff(dates).astype(np.int64)))
-    if 6 <= between <= 8:
-        return "weekly"
-    if 27 <= between <= 32:
-        return "monthly"
+    between, spacing = _between(dates), spacing_of(dates)
+    if (spacing == "weekly" and 6 <= between <= 8) or (spacing == "monthly" and 27 <= between <= 32):
+        return spacing
     if between > 1 or share_of_sessions(dates, sessions) < _MIN_SHARE:
         return "irregular"
     days = np.arange(dates[0], dates[-1] + 1)
@@ -58,6 +57,16 @@ def recognise_step(dates: Dates, sessions: Dates) -> Step | None:
     holidays = weekday & ~np.isin(days, sessions)
     # One holiday tells nothing; a currency has closes on nearly all of them.
     return "24/5" if holidays.sum() > 2 and closed[holidays].mean() > _MIN_SHARE else "daily"
+
+
+def spacing_of(days: Dates) -> Spacing:
+    """The usual distance of ascending days, by its median."""
+    gap = _between(days) if len(days) > 1 else 1.0
+    return "daily" if gap < 4.5 else "weekly" if gap < 16 else "monthly" if gap < 60 else "quarterly or rarer"
+
+
+def _between(days: Dates) -> float:
+    return float(np.median(np.diff(days).astype(np.int64)))
 
 
 def share_of_sessions(dates: Dates, sessions: Dates) -> float:

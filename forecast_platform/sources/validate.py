@@ -183,7 +183,8 @@ def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems:
         found: Floats = values.astype("float64")
     else:
         # float() also reads 1_000 and digits of other scripts, which in a price file are slips.
-        plain = all(value.isascii() and "_" not in value for value in values)
+        whole = "".join(values.tolist())
+        plain = whole.isascii() and "_" not in whole
         try:
             if not plain:
                 raise ValueError

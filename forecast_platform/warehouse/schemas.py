@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, spans
+from forecast_platform.sources.base import WEATHER_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,14 +94,6 @@ _INPUT_HASH = _opt("input_hash", "string", "Hash of the rows that were read to m
 _ALGORITHM = _opt("algorithm_version", "int", "The model's algorithm version, raised by hand.")
 _LAST_OBSERVED = _opt("last_observed_date", "date", "Last exchange session whose close was really seen.")
 
-WEATHER = (
-    "temp_max_c",
-    "temp_min_c",
-    "temp_mean_c",
-    "precipitation_mm",
-    "humidity_mean_pct",
-    "wind_speed_max_kmh",
-)
 
 UNIFIED_DATA = Table(
     "commodity.silver.unified_data",
@@ -121,7 +114,7 @@ UNIFIED_DATA = Table(
         _col("close", "float", "Close, filled forward over closed days and gaps."),
         _opt("volume", "float", "Contracts traded, filled forward."),
         _opt("vix", "float", "CBOE volatility index, as known on the day."),
-        *(_opt(name, "float", f"Weather over the series' regions: {name}.") for name in WEATHER),
+        *(_opt(name, "float", f"Weather over the series' regions: {name}.") for name in WEATHER_COLUMNS),
         _col("filled_columns", "string", "Comma-separated columns of this row carried over from an earlier day."),
     ),
     partition_by=("commodity",),

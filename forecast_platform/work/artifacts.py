@@ -24,7 +24,7 @@ def root(settings: Settings) -> Path:
     return (volume or settings.warehouse) / "_artifacts"
 
 
-def why_not_storable(settings: Settings) -> str | None:
+def why_not_kept(settings: Settings) -> str | None:
     """Why a file written now would be lost, and the mend: a cluster's own disk ends with it. None where it is kept."""
     folder = root(settings)
     on_cluster = "DATABRICKS_RUNTIME_VERSION" in os.environ and settings.tables == "unity_catalog"

@@ -329,7 +329,7 @@ def other_settings_text(version: str, model: str, stored: str, current: str) -> 
 def why_not_storable(platform: Platform, done: Fit) -> str | None:
     """Why the fitted model could not be kept; None where it can."""
     size = done.saved.size
-    reason = artifacts.why_not_storable(platform.settings) if size >= INLINE_LIMIT else None
+    reason = artifacts.why_not_kept(platform.settings) if size >= INLINE_LIMIT else None
     return reason and f"the fitted model, {size / 1e6:.1f} MB, is too large for a row, and {reason}"
 
 

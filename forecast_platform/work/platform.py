@@ -18,8 +18,9 @@ from forecast_platform.forecasting.windows import FREQUENCIES, WindowFrequency
 from forecast_platform.models import registry
 from forecast_platform.models.base import Covariates, Model, Reads, TrainingWindow
 from forecast_platform.settings import SeriesSettings, Settings, load
+from forecast_platform.sources.base import WEATHER_COLUMNS
 from forecast_platform.warehouse.base import Warehouse
-from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
+from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.step import Step
 
 _CALENDAR_MARGIN = dt.timedelta(days=120)
@@ -75,7 +76,7 @@ class SeriesTable:
             }
             return tuple(name for name, part in share.items() if part >= _MIN_COVERAGE)
 
-        weather = known(WEATHER)
+        weather = known(WEATHER_COLUMNS)
         own = known(self.series.covariates)
         if kind == "weather_or_series":
             return weather or own

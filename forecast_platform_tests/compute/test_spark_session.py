@@ -51,7 +51,7 @@ def test_a_server_that_is_not_there_is_named_with_the_mend_and_without_its_token
     assert "spark.master" in said
     assert "very-secret" not in said
     found = {finding.name: finding for finding in unity_tables(settings)}
-    assert found["spark"].level == "FAIL"
+    assert found["spark"].severity == "error"
     assert "very-secret" not in f"{found['spark'].found} {found['spark'].mend}"
 
 

@@ -85,7 +85,7 @@ def test_a_model_too_large_for_a_row_is_refused_where_its_file_would_end_with_th
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
     monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: False)
     assert train(there, "Alpha", "naive", windows, version="v2").written == set(), "unchanged"
-    assert artifacts.why_not_storable(there.settings) is None, "a shared disk"
+    assert artifacts.why_not_kept(there.settings) is None, "a shared disk"
     monkeypatch.setattr(artifacts, "_on_own_disk", lambda _: True)
     outcome = train(there, "Alpha", "naive", windows, version="v3")
     [reason] = outcome.failed.values()

@@ -27,7 +27,7 @@ def found(tmp_path: Path, compute: str = "databricks", **options: Any) -> dict[s
 def test_a_workspace_that_has_everything_is_well_and_left_as_it_was(workspace: Workspace, tmp_path: Path) -> None:
     findings = found(tmp_path)
     assert set(findings) == {"databricks", "cluster", "step launcher", "dbfs"}
-    assert {finding.level for finding in findings.values()} == {"ok"}
+    assert {finding.severity for finding in findings.values()} == {"good"}
     assert "someone@example.com" in findings["databricks"].found
     assert not [path for path in (workspace.root / "dbfs").rglob("*") if path.is_file()]
     assert workspace.token not in str(findings)
@@ -38,13 +38,13 @@ def test_dbfs_switched_off_fails_for_the_step_launcher_and_is_not_asked_of_the_o
 ) -> None:
     workspace.dbfs_enabled = False
     finding = found(tmp_path)["dbfs"]
-    assert finding.level == "FAIL"
+    assert finding.severity == "error"
     assert "Public DBFS root is disabled" in finding.found
     assert "databricks_serverless or databricks_classic, which do without it" in finding.mend
     for compute in ("databricks_serverless", "databricks_classic"):
         findings = found(tmp_path, compute)
         assert "dbfs" not in findings
-        assert findings["volume"].level == "ok"
+        assert findings["volume"].severity == "good"
 
 
 def test_a_refused_token_fails_and_is_not_shown(
@@ -52,11 +52,11 @@ def test_a_refused_token_fails_and_is_not_shown(
 ) -> None:
     monkeypatch.setenv("DATABRICKS_TOKEN", "dapi" + "0" * 32)
     findings = found(tmp_path)
-    assert findings["databricks"].level == "FAIL"
+    assert findings["databricks"].severity == "error"
     assert "DATABRICKS_TOKEN" in findings["databricks"].mend
     assert "0" * 16 not in str(findings)
     monkeypatch.delenv("DATABRICKS_TOKEN")
-    assert found(tmp_path)["databricks"].level == "FAIL"
+    assert found(tmp_path)["databricks"].severity == "error"
 
 
 def test_missing_secrets_and_clusters_that_never_end_are_named(workspace: Workspace, tmp_path: Path) -> None:
@@ -64,25 +64,25 @@ def test_missing_secrets_and_clusters_that_never_end_are_named(workspace: Worksp
     client.secrets.create_scope("keys")
     client.secrets.put_secret("keys", "there", string_value="hidden-value")
     findings = found(tmp_path, secrets={"A": "keys/there"})
-    assert findings["secrets"].level == "ok"
+    assert findings["secrets"].severity == "good"
     assert "scope keys has no key gone" in found(tmp_path, secrets={"A": "keys/gone"})["secrets"].found
-    assert found(tmp_path, secrets={"A": "nowhere/key"})["secrets"].level == "FAIL"
+    assert found(tmp_path, secrets={"A": "nowhere/key"})["secrets"].severity == "error"
     spec = {"spark_version": "17.3.x-cpu-ml-scala2.13", "node_type_id": "i3.xlarge", "num_workers": 1}
     endless = workspace.clusters.create(spec, "API").cluster_id
-    assert found(tmp_path, existing_cluster_id=endless)["cluster"].level == "WARN"
+    assert found(tmp_path, existing_cluster_id=endless)["cluster"].severity == "warning"
     ending = workspace.clusters.create({**spec, "autotermination_minutes": 30}, "API").cluster_id
     assert "ends after 30 idle minutes" in found(tmp_path, existing_cluster_id=ending)["cluster"].found
     old = workspace.clusters.create({**spec, "spark_version": "14.3.x-scala2.12", "autotermination_minutes": 9}, "API")
     settings = build(compute="databricks", warehouse=tmp_path, databricks={"existing_cluster_id": old.cluster_id})
     [told, _] = [finding for finding in databricks(settings) if finding.name == "cluster"]
-    assert (told.level, "is on 14.3.x-scala2.12; supported is 17.3" in told.found) == ("WARN", True)
-    assert found(tmp_path, existing_cluster_id="gone")["cluster"].level == "FAIL"
-    assert found(tmp_path, runtime="14.3.x-scala2.12")["cluster"].level == "WARN"
+    assert (told.severity, "is on 14.3.x-scala2.12; supported is 17.3" in told.found) == ("warning", True)
+    assert found(tmp_path, existing_cluster_id="gone")["cluster"].severity == "error"
+    assert found(tmp_path, runtime="14.3.x-scala2.12")["cluster"].severity == "warning"
 
 
 def test_settings_that_cannot_be_shipped_fail(tmp_path: Path) -> None:
     findings = {finding.name: finding for finding in databricks(build(compute="databricks"))}
-    assert findings["step launcher"].level == "FAIL"
+    assert findings["step launcher"].severity == "error"
     assert "where the tables are" in findings["step launcher"].found
 
 
@@ -95,10 +95,10 @@ def test_what_submit_needs_is_looked_at_where_a_cluster_s_settings_are_named(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     findings = found(tmp_path, "local", config=str(tmp_path / "cluster.yaml"))
-    assert {name: finding.level for name, finding in findings.items()} == {
-        "databricks": "ok",
-        "cluster": "ok",
-        "deployment": "FAIL",
-        "volume": "ok",
+    assert {name: finding.severity for name, finding in findings.items()} == {
+        "databricks": "good",
+        "cluster": "good",
+        "deployment": "error",
+        "volume": "good",
     }
     assert findings["deployment"].mend == "forecast-platform databricks deploy"

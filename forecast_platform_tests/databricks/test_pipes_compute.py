@@ -32,6 +32,7 @@ from forecast_platform_tests.worlds import days
 def test_a_forecast_on_serverless_is_the_local_one(world: World, workspace: Workspace, tmp_path: Path) -> None:
     twin = world.twin(tmp_path / "twin")
     world.options["budget_policy_id"] = "policy-7"
+    workspace.faults.add(RunFault("slow_start", seconds=1))  # so that the wait for the compute is seen
     finished = world.forecast()
     assert finished.success, finished.messages
     assert not forecast(twin.platform, "Alpha", "naive", days(FIRST, LAST)).failed
@@ -141,16 +142,16 @@ def test_what_a_run_logs_is_in_dagster_while_it_goes_on(
 
 def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:
     def found() -> list[tuple[str, str]]:
-        return [(one.name, one.level) for one in databricks(world.settings)]
+        return [(one.name, one.severity) for one in databricks(world.settings)]
 
-    there = [("databricks", "ok"), ("cluster", "ok"), ("deployment", "ok")]
-    assert found() == [*there, ("volume", "ok")]
+    there = [("databricks", "good"), ("cluster", "good"), ("deployment", "good")]
+    assert found() == [*there, ("volume", "good")]
     assert not list(workspace.local(MESSAGES).iterdir())
     workspace.faults.add(_refused_volume())
-    assert found() == [*there, ("volume", "FAIL")]
+    assert found() == [*there, ("volume", "error")]
     workspace.tokens.clear()
     [refused] = databricks(world.settings)
-    assert (refused.level, "DATABRICKS_TOKEN" in refused.mend) == ("FAIL", True)
+    assert (refused.severity, "DATABRICKS_TOKEN" in refused.mend) == ("error", True)
 
 
 def test_a_call_without_a_dagster_step_says_so(world: World) -> None:

@@ -21,7 +21,7 @@ def test_a_configured_model_without_its_library_fails_and_another_one_is_listed(
     monkeypatch.setattr(registry.model_class("xgboost"), "tags", tags)
     big = {"name": "big", "type": "xgboost", "params": {"rounds": 3}}
     asked = list(models(build(models=["naive", big], warehouse=tmp_path)))
-    failed = [(finding.found, finding.mend) for finding in asked if finding.level == "FAIL"]
+    failed = [(finding.found, finding.mend) for finding in asked if finding.severity == "error"]
     assert failed == [("model 'big' needs no_such_library.part", MEND)]
     listed = {finding.found for finding in models(build(models=["naive"], warehouse=tmp_path))}
     assert f"not installed: model 'xgboost' needs no_such_library.part: install it with {MEND}" in listed
@@ -41,6 +41,6 @@ def test_a_model_that_needs_a_gpu_warns_where_no_driver_is_seen(
     monkeypatch.setattr(registry.model_class("xgboost"), "tags", ModelTags(needs_gpu=True))
     monkeypatch.setenv("PATH", str(tmp_path))
     found = list(models(build(models=["naive", "xgboost"], warehouse=tmp_path)))
-    assert [(one.level, one.found) for one in found if one.level != "ok"] == [
-        ("WARN", "model 'xgboost' needs a GPU, and no driver is seen here")
+    assert [(one.severity, one.found) for one in found if one.severity != "good"] == [
+        ("warning", "model 'xgboost' needs a GPU, and no driver is seen here")
     ]

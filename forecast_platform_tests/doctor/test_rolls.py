@@ -29,29 +29,29 @@ def examined(series: SeriesSettings, *, spread: float, contracts: bool = False, 
 
 def test_a_rule_on_whose_days_prices_move_more_fits() -> None:
     [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=3.0)
-    assert found.level == "ok"
+    assert found.severity == "good"
     assert "prices move" in found.found
     assert "days as on others" in found.found
 
 
 def test_a_rule_that_names_ordinary_days_does_not_fit() -> None:
     [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=0.0)
-    assert found.level == "WARN"
+    assert found.severity == "warning"
     assert "the rule does not fit" in found.found
     assert "drop the rule where the series is adjusted for rolls" in found.mend
 
 
 def test_where_prices_move_on_other_days_they_are_named() -> None:
     [found] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=4.0, shift=2)
-    assert found.level == "WARN"
+    assert found.severity == "warning"
     assert "on the days 2 sessions after them" in found.found
 
 
 def test_the_file_s_own_contracts_are_what_a_rule_is_held_against() -> None:
     [good] = examined(SeriesSettings(name="Alpha", roll_rule=OWN), spread=0.0, contracts=True)
-    assert good.level == "ok"
+    assert good.severity == "good"
     [bad] = examined(SeriesSettings(name="Alpha", roll_rule="sugar"), spread=0.0, contracts=True)
-    assert bad.level == "WARN"
+    assert bad.severity == "warning"
     assert "its rule names 0 of the" in bad.found
 
 
@@ -68,6 +68,6 @@ def test_the_catalogue_fits_real_files(panel: Path, name: str) -> None:
     frame = frame.astype({"date": "datetime64[ns]"})
     series = SeriesSettings(name=name.title(), roll_rule=name)
     [found] = rolls(RawData({series.name: frame}), series)
-    assert found.level == "ok", found
+    assert found.severity == "good", found
     [told] = rolls(RawData({series.name: frame}), SeriesSettings(name=name.title()))
     assert f"set `roll_rule: {name}`" in told.mend

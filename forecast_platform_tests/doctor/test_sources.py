@@ -21,7 +21,7 @@ def settings(folder: Path, today: str, **changes: object) -> Settings:
 
 
 def found(settings: Settings, level: str) -> list[Finding]:
-    return [one for one in source(settings) if one.level == level]
+    return [one for one in source(settings) if one.severity == level]
 
 
 def test_a_long_holiday_is_not_late(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_a_long_holiday_is_not_late(tmp_path: Path) -> None:
     write(tmp_path, market__czsugar_csv=text)
     series = [{"name": "CzSugar", "exchange": "XSHG", "regions": []}]
     golden_week = settings(tmp_path, "2025-10-07", series=series)
-    assert found(golden_week, "WARN") == []
-    assert any("CzSugar: 2025-09-30, 0 sessions late" in one.found for one in found(golden_week, "ok"))
-    [late] = found(settings(tmp_path, "2025-10-20", series=series), "WARN")
+    assert found(golden_week, "warning") == []
+    assert any("CzSugar: 2025-09-30, 0 sessions late" in one.found for one in found(golden_week, "good"))
+    [late] = found(settings(tmp_path, "2025-10-20", series=series), "warning")
     # The sessions of 9, 10, 13 to 17 October: the first lies nine days after the newest close.
     assert "7 sessions late: later dates than 2025-10-09 get no forecast" in late.found
 
@@ -44,7 +44,7 @@ def test_each_suspicious_value_is_listed_with_file_row_date_and_value(tmp_path: 
     values[30:35] = values[30]
     write(tmp_path, market__coffee_csv=closes(list(days), list(values)))
     series = [{"name": "Coffee", "regions": []}]
-    listed = [one.found for one in found(settings(tmp_path, "2018-03-02", series=series), "WARN")]
+    listed = [one.found for one in found(settings(tmp_path, "2018-03-02", series=series), "warning")]
     expected = [
         f"market/coffee.csv, row 12: close 0 on {days[10]} is an exact 0 among prices: read as missing",
         f"market/coffee.csv, row 36: close {values[34]:g} on {days[34]} stands still for 5 sessions: since {days[30]}",
@@ -59,7 +59,7 @@ def test_calendars_are_compared_with_the_data_and_a_better_one_is_named(tmp_path
     days = sessions("US_COMMODITIES", dt.date(2012, 1, 3), dt.date(2018, 12, 31))
     write(tmp_path, market__coffee_csv=closes(list(days), list(walk(len(days)))))
     series = [{"name": "Coffee", "regions": []}]
-    [said] = found(settings(tmp_path, "2019-01-01", series=series), "WARN")
+    [said] = found(settings(tmp_path, "2019-01-01", series=series), "warning")
     assert said.name == "calendars"
     assert (
         "Coffee on XNYS: 0 sessions without a close, 3 closes on shut days (the last 2012-10-29, 2012-10-30"
@@ -67,19 +67,19 @@ def test_calendars_are_compared_with_the_data_and_a_better_one_is_named(tmp_path
     )
     assert "`exchange: US_COMMODITIES` of Coffee fits better (0 days do not)" in said.mend
     own = settings(tmp_path, "2019-01-01", series=[{**series[0], "exchange": "US_COMMODITIES"}])
-    assert found(own, "WARN") == []
-    assert any("Coffee on US_COMMODITIES: 0 sessions" in one.found for one in found(own, "ok"))
+    assert found(own, "warning") == []
+    assert any("Coffee on US_COMMODITIES: 0 sessions" in one.found for one in found(own, "good"))
 
 
 def test_a_column_of_one_weekday_without_a_lag_warns(tmp_path: Path) -> None:
     macro = "date,cot_net\n2018-01-02,31200\n2018-01-09,29900\n2018-01-16,30400\n2018-01-23,33100\n"
     write(tmp_path, market__coffee_csv=PLAIN, macro_csv=macro)
     series = [{"name": "Coffee", "regions": [], "covariates": ["cot_net"]}]
-    [said] = [one for one in found(settings(tmp_path, "2018-01-26", series=series), "WARN") if one.name == "lags"]
+    [said] = [one for one in found(settings(tmp_path, "2018-01-26", series=series), "warning") if one.name == "lags"]
     assert "cot_net has values on Tuesdays only" in said.found
     assert "`publication_lag_days: {cot_net: 3}`" in said.mend
     lagged = settings(tmp_path, "2018-01-26", series=series, publication_lag_days={"cot_net": 3})
-    assert [one for one in found(lagged, "WARN") if one.name == "lags"] == []
+    assert [one for one in found(lagged, "warning") if one.name == "lags"] == []
 
 
 def test_a_stray_fails_by_its_file_and_one_of_another_kind_warns(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_stray_fails_by_its_file_and_one_of_another_kind_warns(tmp_path: Path)
     (tmp_path / "market/US Coffee C.csv").write_text(PLAIN)
     (tmp_path / "market/coffee.txt").write_text(PLAIN)
     strays = settings(tmp_path, "2018-01-09")
-    [failed] = [one for one in found(strays, "FAIL") if "US Coffee" in one.found]
+    [failed] = [one for one in found(strays, "error") if "US Coffee" in one.found]
     assert "refused: market/US Coffee C.csv: 'US Coffee C' makes no series name: rename the file" in failed.found
-    assert [one.found for one in found(strays, "WARN")] == [
+    assert [one.found for one in found(strays, "warning")] == [
         "market/coffee.txt is not read: save it as .csv, .parquet, .xls or .xlsx, or move it away"
     ]
 
@@ -99,7 +99,7 @@ def test_a_calendar_with_too_many_sessions_is_told_apart_by_the_data(exchange: s
     days = sessions("XNYS", dt.date(2015, 1, 2), dt.date(2018, 12, 28))
     write(tmp_path, market__coffee_csv=closes(list(days), list(walk(len(days)))))
     chosen = settings(tmp_path, "2018-12-29", series=[{"name": "Coffee", "regions": [], "exchange": exchange}])
-    said = [one for one in found(chosen, "WARN") if one.name == "calendars"]
+    said = [one for one in found(chosen, "warning") if one.name == "calendars"]
     assert bool(said) is (exchange == "CMES")
     assert all("`exchange: XNYS` of Coffee fits better" in one.mend for one in said)
 
@@ -108,5 +108,5 @@ def test_real_prices_fit_new_york_s_calendar(landing: Path) -> None:
     real = settings(landing, "2023-01-01", series=[{"name": "Coffee"}, {"name": "Sugar", "regions": ["Brazil"]}])
     said = [one for one in source(real) if one.name == "calendars"]
     assert len(said) == 2
-    fitting = [one for one in said if one.level == "ok" or "US_COMMODITIES" in one.mend]
+    fitting = [one for one in said if one.severity == "good" or "US_COMMODITIES" in one.mend]
     assert len(fitting) == 2, [f"{one.found}: {one.mend}" for one in said]

@@ -252,16 +252,18 @@ def test_one_health_report_is_of_all_groups(inferred: tuple[Path, int, str], mon
     monkeypatch.setenv("DAGSTER_HOME", str(root / "dagster"))
     facts = {fact.name: fact for fact in health(settings_of(root)).facts}
     assert "the oldest of 3 groups" in facts["last forecast"].text
-    assert facts["last score"].state == "warn"
+    assert facts["last score"].severity == "warning"
     assert {f"data {name}" for name in NAMES} <= facts.keys()
 
 
 def test_facts_of_a_hundred_series_are_few_lines_and_hide_nothing_that_is_wrong() -> None:
-    facts = [Fact(f"data S{n}", "bad" if n < 12 else "warn" if n == 50 else "good", f"text {n}") for n in range(100)]
+    facts = [
+        Fact(f"data S{n}", "error" if n < 12 else "warning" if n == 50 else "good", f"text {n}") for n in range(100)
+    ]
     found = condensed("data", facts)
-    assert (found[0].state, found[0].text) == ("good", "87 of 100 are as they ought to be")
+    assert (found[0].severity, found[0].text) == ("good", "87 of 100 are as they ought to be")
     assert [fact.name for fact in found[1:-1]] == [f"data S{n}" for n in range(10)]
-    assert (found[-1].state, found[-1].text) == ("bad", "3 more are not: S10, S11, S50")
+    assert (found[-1].severity, found[-1].text) == ("error", "3 more are not: S10, S11, S50")
     assert condensed("data", facts[:40]) == facts[:40]
 
 

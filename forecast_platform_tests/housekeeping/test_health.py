@@ -44,17 +44,17 @@ def test_a_platform_up_to_date_is_good(root: Path) -> None:
         # 30 March was Good Friday: the close of the 29th is the newest there can be.
         assert facts[f"data {series}"] == Fact(f"data {series}", "good", "newest close 2018-03-29, due 2018-03-29")
         for model in ("naive", "random_walk"):
-            assert facts[f"forecast {series} {model} v1.0"].state == "good"
-    assert facts["disk"].state == "good"
+            assert facts[f"forecast {series} {model} v1.0"].severity == "good"
+    assert facts["disk"].severity == "good"
 
 
 def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(root: Path) -> None:
     early, late = _at(root, "2018-04-01T17:59"), _at(root, "2018-04-01T18:01")
     assert due_forecast(early) == dt.date(2018, 3, 31)
     assert due_forecast(late) == dt.date(2018, 4, 1)
-    assert _facts(early)["forecast Alpha naive v1.0"].state == "good"
+    assert _facts(early)["forecast Alpha naive v1.0"].severity == "good"
     found = _facts(late)["forecast Alpha, Beta naive, random_walk v1.0"]
-    assert found.state == "bad"
+    assert found.severity == "error"
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
     chosen, span = "--commodity Alpha Beta --models naive random_walk", "--start-date 2018-04-01 --end-date 2018-04-01"
     assert f"forecast-platform backfill {chosen} {span}`" in found.text
@@ -62,23 +62,25 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
     facts = _facts(_at(root, "2018-03-31T20:00", active_versions=("v2.0",)))
-    assert facts["forecast Alpha, Beta naive, random_walk v2.0"].state == "bad"
-    assert facts["forecast Beta naive v1.0"].state == "good"
+    assert facts["forecast Alpha, Beta naive, random_walk v2.0"].severity == "error"
+    assert facts["forecast Beta naive v1.0"].severity == "good"
 
 
 def test_a_model_that_was_never_used_is_no_fault_where_nothing_runs_by_itself(root: Path) -> None:
     models = ("naive", "random_walk", "auto_ets")
     found = _facts(_at(root, "2018-03-31T20:00", models=models, automation=False))
-    assert found["forecast Alpha auto_ets"].state == "good"
+    assert found["forecast Alpha auto_ets"].severity == "good"
     assert "not in use; `forecast-platform backfill --train" in found["forecast Alpha auto_ets"].text
-    assert found["forecast Alpha naive v1.0"].state == "good"
-    assert _facts(_at(root, "2018-03-31T20:00", models=models))["forecast Alpha, Beta auto_ets v1.0"].state == "bad"
+    assert found["forecast Alpha naive v1.0"].severity == "good"
+    assert (
+        _facts(_at(root, "2018-03-31T20:00", models=models))["forecast Alpha, Beta auto_ets v1.0"].severity == "error"
+    )
 
 
 def test_late_data_warn_and_stale_data_are_bad(root: Path) -> None:
-    assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha, Beta"].state == "warn"
+    assert _facts(_at(root, "2018-04-03T20:00"))["data Alpha, Beta"].severity == "warning"
     found = _facts(_at(root, "2018-04-09T20:00"))["data Alpha, Beta"]
-    assert (found.state, "8 days late" in found.text) == ("bad", True)
+    assert (found.severity, "8 days late" in found.text) == ("error", True)
 
 
 def test_data_that_have_ended_are_two_facts_and_nothing_is_to_be_trained(root: Path) -> None:
@@ -91,7 +93,7 @@ def test_data_that_have_ended_are_two_facts_and_nothing_is_to_be_trained(root: P
         "that: see the data above",
     }
     ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
-    assert {fact.state for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
+    assert {fact.severity for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
 
 
 def test_a_refused_file_is_named_as_the_cause_until_it_is_mended(root: Path) -> None:
@@ -107,13 +109,13 @@ def test_a_refused_file_is_named_as_the_cause_until_it_is_mended(root: Path) -> 
 
 def test_a_full_disk_is_bad(root: Path) -> None:
     found = _facts(_at(root, "2018-03-31T20:00", min_free_gb=1e9))["disk"]
-    assert found.state == "bad"
+    assert found.severity == "error"
     assert "writes stop below" in found.text
 
 
 def test_without_an_instance_it_answers_and_creates_none(root: Path) -> None:
     settings = _at(root, "2018-03-31T20:00")
-    assert _facts(settings)["dagster"].state == "bad"
+    assert _facts(settings)["dagster"].severity == "error"
     assert not (settings.warehouse / "_dagster").exists()
 
 
@@ -121,7 +123,7 @@ def test_a_damaged_instance_is_a_fact_not_an_error(root: Path) -> None:
     settings = _at(root, "2018-03-31T20:00")
     home = Launcher(settings).home
     (home / "dagster.yaml").write_text("no_such_key: 1\n")
-    assert _facts(settings)["dagster"].state == "bad"
+    assert _facts(settings)["dagster"].severity == "error"
 
 
 def test_an_empty_warehouse_is_told_apart_from_a_late_one(tmp_path: Path, root: Path) -> None:
@@ -131,11 +133,11 @@ def test_an_empty_warehouse_is_told_apart_from_a_late_one(tmp_path: Path, root: 
 
 
 def test_daemons_that_never_ran_are_bad_where_automation_is_on(root: Path) -> None:
-    for automation, state in ((True, "bad"), (False, "warn")):
+    for automation, state in ((True, "error"), (False, "warning")):
         settings = settings_for(root, automation=automation)
         Launcher(settings).instance  # noqa: B018 - makes the instance
         found = _facts(settings)["daemons"]
-        assert found.state == state
+        assert found.severity == state
     assert "automation is off" in found.text
 
 
@@ -151,17 +153,20 @@ def test_a_daemon_is_dead_minutes_after_its_last_heartbeat_and_its_errors_are_to
     for kind in instance.get_required_daemon_types():
         _beat(instance, kind, now - dt.timedelta(minutes=6 if kind == "SCHEDULER" else 1))
     found = [fact for fact in health(settings).facts if fact.name == "daemons"]
-    assert [fact.state for fact in found] == ["good", "bad"]
+    assert [fact.severity for fact in found] == ["good", "error"]
     assert re.match(r"scheduler: no heartbeat since \d{4}-\d\d-\d\d \d\d:\d\d P[SD]T: ", found[1].text)
     _beat(instance, "SCHEDULER", now, "no such file")
     [_, failing] = [fact for fact in health(settings).facts if fact.name == "daemons"]
-    assert (failing.state, failing.text) == ("warn", "scheduler: runs, with errors in the last minutes: no such file")
+    assert (failing.severity, failing.text) == (
+        "warning",
+        "scheduler: runs, with errors in the last minutes: no such file",
+    )
 
 
 def test_a_champion_without_forecasts_is_bad_whatever_its_version(root: Path, platform: Platform) -> None:
     champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
     found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha, Beta naive v0.9"]
-    assert found.state == "bad"
+    assert found.severity == "error"
     assert (
         "backfill --commodity Alpha Beta --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
     )
@@ -174,7 +179,7 @@ def test_a_damaged_table_is_a_fact_not_an_error(root: Path, damage: str) -> None
         path.unlink() if damage == "no file" else path.write_text("{damaged")
     facts = _facts(_at(root, "2018-03-31T20:00"))
     for found in [fact for name, fact in facts.items() if name.startswith("data")]:
-        assert found.state == "bad"
+        assert found.severity == "error"
         assert "unified_data: the table cannot be read" in found.text
         assert "forecast-platform repair" in found.text
 
@@ -192,15 +197,15 @@ def sometimes() -> None:
 def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_for(root)
     instance = Launcher(settings).instance
-    assert _facts(settings)["failed runs"].state == "good"
+    assert _facts(settings)["failed runs"].severity == "good"
     monkeypatch.setitem(_healthy, "now", False)
     done = materialize([sometimes], instance=instance, raise_on_error=False)
     found = _facts(settings)["failed runs"]
-    assert found.state == "bad"
+    assert found.severity == "error"
     assert done.run_id[:8] in found.text
     monkeypatch.setitem(_healthy, "now", True)
     materialize([sometimes], instance=instance)
-    assert _facts(settings)["failed runs"].state == "good"
+    assert _facts(settings)["failed runs"].severity == "good"
 
 
 def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_daily_run_makes(root: Path) -> None:
@@ -219,9 +224,9 @@ def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_dail
         return {name: fact for name, fact in _facts(settings).items() if name.startswith("check")}
 
     [fact] = evaluated(at_fault, gone).values()
-    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "bad", "no new close for 9 days; look at the feed")
+    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "error", "no new close for 9 days; look at the feed")
     [fact] = evaluated(replace(at_fault, severity="warning")).values()
-    assert fact.state == "warn"
+    assert fact.severity == "warning"
     assert evaluated(replace(at_fault, problem=None), gone) == {"checks": Fact("checks", "good", "none fails")}
 
 
@@ -257,7 +262,7 @@ class _serving:
 
 def test_the_worst_fact_is_the_state_and_comes_first() -> None:
     at = dt.datetime(2018, 1, 1, tzinfo=dt.timezone.utc)
-    report = HealthReport(at, [Fact("one", "good", "fine"), Fact("two", "warn", "hm"), Fact("three", "bad", "no")])
-    assert (report.state, report.healthy) == ("bad", False)
+    report = HealthReport(at, [Fact("one", "good", "fine"), Fact("two", "warning", "hm"), Fact("three", "error", "no")])
+    assert (report.severity, report.healthy) == ("error", False)
     assert report.lines()[0].startswith("bad  three")
     assert HealthReport(at, report.facts[:2]).healthy

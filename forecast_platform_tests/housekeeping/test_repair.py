@@ -101,7 +101,7 @@ def test_a_damaged_log_entry_is_named_and_comes_back_as_it_was(platform: Platfor
     for table in THERE:
         DAMAGES[damage](_newest_entry(warehouse, table))
     fact = next(fact for fact in health(platform.settings).facts if fact.name == "tables")
-    assert fact.state == "bad"
+    assert fact.severity == "error"
     assert "forecast-platform repair" in fact.text
     for table in THERE:
         [found] = examine(warehouse, table)
@@ -178,10 +178,10 @@ def test_flipped_bytes_stop_a_backup_and_the_weekly_look_and_stay_in_health(plat
     assert not (tmp_path / "copy").exists()
     [found] = verify(platform.settings, warehouse)
     fact = next(fact for fact in health(platform.settings).facts if fact.name == "tables")
-    assert (fact.state, str(found) in fact.text) == ("bad", True)
+    assert (fact.severity, str(found) in fact.text) == ("error", True)
     assert not repair(platform.settings, lambda text: None).failed
     fact = next(fact for fact in health(platform.settings).facts if fact.name == "tables")
-    assert fact.state == "good"
+    assert fact.severity == "good"
 
 
 def test_the_commit_that_a_power_loss_left_empty_is_undone_and_made_by_the_next_run(platform: Platform) -> None:

@@ -216,10 +216,10 @@ def test_a_warehouse_of_another_horizon_is_refused_by_every_read_and_write(world
 
 def test_doctor_names_the_horizon_that_does_not_fit(world: Platform, other: Platform) -> None:
     [found] = [finding for finding in tables(other.settings) if finding.name == "horizon"]
-    assert found.level == "FAIL"
+    assert found.severity == "error"
     assert f"holds forecasts of {world.horizon} days" in found.found
     assert f"FORECAST_PLATFORM_HORIZON={world.horizon}" in found.mend
-    assert {finding.level for finding in tables(world.settings)} == {"ok"}
+    assert {finding.severity for finding in tables(world.settings)} == {"good"}
 
 
 def test_a_run_of_the_graph_is_refused_before_any_step(world: Platform, other: Platform) -> None:

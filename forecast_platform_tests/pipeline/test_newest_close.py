@@ -116,14 +116,14 @@ def test_once_a_forecast_was_made_from_it_health_warns_of_the_days_that_still_wa
     def data(name: str) -> tuple[str, str]:
         at = dt.datetime(2018, 4, 3, 20, tzinfo=dt.timezone.utc)
         facts = {fact.name: fact for fact in health(world(jumped).settings.with_clock(lambda: at)).facts}
-        return facts[name].state, facts[name].text
+        return facts[name].severity, facts[name].text
 
-    assert data("data Alpha")[0] == "bad"
+    assert data("data Alpha")[0] == "error"
     for model in ("naive", "random_walk"):
         forecast(world(jumped, confirmed=(BEFORE,)), "Alpha", model, [ODD])
     assert data("forecast Alpha naive v1.0")[0] == "good"
     state, text = data("data Alpha")
-    assert state == "warn"
+    assert state == "warning"
     assert "forecasts for 2018-04-03 were made from it" in text
     assert "`confirmed: [2018-04-02]`" in text
 
@@ -141,7 +141,7 @@ def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
     assert forecast_runs(platform, [ODD]) == {ODD: "partial"}
     facts = {fact.name: fact for fact in health(platform.settings).facts}
     for name in ("data Alpha", "forecast Alpha naive v1.0"):
-        assert facts[name].state == "bad"
+        assert facts[name].severity == "error"
         assert cause in facts[name].text
     assert cause not in facts["forecast Beta naive v1.0"].text
     page = daily_page(platform, health, ODD).rpartition("/")[2]

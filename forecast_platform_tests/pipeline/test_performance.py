@@ -49,7 +49,7 @@ def _change(scores: pd.DataFrame, column: str, factor: float, name: str | None =
 
 
 def _levels(found: list[Comparison]) -> dict[tuple[str, str], str]:
-    return {(item.measure, item.against): item.level for item in found}
+    return {(item.measure, item.against): item.severity for item in found}
 
 
 def test_a_model_that_is_as_good_as_ever_is_good() -> None:
@@ -99,7 +99,7 @@ def test_a_difference_that_may_be_chance_is_not_told() -> None:
     [found] = [c for c in trailing_performance(scores, "model", "v1.0") if (c.measure, c.against) == ("CRPS", "naive")]
     assert found.worse > 0.05
     assert found.p_value > 0.05
-    assert found.level == "good"
+    assert found.severity == "good"
 
 
 def test_too_few_forecasts_say_nothing() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forecast_platform.sources import climate, meaning
+from forecast_platform.sources.steps import spacing_of
 
 
 def _walk(n: int = 300, level: float = 100.0) -> np.ndarray:
@@ -67,9 +68,9 @@ def test_weekdays_and_steps() -> None:
     assert meaning.one_weekday(tuesdays) == "Tuesday"
     assert meaning.one_weekday(np.append(tuesdays, np.datetime64("2018-02-14"))) is None
     assert meaning.one_weekday(tuesdays[:3]) is None
-    assert meaning.step_of(tuesdays) == "weekly"
-    assert meaning.step_of(np.array(["2018-01-31", "2018-02-28", "2018-03-30"], "datetime64[D]")) == "monthly"
-    assert meaning.step_of(np.array(["2018-01-05", "2018-01-08", "2018-01-09"], "datetime64[D]")) == "daily"
+    assert spacing_of(tuesdays) == "weekly"
+    assert spacing_of(np.array(["2018-01-31", "2018-02-28", "2018-03-30"], "datetime64[D]")) == "monthly"
+    assert spacing_of(np.array(["2018-01-05", "2018-01-08", "2018-01-09"], "datetime64[D]")) == "daily"
 
 
 def test_physical_limits_leave_extremes_in_peace() -> None:

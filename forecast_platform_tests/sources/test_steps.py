@@ -145,16 +145,16 @@ def test_weekly_closes_given_as_daily_are_refused_and_the_other_series_goes_on(t
     assert len(report.outcomes["Coffee"].failed) == 9
     assert len(report.outcomes["Sugar"].written) == 9
     findings = list(source(settings))
-    refused = [finding for finding in findings if finding.level == "FAIL"]
+    refused = [finding for finding in findings if finding.severity == "error"]
     assert len(refused) == 1
     assert "weekly data" in refused[0].found
     assert "keeps out Coffee" in refused[0].found
-    assert any(finding.level == "ok" and "Sugar accepted" in finding.found for finding in findings)
+    assert any(finding.severity == "good" and "Sugar accepted" in finding.found for finding in findings)
 
 
 def test_the_case_of_weekly_as_daily_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "landing", "coffee", FRIDAYS[-14:], 1)
-    [refused] = [one for one in source(_settings(tmp_path, [{"name": "Coffee"}])) if one.level == "FAIL"]
+    [refused] = [one for one in source(_settings(tmp_path, [{"name": "Coffee"}])) if one.severity == "error"]
     assert "closes on" in refused.found
     assert "weekly data" in refused.found
 

@@ -222,9 +222,9 @@ def test_no_session_is_an_error_that_names_the_mend(tmp_path: Path, monkeypatch:
     with pytest.raises(SparkUnavailableError, match=r"databricks-connect.*SPARK_REMOTE"):
         platform.warehouse.read(CHAMPIONS)
     found = {finding.name: finding for finding in unity_tables(settings)}
-    assert found["spark"].level == "FAIL"
+    assert found["spark"].severity == "error"
     assert "SPARK_REMOTE" in found["spark"].mend
-    assert found["volume"].level == "WARN"
+    assert found["volume"].severity == "warning"
 
 
 def test_a_session_that_the_server_has_forgotten_is_replaced(lakehouse: Lakehouse) -> None:
@@ -258,11 +258,11 @@ def test_doctor_says_which_tables_are_there_and_that_the_volume_takes_files(
         monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
         monkeypatch.setenv("DATABRICKS_TOKEN", "expired")
         [refused] = [finding for finding in unity_tables(settings) if finding.name == "volume"]
-        assert refused.level == "FAIL"
+        assert refused.severity == "error"
         assert "WRITE VOLUME" in refused.mend
         monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)
         found = list(unity_tables(settings))
         assert not list(workspace.local("/Volumes/commodity/forecast/platform/_artifacts").iterdir())
-    assert {finding.level for finding in found} == {"ok"}
+    assert {finding.severity for finding in found} == {"good"}
     assert any("forecast_metadata: version 1, schema as defined" in finding.found for finding in found)
     assert any("not there yet" in finding.found and "champions" in finding.found for finding in found)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Literal
 
+from forecast_platform.host.severity import Severity
 from forecast_platform.host.times import in_zone
-
-Severity = Literal["critical", "error", "warning"]
 
 
 @dataclass(frozen=True)

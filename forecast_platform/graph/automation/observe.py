@@ -145,9 +145,9 @@ class Observer:
             if before is not None:
                 count = int(np.searchsorted(table.dates, np.datetime64(before, "D")))
             own = ("close", "is_observed", "is_roll_day")
-            from forecast_platform.warehouse.schemas import WEATHER
+            from forecast_platform.sources.base import WEATHER_COLUMNS
 
-            names = [column for column in (*own, *table.series.covariates, *WEATHER) if column in table.columns]
+            names = [column for column in (*own, *table.series.covariates, *WEATHER_COLUMNS) if column in table.columns]
             parts = [np.ascontiguousarray(table.columns[column][:count]).tobytes().hex() for column in names]
             digest = short_hash(name, str(table.dates[0]), str(count), *names, *parts)
             self._digests[name, before] = (table, digest)

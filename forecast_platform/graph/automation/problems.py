@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.graph.automation.messages import Message, Problem, Severity
+from forecast_platform.graph.automation.messages import Message, Problem
 from forecast_platform.graph.automation.notifiers import Notifier
 from forecast_platform.host.files import write_whole
+from forecast_platform.host.severity import worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ ALIKE = 5
 """Messages of one kind that are told one by one; of more at a time one message names all."""
 
 _MOST_NAMED = 20
-_ORDER: tuple[Severity, ...] = ("critical", "error", "warning")
 
 
 def together(due: Sequence[tuple[str, Message]]) -> list[tuple[list[str], Message]]:
@@ -56,7 +56,7 @@ def _digest(kind: str, messages: Sequence[Message]) -> Message:
         affected=each((problem.affected for problem in problems), _MOST_NAMED, "; "),
         cause=each((problem.cause for problem in problems), 3, "; "),
         mend=each((problem.mend for problem in problems), 3, "; "),
-        severity=min((problem.severity for problem in problems), key=_ORDER.index),
+        severity=worst(problem.severity for problem in problems),
         link=problems[0].link,
     )
     return Message(common, messages[0].resolved, messages[-1].at, messages[0].zone)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.host.severity import Severity
 from forecast_platform.work.results import ranges_text
-
-Severity = Literal["warning", "error"]
 
 
 @dataclass(frozen=True)

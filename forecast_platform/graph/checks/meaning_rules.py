@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.host.severity import Severity
 from forecast_platform.sources import climate, meaning
 
 
@@ -16,9 +17,9 @@ def calendar_fits(series: str, days: Dates, sessions: Dates, exchange: str) -> F
     """The newest closes lie on the exchange's sessions. days: with a close, ascending, [n]."""
     found = meaning.recent_fit(days, sessions, exchange)
     if found.verdict:
-        severity = "error" if found.refused else "warning"
+        severity: Severity = "error" if found.refused else "warning"
         mend = f"`forecast-platform doctor` compares the data of {series} with calendars that may fit"
-        return Finding(series, found.verdict, mend, severity, {"share_of_sessions": found.share})  # type: ignore[arg-type]
+        return Finding(series, found.verdict, mend, severity, {"share_of_sessions": found.share})
     return Finding(
         series,
         figures={

@@ -16,11 +16,16 @@ from dagster import (
     AssetCheckSpec,
     AssetKey,
     DagsterInstance,
+    EventLogEntry,
     Failure,
     MetadataValue,
     partition_loading_context,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster_shared.serdes import deserialize_value
+from sqlalchemy import select
 
 from forecast_platform.graph import partitions
 from forecast_platform.graph.checks.findings import Finding, Target
@@ -36,6 +41,8 @@ OWN = "this_run_passed"
 
 _RECENT = 25
 """Evaluations among which the newest is looked for: more runs than can be queued at a time."""
+
+_ENDED = (AssetCheckExecutionRecordStatus.SUCCEEDED.value, AssetCheckExecutionRecordStatus.FAILED.value)
 
 _FAILING = "failing"
 """Metadata of a failed check: what is wrong, for the next evaluation to know."""
@@ -117,17 +124,34 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
 def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[AssetCheckEvaluation, float] | None:
     """The newest evaluation of a check that has ended, with its time as a timestamp.
 
-    Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others.
+    Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others. Its own
+    query reads every record's event; this one sorts them by their times first and reads the newest.
     """
-    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-    found: list[tuple[AssetCheckEvaluation, float]] = []
-    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=_RECENT, status=ended):
-        event = record.event.dagster_event if record.event is not None else None
-        evaluation = event.event_specific_data if event is not None else None
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise TypeError(f"checks are read from an event log in SQL, not from {type(storage).__name__}")
+    table = AssetCheckExecutionsTable.c
+    recent = (
+        select(table.id, table.evaluation_event, table.evaluation_event_timestamp.label("at"))
+        .where(
+            table.asset_key == key.asset_key.to_string(),
+            table.check_name == key.name,
+            table.execution_status.in_(_ENDED),
+        )
+        .order_by(table.id.desc())
+        .limit(_RECENT)
+        .subquery()
+    )
+    with storage.index_connection() as connection:
+        query = select(recent.c.evaluation_event).order_by(recent.c.at.desc(), recent.c.id.desc())
+        events = connection.execute(query).scalars().all()
+    for text in events:
+        event = deserialize_value(text, EventLogEntry) if text else None
+        evaluation = event.dagster_event.event_specific_data if event and event.dagster_event else None
         # A check that broke has failed too, and has none.
-        if record.event is not None and isinstance(evaluation, AssetCheckEvaluation):
-            found.append((evaluation, record.event.timestamp))
-    return max(found, key=lambda item: item[1], default=None)
+        if event is not None and isinstance(evaluation, AssetCheckEvaluation):
+            return evaluation, event.timestamp
+    return None
 
 
 def failing(evaluation: AssetCheckEvaluation) -> list[Finding]:

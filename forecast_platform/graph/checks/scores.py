@@ -92,10 +92,10 @@ def calibrated(target: Target, metadata: "pd.DataFrame") -> Finding:
 def degraded(target: Target, comparisons: Sequence["Comparison"]) -> Finding:
     """The worst of the comparisons, and what to do about it."""
     figures = {f"{item.measure} worse than {item.against} (%)": 100 * item.worse for item in comparisons}
-    bad = [item for item in comparisons if item.level != "good"]
+    bad = [item for item in comparisons if item.severity != "good"]
     if not bad:
         return Finding(str(target), figures=figures)
-    critical = any(item.level == "critical" for item in bad)
+    critical = any(item.severity == "critical" for item in bad)
     mend = (
         f"compare with `forecast-platform evaluate --commodity {target.series}`; go back with `forecast-platform "
         f"rollback --commodity {target.series}` or promote a better model with `forecast-platform promote`"

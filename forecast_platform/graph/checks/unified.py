@@ -16,7 +16,8 @@ from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.reading import dates_of
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
-from forecast_platform.warehouse.schemas import UNIFIED_DATA, WEATHER
+from forecast_platform.sources.base import WEATHER_COLUMNS
+from forecast_platform.warehouse.schemas import UNIFIED_DATA
 
 DUPLICATES, GAPS, JUMPS, STALE, COVARIATES, CALENDAR, PLAUSIBLE, POSSIBLE = (
     "no_duplicate_keys",
@@ -101,12 +102,12 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
     numbers = {
         name: rows[name].to_numpy(zero_copy_only=False).astype(np.float64)
         for name in rows.column_names
-        if name in WEATHER or name in table.series.covariates
+        if name in WEATHER_COLUMNS or name in table.series.covariates
     }
     known = {name: values for name, values in numbers.items() if np.isfinite(values).any()}
     found[POSSIBLE] = meaning_rules.weather_possible(
-        series, dates, {name: values for name, values in known.items() if name in WEATHER}
+        series, dates, {name: values for name, values in known.items() if name in WEATHER_COLUMNS}
     )
-    wanted = dict.fromkeys([*table.series.covariates, *(name for name in WEATHER if name in known)])
+    wanted = dict.fromkeys([*table.series.covariates, *(name for name in WEATHER_COLUMNS if name in known)])
     found[COVARIATES] = rules.covariate_coverage(series, dates, known, rows["filled_columns"].to_pylist(), list(wanted))
     return found

@@ -33,7 +33,7 @@ def test_a_window_and_its_first_day_run_by_themselves_and_nothing_is_late(tmp_pa
     [signal] = platform.warehouse.read(FORECAST_RUNS).to_pylist()
     assert signal["status"] == "complete"
     assert daily_page(platform, health).endswith("daily_2017-07-01.html")
-    facts = {fact.name: fact.text for fact in health(simulation.settings).facts if fact.state == "good"}
+    facts = {fact.name: fact.text for fact in health(simulation.settings).facts if fact.severity == "good"}
     assert facts["data Alpha"] == "newest close 2017-06-28, due 2017-06-28"
 
 
@@ -44,4 +44,4 @@ def test_what_is_later_than_the_lag_is_late(tmp_path: Path) -> None:
     facts = {fact.name: fact for fact in health(simulation.settings).facts}
     # Friday's close of 30 June was to be seen on Wednesday.
     assert "newest close 2017-07-01, due 2017-07-05: 4 days late" in facts["data Alpha, Beta"].text
-    assert facts["data Alpha, Beta"].state == "warn"
+    assert facts["data Alpha, Beta"].severity == "warning"
