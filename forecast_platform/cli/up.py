@@ -41,8 +41,9 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     what is started too: `api`, or `workbench` with the API that it needs. Raises SettingsError for an address that
     others reach where nothing says who may ask, and where the workbench's library is not installed.
 
-    Three processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits
-    with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
+    Processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits with 0.
+    The code servers (one of the platform, one of submitted workflows) are shared by webserver and daemon, and the UI's
+    "Reload" loads the definitions anew.
     """
     access_for(settings, host)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
