@@ -86,8 +86,6 @@ def steps_of(instance: DagsterInstance, workflow: Workflow, one: Submission) -> 
     """Each task, and the model, in the runs of the last attempt: one that Dagster tried again counts with its first."""
     names = {task_key(workflow, name).to_python_identifier(): name for name in _names(workflow)}
     found = dict.fromkeys(names.values(), Step("waiting"))
-    if one.attempt == 0:
-        return found
     tags = {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)}
     runs = instance.get_runs(RunsFilter(tags=tags), limit=_MOST_RUNS)
     for run in reversed(runs):

@@ -131,11 +131,13 @@ class SubmittedWorkflows:
             data = self._kept_data(user, one.upload)
             mark = read_document(text).marks[_PATH]
             text = f'{text[: mark.start]}"{data.as_posix()}"{text[mark.end :]}'
-        found = self.store.submit(workflow_id, user)
+        # First the file: once it is admitted, what stands there is run.
         folder = workflows.folder_of(self.settings)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{one.slug}.yaml", text, 0o644)
-        return found
+        file = folder / f"{one.slug}.yaml"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            write_whole(file, text, 0o644)
+        return self.store.submit(workflow_id, user)
 
     def _data(self, upload: str) -> Path:
         """Where the data of an upload are kept for good. Raises UnknownJobError for what is no id."""
@@ -191,8 +193,9 @@ class SubmittedWorkflows:
         plan = plan_of(workflow)
         steps: dict[str, Step] = {}
         states: dict[str, State] = {}
-        if one.attempt:
+        if one.attempt and one.status != "pending":
             steps = steps_of(self.jobs.instance, workflow, one)
+        if any(step.state == "failed" for step in steps.values()):
             states = States(Platform.from_settings(self.settings).warehouse, workflow.context).read()
         since = dt.datetime.fromisoformat(one.submitted_at) if one.submitted_at else None
         rows = [(name, workflow.task(name).task, plan.needs[name]) for name in plan.order]

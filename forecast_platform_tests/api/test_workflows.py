@@ -197,6 +197,7 @@ def test_a_workflow_from_its_text_to_its_model(tmp_path: Path) -> None:
     upload = given.partition("path: ")[2].splitlines()[0]
     assert kept(desk, text(upload, *TASKS, more))["workflow_id"] == found["workflow_id"]
     assert tick(desk) == []
+    assert set(states(desk.ask("GET", path)[1]).values()) == {"waiting"}, "the newer text has not run"
     desk.ask("POST", f"{path}/submit")
     [request] = tick(desk)
     assert run(desk, request)

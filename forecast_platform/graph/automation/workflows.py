@@ -26,6 +26,7 @@ from forecast_platform.graph.workflow_runs import newest_run, settle, tags_of
 from forecast_platform.settings import Settings
 
 NAME = "workflows"
+_PRUNE_EVERY = dt.timedelta(minutes=10)
 _LOST_SECONDS = 120.0
 """Seconds after which a cancelled workflow whose run never came to be is taken as ended."""
 
@@ -51,11 +52,11 @@ def workflow_sensor(
         if not store.path.is_file():
             return SkipReason("nobody has submitted a workflow yet")
         now, wanted = settings.now(), []
-        store.drop_drafts(
-            (now.astimezone(dt.timezone.utc) - dt.timedelta(hours=settings.training_jobs.keep_drafts_hours)).isoformat(
-                timespec="milliseconds"
-            )
-        )
+        cursor = context.cursor
+        if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
+            cursor = now.isoformat()
+            age = dt.timedelta(hours=settings.training_jobs.keep_drafts_hours)
+            store.drop_drafts((now.astimezone(dt.timezone.utc) - age).isoformat(timespec="milliseconds"))
         files = kept()
         for one in store.outbox():
             current = settle(context.instance, store, one)
@@ -66,9 +67,9 @@ def workflow_sensor(
             elif current.status == "cancelling" and _is_lost(context, current, now):
                 store.ended(current, "cancelled", None)
         if not wanted:
-            return SkipReason("no workflow waits to be run")
+            return SensorResult(skip_reason="no workflow waits to be run", cursor=cursor)
         runs = [RunRequest(run_key=one.run_key, job_name=job_name_of(one.slug), tags=tags_of(one)) for one in wanted]
-        return SensorResult(run_requests=runs)
+        return SensorResult(run_requests=runs, cursor=cursor)
 
     return workflows
 
