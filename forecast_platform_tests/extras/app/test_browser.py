@@ -96,7 +96,8 @@ def test_a_workflow_goes_from_pasted_yaml_to_its_results_in_a_browser(desk, tmp_
         until(lambda: "submitting" in browser.text(), "the queue", 60)
         [request] = tick(desk)
         assert run(desk, request)
-        until(lambda: "deployed: " in browser.text(), "the results", 90)
+        until(lambda: "model.zip" in browser.text(), "the results", 90)
+        assert "deployed: " in browser.text()
         assert "Traceback" not in browser.text()
         picture = Path(os.environ.get(PICTURES, tmp_path)) / "workflow.png"
         browser.picture(picture)
