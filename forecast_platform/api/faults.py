@@ -40,6 +40,14 @@ def documented(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media_type: {"schema": {"type": "string"}}}, "description": what}}
 
 
+def events(name: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 of a route that sends events of this name."""
+    parts = {"event": {"type": "string", "const": name}, "data": {"type": "string", "description": "JSON."}}
+    found = documented("text/event-stream", "The events.")
+    found[200]["content"]["text/event-stream"]["schema"] = {"type": "object", "properties": parts}
+    return found
+
+
 def user_of(request: Request) -> str:
     """Who asks, as the guard found."""
     return str(request.state.user)

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from forecast_platform.api import answers
 from forecast_platform.api.events import events_of
-from forecast_platform.api.faults import FAULTS, FileName, Id, Limit, OneStatus, documented, user_of
+from forecast_platform.api.faults import FAULTS, FileName, Id, Limit, OneStatus, documented, events, user_of
 from forecast_platform.api.modes import modes
 from forecast_platform.api.uploads import NoFileError, write_body
 from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
@@ -114,7 +114,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.get(
         "/jobs/{job_id}/events",
         response_class=Response,
-        responses=documented("text/event-stream", "The events."),
+        responses=events("job"),
         tags=["jobs"],
     )
     async def job_events(request: Request, job_id: Id) -> StreamingResponse:

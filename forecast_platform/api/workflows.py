@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 
 from forecast_platform.api import answers, workflow_answers
 from forecast_platform.api.events import events_of
-from forecast_platform.api.faults import FAULTS, Id, Limit, OneStatus, documented, user_of
+from forecast_platform.api.faults import FAULTS, Id, Limit, OneStatus, documented, events, user_of
 from forecast_platform.ensembles.reading import json_schema
 from forecast_platform.ensembles.submissions import Submission
 from forecast_platform.host.admission import ENDED, STATUSES
@@ -103,9 +103,7 @@ def workflow_routes(workflows: SubmittedWorkflows) -> APIRouter:
         headers = {"Content-Disposition": 'attachment; filename="model.zip"'}
         return Response(data, media_type="application/zip", headers=headers)
 
-    @router.get(
-        "/{workflow_id}/events", response_class=Response, responses=documented("text/event-stream", "The events.")
-    )
+    @router.get("/{workflow_id}/events", response_class=Response, responses=events("workflow"))
     async def workflow_events(request: Request, workflow_id: Id) -> StreamingResponse:
         """The workflow as server-sent events (`event: workflow`), whenever it changes, until it has ended."""
         user = user_of(request)

@@ -33,7 +33,7 @@ def test_nothing_that_the_document_allows_or_forbids_is_answered_otherwise_than_
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),
                 *("run", f"{os.environ[API_VARIABLE]}/openapi.json", "--checks", "all", "--seed", "12"),
                 *("--max-examples", os.environ.get(EXAMPLES, "5"), "--no-shrink", "--continue-on-failure"),
-                *("--phases", "examples,coverage,fuzzing", "--no-color"),
+                *("--phases", "examples,coverage,fuzzing", "--no-color", "--request-timeout", "60"),
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=1800,
         )  # fmt: skip
