@@ -29,6 +29,7 @@ from forecast_platform.host.services import (
 )
 from forecast_platform.host.web_guard import access_for, is_loopback
 from forecast_platform.housekeeping.reports_http import serving
+from forecast_platform.runs.lost_runs import close_lost
 from forecast_platform.runs.workflow_reload import reloading
 from forecast_platform.settings import PREFIX, Settings
 
@@ -61,6 +62,8 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
         ):
             try:
                 _refuse_taken(host, port)
+                for run_id in [] if read_only else close_lost(settings):
+                    print(f"closed the run {run_id}, whose process ended with the service; Dagster tries it again")
                 stack.enter_context(reloading(settings, next(one for one in endpoints if one.location == WORKFLOWS)))
                 services.start_all(endpoints, host, port, key, settings.log_level, read_only=read_only)
                 for name, (command, its_port) in servers.items():

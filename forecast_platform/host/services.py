@@ -36,6 +36,8 @@ KEY_VARIABLE = "FORECAST_UP_KEY"
 
 WORKFLOWS = "workflows"
 """The code location of submitted workflows."""
+CODE_FOLDER = "fp-"
+"""How the name of the folder with the code servers' sockets begins."""
 _MODULES = {"forecast_platform": "forecast_platform.definitions", WORKFLOWS: "forecast_platform.workflow_definitions"}
 """The modules of the code locations, as workspace.yaml has them."""
 
@@ -231,7 +233,7 @@ def workspace_of(endpoints: Sequence[Endpoint]) -> Path:
 @contextlib.contextmanager
 def code_endpoints() -> Iterator[list[Endpoint]]:
     """One for each code location, in a folder of this user's that is short: a socket's path has 104 bytes at most."""
-    folder = Path(tempfile.mkdtemp(prefix="fp-"))
+    folder = Path(tempfile.mkdtemp(prefix=CODE_FOLDER))
     sockets = hasattr(socket, "AF_UNIX") and os.name != "nt"
     try:
         yield [Endpoint(folder, location, None if sockets else free_port()) for location in _MODULES]

@@ -71,7 +71,7 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
         file = service.patient(user, "POST", "/uploads", data=data.getvalue())["file"]
         given = {"yaml": text(file, *tasks, name=f"of_{user}_{k}")}
         one = service.patient(user, "POST", "/workflows", json=given)["workflow_id"]
-        service.patient(user, "POST", f"/workflows/{one}/submit")
+        service.patient(user, "POST", f"/workflows/{one}/submit", seconds=300)
         return str(one)
 
     def ended(user: str, one: str) -> dict[str, Any] | None:
