@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
 
 _WILL_RETRY_TAG = "dagster/will_retry"
 _DID_RETRY_TAG = "dagster/auto_retry_run_id"
+_UNDECIDED_SECONDS = 15.0
+"""Seconds after a failure within which Dagster says whether it tries again."""
 _LOOK_SECONDS = 0.5
 _LAST_SECONDS = 30.0
 """Seconds after which a process that no interrupt reaches (in native code) is ended."""
@@ -42,9 +45,14 @@ def cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:
         instance.report_run_canceled(current)
 
 
-def goes_on(run: DagsterRun) -> bool:
-    """Whether Dagster tries a crashed run again."""
-    return run.tags.get(_WILL_RETRY_TAG) == "true" and _DID_RETRY_TAG not in run.tags
+def goes_on(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether Dagster tries a failed run again, or has not said yet: it writes the failure first, then whether."""
+    told = run.tags.get(_WILL_RETRY_TAG)
+    if told is None and instance.run_retries_enabled:
+        record = instance.get_run_record_by_id(run.run_id)
+        ended = record.end_time if record is not None else None
+        return ended is not None and time.time() - ended < _UNDECIDED_SECONDS
+    return told == "true" and _DID_RETRY_TAG not in run.tags
 
 
 def why_it_failed(run: DagsterRun) -> str:

@@ -71,7 +71,7 @@ def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
         store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.SUCCESS:
         _conclude(store, job, run)
-    elif run.status == DagsterRunStatus.FAILURE and not goes_on(run):
+    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
         store.fail(job.job_id, why_it_failed(run), attempt=job.attempt)
     else:
         return job

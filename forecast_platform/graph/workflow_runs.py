@@ -73,7 +73,7 @@ def settle(instance: DagsterInstance, store: Submissions, one: Submission) -> Su
         store.ended(one, "cancelled", run.run_id)
     elif run.status == DagsterRunStatus.SUCCESS:
         store.ended(one, "completed", run.run_id)
-    elif run.status == DagsterRunStatus.FAILURE and not goes_on(run):
+    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
         store.ended(one, "failed", run.run_id, requested_runs.why_it_failed(run))
     elif run.status in _WORKING and one.status == "submitting":
         store.running(one, run.run_id)
