@@ -11,6 +11,7 @@ from forecast_platform.ensembles.submissions import NameTakenError
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
 from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
+from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
@@ -37,6 +38,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     from fastapi.exceptions import RequestValidationError
 
     from forecast_platform.api.answers import CreateJob
+    from forecast_platform.api.recommendations import NoModelError, recommendation_routes
     from forecast_platform.api.routes import WrongTypeError, job_routes
     from forecast_platform.api.uploads import TooLargeError
     from forecast_platform.api.workflows import workflow_routes
@@ -45,6 +47,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     app = FastAPI(title="forecast_platform: training jobs and workflows", version=__version__, description=_ABOUT)
     app.include_router(job_routes(jobs))
     app.include_router(workflow_routes(SubmittedWorkflows(jobs.settings, jobs)))
+    app.include_router(recommendation_routes(jobs.settings))
     most = jobs.settings.training_jobs.max_upload_mb
     statuses: list[tuple[type[Exception], int, Callable[[Any], str]]] = [
         (JobError, 400, str),
@@ -53,6 +56,9 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
         (NameTakenError, 409, str),
         (RequestValidationError, 400, _first),
         (UnknownJobError, 404, str),
+        (LanguageError, 400, str),
+        (RegistryError, 503, str),
+        (NoModelError, 404, str),
         (WrongTypeError, 415, str),
         (TooLargeError, 413, lambda error: f"file: larger than {most:g} MB: leave out what is not read"),
         (_OverLimitError, 413, str),

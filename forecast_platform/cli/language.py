@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,8 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
     from forecast_platform.language.run import held_out
 
     model = Path(options.cpt_model)
-    domain: list[str] = []
-    general: list[str] = []
+    domain: Sequence[str] = []
+    general: Sequence[str] = []
     if (model / "corpus" / corpora.MANIFEST).is_file():
         kept = corpora.read(model / "corpus")
         domain, general = kept.val, kept.general
