@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from forecast_platform.app import chat
+from forecast_platform.app import chat, workflows
 from forecast_platform.app.client import ACTIVE, Api, ApiError
 from forecast_platform.app.command import API_VARIABLE
 from forecast_platform.app.figures import backtest_figure, forecast_figure
 
 _FILES = ("forecast.csv", "forecasts.csv", "leaderboard.csv", "backtest.csv", "metrics.json", "config.json")
 _JOBS = "jobs"
-_PAGES = {_JOBS: "Jobs", chat.NAME: "Which model?"}
+_PAGES = {_JOBS: "Jobs", workflows.NAME: "Workflows", chat.NAME: "Which model?"}
 _PRESETS = ("medium_quality", "fast_training", "high_quality", "best_quality")
 
 
@@ -27,6 +27,10 @@ def main() -> None:
     try:
         with st.sidebar:
             _pages(page)
+        if page == workflows.NAME:
+            st.title("Workflows")
+            workflows.show(api)
+            return
         if page == chat.NAME:
             st.title("Which model for a task?")
             chat.show(api)

@@ -142,7 +142,7 @@ class Simulation:
         self.runs: list[tuple[dt.datetime, str, str]] = []
         """When, run key, status."""
         self.crash_next: str | None = None
-        [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+        location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
         self._origin = RemoteRepositoryOrigin(location, "__repository__")
         for definition in self.repository.schedule_defs:
             data = ScheduleInstigatorData(definition.cron_schedule, start.timestamp())
