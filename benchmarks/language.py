@@ -1,9 +1,10 @@
 """Continual pretraining against its plain parts, side by side in one run: tokens a second, memory, tokenising.
 
-python benchmarks/language.py [--steps 20] [--megabytes 10]    (in an environment with the extra `language`)
+python benchmarks/language.py [--steps 12] [--rounds 4] [--megabytes 100]    (with the extra `language`)
 
-Each training runs in a process of its own, so that peak memory is its own. Both sides see the same documents of uneven
-length, model, batch of rows and optimizer; a side's tokens are those of documents, not padding.
+The sides take turns, and of each the best round counts, the one that others disturbed least; peak memory is of a
+process of its own. All see the same documents of uneven length, model, batch of rows and optimizer; a side's tokens are
+those of documents, not padding.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from pathlib import Path
 import numpy as np
 
 SIDES = ("ours, packed", "plain Trainer, packed rows", "plain Trainer, unpacked")
-CONTEXT, ROWS = 256, 8
+CONTEXT, ROWS = 512, 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--megabytes", type=float, default=10)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--megabytes", type=float, default=100)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -44,8 +46,13 @@ def main() -> None:
         texts = [text[: int(generator.integers(100, 4000) ** 2 / 4000) + 100] for text in texts]
         (folder / "texts.json").write_text(json.dumps(texts))
         blank_model(folder / "base", texts)
-        found = {side: in_a_process(side, folder, options.steps) for side in SIDES}
-        print(f"training: {options.steps} steps of {ROWS} rows of {CONTEXT} tokens")
+        rounds = [{side: one_side(side, folder, options.steps) for side in SIDES} for _ in range(options.rounds)]
+        found = {
+            side: max((one[side] for one in rounds), key=lambda one: one["tokens"] / one["processor"]) for side in SIDES
+        }
+        for side in SIDES:
+            found[side]["peak_mb"] = in_a_process(side, folder, 4)["peak_mb"]
+        print(f"training: {options.steps} steps of {ROWS} rows of {CONTEXT} tokens, best of {options.rounds}")
         for side, one in found.items():
             print(
                 f"  {side:28} {one['tokens'] / one['seconds']:9,.0f} tokens/s "

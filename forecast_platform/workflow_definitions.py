@@ -6,20 +6,25 @@ from dagster import Definitions
 
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
-from forecast_platform.runs.workflows import submitted
+from forecast_platform.graph.automation.workflows import workflow_sensor
+from forecast_platform.runs.workflows import hashes, submitted
 from forecast_platform.settings import Settings, load
 from forecast_platform.work.platform import Platform
 
 
 def build_workflow_definitions(settings: Settings) -> Definitions:
-    """The assets and jobs of every workflow that is kept in the warehouse."""
+    """The assets and jobs of every workflow that is kept in the warehouse, and the sensor that runs submitted ones."""
+    # Before they are read: of one that changes in between, the sensor then waits until it is loaded anew.
+    loaded = hashes(settings)
     parts = []
     for name, found in submitted(settings).items():
         if isinstance(found, WorkflowError):
             parts.append(broken_definitions(name, str(found)))
         else:
             parts.append(workflow_definitions(found, lambda: Platform.from_settings(settings)))
-    return Definitions.merge(*parts) if parts else Definitions()
+    jobs = [job for part in parts for job in part.jobs or ()]
+    sensor = workflow_sensor(settings, jobs, loaded, lambda: hashes(settings))
+    return Definitions.merge(*parts, Definitions(sensors=[sensor]))
 
 
 defs = build_workflow_definitions(load())

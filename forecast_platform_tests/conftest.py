@@ -68,6 +68,15 @@ def eia() -> Path:
     return _folder("eia")
 
 
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small inputs in the shapes of real exports and public reports, a folder a case."""
+    path = _SHARED.parent / "cases"
+    if not path.is_dir():
+        pytest.skip(f"no shared cases in {path}: they lie beside the folder that FORECAST_TEST_DATA names")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on what the caller's shell has set, or on the settings that another test has loaded."""

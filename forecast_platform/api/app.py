@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.api.users import Guard, Users
+from forecast_platform.ensembles.submissions import NameTakenError
+from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
 from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
+from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
-from forecast_platform.training_jobs.store import TooManyJobsError, UnknownJobError, WrongStateError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 _ABOUT = """Training jobs: bring a table, choose a mode, wait, read the leaderboard and the forecast.
 
-Create a job, submit it, then poll it or listen to its events. Errors are `{"detail": "field: what is wrong"}`."""
+Create a job, submit it, then poll it or listen to its events. Workflows of ensembles go the same
+way. Errors are `{"detail": "field: what is wrong"}`."""
 
 
 def build_app(settings: Settings, host: str = "127.0.0.1", jobs: TrainingJobs | None = None) -> App:
@@ -33,17 +37,28 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
 
+    from forecast_platform.api.answers import CreateJob
+    from forecast_platform.api.recommendations import NoModelError, recommendation_routes
     from forecast_platform.api.routes import WrongTypeError, job_routes
     from forecast_platform.api.uploads import TooLargeError
+    from forecast_platform.api.workflows import workflow_routes
+    from forecast_platform.runs.submitted_workflows import SubmittedWorkflows
 
-    app = FastAPI(title="forecast_platform: training jobs", version=__version__, description=_ABOUT)
+    app = FastAPI(title="forecast_platform: training jobs and workflows", version=__version__, description=_ABOUT)
     app.include_router(job_routes(jobs))
+    app.include_router(workflow_routes(SubmittedWorkflows(jobs.settings, jobs)))
+    app.include_router(recommendation_routes(jobs.settings))
     most = jobs.settings.training_jobs.max_upload_mb
     statuses: list[tuple[type[Exception], int, Callable[[Any], str]]] = [
         (JobError, 400, str),
+        (WorkflowError, 400, str),
         (WrongStateError, 400, str),
+        (NameTakenError, 409, str),
         (RequestValidationError, 400, _first),
         (UnknownJobError, 404, str),
+        (LanguageError, 400, str),
+        (RegistryError, 503, str),
+        (NoModelError, 404, str),
         (WrongTypeError, 415, str),
         (TooLargeError, 413, lambda error: f"file: larger than {most:g} MB: leave out what is not read"),
         (_OverLimitError, 413, str),
@@ -52,7 +67,32 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     ]
     for kind, status, text in statuses:
         app.add_exception_handler(kind, _answering(status, text))
+    app.add_exception_handler(405, _not_allowed)
+    made = app.openapi
+
+    def whole() -> dict[str, Any]:
+        # The body of POST /jobs is read by hand, so its parts are not among what FastAPI collects.
+        document = made()
+        body = CreateJob.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**body.pop("$defs"), "CreateJob": body}
+        return document
+
+    app.openapi = whole  # type: ignore[method-assign]
     return app
+
+
+async def _not_allowed(request: Request, _error: Exception) -> JSONResponse:
+    """Names every method of the path: the framework names those of its first route alone."""
+    from fastapi.responses import JSONResponse
+    from starlette.routing import Match, Route
+
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    allowed = ", ".join(sorted(found))
+    text = f"{request.method} is not allowed here: {allowed}"
+    return JSONResponse({"detail": text}, 405, {"Allow": allowed})
 
 
 def _answering(status: int, text: Callable[[Any], str]) -> Any:
@@ -61,7 +101,10 @@ def _answering(status: int, text: Callable[[Any], str]) -> Any:
 
         after = getattr(error, "retry_after", None) or (5 if status == 503 else None)
         headers = {"Retry-After": str(after)} if after else {}
-        return JSONResponse({"detail": text(error)}, status, headers)
+        body: dict[str, Any] = {"detail": text(error)}
+        if isinstance(error, WorkflowError):
+            body["problems"] = [vars(one) for one in error.problems]
+        return JSONResponse(body, status, headers)
 
     return answer
 

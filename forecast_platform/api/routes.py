@@ -1,44 +1,29 @@
 """The routes of /api/v2: each hands on to `runs.training_jobs` and says the answer in HTTP's terms."""
 
-import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from forecast_platform.api import answers
+from forecast_platform.api.events import events_of
+from forecast_platform.api.faults import FAULTS, FileName, Id, Limit, OneStatus, documented, events, user_of
 from forecast_platform.api.modes import modes
 from forecast_platform.api.uploads import NoFileError, write_body
+from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
 from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.training_jobs.config import JobError
 from forecast_platform.training_jobs.reading import column_names
 from forecast_platform.training_jobs.results import DOWNLOADS
-from forecast_platform.training_jobs.store import ENDED, STATUSES, Job, UnknownJobError
-
-_LOOK_SECONDS = 0.5
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": answers.Fault, "description": text}
-    for status, text in {
-        400: "A field is wrong, or the job is in another state; the text names it.",
-        401: "Nothing says who asks.",
-        403: "Sent by a page of another site.",
-        404: "No such job of this user.",
-        413: "Too large.",
-        415: "Not JSON.",
-        421: "Asked under a name that is not this server's.",
-        429: "Too many jobs; Retry-After says when to try again.",
-        503: "Jobs are switched off, or Dagster is not there.",
-    }.items()
-}
+from forecast_platform.training_jobs.store import Job
 
 
 def job_routes(jobs: TrainingJobs) -> APIRouter:
     """All routes over these jobs."""
-    router = APIRouter(prefix="/api/v2", responses=_FAULTS)
+    router = APIRouter(prefix="/api/v2", responses=FAULTS)
     options = jobs.settings.training_jobs
 
     def shown(job: Job) -> answers.JobAnswer:
@@ -48,18 +33,18 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     async def create_job(request: Request) -> answers.JobAnswer:
         """Create a job from a config, with its data as rows, as an uploaded file, or by a table's name."""
         config = await _config(request)
-        return shown(await run_in_threadpool(jobs.create, _user(request), config))
+        return shown(await run_in_threadpool(jobs.create, user_of(request), config))
 
     @router.get("/jobs", tags=["jobs"])
     def list_jobs(
         request: Request,
-        status: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        status: OneStatus = None,
+        limit: Limit = 50,
     ) -> answers.JobList:
         """The user's newest jobs."""
         if status is not None and status not in STATUSES:
             raise JobError(f"{status!r} is none of {', '.join(STATUSES)}", "status")
-        found, total = jobs.listed(_user(request), status, limit)
+        found, total = jobs.listed(user_of(request), status, limit)
         return answers.JobList(jobs=[shown(job) for job in found], total=total)
 
     @router.get("/jobs/training-modes", tags=["about"])
@@ -81,68 +66,66 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         )
 
     @router.get("/jobs/{job_id}", tags=["jobs"])
-    def get_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def get_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """A job as it is now."""
-        return shown(jobs.get(_user(request), job_id))
+        return shown(jobs.get(user_of(request), job_id))
 
     @router.post("/jobs/{job_id}/submit", tags=["jobs"])
-    def submit_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def submit_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Put a pending job into the queue."""
-        return shown(jobs.submit(_user(request), job_id))
+        return shown(jobs.submit(user_of(request), job_id))
 
     @router.post("/jobs/{job_id}/retry", tags=["jobs"])
-    def retry_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def retry_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Put a failed or cancelled job into the queue again."""
-        return shown(jobs.submit(_user(request), job_id, again=True))
+        return shown(jobs.submit(user_of(request), job_id, again=True))
 
     @router.post("/jobs/{job_id}/cancel", tags=["jobs"])
-    def cancel_job(request: Request, job_id: str) -> answers.JobAnswer:
+    def cancel_job(request: Request, job_id: Id) -> answers.JobAnswer:
         """Cancel a job: at once where it waits, else as soon as its run takes notice."""
-        return shown(jobs.cancel(_user(request), job_id))
+        return shown(jobs.cancel(user_of(request), job_id))
 
     @router.delete("/jobs/{job_id}", tags=["jobs"])
-    def delete_job(request: Request, job_id: str) -> answers.Message:
+    def delete_job(request: Request, job_id: Id) -> answers.Message:
         """Remove a job that does not run, with all that it left."""
-        jobs.delete(_user(request), job_id)
+        jobs.delete(user_of(request), job_id)
         return answers.Message(message=f"job {job_id} is deleted")
 
     @router.get("/jobs/{job_id}/results", response_model=answers.Results, tags=["jobs"])
-    def job_results(request: Request, job_id: str) -> dict[str, Any]:
+    def job_results(request: Request, job_id: Id) -> dict[str, Any]:
         """What a completed job found."""
-        user = _user(request)
+        user = user_of(request)
         found = jobs.results(user, job_id)
         return answers.results_answer(jobs.get(user, job_id), found)
 
-    @router.get("/jobs/{job_id}/files/{name}", response_class=Response, tags=["jobs"])
-    def job_file(request: Request, job_id: str, name: str) -> FileResponse:
+    @router.get(
+        "/jobs/{job_id}/files/{name}",
+        response_class=Response,
+        responses=documented("*/*", "The file."),
+        tags=["jobs"],
+    )
+    def job_file(request: Request, job_id: Id, name: FileName) -> FileResponse:
         """One of a completed job's files, to download."""
-        path = jobs.file(_user(request), job_id, name)
+        path = jobs.file(user_of(request), job_id, name)
         if path is None:
             raise UnknownJobError(f"job {job_id} has no file {name!r}; completed ones have {', '.join(DOWNLOADS)}")
         return FileResponse(path, filename=name)
 
-    @router.get("/jobs/{job_id}/events", response_class=Response, tags=["jobs"])
-    async def job_events(request: Request, job_id: str) -> StreamingResponse:
+    @router.get(
+        "/jobs/{job_id}/events",
+        response_class=Response,
+        responses=events("job"),
+        tags=["jobs"],
+    )
+    async def job_events(request: Request, job_id: Id) -> StreamingResponse:
         """The job as server-sent events (`event: job`), whenever it changes, until it has ended."""
-        user = _user(request)
-        first = await run_in_threadpool(jobs.get, user, job_id)
+        user = user_of(request)
 
-        async def events() -> AsyncIterator[str]:
-            job, told = first, ""
-            while True:
-                text = shown(job).model_dump_json()
-                if text != told:
-                    told = text
-                    yield f"event: job\ndata: {text}\n\n"
-                if job.status in ENDED:
-                    return
-                await asyncio.sleep(_LOOK_SECONDS)
-                try:
-                    job = await run_in_threadpool(jobs.get, user, job_id)
-                except UnknownJobError:
-                    return
+        def look() -> tuple[str, bool]:
+            job = jobs.get(user, job_id)
+            return shown(job).model_dump_json(), job.status in ENDED
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        return await events_of("job", look)
 
     @router.post("/uploads", status_code=201, openapi_extra=_FILE, tags=["uploads"])
     async def upload(request: Request) -> answers.UploadAnswer:
@@ -152,26 +135,25 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         return answers.UploadAnswer(file=found.upload_id, name=found.name, size=found.size, columns=columns)
 
     @router.get("/uploads/{file}", tags=["uploads"])
-    def look(request: Request, file: str, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
+    def look(request: Request, file: Id, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
         """What is in an uploaded file: its columns, and once those are named its series, frequency and gaps."""
-        return answers.Look(**jobs.look(_user(request), file, time_col, target_col, id_col or None))
+        return answers.Look(**jobs.look(user_of(request), file, time_col, target_col, id_col or None))
 
     return router
 
 
 async def jobs_upload(jobs: TrainingJobs, request: Request, most: int) -> Any:
-    """Receive a file and look at its columns; nothing is left of one that is refused."""
-    with jobs.receiving(_user(request)) as receiving:
+    """Receive a file and look at its columns; nothing is left of one that is refused.
+
+    Raises JobError where the body is no file or has no columns to read.
+    """
+    with jobs.receiving(user_of(request)) as receiving:
         try:
             size, name = await write_body(request, receiving.path, most)
         except NoFileError as error:
             raise JobError(str(error), "file") from None
         columns = await run_in_threadpool(column_names, receiving.path)
         return await run_in_threadpool(receiving.keep, name, size), columns
-
-
-def _user(request: Request) -> str:
-    return str(request.state.user)
 
 
 async def _config(request: Request) -> Any:
@@ -197,7 +179,7 @@ _BODY = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": answers.CreateJob.model_json_schema(ref_template="#/components/schemas/{model}"),
+                "schema": {"$ref": "#/components/schemas/CreateJob"},
                 "example": {
                     "config": {
                         "data": [{"week": "2024-01-01", "sales": 12.5}, {"week": "2024-01-08", "sales": 13.0}],

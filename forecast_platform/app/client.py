@@ -80,6 +80,10 @@ class Api:
         given = {name: value for name, value in columns.items() if value}
         return dict(self._ask("GET", f"/uploads/{file}", params=given).json())
 
+    def recommend(self, task: str, criteria: str | None = None) -> dict[str, Any]:
+        """Which registered model for a task."""
+        return dict(self._ask("POST", "/recommendations", json={"task": task, "criteria": criteria}).json())
+
     def train(self, config: Mapping[str, Any]) -> str:
         """Create a job and submit it; returns its id."""
         job_id = str(self._ask("POST", "/jobs", json={"config": dict(config)}).json()["job_id"])

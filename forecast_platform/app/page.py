@@ -1,4 +1,4 @@
-"""The page: upload, look, choose, train, watch, compare. Which file and job are shown stands in the address."""
+"""The page: upload, look, choose, train, watch, compare. Which page, file and job are shown stands in the address."""
 
 from __future__ import annotations
 
@@ -8,20 +8,34 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from forecast_platform.app import chat, workflows
 from forecast_platform.app.client import ACTIVE, Api, ApiError
 from forecast_platform.app.command import API_VARIABLE
 from forecast_platform.app.figures import backtest_figure, forecast_figure
 
 _FILES = ("forecast.csv", "forecasts.csv", "leaderboard.csv", "backtest.csv", "metrics.json", "config.json")
+_JOBS = "jobs"
+_PAGES = {_JOBS: "Jobs", workflows.NAME: "Workflows", chat.NAME: "Which model?"}
 _PRESETS = ("medium_quality", "fast_training", "high_quality", "best_quality")
 
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config(page_title="Training jobs", layout="wide")
+    st.set_page_config(page_title="Workbench", layout="wide")
     api = Api.of_visitor(os.environ.get(API_VARIABLE, "http://127.0.0.1:8000"), st.context.headers)
-    st.title("Training jobs")
+    page = st.query_params.get("page", _JOBS)
     try:
+        with st.sidebar:
+            _pages(page)
+        if page == workflows.NAME:
+            st.title("Workflows")
+            workflows.show(api)
+            return
+        if page == chat.NAME:
+            st.title("Which model for a task?")
+            chat.show(api)
+            return
+        st.title("Training jobs")
         _banner(api)
         shown = st.query_params.get("job")
         with st.sidebar:
@@ -32,6 +46,14 @@ def main() -> None:
             _new(api)
     except ApiError as error:
         st.error(str(error))
+
+
+def _pages(current: str) -> None:
+    """The pages there are."""
+    for column, (name, title) in zip(st.columns(len(_PAGES)), _PAGES.items(), strict=True):
+        if column.button(title, key=f"page_{name}", disabled=name == current):
+            st.query_params.from_dict({"page": name})
+            st.rerun()
 
 
 @st.fragment(run_every=5)

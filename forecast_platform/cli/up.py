@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from forecast_platform.host.home import prepare_home
 from forecast_platform.host.services import (
+    WORKFLOWS,
     ServiceError,
     Services,
     StoppedError,
     answers,
-    code_endpoint,
+    code_endpoints,
     free_port,
     is_free,
     load_error,
@@ -28,6 +29,8 @@ from forecast_platform.host.services import (
 )
 from forecast_platform.host.web_guard import access_for, is_loopback
 from forecast_platform.housekeeping.reports_http import serving
+from forecast_platform.runs.lost_runs import close_lost
+from forecast_platform.runs.workflow_reload import reloading
 from forecast_platform.settings import PREFIX, Settings
 
 
@@ -39,8 +42,9 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     what is started too: `api`, or `workbench` with the API that it needs. Raises SettingsError for an address that
     others reach where nothing says who may ask, and where the workbench's library is not installed.
 
-    Three processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits
-    with 0. The code server is shared by webserver and daemon, and the UI's "Reload" loads the definitions anew.
+    Processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits with 0.
+    The code servers (one of the platform, one of submitted workflows) are shared by webserver and daemon, and the UI's
+    "Reload" loads the definitions anew.
     """
     access_for(settings, host)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -53,11 +57,15 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
             _interrupts(services.stopped),
             alone,
             _reports(settings, shared=read_only) as reports,
-            code_endpoint() as endpoint,
+            code_endpoints() as endpoints,
+            contextlib.ExitStack() as stack,
         ):
             try:
                 _refuse_taken(host, port)
-                services.start_all(endpoint, host, port, key, settings.log_level, read_only=read_only)
+                for run_id in [] if read_only else close_lost(settings):
+                    print(f"closed the run {run_id}, whose process ended with the service; Dagster tries it again")
+                stack.enter_context(reloading(settings, next(one for one in endpoints if one.location == WORKFLOWS)))
+                services.start_all(endpoints, host, port, key, settings.log_level, read_only=read_only)
                 for name, (command, its_port) in servers.items():
                     services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
                 for name, (_, its_port) in servers.items():

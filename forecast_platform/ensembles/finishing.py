@@ -95,14 +95,20 @@ def result_of(run: Run) -> Result | None:
     return Result(**json.loads(state.result))
 
 
-def export_model(run: Run, folder: Path) -> Path:
-    """Write the newest model as an MLflow model folder; returns the folder. Raises PackageError, OSError."""
+def model_files(run: Run) -> dict[str, bytes]:
+    """The files of the newest model, an MLflow model folder, by their place in it. Raises PackageError."""
     state = run.states.read().get(MODEL)
     files = run.store.get(MODEL)
     if files is None or state is None or run.store.digest(MODEL) != state.artifact_sha256:
         raise PackageError(
             f"{run.workflow.context.name} has no finished model: `forecast-platform ensemble run` makes it"
         )
+    return files
+
+
+def export_model(run: Run, folder: Path) -> Path:
+    """Write the newest model as an MLflow model folder; returns the folder. Raises PackageError, OSError."""
+    files = model_files(run)
     if folder.exists() and any(folder.iterdir()):
         raise PackageError(f"{folder} is not empty: name a new folder")
     for name, data in files.items():

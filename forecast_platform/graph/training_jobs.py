@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, DynamicPartitionsDefinition, RunsFilter
 
+from forecast_platform.graph import requested_runs
+from forecast_platform.graph.requested_runs import (
+    KIND,
+    KIND_TAG,
+    USER_TAG,
+    WAITING,
+    cancel_waiting,
+    goes_on,
+    why_it_failed,
+)
+from forecast_platform.host.admission import ENDED
 from forecast_platform.training_jobs.results import RESULTS
-from forecast_platform.training_jobs.store import ENDED, Job, JobStore
+from forecast_platform.training_jobs.store import Job, JobStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +31,6 @@ PARTITIONS = "training_jobs"
 JOB = "train_on_request"
 JOB_TAG = "forecast_platform/training_job"
 ATTEMPT_TAG = "forecast_platform/training_attempt"
-USER_TAG = "forecast_platform/training_user"
-KIND_TAG = "forecast_platform/kind"
-KIND = "training_job"
 INPUT, MODEL, FORECAST, LEADERBOARD = (
     AssetKey(["training_jobs", name]) for name in ("input", "model", "forecast", "leaderboard")
 )
@@ -31,9 +39,6 @@ partitions = DynamicPartitionsDefinition(name=PARTITIONS)
 """One key a job: its id."""
 
 _PRIORITY_TAG = "dagster/priority"
-_WILL_RETRY_TAG = "dagster/will_retry"
-_DID_RETRY_TAG = "dagster/auto_retry_run_id"
-_WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
 
 
 def tags_of(job: Job) -> dict[str, str]:
@@ -49,8 +54,7 @@ def tags_of(job: Job) -> dict[str, str]:
 
 def newest_run(instance: DagsterInstance, job: Job) -> DagsterRun | None:
     """The newest run of the job's last attempt; None before there is one."""
-    found = instance.get_runs(RunsFilter(tags={JOB_TAG: job.job_id, ATTEMPT_TAG: str(job.attempt)}), limit=1)
-    return found[0] if found else None
+    return requested_runs.newest_run(instance, {JOB_TAG: job.job_id, ATTEMPT_TAG: str(job.attempt)})
 
 
 def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
@@ -60,26 +64,18 @@ def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
     run = newest_run(instance, job)
     if run is None:
         return job
-    if run.status in _WAITING and job.cancel:
-        _cancel_waiting(instance, run)
+    if run.status in WAITING and job.cancel:
+        cancel_waiting(instance, run)
         store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.CANCELED:
         store.cancelled(job.job_id, attempt=job.attempt)
     elif run.status == DagsterRunStatus.SUCCESS:
         _conclude(store, job, run)
-    elif run.status == DagsterRunStatus.FAILURE and not _goes_on(instance, run):
-        store.fail(job.job_id, _why(run), attempt=job.attempt)
+    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
+        store.fail(job.job_id, why_it_failed(run), attempt=job.attempt)
     else:
         return job
     return store.get(job.job_id)
-
-
-def _cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:
-    """Take a run out of the queue; one that begins at this moment sees the wish by itself."""
-    current = instance.get_run_by_id(run.run_id)
-    if current is not None and current.status in _WAITING:
-        instance.report_run_canceling(current, message="Cancelled by the job's user.")
-        instance.report_run_canceled(current)
 
 
 def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:
@@ -96,18 +92,6 @@ def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:
 def summary_of(results: dict[str, object]) -> dict[str, object]:
     """What a job's own answer holds of its results: not the forecast, which may have many rows."""
     return {name: value for name, value in results.items() if name not in ("forecast", "leaderboard")}
-
-
-def _goes_on(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether Dagster tries a crashed run again."""
-    return run.tags.get(_WILL_RETRY_TAG) == "true" and _DID_RETRY_TAG not in run.tags
-
-
-def _why(run: DagsterRun) -> str:
-    return (
-        f"the run {run.run_id[:8]} failed without a word from the job: its process was killed or crashed, or ran "
-        "longer than it may; see its log in the Dagster UI"
-    )
 
 
 def forget_runs(instance: DagsterInstance, job_ids: Sequence[str]) -> None:

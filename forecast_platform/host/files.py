@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -47,17 +48,18 @@ def _sync(handle: int) -> None:
     os.fsync(handle)
 
 
-def write_whole(path: Path, text: str | bytes, mode: int = 0o600) -> None:
+def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) -> None:
     """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError.
 
-    mode: who may read it, less the process's umask; its owner alone unless said.
+    text: the content, or its parts one after the other where it is large. mode: who may read it, less the process's
+    umask; its owner alone unless said.
     """
     # Threads of one process, too, may write the same file at once.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode() if isinstance(text, str) else text)
+            stream.writelines([text.encode()] if isinstance(text, str) else [text] if isinstance(text, bytes) else text)
             stream.flush()
             _sync(stream.fileno())
         temporary.replace(path)

@@ -34,8 +34,12 @@ REPORTS_SERVER = "forecast-platform-reports"
 KEY_VARIABLE = "FORECAST_UP_KEY"
 """Variable by which `up` gives its webserver a token of its own: whom others must name, it cannot know."""
 
-_LOCATION = "forecast_platform"
-_MODULE = "forecast_platform.definitions"
+WORKFLOWS = "workflows"
+"""The code location of submitted workflows."""
+CODE_FOLDER = "fp-"
+"""How the name of the folder with the code servers' sockets begins."""
+_MODULES = {"forecast_platform": "forecast_platform.definitions", WORKFLOWS: "forecast_platform.workflow_definitions"}
+"""The modules of the code locations, as workspace.yaml has them."""
 
 
 class ServiceError(RuntimeError):
@@ -54,20 +58,30 @@ class Services:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def start_all(
-        self, endpoint: Endpoint, host: str, port: int, key: str, level: str = "info", *, read_only: bool = False
+        self,
+        endpoints: Sequence[Endpoint],
+        host: str,
+        port: int,
+        key: str,
+        level: str = "info",
+        *,
+        read_only: bool = False,
     ) -> None:
-        """Start code server, webserver and daemon, each once the one before it answers; no daemon where read-only.
+        """Start the code servers, then webserver and daemon once those answer; no daemon where read-only.
 
         key: lets its holder ask the webserver. level: what they log from. Raises ServiceError.
         """
-        self._start(
-            "code server",
-            "dagster",
-            *("code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *endpoint.options),
-            *("--use-python-environment-entry-point", "--log-level", level),
-        )
-        self._until("code server", endpoint.serves)
-        workspace = ["-w", str(endpoint.workspace())]
+        for endpoint in endpoints:
+            self._start(
+                endpoint.name,
+                "dagster",
+                *("code-server", "start", "-m", _MODULES[endpoint.location], "--location-name", endpoint.location),
+                *endpoint.options,
+                *("--use-python-environment-entry-point", "--log-level", level),
+            )
+        for endpoint in endpoints:
+            self._until(endpoint.name, endpoint.serves)
+        workspace = ["-w", str(workspace_of(endpoints))]
         options = ["--host", host, "--port", str(port), *(["--read-only"] if read_only else [])]
         self._start("webserver", "forecast_platform.cli", "webserver", *workspace, *options, **{KEY_VARIABLE: key})
         if not read_only:
@@ -165,15 +179,21 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the code server listens: a socket file that only this user can reach, or a port where there are none."""
+    """Where a code server listens: a socket file that only this user can reach, or a port where there are none."""
 
     folder: Path
+    location: str
     port: int | None
+
+    @property
+    def name(self) -> str:
+        """How the server is called in messages."""
+        return f"code server of {self.location}"
 
     @property
     def path(self) -> Path:
         """The socket's file."""
-        return self.folder / "code"
+        return self.folder / self.location
 
     @property
     def options(self) -> list[str]:
@@ -195,26 +215,28 @@ class Endpoint:
                 return False
         return bool(found.status == health_pb2.HealthCheckResponse.SERVING)
 
-    def workspace(self) -> Path:
-        """A workspace file that names the code server."""
-        address = {"socket": str(self.path)} if self.port is None else {"host": "127.0.0.1", "port": self.port}
-        file = self.folder / "workspace.yaml"
-        # JSON is YAML.
-        file.write_text(json.dumps({"load_from": [{"grpc_server": {"location_name": _LOCATION, **address}}]}))
-        return file
+    @property
+    def address(self) -> dict[str, str | int]:
+        """Where it is, as a workspace file and Dagster's client name it."""
+        return {"socket": str(self.path)} if self.port is None else {"host": "127.0.0.1", "port": self.port}
+
+
+def workspace_of(endpoints: Sequence[Endpoint]) -> Path:
+    """A workspace file that names the code servers."""
+    file = endpoints[0].folder / "workspace.yaml"
+    servers = [{"grpc_server": {"location_name": one.location, **one.address}} for one in endpoints]
+    # JSON is YAML.
+    file.write_text(json.dumps({"load_from": servers}))
+    return file
 
 
 @contextlib.contextmanager
-def code_endpoint() -> Iterator[Endpoint]:
-    """A folder of this user's for the socket, short enough for one: a socket's path has 104 bytes at most."""
-    folder = Path(tempfile.mkdtemp(prefix="fp-"))
+def code_endpoints() -> Iterator[list[Endpoint]]:
+    """One for each code location, in a folder of this user's that is short: a socket's path has 104 bytes at most."""
+    folder = Path(tempfile.mkdtemp(prefix=CODE_FOLDER))
+    sockets = hasattr(socket, "AF_UNIX") and os.name != "nt"
     try:
-        if hasattr(socket, "AF_UNIX") and os.name != "nt":
-            yield Endpoint(folder, None)
-        else:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-            yield Endpoint(folder, port)
+        yield [Endpoint(folder, location, None if sockets else free_port()) for location in _MODULES]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from forecast_platform import __version__
+from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.settings import Settings
-from forecast_platform.training_jobs.store import FOLDER as FOLDER_OF_JOBS
 from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -39,8 +39,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _LOG = "_delta_log"
 _BLOCK = 1 << 20
-_ROOMS = ("_artifacts", "_keys", "_landing")
-"""Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched."""
+_ROOMS = ("_artifacts", "_keys", "_landing", "_workflows")
+"""Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched,
+submitted workflows with their data."""
 
 _ASIDE = "nothing was written, earlier backups are as they were: run `forecast-platform repair`, then back up"
 

@@ -7,8 +7,11 @@ Mining of Massive Datasets, 3.4): the estimate's standard deviation at a similar
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 import zlib
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,7 +55,7 @@ def signature(text: str) -> NDArray[np.uint32]:
             shingles ^= shingles >> np.uint64(29)
         shingles = np.unique(shingles)
         lowest = np.full(_PERMUTATIONS, 2**64 - 1, np.uint64)
-        for part in np.array_split(shingles, max(1, len(shingles) // 4096)):
+        for part in np.array_split(shingles, max(1, len(shingles) // 256)):
             lowest = np.minimum(lowest, (part[None, :] * _MULTIPLY[:, None] + _ADD[:, None]).min(axis=1))
     return (lowest >> np.uint64(32)).astype(np.uint32)
 
@@ -75,6 +78,84 @@ class Counts:
     kept: int = 0
 
 
+class Near:
+    """Documents that were kept, found again by a band of their signatures that another has too.
+
+    A table of open addresses (Knuth, The Art of Computer Programming 3, 6.4) in plain arrays, and the signatures in a
+    file without a name: some 700 bytes of memory a document, where a dictionary of each band takes 4,000.
+    """
+
+    def __init__(self) -> None:
+        self._signatures = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - gone with this object
+        self._documents = 0
+        self._mask = (1 << 10) - 1
+        self._keys, self._newest = _empty(self._mask)
+        # Of each document and band the document before it in its bucket, counted from 1; 0 is none.
+        self._before = array("i")
+
+    def resembles(self, text: str) -> bool:
+        """Whether an earlier document that was kept is nearly this one; where not, this one is kept from now on."""
+        mine = signature(text)
+        keys = _keys(mine)
+        slots = [self._slot(key) for key in keys]
+        candidates: set[int] = set()
+        for band, slot in enumerate(slots):
+            number = self._newest[slot]
+            for _ in range(_LOOKED_AT):
+                if number == 0:
+                    break
+                candidates.add(number)
+                number = self._before[(number - 1) * _BANDS + band]
+        if any(similarity(mine, self._signature(number)) >= SIMILAR for number in sorted(candidates)):
+            return True
+        self._keep(mine, keys)
+        return False
+
+    def _keep(self, mine: NDArray[np.uint32], keys: list[int]) -> None:
+        self._documents += 1
+        self._signatures.seek(0, os.SEEK_END)
+        self._signatures.write(mine.tobytes())
+        if 2 * self._documents * _BANDS > self._mask:
+            self._grow()
+        for key in keys:
+            slot = self._slot(key)
+            self._before.append(self._newest[slot])
+            self._keys[slot], self._newest[slot] = key, self._documents
+
+    def _slot(self, key: int) -> int:
+        """Where a key is, or is to be put."""
+        keys, mask = self._keys, self._mask
+        slot = key * 0x9E3779B97F4A7C15 >> 20 & mask
+        while keys[slot] not in (0, key):
+            slot = slot + 1 & mask
+        return slot
+
+    def _grow(self) -> None:
+        keys, newest = self._keys, self._newest
+        self._mask = self._mask * 2 + 1
+        self._keys, self._newest = _empty(self._mask)
+        for key, number in zip(keys, newest, strict=True):
+            if key:
+                slot = self._slot(key)
+                self._keys[slot], self._newest[slot] = key, number
+
+    def _signature(self, number: int) -> NDArray[np.uint32]:
+        size = 4 * _PERMUTATIONS
+        self._signatures.seek((number - 1) * size)
+        return np.frombuffer(self._signatures.read(size), np.uint32)
+
+
+def _keys(found: NDArray[np.uint32]) -> list[int]:
+    """Of each band of a signature a number of 64 bits; 0, which stands for a free place, is none."""
+    whole, size = found.tobytes(), 4 * _PERMUTATIONS // _BANDS
+    parts = (whole[band * size : (band + 1) * size] + bytes([band]) for band in range(_BANDS))
+    return [int.from_bytes(hashlib.blake2b(part, digest_size=8).digest(), "little") or 1 for part in parts]
+
+
+def _empty(mask: int) -> tuple[array[int], array[int]]:
+    return array("Q", bytes(8 * (mask + 1))), array("i", bytes(4 * (mask + 1)))
+
+
 @dataclass
 class Cleaner:
     """Cleans sources one after the other, each against all before it: what is held out goes first.
@@ -84,16 +165,18 @@ class Cleaner:
 
     near: bool = True
     _exact: dict[bytes, str] = field(default_factory=dict)
-    _buckets: list[dict[bytes, list[int]]] = field(default_factory=lambda: [{} for _ in range(_BANDS)])
-    _signatures: list[NDArray[np.uint32]] = field(default_factory=list)
+    _near: Near = field(default_factory=Near)
 
     def clean(self, texts: Iterable[str], source: str, apart: str | None = None) -> tuple[list[str], Counts]:
-        """The texts that stay, in their order, and what became of the others. Raises LanguageError.
+        """The texts that stay, in their order, and what became of the others; see `kept`."""
+        counts = Counts()
+        return list(self.kept(texts, source, counts, apart)), counts
+
+    def kept(self, texts: Iterable[str], source: str, counts: Counts, apart: str | None = None) -> Iterator[str]:
+        """The texts that stay, one by one, while `counts` says what became of all. Raises LanguageError.
 
         apart: the name of an earlier source, none of whose documents may be among these.
         """
-        kept: list[str] = []
-        counts = Counts()
         for text in texts:
             counts.rows += 1
             plain = normalised(text)
@@ -108,26 +191,9 @@ class Cleaner:
                         "take it out of one of the two, or let a share be held out (data.val_file: null)"
                     )
                 counts.exact_duplicates += 1
-            elif self.near and self._resembles(plain):
+            elif self.near and self._near.resembles(plain):
                 counts.near_duplicates += 1
             else:
                 self._exact[key] = source
-                kept.append(plain)
-        counts.kept = len(kept)
-        return kept, counts
-
-    def _resembles(self, plain: str) -> bool:
-        """Whether an earlier document that was kept is nearly this one; where not, this is one from now on."""
-        mine = signature(plain)
-        bands = [part.tobytes() for part in np.split(mine, _BANDS)]
-        candidates = {
-            number
-            for bucket, band in zip(self._buckets, bands, strict=True)
-            for number in bucket.get(band, ())[-_LOOKED_AT:]
-        }
-        if any(similarity(mine, self._signatures[number]) >= SIMILAR for number in sorted(candidates)):
-            return True
-        for bucket, band in zip(self._buckets, bands, strict=True):
-            bucket.setdefault(band, []).append(len(self._signatures))
-        self._signatures.append(mine)
-        return False
+                counts.kept += 1
+                yield plain

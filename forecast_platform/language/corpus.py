@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from forecast_platform.language.cleaning import Cleaner, Counts, digest
 from forecast_platform.language.config import SEED, DataPart
 from forecast_platform.language.documents import Documents, from_file
 from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.texts import Spool, encoded, joined, mapped, shuffled
 
 PARTS = ("train", "replay", "val", "general")
 """Domain documents and general ones that are trained on, and those of each that are held out."""
@@ -29,18 +32,23 @@ Tables = Callable[[str, str, "int | None"], Documents]
 class Corpus:
     """Cleaned documents: none is in two parts, exactly or nearly."""
 
-    train: list[str]
-    val: list[str]
-    replay: list[str]
-    general: list[str]
+    train: Sequence[str]
+    val: Sequence[str]
+    replay: Sequence[str]
+    general: Sequence[str]
     counts: dict[str, Counts]
 
     @property
-    def mixed(self) -> list[str]:
+    def mixed(self) -> Sequence[str]:
         """What is trained on: domain and replay documents, shuffled."""
-        return shuffled([*self.train, *self.replay])
+        return shuffled(joined(self.train, self.replay), SEED)
 
-    @property
+    def in_two_parts(self) -> int:
+        """How many documents that are trained on are held out too."""
+        held = {digest(text) for part in (self.val, self.general) for text in part}
+        return sum(digest(text) in held for part in (self.train, self.replay) for text in part)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the documents of each part, in their order."""
         whole = hashlib.sha256()
@@ -50,12 +58,7 @@ class Corpus:
         return whole.hexdigest()
 
 
-def shuffled(texts: Sequence[str], seed: int = SEED) -> list[str]:
-    """The texts in an order that the seed alone decides."""
-    return [texts[place] for place in np.random.default_rng(seed).permutation(len(texts))]
-
-
-def split(texts: Sequence[str], share: float, seed: int = SEED) -> tuple[list[str], list[str]]:
+def split(texts: Sequence[str], share: float, seed: int = SEED) -> tuple[Sequence[str], Sequence[str]]:
     """The documents to train on and those held out: `share` of them, at least one of each. Whole documents only.
 
     Raises LanguageError where there are fewer than two.
@@ -75,22 +78,27 @@ def replay_rows(domain: int, ratio: float, available: int) -> int:
     return min(int(domain * ratio / (1 - ratio) + 1e-9), available)
 
 
-def build(data: DataPart, tables: Tables, general: Documents | None, limit: int | None = None) -> Corpus:
+def build(
+    data: DataPart, tables: Tables, general: Documents | None, limit: int | None = None, scratch: Path | None = None
+) -> Corpus:
     """Read, clean, split and mix the documents that a configuration names. Raises LanguageError.
 
-    general: documents of general text, None where replay is off and forgetting not asked for.
+    general: documents of general text, None where replay is off and forgetting not asked for. scratch: folder of a disk
+    with room for all texts, which are not held in memory; the system's own for such files where unset.
     """
     cleaner = Cleaner()
     counts: dict[str, Counts] = {}
 
-    def take(name: str, documents: Documents, apart: str | None = None) -> list[str]:
-        kept, counted = cleaner.clean(documents, documents.source, apart)
+    def take(name: str, documents: Documents, apart: str | None = None) -> Sequence[str]:
+        spool, counted = Spool(scratch), Counts()
+        for text in cleaner.kept(documents, documents.source, counted, apart):
+            spool.add(text)
         counted.rows, counted.nulls = documents.rows, documents.nulls
         counts[name] = counted
-        return kept
+        return spool.texts()
 
     held = _held_out(data, tables)
-    val: list[str] | None = None if held is None else shuffled(take("val", held))
+    val: Sequence[str] | None = None if held is None else shuffled(take("val", held), SEED)
     train = take("train", _trained_on(data, tables, limit), None if held is None else held.source)
     if not train:
         raise LanguageError(f"{_told(counts['train'])}: no document to train on is left")
@@ -99,9 +107,9 @@ def build(data: DataPart, tables: Tables, general: Documents | None, limit: int 
     elif not val:
         raise LanguageError(f"held out: {_told(counts['val'])}: no document to measure on is left")
     else:
-        train = shuffled(train)
-    replay: list[str] = []
-    unseen: list[str] = []
+        train = shuffled(train, SEED)
+    replay: Sequence[str] = []
+    unseen: Sequence[str] = []
     if general is not None:
         found = take("general", general)
         rest, unseen = split(found, data.val_ratio)
@@ -133,13 +141,21 @@ def _told(counts: Counts) -> str:
     return f"of {counts.rows:,} rows {', '.join(parts) or 'none is a document'}"
 
 
-def write_lines(path: Path, texts: Iterable[str]) -> str:
-    """Write a line of JSON a document, whole or not at all; returns the file's SHA-256."""
-    data = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode(
-        "utf-8", "surrogatepass"
-    )
-    write_whole(path, data, 0o644)
-    return hashlib.sha256(data).hexdigest()
+def write_lines(path: Path, texts: Iterable[str]) -> dict[str, Any]:
+    """Write a line of JSON a document, whole or not at all; returns what was written: documents, characters, sha256."""
+    whole = hashlib.sha256()
+    found = {"documents": 0, "characters": 0}
+
+    def lines() -> Iterator[bytes]:
+        for text in texts:
+            line = encoded(text)
+            whole.update(line)
+            found["documents"] += 1
+            found["characters"] += len(text)
+            yield line
+
+    write_whole(path, lines(), 0o644)
+    return {**found, "sha256": whole.hexdigest()}
 
 
 def write(corpus: Corpus, folder: Path) -> dict[str, Any]:
@@ -151,11 +167,7 @@ def write(corpus: Corpus, folder: Path) -> dict[str, Any]:
         if not texts and name in ("replay", "general"):
             (folder / f"{name}.jsonl").unlink(missing_ok=True)
             continue
-        files[name] = {
-            "documents": len(texts),
-            "characters": sum(map(len, texts)),
-            "sha256": write_lines(folder / f"{name}.jsonl", texts),
-        }
+        files[name] = write_lines(folder / f"{name}.jsonl", texts)
     about = {
         "fingerprint": corpus.fingerprint,
         "seed": SEED,
@@ -172,11 +184,23 @@ def read(folder: Path) -> Corpus:
     if not manifest.is_file():
         raise LanguageError(f"{folder}: no corpus ({MANIFEST}): prepare it first")
     about = json.loads(manifest.read_text(encoding="utf-8"))
-    parts: dict[str, list[str]] = {name: [] for name in PARTS}
+    parts: dict[str, Sequence[str]] = {name: [] for name in PARTS}
     for name, known in about["files"].items():
         path = folder / f"{name}.jsonl"
-        data = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(data).hexdigest() != known["sha256"]:
-            raise LanguageError(f"{path}: not what {MANIFEST} says was written (its hash differs): prepare it again")
-        parts[name] = [json.loads(line)["text"] for line in data.decode("utf-8", "surrogatepass").splitlines() if line]
+        parts[name] = _opened(path, known["sha256"])
     return Corpus(**parts, counts={name: Counts(**counts) for name, counts in about["rows"].items()})
+
+
+def _opened(path: Path, known: str) -> Sequence[str]:
+    """The documents of a part, compared with its hash."""
+    whole, ends = hashlib.sha256(), array("q", [0])
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                whole.update(line)
+                ends.append(ends[-1] + len(line))
+            if whole.hexdigest() == known:
+                return mapped(stream, np.frombuffer(ends, np.int64))
+    except FileNotFoundError:
+        pass
+    raise LanguageError(f"{path}: not what {MANIFEST} says was written (its hash differs): prepare it again")

@@ -124,7 +124,8 @@ def _parquet(files: list[str], column: str, source: str) -> Iterator[Any]:
             f"{source}: column {column!r} holds {kind}, not text: set data.text_column"
             f"{' to ' + ' or '.join(texts) if texts else ''}"
         )
-    for batch in table.to_batches(columns=[column], batch_size=_BATCH):
+    # Arrow would read sixteen batches of four files ahead.
+    for batch in table.to_batches(columns=[column], batch_size=_BATCH, batch_readahead=1, fragment_readahead=1):
         yield from batch.column(0).to_pylist()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from forecast_platform.language import adapter
+from forecast_platform.language.checkpoints import HASHES
 from forecast_platform.language.config import SEED
+from forecast_platform.language.errors import require_extra
 
 PROMPTS = (
     "The main drivers of the price are",
@@ -52,3 +55,24 @@ def writer_of(folder: Path) -> Callable[[str], str]:
     base = adapter.base_of(folder, say=lambda text: None)
     model = adapter.tuned(folder, base)
     return lambda prompt: generate(model, base.tokenizer, prompt, new_tokens=200)
+
+
+class KeptWriter:
+    """The tuned model in a folder as something that writes, loaded at the first prompt and kept until the folder has
+    another: what a server asks again and again. One prompt at a time: the generators' seeds are the process's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._kept: tuple[float, Callable[[str], str]] | None = None
+
+    def __call__(self, prompt: str) -> str:
+        """What the model writes. Raises LanguageError where the folder holds no trained model that is whole."""
+        with self._lock:
+            listed = self._folder / HASHES
+            made = listed.stat().st_mtime if listed.is_file() else 0.0
+            if self._kept is None or self._kept[0] != made:
+                require_extra()
+                self._kept = None
+                self._kept = (made, writer_of(self._folder))
+            return self._kept[1](prompt)

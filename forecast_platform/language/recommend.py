@@ -14,11 +14,14 @@ from typing import Any
 from forecast_platform.host.files import write_whole
 from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.language import wording
-from forecast_platform.language.errors import LanguageError, require_extra
-from forecast_platform.language.ranking import Candidate, parse_criteria, rank
+from forecast_platform.language.endpoint import writer_at
+from forecast_platform.language.errors import LanguageError, RegistryError, require_extra
+from forecast_platform.language.ranking import Candidate, Ranked, parse_criteria, rank
+from forecast_platform.language.record import for_here
 from forecast_platform.language.registry import candidates
-from forecast_platform.pipeline.tracking import Tracker
+from forecast_platform.pipeline.tracking import Tracker, TrackingError
 from forecast_platform.settings import Settings, load
+from forecast_platform.settings.language import LanguageSettings
 
 MOST = 10
 """Models in an answer; of more, the best ranked."""
@@ -43,20 +46,22 @@ def recommend_model(
 ) -> dict[str, Any]:
     """The recommendation by recommendation.json's schema, or {"error": "No models found in registry"}.
 
-    cpt_model_path: the tuned model whose words go with the ranking; where there is none, the ranking answers alone.
-    criteria: see ranking.parse_criteria. mlflow_uri: the store; the platform's own where unset. Raises LanguageError.
+    cpt_model_path: the tuned model whose words go with the ranking; where there is none, the ranking answers alone. The
+    setting language.endpoint goes before it, and `writer` before both. criteria: see ranking.parse_criteria.
+    mlflow_uri: the store; the platform's own where unset. Raises LanguageError, RegistryError where the store fails.
     """
     task = " ".join(task_description.split())
     if not task or len(task) > LONGEST_TASK:
         raise LanguageError(f"task: {len(task):,} characters: say in a sentence what the model is for")
     wanted = parse_criteria(criteria)
-    client = Tracker(settings or load()).client if mlflow_uri is None else _client_of(mlflow_uri)
+    settings = settings or load()
+    client = _registry(settings) if mlflow_uri is None else _client_of(mlflow_uri)
     found, missing = candidates(client, model_names)
     if not found:
         return dict(NOTHING)
     ranked = rank(found, task, wanted)
     ranked = replace(ranked, candidates=ranked.candidates[:MOST])
-    words, by = _words(task, wording.prompt(task, ranked), ranked.candidates, cpt_model_path, writer)
+    words, by = _words(task, ranked, cpt_model_path, settings.language, writer)
     return {
         "task": task,
         "models_evaluated": [_shown(one) for one in ranked.candidates],
@@ -65,6 +70,16 @@ def recommend_model(
         "generated_by": by,
         "timestamp": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _registry(settings: Settings) -> Any:
+    """A client of the platform's own store."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Tracker(for_here(settings)).client
+    except (TrackingError, MlflowException) as error:
+        raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0]}") from error
 
 
 def _client_of(uri: str) -> Any:
@@ -76,25 +91,28 @@ def _client_of(uri: str) -> Any:
 
 
 def _words(
-    task: str, prompt: str, ranked: Sequence[Candidate], path: str | None, writer: Writer | None
+    task: str, ranked: Ranked, path: str | None, settings: LanguageSettings, writer: Writer | None
 ) -> tuple[str | None, str]:
     """A language model's words, or None, and who generated the text."""
     name = path or "a language model"
-    if writer is None:
-        if path is None or not Path(path).is_dir():
-            return None, "ranking (no language model)"
-        try:
+    try:
+        if writer is None and settings.endpoint is not None:
+            name = f"endpoint {settings.endpoint}"
+            writer = writer_at(settings)
+        elif writer is None:
+            if path is None or not Path(path).is_dir():
+                return None, "ranking (no language model)"
             require_extra()
             from forecast_platform.language.generation import writer_of
 
             writer = writer_of(Path(path))
-        except LanguageError as error:
-            _log.warning("recommendation without a language model's words: %s", error)
-            return None, f"ranking (language model {name} not usable: {error})"
-    words = writer(prompt)[: wording.LONGEST].strip()
+        words = writer(wording.prompt(task, ranked))[: wording.LONGEST].strip()
+    except LanguageError as error:
+        _log.warning("recommendation without a language model's words: %s", error)
+        return None, f"ranking (language model {name} not usable: {error})"
     if not words:
         return None, f"ranking ({name} wrote nothing)"
-    if strange := wording.foreign(words, task, ranked):
+    if strange := wording.foreign(words, task, ranked.candidates):
         shown = ", ".join(repr(one) for one in dict.fromkeys(strange[:5]))
         _log.warning("the language model's words are left out: %s are in no result of the query", shown)
         return None, f"ranking (the words of {name} were refused: they name what the query did not return)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from forecast_platform.host.mlflow_store import WORKSPACE, StoreError, client_with, in_workspace
 from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.servable import describe, servable
 from forecast_platform.pipeline.tracking import LONGEST_PARAM
 from forecast_platform.settings import Settings
 
@@ -78,17 +80,25 @@ class Record:
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
-    def model(self, folder: Path, name: str, tags: Mapping[str, str]) -> str:
-        """Log a trained model's folder and register it; returns its artifact's address.
+    def model(self, folder: Path, name: str, tags: Mapping[str, str], merged: Path | None = None) -> str:
+        """Log a trained model's folder and register it; returns the address of what is registered.
 
-        The base is not copied beside it: its name, revision and tokenizer's hash are among the tags.
+        That is the adapter, whose base's name, revision and tokenizer's hash are among the tags: the base is not copied
+        beside it. Where base and adapter were `merged`, it is those, as something that MLflow serves.
         """
         from mlflow.exceptions import MlflowException
 
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 self.client.log_artifact(self.run_id, str(path), "adapter")
-        address = f"{self.client.get_run(self.run_id).info.artifact_uri}/adapter"
+        root = self.client.get_run(self.run_id).info.artifact_uri
+        with tempfile.TemporaryDirectory() as made:
+            if merged is None:
+                address = f"{root}/adapter"
+                self.client.log_artifact(self.run_id, str(describe(Path(made), tags)), "adapter")
+            else:
+                address = f"{root}/model"
+                self.client.log_artifacts(self.run_id, str(servable(merged, Path(made) / "model", tags)), "model")
         try:
             self.client.create_registered_model(name, tags={"kind": "language-model"})
         except MlflowException as error:

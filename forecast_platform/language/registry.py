@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.errors import RegistryError
 from forecast_platform.language.ranking import Candidate
 from forecast_platform.settings.parts import did_you_mean
 
@@ -29,7 +29,7 @@ _OURS = "forecast_platform."
 def candidates(client: MlflowClient, names: Sequence[str] | None = None) -> tuple[list[Candidate], dict[str, str]]:
     """One version of each registered model, and the names asked for that are not there, each with the nearest.
 
-    The version is the one with an alias of ALIASES, else the newest. Raises LanguageError where the store fails.
+    The version is the one with an alias of ALIASES, else the newest. Raises RegistryError where the store fails.
     """
     from mlflow.exceptions import MlflowException
 
@@ -40,7 +40,7 @@ def candidates(client: MlflowClient, names: Sequence[str] | None = None) -> tupl
         missing = {} if names is None else {name: did_you_mean(name, known) for name in names if name not in known}
         found = [_candidate(client, known[name]) for name in dict.fromkeys(wanted)]
     except MlflowException as error:
-        raise LanguageError(f"the model registry does not answer: {str(error).splitlines()[0]}") from error
+        raise RegistryError(f"the model registry does not answer: {str(error).splitlines()[0]}") from error
     return [one for one in found if one is not None], missing
 
 

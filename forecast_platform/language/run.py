@@ -29,7 +29,10 @@ def build_corpus(
 ) -> tuple[Corpus, dict[str, Any]]:
     """Build the corpus of a configuration and write it; returns it with what corpus.json says. Raises LanguageError."""
     data = config.data
-    found = corpora.build(data, tables_of(settings), _general(config), limit)
+    target = folder or corpus_folder(config)
+    target.mkdir(parents=True, exist_ok=True)
+    # The texts are larger than memory may be: they go by way of the disk that they are to be on.
+    found = corpora.build(data, tables_of(settings), _general(config), limit, target)
     for name, counts in found.counts.items():
         dropped = {
             "nulls": counts.nulls,
@@ -40,7 +43,7 @@ def build_corpus(
         }
         told = ", ".join(f"{count:,} {what}" for what, count in dropped.items() if count)
         say(f"{name}: {counts.rows:,} rows, {counts.kept:,} documents kept{'; dropped ' + told if told else ''}")
-    return found, corpora.write(found, folder or corpus_folder(config))
+    return found, corpora.write(found, target)
 
 
 def _general(config: Config) -> Documents | None:

@@ -25,7 +25,7 @@ from forecast_platform.language.errors import LanguageError, require_extra
 
 GENERAL, DOMAIN = "sklearn", "statsmodels"
 SHORTEST = 300
-BASE_STEPS, STEPS = 150, 80
+BASE_STEPS, STEPS = 400, 300
 """Steps of the run behind sample_outputs/: minutes on two cores. benchmarks/language_proof.py trains longer."""
 _VOCABULARY = 1_024
 _END, _PAD = "<|end|>", "<|pad|>"
@@ -49,7 +49,7 @@ def docstrings(package: str) -> list[str]:
     return texts
 
 
-def general_text() -> tuple[list[str], list[str]]:
+def general_text() -> tuple[Sequence[str], Sequence[str]]:
     """The general documents that the base learns, and a twentieth that it never sees, to measure forgetting on."""
     texts, _ = Cleaner().clean(docstrings(GENERAL), GENERAL)
     return split(texts, 0.05)

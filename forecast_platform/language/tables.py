@@ -16,6 +16,7 @@ from forecast_platform.language.record import is_databricks
 from forecast_platform.settings import Settings
 
 _POLL_SECONDS = 1.0
+_LINK_SECONDS = 120.0
 
 
 def tables_of(settings: Settings) -> Tables:
@@ -49,7 +50,7 @@ def _over_sql(name: str, column: str, limit: int | None) -> Iterator[Any]:
     """A column's values by the SQL statement interface of the workspace that the environment names."""
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.errors import DatabricksError
-    from databricks.sdk.service.sql import StatementState
+    from databricks.sdk.service.sql import Disposition, Format, StatementState
 
     client = WorkspaceClient()
     statement = f"SELECT {_quoted(column)} FROM {'.'.join(map(_quoted, name.split('.')))}"  # noqa: S608 - quoted
@@ -61,7 +62,14 @@ def _over_sql(name: str, column: str, limit: int | None) -> Iterator[Any]:
         )
         if warehouse is None:
             raise LanguageError(f"table {name}: the workspace has no SQL warehouse; make one, or read it on a cluster")
-        found = client.statement_execution.execute_statement(statement, warehouse, wait_timeout="30s")
+        # Behind links there is no limit; in the answer itself a result of more than 25 MiB is refused.
+        found = client.statement_execution.execute_statement(
+            statement,
+            warehouse,
+            wait_timeout="30s",
+            disposition=Disposition.EXTERNAL_LINKS,
+            format=Format.JSON_ARRAY,
+        )
         while found.status and found.status.state in (StatementState.PENDING, StatementState.RUNNING):
             time.sleep(_POLL_SECONDS)
             found = client.statement_execution.get_statement(str(found.statement_id))
@@ -70,14 +78,37 @@ def _over_sql(name: str, column: str, limit: int | None) -> Iterator[Any]:
             raise LanguageError(f"table {name}: {error.message if error else 'the statement did not succeed'}")
         part = found.result
         while part is not None:
-            yield from (row[0] for row in part.data_array or ())
-            if part.next_chunk_index is None:
+            following = None
+            for link in part.external_links or ():
+                yield from (row[0] for row in _behind(link, name))
+                following = link.next_chunk_index
+            if following is None:
                 return
-            part = client.statement_execution.get_statement_result_chunk_n(
-                str(found.statement_id), part.next_chunk_index
-            )
+            # A link is good for minutes: each is asked for when the one before has been read.
+            part = client.statement_execution.get_statement_result_chunk_n(str(found.statement_id), following)
     except DatabricksError as error:
         raise LanguageError(f"table {name}: {error}") from error
+
+
+def _behind(link: Any, name: str) -> list[list[Any]]:
+    """A part of a result, from the storage that it was put into. The link is the permission: no token goes with it."""
+    import requests
+
+    try:
+        headers = dict(link.http_headers or {})
+        reply = requests.get(str(link.external_link), headers=headers, timeout=_LINK_SECONDS, auth=_no_token)
+        reply.raise_for_status()
+        return list(reply.json())
+    except (requests.RequestException, ValueError) as error:
+        # Not as its cause: what it says has the link in it, a secret while it lasts.
+        raise LanguageError(
+            f"table {name}: a part of the result cannot be read ({type(error).__name__}): run it again, or on a cluster"
+        ) from None
+
+
+def _no_token(request: Any) -> Any:
+    # Without one requests looks for a password of the host in ~/.netrc.
+    return request
 
 
 def _quoted(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,19 +42,27 @@ def tokenise(texts: Sequence[str], tokenizer: Any) -> Tokens:
 
     The end is put there by us: few tokenizers do it, and a model that never saw it does not learn to stop.
     """
+    parts, lengths = [], [np.zeros(1, np.int64)]
+    for ids, counted in _batches(texts, tokenizer):
+        parts.append(ids)
+        lengths.append(counted)
+    return Tokens(np.concatenate(parts) if parts else np.empty(0, np.int32), np.cumsum(np.concatenate(lengths)))
+
+
+def _batches(texts: Sequence[str], tokenizer: Any) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    """Some documents at a time: all their tokens, and how many each has."""
     fast, end = tokenizer.backend_tokenizer, tokenizer.eos_token_id
     fast.no_truncation()
     fast.no_padding()
-    parts: list[NDArray[np.int32]] = []
-    lengths = np.zeros(len(texts) + 1, np.int64)
     for first in range(0, len(texts), _BATCH):
         encoded = fast.encode_batch_fast(list(texts[first : first + _BATCH]), add_special_tokens=False)
-        for place, one in enumerate(encoded, first + 1):
-            ids = one.ids
-            lengths[place] = len(ids) + 1
-            ids.append(end)
-            parts.append(np.array(ids, np.int32))
-    return Tokens(np.concatenate(parts) if parts else np.empty(0, np.int32), np.cumsum(lengths))
+        lengths = np.fromiter((len(one) + 1 for one in encoded), np.int64, len(encoded))
+        ids = np.full(int(lengths.sum()), end, np.int32)
+        place = 0
+        for one, length in zip(encoded, lengths, strict=True):
+            ids[place : place + length - 1] = one.ids
+            place += length
+        yield ids, lengths
 
 
 def tokenised(texts: Sequence[str], tokenizer: Any, folder: Path) -> Tokens:
@@ -63,13 +71,18 @@ def tokenised(texts: Sequence[str], tokenizer: Any, folder: Path) -> Tokens:
     for text in texts:
         whole.update(digest(text).encode())
     kept = folder / whole.hexdigest()[:32]
-    done = kept / "tokens.json"
-    if not done.is_file():
-        found = tokenise(texts, tokenizer)
+    done, file = kept / "tokens.json", kept / "ids.int32"
+    if not (done.is_file() and file.is_file()):
         kept.mkdir(parents=True, exist_ok=True)
-        for name, array in (("ids", found.ids), ("offsets", found.offsets)):
-            np.save(kept / f"{name}.npy", array, allow_pickle=False)
+        lengths = [np.zeros(1, np.int64)]
+        with file.open("wb") as stream:
+            for ids, counted in _batches(texts, tokenizer):
+                ids.tofile(stream)
+                lengths.append(counted)
+        offsets = np.cumsum(np.concatenate(lengths))
+        np.save(kept / "offsets.npy", offsets, allow_pickle=False)
         # Last: without it the arrays may be cut short.
-        write_whole(done, json.dumps({"documents": len(texts), "tokens": len(found.ids)}) + "\n", 0o644)
-    arrays = [np.load(kept / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("ids", "offsets")]
-    return Tokens(*arrays)
+        write_whole(done, json.dumps({"documents": len(texts), "tokens": int(offsets[-1])}) + "\n", 0o644)
+    offsets = np.load(kept / "offsets.npy", mmap_mode="r", allow_pickle=False)
+    ids = np.memmap(file, np.int32, mode="r") if offsets[-1] else np.empty(0, np.int32)
+    return Tokens(ids, offsets)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from forecast_platform.host.progress import Progress
@@ -74,8 +75,24 @@ class PackedTrainer(Trainer):
         self.held_out, self.context = held_out, context
         self.tokens_seen = 0
 
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        """Train, or go on from a checkpoint. One that training had ended with is loaded and not gone on from:
+        transformers 5.24 would take a step more."""
+        if resume_from_checkpoint is not None:
+            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint, TRAINER_STATE_NAME)))
+            control = state.stateful_callbacks.get("TrainerControl", {})
+            stopped = isinstance(control, Mapping) and control.get("args", {}).get("should_training_stop", False)
+            if stopped or state.global_step >= state.max_steps:
+                self.state = state
+                if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+                    self._load_best_model()
+                else:
+                    self._load_from_checkpoint(resume_from_checkpoint)
+                return None
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward pass."""
+        """One forward and backward pass. Raises LanguageError where its loss is no finite number."""
         rows = inputs.pop("rows")
         self.tokens_seen += int(inputs["input_ids"].numel())
         loss = super().training_step(model, inputs, num_items_in_batch)

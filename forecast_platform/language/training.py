@@ -186,7 +186,10 @@ def train(
         about = {"fingerprint": mark, "corpus_sha256": corpus.fingerprint, "mlflow_run_id": run["mlflow_run_id"]}
         adapter.save(trainer.model, made.base, config, folder, texts, about)
         ended = dt.datetime.now(dt.timezone.utc)
-        address = None if record is None else _registered(record, settings, folder, made.base, corpus)
+        merged = adapter.merge(folder, say) if config.output.merged_export else None
+        if merged is not None:
+            say(f"merged model in {merged}")
+        address = None if record is None else _registered(record, settings, folder, made.base, corpus, merged)
         found = {
             "run_id": run["mlflow_run_id"] or mark[:32],
             "experiment_name": config.mlflow.experiment_name,
@@ -213,8 +216,6 @@ def train(
         }
         if record is not None:
             record.figures(int(trainer.state.global_step), measured)
-    if config.output.merged_export:
-        say(f"merged model in {adapter.merge(folder, say)}")
     write_whole(folder / METRICS, json.dumps({**found, "fingerprint": mark}, indent=2) + "\n", 0o644)
     return found
 
@@ -261,14 +262,16 @@ def _recorded(config: Config, settings: Settings, run_id: str | None) -> Iterato
     record.finish()
 
 
-def _registered(record: Record, settings: Settings, folder: Path, base: Base, corpus: Corpus) -> str:
+def _registered(
+    record: Record, settings: Settings, folder: Path, base: Base, corpus: Corpus, merged: Path | None
+) -> str:
     tags = {
         "base_model": base.name,
         "base_revision": base.revision,
         "tokenizer_sha256": base.tokenizer_hash,
         "corpus_sha256": corpus.fingerprint,
     }
-    return record.model(folder, registered_name(settings, base.name), tags)
+    return record.model(folder, registered_name(settings, base.name), tags, merged)
 
 
 def _trainer(
@@ -323,6 +326,8 @@ def _trainer(
         load_best_model_at_end=stopping is not None,
         metric_for_best_model="eval_loss" if stopping else None,
         greater_is_better=False if stopping else None,
+        # Its patience goes on where it was.
+        restore_callback_states_from_checkpoint=stopping is not None,
         logging_steps=config.output.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,

@@ -11,6 +11,8 @@ from forecast_platform.pages import page
 EARLIER = 14
 """Earlier fan charts of a model, and earlier daily pages, that are listed beside the newest."""
 
+LANGUAGE_STEPS = ("corpus", "adapter", "evaluation", "recommendation")
+"""What a language model's pages are of, in their order."""
 
 _DATED = re.compile(r"_\d{4}-\d{2}-\d{2}$")
 
@@ -21,6 +23,7 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
     portfolios: dict[str, str] = {}
     histories: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     days: dict[str, str] = {}
+    language: dict[str, dict[str, str]] = defaultdict(dict)
     charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for path in _listed(folder):
         about = page.read_about(path)
@@ -34,11 +37,14 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
             histories[about["series"]][about["model"], about["version"]] = path.name
         elif about["kind"] == "fan_chart":
             charts[about["series"]][about["model"], about["version"]].append((about["date"], path.name))
+        elif about["kind"] == "language":
+            language[about["name"]][about["step"]] = path.name
         elif about["kind"] == "daily":
             # The newest page is there under a second name, too; its dated one sorts after that and stays.
             days[about["date"]] = path.name
     names = sorted({*boards, *charts, *histories})
     content = [_series(series, boards.get(series), charts[series], histories[series]) for series in names]
+    content += [_language(language)] if language else []
     if not content:
         content = [page.section("No reports yet", note="The daily forecast and score runs write them.")]
     if portfolios:
@@ -54,6 +60,17 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
         content=content,
         about={"kind": "index"},
         zone=zone,
+    )
+
+
+def _language(found: dict[str, dict[str, str]]) -> str:
+    """Language models, each with the pages of its steps in their order."""
+    rows = [
+        [name, *(page.link(steps[one], one) if one in steps else "" for one in LANGUAGE_STEPS)]
+        for name, steps in sorted(found.items())
+    ]
+    return page.section(
+        "Language models", page.table(dict.fromkeys(["Name", *map(str.title, LANGUAGE_STEPS)], ""), rows)
     )
 
 

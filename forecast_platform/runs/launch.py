@@ -98,7 +98,7 @@ class Launcher:
         ordered = sorted(series, key=self.settings.series_names.index)
         definition = self.definitions.resolve_job_def(job)
         # The origin is what links the run to the code location in the UI (its re-execute button among others).
-        [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+        location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
         run = self.instance.create_run_for_job(
             definition,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

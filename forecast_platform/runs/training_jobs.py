@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.host.admission import OPEN, UnknownJobError, WrongStateError
 from forecast_platform.host.home import prepare_home
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError, parse
@@ -22,7 +23,7 @@ from forecast_platform.training_jobs.keeping import remove_folder
 from forecast_platform.training_jobs.panel import build, described
 from forecast_platform.training_jobs.reading import column_names, read_file
 from forecast_platform.training_jobs.results import DOWNLOADS, RESULTS
-from forecast_platform.training_jobs.store import OPEN, Job, JobStore, UnknownJobError, Upload, WrongStateError
+from forecast_platform.training_jobs.store import Job, JobStore, Upload
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -80,12 +81,12 @@ class TrainingJobs:
 
         Raises JobError, TooManyJobsError, UnavailableError.
         """
-        self._require_enabled()
+        self.require_enabled()
         config = parse(given)
         job_id = str(uuid.uuid4())
         upload = None
         if config.file is not None:
-            upload = self._upload_file(user, config.file)
+            upload = self.upload_file(user, config.file)
         admit(self.settings, self.store.job_folder(job_id), config, upload)
         try:
             return self.store.create(user, config, job_id)
@@ -93,7 +94,8 @@ class TrainingJobs:
             remove_folder(self.store, job_id)
             raise
 
-    def _upload_file(self, user: str, upload_id: str) -> Path:
+    def upload_file(self, user: str, upload_id: str) -> Path:
+        """Where a user's upload is. Raises JobError."""
         with contextlib.suppress(UnknownJobError):
             if self.store.upload(upload_id, user) is not None:
                 return self.store.upload_path(upload_id)
@@ -116,9 +118,9 @@ class TrainingJobs:
 
         Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError.
         """
-        self._require_enabled()
+        self.require_enabled()
         self.store.get(job_id, user)
-        self._require_daemon()
+        self.require_daemon()
         return self.store.submit(job_id, user, again=again)
 
     def get(self, user: str, job_id: str) -> Job:
@@ -174,7 +176,7 @@ class TrainingJobs:
     @contextlib.contextmanager
     def receiving(self, user: str) -> Iterator[Receiving]:
         """A place for a new upload; nothing is left of it where it is not kept. Raises UnavailableError."""
-        self._require_enabled()
+        self.require_enabled()
         upload_id = str(uuid.uuid4())
         path = self.store.upload_path(upload_id)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,11 +204,12 @@ class TrainingJobs:
         except (UnavailableError, sqlite3.OperationalError, OSError):
             return job
 
-    def _require_enabled(self) -> None:
+    def require_enabled(self) -> None:
+        """Refuse where nothing is taken. Raises UnavailableError."""
         if not self.settings.training_jobs.enabled:
             raise UnavailableError("training jobs are switched off here (setting training_jobs.enabled)")
 
-    def _require_daemon(self) -> None:
+    def require_daemon(self) -> None:
         """Refuse what nobody would run. Raises UnavailableError."""
         beats = self.instance.get_daemon_heartbeats()
         newest = max((beat.timestamp for kind, beat in beats.items() if kind == "SENSOR"), default=0.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.ensembles.finishing import export_model, result_of
+from forecast_platform.ensembles.finishing import export_model, model_files, result_of
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -16,6 +17,7 @@ from forecast_platform.ensembles.running import MODEL, Run
 from forecast_platform.ensembles.store import State, States
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.host.files import write_whole
+from forecast_platform.models.saved import to_bytes
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 
@@ -84,6 +86,13 @@ def submitted(settings: Settings) -> dict[str, Workflow | WorkflowError]:
         except WorkflowError as error:
             found[path.stem] = error
     return found
+
+
+def hashes(settings: Settings) -> dict[str, str]:
+    """The hash of each file of a workflow that is kept, by its name without the suffix."""
+    return {
+        path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder_of(settings).glob("*.yaml"))
+    }
 
 
 def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None] = lambda text: None) -> RunOfWorkflow:
@@ -161,6 +170,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value
+
+
+def model_zip(settings: Settings, workflow: Workflow) -> bytes:
+    """The workflow's newest model, an MLflow model folder, as one ZIP file. Raises PackageError."""
+    return to_bytes(model_files(Run(Platform.from_settings(settings), workflow)))
 
 
 def export(settings: Settings, workflow: Workflow, folder: Path) -> Path:

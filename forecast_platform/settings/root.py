@@ -35,6 +35,7 @@ from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.settings.feeds import FeedSettings
 from forecast_platform.settings.groups import SeriesGroup, grouped, refuse_too_many, refuse_unknown_positions
 from forecast_platform.settings.landing import FileSettings, landing_series
+from forecast_platform.settings.language import LanguageSettings
 from forecast_platform.settings.model_settings import listed, with_specs
 from forecast_platform.settings.parts import (
     EmailSettings,
@@ -233,9 +234,8 @@ class Settings(BaseSettings):
         default_factory=lambda: TrainingJobSettings.model_validate({}),
         description="See TrainingJobSettings; for docs/jobs.md.",
     )
-    auto_promote: bool = Field(
-        default=False, description="Promote a challenger that is decisively better by itself; never where unset."
-    )
+    language: LanguageSettings = Field(default_factory=LanguageSettings, description="See LanguageSettings.")
+    auto_promote: bool = Field(default=False, description="Promote a challenger that is decisively better by itself.")
 
     _clock: Callable[[], dt.datetime] = PrivateAttr(default_factory=lambda: _system_clock)
     _specs: dict[str, ModelSpec] = PrivateAttr(default_factory=dict)

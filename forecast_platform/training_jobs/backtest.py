@@ -144,7 +144,8 @@ def train(
                 last = number == len(cuts)
                 step = "forecast" if last else f"backtest window {number} of {len(cuts) - 1}"
                 progress.begin(f"{method.name}: {step}")
-                predicted = method.predict(cut, ask, _ticking(progress, method.cost))
+                with progress.within_the_limit():
+                    predicted = method.predict(cut, ask, _ticking(progress, method.cost))
                 left -= method.cost * len(cut.series)
                 _stand_in(trained, predicted, cut, ask)
                 if last:

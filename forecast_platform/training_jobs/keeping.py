@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 
-from forecast_platform.training_jobs.store import Job, JobStore, UnknownJobError
+from forecast_platform.host.admission import UnknownJobError
+from forecast_platform.training_jobs.store import Job, JobStore
 
 
 def prune(store: JobStore) -> list[Job]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from forecast_platform.training_jobs.modes.base import CancelledError, OutOfTimeError
 
@@ -12,6 +16,14 @@ Tell = Callable[[int, str], None]
 
 _PAUSE = 0.5
 """Seconds between two tellings at most often."""
+
+
+_AGAIN = 0.5
+"""Seconds after which the end of the time is told again, to what swallowed it."""
+
+
+class _TimeIsUp(BaseException):
+    """The limit is reached in the middle of a fit; not an Exception, which libraries catch and go on."""
 
 
 class Progress:
@@ -40,6 +52,34 @@ class Progress:
     def seconds_left(self) -> float:
         """Seconds to the limit; infinite without one."""
         return self._deadline - self._clock()
+
+    @contextlib.contextmanager
+    def within_the_limit(self) -> Iterator[None]:
+        """What is done within this ends with OutOfTimeError at the limit, also in the middle of one long fit.
+
+        By an alarm, which a process's main thread alone can have, and which code outside of Python hears once it comes
+        back; elsewhere the limit is seen when a series is done.
+        """
+        seconds = self.seconds_left
+        there = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        if not there or not self.limited or seconds == float("inf"):
+            yield
+            return
+
+        def ring(_number: int, _frame: FrameType | None) -> None:
+            raise _TimeIsUp
+
+        before = signal.signal(signal.SIGALRM, ring)
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), _AGAIN)
+                yield
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except _TimeIsUp:
+            raise OutOfTimeError from None
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
     def plan(self, total: float) -> None:
         """All the work of the job from here on."""

@@ -1,62 +1,29 @@
-"""The admission store: which jobs there are, whose, how far, and who wants them cancelled. One SQLite file with WAL.
-
-It holds what Dagster cannot: a request before it is a run (the outbox), the count that admits it, and a wish to cancel
-that no run can take yet. Every change is one statement or one transaction that names the state it starts from, so that
-processes (API, sensor, run workers) may die between any two of them.
-"""
+"""The jobs of the admission store: which there are, whose, how far, and who wants them cancelled."""
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.host.admission import (
+    ENDED,
+    FOLDER,
+    OPEN,
+    AdmissionFile,
+    UnknownJobError,
+    WrongStateError,
+    count,
+)
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobConfig
 
-STATUSES = ("pending", "submitting", "running", "cancelling", "cancelled", "completed", "failed")
-OPEN = ("submitting", "running", "cancelling")
-"""Statuses that count against the limits."""
-ENDED = ("cancelled", "completed", "failed")
-
 _OWN = "coalesce(run_id = ?, 1) AND attempt = coalesce(?, attempt)"
 """A job that this run works on, or none yet, in this attempt; a value that is None asks for nothing."""
-
-FOLDER = "_training_jobs"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-  job_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, status TEXT NOT NULL, config TEXT NOT NULL,
-  progress INTEGER NOT NULL DEFAULT 0, step TEXT NOT NULL DEFAULT '', priority INTEGER NOT NULL DEFAULT 0,
-  created_at TEXT NOT NULL, submitted_at TEXT, requested_at TEXT, completed_at TEXT,
-  attempt INTEGER NOT NULL DEFAULT 0, run_id TEXT, cancel INTEGER NOT NULL DEFAULT 0, error TEXT, summary TEXT);
-CREATE INDEX IF NOT EXISTS jobs_by_user ON jobs (user_id, created_at DESC);
-CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
-CREATE TABLE IF NOT EXISTS uploads (
-  upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
-  created_at TEXT NOT NULL);
-"""
-
-
-class UnknownJobError(LookupError):
-    """There is no such job, or it is another user's."""
-
-
-class WrongStateError(ValueError):
-    """The job is not in a state in which this can be done; the message says which it is in."""
-
-
-class TooManyJobsError(RuntimeError):
-    """A limit is reached; `retry_after` is when, in seconds, to try again."""
-
-    def __init__(self, message: str, retry_after: int = 10) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -108,8 +75,13 @@ class JobStore:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.warehouse / FOLDER
-        self.path = settings.training_jobs.store or self.folder / "jobs.db"
-        self._ready = False
+        self._file = AdmissionFile(settings)
+        self._open, self.now = self._file.open, self._file.now
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
 
     def job_folder(self, job_id: str) -> Path:
         """Where a job's data and results are."""
@@ -124,40 +96,11 @@ class JobStore:
         """Whether anybody ever used it: who only looks makes no file."""
         return self.path.is_file()
 
-    @contextlib.contextmanager
-    def _open(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        if not self._ready:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
-            connection.row_factory = sqlite3.Row
-            if not self._ready:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.executescript(_SCHEMA)
-                self._ready = True
-            connection.execute("PRAGMA synchronous=FULL" if write else "PRAGMA query_only=ON")
-            if not write:
-                yield connection
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    def now(self) -> str:
-        """The time as it is stored."""
-        return self.settings.now().astimezone(dt.timezone.utc).isoformat(timespec="milliseconds")
-
     def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:
         """A new job, pending. Raises TooManyJobsError where the user has too many that were never submitted."""
         job_id = job_id or str(uuid.uuid4())
-        most = self.settings.training_jobs.drafts_a_user
         with self._open(write=True) as connection:
-            drafts = _count(connection, "user_id = ? AND status = 'pending'", user)
-            if drafts >= most:
-                raise TooManyJobsError(f"{drafts} jobs are created and not submitted; submit or delete some", 60)
+            self._file.require_draft(connection, user)
             connection.execute(
                 "INSERT INTO jobs (job_id, user_id, status, config, priority, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                 (job_id, user, "pending", config.stored(), config.priority, self.now()),
@@ -182,15 +125,13 @@ class JobStore:
                 f"SELECT * FROM jobs WHERE {condition} ORDER BY created_at DESC, job_id LIMIT ?",  # noqa: S608
                 (*values, limit),
             )
-            return [Job(**row) for row in rows], _count(connection, condition, *values)
+            return [Job(**row) for row in rows], count(connection, "jobs", condition, *values)
 
     def submit(self, job_id: str, user: str, *, again: bool = False) -> Job:
         """Admit a job to the queue: pending ones, with `again` failed and cancelled ones.
 
-        Count and admission are one transaction, so the limits hold however many ask at once. Raises UnknownJobError,
-        WrongStateError, TooManyJobsError.
+        Raises UnknownJobError, WrongStateError, TooManyJobsError.
         """
-        limits = self.settings.training_jobs
         with self._open(write=True) as connection:
             job = _one(connection, job_id)
             if job.user_id != user:
@@ -198,16 +139,7 @@ class JobStore:
             allowed = ("failed", "cancelled") if again else ("pending",)
             if job.status not in allowed:
                 raise WrongStateError(f"job {job_id} is {job.status}, not {' or '.join(allowed)}")
-            own = _count(connection, f"user_id = ? AND status IN {OPEN}", user)
-            if own >= limits.jobs_a_user:
-                raise TooManyJobsError(
-                    f"you have {own} jobs queued or running, the most that a user may have: wait for one, or cancel it"
-                )
-            every = _count(connection, f"status IN {OPEN}")
-            if every >= limits.jobs_in_all:
-                raise TooManyJobsError(
-                    f"{every} jobs are queued or running, the most that there may be: try again later", 30
-                )
+            self._file.require_room(connection, user)
             connection.execute(
                 "UPDATE jobs SET status = 'submitting', submitted_at = ?, requested_at = NULL, run_id = NULL, "
                 "completed_at = NULL, error = NULL, cancel = 0, progress = 0, step = 'queued', attempt = attempt + 1 "
@@ -219,8 +151,9 @@ class JobStore:
     def place(self, job: Job) -> int:
         """How many jobs are before this one in the queue, itself counted."""
         with self._open() as connection:
-            return 1 + _count(
+            return 1 + count(
                 connection,
+                "jobs",
                 "status = 'submitting' AND (priority > ? OR (priority = ? AND submitted_at < ?))",
                 job.priority, job.priority, job.submitted_at or "",
             )  # fmt: skip
@@ -373,10 +306,6 @@ def _one(connection: sqlite3.Connection, job_id: str) -> Job:
     if row is None:
         raise UnknownJobError(f"no job {job_id!r}")
     return Job(**row)
-
-
-def _count(connection: sqlite3.Connection, condition: str, *values: Any) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0])  # noqa: S608
 
 
 def _plain(name: str) -> str:

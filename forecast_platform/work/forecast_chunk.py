@@ -73,7 +73,8 @@ def read_chunk_inputs(
 
 
 def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
-    """What each origin knows of the rolls between its last observed day and `horizon` days on; empty for none."""
+    """What each of `origins` [n] knows of the rolls between its last observed day, `last` [n], and `horizon` days on,
+    as bytes for its hash; empty for none."""
     if history.schedule is None:
         return [b""] * len(origins)
     days, months = history.schedule.dates.astype(np.int64), history.schedule.months

@@ -189,7 +189,8 @@ def test_where_jobs_are_switched_off_they_are_503(tmp_path: Path) -> None:
 
 def test_the_openapi_document_names_every_route_with_an_example(desk: Desk) -> None:
     found = desk.client.get("/openapi.json").json()
-    assert len(found["paths"]) == 12
+    jobs = [path for path in found["paths"] if path.startswith(("/api/v2/jobs", "/api/v2/uploads"))]
+    assert len(jobs) == 12
     body = found["paths"]["/api/v2/jobs"]["post"]["requestBody"]["content"]["application/json"]
     assert body["example"]["config"]["training_mode"] == "statsforecast"
     assert "401" in found["paths"]["/api/v2/jobs/{job_id}"]["get"]["responses"]

@@ -40,6 +40,9 @@ def environment(root: Path) -> dict[str, str]:
 class Service:
     """The API as a process of its own."""
 
+    probe = "a"
+    """Whose token shows that it answers."""
+
     def __init__(self, root: Path, variables: dict[str, str]) -> None:
         self.root, self.variables, self.port = root, variables, free_port()
         self.start()
@@ -57,7 +60,7 @@ class Service:
         """Whether it takes requests."""
         assert self.process.poll() is None, (self.root / "api.log").read_text()
         try:
-            return self.ask("a", "GET", "/jobs").ok
+            return self.ask(self.probe, "GET", "/jobs").ok
         except requests.ConnectionError:
             return False
 
@@ -67,9 +70,9 @@ class Service:
         url = f"http://127.0.0.1:{self.port}/api/v2{path}"
         return requests.request(method, url, headers=headers, timeout=60, **more)
 
-    def patient(self, user: str, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """As a client that tries again where the service is full or away."""
-        end = time.monotonic() + 150
+    def patient(self, user: str, method: str, path: str, *, seconds: float = 150, **more: Any) -> dict[str, Any]:
+        """As a client that tries again, for so long, where the service is full or away."""
+        end = time.monotonic() + seconds
         while True:
             try:
                 reply = self.ask(user, method, path, **more)

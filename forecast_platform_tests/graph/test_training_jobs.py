@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
+from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from forecast_platform.graph.training_jobs import JOB, JOB_TAG, KIND_TAG, USER_TAG, tags_of
+from forecast_platform.graph.requested_runs import KIND_TAG, USER_TAG
+from forecast_platform.graph.training_jobs import JOB, JOB_TAG, tags_of
 from forecast_platform.host.home import shipped_file
 from forecast_platform.training_jobs.store import Job
 from forecast_platform_tests.api.desk import Desk
@@ -44,7 +47,7 @@ def run_in(desk: Desk, job: Job, status: DagsterRunStatus, **tags: str) -> str:
     """A run of the job as it would be in this state."""
     definition = desk.definitions.resolve_job_def(JOB)
     partition = {"dagster/partition": job.job_id}
-    [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+    location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
     run = desk.instance.create_run_for_job(
         definition,
         tags={**tags_of(job), **partition, **tags},
@@ -118,6 +121,19 @@ def test_a_run_that_ended_without_a_word_settles_its_job(
     assert (found.error is not None) == (becomes == "failed")
 
 
+def test_a_failure_of_which_dagster_has_not_said_whether_it_tries_again_is_not_the_end(desk: Desk) -> None:
+    job = submitted(desk)
+    desk.tick()
+    run_id = run_in(desk, job, DagsterRunStatus.STARTED)
+    failure = DagsterEvent(DagsterEventType.RUN_FAILURE.value, JOB)
+    # As Dagster does: first the status, then the tag.
+    desk.instance.run_storage.handle_run_event(run_id, failure, dt.datetime.now(dt.timezone.utc))
+    assert desk.instance.get_run_by_id(run_id).status == DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+    assert desk.jobs.get("local", job.job_id).status == "submitting"
+    desk.instance.add_run_tags(run_id, {"dagster/will_retry": "false"})
+    assert desk.jobs.get("local", job.job_id).status == "failed"
+
+
 @pytest.mark.slow
 def test_a_job_that_cannot_be_trained_fails_with_its_reason_and_is_tried_again(desk: Desk) -> None:
     job = submitted(desk)
@@ -139,8 +155,6 @@ def test_a_job_that_cannot_be_trained_fails_with_its_reason_and_is_tried_again(d
 
 @pytest.mark.slow
 def test_a_finished_job_is_pruned_with_its_partition_and_runs(desk: Desk) -> None:
-    import datetime as dt
-
     job = submitted(desk)
     [request] = desk.tick()
     assert desk.run(request)

@@ -15,6 +15,8 @@ import pytest
 from dagster import AssetKey
 from mlflow import MlflowClient
 
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.housekeeping import HousekeepingError, exclusive
 from forecast_platform.housekeeping.backup import MANIFEST, backup
 from forecast_platform.housekeeping.restore import restore
@@ -28,6 +30,7 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, 
 from forecast_platform.work import fits
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.workflows import EXAMPLE
 from forecast_platform_tests.training_jobs.tables import asked
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -274,11 +277,15 @@ def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, 
     assert set(Reader(elsewhere).paths("Alpha", "naive")) == set(days("2018-02-20", "2018-03-31"))
 
 
-def test_training_jobs_their_store_uploads_and_results_come_back(settings: Settings, tmp_path: Path) -> None:
+def test_jobs_and_workflows_with_their_store_uploads_and_results_come_back(settings: Settings, tmp_path: Path) -> None:
     Launcher(settings).instance  # noqa: B018 - makes the instance
     store = JobStore(settings)
     job = store.create("ann", parse(asked()))
-    files = [store.job_folder(job.job_id) / "forecast.csv", store.upload_path(job.job_id)]
+    workflow = Submissions(settings).create("ann", read_workflow(EXAMPLE), EXAMPLE, None)
+    files = [
+        store.job_folder(job.job_id) / "forecast.csv", store.upload_path(job.job_id),
+        settings.warehouse / "_workflows" / "data" / "table.csv",
+    ]  # fmt: skip
     for file in files:
         file.parent.mkdir(parents=True)
         file.write_text("kept")
@@ -286,4 +293,5 @@ def test_training_jobs_their_store_uploads_and_results_come_back(settings: Setti
     shutil.rmtree(settings.warehouse)
     restore(settings, tmp_path / "saved")
     assert JobStore(settings).get(job.job_id, "ann") == job
-    assert [file.read_text() for file in files] == ["kept", "kept"]
+    assert Submissions(settings).get(workflow.workflow_id, "ann") == workflow
+    assert [file.read_text() for file in files] == ["kept"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from deltalake import write_deltalake
 
 from forecast_platform.host.files import write_whole
 from forecast_platform.language import corpus, documents
-from forecast_platform.language.cleaning import Cleaner, normalised, signature, similarity
+from forecast_platform.language.cleaning import SIMILAR, Cleaner, Near, normalised, signature, similarity
 from forecast_platform.language.config import DataPart
 from forecast_platform.language.documents import from_delta, from_file
 from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.texts import Spool, joined, shuffled
 
 WORDS = [f"{first}{second}" for first in "bdfgklmnprst" for second in ("ado", "emi", "iru", "olu", "uma", "yne")]
 
@@ -170,6 +172,60 @@ def test_a_row_that_does_not_fit_memory_is_refused_before_it_is_read_whole(
     path = lines(tmp_path / "d.jsonl", [document(1), "x" * 2**21])
     with pytest.raises(LanguageError, match=r"row 2: more than 1 MiB in one document: split it"):
         corpus.build(data(path), no_tables, None)
+
+
+def test_a_corpus_larger_than_memory_goes_through_it_document_by_document(tmp_path: Path) -> None:
+    sentence = document(5, 4_000)
+    with (tmp_path / "d.jsonl").open("w") as stream:
+        for seed in range(100):
+            # Each begins elsewhere, and has words of its own: no two are near.
+            text = " ".join(f"{word}{seed}" for word in sentence.split()[seed:])[:49_000]
+            stream.write(json.dumps({"text": text}) + "\n")
+    size = (tmp_path / "d.jsonl").stat().st_size
+    tracemalloc.start()
+    try:
+        found = corpus.build(data(tmp_path / "d.jsonl"), no_tables, None, scratch=tmp_path)
+        corpus.write(found, tmp_path / "corpus")
+        again = corpus.read(tmp_path / "corpus")
+        assert (len(again.train), len(again.val)) == (95, 5)
+        assert again.fingerprint == found.fingerprint
+        assert again.in_two_parts() == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 2, f"{peak:,} bytes for {size:,} of documents"
+    assert {path.name for path in tmp_path.iterdir()} == {"d.jsonl", "corpus"}
+
+
+def test_texts_of_files_are_as_lists_of_them(tmp_path: Path) -> None:
+    ours, others = [document(seed, 12) for seed in range(20)], ["\ud800 a half", "two\u2028lines", ""]
+    found = []
+    for texts in (ours, others, []):
+        spool = Spool(tmp_path)
+        for text in texts:
+            spool.add(text)
+        found.append(spool.texts())
+    first, second, none = found
+    assert (list(first), list(second), list(none)) == (ours, others, [])
+    assert first == ours
+    assert first != ours[:-1]
+    assert first[3:7] == ours[3:7]
+    assert first[-1] == ours[-1]
+    assert joined(first, second) == [*ours, *others]
+    assert joined(second, none) == others
+    assert shuffled(first, 3) == shuffled(ours, 3) != ours
+
+
+def test_near_copies_are_found_among_many() -> None:
+    texts = [document(seed, 40) for seed in range(300)]
+    copies = [text.replace(text.split()[0], "changed", 1) for text in texts]
+    near = Near()
+    assert not any(near.resembles(text) for text in texts)
+    similar = [
+        similarity(signature(one), signature(other)) >= SIMILAR for one, other in zip(texts, copies, strict=True)
+    ]
+    assert sum(similar) > 100
+    assert [near.resembles(copy) for copy, is_near in zip(copies, similar, strict=True) if is_near].count(False) < 5
 
 
 def test_other_sources_that_are_no_documents_are_refused(tmp_path: Path) -> None:

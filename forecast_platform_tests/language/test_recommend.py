@@ -16,6 +16,7 @@ from forecast_platform.language.registry import candidates
 from forecast_platform.language.schemas import RECOMMENDATION
 from forecast_platform.pipeline.tracking import Tracker
 from forecast_platform.settings import Settings
+from forecast_platform_tests.language.registered import register
 
 TASK = "Forecast coffee prices two weeks ahead"
 COFFEE = Candidate("Coffee-xgboost", "3", ("champion",), "champion", {"crps_14d": 4.123, "coverage_80": 79.5})
@@ -28,23 +29,7 @@ ALL = [SUGAR, NAIVE, COFFEE]
 def registry(tmp_path: Path) -> Callable[..., Settings]:
     """Registers models in a store of this test's own: name, metrics, alias, description."""
     settings = Settings(warehouse=tmp_path / "warehouse")
-
-    def register(*models: tuple) -> Settings:
-        tracker = Tracker(settings)
-        client = tracker.client
-        for name, metrics, alias, description in models:
-            run = client.create_run(tracker.experiment_id, tags={"series": name.split("-")[0]})
-            for metric, value in metrics.items():
-                client.log_metric(run.info.run_id, metric, value)
-            client.log_param(run.info.run_id, "depth", 4)
-            if not client.search_registered_models(f"name = '{name}'"):
-                client.create_registered_model(name, description=description)
-            made = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
-            if alias:
-                client.set_registered_model_alias(name, alias, made.version)
-        return settings
-
-    return register
+    return lambda *models: register(settings, *models)
 
 
 def test_the_task_s_words_go_before_figures_and_figures_before_names() -> None:

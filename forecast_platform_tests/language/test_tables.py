@@ -25,7 +25,11 @@ class Workspace(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """No line a request."""
 
-    def _answer(self, found: dict, code: int = 200) -> None:
+    def _link(self, number: int, following: int | None) -> dict:
+        found = {"chunk_index": number, "external_link": f"http://{self.headers['Host']}/storage/{number}"}
+        return found if following is None else {**found, "next_chunk_index": following}
+
+    def _answer(self, found: dict | list, code: int = 200) -> None:
         body = json.dumps(found).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -37,6 +41,7 @@ class Workspace(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert self.headers["Authorization"] == "Bearer secret"
         assert asked["warehouse_id"] == "w1"
+        assert (asked["disposition"], asked["format"]) == ("EXTERNAL_LINKS", "JSON_ARRAY")
         self.asked.append(asked["statement"])
         if "`lost`" in asked["statement"]:
             failed = {"state": "FAILED", "error": {"error_code": "NOT_FOUND", "message": "TABLE_OR_VIEW_NOT_FOUND"}}
@@ -48,10 +53,13 @@ class Workspace(BaseHTTPRequestHandler):
         if self.path.endswith("/sql/warehouses"):
             self._answer({"warehouses": [{"id": "w1", "name": "small"}]})
         elif self.path.endswith("/statements/s1"):
-            part = {"chunk_index": 0, "next_chunk_index": 1, "data_array": [["one"], [None]]}
+            part = {"external_links": [self._link(0, 1)]}
             self._answer({"statement_id": "s1", "status": {"state": "SUCCEEDED"}, "result": part})
         elif self.path.endswith("/result/chunks/1"):
-            self._answer({"chunk_index": 1, "data_array": [["two"]]})
+            self._answer({"external_links": [self._link(1, None)]})
+        elif self.path.startswith("/storage/"):
+            assert self.headers["Authorization"] is None, "the link is the permission"
+            self._answer([["one"], [None]] if self.path == "/storage/0" else [["two"]])
         else:
             self._answer({"error_code": "NOT_FOUND", "message": self.path}, 404)
 

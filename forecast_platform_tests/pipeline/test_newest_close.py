@@ -15,7 +15,8 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.settings import load
-from forecast_platform.work.newest_close import _common, unconfirmed_jump
+from forecast_platform.sources.meaning import cut_short
+from forecast_platform.work.newest_close import YEAR, common, far, unconfirmed_jump
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.pipeline.conftest import Shell
 from forecast_platform_tests.worlds import settings_for
@@ -102,9 +103,43 @@ def test_a_wild_day_is_no_jump(small: Path, factor: float) -> None:
 
 def test_a_move_that_the_last_year_saw_often_is_no_jump() -> None:
     quiet, wild = np.tile([100.0, 101.0], 40), np.tile([100.0, 160.0], 4)
-    assert not _common(np.concatenate([quiet, [160.0]]))
-    assert not _common(np.concatenate([quiet[:40], [160.0], quiet[40:], [160.0]])), "one slip before is not often"
-    assert _common(np.concatenate([quiet, wild, quiet, [160.0]]))
+    assert not common(np.concatenate([quiet, [160.0]]))
+    assert not common(np.concatenate([quiet[:40], [160.0], quiet[40:], [160.0]])), "one slip before is not often"
+    assert common(np.concatenate([quiet, wild, quiet, [160.0]]))
+
+
+def judged(closes: np.ndarray, half: float) -> bool:
+    """Whether the last close is held, or refused by the source, after a forecast around the close before."""
+    before, close = float(closes[-2]), float(closes[-1])
+    return bool((far(before, half, before, close) and not common(closes)) or cut_short(closes))
+
+
+def test_real_moves_are_held_once_in_ten_years_of_a_file_and_cut_numbers_always(
+    landing: Path, panel: Path, eia: Path
+) -> None:
+    files = sorted(path for folder in (landing / "market", panel / "market", eia) for path in folder.glob("*.csv"))
+    assert len(files) == 14
+    for path in files:
+        frame = pd.read_csv(path)
+        price = frame["close"] if "close" in frame else frame.iloc[:, 1]
+        days = pd.to_datetime(frame.iloc[:, 0])[price.notna()].to_numpy("datetime64[D]")
+        closes = price.dropna().to_numpy(np.float64)
+        moves = np.diff(closes)
+        # A band of one day as RiskMetrics has it: 1.96 deviations of returns that are weighted down by 0.94 a day.
+        returns = np.where((closes[1:] > 0) & (closes[:-1] > 0), moves / np.abs(closes[:-1]), 0.0)
+        variance = pd.Series(returns**2).ewm(alpha=0.06, adjust=False).mean().shift(1).to_numpy()
+        half = 1.96 * np.sqrt(variance) * np.abs(closes[:-1])
+        wide = [at for at in np.flatnonzero(np.abs(moves) > 4 * half) + 1 if at >= YEAR]
+        held = [str(days[at]) for at in wide if judged(closes[max(0, at - 2499) : at + 1], half[at - 1])]
+        years = float((days[-1] - days[YEAR]).astype(int)) / 365.25
+        assert len(held) <= max(1.0, years / 10), (path.name, held)
+        for at in range(YEAR, len(closes), 40):
+            true, before = closes[at], closes[max(0, at - 2499) : at]
+            if true > 0:
+                digits = f"{true:.2f}".replace(".", "").lstrip("0")
+                cuts = [true / 10, true / 100, true * 10, true * 100, float(f"{digits[0]}.{digits[1:2] or 0}")]
+                for cut in cuts if true >= 10 else cuts[:4]:
+                    assert judged(np.append(before, cut), half[at - 1]), (path.name, days[at], true, cut)
 
 
 def test_without_a_forecast_of_its_day_nothing_is_said(small: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,27 @@ def test_a_method_that_is_not_done_in_time_is_left_out_and_said_so() -> None:
     assert [one.name for one in found] == ["SeasonalNaive"]
     assert notes == ["spy was not done within time_limit (10 s): left out"]
     assert told == sorted(told)
+
+
+def test_the_limit_ends_one_long_fit_in_its_middle_whatever_it_catches() -> None:
+    panel, config = panel_of(asked(weekly(1, 40), time_limit=0.3))
+
+    def stubborn() -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                time.sleep(5)
+            except Exception:  # noqa: BLE001 - as libraries do that try one candidate after another
+                continue
+
+    before = signal.getsignal(signal.SIGALRM)
+    began = time.monotonic()
+    found, notes = train(panel, config, [Spy(stubborn)], windows_of(panel, config), Progress())
+    assert time.monotonic() - began < 5
+    assert [one.name for one in found] == ["SeasonalNaive"]
+    assert notes == ["spy was not done within time_limit (0.3 s): left out"]
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_progress_is_the_share_of_the_work_that_is_done_and_never_goes_back() -> None:

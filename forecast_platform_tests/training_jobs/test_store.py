@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
 from forecast_platform.settings import Settings, build
 from forecast_platform.training_jobs.config import parse
 from forecast_platform.training_jobs.keeping import prune
-from forecast_platform.training_jobs.store import JobStore, TooManyJobsError, UnknownJobError, WrongStateError
+from forecast_platform.training_jobs.store import JobStore
 from forecast_platform_tests.training_jobs.tables import asked
 
 

@@ -1,7 +1,8 @@
 """A workflow's tasks as assets: `ensembles/<workflow>/<task>`, each `depends_on` an edge, and the model at the end."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dagster import (
@@ -9,6 +10,7 @@ from dagster import (
     AssetKey,
     AssetsDefinition,
     Backoff,
+    DagsterExecutionInterruptedError,
     Definitions,
     Failure,
     JobDefinition,
@@ -23,6 +25,9 @@ from dagster import (
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.running import MODEL, Done, Run
+from forecast_platform.ensembles.submissions import Submissions
+from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
+from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
 from forecast_platform.host.progress import reporter
 from forecast_platform.work.platform import Platform
 
@@ -35,12 +40,12 @@ PlatformMaker = Callable[[], Platform]
 
 def job_name(workflow: Workflow) -> str:
     """The job that runs all of a workflow."""
-    return f"ensemble_{workflow.context.slug}"
+    return job_name_of(workflow.context.slug)
 
 
-def task_key(workflow: Workflow, task: str) -> AssetKey:
-    """The asset of a task."""
-    return AssetKey(["ensembles", workflow.context.slug, task])
+def job_name_of(slug: str) -> str:
+    """The same, by what stands for the workflow in names of assets."""
+    return f"ensemble_{slug}"
 
 
 def workflow_definitions(workflow: Workflow, platform: PlatformMaker = Platform.from_settings) -> Definitions:
@@ -101,7 +106,7 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         tags={"workflow": workflow.context.slug},
     )
     def made(context: AssetExecutionContext) -> MaterializeResult[Any]:
-        with _told():
+        with _told(), _cancellable(context, opened):
             run = opened(context.run_id)
             done = run.perform(name, reporter(context.log.info))
         for note in done.outcome.notes:
@@ -125,7 +130,7 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
     def model(context: AssetExecutionContext) -> MaterializeResult[Any]:
         from forecast_platform.ensembles.finishing import finish
 
-        with _told():
+        with _told(), _cancellable(context, opened):
             result = finish(opened(context.run_id))
         metadata: dict[str, Any] = {
             "task": result.task,
@@ -150,6 +155,25 @@ def _job(workflow: Workflow) -> JobDefinition | Any:
         executor_def=in_process_executor,
         description=f"All tasks of the workflow {workflow.context.name}, then its model.",
     )
+
+
+@contextmanager
+def _cancellable(context: AssetExecutionContext, opened: _Opened) -> Iterator[None]:
+    """Within this, a step of a run that somebody asked for through the API ends where they want it cancelled."""
+    workflow_id = context.run_tags.get(WORKFLOW_TAG)
+    if workflow_id is None:
+        yield
+        return
+    store, attempt = Submissions(opened.platform().settings), int(context.run_tags.get(ATTEMPT_TAG, "0"))
+
+    def wanted() -> bool:
+        return store.wants_cancel(workflow_id, attempt)
+
+    if wanted():
+        report_canceling(context)
+        raise DagsterExecutionInterruptedError
+    with CancelWatch(context, wanted):
+        yield
 
 
 class _told:

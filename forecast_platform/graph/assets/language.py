@@ -97,20 +97,23 @@ def _corpus(spec: Pretrained) -> AssetsDefinition:
         check_specs=[unseen],
     )
     def corpus(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
+        from forecast_platform.language.pages import corpus_page
         from forecast_platform.language.run import build_corpus, corpus_folder, packed_figures
 
+        settings = _settings()
         try:
             config = spec.config()
-            found, about = build_corpus(config, _settings(), say=context.log.info)
+            found, about = build_corpus(config, settings, say=context.log.info)
             packed = packed_figures(config, found)
         except LanguageError as error:
             raise _failing(error) from error
-        both = len(set(found.mixed) & {*found.val, *found.general})
+        both = found.in_two_parts()
         check = AssetCheckResult(
             check_name=unseen.name, asset_key=key, passed=both == 0, metadata={"documents_in_two_parts": both}
         )
         rows = {f"{name}_{what}": count for name, counts in about["rows"].items() for what, count in counts.items()}
         metadata = {
+            "page": MetadataValue.url(corpus_page(settings, spec.name, about, packed)),
             "folder": MetadataValue.path(str(corpus_folder(config))),
             "fingerprint": found.fingerprint,
             "documents_trained_on": len(found.train),
@@ -139,15 +142,17 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
     )
     def adapter(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.language import corpus as corpora
+        from forecast_platform.language.pages import adapter_page
         from forecast_platform.language.run import corpus_folder
         from forecast_platform.language.training import train
 
+        settings = _settings()
         try:
             config = spec.config()
             found = train(
                 config,
                 corpora.read(corpus_folder(config)),
-                _settings(),
+                settings,
                 progress=reporter(context.log.info),
                 say=context.log.info,
             )
@@ -160,6 +165,7 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
         )
         return MaterializeResult(
             metadata={
+                "page": MetadataValue.url(adapter_page(settings, spec.name, found)),
                 "folder": MetadataValue.path(found["artifacts"]["model_path"]),
                 "quantization": found["params"]["quantization"],
                 "run_id": found["run_id"],
@@ -193,13 +199,15 @@ def _evaluation(spec: Pretrained) -> AssetsDefinition:
     def evaluation(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.language import corpus as corpora
         from forecast_platform.language.evaluation import RESULTS, evaluate, write_results
+        from forecast_platform.language.pages import evaluation_page
         from forecast_platform.language.run import corpus_folder
 
+        settings = _settings()
         try:
             config = spec.config()
             found = corpora.read(corpus_folder(config))
             folder = Path(config.output.output_dir).expanduser()
-            results = evaluate(folder, found.val, found.general, settings=_settings(), say=context.log.info)
+            results = evaluate(folder, found.val, found.general, settings=settings, say=context.log.info)
         except LanguageError as error:
             raise _failing(error) from error
         write_results(results, folder / RESULTS)
@@ -221,6 +229,7 @@ def _evaluation(spec: Pretrained) -> AssetsDefinition:
         )
         return MaterializeResult(
             metadata={
+                "page": MetadataValue.url(evaluation_page(settings, spec.name, results)),
                 "results": MetadataValue.path(str(folder / RESULTS)),
                 "notes": summary["notes"],
                 "generations": MetadataValue.md(side_by_side),
@@ -255,14 +264,14 @@ def _recommendation(spec: Pretrained) -> AssetsDefinition:
         check_specs=[acceptable],
     )
     def recommendation(context: AssetExecutionContext) -> MaterializeResult:
+        from forecast_platform.language.pages import recommendation_page
         from forecast_platform.language.recommend import recommend_model, write_recommendation
 
+        settings = _settings()
         try:
             config = spec.config()
             folder = Path(config.output.output_dir).expanduser()
-            answer = recommend_model(
-                spec.task, cpt_model_path=str(folder), criteria=spec.criteria, settings=_settings()
-            )
+            answer = recommend_model(spec.task, cpt_model_path=str(folder), criteria=spec.criteria, settings=settings)
         except LanguageError as error:
             raise _failing(error) from error
         if "error" in answer:
@@ -271,6 +280,7 @@ def _recommendation(spec: Pretrained) -> AssetsDefinition:
         best = answer["models_evaluated"][0]
         return MaterializeResult(
             metadata={
+                "page": MetadataValue.url(recommendation_page(settings, spec.name, answer)),
                 "file": MetadataValue.path(str(folder / RECOMMENDATION)),
                 "recommendation": MetadataValue.md(answer["recommendation"]),
                 "model": f"{best['name']} version {best['version']}",

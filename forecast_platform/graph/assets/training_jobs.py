@@ -1,7 +1,5 @@
 """training_jobs/{input,model,forecast,leaderboard}: an ad-hoc training job, one key of a dynamic partition each."""
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,28 +21,25 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from forecast_platform.graph.assets import OWNERS
+from forecast_platform.graph.requested_runs import KIND, KIND_TAG, CancelWatch, report_canceling
 from forecast_platform.graph.training_jobs import (
     ATTEMPT_TAG,
     FORECAST,
     INPUT,
     JOB,
-    KIND,
-    KIND_TAG,
     LEADERBOARD,
     MODEL,
     partitions,
     summary_of,
 )
+from forecast_platform.host.admission import UnknownJobError
 from forecast_platform.settings import Settings
-from forecast_platform.training_jobs.store import Job, JobStore, UnknownJobError
+from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.work.platform import Platform
 
 _GROUP = "training_jobs"
-_LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 """Seconds that a training has to end by itself once it is to be cancelled; then it is interrupted."""
-_LAST_SECONDS = 30.0
-"""Seconds after which a process that no interrupt reaches (in native code) is ended."""
 
 
 def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
@@ -146,9 +141,7 @@ def _begin(context: AssetExecutionContext, store: JobStore) -> Job:
 
 def _end_cancelled(context: AssetExecutionContext, store: JobStore, job: Job) -> None:
     """End the run as cancelled."""
-    run = context.instance.get_run_by_id(context.run_id)
-    if run is not None:
-        context.instance.report_run_canceling(run, message="Cancelled by the job's user.")
+    report_canceling(context)
     store.cancelled(job.job_id, context.run_id, _attempt(context))
     raise DagsterExecutionInterruptedError
 
@@ -165,15 +158,19 @@ def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> 
     from forecast_platform.training_jobs.config import JobError
     from forecast_platform.training_jobs.modes.base import CancelledError
 
-    wish, ended = threading.Event(), threading.Event()
-    watcher = threading.Thread(target=_watch, args=(context, store, job, wish, ended), daemon=True)
-    watcher.start()
+    watch = CancelWatch(
+        context,
+        lambda: store.wants_cancel(job.job_id),
+        _GRACE_SECONDS,
+        lambda: store.cancelled(job.job_id, context.run_id, _attempt(context)),
+    )
     try:
-        yield wish
+        with watch:
+            yield watch.wish
     except CancelledError:
         _end_cancelled(context, store, job)
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-        if wish.is_set():
+        if watch.wish.is_set():
             _end_cancelled(context, store, job)
         _interrupted(context, store, job)
         raise
@@ -183,9 +180,6 @@ def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> 
     except Exception as error:
         store.fail(job.job_id, f"{type(error).__name__}: {error}", context.run_id, _attempt(context))
         raise
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _interrupted(context: AssetExecutionContext, store: JobStore, job: Job) -> None:
@@ -198,28 +192,6 @@ def _interrupted(context: AssetExecutionContext, store: JobStore, job: Job) -> N
     else:
         why = "interrupted: the service was stopped; submit it again"
         store.fail(job.job_id, why, context.run_id, _attempt(context))
-
-
-def _watch(
-    context: AssetExecutionContext, store: JobStore, job: Job, wish: threading.Event, ended: threading.Event
-) -> None:
-    """Pass the wish to cancel on: kindly, then by an interrupt, at last by the end of this process."""
-    while not ended.wait(_LOOK_SECONDS):
-        if store.wants_cancel(job.job_id):
-            wish.set()
-            break
-    if not wish.is_set() or ended.wait(_GRACE_SECONDS):
-        return
-    run = context.instance.get_run_by_id(context.run_id)
-    if run is not None:
-        context.instance.report_run_canceling(run, message="Cancelled by the job's user.")
-    os.kill(os.getpid(), signal.SIGINT)
-    if ended.wait(_LAST_SECONDS):
-        return
-    if run is not None:
-        context.instance.report_run_canceled(run, message="Its process did not end by itself and was ended.")
-    store.cancelled(job.job_id, context.run_id, _attempt(context))
-    os._exit(1)
 
 
 def _table(board: list[dict[str, Any]]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,20 +32,13 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_a_finished_job_is_drawn_in_a_browser(desk, tmp_path: Path) -> None:  # noqa: F811
-    if why := webdriver.missing():
-        pytest.skip(why)
+@contextlib.contextmanager
+def page() -> Iterator[tuple[int, webdriver.Browser]]:
+    """The workbench's server, its port, and a browser."""
     from forecast_platform.app.command import API_VARIABLE
-    from forecast_platform_tests.training_jobs.tables import asked, weekly
 
-    job_id = desk.create(
-        asked(weekly(4, 120), models=["AutoETS", "DynamicOptimizedTheta"], season_length=13, horizon=8)
-    )
-    desk.jobs.submit("local", job_id)
-    [request] = desk.tick()
-    assert desk.run(request)
     port = free_port()
-    page = subprocess.Popen(
+    server = subprocess.Popen(
         [
             *(sys.executable, "-m", "forecast_platform.cli", "workbench", "--port", str(port)),
             *("--api", os.environ[API_VARIABLE]),
@@ -54,6 +49,25 @@ def test_a_finished_job_is_drawn_in_a_browser(desk, tmp_path: Path) -> None:  # 
     browser = webdriver.Browser(1400, 1500)
     try:
         until(lambda: answers(port), "the workbench")
+        yield port, browser
+    finally:
+        browser.close()
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+
+
+def test_a_finished_job_is_drawn_in_a_browser(desk, tmp_path: Path) -> None:  # noqa: F811
+    if why := webdriver.missing():
+        pytest.skip(why)
+    from forecast_platform_tests.training_jobs.tables import asked, weekly
+
+    job_id = desk.create(
+        asked(weekly(4, 120), models=["AutoETS", "DynamicOptimizedTheta"], season_length=13, horizon=8)
+    )
+    desk.jobs.submit("local", job_id)
+    [request] = desk.tick()
+    assert desk.run(request)
+    with page() as (port, browser):
         browser.open(f"http://127.0.0.1:{port}/?job={job_id}")
         until(lambda: "best: " in browser.text(), "the results", 90)
         browser.find("//*[contains(@class, 'js-plotly-plot')]")
@@ -61,7 +75,30 @@ def test_a_finished_job_is_drawn_in_a_browser(desk, tmp_path: Path) -> None:  # 
         file = Path(os.environ.get(PICTURES, tmp_path)) / "workbench.png"
         browser.picture(file)
         assert file.stat().st_size > 10_000
-    finally:
-        browser.close()
-        page.send_signal(signal.SIGINT)
-        page.wait(20)
+
+
+def test_a_workflow_goes_from_pasted_yaml_to_its_results_in_a_browser(desk, tmp_path: Path) -> None:  # noqa: F811
+    if why := webdriver.missing():
+        pytest.skip(why)
+    from forecast_platform.app import workflows
+    from forecast_platform_tests.api.test_workflows import run, text, tick, uploaded
+
+    file = uploaded(desk)
+    with page() as (port, browser):
+        browser.open(f"http://127.0.0.1:{port}/?page={workflows.NAME}")
+        browser.find("//textarea")
+        browser.write("//textarea", text(file))
+        # Streamlit takes a text once its field is left.
+        browser.click("//h1")
+        until(lambda: "2 tasks, nothing wrong" in browser.text(), "the check", 90)
+        browser.find("//*[contains(@class, 'graph')]")
+        browser.click("//button[contains(., 'Run')]")
+        until(lambda: "submitting" in browser.text(), "the queue", 60)
+        [request] = tick(desk)
+        assert run(desk, request)
+        until(lambda: "model.zip" in browser.text(), "the results", 90)
+        assert "deployed: " in browser.text()
+        assert "Traceback" not in browser.text()
+        picture = Path(os.environ.get(PICTURES, tmp_path)) / "workflow.png"
+        browser.picture(picture)
+        assert picture.stat().st_size > 10_000

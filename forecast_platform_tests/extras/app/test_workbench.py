@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -28,22 +29,41 @@ PAGE = Path(command.__file__).with_name("page.py")
 CSV = "week,store,sales\n" + "".join(f"{row['week']},{row['store']},{row['sales']}\n" for row in weekly(2, 60))
 
 
+@contextlib.contextmanager
+def serving(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The API of a desk on a port of its own, with a daemon that is alive."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        desk.beat()
+        while not ended.wait(20):
+            desk.beat()
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    app: Any = build_app(desk.settings, "127.0.0.1", desk.jobs)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    threads = [threading.Thread(target=work, daemon=True) for work in (server.run, beat)]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.started, "the API")
+    monkeypatch.setenv(API_VARIABLE, f"http://127.0.0.1:{port}")
+    try:
+        yield
+    finally:
+        ended.set()
+        server.should_exit = True
+        for thread in threads:
+            thread.join(20)
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A platform whose API serves on a port of its own."""
     desk = Desk.over(tmp_path)
     desk.beat()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    app: Any = build_app(desk.settings, "127.0.0.1", desk.jobs)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until(lambda: server.started, "the API")
-    monkeypatch.setenv(API_VARIABLE, f"http://127.0.0.1:{port}")
-    yield desk
-    server.should_exit = True
-    thread.join(20)
+    with serving(desk, monkeypatch):
+        yield desk
 
 
 def opened(**query: str) -> AppTest:

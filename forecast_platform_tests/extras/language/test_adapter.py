@@ -13,6 +13,7 @@ from forecast_platform.language import adapter
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.evaluation import evaluate
+from forecast_platform.language.generation import KeptWriter, writer_of
 from forecast_platform.language.sample import blank_model
 from forecast_platform.language.schemas import EVALUATION_RESULTS
 from forecast_platform.language.training import train
@@ -55,10 +56,17 @@ def test_a_trained_folder_is_measured_merged_and_refused_where_it_is_not_whole(
     with torch.no_grad():
         assert torch.allclose(merged(ids).logits, adapter.tuned(trained, base)(ids).logits, atol=1e-4)
 
+    writer = KeptWriter(trained)
+    words = writer("coffee raises")
+    assert words == writer("coffee raises") == writer_of(trained)("coffee raises")
+
     weights = trained / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(LanguageError, match=r"adapter_model\.safetensors: cut short or changed"):
         evaluate(trained, corpus.val)
+    assert writer("coffee raises") == words, "what was loaded is kept"
+    with pytest.raises(LanguageError, match="cut short or changed"):
+        KeptWriter(trained)("coffee raises")
 
 
 def test_an_adapter_of_another_base_or_tokenizer_is_refused_by_name(

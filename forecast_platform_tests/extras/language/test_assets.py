@@ -49,6 +49,9 @@ def test_the_assets_run_one_after_the_other_and_leave_the_files(
         assert by_key["corpus"]["tokens"].value > 1000
         assert by_key["adapter"]["quantization"].value == "float32"
         assert by_key["recommendation"]["model"].value.startswith("cpt-blank")
+        for key, metadata in by_key.items():
+            assert metadata["page"].value == f"{load().reports_url}/language_notes_{key}.html"
+            assert (tmp_path / "warehouse" / "_reports" / f"language_notes_{key}.html").is_file()
         checks = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
         assert checks["held_out_documents_are_unseen"]
         assert set(checks) == {

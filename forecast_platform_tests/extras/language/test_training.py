@@ -104,6 +104,35 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_a_torn_one_is_left_out(
     assert found["artifacts"]["checkpoints"] == ["checkpoint-12"]
 
 
+@pytest.mark.parametrize(
+    "training", [{"lr_scheduler_type": "constant"}, {"early_stopping_patience": 2, "save_steps": 2}]
+)
+def test_a_run_that_was_stopped_after_its_last_step_takes_no_step_more(
+    world: Callable, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict
+) -> None:
+    from forecast_platform.language import adapter
+
+    # So low that nothing is learnt: stopped early.
+    training = {"max_steps": 12, "learning_rate": 1e-12 if "save_steps" in training else 0.005, **training}
+    config, settings = world("whole", training=training)
+    whole = train(config, corpus, settings)
+    stopped, _ = world("stopped", training=training)
+    with monkeypatch.context() as patched:
+
+        def full(*arguments: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr(adapter, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(stopped, corpus, settings)
+    resumed = train(stopped, corpus, settings)
+    assert losses(resumed) == losses(whole)
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    steps = whole["final_metrics"]["total_steps"]
+    assert resumed["final_metrics"] == whole["final_metrics"]
+    assert steps == (6 if "save_steps" in training else 12)
+
+
 def test_a_loss_that_is_no_number_stops_with_step_batch_and_mend(
     world: Callable, corpus: Corpus, blank: Path, tmp_path: Path
 ) -> None:

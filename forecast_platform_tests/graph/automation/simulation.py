@@ -146,7 +146,7 @@ class Simulation:
         """The sensor whose next cursor is lost, since the daemon dies before it keeps it."""
         self.daemons = 1
         """How many look at each sensor and schedule at the same time."""
-        [location] = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
+        location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
         self._origin = RemoteRepositoryOrigin(location, "__repository__")
         for definition in self.repository.schedule_defs:
             data = ScheduleInstigatorData(definition.cron_schedule, start.timestamp())

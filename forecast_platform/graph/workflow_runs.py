@@ -1,0 +1,119 @@
+"""Submitted workflows in Dagster's terms: the tags of their runs, what a run's state means, and how far each task is.
+
+Whoever looks comes to the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+
+from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.running import MODEL
+from forecast_platform.ensembles.submissions import Submission, Submissions
+from forecast_platform.graph import requested_runs
+from forecast_platform.graph.requested_runs import KIND, KIND_TAG, USER_TAG, WAITING, cancel_waiting, goes_on
+from forecast_platform.host.admission import ENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster._core.execution.stats import RunStepKeyStatsSnapshot
+
+WORKFLOW_TAG = "forecast_platform/workflow"
+ATTEMPT_TAG = "forecast_platform/workflow_attempt"
+_MOST_RUNS = 10
+_WORKING = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a task is in Dagster's run: waiting, running, finished or failed; times in UTC."""
+
+    state: str
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+    attempts: int = 0
+
+
+def task_key(workflow: Workflow, task: str) -> AssetKey:
+    """The asset of a task."""
+    return AssetKey(["ensembles", workflow.context.slug, task])
+
+
+def tags_of(one: Submission) -> dict[str, str]:
+    """The tags of a workflow's run: what the queue's limits go by; they are those of training jobs."""
+    return {
+        WORKFLOW_TAG: one.workflow_id,
+        ATTEMPT_TAG: str(one.attempt),
+        USER_TAG: one.user_id,
+        KIND_TAG: KIND,
+    }
+
+
+def newest_run(instance: DagsterInstance, one: Submission) -> DagsterRun | None:
+    """The newest run of the workflow's last attempt; None before there is one."""
+    return requested_runs.newest_run(instance, {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)})
+
+
+def settle(instance: DagsterInstance, store: Submissions, one: Submission) -> Submission:
+    """The workflow, brought in line with its run: ended where that has, cancelled where that can be done by now."""
+    if one.status in ENDED or one.status == "pending":
+        return one
+    run = newest_run(instance, one)
+    if run is None:
+        return one
+    if run.status in WAITING and one.cancel:
+        cancel_waiting(instance, run)
+        store.ended(one, "cancelled", run.run_id)
+    elif run.status == DagsterRunStatus.CANCELED:
+        store.ended(one, "cancelled", run.run_id)
+    elif run.status == DagsterRunStatus.SUCCESS:
+        store.ended(one, "completed", run.run_id)
+    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
+        store.ended(one, "failed", run.run_id, requested_runs.why_it_failed(run))
+    elif run.status in _WORKING and one.status == "submitting":
+        store.running(one, run.run_id)
+    else:
+        return one
+    return store.get(one.workflow_id)
+
+
+def steps_of(instance: DagsterInstance, workflow: Workflow, one: Submission) -> dict[str, Step]:
+    """Each task, and the model, in the runs of the last attempt: one that Dagster tried again counts with its first."""
+    names = {task_key(workflow, name).to_python_identifier(): name for name in _names(workflow)}
+    found = dict.fromkeys(names.values(), Step("waiting"))
+    tags = {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)}
+    runs = instance.get_runs(RunsFilter(tags=tags), limit=_MOST_RUNS)
+    for run in reversed(runs):
+        for stats in instance.get_run_step_stats(run.run_id):
+            if stats.step_key in names:
+                found[names[stats.step_key]] = _step(stats, run)
+    return found
+
+
+def _names(workflow: Workflow) -> Sequence[str]:
+    return [*(task.name for task in workflow.tasks), MODEL]
+
+
+def _step(stats: RunStepKeyStatsSnapshot, run: DagsterRun) -> Step:
+    said = stats.status.value if stats.status is not None else ""
+    state = {"SUCCESS": "finished", "FAILURE": "failed", "SKIPPED": "waiting"}.get(said, "running")
+    if state == "running" and run.is_finished:
+        # Its process is gone, and nobody wrote how it ended.
+        state = "failed"
+    return Step(state, _time(stats.start_time), _time(stats.end_time), stats.attempts or 1)
+
+
+def _time(seconds: float | None) -> dt.datetime | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
+
+
+def forget_runs(instance: DagsterInstance, workflow_id: str) -> None:
+    """Remove a workflow's runs with all that those logged."""
+    for run in instance.get_runs(RunsFilter(tags={WORKFLOW_TAG: workflow_id})):
+        if run.is_finished:
+            instance.delete_run(run.run_id)

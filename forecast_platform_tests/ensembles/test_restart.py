@@ -1,0 +1,60 @@
+"""A workflow whose process is killed in the middle of each of its tasks, one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import MODEL
+from forecast_platform.ensembles.store import FINISHED, RUNNING, States
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from forecast_platform.ensembles.finishing import finish
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import Run
+from forecast_platform.settings import load
+from forecast_platform.work.platform import Platform
+run = Run(Platform.from_settings(load()), read_workflow(Path(sys.argv[1]).read_text()))
+for name in run.plan.order:
+    run.perform(name)
+finish(run)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_begun_again(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    file = tmp_path / "small.yaml"
+    file.write_text(text_at(tmp_path, *TASKS, bases=["linear"], folds=2))
+    workflow = read_workflow(file.read_text())
+    states = States(Platform.from_settings(settings).warehouse, workflow.context)
+    environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
+    environment["FORECAST_PLATFORM_WORKERS"] = "1"
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(file)]
+    order = [*(task.name for task in workflow.tasks), MODEL]
+    for name in order:
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        end = time.monotonic() + 120
+        while (found := states.read().get(name)) is None or found.state != RUNNING:
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert states.read()[name].state == RUNNING, "nobody was left to say how it ended"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = states.read()
+    assert {one.state for one in found.values()} == {FINISHED}
+    assert {name: one.attempts for name, one in found.items()} == dict.fromkeys(order, 2)
