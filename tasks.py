@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ PYTHON = VENV / IN_VENV
 EXTRAS = ROOT / "deploy" / "locks"
 """What an extra pins beyond requirements.lock, or in its place: NAME.txt for each that has tests of its own."""
 OLDEST, NEWEST = (3, 10), (3, 13)
+BUILDS = ("torch==", "nvidia-", "cuda-", "triton==")
+"""What differs between torch's builds for a CPU and for a GPU, which are other files of one version: it has no hashes,
+and torch is installed with what its build depends on."""
+HEADER = "# Beyond requirements.lock, or in place of what it pins; `python3 tasks.py lock` adds the hashes."
 NO_TESTS = 5
 """pytest's exit code where a selection holds no test."""
 
@@ -101,12 +106,12 @@ def slow(rest: Sequence[str]) -> int:
 
 
 def long(rest: Sequence[str]) -> int:
-    """a hundred series, faults of every command, the runtime's libraries: minutes each, before a release"""
+    """a hundred series, the runtime's libraries: minutes each, before a release"""
     return run_pytest("-m", "long", *rest)
 
 
 def year(rest: Sequence[str]) -> int:
-    """the automation through 400 simulated days; a quarter of an hour"""
+    """the automation through 385 simulated days; a quarter of an hour"""
     return run_pytest("-m", "year", *rest)
 
 
@@ -173,7 +178,7 @@ def docs(rest: Sequence[str]) -> int:
 
 
 def lock(rest: Sequence[str]) -> int:
-    """resolve pyproject.toml into requirements.lock anew (needs uv)"""
+    """resolve pyproject.toml into requirements.lock anew, and what the extras pin beyond it (needs uv)"""
     tool = uv()
     if tool is None:
         raise TaskError("uv is not installed: `pip install uv`, then again")
@@ -183,7 +188,50 @@ def lock(rest: Sequence[str]) -> int:
         *("--generate-hashes", "--no-emit-index-url", "--no-annotate", "-q"),
         *("--custom-compile-command", "python3 tasks.py lock"),
     ]
-    return run([tool, *resolve, "-o", "requirements.lock", *rest])
+    if code := run([tool, *resolve, "-o", "requirements.lock", *rest]):
+        return code
+    for pins in sorted(EXTRAS.glob("*.txt")):
+        lock_extra(tool, pins)
+    return 0
+
+
+def lock_extra(tool: str, pins: Path) -> None:
+    """Write into an extra's pins what they need beyond requirements.lock, and the hashes of all but torch's builds.
+
+    What stands there stays as it is; whoever wants another version changes the pin first.
+    """
+    base, chosen = blocks(ROOT / "requirements.lock"), list(blocks(pins))
+    # Where a pin is for some Pythons, there is another for the rest; else one Python stands for all.
+    python = ["--universal", "--python-version", "3.10"] if ";" in "".join(chosen) else ["--python-version", "3.11"]
+    with tempfile.TemporaryDirectory() as folder:
+        override, everything, found = (Path(folder) / name for name in ("override.txt", "all.txt", "found.txt"))
+        override.write_text("\n".join(chosen))
+        everything.write_text("\n".join([*base, *chosen]))
+        options = ["--generate-hashes", "--no-emit-index-url", "--no-annotate", "--no-header", "-q"]
+        if run([tool, "pip", "compile", *python, *options, "--override", override, "-o", found, everything]):
+            raise TaskError(f"{pins.name}: what it pins does not go with requirements.lock (see above)")
+        known = {pin.partition(";")[0].strip() for pin in base}
+        hashed = [
+            text
+            for pin, text in blocks(found).items()
+            if not pin.startswith(BUILDS) and (pin in chosen or pin.partition(";")[0].strip() not in known)
+        ]
+    builds = [pin for pin in chosen if pin.startswith(BUILDS)]
+    pins.write_text("\n".join([HEADER, *hashed, *builds]) + "\n", encoding="utf-8")
+    say(f"wrote {pins.relative_to(ROOT)}")
+
+
+def blocks(path: Path) -> dict[str, str]:
+    """The requirements of a lock: by the pin itself, its lines with the hashes."""
+    found: dict[str, str] = {}
+    pin = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line[:1].isalnum():
+            pin = line.rstrip(" \\")
+            found[pin] = line
+        elif line.strip().startswith("--hash"):
+            found[pin] += f"\n{line}"
+    return found
 
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -220,18 +268,27 @@ def install(venv: Path = VENV, pins: Path | None = None) -> Path:
     installer = [tool, "pip", "install", "-q", "--python", str(python)] if tool else pip(python)
     # The lock is whole; where pip looks at dependencies, it takes `gql[requests]` for one that has no hash.
     steps = [["--no-deps", "--require-hashes", "-r", "requirements.lock"], ["--no-deps", "-e", "."]]
-    if pins is not None:
-        # Not without its dependencies: those of torch differ between its builds for a CPU and for a GPU.
-        steps.insert(1, ["-r", str(pins)])
+    with tempfile.TemporaryDirectory() as folder:
+        if pins is not None:
+            extra, hashed = blocks(pins), Path(folder) / pins.name
+            hashed.write_text("\n".join(text for pin, text in extra.items() if not pin.startswith(BUILDS)))
+            steps.insert(1, ["--no-deps", "--require-hashes", "-r", str(hashed)])
+            if builds := [pin for pin in extra if pin.startswith(BUILDS)]:
+                steps.append(builds)
+        install_steps(installer, steps)
+    marker.write_text(wanted)
+    say(f"installed in {time.perf_counter() - started:.0f} s")
+    return python
+
+
+def install_steps(installer: Sequence[str], steps: Sequence[Sequence[str]]) -> None:
+    """Install one after another. Raises TaskError at the first that fails."""
     for what in steps:
         if run([*installer, *what]):
             raise TaskError(
                 f"installing {' '.join(what)} failed (see above): look at the network and the disk "
                 f"({shutil.disk_usage(ROOT).free / 1e9:.1f} GB free), then run it again"
             )
-    marker.write_text(wanted)
-    say(f"installed in {time.perf_counter() - started:.0f} s")
-    return python
 
 
 def create(tool: str | None, venv: Path) -> None:

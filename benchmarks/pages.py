@@ -1,8 +1,9 @@
 """Sizes of the reports' pages, and how long a browser takes to show each: `python benchmarks/pages.py [FOLDER]`.
 
 FOLDER is a reports folder; that of the settings where none is given: the quickstart makes some. Of each page: bytes of
-the file; milliseconds from the request to the first text on the screen (first contentful paint), and to the last chart.
-Beside it the processor time of the whole browser for that page, which other work on the machine does not lengthen.
+the file; milliseconds from the request to the first text on the screen (first contentful paint), and to the last of the
+charts in view (those further down are drawn as they come near). Beside it the processor time of the whole browser for
+that page with all its charts, which other work on the machine does not lengthen. The first line has its start, too.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().par
 
 
 LONGEST = (
+    "test_chaos.py",
     "test_every_compute.py",
     "test_backfills.py",
     "test_quickstart.py",
@@ -65,6 +66,15 @@ def panel() -> Path:
 def eia() -> Path:
     """Real EIA spot prices, with WTI's negative close of 2020-04-20."""
     return _folder("eia")
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small inputs in the shapes of real exports and public reports, a folder a case."""
+    path = _SHARED.parent / "cases"
+    if not path.is_dir():
+        pytest.skip(f"no shared cases in {path}: they lie beside the folder that FORECAST_TEST_DATA names")
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -30,6 +34,7 @@ HEAVY = (
     *("pmdarima", "statsmodels", "arch", "exchange_calendars", "dagster_databricks", "dagster_pyspark", "databricks"),
 )
 FORECASTING_LIBRARIES = {"numpy", "scipy"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def libraries(path: Path) -> set[str]:
@@ -96,6 +101,92 @@ def test_clients_of_mlflow_are_made_in_one_place() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("MlflowClient")
     }
     assert made == {"host/mlflow_store.py"}
+
+
+def catches(handler: str, error: str) -> bool:
+    """Whether `except handler` catches `error`: by its name, or as a built-in base of it."""
+    kinds = [getattr(builtins, name, None) for name in (error, handler)]
+    return handler == error or (all(isinstance(kind, type) for kind in kinds) and issubclass(*kinds))
+
+
+def name_of(error: ast.expr) -> str:
+    return ast.unparse(error.func if isinstance(error, ast.Call) else error).rpartition(".")[2]
+
+
+def caught_by(handler: ast.ExceptHandler) -> list[str]:
+    """The errors that end at a handler: none where a bare `raise` sends them on."""
+    if handler.type is None or any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler)):
+        return []
+    return [name_of(kind) for kind in (handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type])]
+
+
+def raised(nodes: Iterable[ast.AST]) -> set[str]:
+    """The errors that leave these statements by a `raise` of their own; those of functions inside are theirs.
+
+    AssertionError is none of them: it marks what nothing reaches.
+    """
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            name = name_of(node.exc)
+            found |= {name} if name[:1].isupper() else set()
+        elif isinstance(node, ast.Try):
+            caught = [name for handler in node.handlers for name in caught_by(handler)]
+            found |= {name for name in raised(node.body) if not any(catches(kind, name) for kind in caught)}
+            found |= raised([*node.handlers, *node.orelse, *node.finalbody])
+        elif not isinstance(node, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
+            found |= raised(ast.iter_child_nodes(node))
+    return found - {"AssertionError"}
+
+
+def public_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Functions and methods no part of whose name begins with an underscore; not those inside of functions."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (*FUNCTIONS, ast.ClassDef)):
+            yield from public_functions(child, prefix)
+        elif child.name.startswith("_"):
+            continue
+        elif isinstance(child, ast.ClassDef):
+            yield from public_functions(child, f"{prefix}{child.name}.")
+        else:
+            yield f"{prefix}{child.name}", child
+
+
+def unnamed_errors(source: str) -> list[str]:
+    """The public functions of a file that raise an error which their docstring does not name."""
+    return [
+        f"{name}: {error}"
+        for name, function in public_functions(ast.parse(source))
+        for error in sorted(raised(function.body))
+        if not re.search(rf"\b{error}\b", ast.get_docstring(function) or "")
+    ]
+
+
+def test_public_functions_name_the_errors_that_they_raise_in_their_docstrings() -> None:
+    unnamed = {str(path.relative_to(ROOT)): unnamed_errors(path.read_text(encoding="utf-8")) for path in FILES}
+    assert {path: names for path, names in unnamed.items() if names} == {}, "add `Raises ... where ...`"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("'''Of x.'''\nraise ValueError(x)", ["ValueError"]),
+        ("'''Of x. Raises ValueErrors.'''\nraise ValueError(x)", ["ValueError"]),
+        ("'''Of x. Raises ValueError.'''\nraise ValueError(x)", []),
+        ("if x:\n  raise errors.JobError(x)", ["JobError"]),
+        ("try:\n  raise PermissionError\nexcept OSError:\n  pass", []),
+        ("try:\n  raise KeyError\nexcept (KeyError, TypeError) as e:\n  raise JobError from e", ["JobError"]),
+        ("try:\n  raise KeyError\nexcept KeyError:\n  raise", ["KeyError"]),
+        ("try:\n  pass\nfinally:\n  raise KeyError", ["KeyError"]),
+        ("raise AssertionError", []),
+        ("def g():\n  raise KeyError\nreturn g", []),
+    ],
+)
+def test_an_error_that_no_docstring_names_is_found(body: str, found: list[str]) -> None:
+    function = f"async def f(x):\n{indent(body, '  ')}\n"
+    assert unnamed_errors(function) == [f"f: {error}" for error in found]
+    assert unnamed_errors(f"if True:\n class C:\n{indent(function, '  ')}") == [f"C.f: {error}" for error in found]
+    assert unnamed_errors(f"class _C:\n{indent(function, ' ')}") == []
 
 
 def test_no_file_has_more_than_400_lines() -> None:

@@ -32,7 +32,10 @@ def _operations(settings: Settings, options: argparse.Namespace) -> Operations:
 
 
 def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
-    """The day after the last observed close of the series that has the newest."""
+    """The day after the last observed close of the series that has the newest.
+
+    Raises NoDataError where none of them has data.
+    """
     newest = []
     for name in series:
         try:
@@ -56,7 +59,10 @@ def _summary(operations: Operations, started: float, good: bool) -> bool:
 
 
 def train(settings: Settings, options: argparse.Namespace) -> bool:
-    """Fit the chosen models on the windows of a span."""
+    """Fit the chosen models on the windows of a span.
+
+    Raises UsageError for windows of another frequency than the settings'.
+    """
     started = time.perf_counter()
     if options.train_frequency and options.train_frequency != settings.train_frequency:
         raise UsageError(
@@ -206,7 +212,8 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
 
 def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     """Print metrics by model and horizon with skill against naive, then over the series together; False where nothing
-    is scored. With `all`, every series of the tables, in short."""
+    is scored. With `all`, every series of the tables, in short. Raises UsageError for `all` together with a chosen
+    series or group."""
     from forecast_platform.cli import judging
     from forecast_platform.pages.display import index, metadata_frame, report
     from forecast_platform.pages.panel import over_all, panel

@@ -97,7 +97,10 @@ def restore(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def repair(settings: Settings, options: argparse.Namespace) -> bool:
-    """Mend what is damaged and say how; False where something is still not right."""
+    """Mend what is damaged and say how; False where something is still not right.
+
+    Raises HousekeepingError where the backup is no folder.
+    """
     from forecast_platform.housekeeping import HousekeepingError
     from forecast_platform.housekeeping.repair import repair as mend
 

@@ -64,7 +64,10 @@ def _command(commands: Any, name: str, operation: Callable[..., bool], text: str
 
 
 def prepare(settings: Settings, options: argparse.Namespace) -> bool:
-    """Write the corpus of a file, or of the table that the environment names."""
+    """Write the corpus of a file, or of the table that the environment names.
+
+    Raises LanguageError where nothing says what to read.
+    """
     from forecast_platform.language.config import parse
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.run import build_corpus
@@ -115,7 +118,10 @@ def pretrain(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
-    """Measure a trained model, print the verdict and write the results."""
+    """Measure a trained model, print the verdict and write the results.
+
+    Raises LanguageError where there are no held-out documents.
+    """
     from forecast_platform.language import corpus as corpora
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.evaluation import evaluate, write_results
@@ -141,7 +147,10 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def recommend(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print and write a recommendation; False where the registry holds no model."""
+    """Print and write a recommendation; False where the registry holds no model.
+
+    Raises LanguageError without a task.
+    """
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.recommend import recommend_model, write_recommendation
 

@@ -27,7 +27,7 @@ class Looking(Operations):
 
 def compare(settings: Settings, options: argparse.Namespace) -> bool:
     """Print which of two versions is better, by how much, how sure, by series and over them together; False where they
-    share no scored date."""
+    share no scored date. Raises UsageError where the two are one."""
     from forecast_platform.cli.judging import duel_over
     from forecast_platform.forecasting.horizon import suffixes
     from forecast_platform.pages.display import metadata_frame
@@ -75,7 +75,10 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def promote(settings: Settings, options: argparse.Namespace) -> bool:
-    """Make a model and version the champion of a series, and mirror it as MLflow's alias."""
+    """Make a model and version the champion of a series, and mirror it as MLflow's alias.
+
+    Raises UsageError where it cannot be one, with the reason.
+    """
     from forecast_platform.pipeline import champions
 
     platform = Platform.from_settings(settings)
@@ -91,7 +94,10 @@ def promote(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def rollback(settings: Settings, options: argparse.Namespace) -> bool:
-    """Go back to the champion before."""
+    """Go back to the champion before.
+
+    Raises UsageError where there is none to go back to, or it cannot be one any more.
+    """
     from forecast_platform.pipeline import champions
 
     platform = Platform.from_settings(settings)

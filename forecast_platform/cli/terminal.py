@@ -12,7 +12,7 @@ def say(text: str) -> None:
 
 
 def day(text: str) -> dt.date:
-    """A day such as 2022-12-30, as an argument of the command line."""
+    """A day such as 2022-12-30, as an argument of the command line. Raises ArgumentTypeError for anything else."""
     try:
         return dt.date.fromisoformat(text)
     except ValueError as error:
@@ -20,7 +20,10 @@ def day(text: str) -> dt.date:
 
 
 def port(text: str) -> int:
-    """The number of a port, as an argument of the command line."""
+    """The number of a port, as an argument of the command line.
+
+    Raises ArgumentTypeError for what is no number from 0 to 65535.
+    """
     if not text.isdecimal() or not int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
     return int(text)

@@ -20,7 +20,10 @@ def register(commands: Any) -> None:
 
 
 def print_views(settings: Settings, options: argparse.Namespace) -> int:
-    """Print the statements; returns the exit code."""
+    """Print the statements; returns the exit code.
+
+    Raises UsageError for a dialect that cannot read where the tables are.
+    """
     from forecast_platform.read import Reader
     from forecast_platform.runs.operations import UsageError
     from forecast_platform.warehouse.delta import DeltaWarehouse

@@ -18,7 +18,10 @@ def compute_for(settings: Settings) -> Compute:
 
 
 def engine_for(settings: Settings) -> Engine:
-    """The compute that works in this process, or on its Spark session."""
+    """The compute that works in this process, or on its Spark session.
+
+    Raises SettingsError where a plugin cannot be made, or for one that is reached by Dagster's step launcher alone.
+    """
     if settings.compute == "local":
         from forecast_platform.compute.local import LocalCompute
 

@@ -16,7 +16,7 @@ from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
 from forecast_platform.host.home import instance_home, shipped_file
 from forecast_platform.host.mlflow_store import client_of
-from forecast_platform.host.private_files import too_open
+from forecast_platform.host.private_files import keeps_modes, too_open
 from forecast_platform.settings import PREFIX, Settings
 from forecast_platform.work.platform import Platform
 
@@ -52,7 +52,11 @@ def folder(settings: Settings) -> Iterator[Finding]:
 def privacy(settings: Settings) -> Iterator[Finding]:
     """Nobody may read the warehouse and the instance but whom the settings say."""
     opened = list(too_open(settings))
-    if opened:
+    if opened and not keeps_modes(settings.warehouse if settings.warehouse.is_dir() else opened[0].parent):
+        # No command would mend it, so it is said and not warned of.
+        found = f"{settings.warehouse} lies on a file system that keeps no permissions"
+        yield Finding("privacy", "good", f"{found}: how it is mounted (umask, dmask, fmask) says who may read")
+    elif opened:
         found = f"{len(opened):,} files and folders that others may read (readable_by is {settings.readable_by})"
         yield Finding("privacy", "warning", f"{found}, such as {opened[0]}", "run `forecast-platform migrate`")
     elif settings.warehouse.is_dir():

@@ -69,7 +69,10 @@ class Fitted:
 
 
 def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floats:
-    """Predictions of encoded rows, each by its route's learner."""
+    """Predictions of encoded rows, each by its route's learner.
+
+    Raises KeyError for a route without one, where no common one is fitted.
+    """
     if cells is None:
         return learners[-1].predict(x)
     made: Floats | None = None

@@ -126,7 +126,7 @@ def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArra
     """One split for blending: `share` of the rows are predicted, by models fitted on the others.
 
     In order, the last ones are; else they are drawn, stratified where that is possible. The held-out rows are in
-    `parts` parts for the meta-learner, which the one split predicts all.
+    `parts` parts for the meta-learner, which the one split predicts all. Raises FoldError where too few rows are left.
     """
     n = len(y)
     size = max(parts * 2, round(share * n))

@@ -60,7 +60,10 @@ class Rows:
         return make_folds(context.fold_type[0], self.y, context.folds, context.seed, time=self.time, groups=self.groups)
 
     def scorers(self, context: Context) -> list[Scorer]:
-        """What models are ranked by, first, and reported with."""
+        """What models are ranked by, first, and reported with.
+
+        Raises RowsError for a binary average of more or fewer than two classes.
+        """
         if self.classes is None:
             return [Scorer(name) for name in context.metric.of_numbers]
         found = [Scorer(one.name, one.average) for one in context.metric.of_classes]

@@ -34,15 +34,16 @@ class History:
     """One series on a gapless calendar-day grid.
 
     dates: datetime64[D] [n], ascending, one a calendar day.
-    close: float64 [n], the last known close on each day (forward-filled; may be zero or negative).
+    close: float64 [n], the last known close on each day (forward-filled; may be zero or negative), in the price's unit.
     observed: bool [n], true where the exchange's close of that very day was seen.
     sessions: datetime64[D], every scheduled exchange session from dates[0] to well past dates[-1].
         The schedule is published in advance: reading it beyond the last day leaks nothing.
     covariates: name -> float64 [n], as known at the end of each day; no NaN.
     rolls: bool [n], days on which the nearby contract changed (kept out of residual pools).
     schedule: the rolls by rule, from dates[0] to well past dates[-1]; None where no rule is known.
-    high, low: float64 [n], each day's own; nan where the bar is missing or carried over from an earlier day.
-    close_2: float64 [n], each day's own close of the second contract; nan where unknown.
+    high, low: float64 [n], each day's own, in the price's unit; nan where the bar is missing or carried over from an
+        earlier day.
+    close_2: float64 [n], each day's own close of the second contract, in the price's unit; nan where unknown.
     """
 
     series: str
@@ -76,27 +77,30 @@ class History:
 
     @property
     def own_values(self) -> dict[str, Floats]:
-        """Those of high, low and close_2 that are there, by name."""
+        """Those of high, low and close_2 that are there, by name: float64 [n], in the price's unit."""
         found = {"high": self.high, "low": self.low, "close_2": self.close_2}
         return {name: column for name, column in found.items() if column is not None}
 
     @cached_property
     def observed_index(self) -> NDArray[np.intp]:
-        """Positions on the day grid of the observed sessions, [n_observed]."""
+        """Positions on the day grid of the observed sessions, ascending, [n_observed]."""
         return np.flatnonzero(self.observed)
 
     @property
     def observed_dates(self) -> Dates:
-        """Dates of the observed sessions, [n_observed]."""
+        """Dates of the observed sessions, datetime64[D] [n_observed]."""
         return self.dates[self.observed_index]
 
     @property
     def observed_close(self) -> Floats:
-        """Closes of the observed sessions, [n_observed]."""
+        """Closes of the observed sessions, float64 [n_observed], in the price's unit."""
         return self.close[self.observed_index]
 
     def observed_covariate(self, name: str) -> Floats:
-        """A covariate as known at the end of each observed session, [n_observed]."""
+        """A covariate as known at the end of each observed session, float64 [n_observed], in its own unit.
+
+        Raises KeyError where there is none of this name.
+        """
         return self.covariates[name][self.observed_index]
 
     def before(self, date: np.datetime64) -> History:
@@ -119,7 +123,7 @@ class History:
         )
 
     def known_sessions(self, origins: Dates) -> NDArray[np.intp]:
-        """How many observed sessions lie strictly before each origin, [n_origins].
+        """How many observed sessions lie strictly before each of `origins`, datetime64[D], [n_origins].
 
         `k - 1` is the position of the newest one in `observed_close`: the only place where a simulation turns
         a forecast date into data, so no later value can reach it. Raises ValueError where there is none.
@@ -131,7 +135,10 @@ class History:
         return known
 
     def trading(self, origins: Dates, horizon: int) -> Bools:
-        """Whether the exchange is scheduled to trade on origin + h - 1 for h = 1..horizon, [n_origins, horizon]."""
+        """Whether the exchange is scheduled to trade h days after each origin, bool [n_origins, horizon], h from 0.
+
+        Raises ValueError where the published sessions end more than 14 days before the last target.
+        """
         targets = np.asarray(origins, "datetime64[D]")[:, None] + np.arange(horizon) * ONE_DAY
         if len(self.sessions) == 0 or targets.max() > self.sessions[-1] + 14 * ONE_DAY:
             raise ValueError(f"{self.series}: the exchange calendar ends before {targets.max()}; extend it")

@@ -41,7 +41,7 @@ def crps(ordered: Samples, observation: Floats) -> Floats:
     ordered [..., n], observation [...] to float64 [...], in the unit of the observation; less is better. Both
     expectations run over the samples as they are, with 1/n and 1/n**2: the ensemble's own CRPS (Gneiting and
     Raftery, 2007, eq. 21), not the unbiased estimate with 1/(n(n-1)). With x sorted, the second one is
-    sum((2i - n - 1) x_i) / n**2.
+    sum((2i - n - 1) x_i) / n**2. Raises ValueError where the shapes do not fit.
     """
     observation = np.asarray(observation, np.float64)
     if ordered.shape[:-1] != observation.shape:
@@ -79,37 +79,41 @@ def pit(ordered: Samples, observation: Floats, uniform: Floats) -> Floats:
 
 
 def pit_uniforms(origins: Dates) -> Floats:
-    """The number in [0, 1) that breaks PIT ties on each forecast date: a function of the date alone, [n]."""
+    """The number in [0, 1) that breaks PIT ties on each forecast date, float64 [n]: a function of the date alone."""
     days = np.asarray(origins, "datetime64[D]").astype(np.int64)
     words = [np.random.Philox(key=np.array([_PIT_STREAM, day], np.uint64)).random_raw() for day in days]
     return (np.array(words, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def mae(actual: Floats, forecast: Floats) -> Floats:
-    """Mean absolute error along the last axis."""
+    """Mean absolute error along the last axis, [..., n] to [...], in the unit of the actuals; unknown ones are left
+    out."""
     return _mean(np.abs(actual - forecast))
 
 
 def rmse(actual: Floats, forecast: Floats) -> Floats:
-    """Root mean square error along the last axis."""
+    """Root mean square error along the last axis, [..., n] to [...], in the unit of the actuals; unknown ones are left
+    out."""
     return np.sqrt(_mean((actual - forecast) ** 2))
 
 
 def mape(actual: Floats, forecast: Floats) -> Floats:
-    """Mean absolute percentage error along the last axis, in per cent of |actual|; zero actuals are left out."""
+    """Mean absolute percentage error along the last axis, [..., n] to [...], in per cent of |actual|; zero actuals are
+    left out."""
     return _mean(100 * _ratio(np.abs(actual - forecast), np.abs(actual)))
 
 
 def smape(actual: Floats, forecast: Floats) -> Floats:
-    """Symmetric MAPE along the last axis, 0 to 200 per cent: 200 |y - f| / (|y| + |f|), 0 where both are zero."""
+    """Symmetric MAPE along the last axis, [..., n] to [...], 0 to 200 per cent: 200 |y - f| / (|y| + |f|), as in the M4
+    competition (Makridakis, Spiliotis and Assimakopoulos, 2020); 0 where both are zero."""
     error, scale = np.abs(actual - forecast), np.abs(actual) + np.abs(forecast)
     return _mean(200 * np.where(scale == 0, 0.0, _ratio(error, scale)))
 
 
 def mase(actual: Floats, forecast: Floats, training: Floats, season: int = 1) -> Floats:
-    """Mean absolute scaled error along the last axis (Hyndman and Koehler, 2006).
+    """Mean absolute scaled error along the last axis (Hyndman and Koehler, 2006), [..., n] to [...], without unit.
 
-    The scale is the mean absolute change over `season` steps of `training` [n]. Raises ValueError where the training
+    The scale is the mean absolute change over `season` steps of `training` [m]. Raises ValueError where the training
     series is too short or never changes.
     """
     if len(training) <= season:
@@ -121,26 +125,28 @@ def mase(actual: Floats, forecast: Floats, training: Floats, season: int = 1) ->
 
 
 def pinball(actual: Floats, quantile: Floats, level: float) -> Floats:
-    """Mean pinball (quantile) loss along the last axis of a forecast of the quantile `level` in 0..1."""
+    """Mean pinball loss (Koenker and Bassett, 1978) along the last axis of a forecast of the quantile `level` in 0..1:
+    [..., n] to [...], in the unit of the actuals."""
     error = actual - quantile
     return _mean(np.maximum(level * error, (level - 1) * error))
 
 
 def coverage(actual: Floats, lower: Floats, upper: Floats) -> Floats:
-    """Share of known actuals in lower..upper, bounds included, along the last axis."""
+    """Share (0 to 1) of known actuals in lower..upper, bounds included, along the last axis: [..., n] to [...]."""
     return _mean(_inside(actual, lower, upper))
 
 
 def sharpness(lower: Floats, upper: Floats) -> Floats:
-    """Mean width of the band along the last axis, in the price's unit."""
+    """Mean width of the band along the last axis, [..., n] to [...], in the price's unit (Gneiting, Balabdaoui and
+    Raftery, 2007)."""
     return _mean(upper - lower)
 
 
 def direction(last_close: Floats, forecast: Floats, actual: Floats) -> Floats:
-    """1 where forecast and actual lie on the same side of the last known close, 0 where not, elementwise.
+    """1 where forecast and actual [...] lie on the same side of the last known close, 0 where not, float64 [...].
 
-    0.5 where the forecast does not move (no side was named, so it is a coin's toss); NaN where the actual does not
-    move or anything is unknown. Their mean is the direction accuracy.
+    0.5 where the forecast does not move (no side was named, so it is a coin's toss); NaN where the actual does not move
+    or anything is unknown. Their mean is the direction accuracy.
     """
     called, moved = np.sign(forecast - last_close), np.sign(actual - last_close)
     hit = np.where(called == 0, 0.5, called == moved)
@@ -148,7 +154,8 @@ def direction(last_close: Floats, forecast: Floats, actual: Floats) -> Floats:
 
 
 def skill(score: Floats | float, reference: Floats | float) -> Floats:
-    """1 - score / reference: the share of the reference's loss that is saved; NaN where the reference is zero."""
+    """1 - score / reference, elementwise: the share of the reference's loss that is saved; NaN where the reference is
+    zero."""
     return np.asarray(1 - _ratio(np.asarray(score, np.float64), np.asarray(reference, np.float64)))
 
 
@@ -159,7 +166,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
     loss_a, loss_b [n] in time order, one an origin; pairs with an unknown loss are left out. The variance of the
     mean difference holds autocovariances to lag horizon - 1, as forecasts that overlap by that much imply; where
     their plain sum is not positive, Bartlett weights (Newey and West, 1987) take its place. The same losses give
-    (0, 1); NaN where n is not above the horizon, or where the difference never varies.
+    (0, 1); NaN where n is not above the horizon, or where the difference never varies. Raises ValueError for a horizon
+    below 1.
     """
     if horizon < 1:
         raise ValueError(f"diebold_mariano: horizon is {horizon}, at least 1")
@@ -177,8 +185,9 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
 
 
 def standard_error(values: Floats, horizon: int) -> float:
-    """That of the mean of `values` [n], one an origin in time order, whose neighbours overlap by `horizon` steps: as in
-    `diebold_mariano`, its small-sample correction included. NaN where n is not above the horizon, or nothing varies."""
+    """That, in their unit, of the mean of `values` [n], one an origin in time order, whose neighbours overlap by
+    `horizon` steps: as in `diebold_mariano`, its small-sample correction included. NaN where n is not above the
+    horizon, or nothing varies."""
     n = len(values)
     if n <= horizon:
         return np.nan
@@ -200,7 +209,8 @@ def mann_whitney_greater(recent: Floats, earlier: Floats) -> float:
     """One-sided p-value of Mann and Whitney's U (1947): that values of `recent` [m] tend to be above `earlier`'s [n].
 
     Exact where one of them holds at most eight values and no two are equal; else normal, with continuity and tie
-    correction. As scipy.stats.mannwhitneyu, whose import takes half a second. 1 where all values are equal.
+    correction. As scipy.stats.mannwhitneyu, whose import takes half a second. 1 where all values are equal. Raises
+    ValueError where a sample is empty or a value not finite.
     """
     values = np.concatenate([np.asarray(recent, np.float64), np.asarray(earlier, np.float64)])
     m, n = len(recent), len(earlier)
@@ -254,6 +264,7 @@ def score_dates(
     mape score the median, rmse the mean of the paths (the forecasts that minimise them); mape in per cent, coverage as
     a share in 0..1, the others in the price's unit. dir_day0: see `direction`, of the median of day_1 where it trades.
     pit: of the last trading day in the horizon, NaN while its close is unknown. actuals_available: known days, int64.
+    Raises ValueError where a shape does not fit that of the paths.
     """
     n_origins, n_paths, horizon = paths.shape
     for name, array, shape in (
@@ -304,7 +315,7 @@ def score_dates(
 
 
 def unique_origins(last_observed: Dates, forecast_dates: Dates | None = None) -> Bools:
-    """True for the latest forecast date of each last observed session, [n]: what pooled figures count.
+    """True for the latest forecast date of each last observed session, bool [n]: what pooled figures count.
 
     Forecasts of Saturday, Sunday and Monday rest on Friday's close and share their targets; only Monday's, the
     nearest, counts. Rows are in the order of forecast dates where `forecast_dates` is not given. A row whose last
@@ -320,7 +331,8 @@ def unique_origins(last_observed: Dates, forecast_dates: Dates | None = None) ->
 
 
 def pooled(values: Floats, keep: Bools, how: Literal["mean", "root_mean_square"] = "mean") -> float:
-    """One figure from per-date ones [n]: over the dates that `keep` (from `unique_origins`) marks and that are known.
+    """One figure from per-date ones [n], in their unit: over the dates that `keep` (from `unique_origins`) marks and
+    that are known.
 
     `root_mean_square` is for rmse columns. NaN where no date is left.
     """

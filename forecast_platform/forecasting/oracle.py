@@ -20,7 +20,8 @@ _SEED = 0x4F524143
 def oracle_crps(
     dates: Dates, closes: Floats, rolls: Bools, origins: Dates, horizon: int, *, targets_in: bool
 ) -> Floats:
-    """CRPS of the naive forecast made with the volatility that was realised around each origin, [n_origins].
+    """CRPS of the naive forecast made with the volatility that was realised around each origin, [n_origins], in the
+    closes' unit.
 
     dates, closes, rolls: the observed sessions, [n]. Changes are those of `models.naive`, relative to the price level
     of their time; a path adds up drawn changes, standardised by the volatility realised around them, times that around
@@ -59,7 +60,8 @@ def oracle_crps(
 
 
 def realised(changes: Floats, targets: int, *, targets_in: bool) -> Floats:
-    """The root mean square change around the `targets` sessions from each position on, [n]; nan near the ends.
+    """The root mean square change around the `targets` sessions from each position on, of `changes` [n]: [n], in their
+    unit; nan near the ends.
 
     Squares are bounded at LIMIT times their mean, as the models' news is.
     """

@@ -17,7 +17,8 @@ CONFIDENCE = 0.95
 
 
 class Losses(NamedTuple):
-    """One series' losses on the dates that a model and its reference share, ascending, each last close once: [n]."""
+    """One series' losses on the dates that a model and its reference share, ascending, each last close once: [n],
+    losses in the price's unit."""
 
     dates: Dates
     loss: Floats
@@ -43,8 +44,9 @@ def pooled_skill(series: Sequence[Losses], overlap: int) -> PooledSkill:
 
     Losses are divided by the price level of their date, then by the series' mean reference loss, so that each series
     counts alike and each year of it too. They are averaged by date over the series that have it; the test is Diebold
-    and Mariano's (1995) on these means with HAC variance to `overlap` sessions, and so is the interval: what moves all
-    commodities on a day is one observation and not many. Series without a usable date are left out; nan for none.
+    and Mariano's (1995) on these means with HAC variance to `overlap` sessions (as `diebold_mariano`), and so is the
+    interval: what moves all commodities on a day is one observation and not many. Series without a usable date are left
+    out; nan for none.
     """
     from scipy.special import stdtrit
 

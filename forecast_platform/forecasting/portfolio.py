@@ -32,13 +32,14 @@ class PortfolioRisk:
 
     @property
     def sum_of_legs(self) -> Floats:
-        """Expected shortfall without diversification, [...]: that of the legs held alone, added up."""
+        """Expected shortfall without diversification, [...], in money: that of the legs held alone, added up."""
         total: Floats = self.leg_cvar.sum(axis=0)
         return total
 
     @property
     def diversification(self) -> Floats:
-        """What holding the legs together saves of `sum_of_legs`, [...]; never below 0 but for ties and rounding."""
+        """What holding the legs together saves of `sum_of_legs`, [...], in money; never below 0 but for ties and
+        rounding."""
         return self.sum_of_legs - self.cvar
 
 
@@ -82,28 +83,31 @@ def portfolio_risk(profits: ArrayLike, level: float) -> PortfolioRisk:
 
 
 def value_at_risk(profit: ArrayLike, level: float) -> Floats:
-    """The loss (positive) that is exceeded with probability 1 - level: [..., n] to [...]."""
+    """The loss (positive) that is exceeded with probability 1 - level: profits [..., n] to [...], in their money.
+    Raises ValueError for a level outside 0.5 to below 1."""
     return -np.asarray(_cut(np.asarray(profit, np.float64), level))
 
 
 def expected_shortfall(profit: ArrayLike, level: float) -> Floats:
-    """The mean loss at and beyond the value at risk (CVaR; Rockafellar and Uryasev, 2000): [..., n] to [...]."""
+    """The mean loss at and beyond the value at risk (CVaR; Rockafellar and Uryasev, 2000): profits [..., n] to [...],
+    in their money. Raises ValueError for a level outside 0.5 to below 1."""
     values = np.asarray(profit, np.float64)
     return -_mean(values, _tail(values, level))
 
 
 def probability_above(paths: ArrayLike, price: float) -> Floats:
-    """Share of the paths that close above `price` on each day: [..., n_paths, horizon] to [..., horizon]."""
+    """Share (0 to 1) of the paths that close above `price` on each day: [..., n_paths, horizon] to [..., horizon]."""
     return np.asarray((np.asarray(paths) > np.float64(price)).mean(axis=-2))
 
 
 def probability_below(paths: ArrayLike, price: float) -> Floats:
-    """Share of the paths that close below `price` on each day: [..., n_paths, horizon] to [..., horizon]."""
+    """Share (0 to 1) of the paths that close below `price` on each day: [..., n_paths, horizon] to [..., horizon]."""
     return np.asarray((np.asarray(paths) < np.float64(price)).mean(axis=-2))
 
 
 def probability_of_touch(paths: ArrayLike, price: float, last_close: ArrayLike) -> Floats:
-    """Share of the paths that have reached `price` from last_close [...] by each day: to [..., horizon], rising.
+    """Share (0 to 1) of the paths that have reached `price` from last_close [...] by each day: [..., n_paths, horizon]
+    to [..., horizon], rising.
 
     Daily closes are looked at, so a price that is touched within a day and left again does not count: as a barrier that
     is watched all day, this is a lower bound (Broadie, Glasserman and Kou, 1997).
@@ -114,7 +118,8 @@ def probability_of_touch(paths: ArrayLike, price: float, last_close: ArrayLike) 
 
 
 def quantiles(paths: ArrayLike, levels: ArrayLike) -> Floats:
-    """Quantiles of each day's closes: [..., n_paths, horizon] and [n_levels] (0 to 1) to [..., n_levels, horizon].
+    """Quantiles of each day's closes: [..., n_paths, horizon] and [n_levels] (0 to 1) to [..., n_levels, horizon], in
+    the paths' unit.
 
     Raises ValueError for a level outside 0 to 1.
     """

@@ -39,11 +39,13 @@ def error_ranks(errors: Floats, dates: Dates, pool: Dates) -> Floats:
 
 
 def quantile_function(quantiles: Floats, levels: Sequence[float], places: Floats) -> Floats:
-    """Values at `places` in (0, 1): quantiles [n, n_steps, n_levels], places [m, n_steps] to [n, m, n_steps].
+    """Values at `places` in (0, 1): quantiles [n, n_steps, n_levels], places [m, n_steps] to [n, m, n_steps], in the
+    quantiles' unit.
 
     Between the given levels (ascending, at least two) the value is linear in the normal score of the place; beyond the
     outermost it goes on at the slope of the two outermost: the tails are those of the normal distribution through these
     two quantiles, and quantiles of a normal distribution give that distribution. Quantiles that cross are sorted.
+    Raises ValueError for levels that are not so, or as many as the quantiles have.
     """
     from scipy.special import ndtri
 
@@ -63,10 +65,12 @@ def quantile_function(quantiles: Floats, levels: Sequence[float], places: Floats
 
 
 def joint_paths(quantiles: Floats, levels: Sequence[float], places: Floats, slots: NDArray[np.integer]) -> Floats:
-    """Paths float64 [n_origins, n_paths, n_steps] whose marginals are `quantiles`, [n_origins, n_steps, n_levels].
+    """Paths float64 [n_origins, n_paths, n_steps] whose marginals are `quantiles`, [n_origins, n_steps, n_levels], in
+    their unit: the Schaake shuffle (Clark and others, 2004) with drawn dates.
 
-    places: `error_ranks`, [n_slots, n_steps]. slots: the date that each path draws, [n_origins, n_paths]
-    (`Shocks.slots` of the forecast date's own day). A path depends on its own draw alone, an origin on its own rows.
+    levels: those of the quantiles, [n_levels], in (0, 1). places: `error_ranks`, [n_slots, n_steps]. slots: the date
+    that each path draws, [n_origins, n_paths] (`Shocks.slots` of the forecast date's own day). A path depends on its
+    own draw alone, an origin on its own rows. Raises ValueError where there are ranks for fewer steps than quantiles.
     """
     n_origins, n_paths = slots.shape
     n_steps = quantiles.shape[1]

@@ -49,9 +49,9 @@ class RollMoves(NamedTuple):
     rolled: Bools
     """[n_origins, n_steps]: whether the contract changes on it."""
     mean: Floats
-    """[n_origins, n_steps], zero elsewhere."""
+    """[n_origins, n_steps], on the model's scale; zero elsewhere."""
     kappa: Floats
-    """[n_origins, n_steps], one elsewhere."""
+    """[n_origins, n_steps], the variance over an ordinary day's; one elsewhere."""
 
     def of(self, origins: slice) -> RollMoves:
         """Those of some origins."""
@@ -137,7 +137,8 @@ def roll_moves(
 def foretold(past: PastRolls, date: np.datetime64, month: int, count: int) -> tuple[float, float]:
     """The standardised mean, and the variance over an ordinary day's, of the roll to `month` on `date`.
 
-    From the last five years of the first `count` rolls: the posterior of a Gaussian process, its mean shrunk.
+    From the last five years of the first `count` rolls: the posterior of a Gaussian process (Rasmussen and Williams,
+    2006, equations 2.25 and 2.26), its mean shrunk.
     """
     age = (date - past.dates[:count]) / ONE_DAY / YEAR_DAYS
     recent = age <= YEARS
@@ -160,7 +161,8 @@ def excess_variance(z: Floats) -> float:
 
 
 def kernel(years: Floats, same: Bools) -> Floats:
-    """The covariance of two rolls' z `years` apart, `same` where to the same delivery month, in units of the excess."""
+    """The covariance of two rolls' z `years` [...] apart, `same` [...] where to the same delivery month: [...], in
+    units of the excess variance."""
     alike = np.where(same, 0.05 * np.exp(-years / 8.0) + 0.18 * np.exp(-years / 2.0), 0.0)
     return 0.23 * np.exp(-years / 8.0) + alike + 0.68 * np.exp(-years / 0.7)
 

@@ -45,7 +45,8 @@ class RollRule:
                 raise ValueError(f"{name} {value}: from {low} to {high}")
 
     def schedule(self, sessions: Dates) -> RollSchedule:
-        """The rolls that `sessions` (ascending, without holes) can tell: each the session after a last one."""
+        """The rolls that `sessions` (datetime64[D] [n], ascending, without holes) can tell: each the session after a
+        last one."""
         empty = RollSchedule(np.empty(0, "datetime64[D]"), np.empty(0, np.int64))
         if len(sessions) == 0:
             return empty
@@ -80,8 +81,8 @@ and soybeans; NYMEX WTI crude, whose trading ends three sessions before the last
 
 
 def nearest(schedule: RollSchedule, days: Dates) -> NDArray[np.intp]:
-    """The position in `schedule` of the roll nearest to each of `days`, [n_days]; -1 where none is within
-    MATCHED_DAYS."""
+    """The position in `schedule` of the roll nearest to each of `days`, [n_days]; -1 where none is within MATCHED_DAYS
+    calendar days."""
     if len(schedule.dates) == 0:
         return np.full(len(days), -1, np.intp)
     after = np.minimum(np.searchsorted(schedule.dates, days), len(schedule.dates) - 1)

@@ -24,7 +24,8 @@ _EPOCH = np.datetime64("1970-01-01", "D")
 
 
 def pool_dates(training_start: np.datetime64, training_end: np.datetime64) -> Dates:
-    """The weekdays from `training_start` up to, not including, `training_end`: what a slot number means."""
+    """The weekdays, datetime64[D] [n_slots], from `training_start` up to, not including, `training_end`: what a slot
+    number means."""
     days = np.arange(training_start, training_end, dtype="datetime64[D]")
     return days[np.is_busday(days)]
 
@@ -39,7 +40,10 @@ class Shocks:
     def slots(self, origins: Dates, n_paths: int, horizon: int) -> NDArray[np.uint32]:
         """Positions in the pool's dates, uint32 [n_origins, horizon, n_paths]; [o, h, p] is the draw for target
         day origins[o] + h on path p. Target days on which the exchange is shut simply leave theirs unused, so
-        that series with different holidays draw the same date for the same target.
+        that series with different holidays draw the same date for the same target. Raises ValueError for a horizon
+        outside 1 to 60 days.
+
+        Words of Philox (Salmon, Moraes, Dror and Shaw, 2011), mapped by multiply-shift (Lemire, 2019).
         """
         if not 1 <= horizon <= LONGEST:
             raise ValueError(f"horizon is {horizon}: 1 to {LONGEST} days")
@@ -66,11 +70,12 @@ class Shocks:
 
 
 def residual_table(pool: Dates, dates: Dates, residuals: Floats) -> Floats:
-    """Residuals by slot, float64 [len(pool)]: slot i holds the residual of pool[i].
+    """Residuals by slot, float64 [len(pool)], in the unit of `residuals` [n] of `dates` [n]: slot i holds that of
+    pool[i].
 
-    A pool date without a residual (a holiday, a hole, a roll day, a model's warm-up) takes that of another date,
-    chosen by a hash of the missing date, so each such date gets one fixed stand-in, spread evenly over the pool.
-    Raises ValueError where no residual lies in the pool.
+    A pool date without a residual (a holiday, a hole, a roll day, a model's warm-up) takes that of another date, chosen
+    by a hash of the missing date, so each such date gets one fixed stand-in, spread evenly over the pool. Raises
+    ValueError where the pool is empty or no residual lies in it.
     """
     if len(pool) == 0:
         raise ValueError("the residual pool is empty: the training window holds no weekday")

@@ -35,16 +35,21 @@ class Summary:
     upper_95: Floats
 
     def band(self, level: int) -> tuple[Floats, Floats]:
-        """Lower and upper bound of the central band of `level` per cent (80 or 95)."""
+        """Lower and upper bound of the central band of `level` per cent (80 or 95), [n_origins, horizon] each, in the
+        price's unit.
+
+        Raises ValueError for another level.
+        """
         if level not in BANDS:
             raise ValueError(f"band {level} %: only {', '.join(map(str, BANDS))} are kept")
         return getattr(self, f"lower_{level}"), getattr(self, f"upper_{level}")
 
 
 def sorted_paths(paths: Paths) -> Paths:
-    """Paths [n_origins, n_paths, horizon] sorted for each target day: [n_origins, horizon, n_paths], contiguous.
+    """Paths float32 [n_origins, n_paths, horizon] sorted for each target day: [n_origins, horizon, n_paths],
+    contiguous.
 
-    The input is left as it is. NaN sorts last.
+    The input is left as it is. NaN sorts last. Raises ValueError for an array of other than three axes.
     """
     if paths.ndim != 3:
         raise ValueError(f"paths have shape {paths.shape}, expected [n_origins, n_paths, horizon]")
@@ -56,7 +61,8 @@ def sorted_paths(paths: Paths) -> Paths:
 def quantile_of_sorted(ordered: NDArray[np.floating], level: float) -> Floats:
     """Quantile of samples sorted along the last axis, by linear interpolation (numpy's default, Hyndman-Fan 7).
 
-    ordered [..., n] to float64 [...]; NaN where a sample is NaN, as np.quantile gives.
+    ordered [..., n] to float64 [...], in their unit; NaN where a sample is NaN, as np.quantile gives. Raises ValueError
+    for a level outside 0..1.
     """
     if not 0 <= level <= 1:
         raise ValueError(f"quantile level {level}: must lie in 0..1")
@@ -73,7 +79,8 @@ def quantile_of_sorted(ordered: NDArray[np.floating], level: float) -> Floats:
 
 
 def summarise_sorted(ordered: NDArray[np.floating]) -> Summary:
-    """Summary of what `sorted_paths` returned, [n_origins, horizon, n_paths]."""
+    """Summary of what `sorted_paths` returned, [n_origins, horizon, n_paths], in the paths' unit. Raises ValueError for
+    other axes or no path."""
     if ordered.ndim != 3 or ordered.shape[-1] == 0:
         raise ValueError(f"sorted paths have shape {ordered.shape}, expected [n_origins, horizon, n_paths >= 1]")
     shape = ordered.shape[:2]
@@ -94,10 +101,11 @@ def summarise_sorted(ordered: NDArray[np.floating]) -> Summary:
 
 
 def summarise(paths: Paths) -> Summary:
-    """Mean, median, standard deviation and central bands of paths float32 [n_origins, n_paths, horizon].
+    """Mean, median, standard deviation and central bands of paths float32 [n_origins, n_paths, horizon], in their unit.
 
     Sorts a block of origins at a time, so memory beside the input stays small. Where the sorted paths are needed
-    again (for scores), sort once with `sorted_paths` and use `summarise_sorted`.
+    again (for scores), sort once with `sorted_paths` and use `summarise_sorted`. Raises ValueError for other axes or no
+    path.
     """
     if paths.ndim != 3 or paths.shape[1] == 0:
         raise ValueError(f"paths have shape {paths.shape}, expected [n_origins, n_paths >= 1, horizon]")

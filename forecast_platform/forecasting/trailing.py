@@ -41,7 +41,8 @@ class Standing(NamedTuple):
 
 
 def quantile_losses(quantiles: Floats, truth: Floats) -> Floats:
-    """An approximation of the CRPS by the quantiles of LEVELS: quantiles [..., 5], truth [...] to losses [...].
+    """An approximation of the CRPS by the quantiles of LEVELS: quantiles [..., 5], truth [...] to losses [...], in the
+    price's unit.
 
     Twice the pinball loss, averaged over the levels with SHARES (the CRPS is that integral over all levels: Gneiting
     and Ranjan, 2011). nan where any of it is nan.
@@ -52,11 +53,13 @@ def quantile_losses(quantiles: Floats, truth: Floats) -> Floats:
 
 
 def standing(scores: MemberScores, origins: Dates, half_life: float, reach: int, rows: Bools | None = None) -> Standing:
-    """Mean losses of the targets within the `reach` days before each of `origins`, [n_members, n_origins].
+    """Mean losses of the targets within the `reach` days before each of `origins`, [n_members, n_origins], in the
+    losses' unit.
 
-    A target j days before the origin (1 is the day before it) counts 0.5 ** ((j - 1) / half_life). Only cells that all
-    members have are used; `rows`, [n], says of which of the scores' origins. What lies on an origin or after it is
-    never read, and the bits for an origin depend neither on the others nor on what lies before its reach.
+    A target j days before the origin (1 is the day before it) counts 0.5 ** ((j - 1) / half_life), half_life in days.
+    Only cells that all members have are used; `rows`, [n], says of which of the scores' origins. What lies on an origin
+    or after it is never read, and the bits for an origin depend neither on the others nor on what lies before its
+    reach.
     """
     n_members, n, horizon = scores.losses.shape
     cells: Bools = np.isfinite(scores.losses).all(axis=0)  # type: ignore[assignment]
@@ -98,7 +101,8 @@ def aggregation_weights(known: Standing, there: Bools, rate: float, shrink: floa
 
 
 def best(known: Standing, there: Bools, least_days: float) -> Floats:
-    """All weight to the member of the least loss, [n_members, n_origins]; equal where fewer than `least_days` tell."""
+    """All weight to the member of the least loss among those `there`, [n_members, n_origins], shares of sum 1; equal
+    where fewer than `least_days` remembered days tell."""
     loss = np.where(there & np.isfinite(known.loss), known.loss, np.inf)
     chosen = np.zeros(there.shape)
     chosen[loss.argmin(axis=0), np.arange(there.shape[1])] = 1.0
@@ -109,8 +113,8 @@ def best(known: Standing, there: Bools, least_days: float) -> Floats:
 def volatility_routes(
     history: History, dates: Dates, training_end: np.datetime64, n_routes: int, sessions: int = 20
 ) -> NDArray[np.intp]:
-    """Which of `n_routes` regimes each date is in, 0 the calmest, [n]: by the mean size of the last `sessions` changes,
-    relative to the price.
+    """Which of `n_routes` regimes each of `dates` [n] is in, 0 the calmest, [n]: by the mean size of the last
+    `sessions` changes, relative to the price.
 
     The regimes' edges are quantiles over the history before `training_end`; of a date, what was observed before it is
     read. A date with too few changes before it is in regime 0.

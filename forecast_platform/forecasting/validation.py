@@ -16,9 +16,9 @@ Wide on purpose: crude oil moved by four times its last close in a session in Ap
 def invalid_paths(paths: NDArray[np.float32], last_close: Floats, trading: Bools) -> dict[int, str]:
     """The origins that must not be published, by position, with the reason.
 
-    paths [n_origins, n_paths, horizon]; last_close [n_origins]; trading [n_origins, horizon]. A forecast must be
-    finite, must not explode, must hold the last close until the exchange first trades, and its paths must differ
-    once it has.
+    paths float32 [n_origins, n_paths, horizon] and last_close [n_origins], in the price's unit; trading bool
+    [n_origins, horizon], whether the exchange trades on the target day. A forecast must be finite, must not explode,
+    must hold the last close until the exchange first trades, and its paths must differ once it has.
     """
     bad: dict[int, str] = {}
     by_day = np.moveaxis(paths, 2, 1)  # [n_origins, horizon, n_paths]

@@ -28,7 +28,8 @@ WIDEST_BAR = 0.25
 
 @dataclass(frozen=True)
 class ConditionalVariance:
-    """v[k+1] = omega + alpha min(e[k]^2, limit v[k]) + beta v[k], with v[0] = level.
+    """v[k+1] = omega + alpha min(e[k]^2, limit v[k]) + beta v[k], with v[0] = level: a session's variance, in squares
+    of the innovations' unit.
 
     GARCH(1,1) (Bollerslev, 1986) whose news is bounded, as in Muler and Yohai (2008): one price that passes through
     zero moves the variance by a factor and not by orders of magnitude, and a path that draws it cannot explode.
@@ -54,7 +55,8 @@ class ConditionalVariance:
         return cls((1.0 - PERSISTENCE) * level, NEWS, PERSISTENCE - NEWS, LIMIT, level)
 
     def filter(self, innovations: Floats, squares: Floats | None = None) -> Floats:
-        """Variances, float64 [n + 1]: element k is the variance of innovation k, given the k before it.
+        """Variances, float64 [n + 1]: element k is the variance of innovation k, given the k before it, in squares of
+        their unit.
 
         squares: what stands for the squared innovations [n] (`range_news`); the squares themselves where None. One that
         is not finite (a roll day) counts as one of the size of its expectation.
@@ -69,7 +71,8 @@ class ConditionalVariance:
         return np.array(variances)
 
     def step(self, variance: Floats, innovation: Floats) -> Floats:
-        """The variance that follows, elementwise."""
+        """The variance [...] of the session after one of `variance` [...] on which `innovation` [...] was seen,
+        elementwise."""
         news = np.minimum(innovation**2, self.limit * variance)
         news *= self.alpha
         news += self.beta * variance
@@ -87,7 +90,8 @@ class ConditionalVariance:
 
 
 def squared_ranges(history: History, transform: AsinhTransform) -> Floats:
-    """Squared true ranges (Wilder, 1978) on the model's scale by observed session, [n_observed].
+    """Squared true ranges (Wilder, 1978) on the model's scale (of log returns, nearly) by observed session,
+    [n_observed].
 
     y(max(high, close, close before)) - y(min(low, close, close before)). nan where the bar cannot be trusted: it is not
     the day's own, high lies below low, has no width though the close moved, or reaches beyond WIDEST_BAR of the close;
@@ -112,7 +116,8 @@ def squared_ranges(history: History, transform: AsinhTransform) -> Floats:
 def range_ratio(innovations: Floats, ranges: Floats, level: float) -> float | None:
     """How large a squared innovation is for a squared range; None where fewer than RANGE_SESSIONS days have both.
 
-    innovations, squared ranges [n]; both are bounded, so that a few wild days do not decide.
+    innovations, squared ranges [n] and the variance's level, on the model's scale; both are bounded, so that a few wild
+    days do not decide.
     """
     both = np.isfinite(innovations) & np.isfinite(ranges)
     if both.sum() < RANGE_SESSIONS:
@@ -122,7 +127,8 @@ def range_ratio(innovations: Floats, ranges: Floats, level: float) -> float | No
 
 
 def range_news(innovations: Floats, ranges: Floats, ratio: float | None) -> Floats:
-    """The variance's news [n]: `ratio` times the squared range where there is one, else the squared innovation.
+    """The variance's news [n], in squares of the innovations' unit: `ratio` times the squared range where there is one,
+    else the squared innovation.
 
     A day's range says about five times as much of its variance as its two closes (Parkinson, 1980).
     """

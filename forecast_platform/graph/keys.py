@@ -59,7 +59,10 @@ class Keys:
         return self.distributions(ACTUALS)
 
     def of_job(self, job: str, models: Sequence[str], *, actuals: bool = True) -> list[AssetKey]:
-        """The assets of one of JOBS for `models`; a forecast brings the actuals up to date unless told not to."""
+        """The assets of one of JOBS for `models`; a forecast brings the actuals up to date unless told not to.
+
+        Raises ValueError for another job.
+        """
         if job == INGEST:
             return [self.unified_data]
         if job == TRAIN:

@@ -133,7 +133,10 @@ def key(date: dt.date | str, series: str) -> MultiPartitionKey:
 
 
 def by_series(keys: Iterable[str], order: Sequence[str]) -> dict[str, list[dt.date]]:
-    """Partition keys as dates by series, in the configured order of series."""
+    """Partition keys as dates by series, in the configured order of series.
+
+    Raises TypeError for a key of one dimension.
+    """
     found: dict[str, list[dt.date]] = {}
     for item in keys:
         if not isinstance(item, MultiPartitionKey):

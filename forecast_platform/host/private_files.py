@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def too_open(settings: Settings) -> Iterator[Path]:
             continue
         if mode & mask and not path.is_symlink():
             yield path
+
+
+def keeps_modes(folder: Path) -> bool:
+    """Whether a file in `folder` can be closed to others: some mounts (FAT, SMB, 9p of a virtual machine) give all
+    files one mode. Raises OSError where no file can be made there."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".modes-") as probe:
+        Path(probe.name).chmod(0o600)
+        return not os.fstat(probe.fileno()).st_mode & _MASKS["owner"]
 
 
 def close(settings: Settings) -> tuple[int, list[Path]]:

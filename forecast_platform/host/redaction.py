@@ -91,7 +91,7 @@ class HidingStream:
 def hidden() -> Iterator[None]:
     """No secret in what is printed, logged or raised: a workspace keeps both, for whoever may see the run.
 
-    Raises SecretShownError in the place of an error that shows one.
+    Raises SecretShownError in the place of an error that shows one. The text of a SystemExit is hidden and goes on.
     """
     out, err = HidingStream(sys.stdout), HidingStream(sys.stderr)
     with _logged_to(out, err), redirect_stdout(out), redirect_stderr(err):

@@ -15,7 +15,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forecast_platform.settings import PREFIX, Settings, SettingsError
 
@@ -111,6 +111,11 @@ def decide(asked: Asked, access: Access) -> Refusal | None:
     return (
         _addressed(asked, access) or _from_here(asked, access) or _identified(asked, access) or _sent_on_purpose(asked)
     )
+
+
+def is_known(asked: Asked, access: Access) -> bool:
+    """Whether whoever asks is known, or need not be: on an open path, too, whoever is not learns little."""
+    return not access.closed or _identified(asked, replace(access, open_paths=frozenset())) is None
 
 
 def bears_token(asked: Asked, access: Access) -> bool:

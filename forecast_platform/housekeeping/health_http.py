@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from forecast_platform.host.guarded_handler import answered
-from forecast_platform.host.web_guard import access_for
+from forecast_platform.host.guarded_handler import answered, asked_by
+from forecast_platform.host.web_guard import Access, access_for, is_known
 from forecast_platform.housekeeping.health import HealthReport, health
 from forecast_platform.settings import Settings, SettingsError
 
@@ -33,9 +34,14 @@ class Cached:
             return self._known[1]
 
 
-def respond(handler: BaseHTTPRequestHandler, found: HealthReport) -> None:
-    """Answer a request with the report as JSON: 200 where healthy, 503 where not."""
-    content = found.to_json().encode()
+OPEN = frozenset({"/health"})
+"""What is answered to whoever asks: a load balancer has no token, and gets the status alone."""
+
+
+def respond(handler: BaseHTTPRequestHandler, found: HealthReport, access: Access) -> None:
+    """Answer a request with 200 where healthy, 503 where not; with the report as JSON to those who are known, to others
+    with an empty object."""
+    content = found.to_json().encode() if is_known(asked_by(handler), access) else b"{}"
     handler.send_response(200 if found.healthy else 503)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(content)))
@@ -50,7 +56,7 @@ def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[T
 
     Raises SettingsError for a taken port, and for an address that others reach where nothing says who may ask.
     """
-    report, access = Cached(settings), access_for(settings, host)
+    report, access = Cached(settings), replace(access_for(settings, host), open_paths=OPEN)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,7 +65,7 @@ def server(settings: Settings, port: int, host: str = "127.0.0.1") -> Iterator[T
             if self.path.partition("?")[0].rstrip("/") not in ("", "/health"):
                 self.send_error(404, "ask for /health")
                 return
-            respond(self, report())
+            respond(self, report(), access)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

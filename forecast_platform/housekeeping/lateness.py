@@ -12,7 +12,7 @@ from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
-from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import ENDED, last_allowed
 from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
@@ -167,13 +167,6 @@ def _refused(platform: Platform, names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _newest_made_from(platform: Platform, series: str, close: dt.date) -> dt.date | None:
-    """The newest date whose forecast was made from the close of that day, as a person had it by --accept."""
-    where = {"commodity": series, "model_success": True, "last_observed_date": close}
-    dates = platform.warehouse.read(FORECAST_METADATA, ["forecast_date"], where)["forecast_date"].to_pylist()
-    return max(dates, default=None)
-
-
 def _newest_close(platform: Platform, series: str) -> Fact:
     from forecast_platform.sources.calendars import last_session_on_or_before
 
@@ -187,12 +180,8 @@ def _newest_close(platform: Platform, series: str) -> Fact:
         due = last_session_on_or_before(table.sessions, last - lag) + lag
         newest = table.last_observed
         jump = unconfirmed_jump(platform, series)
-        made = None if jump is None else _newest_made_from(platform, series, newest)
     except (NoDataError, SourceError, WarehouseError) as error:
         return Fact(name, "error", str(error))
-    if jump is not None and made is not None:
-        more = f"those for later dates wait for the next close, or for `confirmed: [{newest}]` of the series"
-        return Fact(name, "warning", f"newest close {newest} is a jump, forecasts for {made} were made from it; {more}")
     if jump is not None:
         return Fact(name, "error", jump)
     late = (due - newest).days

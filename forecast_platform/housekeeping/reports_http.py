@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import IO, Any
 from forecast_platform.host.guarded_handler import answered
 from forecast_platform.host.services import REPORTS_SERVER
 from forecast_platform.host.web_guard import Access
-from forecast_platform.housekeeping.health_http import Cached, respond
+from forecast_platform.housekeeping.health_http import OPEN, Cached, respond
 from forecast_platform.housekeeping.on_demand import OnDemand
 from forecast_platform.settings import Settings
 
@@ -32,7 +33,7 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.path.partition("?")[0] != "/health":
             super().do_GET()
         elif answered(self, self._access):
-            respond(self, self._health())
+            respond(self, self._health(), self._access)
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
         """As the parent does, for whom the guard lets in; a link that leads out of the folder is not followed, and a
@@ -63,7 +64,11 @@ def serving(settings: Settings, host: str, port: int, access: Access) -> Iterato
     """Serve the reports folder in a thread while it lasts. Raises OSError for an address that cannot be used."""
     settings.reports.mkdir(parents=True, exist_ok=True)
     handler = partial(
-        _Handler, directory=str(settings.reports), health=Cached(settings), access=access, made=OnDemand(settings)
+        _Handler,
+        directory=str(settings.reports),
+        health=Cached(settings),
+        access=replace(access, open_paths=OPEN),
+        made=OnDemand(settings),
     )
     server = ThreadingHTTPServer((host, port), handler)
     server.daemon_threads = True

@@ -17,7 +17,4 @@ def require_extra() -> None:
     """Raise LanguageError where the libraries of the extra `language` are not installed."""
     lacking = [name for name in ("torch", "transformers", "peft", "accelerate") if find_spec(name) is None]
     if lacking:
-        raise LanguageError(
-            f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'` "
-            "(in a checkout: -r deploy/locks/language.txt)"
-        )
+        raise LanguageError(f"{', '.join(lacking)} not installed: `pip install 'forecast-platform[language]'`")

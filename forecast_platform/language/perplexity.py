@@ -91,7 +91,10 @@ def interval(values: NDArray[np.float64]) -> list[float]:
 
 
 def compare(base: Losses, tuned: Losses) -> dict[str, Any]:
-    """Both models' figures on the same documents, and by how many percent perplexity fell, with its interval."""
+    """Both models' figures on the same documents, and by how many percent perplexity fell, with its interval.
+
+    Raises LanguageError where they were measured on other tokens.
+    """
     if not np.array_equal(base.predictions, tuned.predictions):
         raise LanguageError("base and tuned model were measured on other tokens: use one tokenizer for both")
     draws = bootstrap(len(base.nll))

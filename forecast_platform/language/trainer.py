@@ -92,7 +92,7 @@ class PackedTrainer(Trainer):
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward pass."""
+        """One forward and backward pass. Raises LanguageError where its loss is no finite number."""
         rows = inputs.pop("rows")
         self.tokens_seen += int(inputs["input_ids"].numel())
         loss = super().training_step(model, inputs, num_items_in_batch)

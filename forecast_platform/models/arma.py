@@ -51,7 +51,7 @@ class Arma:
         return (self, True) if self.is_admissible else (Arma(), False)
 
     def innovations(self, w: Floats) -> Floats:
-        """Innovations [n] of the centred differenced series w [n]."""
+        """Innovations [n] of the centred differenced series w [n], in its unit; both count as zero before the first."""
         from scipy.signal import lfilter
 
         filtered: Floats = lfilter([1.0, *(-a for a in self.ar)], [1.0, *self.ma], w)
@@ -80,7 +80,8 @@ class ArmaFitted(InnovationsFitted):
         return Arma.from_state(self.state["arma"])
 
     def effect(self, history: History) -> Floats | None:
-        """What covariates add to each observed session's differenced y, [n_observed]; None where there are none."""
+        """What covariates add to each observed session's differenced y, [n_observed], on the model's scale; None where
+        there are none."""
         return None
 
     def filter(self, history: History) -> Filtered:
@@ -149,7 +150,8 @@ class ArmaFitted(InnovationsFitted):
 
 
 def without_roll_moves(history: History, y: Floats) -> tuple[Floats, Floats]:
-    """y [n_observed] less the moves of roll days, which no model should take for news, and their running sum."""
+    """y [n_observed] less the moves of roll days, which no model should take for news, and their running sum
+    [n_observed], both on the model's scale."""
     if history.rolls is None:
         return y, np.zeros(len(y))
     moves = np.where(history.rolls[history.observed_index], np.diff(y, prepend=y[:1]), 0.0)
@@ -158,7 +160,7 @@ def without_roll_moves(history: History, y: Floats) -> tuple[Floats, Floats]:
 
 
 def training_series(history: History, minimum: int, model: str) -> tuple[AsinhTransform, Floats]:
-    """The transform of a training history and its y [n_observed] without the moves of roll days.
+    """The transform of a training history and its y [n_observed], on the model's scale, without the moves of roll days.
 
     Raises ValueError, naming the series, where there are fewer than `minimum` sessions or the close never moves.
     """

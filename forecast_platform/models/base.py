@@ -38,7 +38,8 @@ class TrainingWindow:
 
     @property
     def pool(self) -> Dates:
-        """The dates whose residuals the paths draw from: the same for every series and model of the window."""
+        """The dates whose residuals the paths draw from, datetime64[D] [n_slots]: the same for every series and model
+        of the window."""
         return pool_dates(self.start, self.end)
 
 
@@ -52,7 +53,7 @@ class FittedModel(ABC):
 
     @abstractmethod
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
-        """Simulated closes, float32 [n_origins, n_paths, horizon].
+        """Simulated closes, float32 [n_origins, n_paths, horizon], in the price's unit.
 
         `[o, p, h]` is path p's close on origins[o] + h days (h from 0: the forecast date itself). `history` starts
         at window.start and may reach beyond an origin: an implementation reads only what
@@ -73,6 +74,8 @@ class FittedModel(ABC):
         """Write into the empty `folder` what JSON cannot hold, for models whose tag `kept` is folder or pickle.
 
         The same files for the same model: they are part of its content address.
+
+        Raises NotImplementedError unless a subclass has it: models are kept as JSON.
         """
         raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no save")
 
@@ -102,7 +105,8 @@ class CombinedFitted(FittedModel):
     def simulate_from(
         self, base: BasePaths, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks
     ) -> Paths:
-        """As `simulate`, from the members' forecasts beside the history. Every origin has at least one member."""
+        """As `simulate`, from the members' forecasts beside the history: float32 [n_origins, n_paths, horizon], in the
+        price's unit. Every origin has at least one member."""
 
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
         """Raises TypeError: there is nothing to simulate without the members' forecasts."""
@@ -155,6 +159,8 @@ class Model(ABC):
         Each column is non-negative with sum 1, and 0 where the member is not `there`, [n_members, n_origins]. They
         are known on the origin: of `scores` only targets before it are read. Called without a fit, before one is
         opened: what it gives is part of what a forecast is made of.
+
+        Raises NotImplementedError unless a subclass has it: models read no scores.
         """
         raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 
@@ -171,6 +177,8 @@ class Model(ABC):
 
         The files are those that were written: their hashes were checked. They stay until the model is gone. For models
         whose tag `kept` is folder or pickle; the latter are called in a process of their own.
+
+        Raises NotImplementedError unless a subclass has it: models are kept as JSON.
         """
         raise NotImplementedError(f"{type(self).__name__} is kept as JSON: it has no load_folder")
 
@@ -191,7 +199,8 @@ def reads_of(history: History) -> Reads:
 
 
 def require_sessions(history: History, minimum: int, model: str) -> Floats:
-    """The observed closes, or a ValueError that says how many there are and how many the model needs."""
+    """The observed closes [n_observed], in the price's unit, or a ValueError that says how many there are and how many
+    the model needs."""
     closes = history.observed_close
     if len(closes) < minimum:
         raise ValueError(

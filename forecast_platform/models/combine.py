@@ -34,7 +34,7 @@ LEAST_DAYS = 20.0
 
 
 def assignment(n_members: int, n_paths: int) -> NDArray[np.intp]:
-    """The member that each path of an equal pool is taken from, [n_paths].
+    """The member that each path of an equal pool is taken from, its position, [n_paths].
 
     Stratified: each run of `n_members` paths holds every member once, in a random order, so that also a part of the
     paths, or every k-th, is a pool. It depends on nothing but the two numbers: the same path is the same member's on
@@ -67,7 +67,10 @@ class CombineFitted(CombinedFitted):
     def simulate_from(
         self, base: BasePaths, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks
     ) -> Paths:
-        """See `CombinedFitted.simulate_from`. An origin that lacks members is pooled from those that it has."""
+        """See `CombinedFitted.simulate_from`. An origin that lacks members is pooled from those that it has.
+
+        Raises ValueError for another window's shocks, or missing weights.
+        """
         if shocks.n_slots != self.n_slots:
             raise ValueError(f"n_slots is {shocks.n_slots}; the window's pool has {self.n_slots}")
         if self.state["how"] in WEIGHTED:
@@ -103,9 +106,9 @@ def _taken(paths: Paths, chosen: NDArray[np.intp], horizon: int) -> Paths:
 def averaged(members: Paths) -> Paths:
     """The distribution whose quantiles are the mean of the members' (Vincent, 1912), as paths [n_paths, horizon].
 
-    members: [n_members, n_paths, horizon]. Each day's values are the means of the members' order statistics; path p has
-    the one of the rank that the mean of the members' paths p has among them, so days and series stay as joint as the
-    members have them in common.
+    members: float32 [n_members, n_paths, horizon], in the price's unit. Each day's values are the means of the members'
+    order statistics; path p has the one of the rank that the mean of the members' paths p has among them, so days and
+    series stay as joint as the members have them in common.
     """
     values = np.sort(members, axis=1).mean(axis=0, dtype=np.float64).astype(np.float32)
     order = np.argsort(members.mean(axis=0, dtype=np.float64), axis=0, kind="stable")

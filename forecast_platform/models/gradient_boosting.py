@@ -91,7 +91,7 @@ class Recent(NamedTuple):
         )
 
     def columns(self, level: float) -> list[Floats]:
-        """The features that differ between paths."""
+        """The features that differ between paths, [rows, n_paths] each; without unit."""
         return [*self.lags, *self.means, *self.squares, self.variance / level]
 
 
@@ -171,7 +171,7 @@ class GradientBoostingFitted(InnovationsFitted):
         return (*recent.following(y, np.zeros(y.shape), unsurprising).flat(), *state[N_STATE:])
 
     def recent(self, history: History) -> tuple[Recent, Floats]:
-        """The path features at every observed session, and the returns [n] (nan on roll days and the first)."""
+        """The path features at every observed session, [n + 1]; y's returns [n] (nan on roll days and the first)."""
         y = self.transform.forward(history.observed_close)
         returns = without_rolls(history, np.diff(y, prepend=np.nan))
         variance = self.return_variance.filter(returns)
@@ -188,7 +188,7 @@ class GradientBoostingFitted(InnovationsFitted):
         return recent, returns
 
     def covariate_features(self, history: History) -> Floats:
-        """Deviations of the covariates from their weighted means, in training standard deviations, [n + 1, n_cov]."""
+        """Covariates less means, in training deviations, [n + 1, n_cov]. Raises ValueError where one is missing."""
         scales = self.state["covariate_scales"]
         missing = [name for name in scales if name not in history.covariates]
         if missing:
@@ -207,7 +207,7 @@ class GradientBoostingFitted(InnovationsFitted):
         return features
 
     def learned(self, features: NDArray[np.float32], variance: Floats) -> tuple[Floats, Floats | None]:
-        """The mean return and the factor on its standard deviation, [...] for features [..., n_features]."""
+        """Mean return on the model's scale, factor on its standard deviation: [...] for features [..., n_features]."""
         predicted = {
             name: self.state["heads"][name]["weight"] * margin(booster, features)
             for name, booster in self.boosters.items()
@@ -304,7 +304,7 @@ def weights(features: NDArray[np.float32], target: Floats, params: Mapping[str, 
 
 
 def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
-    """The least-squares slope of realised on predicted less its standard error, within [0, 1], and its gain."""
+    """The slope (least squares) of target [n] on predicted [n] less its standard error, in [0, 1], and its gain."""
     energy = float(np.sum(predicted**2))
     if energy == 0.0:
         return 0.0, 0.0
@@ -315,7 +315,7 @@ def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
 
 
 def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> tuple[float, float]:
-    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none, and its gain."""
+    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none; its gain, nats."""
     squares = np.minimum(target**2, SQUARE_LIMIT) / mean_squares
     best = (0.0, 0.0, 0.0)
     for weight in (0.25, 0.5, 0.75, 1.0):
@@ -341,7 +341,7 @@ def boost(head: str, features: NDArray[np.float32], target: Floats, params: Mapp
 
 
 def mean_square(target: Floats) -> float:
-    """Mean of the squared targets as the variance's trees see them."""
+    """Mean of the squared targets [n] as the variance's trees see them."""
     return float(np.mean(np.minimum(target**2, SQUARE_LIMIT))) + TINY
 
 
@@ -377,12 +377,12 @@ def calendar(dates: Dates) -> Floats:
 
 
 def deviations(values: Floats) -> Floats:
-    """A covariate [n] less its exponentially weighted mean, which starts at the first value."""
+    """A covariate [n] less its exponentially weighted mean, which starts at the first value; in its unit, [n]."""
     return values - weighted(values, COVARIATE_SPAN, float(values[0]))[1:]
 
 
 def weighted(values: Floats, span: float, initial: float) -> Floats:
-    """Exponentially weighted means, [n + 1]: element k is of the first k values, starting from `initial`."""
+    """Exponentially weighted means of values [n], [n + 1]: element k is of the first k, starting from `initial`."""
     from scipy.signal import lfilter
 
     a = gain(span)
@@ -396,5 +396,5 @@ def gain(span: float) -> float:
 
 
 def limited(z: Floats) -> Floats:
-    """Standardised returns cut at the limit."""
+    """Standardised returns [...] cut at the limit."""
     return np.clip(z, -TARGET_LIMIT, TARGET_LIMIT)

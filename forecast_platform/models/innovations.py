@@ -91,7 +91,7 @@ class InnovationsFitted(FittedModel):
 
     @abstractmethod
     def mean(self, state: State, step: int) -> Floats:
-        """The mean of the next session's y, [rows, n_paths] or broadcastable to it."""
+        """The mean of the next session's y, on the model's scale, [rows, n_paths] or broadcastable to it."""
 
     @abstractmethod
     def advance(self, state: State, y: Floats, innovation: Floats) -> State:
@@ -102,15 +102,18 @@ class InnovationsFitted(FittedModel):
         return (state[0] + move, *state[1:])
 
     def after_roll(self, state: State, mean: Floats, move: Floats) -> State:
-        """The state after a roll day on which y was mean + move: nothing was news, and every price moved."""
+        """The state after a roll day on which y was mean + move, [rows, n_paths] each: nothing was news, and every
+        price moved."""
         return self.shifted(self.advance(state, mean, np.zeros(mean.shape)), move)
 
     def moments(self, state: State, step: int) -> tuple[Floats, Floats | None]:
-        """`mean`, and a factor on the innovation's standard deviation (None is 1): for a model that has one."""
+        """`mean`, and a factor on the innovation's standard deviation (None is 1), [rows, n_paths] each: for a model
+        that has one."""
         return self.mean(state, step), None
 
     def offset(self, history: History, origins: Dates, horizon: int) -> Floats | None:
-        """A known addition to the mean by calendar day, [n_origins, horizon]; None where there is none."""
+        """A known addition to the mean by calendar day, [n_origins, horizon], on the model's scale; None where there is
+        none."""
         return None
 
     def start(
@@ -151,11 +154,12 @@ class InnovationsFitted(FittedModel):
         return replace(self, state={**self.state, "variance": variance.to_state(), "residuals": table, **used})
 
     def conditional_variance(self, history: History, innovations: Floats, ranges: Floats) -> ConditionalVariance:
-        """The variance's parameters for a training window's innovations and squared ranges [n], nan on roll days."""
+        """The variance's parameters for a training window's innovations and squared ranges [n], both on the model's
+        scale, nan on roll days."""
         return fitted_variance(history, innovations)
 
     def variances(self, history: History, filtered: Filtered) -> Floats:
-        """v by observed session, [n + 1]."""
+        """v by observed session, [n + 1], in squares of the model's scale: nearly those of log returns."""
         innovations, ranges = self._news(history, filtered)
         ratio = self.state.get("range_ratio")
         if ratio is None:
@@ -171,7 +175,10 @@ class InnovationsFitted(FittedModel):
         return innovations / filtered.spreads, ranges / filtered.spreads**2
 
     def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
-        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none."""
+        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none.
+
+        Raises ValueError where the fit knows of some and the history has no schedule.
+        """
         if not self.state.get("rolls"):
             return None
         if history.schedule is None:
@@ -186,7 +193,8 @@ class InnovationsFitted(FittedModel):
     def standardised(
         self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps, n_paths: int, shocks: Shocks
     ) -> Floats | None:
-        """z by trading day and path, [n_origins, n_steps, n_paths]; None where it is the residual of the drawn date."""
+        """z (without unit) by trading day and path, [n_origins, n_steps, n_paths]; None where it is the residual of the
+        drawn date."""
         return None
 
     def simulate(self, history: History, origins: Dates, horizon: int, n_paths: int, shocks: Shocks) -> Paths:
@@ -267,7 +275,10 @@ class InnovationsModel(Model):
 
 
 def fitted_transform(history: History) -> AsinhTransform:
-    """`AsinhTransform.fit` on the observed closes, its error naming the series."""
+    """`AsinhTransform.fit` on the observed closes, its error naming the series.
+
+    Raises ValueError where more than half of the closes are zero.
+    """
     try:
         return AsinhTransform.fit(history.observed_close)
     except ValueError as error:
@@ -275,7 +286,8 @@ def fitted_transform(history: History) -> AsinhTransform:
 
 
 def fitted_variance(history: History, innovations: Floats) -> ConditionalVariance:
-    """`ConditionalVariance.fit`, its error naming the series."""
+    """`ConditionalVariance.fit` of innovations [n], its error naming the series. Raises ValueError where they do not
+    vary."""
     try:
         return ConditionalVariance.fit(innovations)
     except ValueError as error:
@@ -297,7 +309,7 @@ def check_inputs(fitted: FittedModel, history: History, shocks: Shocks) -> None:
 
 
 def without_rolls(history: History, innovations: Floats) -> Floats:
-    """Innovations [n_observed] with nan on the days on which the nearby contract changed."""
+    """Innovations [n_observed], in their unit, with nan on the days on which the nearby contract changed."""
     if history.rolls is None:
         return innovations
     return np.where(history.rolls[history.observed_index], np.nan, innovations)
@@ -320,7 +332,7 @@ def _with_rows(part: Floats, rows: NDArray[np.intp], new: Floats) -> Floats:
 def hold(closes: NDArray[np.float32], reached: NDArray[np.intp], step: int, values: Floats) -> None:
     """Write each origin's close after `step` trading days, [n_origins, n_paths or 1], to the calendar days of it.
 
-    closes: float32 [horizon, n_origins, n_paths], written to.
+    closes: float32 [horizon, n_origins, n_paths], in the price's unit, written to. reached: `Steps.reached`.
     """
     for day in range(len(closes)):
         rows = np.flatnonzero(reached[:, day] == step)

@@ -23,7 +23,8 @@ class MeanPathFitted(RandomWalkFitted):
 
     @abstractmethod
     def mean_path(self, history: History, origins: Dates, horizon: int, steps: Steps) -> Floats:
-        """The expected y after each trading day, [n_origins, n_steps]; what lies past an origin's steps is not read.
+        """The expected y after each trading day, [n_origins, n_steps], on the model's scale; what lies past an origin's
+        steps is not read.
 
         Of the history only what `history.known_sessions(origins)` allows is read, and the values for one origin depend
         neither on the others nor on `horizon`.
@@ -43,6 +44,7 @@ class MeanPathFitted(RandomWalkFitted):
 
 
 def by_session(known: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The different numbers of known sessions of some origins, and which of them each origin has."""
+    """The different numbers of `known` sessions [n_origins], ascending, [n_different]; and which of them each origin
+    has, its position, [n_origins]."""
     different, place = np.unique(known, return_inverse=True)
     return different, place.reshape(known.shape)

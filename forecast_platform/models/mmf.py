@@ -212,7 +212,8 @@ def read(tables: Tables, prefix: str, run_id: str, histories: Sequence[History])
 
 
 def paths(found: Forecast, pool: Dates, slots: NDArray[np.integer]) -> Floats:
-    """Joint paths [n_paths, h] of one forecast: its points and the quantiles of its own past errors.
+    """Joint paths [n_paths, h] of one forecast, in the series' unit: its points and the quantiles of its own past
+    errors.
 
     pool, slots: `shocks.pool_dates` and the date that each path draws, [n_paths]: the same for every series, so that
     they stay joint. Raises ValueError where the backtest has too few windows.

@@ -59,7 +59,7 @@ class Naive(Model):
     fitted_type: ClassVar[type[FittedModel]] = NaiveFitted
 
     def fit(self, history: History, window: TrainingWindow) -> NaiveFitted:
-        """See `Model.fit`; at least 60 observed sessions that are not all alike."""
+        """See `Model.fit`; at least 60 observed sessions that are not all alike. Raises ValueError otherwise."""
         closes = require_sessions(history, MINIMUM_SESSIONS, self.name)
         scale = fitted_transform(history).scale
         changes = np.diff(closes, prepend=np.nan)

@@ -43,7 +43,7 @@ class NeuralFitted(ScaledReturnsFitted):
             return NeuralForecast.load(path=made, allow_pickle=False)
 
     def step_quantiles(self, contexts: Floats) -> Floats:
-        """See `ScaledReturnsFitted`."""
+        """See `ScaledReturnsFitted`. Raises ValueError where the library gives another number of levels."""
         with quiet():
             made = self.library.predict(df=frame(contexts))
         columns = [name for name in made.columns if name not in ("unique_id", "ds")]

@@ -35,7 +35,7 @@ class ProphetFitted(MeanPathFitted):
         return model
 
     def expected(self, days: Dates) -> Floats:
-        """Prophet's mean of y on each of `days`, in any shape."""
+        """Prophet's mean of y, on the model's scale, on each of `days`: datetime64[D] [...] to [...]."""
         import pandas as pd
 
         offset = (days - self.window.end).astype(np.int64)

@@ -36,7 +36,7 @@ _FAMILIES: dict[str, Entry] = {}
 
 
 def register(name: str, module: str, cls: str, description: str, kind: str, *, default: bool = True) -> None:
-    """Add a model. A later registration of the same name is an error: two models must not share a name."""
+    """Add a model. Raises ValueError for a name that is taken: two models must not share one."""
     if name in _ENTRIES:
         raise ValueError(f"model {name!r} is registered twice: {_ENTRIES[name].module} and {module}")
     _ENTRIES[name] = Entry(module, cls, description, kind, default)

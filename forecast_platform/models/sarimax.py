@@ -180,7 +180,8 @@ def known_before(history: History, covariate: Mapping[str, Any], dates: Dates) -
 
 
 def worthwhile_effect(moves: Floats, x: Floats) -> tuple[Floats, float]:
-    """Coefficients [n_covariates] for x [n, n_covariates], and the share of their estimate that was kept, 0 to 1.
+    """Coefficients [n_covariates] of moves [n] (on the model's scale) on x [n, n_covariates], and the share of their
+    estimate that was kept, 0 to 1.
 
     Each of the window's parts but the first is predicted from those before it. The share is the best multiple of
     the predicted effects under a standard normal prior, less STANDARD_ERRORS of that multiple. All sums weigh a
@@ -204,12 +205,14 @@ def worthwhile_effect(moves: Floats, x: Floats) -> tuple[Floats, float]:
 
 
 def one_over_deviation(moves: Floats) -> Floats:
-    """1 / the conditional standard deviation of each move, [n]."""
+    """1 / the conditional standard deviation (`ConditionalVariance`) of each of `moves` [n], [n]. Raises ValueError
+    where they do not vary."""
     return 1.0 / np.sqrt(ConditionalVariance.fit(moves).filter(moves)[:-1])
 
 
 def ridge(x: Floats, target: Floats, weight: Floats) -> Floats:
-    """Weighted ridge coefficients [n_covariates]; weight is 1 / the target's standard deviation, [n].
+    """Weighted ridge coefficients (Hoerl and Kennard, 1970) of target [n] on x [n, n_covariates], [n_covariates];
+    weight is 1 / the target's standard deviation, [n].
 
     The penalty is the normal prior under which a covariate of unit spread correlates PRIOR_CORRELATION with target.
     """
@@ -220,7 +223,8 @@ def ridge(x: Floats, target: Floats, weight: Floats) -> Floats:
 
 
 def search_orders(series: Floats) -> Arma:
-    """pmdarima's stepwise search on a stationary series [n], without mean and season, on one BLAS thread."""
+    """pmdarima's stepwise search (Hyndman and Khandakar, 2008) by BIC on a stationary series [n], without mean and
+    season, on one BLAS thread."""
     import pmdarima
     from threadpoolctl import threadpool_limits
 

@@ -40,13 +40,14 @@ class ScaledReturnsFitted(RandomWalkFitted):
 
     @abstractmethod
     def step_quantiles(self, contexts: Floats) -> Floats:
-        """Quantiles of LEVELS of the STEPS sessions after each context, [n, context] to [n, STEPS, n_levels].
+        """Quantiles of LEVELS of the STEPS sessions after each context, r [n, context] to r [n, STEPS, n_levels].
 
         Rows do not depend on one another, but for the model's tolerance.
         """
 
     def scaled_returns(self, history: History) -> Floats:
-        """r by observed session, [n_observed]; the first, before which no close is known, is 0."""
+        """r by observed session, [n_observed], moves in units of their conditional standard deviation; the first,
+        before which no close is known, is 0."""
         filtered = self.filter(history)
         moves = without_rolls(history, filtered.innovations)
         found: Floats = np.nan_to_num(moves / np.sqrt(self.variances(history, filtered)[:-1]))

@@ -35,7 +35,7 @@ ROUNDS = 25
 
 
 def fourier(dates: Dates) -> Floats:
-    """Sines and cosines of the day of the year, [n, 2 * HARMONICS]."""
+    """Sines and cosines of the day of the year, dates [n] to [n, 2 * HARMONICS]."""
     day = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float64)
     angle = 2.0 * np.pi * (day[:, None] / 365.25) * np.arange(1, HARMONICS + 1)
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
@@ -66,7 +66,7 @@ class SeasonWalkFitted(RandomWalkFitted):
     expected_spreads: ClassVar[bool] = True
 
     def spreads(self, dates: Dates) -> Floats:
-        """The season's factor on a day's standard deviation, [n]."""
+        """The season's factor on a day's standard deviation, dates [n] to [n]."""
         return np.exp(0.5 * (fourier(dates) * self.state["season"]).sum(axis=1))
 
     def filter(self, history: History) -> Filtered:

@@ -159,7 +159,10 @@ class FittedVariance(RandomWalkFitted):
     """State: as the random walk's, the variance's parameters estimated by the library."""
 
     def conditional_variance(self, history: History, innovations: Floats, ranges: Floats) -> ConditionalVariance:
-        """See `InnovationsFitted`: omega, alpha and beta by the library's likelihood."""
+        """See `InnovationsFitted`: omega, alpha and beta by the library's likelihood.
+
+        Raises ValueError where the series does not move.
+        """
         from statsforecast.garch import garch_model
 
         known = innovations[np.isfinite(innovations)]

@@ -63,6 +63,7 @@ def coverage_bars(board: pd.DataFrame) -> Figure:
         "bargroupgap": 0.06,
         "margin": {"l": 60, "r": 16, "t": 30, "b": 50},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "xaxis": {"automargin": True},
         "yaxis": {"range": [0, 1.06], "tickformat": ".0%", "title": {"text": "targets inside the band"}},
     }
     return figure

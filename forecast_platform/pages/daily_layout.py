@@ -138,16 +138,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
             (80, champion.lower_80, champion.upper_80),
         ):
             low, high = (np.concatenate([anchor, bound]) for bound in (lower, upper))
-            figure.add_scatter(
-                x=axis + axis[::-1],
-                y=np.concatenate([high, low[::-1]]),
-                fill="toself",
-                fillcolor=page.BANDS[level],
-                line={"width": 0},
-                mode="lines",
-                name=f"{level} % band",
-                hoverinfo="skip",
-            )
+            figure.add_band(axis, low, high, page.BANDS[level], f"{level} % band")
     for place, bands in enumerate(bands for bands in one.models if bands is not champion):
         figure.add_scatter(
             x=axis,

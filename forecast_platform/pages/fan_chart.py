@@ -128,16 +128,7 @@ def _figure(
     figure = Figure()
     for level, low, high in _BANDS:
         lower, upper = (np.concatenate([anchor, quantile_of_sorted(ordered, share)]) for share in (low, high))
-        figure.add_scatter(
-            x=axis + axis[::-1],
-            y=np.concatenate([upper, lower[::-1]]),
-            fill="toself",
-            fillcolor=page.BANDS[level],
-            line={"width": 0},
-            mode="lines",
-            name=f"{level} % band",
-            hoverinfo="skip",
-        )
+        figure.add_band(axis, lower, upper, page.BANDS[level], f"{level} % band")
     drawn = paths[np.linspace(0, len(paths) - 1, min(SHOWN_PATHS, len(paths))).astype(int)].astype(np.float64)
     figure.add_scatter(
         x=[day for _ in drawn for day in [*axis, None]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from forecast_platform.forecasting.history import Floats
 
 Properties = dict[str, Any]
 
@@ -29,6 +32,20 @@ class Figure:
     def add_scatter(self, **trace: Any) -> None:
         """Points or lines."""
         self.data.append({"type": "scatter", **trace})
+
+    def add_band(self, x: Sequence[str], lower: Floats, upper: Floats, colour: str, name: str, **trace: Any) -> None:
+        """The area between two lines over the same places, filled: there along the upper one, back along the lower."""
+        self.add_scatter(
+            x=[*x, *x[::-1]],
+            y=np.concatenate([upper, lower[::-1]]),
+            fill="toself",
+            fillcolor=colour,
+            line={"width": 0},
+            mode="lines",
+            name=name,
+            hoverinfo="skip",
+            **trace,
+        )
 
     def add_bar(self, **trace: Any) -> None:
         """Bars."""
@@ -73,7 +90,10 @@ def _plain(value: Any) -> Any:
 
 @cache
 def package_data() -> Path:
-    """The folder of plotly's script and templates. The package is found, not imported."""
+    """The folder of plotly's script and templates. The package is found, not imported.
+
+    Raises ModuleNotFoundError without it.
+    """
     spec = find_spec("plotly")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("plotly is not installed: install the package again", name="plotly")

@@ -54,7 +54,7 @@ document.addEventListener("DOMContentLoaded", function () {
     // Made on demand by `forecast-platform up`; from a folder only some of them are there.
     full.hidden = location.protocol === "file:";
     pages.figures["day-chart"] = figureOf(row);
-    return pages.draw("day-chart");
+    return pages.changed("day-chart");
   }
 
   function step(by) {

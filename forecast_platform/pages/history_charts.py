@@ -70,17 +70,8 @@ def hits(days: Days, unit: str | None) -> Figure:
             return np.asarray(days.quantiles[name][known, day - 1])
 
         for level in (95, 80):
-            figure.add_scatter(
-                x=targets + targets[::-1],
-                y=np.concatenate([column(f"upper_{level}"), column(f"lower_{level}")[::-1]]),
-                fill="toself",
-                fillcolor=page.BANDS[level],
-                line={"width": 0},
-                mode="lines",
-                name=f"{level} % band",
-                hoverinfo="skip",
-                **place,
-            )
+            lower, upper = column(f"lower_{level}"), column(f"upper_{level}")
+            figure.add_band(targets, lower, upper, page.BANDS[level], f"{level} % band", **place)
         figure.add_scatter(
             x=targets,
             y=column("median"),

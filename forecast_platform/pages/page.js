@@ -22,9 +22,12 @@
 
   function layoutOf(figure, box) {
     var style = getComputedStyle(document.documentElement), colour = function (name) { return style.getPropertyValue(name).trim(); };
-    var axis = { gridcolor: colour("--grid"), zerolinecolor: colour("--grid"), linecolor: colour("--line"), automargin: true };
+    var axis = { gridcolor: colour("--grid"), zerolinecolor: colour("--grid"), linecolor: colour("--line") };
     var layout = Object.assign({}, resolved(figure.layout, style));
-    layout.template = { layout: { xaxis: axis, yaxis: axis, colorway: [colour("--accent")] } };
+    // Margins that are found by drawing cost a chart half its time: only for prices, whose digits nobody knows before.
+    layout.template = { layout: { xaxis: axis, yaxis: Object.assign({ automargin: true }, axis), colorway: [colour("--accent")] } };
+    // Dates are written in two lines where a year begins.
+    layout.margin = Object.assign({}, layout.margin, { b: Math.max((layout.margin || {}).b || 0, 46) });
     layout.height = +box.dataset.height;
     layout.autosize = true;
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") };
@@ -48,6 +51,18 @@
     return layout;
   }
 
+  var script = null;
+  function plotly() {
+    // plotly's script is the heaviest part of a page: fetched once the text is on the screen, and only for charts.
+    script = script || new Promise(function (done) {
+      var element = document.createElement("script");
+      element.src = document.documentElement.dataset.plotly;
+      element.addEventListener("load", done);
+      document.head.appendChild(element);
+    });
+    return script;
+  }
+
   var pages = window.pages = {
     figures: {},
     first: {},
@@ -58,12 +73,20 @@
       var figure = pages.figures[name], box = document.getElementById(name);
       var style = getComputedStyle(document.documentElement);
       var config = { displayModeBar: false, responsive: true };
-      return Plotly.react(box, resolved(figure.data, style), layoutOf(figure, box), config).then(function () {
+      charts.describe(box, figure);
+      return plotly().then(function () {
+        return Plotly.react(box, resolved(figure.data, style), layoutOf(figure, box), config);
+      }).then(function () {
         pages.shown[name] = box;
         if (pages.first[name]) { pages.first[name](box); delete pages.first[name]; }
       });
     },
-    redraw: function () { Object.keys(pages.figures).forEach(pages.draw); },
+    // Draws a chart anew where it is on the screen already; one further down is drawn when it comes into view.
+    changed: function (name) { if (pages.shown[name]) { return pages.draw(name); } charts.describe(document.getElementById(name), pages.figures[name]); },
+    drawAll: function () {
+      return Promise.all(Object.keys(pages.figures).filter(function (name) { return !pages.shown[name]; }).map(pages.draw));
+    },
+    redraw: function () { Object.keys(pages.shown).forEach(pages.draw); },
     saved: function (name, type, text) {
       var link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([text], { type: type }));
@@ -128,7 +151,7 @@
       var title = titleOf(box), name = fileName(title);
       toolsBefore(box, [
         button("PNG", "Download the chart as PNG: " + title, function () {
-          Plotly.downloadImage(box, { format: "png", scale: 2, width: box.clientWidth, height: box.clientHeight, filename: name });
+          pages.draw(box.id).then(function () { Plotly.downloadImage(box, { format: "png", scale: 2, width: box.clientWidth, height: box.clientHeight, filename: name }); });
         }),
         button("CSV", "Download the chart's data as CSV: " + title, function () {
           pages.saved(name + "_chart.csv", "text/csv", pages.csvOfFigure(pages.figures[box.id]));
@@ -167,19 +190,33 @@
     });
   }
 
+  function inView() {
+    // What can be seen is drawn first, the rest as it comes near: few readers scroll to the end of a long page.
+    var boxes = all(".plot"), root = document.documentElement;
+    var done = function () { root.dataset.drawn = root.dataset.drawn || Math.round(performance.now()); };
+    if (!boxes.length) { done(); return; }
+    var look = new IntersectionObserver(function (entries) {
+      var near = entries.filter(function (one) { return one.isIntersecting && pages.figures[one.target.id]; });
+      near.forEach(function (one) { look.unobserve(one.target); });
+      // The text is on the screen before a chart keeps the browser busy.
+      requestAnimationFrame(function () { setTimeout(function () {
+        near.reduce(function (before, one) { return before.then(function () { return pages.draw(one.target.id); }); }, Promise.resolve()).then(done);
+      }, 0); });
+    }, { rootMargin: "200px 0px" });
+    boxes.forEach(function (box) { look.observe(box); });
+    addEventListener("beforeprint", pages.drawAll);
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
     all('script[type="application/json"][data-plot]').forEach(function (source) {
       pages.figures[source.dataset.plot] = JSON.parse(source.textContent);
+      charts.describe(document.getElementById(source.dataset.plot), pages.figures[source.dataset.plot]);
     });
     sayWhetherOld();
     addTools();
     dayForms();
     reachable();
-    // One after another, so that the first charts are shown while the others are made.
-    var waiting = Object.keys(pages.figures);
-    (function next() {
-      if (waiting.length) { pages.draw(waiting.shift()); setTimeout(next, 0); } else { document.documentElement.dataset.drawn = Math.round(performance.now()); }
-    })();
+    inView();
     [narrow, dark].forEach(function (query) { query.addEventListener("change", pages.redraw); });
     addEventListener("resize", reachable);
   });

@@ -53,7 +53,7 @@ class Amount:
 
 @cache
 def _beside(name: str) -> str:
-    """The text of page.css or page.js."""
+    """The text of page.css, page.js or another file of this folder."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -178,9 +178,9 @@ def write_page(
     stamp = in_zone(dt.datetime.now(dt.timezone.utc), zone)
     shown = {"All reports": "index.html", **(links or {})}
     menu = "".join(link(target, label) for label, target in shown.items())
-    scripts = "\n".join(_beside(file) for file in ("page.js", script) if file)
+    scripts = "\n".join(_beside(file) for file in ("charts.js", "page.js", script) if file)
     text = f"""<!DOCTYPE html>
-<html lang="en">
+<html lang="en" data-plotly="{PLOTLY_FILE}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -188,7 +188,6 @@ def write_page(
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>{_beside("page.css")}</style>
-<script src="{PLOTLY_FILE}" defer></script>
 <script>{scripts}</script>
 </head>
 <body>

@@ -223,16 +223,7 @@ def _fan(book: Book, day: dt.date) -> Figure:
     axis = [str(day + dt.timedelta(days=ahead)) for ahead in range(len(median))]
     figure = Figure()
     for level, low, high in ((95, low95, high95), (80, low80, high80)):
-        figure.add_scatter(
-            x=axis + axis[::-1],
-            y=np.concatenate([high, low[::-1]]),
-            fill="toself",
-            fillcolor=page.BANDS[level],
-            line={"width": 0},
-            mode="lines",
-            name=f"{level} % of scenarios",
-            hoverinfo="skip",
-        )
+        figure.add_band(axis, low, high, page.BANDS[level], f"{level} % of scenarios")
     line = {"width": 3, "color": page.ACCENT}
     figure.add_scatter(x=axis, y=median, mode="lines", line=line, name="median", hovertemplate="%{y:,.0f}")
     figure.layout |= {

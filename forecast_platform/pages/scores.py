@@ -113,7 +113,8 @@ def scored(metadata: pd.DataFrame, suffix: str) -> dict[ModelKey, pd.DataFrame]:
     """Rows that count for the span `suffix`, by model and version, ascending by forecast date.
 
     A span has ended where its last day is known of any forecast: one hole in the actuals does not exclude the
-    forecasts around it, while a forecast whose later, harder days are still open does not count yet.
+    forecasts around it, while a forecast whose later, harder days are still open does not count yet. Raises ValueError
+    for a span that the horizon does not have.
     """
     known_spans = horizon.suffixes(horizon_of(metadata))
     if suffix not in known_spans:

@@ -16,7 +16,7 @@ from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import Chunk, Inputs, most_dates
 from forecast_platform.work.fits import (
@@ -168,7 +168,9 @@ def forecast(
 
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
-    """Point forecasts from the stored paths, for dates whose step was killed between the two writes."""
+    """Metadata where it is missing, and point forecasts from the stored paths, for dates whose step was killed between
+    these writes."""
+    _repair_metadata(platform, series, model, version, dates)
     for part in _parts(sorted(dates), most_dates(platform.horizon)):
         where = keys_of(series, model, version, part, by_month=True)
         columns = [
@@ -186,6 +188,35 @@ def repair_points(platform: Platform, series: str, model: str, version: str, dat
             days = [day.astype(dt.date) for day in origins[chosen]]
             times = [first[day]["generation_timestamp"] for day in days]
             store.points(platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff)
+
+
+def _repair_metadata(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
+    columns = ["forecast_date", "model_id", "input_hash", "last_observed_date", "generation_timestamp"]
+    where = keys_of(series, model, version, dates, by_month=True)
+    paths = platform.warehouse.read(DISTRIBUTIONS, columns, {**where, "path_id": 0}).to_pylist()
+    where = {**keys_of(series, model, version, dates, by_month=False), "model_success": True}
+    times = ["forecast_date", "generation_timestamp"]
+    there = platform.warehouse.read(FORECAST_METADATA, times, where).to_pylist()
+    known = {(row["forecast_date"], row["generation_timestamp"]) for row in there}
+    fits = manifests(platform, series, model, version)
+    lacking: dict[tuple[str, dt.datetime], list[dict[str, Any]]] = {}
+    for row in paths:
+        if (row["forecast_date"], row["generation_timestamp"]) not in known:
+            lacking.setdefault((row["model_id"], row["generation_timestamp"]), []).append(row)
+    for (model_id, generated), rows in lacking.items():
+        store.successes(
+            platform,
+            series,
+            model,
+            version,
+            np.array([row["forecast_date"] for row in rows], "datetime64[D]"),
+            model_id=model_id,
+            hashes=[row["input_hash"] for row in rows],
+            last_observed=[row["last_observed_date"] for row in rows],
+            generated=generated,
+            training_seconds=fits[platform.window_start(rows[0]["forecast_date"])].training_seconds,
+            inference_seconds=None,
+        )
 
 
 def _stored(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.pipeline.champions import versions_to_run
@@ -79,7 +79,7 @@ def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict
     return rows
 
 
-def not_complete(platform: Platform, dates: Sequence[dt.date]) -> list[dt.date]:
+def not_complete(platform: Platform, dates: Collection[dt.date]) -> list[dt.date]:
     """The dates whose ready signal is not there, or says that something is missing."""
     where = {"forecast_date": Between(min(dates), max(dates)), "status": ["complete", "late"]}
     rows = platform.warehouse.read(FORECAST_RUNS, ["forecast_date"], where)["forecast_date"].to_pylist()

@@ -97,7 +97,7 @@ class Tracker:
 
     @cached_property
     def experiment_id(self) -> str:
-        """The experiment that all fits belong to."""
+        """The experiment that all fits belong to. Raises TrackingError where there is none."""
         name = experiment_name(self.settings)
         found = self.client.get_experiment_by_name(name)
         if found is None:

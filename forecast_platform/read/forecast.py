@@ -64,39 +64,43 @@ class Forecast(Tabular):
         return np.arange(first, first + self.horizon, dtype="datetime64[D]")
 
     def quantile(self, level: float) -> Floats:
-        """The quantile `level` (0 to 1) of each day, [horizon]."""
+        """The quantile `level` (0 to 1) of each day's close, float64 [horizon], in the price's unit."""
         return np.quantile(self.paths.astype(np.float64), level, axis=0)
 
     def probability_above(self, price: float) -> Floats:
-        """The probability that each day closes above `price`, [horizon]."""
+        """The probability (0 to 1) that each day closes above `price`, [horizon]."""
         return figures.probability_above(self.paths, price)
 
     def probability_below(self, price: float) -> Floats:
-        """The probability that each day closes below `price`, [horizon]."""
+        """The probability (0 to 1) that each day closes below `price`, [horizon]."""
         return figures.probability_below(self.paths, price)
 
     def probability_of_touch(self, price: float) -> Floats:
-        """The probability that a close has reached `price` by each day, [horizon]; see `forecasting.portfolio`."""
+        """The probability (0 to 1) that a close has reached `price` by each day, [horizon]; see
+        `forecasting.portfolio`."""
         return figures.probability_of_touch(self.paths, price, self.last_close)
 
     def value_at_risk(
         self, level: float, last_close: float | None = None, day_ahead: int | None = None, position: float = 1.0
     ) -> float:
-        """The loss that a position held to `day_ahead` exceeds with probability 1 - level.
+        """The loss that a position held to `day_ahead` exceeds with probability 1 - level, in the price's unit times
+        that of `position`.
 
         last_close: the price it is counted from; the forecast's own where None. day_ahead: 1 is the forecast date, None
-        the last day.
+        the last day. Raises ValueError for a day outside the horizon, or a level outside 0.5 to below 1.
         """
         return float(figures.value_at_risk(self.profit(last_close, day_ahead, position), level))
 
     def expected_shortfall(
         self, level: float, last_close: float | None = None, day_ahead: int | None = None, position: float = 1.0
     ) -> float:
-        """The mean loss beyond the value at risk (CVaR); arguments as of `value_at_risk`."""
+        """The mean loss at and beyond the value at risk (CVaR; Rockafellar and Uryasev, 2000); arguments, unit and
+        errors as of `value_at_risk`."""
         return float(figures.expected_shortfall(self.profit(last_close, day_ahead, position), level))
 
     def profit(self, last_close: float | None = None, day_ahead: int | None = None, position: float = 1.0) -> Floats:
-        """Profit of `position` units (negative: short) from last_close to each path's close on day_ahead, [n_paths].
+        """Profit of `position` units (negative: short) from last_close to each path's close on day_ahead, [n_paths], in
+        the price's unit times that of `position`.
 
         Raises ValueError where day_ahead lies outside 1 to the horizon.
         """

@@ -213,16 +213,17 @@ class PortfolioFigures(Tabular, Mapping[float, PortfolioRisk]):
 
     @property
     def profit(self) -> Floats:
-        """Profit of the whole portfolio in each scenario, [n_dates, n_paths]."""
+        """Profit of the whole portfolio in each scenario, [n_dates, n_paths], in `currency`."""
         total: Floats = self.profits.sum(axis=0)
         return total
 
     def quantiles(self, levels: Sequence[float]) -> Floats:
-        """Quantiles (0 to 1) of the portfolio's profit, [n_dates, n_levels]."""
+        """Quantiles (0 to 1) of the portfolio's profit, [n_dates, n_levels], in `currency`. Raises ValueError for other
+        levels."""
         return quantiles(self.profit[..., None], levels)[..., 0]
 
     def probability_of_loss(self, amount: float = 0.0) -> Floats:
-        """The probability of losing more than `amount`, [n_dates]."""
+        """The probability (0 to 1) of losing more than `amount` of `currency`, [n_dates]."""
         share: Floats = (self.profit < -amount).mean(axis=-1)
         return share
 

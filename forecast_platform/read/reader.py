@@ -101,8 +101,9 @@ class Reader:
         as_of: dt.datetime | str | None = None,
         require_complete: bool = False,
     ) -> PathsByDate:
-        """Simulated paths by forecast date, float32 [n_paths, horizon], ascending; start..end inclusive, one day if
-        only `start` is given, all if neither. Their facts (last close and its date, staleness) are in `facts`.
+        """Simulated paths by forecast date, float32 [n_paths, horizon] in the price's unit, ascending; start..end
+        inclusive, one day if only `start` is given, all if neither. Their facts (last close and its date, staleness)
+        are in `facts`.
 
         `as_of` returns what had been published by then, also where it was replaced later. `require_complete` leaves out
         dates whose run is not complete. Raises NoForecastError where no date is left.
@@ -150,7 +151,8 @@ class Reader:
         return frame.merge(frame_of(facts.select(columns)), on="forecast_date", how="left")
 
     def actuals(self, series: str, start: Date | None = None, end: Date | None = None) -> dict[dt.date, Paths]:
-        """Realised closes by forecast date, float32 [horizon], NaN while unknown. Raises NoForecastError."""
+        """Realised closes by forecast date, float32 [horizon] in the price's unit, NaN while unknown. Raises
+        NoForecastError."""
         key, span = Key(self._series(series), ACTUALS, ACTUALS), as_range(start, end)
         days, paths = paths_of(self.tables.paths(key, span, ["path_id", *day_columns(self.horizon)]))
         if not len(days):

@@ -93,7 +93,7 @@ class PathsByDate(dict[dt.date, Paths], Tabular):
         return days_text(min(self), max(self))
 
     def array(self) -> Paths:
-        """All paths, float32 [n_dates, n_paths, horizon]."""
+        """All paths, float32 [n_dates, n_paths, horizon], in the price's unit."""
         return np.stack(list(self.values()))
 
     def heading(self) -> list[str]:

@@ -103,7 +103,8 @@ class Tables:
         return rows.join(keys, identity, join_type="inner")
 
     def one_day(self, key: Key, span: Span, column: str) -> tuple[Dates, NDArray[np.float32]]:
-        """Forecast dates ascending, and each path's close of one day ahead, float32 [n_dates, n_paths].
+        """Forecast dates ascending, and each path's close of one day ahead, float32 [n_dates, n_paths], in the price's
+        unit.
 
         Raises ValueError where the dates do not hold the same number of paths.
         """
@@ -125,7 +126,8 @@ class Tables:
         return rows.append_column("last_close", pa.array(self.closes(key.series, observed)))
 
     def closes(self, series: str, days: Dates) -> Floats:
-        """The close known on each day, [n]; nan where unified_data has no row of it."""
+        """The close known on each of `days` [n], float64 [n], in the price's unit; nan where unified_data has no row of
+        it."""
         found = np.full(len(days), np.nan)
         if not len(days):
             return found

@@ -247,7 +247,10 @@ def _forecast(
 
 
 def main() -> None:
-    """The wheel's entry point: `--action=backfill --config=... --start_date=...`, as a job's named parameters come."""
+    """The wheel's entry point: `--action=backfill --config=... --start_date=...`, as a job's named parameters come.
+
+    Raises ParameterError for an argument of another form.
+    """
     parameters = {}
     for argument in sys.argv[1:]:
         name, equals, value = argument.removeprefix("--").partition("=")

@@ -14,6 +14,9 @@ from forecast_platform.settings.values import folder
 SUFFIXES = (".csv", ".parquet", ".xls", ".xlsx")
 """Endings of files that are read, in any case."""
 
+_TEXTS = (b"<ticker>,", b"market_and_exchange_names", b"market and exchange names")
+"""How a .txt file begins, in lower case, that a vendor publishes under that ending: Stooq in bulk, CFTC."""
+
 DateOrder = Literal["day-first", "month-first"]
 
 _PART = re.compile(r"(?P<stem>.*\S)\s*\((?P<number>\d+)\)")
@@ -73,7 +76,7 @@ def look_into(place: Path) -> Folder:
         name = path.name
         if name.startswith((".", "~$")) or name.lower().endswith(_PASSED_OVER):
             continue
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES and not _vendors_text(path):
             if path.is_file():
                 unread.append(name)
             continue
@@ -89,6 +92,17 @@ def look_into(place: Path) -> Folder:
         for key, stem in stems.items()
     }
     return Folder(found, tuple(unread))
+
+
+def _vendors_text(path: Path) -> bool:
+    if path.suffix.lower() != ".txt":
+        return False
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError:
+        return False  # what cannot be opened is named as not read
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip(b'"').lower().startswith(_TEXTS)
 
 
 def series_name(stem: str) -> str | None:

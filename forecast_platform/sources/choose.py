@@ -8,7 +8,10 @@ from forecast_platform.sources.base import Source, SourceError
 
 
 def source_for(settings: Settings) -> Source:
-    """The source that `settings.source` names."""
+    """The source that `settings.source` names.
+
+    Raises SourceError where a plugin cannot be made, or no landing folder is set.
+    """
     if settings.source == "sample":
         from forecast_platform.sources.sample import SampleSource
 

@@ -57,7 +57,10 @@ Weather = Callable[[FeedSettings, tuple[float, float], dt.date, dt.date], "pd.Da
 
 
 def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date) -> pd.DataFrame:
-    """Daily bars of `symbol` as traded (not adjusted), first..end - 1; the session in progress is left out."""
+    """Daily bars of `symbol` as traded (not adjusted), first..end - 1; the session in progress is left out.
+
+    Raises FeedError without the package, for no answer, and for an answer without a day.
+    """
     import pandas as pd
 
     try:
@@ -96,7 +99,10 @@ def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date)
 
 
 def open_meteo(feeds: FeedSettings, place: tuple[float, float], first: dt.date, end: dt.date) -> pd.DataFrame:
-    """Daily weather at `place` (latitude, longitude), local days first..end - 1; days not published are left out."""
+    """Daily weather at `place` (latitude, longitude), local days first..end - 1; days not published are left out.
+
+    Raises FeedError for no answer, a refusal, and an answer without the values.
+    """
     import pandas as pd
     import requests
     from requests.adapters import HTTPAdapter

@@ -7,7 +7,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,8 @@ from forecast_platform.sources.formats.sheet import (
     dates,
     twice,
 )
+from forecast_platform.sources.parquet import as_sheet, read_parquet
 from forecast_platform.sources.workbooks import read_workbook
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _OLE2 = b"\xd0\xcf\x11\xe0"
 _FOREIGN = {
@@ -74,10 +72,19 @@ def table_of(content: bytes, suffix: str, file: str, kind: Kind = "market", mean
     """The table in a file's bytes, as `read_table` has it. Raises FileProblem."""
     meaning = meaning or Meaning()
     if suffix == ".parquet":
-        return _renamed(_parquet(content, file), meaning)
+        return _parquet(content, file, kind, meaning)
     if suffix in (".xls", ".xlsx"):
         return _workbook(content, file, kind, meaning)
     return _csv(content, file, kind, meaning)
+
+
+def _parquet(content: bytes, file: str, kind: Kind, meaning: Meaning) -> RawTable:
+    try:
+        table = read_parquet(content, file)
+    except ValueError as error:
+        raise FileProblem(str(error)) from error
+    found = formats.recognise(as_sheet(table, 0))
+    return _renamed(table, meaning) if found is None else formats.read(*found, as_sheet(table), kind, meaning)
 
 
 def _workbook(content: bytes, file: str, kind: Kind, meaning: Meaning) -> RawTable:
@@ -200,44 +207,3 @@ def _renamed(table: RawTable, meaning: Meaning) -> RawTable:
 def _check_header(names: list[str]) -> None:
     if again := twice(names):
         raise FileProblem(f"column {', '.join(repr(name) for name in again)} is there more than once", 1)
-
-
-def _parquet(content: bytes, file: str) -> RawTable:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-        _check_header(table.column_names)
-        columns = {name: _cells(name, table.column(name)) for name in table.column_names}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise FileProblem(f"truncated or not a Parquet file: {str(error).splitlines()[0]}") from error
-    if table.num_rows == 0:
-        raise FileProblem("no rows")
-    return RawTable(file, columns, np.arange(2, table.num_rows + 2, dtype=np.int64))
-
-
-def _cells(name: str, column: pa.ChunkedArray) -> NDArray[Any]:
-    import pyarrow as pa
-
-    kind = column.type
-    cells: NDArray[Any]
-    if name != "date" and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        cells = column.cast(pa.float64(), safe=False).to_pandas().to_numpy("float64")
-        return cells
-    if pa.types.is_date(kind):
-        cells = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-        return cells
-    if pa.types.is_timestamp(kind) and kind.tz is None:
-        stamps = column.to_numpy()
-        cells = stamps.astype("datetime64[D]")
-        if np.all((cells == stamps) | np.isnat(stamps)):
-            return cells
-    # What is left keeps its own spelling: text is judged as in a CSV file, a stamp with its zone as ISO text.
-    spelled = [
-        "" if value is None else value.isoformat() if hasattr(value, "isoformat") else str(value).strip()
-        for value in column.to_pylist()
-    ]
-    cells = np.empty(len(spelled), dtype=object)
-    cells[:] = spelled
-    return cells

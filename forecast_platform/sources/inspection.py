@@ -120,7 +120,7 @@ def _found(path: Path, kind: Kind, one: SeriesSettings, configured: bool, parts:
     unit = one.unit or ", ".join(sorted(parts.units))
     if kind == "market":
         found.facts["unit"] = unit or "not said: set `unit` of the series, such as US cents/lb"
-    found.said = [text.removeprefix(f"{path.name}: ") for text in (*parts.warnings, *raw.remarks)]
+    found.said = [text.removeprefix(f"{path.name}: ") for text in (*parts.notes, *parts.warnings, *raw.remarks)]
     return found
 
 

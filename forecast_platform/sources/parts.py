@@ -30,11 +30,13 @@ class Parts:
     """What the files of one thing gave.
 
     frame: their rows joined, ascending, with FILE and ROW; None where none was accepted. warnings: what was left out.
+    notes: what else their readers say of them, for who looks at a file.
     """
 
     frame: pd.DataFrame | None = None
     rejections: list[Rejection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     formats: dict[str, str] = field(default_factory=dict)
     """File -> what it was recognised as."""
     units: set[str] = field(default_factory=set)
@@ -102,6 +104,7 @@ def _read(
     parts.formats[file] = table.format
     if table.unit:
         parts.units.add(table.unit)
+    parts.notes += [note for note in table.notes if not note.startswith("row ")]
     if frame is None:
         return None
     left_out = list(table.left_out)

@@ -261,7 +261,7 @@ def a_constant_price_names_the_series(subject: Subject) -> None:
 
 
 def shocks_of_another_window_are_refused(subject: Subject) -> None:
-    """ValueError that names n_slots: residuals would be looked up under other dates."""
+    """ValueError that names n_slots: residuals would be looked up under other dates. Raises ContractError without."""
     if subject.tags.kept == "pickle":
         return
     fitted = subject.fitted

@@ -48,8 +48,9 @@ class JobPredictor:
     def predict(self, model_input: Any = None, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """The forecast, one row a series and step: series, date, model, forecast, median, lower_*, upper_*.
 
-        model_input: None or an empty frame for what the job itself forecast; else a table with the columns of the
-        job's config, whose series are forecast from their own ends. Raises JobError.
+        model_input: None or an empty frame for what the job itself forecast; else a table with the columns of the job's
+        config, whose series are forecast from their own ends. Raises JobError for such a table that does not fit, and
+        ValueError where a series cannot be forecast.
         """
         import pandas as pd
         import pyarrow as pa

@@ -157,7 +157,11 @@ class DeltaWarehouse:
 
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
-        and not in memory alone."""
+        and not in memory alone.
+
+        Raises LostRaceError where another process changed them after `since`, else WarehouseError where the write
+        failed, others kept writing the same keys or the disk is full.
+        """
         import pyarrow as pa
         from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError

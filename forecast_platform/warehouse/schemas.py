@@ -55,7 +55,10 @@ class Table:
         return self if self.horizon in (None, horizon) else _made(self.name, horizon)
 
     def arrow_schema(self, extra: tuple[str, ...] = ()) -> pa.Schema:
-        """The Arrow schema, with further float64 columns where the table is open to them."""
+        """The Arrow schema, with further float64 columns where the table is open to them.
+
+        Raises ValueError where it is not.
+        """
         import pyarrow as pa
 
         types = {

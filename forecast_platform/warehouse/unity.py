@@ -148,8 +148,9 @@ class UnityWarehouse:
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version.
 
-        `since` is compared with the version at which the statement is sent, and the engine looks for conflicts from
-        its own snapshot on; any commit after `since` loses the race, whatever its keys.
+        `since` is compared with the version at which the statement is sent, and the engine looks for conflicts from its
+        own snapshot on; any commit after `since` loses the race, whatever its keys. Raises LostRaceError then, or where
+        others kept winning, and WarehouseError where the write failed.
         """
         table = table.at(self.horizon)
         prepared = checked(table, data, where)

@@ -130,7 +130,7 @@ class Sail:
     """The embedded engine, over a catalog that speaks Unity Catalog's REST interface."""
 
     def clustering(self, columns: Sequence[str], *, liquid: bool) -> str:
-        """PARTITIONED BY; sail does not know CLUSTER BY."""
+        """PARTITIONED BY; sail does not know CLUSTER BY. Raises WarehouseError where it is asked for."""
         if liquid and columns:
             raise WarehouseError("sail has no liquid clustering: set unity.clustering to partition")
         return Delta().clustering(columns, liquid=False)
@@ -141,7 +141,10 @@ class Sail:
         return {"delta.dataSkippingStatsColumns": ",".join(exact)}
 
     def version(self, session: Any, name: str) -> int:
-        """sail has no DESCRIBE HISTORY; it publishes each commit in the table's log before it returns."""
+        """sail has no DESCRIBE HISTORY; it publishes each commit in the table's log before it returns.
+
+        Raises WarehouseError where that has no commit.
+        """
         rows = _rows(session.sql(f"DESCRIBE EXTENDED {quoted(name)}"))
         [location] = [row["data_type"] for row in rows if row["col_name"] == "Location"]
         log = Path(unquote(urlsplit(location).path)) / "_delta_log"
@@ -157,11 +160,11 @@ class Sail:
         frame.writeTo(quoted(name)).option("mergeSchema", "true").append()
 
     def optimize(self, session: Any, name: str) -> Upkeep:
-        """Refused."""
+        """Raises WarehouseError: sail has none."""
         raise WarehouseError(f"{name}: sail has no OPTIMIZE; run the maintenance on Databricks")
 
     def vacuum(self, session: Any, name: str, hours: int) -> None:
-        """Refused."""
+        """Raises WarehouseError: sail has none."""
         raise WarehouseError(f"{name}: sail has no VACUUM; run the maintenance on Databricks")
 
 

@@ -24,7 +24,8 @@ _QUANTILES = ("lower_95", "lower_80", "forecast_median", "upper_80", "upper_95")
 def weights_of(
     platform: Platform, record: FitManifest, model: Model, history: History, origins: Dates, there: Bools
 ) -> Floats | None:
-    """The members' weights on each of `origins`, [n_members, n_origins]; None for a model that reads no scores.
+    """The members' weights on each of `origins`, [n_members, n_origins], shares of sum 1; None for a model that reads
+    no scores.
 
     Scores come from the stored forecasts of the dates before, and from the closes in `history`, so they are the same
     whether those dates have been scored or not; `history` ends before the last origin.

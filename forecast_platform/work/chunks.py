@@ -98,7 +98,11 @@ class Forecasts:
 
 
 def simulate(fitted: FittedModel, inputs: Inputs, horizon: int, n_paths: int, seed: int) -> Forecasts:
-    """Simulate `horizon` days of every date of `inputs`, and set aside what must not be published."""
+    """Simulate `horizon` days of every date of `inputs`, and set aside what must not be published: paths float32
+    [n_origins, n_paths, horizon], in the price's unit.
+
+    Raises ValueError where a combination's members were not read.
+    """
     origins = inputs.dates
     failed = dict(inputs.failed)
     if len(origins) == 0:

@@ -73,7 +73,8 @@ def read_chunk_inputs(
 
 
 def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
-    """What each origin knows of the rolls between its last observed day and `horizon` days on; empty for none."""
+    """What each of `origins` [n] knows of the rolls between its last observed day, `last` [n], and `horizon` days on,
+    as bytes for its hash; empty for none."""
     if history.schedule is None:
         return [b""] * len(origins)
     days, months = history.schedule.dates.astype(np.int64), history.schedule.months
@@ -136,10 +137,12 @@ def store_results(
     generated: dt.datetime,
     started: float,
 ) -> float:
-    """Point forecasts and metadata of paths that are stored; returns the seconds since `started` of perf_counter."""
+    """Metadata and point forecasts of paths that are stored; returns the seconds since `started` of perf_counter.
+
+    The points come last: where they belong to the paths, nothing of the three is missing, however a run was ended.
+    """
     key = (chunk.series, chunk.model, chunk.version)
     times = [generated] * len(made.origins)
-    store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
     seconds = time.perf_counter() - started
     store.successes(
         platform,
@@ -152,6 +155,7 @@ def store_results(
         training_seconds=stored.training_seconds,
         inference_seconds=seconds / len(made.origins),
     )
+    store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
     return seconds
 
 

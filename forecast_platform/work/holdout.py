@@ -48,7 +48,7 @@ def holdout_metrics(
 
 
 def mean_crps(fitted: FittedModel, history: History, origins: Dates, seed: int) -> float:
-    """Mean CRPS over the observed sessions within _HORIZON days of each origin."""
+    """Mean CRPS, in the price's unit, over the observed sessions within _HORIZON days of each of `origins` [n]."""
     paths = fitted.simulate(history, origins, _HORIZON, _N_PATHS, Shocks(seed, fitted.n_slots))
     first = (origins - history.dates[0]).astype(np.int64)
     targets = first[:, None] + np.arange(_HORIZON)

@@ -56,7 +56,8 @@ class SeriesTable:
         return _date(self.dates[np.flatnonzero(self.columns["is_observed"])[-1]])
 
     def seen_days(self, lag: int) -> Dates:
-        """The days on which each session's close is first seen: `lag`, the market's publication lag, after it."""
+        """The day on which each session's close is first seen, datetime64[D] [n_sessions]: `lag` days, the market's
+        publication lag, after it."""
         return self.sessions + lag * ONE_DAY
 
     def covariate_names(self, kind: Covariates, window: TrainingWindow) -> tuple[str, ...]:
@@ -250,7 +251,8 @@ class Platform:
         )
 
     def closes(self, name: str, first: dt.date, last: dt.date) -> tuple[Dates, NDArray[np.float64], NDArray[np.bool_]]:
-        """Days first..last that are in unified_data: dates, closes, and whether each was a real session."""
+        """Days first..last that are in unified_data: dates, closes in the price's unit, and whether each was a real
+        session, [n] each."""
         table = self.series_table(name)
         part = slice(
             int(np.searchsorted(table.dates, np.datetime64(first, "D"))),

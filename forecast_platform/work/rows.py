@@ -52,7 +52,8 @@ def distributions_table(
 
 
 def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:
-    """Forecast dates ascending, and paths float32 [n_dates, n_paths, horizon], of `distributions` rows in any order.
+    """Forecast dates ascending, and paths float32 [n_dates, n_paths, horizon] in the price's unit, of `distributions`
+    rows in any order.
 
     Raises ValueError where the dates do not hold the same number of paths.
     """
@@ -83,7 +84,8 @@ def points_table(
     per_date: Mapping[str, Sequence[Any]],
     **constant: Any,
 ) -> pa.Table:
-    """Rows of `point_forecasts`, one a target day; `actual` float64 [n, horizon] with NaN while unknown."""
+    """Rows of `point_forecasts`, one a target day; `actual` float64 [n_origins, horizon], in the price's unit, with NaN
+    while unknown."""
     import pyarrow as pa
 
     n, horizon = summary.mean.shape
@@ -118,7 +120,8 @@ def points_table(
 
 
 def actuals_table(series: str, origins: Dates, actual: NDArray[np.float64], **per_date: Sequence[Any]) -> pa.Table:
-    """Rows of `distributions` that hold what prices really did: one a forecast date, null while unknown."""
+    """Rows of `distributions` that hold what prices really did: one a forecast date, null while unknown; `actual`
+    float64 [n_origins, horizon], in the price's unit."""
     import pyarrow as pa
 
     values = actual.astype(np.float32)[:, None, :]

@@ -34,8 +34,8 @@ def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.dateti
 
 
 def targets(platform: Platform, series: str, origins: Dates) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Closes of each origin's days, [n, horizon] with NaN while unknown, and whether each is a trading target: a
-    session whose close was seen, or, while unknown, one that is scheduled.
+    """Closes of each origin's days, [n, horizon] in the price's unit with NaN while unknown, and whether each is a
+    trading target: a session whose close was seen, or, while unknown, one that is scheduled.
 
     An explicit input outside the lineage: scoring and display only, never a forecast.
     """

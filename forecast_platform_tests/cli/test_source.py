@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecast_platform.cli.main import main
@@ -47,6 +48,19 @@ def test_a_file_anywhere_is_shown_as_it_would_be_read(tmp_path: Path, capsys: py
     assert f"{len(days) + 1}  2018-01-02" in said
     assert "it would be read" in said
     assert not (tmp_path / "warehouse").exists()
+
+
+def test_parquet_of_yfinance_is_shown_with_its_ticker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = pd.DatetimeIndex(sessions("XNYS", dt.date(2018, 1, 2), dt.date(2018, 3, 1)), name="Date")
+    columns = pd.MultiIndex.from_product([["Close", "Volume"], ["KC=F"]], names=["Price", "Ticker"])
+    values = np.column_stack([walk(len(days)), np.ones(len(days))])
+    path = tmp_path / "coffee.parquet"
+    pd.DataFrame(values, days, columns).to_parquet(path)
+    assert main(["source", "check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "format     Yahoo (yfinance)" in said
+    assert "ticker KC=F" in said
+    assert "2018-01-02 to 2018-03-01" in said
 
 
 def test_a_refused_file_says_why_and_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -106,6 +106,13 @@ class Served:
         finally:
             connection.close()
 
+    def health(self, headers: dict[str, str]) -> str:
+        """What the reports' server says under /health."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["reports"], timeout=60)
+        with closing(connection):
+            connection.request("GET", "/health", headers=headers)
+            return connection.getresponse().read().decode()
+
 
 @contextmanager
 def served(settings: Settings, folder: Path, *, read_only: bool = False) -> Iterator[tuple[Served, Starlette]]:
@@ -198,7 +205,10 @@ def test_where_a_token_is_set_nobody_is_answered_without_it(tmp_path: Path) -> N
         answers = {
             route: [" ".join(map(str, sorted(ask(found, route, given[one])))) for one in senders] for route in rows
         }
+        told = {name: found.health(given[name]) for name in senders}
     assert answers == rows
+    assert told["nothing"] == "{}", "the status is all that a stranger learns"
+    assert all("facts" in json.loads(told[name]) for name in ("`Bearer`", "`Basic`"))
 
 
 def test_a_read_only_server_answers_queries_and_takes_no_mutation(tmp_path: Path) -> None:

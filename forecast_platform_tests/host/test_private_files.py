@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from forecast_platform.host.private_files import close, too_open
+from forecast_platform.doctor.stores import privacy
+from forecast_platform.host.private_files import close, restrict, too_open
 from forecast_platform.settings import Settings, build
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
@@ -61,3 +62,32 @@ def test_a_file_system_that_keeps_no_permissions_is_not_called_closed(
     monkeypatch.setattr(Path, "chmod", lambda *_arguments, **_options: None)
     closed, left = close(opened)
     assert (closed, len(left)) == (0, 3)
+
+
+def test_the_doctor_warns_of_what_can_be_closed_and_not_for_ever_of_a_mount_without_permissions(
+    opened: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [found] = privacy(opened)
+    assert (found.severity, found.mend) == ("warning", "run `forecast-platform migrate`")
+    # As on FAT: whatever is asked, each file has the mode that the mount gives.
+    plain = os.fstat
+    monkeypatch.setattr(Path, "chmod", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(os, "fstat", lambda handle: os.stat_result((0o100777, *plain(handle)[1:])))
+    [found] = privacy(opened)
+    assert found.severity == "good"
+    assert "keeps no permissions" in found.found
+
+
+@pytest.mark.parametrize("before", [0o002, 0o077])
+@pytest.mark.parametrize(("readable_by", "file", "folder"), [("owner", 0o600, 0o700), ("group", 0o640, 0o750)])
+def test_what_is_written_is_for_whom_the_settings_say_whatever_the_shell_s_umask(
+    tmp_path: Path, before: int, readable_by: str, file: int, folder: int
+) -> None:
+    was = os.umask(before)
+    try:
+        restrict(build(warehouse=tmp_path, readable_by=readable_by))
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "file").touch()
+    finally:
+        os.umask(was)
+    assert (mode(tmp_path / "made" / "file"), mode(tmp_path / "made")) == (file, folder)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tasks
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])
@@ -112,3 +114,12 @@ def test_the_commands_that_units_and_pages_name_exist(command: str, capsys: pyte
         main([command, "--help"])
     assert found.value.code == 0
     assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("extra", sorted(path.name for path in (DEPLOY / "locks").glob("*.txt")))
+def test_what_an_extra_pins_has_hashes_but_for_builds_of_torch(extra: str) -> None:
+    path = DEPLOY / "locks" / extra
+    pins = tasks.blocks(path)
+    assert path.read_text().startswith(tasks.HEADER)
+    assert all(re.match(r"[\w.-]+==[\w.]+( ; .+)?$", pin) for pin in pins), "one version each"
+    assert [pin for pin, text in pins.items() if "--hash=sha256:" not in text and not pin.startswith("torch==")] == []

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(webdriver.missing() is not No
 AXE = "axe-core@4.14.1"
 PAGES = ("daily", "fan chart", "leaderboard", "index", "history", "portfolio", "overview")
 PHONE, DESKTOP = (390, 844), (1280, 900)
-TAB, ENTER = "\ue004", "\ue007"
+TAB, ENTER, HOME, END, RIGHT = "\ue004", "\ue007", "\ue011", "\ue010", "\ue014"
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(browser: Browser, path: Path, size: tuple[int, int], *, dark: bool) -> None:
-    """Open a page on such a device, and wait until its charts are drawn."""
+    """Open a page on such a device, and wait until the charts in view are drawn, and then all of them."""
     browser.device(*size, dark=dark, phone=size == PHONE)
     browser.open(path.as_uri())
     until(lambda: bool(browser.run("return document.documentElement.dataset.drawn")), f"{path.name} is drawn")
+    browser.run("return pages.drawAll()")
 
 
 def violations(browser: Browser, axe: str) -> list[str]:
@@ -125,6 +126,55 @@ def test_a_click_on_a_day_shows_its_forecast_and_the_keyboard_does_as_well(
     browser.press(ENTER)
     assert browser.run("return document.getElementById('day').value") > day
     assert day not in browser.run(said)
+
+
+def test_every_chart_is_a_stop_of_the_keyboard_and_says_its_numbers(
+    written: dict[str, Path], browser: Browser, axe: str
+) -> None:
+    stops = "return Array.from(document.querySelectorAll('.plot')).map(b => [b.tabIndex, b.getAttribute('aria-label')])"
+    for name in ("daily", "fan chart", "leaderboard", "history", "portfolio"):
+        opened(browser, written[name], DESKTOP, dark=False)
+        charts = browser.run(stops)
+        assert charts, name
+        assert all(stop == 0 and "chart of " in said for stop, said in charts), (name, charts)
+        browser.run("document.querySelectorAll('details.numbers').forEach(one => { one.open = true })")
+        # A details element says that it was opened a moment later.
+        rows = browser.run(
+            "return new Promise(done => setTimeout(() => done(Array.from(document.querySelectorAll("
+            "'details.numbers tbody')).map(one => one.rows.length)), 300))"
+        )
+        assert len(rows) == len(charts), name
+        assert all(n > 1 for n in rows), (name, rows)
+        assert violations(browser, axe) == [], f"{name}, with its numbers"
+    opened(browser, written["fan chart"], DESKTOP, dark=False)
+    browser.run("document.getElementById('fan').focus()")
+    for key in (HOME, RIGHT):
+        browser.press(key)
+    said = browser.run("return document.getElementById('fan').said.textContent")
+    at = browser.run("return pages.figures.fan.data.find(one => one.name === 'close').x[1]")
+    assert said.startswith(f"{at}: close 10")
+    browser.press(END)
+    said = browser.run("return document.getElementById('fan').said.textContent")
+    assert said.startswith("2020-05-12: 95 % band from ")
+    assert "median 10" in said
+
+
+def test_a_chart_below_the_first_screen_is_drawn_when_it_comes_into_view(
+    written: dict[str, Path], browser: Browser
+) -> None:
+    browser.device(*PHONE, dark=False, phone=True)
+    browser.open(written["history"].as_uri())
+    until(lambda: bool(browser.run("return document.documentElement.dataset.drawn")), "the first chart is drawn")
+    assert browser.run("return [!!pages.shown.hits, !!pages.shown.pit]") == [True, False]
+    # Also what is not drawn yet is a stop of the keyboard, which brings it into view.
+    browser.run("document.getElementById('pit').focus()")
+    assert browser.run("return document.activeElement.id") == "pit"
+    until(lambda: browser.run("return !!pages.shown.pit") is True, "the last chart is drawn")
+
+
+def test_a_page_without_charts_loads_no_script_for_them(written: dict[str, Path], browser: Browser) -> None:
+    opened(browser, written["index"], DESKTOP, dark=False)
+    assert browser.run("return typeof Plotly") == "undefined"
 
 
 def test_the_first_stop_of_the_keyboard_leads_past_the_menu(written: dict[str, Path], browser: Browser) -> None:

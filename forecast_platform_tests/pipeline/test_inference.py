@@ -26,7 +26,7 @@ from forecast_platform.warehouse.schemas import (
     TRAINED_MODELS,
     Table,
 )
-from forecast_platform.work import fits
+from forecast_platform.work import fits, store
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform
@@ -227,6 +227,27 @@ def test_a_step_killed_between_paths_and_points_is_repaired_from_the_paths(small
     order = [("forecast_date", "ascending"), ("day_ahead", "ascending")]
     again = platform.warehouse.read(POINT_FORECASTS, where=where)
     assert again.sort_by(order).equals(expected.sort_by(order))
+
+
+@pytest.mark.parametrize("killed_at", ["successes", "points"])
+def test_a_step_killed_after_any_of_its_commits_is_completed_by_the_next(
+    small: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    platform = _platform(small)
+
+    def killed(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, killed_at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            forecast(platform, "Alpha", "naive", SPAN)
+    assert forecast(platform, "Alpha", "naive", SPAN).good == set(SPAN)
+    where = {"model_name": "naive", "path_id": 0}
+    paths = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
+    rows = platform.warehouse.read(FORECAST_METADATA, ["forecast_date", "input_hash", "model_success"])
+    assert rows.select(["forecast_date", "input_hash"]).sort_by("forecast_date").equals(paths.sort_by("forecast_date"))
+    assert rows["model_success"].to_pylist() == [True] * len(SPAN)
 
 
 def test_point_forecasts_are_the_statistics_of_the_stored_paths(small: Path) -> None:

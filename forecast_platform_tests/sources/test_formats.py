@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecast_platform.settings import SeriesSettings
@@ -14,7 +15,7 @@ from forecast_platform.settings.landing import FileSettings
 from forecast_platform.sources.base import RawData
 from forecast_platform.sources.files import read_table
 from forecast_platform.sources.formats import READERS, recognise
-from forecast_platform.sources.formats.sheet import Meaning, Sheet
+from forecast_platform.sources.formats.sheet import Meaning, RawTable, Sheet
 from forecast_platform.sources.landing import LandingSource
 
 TODAY = dt.date(2026, 6, 1)
@@ -93,6 +94,21 @@ MARKET = {
     "Stooq, Polish": Export(
         "Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen\n2018-01-30,124.7,125,122.8,123.4,18200\n",
         "Stooq",
+        ("2018-01-30",),
+        (123.4,),
+        (18200,),
+    ),
+    "Stooq in bulk": Export(
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+        "KC.F,D,20180129,000000,125.3,126.05,124.1,124.7,1050000,0\nKC.F,D,20180130,000000,124.7,125,122.8,123.4,18200,0\n",
+        "Stooq (bulk)",
+        ("2018-01-29", "2018-01-30"),
+        (124.7, 123.4),
+        (1_050_000, 18200),
+    ),
+    "yfinance.download of one level": Export(
+        "Date,Close,High,Low,Open,Volume\n2018-01-30,123.4,125.0,122.8,124.7,18200\n",
+        "Yahoo",
         ("2018-01-30",),
         (123.4,),
         (18200,),
@@ -186,6 +202,86 @@ def test_prices_are_read_as_exported(vendor: str, tmp_path: Path) -> None:
     if export.volumes:
         np.testing.assert_array_equal(frame["volume"], export.volumes)
     assert set(frame.columns) <= {"date", "open", "high", "low", "close", "volume"}
+
+
+def test_stooq_s_bulk_file_is_read_under_its_own_ending_and_other_texts_are_not(tmp_path: Path) -> None:
+    (tmp_path / "market").mkdir()
+    (tmp_path / "market/kc.f.txt").write_text(MARKET["Stooq in bulk"].text)
+    (tmp_path / "market/notes.txt").write_text("<TICKET>, call the broker")
+    source = LandingSource(tmp_path, lambda: TODAY)
+    raw = source.read([SeriesSettings(name="Coffee", source="kc.f", regions=())])
+    assert raw.rejections == []
+    assert raw.market["Coffee"]["close"].tolist() == [124.7, 123.4]
+    assert [text.split(" ")[0] for text in raw.unread] == ["market/notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("SB.F,D,20180130,000000,1,1,1,1,1,0", "prices of several tickers (KC.F, SB.F): write one file a series"),
+        ("KC.F,5,20180130,100000,1,1,1,1,1,0", "bars of the period 5, D: take Stooq's daily bars, whose <PER> is D"),
+    ],
+)
+def test_stooq_s_bulk_file_of_more_than_one_series_is_refused(row: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "coffee.txt").write_text(f"{MARKET['Stooq in bulk'].text}{row}\n")
+    assert read_table(tmp_path / "coffee.txt", "coffee.txt").problems == ((1, reason),)
+
+
+def _parquet(folder: Path, frame: pd.DataFrame) -> RawTable:
+    frame.to_parquet(folder / "coffee.parquet")
+    return read_table(folder / "coffee.parquet", "market/coffee.parquet")
+
+
+def _downloaded(fields: list[str], tickers: list[str]) -> pd.DataFrame:
+    columns = pd.MultiIndex.from_product([fields, tickers], names=["Price", "Ticker"])
+    days = pd.DatetimeIndex(["2018-01-30", "2018-01-31"], name="Date")
+    return pd.DataFrame([[123.4 + at for at in range(len(columns))]] * 2, index=days, columns=columns)
+
+
+def test_parquet_of_yfinance_is_recognised_by_its_two_levels(tmp_path: Path) -> None:
+    fields = ["Close", "High", "Low", "Open", "Volume"]
+    table = _parquet(tmp_path, _downloaded(fields, ["KC=F"]))
+    assert (table.problems, table.format, table.notes) == ((), "Yahoo (yfinance)", ("ticker KC=F",))
+    assert table.columns["date"].astype(str).tolist() == ["2018-01-30", "2018-01-31"]
+    assert table.columns["close"].tolist() == [123.4, 123.4]
+    assert table.rows.tolist() == [2, 3]
+    [(_, reason)] = _parquet(tmp_path, _downloaded(fields, ["KC=F", "SB=F"])).problems
+    assert reason == "prices of several tickers (KC=F, SB=F): write one file a series"
+
+
+def test_parquet_of_a_ticker_s_history_has_the_dates_of_its_exchange(tmp_path: Path) -> None:
+    days = pd.DatetimeIndex(["2018-03-09", "2018-03-12"], name="Date").tz_localize("America/New_York")
+    frame = pd.DataFrame({"Open": 123.4, "High": 124.1, "Low": 121.0, "Close": [121.9, np.nan]}, index=days)
+    frame = frame.assign(Volume=[100, 90], Dividends=0.0, **{"Stock Splits": 0.0})
+    table = _parquet(tmp_path, frame)
+    assert (table.problems, table.format) == ((), "Yahoo")
+    assert table.columns["date"].astype(str).tolist() == ["2018-03-09", "2018-03-12"]
+    np.testing.assert_array_equal(table.columns["close"], [121.9, np.nan])
+    assert set(table.columns) == {"date", "open", "high", "low", "close", "volume"}
+
+
+@pytest.mark.parametrize("name", ["DATE", None])
+def test_parquet_of_other_vendors_is_read_as_their_csv(name: str | None, tmp_path: Path) -> None:
+    days = pd.DatetimeIndex(["2018-01-12", "2018-01-15"], name=name)
+    if name:
+        table = _parquet(tmp_path, pd.DataFrame({"DCOILWTICO": [64.2, np.nan]}, index=days))
+        assert table.format == "FRED"
+        np.testing.assert_array_equal(table.columns["close"], [64.2, np.nan])
+    else:
+        # A frame whose index has no name: pandas calls the column __index_level_0__.
+        table = _parquet(
+            tmp_path, pd.DataFrame({"Open": 1.0, "High": 1.0, "Low": 1.0, "Close": [1.5, 2.5]}, index=days)
+        )
+        assert (table.format, table.columns["close"].tolist()) == ("Stooq", [1.5, 2.5])
+    bars = pd.DataFrame({"time": [1516579200, 1516665600], "open": 1.0, "high": 1.0, "low": 1.0, "close": [1.5, 2.5]})
+    table = _parquet(tmp_path, bars)
+    assert (table.problems, table.format) == ((), "TradingView")
+    assert table.columns["date"].astype(str).tolist() == ["2018-01-22", "2018-01-23"]
+
+
+def test_parquet_of_our_own_layout_keeps_its_types(tmp_path: Path) -> None:
+    table = _parquet(tmp_path, pd.DataFrame({"date": pd.to_datetime(["2018-01-12"]), "close": [64.2]}))
+    assert (table.format, table.columns["date"].dtype, table.columns["close"].dtype) == ("landing", "<M8[D]", float)
 
 
 def test_no_header_is_known_to_two_readers_and_our_own_to_none() -> None:

@@ -6,11 +6,14 @@ import datetime as dt
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecast_platform.settings import SeriesSettings
 from forecast_platform.settings.landing import FileSettings
 from forecast_platform.sources.base import RawData
+from forecast_platform.sources.files import read_table
+from forecast_platform.sources.formats.sheet import Meaning
 from forecast_platform.sources.landing import LandingSource
 
 
@@ -116,6 +119,37 @@ def test_ghcn_daily_counts_in_tenths_and_flags_what_failed(tmp_path: Path) -> No
         ("2018-01-03", "Brazil", None, 0.0),
         ("2018-01-04", "Brazil", -1.1, None),
     ]
+
+
+BY_YEAR = (
+    "BR001234567,20180102,TMAX,271,,,S,\nBR001234567,20180102,PRCP,31,,,S,0700\nUS1MOAB0001,20180102,TMAX,10,,,N,\n"
+    "BR001234567,20180103,TMAX,999,,X,S,\nBR001234567,20180103,TMIN,-11,,,S,\nBR001234567,20180103,SNWD,0,,,S,\n"
+)
+
+
+@pytest.mark.parametrize("head", ["", "ID,DATE,ELEMENT,DATA_VALUE,M_FLAG,Q_FLAG,S_FLAG,OBS_TIME\n"])
+def test_ghcn_daily_by_year_has_a_row_a_value_with_and_without_a_header(head: str, tmp_path: Path) -> None:
+    raw = read(tmp_path, "weather_2018.csv", head + BY_YEAR, {"BR001234567": "Brazil"})
+    assert table(raw) == [("2018-01-02", "Brazil", 27.1, None, 3.1), ("2018-01-03", "Brazil", None, -1.1, None)]
+    meaning = Meaning(regions={"BR001234567": "Brazil"})
+    found = read_table(tmp_path / "weather_2018.csv", "weather_2018.csv", "weather", meaning)
+    assert found.notes == (
+        "1 values failed NOAA's checks and are missing",
+        "counted in tenths",
+        "1 stations that `files.regions` does not map are left out",
+    )
+    raw = read(tmp_path, "weather_2018.csv", head + BY_YEAR)
+    assert {row[1] for row in table(raw)} == {"BR001234567", "US1MOAB0001"}
+    raw = read(tmp_path, "weather_2018.csv", head + BY_YEAR.replace("31,,,S,0700", "3l,,,S,0700"))
+    assert f"row {2 + bool(head)}: value is not a number: '3l'" in str(raw.rejections[0])
+
+
+def test_parquet_of_ghcn_daily_by_year_is_read_as_its_csv(tmp_path: Path) -> None:
+    names = ["ID", "DATE", "ELEMENT", "DATA_VALUE", "M_FLAG", "Q_FLAG", "S_FLAG", "OBS_TIME"]
+    rows = [["BR001234567", "20180102", "TMAX", 271, None, None, "S", None]]
+    pd.DataFrame(rows, columns=names).to_parquet(tmp_path / "weather_Brazil.parquet")
+    (tmp_path / "market").mkdir()
+    assert table(read(tmp_path, "notes.csv", "x")) == [("2018-01-02", "Brazil", 27.1)]
 
 
 def test_an_order_of_climate_data_online_is_metric_or_refused(tmp_path: Path) -> None:

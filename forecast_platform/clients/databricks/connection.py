@@ -45,7 +45,7 @@ class DatabricksError(RuntimeError):
 
 @contextmanager
 def perhaps_started(mend: str) -> Iterator[None]:
-    """Within this, an error of a submission that may have been carried out says so, and what to do about it."""
+    """Within this, the DatabricksError of a submission that may have been carried out says so, and the mend."""
     try:
         yield
     except DatabricksError as error:

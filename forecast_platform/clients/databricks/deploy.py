@@ -154,7 +154,10 @@ def source_of(files: Mapping[str, bytes]) -> str:
 
 
 def settings_file(path: Path) -> bytes:
-    """The settings for the cluster; refused where they seem to hold a secret, which a workspace file must not."""
+    """The settings for the cluster.
+
+    Raises DatabricksError where the file cannot be read, or seems to hold a secret, which a workspace file must not.
+    """
     try:
         text = path.expanduser().read_text()
     except OSError as error:
@@ -170,7 +173,10 @@ def settings_file(path: Path) -> bytes:
 
 
 def notebook_source(name: str) -> bytes:
-    """A notebook of the project: beside the package in a checkout, inside it once installed."""
+    """A notebook of the project: beside the package in a checkout, inside it once installed.
+
+    Raises DatabricksError where it is in neither.
+    """
     for folder in (_HERE.parent / "notebooks", _HERE / "notebooks"):
         if (folder / f"{name}.py").is_file():
             return (folder / f"{name}.py").read_bytes()
@@ -191,7 +197,8 @@ def build_wheel() -> tuple[str, bytes]:
     """The package as it is here, as a wheel: (file name, content). The same source gives the same bytes.
 
     Made without a build tool, which a machine that only operates the platform need not have: it is a pure Python
-    package. Its requirements are those of the installed distribution, less NOT_ON_CLUSTERS.
+    package. Its requirements are those of the installed distribution, less NOT_ON_CLUSTERS. Raises DatabricksError
+    where none is installed.
     """
     from importlib.metadata import PackageNotFoundError, distribution
 

@@ -67,7 +67,10 @@ class Ledger:
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """By request: the idempotency token of its newest submission and, once known, the run id."""
+        """By request: the idempotency token of its newest submission and, once known, the run id.
+
+        Raises DatabricksError where the file is no JSON.
+        """
         try:
             return dict(json.loads(self.path.read_text()))
         except FileNotFoundError:

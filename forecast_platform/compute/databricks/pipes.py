@@ -173,7 +173,7 @@ class PipesRun:
 
     @property
     def run_id(self) -> int:
-        """The run's id, known once it was submitted."""
+        """The run's id, known once it was submitted. Raises DatabricksError before that."""
         if self.entry.run_id is None:
             raise DatabricksError(f"{self.entry.request.about}: no run was submitted")
         return self.entry.run_id

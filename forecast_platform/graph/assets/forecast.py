@@ -93,7 +93,7 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import chart_address, fan_chart, index
         from forecast_platform.pipeline.inference import forecast
-        from forecast_platform.pipeline.publish import forecast_runs
+        from forecast_platform.pipeline.publish import forecast_runs, not_complete
 
         platform: Platform = replace(context.resources.platform, step=DagsterStep(context))
         options = platform.options(context.run_tags)
@@ -111,7 +111,10 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                 )
             outcomes.append(outcome)
         if options.signals:
-            forecast_runs(platform, sorted({day for outcome in outcomes for day in outcome.written}))
+            written = {day for outcome in outcomes for day in outcome.written}
+            # A run that was killed after its writes left no signal of what this one finds there.
+            found = {day for outcome in outcomes for day in outcome.good} - written
+            forecast_runs(platform, sorted(written | set(not_complete(platform, found) if found else ())))
         charts = [
             fan_chart(platform, outcome.series, model, options.version, max(outcome.good, default=None))
             for outcome in outcomes

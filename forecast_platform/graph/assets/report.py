@@ -123,7 +123,8 @@ def conclude(
 
 @contextmanager
 def refused_is_failed() -> Iterator[None]:
-    """Within this, work that cannot be done at all ends the step; another try would not help."""
+    """Within this, work that cannot be done at all (RefusedError) ends the step as a Failure; another try would not
+    help."""
     try:
         yield
     except RefusedError as error:

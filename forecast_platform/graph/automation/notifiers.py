@@ -102,7 +102,7 @@ class EmailNotifier:
     settings: EmailSettings
 
     def send(self, message: Message) -> None:
-        """One mail to all recipients."""
+        """One mail to all recipients. Raises NotifierError where the server does not take it."""
         mail = EmailMessage()
         mail["Subject"] = f"[forecast_platform] {message.title}"[:200]
         mail["From"] = self.settings.sender

@@ -30,7 +30,8 @@ from forecast_platform.graph.automation.training import decide_training, trainin
 from forecast_platform.graph.automation.watch import Cursor, look, signature
 from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, TRAIN
 from forecast_platform.host.times import in_zone
-from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.settings import SeriesSettings, Settings, SettingsError
+from forecast_platform.sources.landing import chain_of
 
 NEW_DATA, MISSING_WINDOWS, DAILY_FORECAST, ALERTS = "new_data", "train_missing_windows", "daily_forecast", "alerts"
 
@@ -76,7 +77,7 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
             read = replace(known, read=seen.signature)
             return SensorResult(skip_reason="the files' content is the same", cursor=read.dump())
         reading = observer.read_source(files, content)
-        book.report("source", [_refusal(text, now, settings) for text in reading.rejections])
+        book.report("source", refusals(reading.rejections, now, settings))
         if not reading.changes:
             refused = f"; refused: {'; '.join(reading.rejections)}" if reading.rejections else ""
             done = Cursor(seen, content, today, seen.signature)
@@ -148,17 +149,40 @@ def build_sensors(settings: Settings, observer: Observer, jobs: Mapping[str, Seq
     return [new_data, train_missing_windows, daily_forecast, alerts]
 
 
-def _refusal(text: str, now: dt.datetime, settings: Settings) -> Problem:
-    place = text.split(": ", 1)[0].split(", row ")[0]
-    return Problem(
-        key=f"source/{place}",
-        what=f"the source refused {text}",
-        since=in_zone(now, settings.timezone),
-        affected="the series that need it: their new days are not ingested",
-        cause="the file's content, at the row named",
-        mend="mend the file and save it again: it is read by itself",
-        link=f"{settings.ui_url}/automation",
-    )
+def refusals(texts: Sequence[str], now: dt.datetime, settings: Settings) -> list[Problem]:
+    """What the source refused as problems: one a file, or a series that is held, with the series that it keeps out."""
+    by_place: dict[str, list[str]] = {}
+    for text in texts:
+        by_place.setdefault(text.split(": ", 1)[0].split(", row ")[0], []).append(text)
+    found = []
+    for place, reasons in by_place.items():
+        kept_out = _kept_out(place, settings)
+        found.append(
+            Problem(
+                key=f"source/{place}",
+                what=f"the source refused {'; '.join(reasons)}"[:1500],
+                since=in_zone(now, settings.timezone),
+                affected=f"{', '.join(kept_out)}: new days are not ingested" if kept_out else "no series",
+                cause="the file's content, at the row named",
+                mend="mend the file and save it again: it is read by itself",
+                link=f"{settings.ui_url}/automation",
+            )
+        )
+    return found
+
+
+def _kept_out(place: str, settings: Settings) -> list[str]:
+    """The series that need a file of the source, or that `place` names itself."""
+    stem = place.removeprefix("market/").rsplit(".", 1)[0].split(" (")[0].lower()
+
+    def needs(one: SeriesSettings) -> bool:
+        if place.startswith("macro"):
+            return bool(one.covariates)
+        if place.startswith("weather"):
+            return one.regions is None or bool(one.regions)
+        return place == one.name or stem in (one.stem.lower(), chain_of(one))
+
+    return [one.name for one in settings.series if needs(one)]
 
 
 @dataclass

@@ -37,7 +37,10 @@ _MEANING = dict(zip(STATISTICS, ("mean", "std", "lower_95", "lower_80", "median"
 def stored_paths(
     platform: Platform, target: Target, dates: Sequence[dt.date]
 ) -> tuple[PathFigures, dict[str, NDArray[Any]]]:
-    """The paths of these dates, half a year read at a time; and what identifies the inputs of each stored date."""
+    """The paths of these dates, half a year read at a time; and what identifies the inputs of each stored date.
+
+    Raises ValueError where there are no dates.
+    """
     parts, firsts = [], []
     names, most = day_columns(platform.horizon), most_dates(platform.horizon)
     for begin in range(0, len(dates), most):

@@ -69,7 +69,10 @@ class Request:
 
 
 def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
-    """What the run that this check of a group's asset is part of was about."""
+    """What the run that this check of a group's asset is part of was about.
+
+    Raises Failure where the run's range holds no partition.
+    """
     platform: Platform = context.resources.platform
     version = platform.options(context.run.tags).version
     [group] = [one.series for one in platform.settings.series_groups if one.name == keys.group]
@@ -125,7 +128,8 @@ def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[As
     """The newest evaluation of a check that has ended, with its time as a timestamp.
 
     Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others. Its own
-    query reads every record's event; this one sorts them by their times first and reads the newest.
+    query reads every record's event; this one sorts them by their times first and reads the newest. Raises TypeError
+    for a storage that is not in SQL.
     """
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):

@@ -111,7 +111,10 @@ def launcher_config(
 
 
 def credentials_of(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
-    """How the launcher logs in: as the SDK does here. A token is named by its variable where it has one."""
+    """How the launcher logs in: as the SDK does here. A token is named by its variable where it has one.
+
+    Raises DatabricksError for another way.
+    """
     host = {"databricks_host": config.host}
     if config.auth_type == "pat":
         named = environment.get("DATABRICKS_TOKEN") == config.token

@@ -129,7 +129,10 @@ class StepRuns(DatabricksPySparkStepLauncher):
         self._watch: Watch | None = None
 
     def launch_step(self, step_context: StepExecutionContext) -> Iterator[DagsterEvent]:
-        """Run the step on the cluster; its events are those of the remote process."""
+        """Run the step on the cluster; its events are those of the remote process.
+
+        Raises DatabricksError where the workspace is not reached or refuses, with the mend.
+        """
         step = step_context.step.key
         run_id = step_context.dagster_run.run_id
         self._submitted = self._watch = None

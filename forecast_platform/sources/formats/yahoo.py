@@ -10,7 +10,8 @@ from forecast_platform.sources.formats.prices import OHLCV, prices
 from forecast_platform.sources.formats.sheet import Meaning, RawTable, Sheet
 
 NAME, KIND = "Yahoo", "market"
-_OURS = {"open", "high", "low", "close", "volume"}
+_ONE_LEVEL = ["Date", "Close", "High", "Low", "Open", "Volume"]
+"""What yfinance.download(..., multi_level_index=False) writes: no other vendor has the close first."""
 
 
 def header(sheet: Sheet) -> int | None:
@@ -19,7 +20,8 @@ def header(sheet: Sheet) -> int | None:
     if names[:1] == ["price"] and sheet.names(1)[:1] == ["Ticker"] and sheet.names(2)[:1] == ["Date"]:
         return 0
     beside = {"adj close", "dividends", "stock splits"} & set(names)
-    return 0 if sheet.names()[:1] == ["Date"] and "close" in names and beside else None
+    dated = sheet.names()[:1] == ["Date"] and "close" in names and beside
+    return 0 if dated or sheet.names() == _ONE_LEVEL else None
 
 
 def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:

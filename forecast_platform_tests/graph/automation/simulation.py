@@ -22,6 +22,7 @@ from dagster import (
     build_sensor_context,
 )
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.execution.api import execute_run, execute_run_iterator
 from dagster._core.instance import InstanceType
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
@@ -135,13 +136,16 @@ class Simulation:
         REGISTRY["recorder"] = lambda _: self.recorder
         self.settings = settings.with_clock(self.clock)
         self.instance = instance
-        self.definitions = build_definitions(self.settings)
-        self.repository = self.definitions.get_repository_def()
+        self._load()
         self.cursors: dict[str, str | None] = {}
         self.keys: set[tuple[str, str]] = set()
         self.runs: list[tuple[dt.datetime, str, str]] = []
         """When, run key, status."""
         self.crash_next: str | None = None
+        self.forgets: str | None = None
+        """The sensor whose next cursor is lost, since the daemon dies before it keeps it."""
+        self.daemons = 1
+        """How many look at each sensor and schedule at the same time."""
         location, *_ = WorkspaceFileTarget([str(shipped_file("workspace.yaml"))]).create_origins()
         self._origin = RemoteRepositoryOrigin(location, "__repository__")
         for definition in self.repository.schedule_defs:
@@ -155,6 +159,16 @@ class Simulation:
                 )
             )
 
+    def _load(self) -> None:
+        self.definitions = build_definitions(self.settings)
+        self.repository = self.definitions.get_repository_def()
+
+    def restart(self, settings: Settings | None = None) -> None:
+        """A new daemon and code server, with other settings where they are given: what the instance keeps (runs, ticks,
+        cursors) and the tables is all that they know."""
+        self.settings = (settings or self.settings).with_clock(self.clock)
+        self._load()
+
     def local(self, day: dt.date, hour: int, minute: int = 0, second: int = 0) -> None:
         """Set the clock to a wall-clock time."""
         at = dt.datetime.combine(day, dt.time(hour, minute, second), ZoneInfo(self.settings.timezone))
@@ -167,6 +181,21 @@ class Simulation:
 
     def sensor(self, name: str) -> tuple[list[str], str]:
         """One tick; returns the statuses of the runs it started, and its skip message."""
+        looked = [self._look(name) for _ in range(self.daemons)]
+        fresh = [one.run_key for one in looked[0].run_requests or [] if (name, one.run_key) not in self.keys]
+        if self.forgets == name:
+            self.forgets = None
+        elif looked[-1].cursor is not None:
+            self.cursors[name] = looked[-1].cursor
+        statuses = []
+        for data in looked:
+            for request in data.run_requests or []:
+                if request.run_key in fresh:
+                    self.keys.add((name, request.run_key))
+                    statuses.append(self.execute(request))
+        return statuses, looked[0].skip_message or ""
+
+    def _look(self, name: str) -> SensorExecutionData:
         definition: SensorDefinition = self.repository.get_sensor_def(name)
         with (
             self.frozen(),
@@ -177,15 +206,7 @@ class Simulation:
                 sensor_name=name,
             ) as context,
         ):
-            data = definition.evaluate_tick(context)
-        if data.cursor is not None:
-            self.cursors[name] = data.cursor
-        statuses = []
-        for request in data.run_requests or []:
-            if (name, request.run_key) not in self.keys:
-                self.keys.add((name, request.run_key))
-                statuses.append(self.execute(request))
-        return statuses, data.skip_message or ""
+            return definition.evaluate_tick(context)
 
     def schedule(self, name: str, due: dt.datetime | None = None) -> tuple[list[str], str]:
         """One tick of a schedule that was due at `due` (now where it is not said)."""
@@ -206,7 +227,8 @@ class Simulation:
                 selector_id=origin.get_selector().get_id(),
             )
         )
-        statuses = [self.execute(request, definition.job_name) for request in data.run_requests or []]
+        requests = list(data.run_requests or []) * self.daemons
+        statuses = [self.execute(request, definition.job_name) for request in requests]
         return statuses, data.skip_message or ""
 
     def execute(self, request: RunRequest, job: str | None = None) -> str:
