@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.sources import formats
+from forecast_platform.sources.bulk import plain_weather
 from forecast_platform.sources.formats import prices
 from forecast_platform.sources.formats.sheet import (
     Kind,
@@ -104,6 +105,10 @@ def _csv(content: bytes, file: str, kind: Kind, meaning: Meaning) -> RawTable:
     for magic, what in _FOREIGN.items():
         if content.startswith(magic):
             raise FileProblem(f"not a CSV file, but {what}")
+    if kind == "weather" and not meaning.columns and not meaning.dates:
+        bulk = plain_weather(content, file)
+        if bulk is not None:
+            return bulk
     unreadable: FileProblem | None = None
     try:
         text = content.decode("utf-8-sig")
