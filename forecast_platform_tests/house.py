@@ -14,8 +14,8 @@ NAME = PACKAGE.name
 
 PLAN = {
     "cli": "the command line: argument parsing and printing, nothing else",
-    "app": "the workbench: pages of training jobs, over the API alone",
-    "api": "training jobs over HTTP: routes, users, uploads; no logic",
+    "app": "the workbench: pages of training jobs, workflows and recommendations, over the API alone",
+    "api": "training jobs, workflows and recommendations over HTTP: routes, users, uploads; no logic",
     "doctor": "what `doctor` looks at: each fault with its mend",
     "workflow_definitions": "the submitted workflows, a code location of their own",
     "runs": "runs of the graph from a shell or the API: submit, status, cancel",
