@@ -102,7 +102,8 @@ class SeriesSettings(BaseModel):
     roll_rule: RollRuleSettings | str | None = Field(
         default=None,
         description="The exchange's roll schedule, for a nearby series that is not adjusted for rolls: one of "
-        f"{', '.join(CATALOGUE)}, or a rule of its own. roll_dates and a column `contract` of the file go before it.",
+        f"{', '.join(CATALOGUE)}, or a rule of its own. Of past days, roll_dates and a column "
+        "`contract` of the file go before it; rolls ahead are the rule's.",
     )
     ticker: str | None = Field(default=None, description="Symbol at the price feed (source feeds), such as KC=F.")
 

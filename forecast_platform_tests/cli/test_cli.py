@@ -77,6 +77,12 @@ def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path) -> None:
     assert code == 0
     assert "random_walk" in told
     assert "by horizon" in told
+    code, told = run("evaluate", "--all")
+    assert code == 0
+    assert "skill against naive" in told
+    assert [line.split()[2] for line in told.splitlines() if line.startswith("random_walk  ")] == ["1", "7", "14"]
+    assert "do the bands hold?\nnaive v1.0" in told
+    assert run("evaluate", "--all", "--commodity", "Alpha")[0] != 0
 
 
 def test_coverage_is_whole_from_the_first_window_to_the_day_after_the_last_data(run: Run) -> None:

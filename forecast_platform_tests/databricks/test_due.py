@@ -40,7 +40,7 @@ def done(platform: Platform, today: str, action: str = "infer", **given: str) ->
         "source": "landing",
         "landing": str(root / "landing"),
         "warehouse": str(platform.settings.warehouse),
-        "models": ["naive"],
+        "models": ["naive", "random_walk"] if "random_walk" in given.get("models", "") else ["naive"],
         "lookback_years": 3,
         "start_date": "2017-07-01",
         "end_date": today,
@@ -84,3 +84,15 @@ def test_a_training_run_fits_every_version_that_readers_follow(platform: Platfor
         ("Alpha", "v1.0"): (1, 0),
         ("Alpha", OLDER): (1, 0),
     }
+
+
+def test_a_warehouse_that_jobs_alone_fill_follows_the_model_with_the_best_score(small: Path) -> None:
+    platform = Platform.from_settings(settings_for(small))
+    for model in ("naive", "random_walk"):
+        assert not train(platform, "Beta", model, [dt.date(2017, 7, 1), WINDOW]).failed
+    assert not champions.decisions(platform, "Beta")
+    given = {"start_date": "2017-11-01", "commodity": "Beta", "models": "naive,random_walk"}
+    done(platform, "2018-03-30", "backfill", **given)
+    [chosen] = champions.decisions(platform, "Beta")
+    assert chosen.model in ("naive", "random_walk")
+    assert chosen.why.startswith(champions.FIRST_CHOICE)

@@ -164,6 +164,17 @@ def test_a_partition_links_its_own_dates_fan_chart(forecasts: Running, browser: 
     browser.find("//h1[contains(text(), 'Alpha, forecast of 20 March 2018')]")
 
 
+def test_what_alerts_link_to_is_there(forecasts: Running, browser: Browser) -> None:
+    """Beside a check's page (above): the schedules and sensors, and a run."""
+    browser.open(f"{forecasts.url}/automation")
+    browser.find("//*[contains(text(), 'alerts')]")
+    found = forecasts.ask("query { runsOrError(limit: 1) { ... on Runs { results { runId jobName } } } }")
+    [run] = found["results"]
+    browser.open(f"{forecasts.url}/runs/{run['runId']}")
+    browser.find("//*[contains(text(), 'Success')]")
+    assert run["runId"][:8] in browser.text()
+
+
 def test_the_ui_talks_to_its_server_and_the_page_of_another_port_does_not(forecasts: Running, browser: Browser) -> None:
     socket, query = f"ws://127.0.0.1:{forecasts.port}/graphql", f"{forecasts.url}/graphql?query=%7Bversion%7D"
     # What a browser sends without asking the server first; its answer is not shown to the page, the console has it.
