@@ -111,7 +111,7 @@ def long(rest: Sequence[str]) -> int:
 
 
 def year(rest: Sequence[str]) -> int:
-    """the automation through 385 simulated days; a quarter of an hour"""
+    """the automation through 385 simulated days: half an hour, before a release"""
     return run_pytest("-m", "year", *rest)
 
 

@@ -96,3 +96,14 @@ def check_ready(year: Year, first: dt.date) -> None:
     rows = Platform.from_settings(year.settings).warehouse.read(FORECAST_RUNS, ["forecast_date", "status"]).to_pylist()
     assert sorted(row["forecast_date"] for row in rows) == _span(first, year.last)
     assert {row["status"] for row in rows} <= {"complete", "late"}
+
+
+def check_month(year: Year) -> None:
+    """The end of the year by itself: one forecast each, no run twice, every day ready, and no alert but of checks."""
+    begin = year.first - CATCH_UP
+    check_one_forecast_each(year, begin)
+    check_two_daemons(year)
+    check_runs(year)
+    check_ready(year, begin)
+    told = [message.problem.key for message in year.sim.recorder.messages]
+    assert [key for key in told if not key.startswith("check/")] == []
