@@ -1,5 +1,5 @@
-"""The end of the simulated year by itself, in every run of CI: a second series, a window's begin, a daemon's death, a day
-of two daemons, a restart and a new version. The whole year takes half an hour: `python3 tasks.py year`."""
+"""The end of the simulated year by itself: a second series, a window's begin, a daemon's death, a day of two daemons, a
+restart and a new version. The whole year takes half an hour: `python3 tasks.py year`."""
 
 from __future__ import annotations
 
