@@ -150,6 +150,9 @@ def test_a_page_for_people_is_served_and_draws_without_errors(
     browser.open(f"{forecasts.environment['FORECAST_PLATFORM_REPORTS_URL']}/{name}.html")
     browser.find(f"//*[contains(text(), '{says}')]")
     if name not in ("index", "daily"):
+        # Charts are drawn as they come into view.
+        browser.run("for (const one of document.querySelectorAll('[data-chart], .plot, figure')) one.scrollIntoView()")
+        browser.run("window.scrollTo(0, document.body.scrollHeight)")
         browser.find("//*[contains(@class, 'plotly')]//*[local-name()='svg']")
     browser.picture(pictures / f"{name.split('_')[0]}.png")
     assert not [error for error in browser.errors() if "favicon" not in error]
