@@ -137,7 +137,7 @@ def _board_section(
     known = (
         " An oracle is no forecast: it is naive with the volatility that was realised around each origin, once without "
         "and once with the days that are forecast, and with what rolls foretell. It says about how much knowing "
-        "volatility could give. No bound: some weeks of changes measure it with an error that a model's five years do "
+        "volatility could give. No bound: two months of changes measure it with an error that a model's five years do "
         "not have, so over few years a model can stand above an oracle, most often above the first."
     )
     return page.section(

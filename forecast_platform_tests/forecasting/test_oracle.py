@@ -7,7 +7,7 @@ import pytest
 
 from forecast_platform.forecasting.history import History
 from forecast_platform.forecasting.metrics import crps
-from forecast_platform.forecasting.oracle import _crps, _rolls, oracle_crps, realised
+from forecast_platform.forecasting.oracle import AROUND, _crps, _rolls, oracle_crps, realised
 from forecast_platform.forecasting.roll_moves import RollMoves
 from forecast_platform_tests.histories import nearby_history
 
@@ -35,10 +35,10 @@ def test_crps_by_prefix_sums_is_that_of_the_sample() -> None:
 def test_realised_is_the_root_mean_square_around_the_targets_with_or_without_them() -> None:
     changes = 0.01 * np.random.default_rng(2).standard_normal(200)
     at = 60
-    around = np.r_[at - 10 : at, at + 10 : at + 20]
+    around = np.r_[at - AROUND : at, at + 10 : at + 10 + AROUND]
     assert realised(changes, 10, targets_in=False)[at] == pytest.approx(np.sqrt(np.mean(changes[around] ** 2)))
     assert realised(changes, 10, targets_in=True)[at] == pytest.approx(
-        np.sqrt(np.mean(changes[at - 10 : at + 20] ** 2))
+        np.sqrt(np.mean(changes[at - AROUND : at + 10 + AROUND] ** 2))
     )
     assert np.isnan(realised(changes, 10, targets_in=True)[[5, 185]]).all()
     changes[70] = np.nan
