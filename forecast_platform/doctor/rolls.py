@@ -95,15 +95,15 @@ def _lacking(series: SeriesSettings, calendar: Dates, days: Dates, close: Floats
     best = min(named or sure, key=lambda key: fitting[key].p_value)
     name, found, whose = series.name, fitting[best], "the exchange's schedule" if named else f"the schedule of {best}"
     said = (
-        f"{name}: no roll_rule, but on the {found.rolls} days of {whose} prices move {found.ratio:.1f} times as much as "
-        "on others: a nearby series that is not adjusted"
+        f"{name}: no roll_rule, but on the {found.rolls} days of {whose} prices move {found.ratio:.1f} times as much "
+        "as on others: a nearby series that is not adjusted"
     )
     mend = f"set `roll_rule: {best}` of {name}: forecasts gain from it"
     if not named:
         said += "?"
         mend = (
-            f"look up when its contracts roll: `roll_rule: {best}` of {name} where it is that schedule, else a rule of its "
-            "own; nothing where it is a spot price or adjusted for rolls"
+            f"look up when its contracts roll: `roll_rule: {best}` of {name} where it is that schedule, else a rule of "
+            "its own; nothing where it is a spot price or adjusted for rolls"
         )
     yield Finding("rolls", "warning", said, mend)
 

@@ -24,13 +24,13 @@ _SEED = 0x4F524143
 
 
 def oracle_crps(history: History, origins: Dates, horizon: int, *, targets_in: bool) -> Floats:
-    """CRPS of the naive forecast made with the volatility that was realised around each origin, [n_spans, n_origins] for
-    the spans of the horizon (`horizon.spans`), in the closes' unit.
+    """CRPS of the naive forecast made with the volatility that was realised around each origin, [n_spans, n_origins]
+    for the spans of the horizon (`horizon.spans`), in the closes' unit.
 
     Changes are those of `models.naive`, relative to the price level of their time; a path adds up drawn changes,
     standardised by the volatility realised around them, times that around the origin: the root mean square over AROUND
-    sessions on both sides of the targets, with the targets themselves where `targets_in`. On a scheduled roll, where the
-    history has a schedule, the mean and the variance of `roll_moves` are added: these are known, and not in hindsight.
+    sessions on both sides of the targets, with the targets themselves where `targets_in`. On a scheduled roll, where
+    the history has a schedule, the mean and the variance of `roll_moves` are added: known, and not in hindsight.
     The mean over the sessions within the span; nan where volatility or a target is unknown.
     """
     dates, closes, targets = history.observed_dates, history.observed_close, sessions(horizon)

@@ -273,8 +273,8 @@ class InnovationsModel(Model):
 
     reads: ClassVar[Reads] = ("range", "rolls", "second_contract")
     continues: ClassVar[tuple[int, ...]] = (1, 2)
-    """Version 1 knew neither ranges nor schedules, and version 2 took a repeated bar for the day's own: what a fit knows
-    is in its state."""
+    """Version 1 knew neither ranges nor schedules, and version 2 took a repeated bar for the day's own: what a fit
+    knows is in its state."""
 
 
 def fitted_transform(history: History) -> AsinhTransform:

@@ -184,8 +184,8 @@ def _over_all(found: OverAll | None) -> str:
         page.Html(f"<details><summary>Do the bands hold?</summary><ul>{verdicts}</ul></details>"),
         note="CRPS divided by the price of its date and by the series' own naive, averaged by date over the series: "
         "what one series' few independent forecasts cannot show. The interval and p are by date, with the overlap of "
-        "neighbouring forecasts; a model whose interval holds zero may as well be no better. The oracles are those of the "
-        "leaderboard.",
+        "neighbouring forecasts; a model whose interval holds zero may as well be no better. The oracles are "
+        "those of the leaderboard.",
     )
 
 

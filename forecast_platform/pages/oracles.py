@@ -45,7 +45,8 @@ def oracle_losses(platform: Platform, series: str, metadata: pd.DataFrame) -> Sp
     level = history.observed_close[history.known_sessions(origins) - 1] if len(origins) else np.empty(0)
     found: dict[str, dict[str, Losses]] = {}
     for label, inside in NAMES.items():
-        losses = dict(zip(suffixes(platform.horizon), oracle_crps(history, origins, platform.horizon, targets_in=inside)))
+        scores = oracle_crps(history, origins, platform.horizon, targets_in=inside)
+        losses = dict(zip(suffixes(platform.horizon), scores, strict=True))
         for name, (days, reference) in naive.items():
             there = np.isin(days, origins)
             place = np.searchsorted(origins, days[there])
