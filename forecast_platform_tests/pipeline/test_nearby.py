@@ -116,7 +116,7 @@ def test_a_file_s_stale_narrow_and_wrong_bars_count_as_none_to_the_bit(root: Pat
     good = pd.read_csv(file, float_precision="round_trip")
     bars = ["high", "low"]
     at = [row for row in range(400, len(good)) if good.loc[row - 3 : row, bars].notna().all(axis=None)]
-    stale, repeated, narrow, crossed, above, below = (at[kind::97] for kind in range(0, 90, 15))
+    stale, repeated, narrow, crossed, above, below = (at[kind::41] for kind in range(0, 36, 6))
     bad = good.copy()
     bad.loc[stale, bars] = good.loc[[row - 1 for row in stale], bars].to_numpy()
     # Three sessions on end have the bar of the one before them.
