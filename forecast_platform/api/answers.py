@@ -138,8 +138,8 @@ class Results(BaseModel):
     results: dict[str, Any]
 
 
-def job_answer(job: Job, step: str) -> JobAnswer:
-    """A job as the front end reads it."""
+def job_answer(job: Job, step: str, cluster_id: str | None = None) -> JobAnswer:
+    """A job as the front end reads it; `cluster_id` of jobs that are trained on one."""
     config, results = job.asked, json.loads(job.summary) if job.summary and job.status == "completed" else None
     return JobAnswer(
         job_id=job.job_id,
@@ -153,6 +153,7 @@ def job_answer(job: Job, step: str) -> JobAnswer:
         results=results,
         error=job.error,
         user_id=job.user_id,
+        cluster_id=cluster_id if config.compute == "cluster" else None,
         mlflow_run_id=results.get("mlflow_run_id") if results else None,
         training_mode=config.training_mode,
         model_name=config.model_name,

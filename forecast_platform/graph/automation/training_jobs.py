@@ -47,6 +47,10 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
         cursor = context.cursor
         if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
             cursor = now.isoformat()
+            if settings.training_jobs.delegation:
+                from forecast_platform.training_jobs.remote_run import RemoteRuns
+
+                RemoteRuns(settings).sweep(context.log.warning)
             _forget(context, settings, prune(store))
         wanted = []
         for one in store.outbox():
