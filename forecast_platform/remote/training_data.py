@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from forecast_platform.clients.spark_session import cluster_session
 from forecast_platform.remote.parameters import ParameterError
 from forecast_platform.settings import load
 from forecast_platform.warehouse.predicates import quoted
+
+_UNPLAIN = re.compile(r"[ ,;{}()\n\t=]")
+"""What Delta takes in a column's name only where columns are mapped by name."""
 
 
 def make_table(parameters: Mapping[str, str]) -> str:
@@ -27,7 +31,8 @@ def make_table(parameters: Mapping[str, str]) -> str:
     table = parquet.read_table(pa.BufferReader(Path(parameters["data_file"]).read_bytes()))
     session, name = cluster_session(load()), quoted(parameters["data_table"])
     session.sql(f"DROP TABLE IF EXISTS {name}").collect()
-    # By name, so that columns may be called what the user calls them, spaces among it.
     writer = session.createDataFrame(table).writeTo(name).using("delta")
-    writer.tableProperty("delta.columnMapping.mode", "name").create()
+    if any(_UNPLAIN.search(column) for column in table.column_names):
+        writer = writer.tableProperty("delta.columnMapping.mode", "name")
+    writer.create()
     return json.dumps({"rows": table.num_rows})
