@@ -60,6 +60,8 @@ def settle(
     """
     if one.status in ENDED or one.status == "pending":
         return one
+    if _nothing_new(instance, one):
+        return one
     run = newest_run(instance, tags)
     if run is None:
         return one
@@ -77,6 +79,17 @@ def settle(
     else:
         return one
     return store.get(store.key_of(one))
+
+
+def _nothing_new(instance: DagsterInstance, one: Requested) -> bool:
+    """Whether a look at what is known already says that the row is as it was: finding a run by its tags takes longer
+    than all else that a status needs, and there are many who ask."""
+    if one.status == "submitting":
+        return one.requested_at is None
+    if one.status != "running" or one.run_id is None:
+        return False
+    known = instance.get_run_by_id(one.run_id)
+    return known is not None and not known.is_finished
 
 
 def cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:

@@ -46,6 +46,11 @@ class Requested(Protocol):
         ...
 
     @property
+    def run_id(self) -> str | None:
+        """The run that works, or worked, on it."""
+        ...
+
+    @property
     def cancel(self) -> int:
         """1 where its user wants it to end."""
         ...
