@@ -26,6 +26,7 @@ from forecast_platform.training_jobs.remote_files import table_of
 from forecast_platform.training_jobs.remote_run import RemoteRuns
 from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.training_jobs.training import PANEL, run_job
+from forecast_platform_tests.api.desk import Desk as Service
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.databricks_workspace.faults import RunFault
 from forecast_platform_tests.training_jobs.tables import asked, weekly
@@ -77,25 +78,34 @@ def desk(workspace: Workspace, lakehouse: Lakehouse, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_job_on_the_cluster_has_the_results_of_one_here_and_leaves_nothing_there(desk: Desk, tmp_path: Path) -> None:
-    job = desk.submitted(models=["HistoricAverage", "AutoETS"], horizon=4)
-    told: list[tuple[int, str]] = []
-    found = desk.runs.train(job, Progress(lambda percent, step: told.append((percent, step))))
-    here = tmp_path / "here"
+def test_a_job_on_the_cluster_has_the_results_of_one_here_and_leaves_nothing_there(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    service = Service(desk.settings)
+    service.beat()
+    assert service.ask("GET", "/jobs/delegation-status")[1]["message"].startswith("training jobs run on Databricks")
+    job_id = service.create(asked(models=["HistoricAverage", "AutoETS"], horizon=4))
+    assert service.ask("POST", f"/jobs/{job_id}/submit")[0] == 200
+    [request] = service.tick()
+    assert service.run(request)
+    status, found = service.ask("GET", f"/jobs/{job_id}/results")
+    assert status == 200
+    folder, here = desk.store.job_folder(job_id), tmp_path / "here"
     here.mkdir()
-    folder = desk.store.job_folder(job.job_id)
     (here / PANEL).write_bytes((folder / PANEL).read_bytes())
-    run_job(here, job.asked, Progress())
-    assert (folder / "forecast.csv").read_text() == (here / "forecast.csv").read_text()
-    assert json.loads((folder / "results.json").read_text()) == found
+    alike = run_job(here, desk.store.get(job_id).asked, Progress())
+    assert found["forecast"] == alike["forecast"]
+    assert [row["mase"] for row in found["leaderboard"]] == [row["mase"] for row in alike["leaderboard"]]
+    assert (folder / "forecasts.csv").read_text() == (here / "forecasts.csv").read_text()
     assert (folder / "predictor" / "predictor.json").is_file()
     [remote] = desk.workspace.jobs.runs.values()
-    assert remote.body["run_name"] == f"forecast_{job.job_id[:8]}"
+    assert remote.body["run_name"] == f"forecast_{job_id[:8]}"
     assert [task.key for task in remote.tasks] == ["data", "train"]
     given = remote.tasks[1].spec["notebook_task"]["base_parameters"]
-    assert given["job_id"] == job.job_id
-    assert given["data_table"] == f"commodity.forecast.training_job_{job.job_id.replace('-', '_')}"
-    assert "waiting for the cluster" in [step for _, step in told]
+    assert given["job_id"] == job_id
+    assert json.loads(given["config"])["training_mode"] == "statsforecast"
+    assert given["data_table"] == f"commodity.forecast.training_job_{job_id.replace('-', '_')}"
     assert desk.left() == []
 
 
