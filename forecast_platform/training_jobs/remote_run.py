@@ -84,7 +84,10 @@ class RemoteRuns:
         before = self._read(job.job_id)
         if before is not None and before.token != token:
             self._remove(before)
-        record = before if before is not None and before.token == token else self._begin(job, token, progress)
+        if before is not None and before.token == token and before.run_id is not None:
+            record = before
+        else:
+            record = self._begin(job, token, progress)
         try:
             if record.run_id is None:
                 record = replace(record, run_id=self._submit(job, deployed, record))
@@ -92,7 +95,9 @@ class RemoteRuns:
             self._watch(record, int(record.run_id or 0), progress)
             return self._collect(job, record)
         finally:
-            self._remove(record)
+            # Where the workspace is not reached now, the record stays, and `sweep` tries again and says so.
+            with suppress(DatabricksError):
+                self._remove(record)
 
     def _begin(self, job: Job, token: str, progress: Progress) -> Record:
         """Put the data where the cluster finds them."""
