@@ -18,6 +18,7 @@ from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
+from forecast_platform.training_jobs.tracking import JobTracker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -155,6 +156,8 @@ def warm(jobs: TrainingJobs) -> None:
         importlib.import_module(library)
     with contextlib.suppress(UnavailableError):
         jobs.instance  # noqa: B018 - opened once
+    # A local MLflow database is made on first use.
+    JobTracker(jobs.settings).client  # noqa: B018
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
