@@ -82,7 +82,7 @@ class TrainingMode(BaseModel):
     description: str
     speed: str
     recommended: bool
-    available: bool = Field(description="Whether what it needs is installed here.")
+    available: bool = Field(description="Whether what it needs is here, or jobs of it go to Databricks.")
 
 
 class TrainingModes(BaseModel):
@@ -98,6 +98,7 @@ class DelegationStatus(BaseModel):
     cluster_id: str | None
     message: str
     training_modes: list[str]
+    places: list[str] = Field(description="Where a job's `compute` may be; the first is where it is by itself.")
 
 
 class UploadAnswer(BaseModel):

@@ -15,6 +15,7 @@ from forecast_platform.api.uploads import NoFileError, write_body
 from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
 from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.training_jobs.config import JobError
+from forecast_platform.training_jobs.intake import delegated_modes
 from forecast_platform.training_jobs.reading import column_names
 from forecast_platform.training_jobs.results import DOWNLOADS
 from forecast_platform.training_jobs.store import Job
@@ -49,7 +50,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.get("/jobs/training-modes", tags=["about"])
     def training_modes() -> answers.TrainingModes:
         """What can be trained with."""
-        return answers.TrainingModes(modes=modes())
+        return answers.TrainingModes(modes=modes(delegated_modes(jobs.settings)))
 
     @router.get("/jobs/delegation-status", tags=["about"])
     def delegation_status() -> answers.DelegationStatus:
@@ -62,6 +63,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
             cluster_id=options.cluster_id if options.delegation else None,
             message=message,
             training_modes=[mode.value for mode in modes()],
+            places=["cluster", "local"] if options.delegation else ["local"],
         )
 
     @router.get("/jobs/{job_id}", tags=["jobs"])

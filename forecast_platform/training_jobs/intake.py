@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.settings import Settings
-from forecast_platform.training_jobs.config import JobConfig, JobError
+from forecast_platform.training_jobs.config import MODES, JobConfig, JobError
 from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel, build
 from forecast_platform.training_jobs.reading import Limits, from_arrow, read_file, read_rows
@@ -82,6 +82,11 @@ def _plain_name(name: str) -> None:
         raise JobError(f"{name!r} is no name of a table: catalog.schema.table", "table")
 
 
+def delegated_modes(settings: Settings) -> tuple[str, ...]:
+    """The modes whose jobs go to a cluster: all that have a notebook, where that is enabled."""
+    return tuple(mode for mode in MODES if mode != "legacy") if settings.training_jobs.delegation else ()
+
+
 def placed(settings: Settings, config: JobConfig) -> JobConfig:
     """The config with where it is trained. Raises JobError where that cannot be."""
     enabled = settings.training_jobs.delegation
@@ -91,7 +96,7 @@ def placed(settings: Settings, config: JobConfig) -> JobConfig:
         raise JobError("'cluster': mode legacy is trained on the service's machine alone", "compute")
     if config.compute is not None:
         return config
-    on_cluster = enabled and config.training_mode != "legacy"
+    on_cluster = config.training_mode in delegated_modes(settings)
     return config.model_copy(update={"compute": "cluster" if on_cluster else "local"})
 
 
