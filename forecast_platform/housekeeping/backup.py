@@ -131,9 +131,11 @@ def _copy_training_jobs(settings: Settings, writer: _Writer, manifest: Manifest)
     if not store.exists:
         return
     if store.path.parent != store.folder:
-        manifest.left_out.append(f"the admission store {store.path}: copy it with `sqlite3 {store.path} .backup`")
-    else:
-        _copy_database(store.path, f"warehouse/{FOLDER_OF_JOBS}/{store.path.name}", writer, manifest)
+        manifest.left_out.append(
+            f"the place of the admission store: it comes back as {store.folder / 'jobs.db'}; put it at {store.path} "
+            "(JOB_STATE_DB_PATH) before the service is started"
+        )
+    _copy_database(store.path, f"warehouse/{FOLDER_OF_JOBS}/jobs.db", writer, manifest)
     for name in ("jobs", "uploads"):
         _copy_folder(store.folder / name, f"warehouse/{FOLDER_OF_JOBS}/{name}", writer, manifest)
 
