@@ -139,11 +139,18 @@ def _boards(outcomes: Mapping[str, Outcome], labels: Sequence[str], primary: str
         rows = [
             [row["name"], row["algorithm"], *(_number(row["scores"][label]) for label in labels),
              _pair(row["interval"]), "yes" if row["chosen"] else "",
-             _number(math.nan if row["weight"] is None else row["weight"], ".3f"), _number(row["seconds"], ".1f")]
+             _weight(row), _number(row["seconds"], ".1f")]
             for row in one.members
         ]  # fmt: skip
         found.append(page.Html(f"<h3>{page.escape(one.task)}</h3>") + page.table(columns, rows))
     return page.section("Base models by task", *found) if found else ""
+
+
+def _weight(row: Mapping[str, Any]) -> str:
+    """A member's weight; where each route has its own, one a route."""
+    if row.get("by_route"):
+        return ", ".join(f"{cell}: {_number(weight, '.3f')}" for cell, weight in row["by_route"].items())
+    return _number(math.nan if row["weight"] is None else row["weight"], ".3f")
 
 
 def _routes(outcomes: Mapping[str, Outcome]) -> str:

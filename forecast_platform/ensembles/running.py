@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform.ensembles import store as keeping
 from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.forecasts import forecast_frame, open_rows, write_votes
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan, plan_of
@@ -58,6 +59,8 @@ class Run:
         """The source. Raises FileNotFoundError, ValueError."""
         if self._frame is not None:
             return self._frame
+        if self.workflow.context.source.forecasts is not None:
+            return forecast_frame(self.platform, self.workflow.context)
         return keeping.source_frame(self.platform.warehouse, self.platform.settings, self.workflow.context)
 
     @cached_property
@@ -81,7 +84,11 @@ class Run:
         for name in self.plan.order:
             task = self.workflow.task(name).model_dump(mode="json")
             found[name] = _hash([*shared, task, [found[one] for one in self.plan.needs[name]]])
-        found[MODEL] = _hash([*shared, "model", [found[one] for one in self.plan.order]])
+        made_of = [*shared, "model", [found[one] for one in self.plan.order]]
+        if self.workflow.context.source.forecasts is not None:
+            # A day without a new close has new forecasts to vote on all the same.
+            made_of.append(open_rows(self.frame).to_csv())
+        found[MODEL] = _hash(made_of)
         return found
 
     def finished(self, name: str) -> Outcome | None:
@@ -132,6 +139,8 @@ class Run:
         context, warehouse = self.workflow.context, self.platform.warehouse
         if outcome.cells is not None:
             return (keeping.write_clustered(warehouse, context, self.rows, outcome, self.frame),)
+        if context.source.forecasts is not None:
+            return (write_votes(warehouse, context, self.frame, self.rows, outcome),)
         return (keeping.write_predictions(warehouse, context, self.rows, outcome),)
 
     def _kept(self, name: str) -> _Kept:

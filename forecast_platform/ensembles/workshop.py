@@ -123,7 +123,7 @@ class Workshop:
         self._routes[task.name] = task
         known = self.routers.setdefault(splits, {})
         if task.name not in known:
-            rows = self.rows.features
+            rows = self.rows.routable
             known[task.name] = [
                 Router.fit(task, rows.iloc[split.train], self.context.seed, self.rows.source[split.train])
                 for split in self.folds[splits].splits

@@ -26,6 +26,7 @@ from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.running import MODEL, Done, Run
 from forecast_platform.ensembles.submissions import Submissions
+from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
 from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
 from forecast_platform.host.progress import reporter
@@ -95,7 +96,7 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
 
     @asset(
         key=task_key(workflow, name),
-        deps=[task_key(workflow, one) for one in needs],
+        deps=[task_key(workflow, one) for one in needs] or _forecasts_of(workflow),
         group_name="ensembles",
         description=f"{task.task} of the workflow {workflow.context.name}.",
         kinds={"scikitlearn"},
@@ -114,6 +115,12 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         return MaterializeResult(metadata=_metadata(done))
 
     return made
+
+
+def _forecasts_of(workflow: Workflow) -> list[AssetKey]:
+    """The assets of the daily graph that a first task reads: of the models that the workflow names."""
+    source = workflow.context.source.forecasts
+    return [Keys().point_forecasts(model) for model in source.of] if source is not None else []
 
 
 def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> AssetsDefinition:
