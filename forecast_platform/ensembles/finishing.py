@@ -52,7 +52,7 @@ def finish(run: Run, *, again: bool = False) -> Result:
     before = run.states.read().get(MODEL)
     wanted = run.hashes[MODEL]
     attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
-    state = State(RUNNING, wanted, attempts, began)
+    state = State(RUNNING, wanted, attempts, began, run_id=run.run_id)
     run.states.write(MODEL, state)
     try:
         result = _made(run, outcomes)

@@ -47,8 +47,11 @@ class Done:
 class Run:
     """A workflow in a platform's warehouse. One object serves one process; the table is read once."""
 
-    def __init__(self, platform: Platform, workflow: Workflow, frame: pd.DataFrame | None = None) -> None:
-        self.platform, self.workflow = platform, workflow
+    def __init__(
+        self, platform: Platform, workflow: Workflow, frame: pd.DataFrame | None = None, run_id: str | None = None
+    ) -> None:
+        """run_id: whose run this is, for the tasks' states."""
+        self.platform, self.workflow, self.run_id = platform, workflow, run_id
         self.plan: Plan = plan_of(workflow)
         self.store = FileStore(platform.settings, workflow.context.slug)
         self.states = States(platform.warehouse, workflow.context)
@@ -158,7 +161,7 @@ class _Kept:
         wanted = run.hashes[name]
         before = run.states.read().get(name)
         attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
-        self.state = State(RUNNING, wanted, attempts, _now())
+        self.state = State(RUNNING, wanted, attempts, _now(), run_id=run.run_id)
         self.began = time.perf_counter()
         run.states.write(name, self.state)
         return self._finish, self.state

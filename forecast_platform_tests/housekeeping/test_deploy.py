@@ -61,7 +61,9 @@ def test_what_units_write_is_for_their_account_alone() -> None:
 
 
 def test_compose_and_workspace_name_the_same_code_servers(services: dict[str, dict[str, object]]) -> None:
-    servers = [one["grpc_server"] for one in yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]]
+    servers = [
+        one["grpc_server"] for one in yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]
+    ]
     for server in servers:
         assert server["host"] in services
         assert str(server["port"]) in " ".join(services[server["host"]]["command"])
