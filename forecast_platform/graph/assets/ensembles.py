@@ -24,9 +24,11 @@ from dagster import (
 
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
 from forecast_platform.ensembles.running import MODEL, Done, Run
 from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.graph.keys import Keys
+from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
 from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
 from forecast_platform.host.progress import reporter
@@ -109,11 +111,15 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
     def made(context: AssetExecutionContext) -> MaterializeResult[Any]:
         with _told(), _cancellable(context, opened), _Reported(context, opened, name) as reported:
             run = opened(context.run_id)
-            done = run.perform(name, reporter(context.log.info))
+            if is_remote(run):
+                done, address = perform_remotely(run, name, DagsterStep(context))
+            else:
+                done, address = run.perform(name, reporter(context.log.info)), ""
             reported.fresh = done.fresh
         for note in done.outcome.notes:
             context.log.warning(note)
-        return MaterializeResult(metadata=_metadata(done))
+        more = {"databricks_run": MetadataValue.url(address)} if address else {}
+        return MaterializeResult(metadata={**_metadata(done), **more})
 
     return made
 
