@@ -19,7 +19,7 @@ from forecast_platform.ensembles.catalog import MEMBER
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.grammar_forecasts import ORIGIN, OUTCOME, Forecasts
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.rows import SEEN, Rows
+from forecast_platform.ensembles.rows import SEEN, Rows, RowsError
 from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.warehouse.base import Between, Warehouse
 from forecast_platform.warehouse.schemas import POINT_FORECASTS, Column, Table
@@ -34,7 +34,7 @@ _LEVEL_SESSIONS, _VOLATILITY_SESSIONS = 250, 20
 _READ = ["forecast_date", "day_ahead", "target_date", "forecast_mean", "lower_80", "upper_80", "data_cutoff_date"]
 
 
-class ForecastsError(ValueError):
+class ForecastsError(RowsError):
     """There are no such forecasts; the message says which and how to get them."""
 
 

@@ -122,7 +122,8 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     time = None if time is None else time[kept]
     groups = None if context.group_col is None else frame[context.group_col].iloc[place].astype(str).to_numpy()
     digest = _digest(features, y, classes, time, groups)
-    members, until = (), None
+    members: tuple[str, ...] = ()
+    until: NDArray[Any] | None = None
     if source.forecasts is not None:
         members = tuple(member_columns(features))
         until = frame[SEEN].iloc[place].to_numpy("datetime64[D]")
