@@ -88,6 +88,11 @@ def json_schema() -> dict[str, Any]:
         "type": "array",
         "items": {"anyOf": [names, averaged]},
     }
+    # Of forecasts the target goes without saying.
+    schema["$defs"]["Source"]["anyOf"] = [{"required": ["target"]}, {"required": ["forecasts"]}]
+    del schema["$defs"]["Source"]["required"]
+    source = {"anyOf": [{"$ref": "#/$defs/Source"}, {"const": "forecasts"}]}
+    schema["$defs"]["Context"]["properties"]["source"] = source
     schema["$defs"]["Context"]["properties"]["timeout"] = {"type": "string", "examples": ["15 minutes", "1.5 h"]}
     schema["$defs"]["Task"]["properties"]["depends_on"]["items"] = {
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Dependency"}]

@@ -11,7 +11,7 @@ import pytest
 from forecast_platform.ensembles.finishing import finish, result_of
 from forecast_platform.ensembles.forecasts import ForecastsError, forecast_frame, open_rows
 from forecast_platform.ensembles.plan import plan_of
-from forecast_platform.ensembles.reading import read_workflow, written
+from forecast_platform.ensembles.reading import json_schema, read_workflow, written
 from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
 from forecast_platform.ensembles.tasks import perform
@@ -131,6 +131,9 @@ def test_the_word_alone_is_all_forecasts_and_is_written_back() -> None:
     assert workflow.context.source.forecasts.of == []
     assert (workflow.context.fold_type, workflow.context.time_col) == (["time_series"], "forecast_date")
     assert read_workflow(written(workflow)) == workflow
+    parts = json_schema()["$defs"]
+    assert {"const": "forecasts"} in parts["Context"]["properties"]["source"]["anyOf"]
+    assert {"required": ["forecasts"]} in parts["Source"]["anyOf"], "an editor asks for no target there"
     named = workflow_definitions(workflow_of(ROUTE, ROUTED)).resolve_asset_graph()
     [first] = [key for key in named.get_all_asset_keys() if key.path[-1] == "route_feature"]
     assert {one.path[-1] for one in named.get(first).parent_keys} == {"a", "b"}
