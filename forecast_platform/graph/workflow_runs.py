@@ -35,6 +35,7 @@ class Step:
     started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     attempts: int = 0
+    run_id: str | None = None
 
 
 def task_key(workflow: Workflow, task: str) -> AssetKey:
@@ -90,7 +91,7 @@ def _step(stats: RunStepKeyStatsSnapshot, run: DagsterRun) -> Step:
     if state == "running" and run.is_finished:
         # Its process is gone, and nobody wrote how it ended.
         state = "failed"
-    return Step(state, _time(stats.start_time), _time(stats.end_time), stats.attempts or 1)
+    return Step(state, _time(stats.start_time), _time(stats.end_time), stats.attempts or 1, run.run_id)
 
 
 def _time(seconds: float | None) -> dt.datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ ENVIRONMENT = {
     "notebook": "TRAINING_NOTEBOOK_PATH",
 }
 """Variables that deployments of the front end set already, by the setting that they stand for where it is unset."""
+
+_SHORTEST_SECRET = 16
 
 
 class TrainingJobSettings(BaseModel):
@@ -85,6 +88,16 @@ class TrainingJobSettings(BaseModel):
     serverless_rows: int = Field(
         default=100_000, ge=0, description="Rows up to which a job without cluster_id is trained on serverless compute."
     )
+    webhook_url: SecretStr | None = Field(
+        default=None,
+        description="Address that the end of each task of a workflow is posted to, signed (docs/ensembles.md); set it "
+        "in the environment.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What those posts are signed with, 16 characters at least, or whsec_ and base64; set it in the "
+        "environment.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -93,6 +106,22 @@ class TrainingJobSettings(BaseModel):
             return data
         found = {name: os.environ[variable] for name, variable in ENVIRONMENT.items() if os.environ.get(variable)}
         return {**found, **data}
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> TrainingJobSettings:
+        if (self.webhook_url is None) != (self.webhook_secret is None):
+            raise ValueError("webhook_url and webhook_secret: set both, or neither: what is posted is always signed")
+        if self.webhook_url is not None and self.webhook_secret is not None:
+            if not self.webhook_url.get_secret_value().startswith(("https://", "http://")):
+                raise ValueError(
+                    "webhook_url: an address begins with https:// (or http://, on networks that you trust)"
+                )
+            secret = self.webhook_secret.get_secret_value()
+            if len(secret) < _SHORTEST_SECRET:
+                raise ValueError(f"webhook_secret: {_SHORTEST_SECRET} characters at least")
+            if secret.startswith("whsec_") and not re.fullmatch(r"whsec_[A-Za-z0-9+/]+={0,2}", secret):
+                raise ValueError("webhook_secret: whsec_ is followed by base64")
+        return self
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> TrainingJobSettings:
