@@ -225,7 +225,7 @@ def _train(
 def _forecast(
     platform: Platform, work: Sequence[ForecastWork], overwrite: bool, report: Report, progress: ProgressFile
 ) -> None:
-    from forecast_platform.pipeline.champions import auto_promote, choose_first
+    from forecast_platform.pipeline.champions import review
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
     from forecast_platform.pipeline.scoring import score, write_actuals
@@ -246,7 +246,7 @@ def _forecast(
             windows = platform.frequency.starts(one.dates[0], one.dates[-1])
             report.add("score", score(platform, name, one.model, windows, version=one.version), one.version)
         # As the asset of scores does: a warehouse that jobs alone fill follows its best model, too.
-        for chosen in filter(None, (auto_promote(platform, name), choose_first(platform, name))):
+        for chosen in review(platform, name):
             _say(f"{name}: champion is now {chosen.model} {chosen.version}: {chosen.why}")
     forecast_runs(platform, sorted(changed))
 
