@@ -31,8 +31,8 @@ def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
     except sqlite3.OperationalError as error:
         # Locked, in a folder where its log cannot be opened, or on a disk that has no room for it: whoever uses it
         # says so.
-        passing = any(text in str(error) for text in ("lock", "unable to open", "full")) or lacks_room(error, path.parent)
-        return None if passing else f"cannot be read: {error}"
+        passing = any(text in str(error) for text in ("lock", "unable to open", "full"))
+        return None if passing or lacks_room(error, path.parent) else f"cannot be read: {error}"
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"
     if table in tables or (not tables and not records):

@@ -6,7 +6,7 @@ import errno
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from forecast_platform.host.databases import lacks_room
@@ -30,6 +30,15 @@ def full_disk(error: BaseException, *places: Path) -> str | None:
     odd = [one for one in chain if isinstance(one, sqlite3.Error)]
     if not sure and not any(lacks_room(one, folder) for one in odd for folder in folders):
         return None
+    return _room(folders)
+
+
+def full_disk_of(text: str) -> str | None:
+    """As `full_disk`, of an error of which only the text is known: another process's, or a step's."""
+    return _room({_existing(folder) for folder in _ours()}) if any(one in text for one in _TEXTS) else None
+
+
+def _room(folders: Iterable[Path]) -> str:
     free, folder = min((shutil.disk_usage(folder).free, str(folder)) for folder in folders)
     return (
         f"the disk is full: {free / 1e6:.1f} MB free at {folder}: free some space there, then run the same command "

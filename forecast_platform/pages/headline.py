@@ -35,8 +35,9 @@ def freshness(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
         # What follows from the old data is said with them.
         then = "Forecasts start from those old prices."
         if stuck:
-            then = f"{_some([f'the newest forecast of {one.series} is of {date_text(one.forecast_date)}' for one in stuck])}."
-        loud.append(page.banner("Old data", f"{_some(each)}. {then[0].upper()}{then[1:]}", "loud"))
+            newest = [f"{one.series} of {date_text(one.forecast_date)}" for one in stuck]
+            then = f"The newest forecasts: {_some(newest)}."
+        loud.append(page.banner("Old data", f"{_some(each)}. {then}", "loud"))
     nothing = [one.series for one in series if one.forecast_date is None]
     earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day and one not in behind]
     if earlier:
