@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from contextlib import nullcontext
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecast_platform.host.databases import why_foreign
+from forecast_platform.host.files import sync_folder
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,13 +67,40 @@ def client_with(settings: Settings, experiment: str, artifacts: str = "artifacts
         _refuse_foreign(settings)  # the client makes a database of an empty file
         folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create the SQLite database at once kill one another's migration.
-    with FileLock(str(folder / ".create.lock")) if local else nullcontext():
+    with FileLock(str(folder / ".create.lock")) if local else contextlib.nullcontext():
+        if local:
+            _create_whole(Path(uri.removeprefix(_SQLITE)))
         client = client_of(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
             return client, str(found.experiment_id)
         place = (folder / artifacts).as_uri() if local else None
         return client, str(client.create_experiment(experiment, artifact_location=place))
+
+
+def _create_whole(database: Path) -> None:
+    """Make the local database under another name first, where there is none: it is whole, or not there.
+
+    MLflow 3.17 makes it in some sixty migrations, each committed by itself, and begins anew where a table lacks: what
+    a kill leaves in the middle fails at every later start. One that an earlier version left so is made anew.
+    """
+    if database.is_file() and not _half_made(database):
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    made = database.with_name(f".{database.name}.being-made")
+    for left in (made, made.with_name(f"{made.name}-journal")):
+        left.unlink(missing_ok=True)
+    client_of(f"{_SQLITE}{made}").search_experiments(max_results=1)
+    made.replace(database)
+    sync_folder(database.parent)
+
+
+def _half_made(database: Path) -> bool:
+    """Whether its making was cut off: the default experiment, which MLflow writes last, is not there, nor any other."""
+    if database.stat().st_size == 0:
+        return True
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as store:
+        return store.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None
 
 
 def _refuse_foreign(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -109,15 +110,15 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
             assert cancelled in ("cancelled", "cancelling")
             found = {}
             for user, one in ids:
-                found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", 150, pause=0.5)
+                found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", pause=0.5)
                 if found[one]["status"] == "failed":  # its run was stopped with the service, twice
                     service.patient(user, "POST", f"/workflows/{one}/submit")
-                    found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", 150, pause=0.5)
+                    found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", pause=0.5)
             assert until(lambda: ended("d", gone), "cancel")["status"] == "cancelled"
             stopped.set()
             watcher.result()
         for _, one in ids:
-            assert found[one]["status"] == "completed", found[one]
+            assert found[one]["status"] == "completed", json.dumps(found[one], indent=1)
             assert {task["state"] for task in found[one]["tasks"]} == {"finished"}
             assert [status for _, status in runs_of(running, one)].count("SUCCESS") == 1
         results = service.patient("a", "GET", f"/workflows/{first}/results")

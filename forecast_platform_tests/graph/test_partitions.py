@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 import pytest
-from dagster import AssetKey, DagsterInstance, MultiPartitionKey
+from dagster import AssetKey, DagsterInstance, MultiPartitionKey, MultiPartitionsDefinition, PartitionKeyRange
 from dagster._core.test_utils import freeze_time
 
 from forecast_platform.definitions import build_definitions
@@ -142,6 +142,22 @@ def test_keys_are_grouped_by_series_in_configured_order() -> None:
     found = by_series(keys, ["Coffee", "Sugar"])
     assert list(found) == ["Coffee", "Sugar"]
     assert found["Sugar"] == [dt.date(2020, 1, 1), dt.date(2020, 1, 2)]
+
+
+def test_the_keys_of_a_range_are_dagsters_own_and_made_once(
+    settings: Settings, frozen: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = Partitions(settings, settings.series_groups[0]).days
+    theirs = MultiPartitionsDefinition({one.name: one.partitions_def for one in days.partitions_defs})
+    spans = [(f"2024-01-0{first}", "2025-03-01") for first in range(1, 8)]
+    ranges = [PartitionKeyRange(key(first, "Coffee"), key(last, "Sugar")) for first, last in spans]
+    for wanted in ranges:
+        assert days.get_partition_keys_in_range(wanted) == theirs.get_partition_keys_in_range(wanted)
+    assert days == theirs
+    monkeypatch.setattr(MultiPartitionsDefinition, "get_partition_keys_in_range", lambda *_: pytest.fail("again"))
+    found = days.get_partition_keys_in_range(ranges[-1])
+    found.clear()
+    assert len(days.get_partition_keys_in_range(ranges[-1])) == 2 * 420
 
 
 def test_range_tags_name_the_first_and_last_partition() -> None:

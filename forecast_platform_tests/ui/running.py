@@ -113,7 +113,7 @@ class Running:
         """Stop as an operator does; returns processes that are left, after ending them."""
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(40)
+            self.process.wait(PATIENCE)
         finally:
             _, left = psutil.wait_procs(self.family, timeout=2)
             for one in [*left, *([psutil.Process(self.process.pid)] if self.process.poll() is None else [])]:
