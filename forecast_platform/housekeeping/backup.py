@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
@@ -95,7 +96,8 @@ def backup(settings: Settings, target: Path) -> Manifest:
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {error}") from error
+        said = full_disk(error, target.parent, Path(tempfile.gettempdir())) or error
+        raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {said}") from error
     finally:
         writer.abandon()
     return manifest
@@ -316,7 +318,8 @@ class _TarWriter:
 
     def abandon(self) -> None:
         """Remove what is left where it was not completed."""
-        self.tar.close()
+        with contextlib.suppress(OSError):  # a full disk has no room for the end of it either
+            self.tar.close()
         self.partial.unlink(missing_ok=True)
 
 
