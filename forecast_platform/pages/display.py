@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats
-from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
 from forecast_platform.warehouse.base import Between

@@ -163,7 +163,7 @@ def _over_all(found: OverAll | None) -> str:
     columns = {"Model": "", "Version": "", "Days": "number", "Skill": "number", "95 % interval": "number"}
     columns |= {"p (DM)": "number", "Series": "number", "Dates": "number"}
     shown = [*found.board.to_dict("records"), *found.oracles.to_dict("records")]
-    classes = {place: "reference" for place in range(len(found.board), len(shown))}
+    classes = dict.fromkeys(range(len(found.board), len(shown)), "reference")
     rows = [
         [
             row["model_name"],
