@@ -80,6 +80,8 @@ class TaskAnswer(BaseModel):
     finished_at: str | None
     attempts: int
     error: str | None
+    run_id: str | None = Field(description="The run that did it: Dagster's, or the address of its Databricks job run.")
+    report: str | None = Field(description="Where a webhook is set: delivered, or why it was not.")
 
 
 class WorkflowAnswer(BaseModel):

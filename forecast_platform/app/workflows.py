@@ -180,7 +180,7 @@ def _tasks(one: dict[str, Any]) -> None:
     import pandas as pd
 
     st.graphviz_chart(dag(one["tasks"]))
-    columns = ["task", "type", "state", "started_at", "finished_at", "attempts", "error"]
+    columns = ["task", "type", "state", "started_at", "finished_at", "attempts", "run_id", "error"]
     st.dataframe(pd.DataFrame(one["tasks"])[columns], hide_index=True)
 
 

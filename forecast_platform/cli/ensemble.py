@@ -115,7 +115,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _line(one: Any) -> str:
     spent = "" if one.seconds is None else f"{one.seconds:9.1f} s"
-    return f"{one.task:<24}{one.state:<10}{one.attempts:>3} tries{spent:>12}{f'  {one.error}' if one.error else ''}"
+    said = [f"run {one.run_id}" if one.run_id else "", f"webhook: {one.report}" if one.report else "", one.error or ""]
+    rest = "".join(f"  {text}" for text in said if text)
+    return f"{one.task:<24}{one.state:<10}{one.attempts:>3} tries{spent:>12}{rest}"
 
 
 def _status(options: argparse.Namespace, settings: Settings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ def register(commands: Any) -> None:
     _address(one, 3000)
     one.add_argument("--read-only", action="store_true", help=_READ_ONLY)
     one.set_defaults(command=_webserver)
+
+    one = commands.add_parser("workflows", help="the code server of submitted workflows alone, which knows new ones")
+    _address(one, 4267)
+    one.set_defaults(command=_workflows)
 
     one = commands.add_parser("api", help="training jobs over HTTP (docs/jobs.md)")
     _address(one, 8000)
@@ -70,6 +75,31 @@ def _webserver(options: argparse.Namespace, settings: Settings) -> int:
     prepare_home(settings)
     with contextlib.suppress(KeyboardInterrupt):
         serve(settings, options.host, options.port, options.workspace, read_only=options.read_only, key=key)
+    return 0
+
+
+def _workflows(options: argparse.Namespace, settings: Settings) -> int:
+    from forecast_platform.cli.up import interrupts
+    from forecast_platform.host.home import prepare_home
+    from forecast_platform.host.services import WORKFLOWS, Endpoint, ServiceError, Services, StoppedError, is_free
+    from forecast_platform.runs.workflow_reload import reloading
+
+    if not is_free(options.host, options.port):
+        raise SettingsError(f"{options.host}:{options.port} is taken: stop what listens there, or take another --port")
+    prepare_home(settings)
+    services, endpoint = Services(), Endpoint(Path(), WORKFLOWS, options.port, options.host)
+    with interrupts(services.stopped), reloading(settings, endpoint):
+        try:
+            services.start_code([endpoint], settings.log_level)
+            print(f"code location {WORKFLOWS}: {options.host}:{options.port}  (Ctrl-C stops)", flush=True)
+            services.wait()
+        except StoppedError:
+            return 0
+        except ServiceError as error:
+            print(f"forecast-platform: {error}", file=sys.stderr, flush=True)
+            return 1
+        finally:
+            services.stop()
     return 0
 
 

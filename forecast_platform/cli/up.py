@@ -54,7 +54,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     try:
         servers = _beside(beside, host)
         with (
-            _interrupts(services.stopped),
+            interrupts(services.stopped),
             alone,
             _reports(settings, shared=read_only) as reports,
             code_endpoints() as endpoints,
@@ -138,7 +138,7 @@ def _only_one(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts(stopped: threading.Event) -> Iterator[None]:
+def interrupts(stopped: threading.Event) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal ask to stop, whatever the shell had set them to."""
 
     def ask(_signal: int, _frame: FrameType | None) -> None:

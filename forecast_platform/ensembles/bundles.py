@@ -55,11 +55,11 @@ class Fitted:
         return found
 
     @classmethod
-    def load(cls, base: Base, files: Mapping[str, bytes]) -> Fitted:
-        """The fit of these files. Raises LearnerError."""
+    def load(cls, base: Base, files: Mapping[str, bytes], *, whole: bool = True) -> Fitted:
+        """The fit of these files; not `whole`: what it has predicted, without its models. Raises LearnerError."""
         about = json.loads(files["about.json"])
         learners = {}
-        for cell in about["cells"]:
+        for cell in about["cells"] if whole else ():
             prefix = f"cell_{cell}/"
             own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
             learners[int(cell)] = Learner.load(base, own)

@@ -10,6 +10,8 @@ from typing import Any
 from forecast_platform.ensembles.encoding import Encoding
 
 EXTRA = "ensembles"
+MEMBER = "of_"
+"""How the names of columns that hold a model's forecasts begin."""
 
 
 class BaseError(ValueError):
@@ -108,6 +110,13 @@ def boosted(method: str) -> list[Base]:
         return found if method == "automl" else found[:1]
     needed = BASES[BOOSTS[method][0]].requires
     raise BaseError(f"boost.method {method} needs {needed}: {_install(needed)}, or choose another method")
+
+
+def base_named(name: str) -> Base:
+    """The base model of this name; of a column of forecasts the model that gives them as they are. Raises KeyError."""
+    if name.startswith(MEMBER):
+        return Base(name, name.removeprefix(MEMBER), "given", "native", requires="numpy", default=False)
+    return BASES[name]
 
 
 def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) -> list[Base]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -186,6 +186,15 @@ def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
     shares = np.clip(np.asarray(state["shares"]), _SMALLEST, 1 - _SMALLEST)
     ranks = np.clip(ranks, _SMALLEST, 1 - _SMALLEST)
     return normalised(ranks / (1 - ranks) * shares / (1 - shares))
+
+
+def apply_node(node: Mapping[str, Any], predictions: Sequence[Floats]) -> Floats:
+    """What a combination says of its members' predictions."""
+    if node["kind"] == "meta":
+        return apply_meta(node["state"], predictions)
+    if node["kind"] == "mix":
+        return apply_mix(node["state"], predictions)
+    return pooled(predictions, np.asarray(node["weights"]))
 
 
 def normalised(values: Floats) -> Floats:

@@ -156,10 +156,12 @@ def _target_means(
     values: NDArray[Any], y: NDArray[Any], n_classes: int, seed: int
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Smoothed target means of each category (Micci-Barreca 2001), and those of the rows, from other parts of them."""
+    from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.preprocessing import TargetEncoder
 
     kind: Any = "continuous" if not n_classes else "binary" if n_classes == 2 else "multiclass"
-    encoder = TargetEncoder(target_type=kind, cv=5, shuffle=True, random_state=seed)
+    parts: Any = KFold if not n_classes else StratifiedKFold
+    encoder = TargetEncoder(target_type=kind, cv=parts(5, shuffle=True, random_state=seed))
     texts = np.array([MISSING if one is None else one for one in values.tolist()], object)
     means = encoder.fit_transform(texts.reshape(-1, 1), y)
     levels = [None if one == MISSING else one for one in encoder.categories_[0].tolist()]

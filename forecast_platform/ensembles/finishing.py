@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from forecast_platform.ensembles.forecasts import open_rows, write_newest
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.packaging import PackageError, write_model
+from forecast_platform.ensembles.packaging import Ensemble, PackageError, write_model
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
@@ -49,7 +52,7 @@ def finish(run: Run, *, again: bool = False) -> Result:
     before = run.states.read().get(MODEL)
     wanted = run.hashes[MODEL]
     attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
-    state = State(RUNNING, wanted, attempts, began)
+    state = State(RUNNING, wanted, attempts, began, run_id=run.run_id)
     run.states.write(MODEL, state)
     try:
         result = _made(run, outcomes)
@@ -79,10 +82,18 @@ def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
         end, digest = write_model(run, outcomes, folder)
         files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
         run.store.put(MODEL, files)
+        if run.workflow.context.source.forecasts is not None:
+            _vote_on_newest(run, folder)
         report = write_report(run, outcomes)
         run_id, registered = _track(run, outcomes, end, folder, report)
     scores = {name: value for name, value in end.scores.items() if value == value}
     return Result(end.task, digest, str(report), run_id, registered, scores)
+
+
+def _vote_on_newest(run: Run, folder: Path) -> None:
+    newest = open_rows(run.frame)
+    predicted = Ensemble.load(folder / "ensemble").probabilities(newest) if len(newest) else np.zeros((0, 1))
+    write_newest(run.platform.warehouse, run.workflow.context, newest, predicted)
 
 
 def result_of(run: Run) -> Result | None:

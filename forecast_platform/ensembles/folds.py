@@ -33,6 +33,10 @@ class Folds:
     part: Ints
     in_order: bool = False
     """Whether a later part may learn from earlier ones only."""
+    time: NDArray[Any] | None = None
+    until: NDArray[Any] | None = None
+    """Where a row's target is seen later than its time (the outcome of a forecast): both, [n]; a part learns only from
+    what was seen before its first time."""
 
     @property
     def predicted(self) -> NDArray[np.bool_]:
@@ -46,6 +50,8 @@ class Folds:
         for one in sorted(set(self.part[rows].tolist())):
             score = np.flatnonzero(rows & (self.part == one))
             fit = np.flatnonzero(rows & ((self.part < one) if self.in_order else (self.part != one)))
+            if self.time is not None and self.until is not None:
+                fit = fit[self.until[fit] < self.time[score].min()]
             if len(fit):
                 pairs.append((fit, score))
         return pairs
@@ -59,12 +65,13 @@ def make_folds(
     *,
     time: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
+    until: NDArray[Any] | None = None,
 ) -> Folds:
     """The folds of a workflow: `kfold` and `stratified` shuffled, `grouped` by `groups`, `time_series` in order.
 
     y: class codes (integers) or numbers, [n]; numbers are stratified by their quantiles. In time order, rows of one
     time are in one part, each part is predicted from what is strictly before it, the first is predicted by none, and
-    one more fit on all rows is what is deployed. Raises FoldError.
+    one more fit on all rows is what is deployed; `until`: when each row's target is seen. Raises FoldError.
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
@@ -72,7 +79,7 @@ def make_folds(
     if n < 2 * count:
         raise FoldError(f"{n} rows are too few for {count} folds: lower `folds`, or give more rows")
     if kind == "time_series":
-        return _in_order(np.asarray(time), count)
+        return _in_order(np.asarray(time), count, until)
     if kind == "grouped":
         known = len(np.unique(np.asarray(groups)))
         if known < count:
@@ -102,7 +109,7 @@ def strata_of(y: NDArray[Any], bins: int = 10) -> Ints:
     return np.searchsorted(edges, y, side="right")
 
 
-def _in_order(time: NDArray[Any], count: int) -> Folds:
+def _in_order(time: NDArray[Any], count: int, until: NDArray[Any] | None) -> Folds:
     known, place = np.unique(time, return_inverse=True)
     if len(known) <= count:
         raise FoldError(f"{len(known)} times are too few for {count} folds in order: lower `folds`")
@@ -110,16 +117,19 @@ def _in_order(time: NDArray[Any], count: int) -> Folds:
     # The part of a time follows from the rows before its last one, so that no time is in two parts.
     block = np.minimum((np.cumsum(counts) - 1) * (count + 1) // len(time), count)
     part = block[place] - 1
-    splits = [
-        Split(np.flatnonzero(part < number), np.flatnonzero(part == number))
-        for number in range(count)
-        if (part == number).any() and (part < number).any()
-    ]
+    splits = []
+    for number in range(count):
+        valid, known_by_then = np.flatnonzero(part == number), part < number
+        if until is not None and len(valid):
+            known_by_then &= until < time[valid].min()
+        if len(valid) and known_by_then.any():
+            splits.append(Split(np.flatnonzero(known_by_then), valid))
     kept = np.full(len(time), -1)
     for number, one in enumerate(splits):
         kept[one.valid] = number
     last = Split(np.arange(len(time)), np.empty(0, np.int64))
-    return Folds("time_series", (*(Split(one.train, one.valid, False) for one in splits), last), kept, in_order=True)
+    made = (*(Split(one.train, one.valid, False) for one in splits), last)
+    return Folds("time_series", made, kept, True, None if until is None else time, until)
 
 
 def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArray[Any] | None, parts: int) -> Folds:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
+from forecast_platform.ensembles.grammar_forecasts import ORIGIN, OUTCOME, Forecasts, with_forecasts
+from forecast_platform.ensembles.grammar_parts import Part, listed
 from forecast_platform.ensembles.units import duration_text, seconds_of
 
 ClassMetric = Literal["accuracy", "precision", "recall", "f1", "auc"]
@@ -44,21 +46,11 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 """The parameters that each type of task takes."""
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | dict) else value
-
-
-class Part(BaseModel):
-    """A part of a workflow: nothing beside what is named, nothing changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
 class Compute(Part):
     """Where the tasks run."""
 
     existing_cluster_id: str | None = None
-    serverless: Annotated[list[Literal["GPU", "no-GPU"]], BeforeValidator(_listed)] = Field(default_factory=list)
+    serverless: Annotated[list[Literal["GPU", "no-GPU"]], BeforeValidator(listed)] = Field(default_factory=list)
 
 
 class ClassMetricChoice(Part):
@@ -88,8 +80,8 @@ ClassMetricItem = Annotated[ClassMetricChoice, BeforeValidator(_class_metric), P
 class Metric(Part):
     """What models are ranked by: the first of the target's family; the others are reported."""
 
-    classification: Annotated[list[ClassMetricItem] | None, BeforeValidator(_listed)] = None
-    regression: Annotated[list[NumberMetric] | None, BeforeValidator(_listed)] = None
+    classification: Annotated[list[ClassMetricItem] | None, BeforeValidator(listed)] = None
+    regression: Annotated[list[NumberMetric] | None, BeforeValidator(listed)] = None
 
     @property
     def of_classes(self) -> list[ClassMetricChoice]:
@@ -106,14 +98,14 @@ class Sample(Part):
     """Rows that are worked on: at most `size`, chosen by the first method."""
 
     size: int = Field(ge=20)
-    method: Annotated[list[SampleMethod], BeforeValidator(_listed)] = Field(default=["random"], min_length=1)
+    method: Annotated[list[SampleMethod], BeforeValidator(listed)] = Field(default=["random"], min_length=1)
 
 
 class Include(Part):
     """A feature to use, and what is done to it before a model sees it."""
 
     feature: str
-    transform: Annotated[list[Transform], BeforeValidator(_listed)] = Field(default_factory=list)
+    transform: Annotated[list[Transform], BeforeValidator(listed)] = Field(default_factory=list)
 
 
 def _included(value: Any) -> Any:
@@ -132,8 +124,10 @@ class Features(Part):
 
 
 class Source(Part):
-    """The table and its target: a table of the warehouse, or a CSV or Parquet file (`path`)."""
+    """The table and its target: a table of the warehouse, a CSV or Parquet file (`path`), or the daily graph's
+    forecasts."""
 
+    forecasts: Forecasts | None = None
     catalog: str | None = None
     schema_: str | None = Field(default=None, alias="schema")
     table: str | None = None
@@ -144,6 +138,12 @@ class Source(Part):
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         named = [self.catalog, self.schema_, self.table]
+        if self.forecasts is not None:
+            if self.path is not None or any(named) or self.target != OUTCOME:
+                raise ValueError(
+                    f"forecasts are the whole source, and their target is {OUTCOME}: name nothing beside them"
+                )
+            return self
         if self.path is None and not all(named):
             lacking = [name for name, value in zip(("catalog", "schema", "table"), named, strict=True) if not value]
             raise ValueError(
@@ -153,7 +153,10 @@ class Source(Part):
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Catalog, schema and table that results are named after; of a file, `ensembles.files.<its name>`."""
+        """Catalog, schema and table that results are named after; of a file, `ensembles.files.<its name>`, of forecasts
+        `ensembles.forecasts.point_forecasts`."""
+        if self.forecasts is not None:
+            return "ensembles", "forecasts", "point_forecasts"
         stem = re.sub(r"\W+", "_", re.split(r"[/\\]", self.path or "")[-1].partition(".")[0]).strip("_").lower()
         return self.catalog or "ensembles", self.schema_ or "files", self.table or stem or "table"
 
@@ -168,7 +171,7 @@ class Context(Part):
     """Seconds that one task may take."""
     metric: Metric = Field(default_factory=Metric)
     sample: Sample | None = None
-    fold_type: Annotated[list[FoldType], BeforeValidator(_listed)] = Field(default=["kfold"], min_length=1)
+    fold_type: Annotated[list[FoldType], BeforeValidator(listed)] = Field(default=["kfold"], min_length=1)
     folds: int = Field(default=5, ge=2, le=20)
     seed: int = Field(default=42, ge=0, lt=2**31)
     time_col: str | None = None
@@ -177,6 +180,11 @@ class Context(Part):
     bases: list[str] = Field(default_factory=list)
     """Base models by name; those installed that suit the table where none is named."""
     register_: bool = Field(default=False, alias="register")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_forecasts(cls, values: Any) -> Any:
+        return with_forecasts(values)
 
     @field_validator("name")
     @classmethod
@@ -188,6 +196,19 @@ class Context(Part):
 
     @model_validator(mode="after")
     def _columns(self) -> Context:
+        if self.source.forecasts is not None:
+            if self.fold_type != ["time_series"] or self.time_col != ORIGIN or self.group_col is not None:
+                raise ValueError(
+                    f"forecasts are scored in the order in which they were made (time_series by {ORIGIN}): leave out "
+                    "fold_type, time_col and group_col"
+                )
+            if self.metric.classification or self.calibrate != "none" or self.bases:
+                raise ValueError(
+                    "of forecasts the target is a number and the members are models: leave out metric.classification, "
+                    "calibrate and bases (name models in source.forecasts.of)"
+                )
+            if self.register_:
+                raise ValueError("votes over forecasts serve no requests of their own: leave out register")
         needs = {"time_series": ("time_col", self.time_col), "grouped": ("group_col", self.group_col)}
         wanted = [self.fold_type[0], *(self.sample.method[:1] if self.sample else ())]
         for kind in wanted:
@@ -296,7 +317,7 @@ class Task(Part):
 
     task: TaskType
     id: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
-    depends_on: Annotated[list[Annotated[Dependency, BeforeValidator(_dependency)]], BeforeValidator(_listed)] = Field(
+    depends_on: Annotated[list[Annotated[Dependency, BeforeValidator(_dependency)]], BeforeValidator(listed)] = Field(
         default_factory=list
     )
     per_route: bool = True

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from forecast_platform import __version__
 from forecast_platform.ensembles.bundles import Fitted, array_bytes
-from forecast_platform.ensembles.catalog import BASES
+from forecast_platform.ensembles.catalog import base_named
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.predictor import Predictor, bases_in
 from forecast_platform.ensembles.reading import written
@@ -72,7 +72,7 @@ def predictor_of(run: Run, outcomes: Mapping[str, Outcome]) -> Predictor:
             files = run.store.get(f"{key}/{split}")
             if files is None:
                 raise PackageError(f"the fit {key}/{split} of {base} is gone: run its task again with --again")
-            known[key, split] = Fitted.load(BASES[base], files)
+            known[key, split] = Fitted.load(base_named(base), files)
         return known[key, split]
 
     _with_holdouts(run, shop, outcomes)
@@ -149,7 +149,7 @@ def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tupl
     # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
     seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
     described.signature = infer_signature(seen, loaded.predict(example))
-    needed = sorted({_distribution(BASES[node["base"]].requires) for node in bases_in(end.node).values()} - {""})
+    needed = sorted({_distribution(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {""})
     (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
     example.to_json(folder / "input_example.json", orient="split", index=False, date_format="iso")
     described.saved_input_example_info = {
@@ -190,7 +190,7 @@ class Ensemble:
                 if hashlib.sha256(data).hexdigest() != about["fits"].get(name):
                     raise PackageError(f"{folder / 'fits' / name} is not the file that the model was made with")
                 files = {**from_bytes(data), "valid.npy": array_bytes(np.zeros((0, 1)))}
-                fits[name] = Fitted.load(BASES[base], files)
+                fits[name] = Fitted.load(base_named(base), files)
             return fits[name]
 
         routers = {

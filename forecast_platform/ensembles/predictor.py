@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, extra_columns
-from forecast_platform.ensembles.combining import apply_meta, apply_mix, calibrated, pooled
+from forecast_platform.ensembles.combining import apply_node, calibrated
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.workshop import cells_of
 
@@ -47,14 +47,22 @@ class Predictor:
             if node["key"] not in self._known:
                 self._known[node["key"]] = self._base(node, features, split)
             return self._known[node["key"]]
+        if kind == "routed":
+            return self._routed(node, features, split)
         members = [self._of(one, features, split) for one in node["members"]]
-        if kind == "meta":
-            found = apply_meta(node["state"], members)
-        elif kind == "weights":
-            found = pooled(members, np.asarray(node["weights"]))
-        else:
-            found = apply_mix(node["state"], members)
-        return calibrated(node.get("calibration"), found)
+        return calibrated(node.get("calibration"), apply_node(node, members))
+
+    def _routed(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None) -> Floats:
+        """Each row by the combination of its route."""
+        routers = self.routers[node["splits"]]
+        number = self.deployed[node["splits"]][-1] if split is None else split
+        cells = cells_of([routers[name][number] for name in node["routes"]], features, None)
+        made = self._of(node["rest"], features, split)
+        for cell, part in node["cells"].items():
+            inside = cells == int(cell)
+            if inside.any():
+                made = np.where(inside[:, None], self._of(part, features, split), made)
+        return made
 
     def _base(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None) -> Floats:
         setup = node["setup"]
@@ -91,6 +99,7 @@ def bases_in(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             found |= bases_in(one)
         return found
     found = {}
-    for one in node["members"]:
+    parts = (node["rest"], *node["cells"].values()) if node["kind"] == "routed" else node["members"]
+    for one in parts:
         found |= bases_in(one)
     return found

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from forecast_platform.ensembles import grammar
 from forecast_platform.ensembles.grammar import BODY_OF, DEFAULTS, PARAMETERS, TASK_TYPES, Workflow
+from forecast_platform.ensembles.grammar_parts import Part
 from forecast_platform.ensembles.plan import circle
 from forecast_platform.ensembles.yaml_lines import (
     Document,
@@ -87,6 +88,11 @@ def json_schema() -> dict[str, Any]:
         "type": "array",
         "items": {"anyOf": [names, averaged]},
     }
+    # Of forecasts the target goes without saying.
+    schema["$defs"]["Source"]["anyOf"] = [{"required": ["target"]}, {"required": ["forecasts"]}]
+    del schema["$defs"]["Source"]["required"]
+    source = {"anyOf": [{"$ref": "#/$defs/Source"}, {"const": "forecasts"}]}
+    schema["$defs"]["Context"]["properties"]["source"] = source
     schema["$defs"]["Context"]["properties"]["timeout"] = {"type": "string", "examples": ["15 minutes", "1.5 h"]}
     schema["$defs"]["Task"]["properties"]["depends_on"]["items"] = {
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Dependency"}]
@@ -209,6 +215,10 @@ def _bodies(document: Document, workflow: Workflow) -> Iterator[Problem]:
                     f"{task.task} has no `{other}`: its parameters stand under `{task.kind}`",
                     at_key=True,
                 )
+        if workflow.context.source.forecasts is not None and task.kind in ("stack", "boost"):
+            yield document.problem(
+                (*path, "task"), f"forecasts are routed and voted over, and {task.task} is neither: use vote_weight"
+            )
         taken = PARAMETERS[task.task]
         for name in task.body().model_fields_set:
             if name not in taken:
@@ -304,6 +314,6 @@ def _known_keys(path: Path) -> list[str]:
 
 
 def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, grammar.Part):
+    if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
     return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)

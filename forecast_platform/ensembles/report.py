@@ -17,7 +17,7 @@ from forecast_platform.ensembles.store import State
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 
-_IMPORTANCE_ROWS = 400
+_IMPORTANCE_ROWS, _IMPORTANCE_BATCH = 400, 8_000
 _SHOWN_FEATURES = 20
 _BINS = 10
 _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "waiting": page.EMPTY}
@@ -139,11 +139,18 @@ def _boards(outcomes: Mapping[str, Outcome], labels: Sequence[str], primary: str
         rows = [
             [row["name"], row["algorithm"], *(_number(row["scores"][label]) for label in labels),
              _pair(row["interval"]), "yes" if row["chosen"] else "",
-             _number(math.nan if row["weight"] is None else row["weight"], ".3f"), _number(row["seconds"], ".1f")]
+             _weight(row), _number(row["seconds"], ".1f")]
             for row in one.members
         ]  # fmt: skip
         found.append(page.Html(f"<h3>{page.escape(one.task)}</h3>") + page.table(columns, rows))
     return page.section("Base models by task", *found) if found else ""
+
+
+def _weight(row: Mapping[str, Any]) -> str:
+    """A member's weight; where each route has its own, one a route."""
+    if row.get("by_route"):
+        return ", ".join(f"{cell}: {_number(weight, '.3f')}" for cell, weight in row["by_route"].items())
+    return _number(math.nan if row["weight"] is None else row["weight"], ".3f")
 
 
 def _routes(outcomes: Mapping[str, Outcome]) -> str:
@@ -167,6 +174,8 @@ def _routes(outcomes: Mapping[str, Outcome]) -> str:
 def importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> list[tuple[str, float]]:
     """By feature how much the primary metric loses where it is shuffled among held-out rows of the first split, most
     first (Breiman 2001), by that split's own models."""
+    import pandas as pd
+
     assert end.node is not None  # noqa: S101 - of a model
     predictor = predictor_of(run, outcomes)
     scorer = run.rows.scorers(run.workflow.context)[0]
@@ -177,10 +186,17 @@ def importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> list[
     features, y = run.rows.features.iloc[held].reset_index(drop=True), run.rows.y[held]
     whole = scorer(y, predictor.predict(end.node, features, number))
     found = []
-    for name in features.columns:
-        shuffled = features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]})
-        found.append((name, scorer.gain(whole, scorer(y, predictor.predict(end.node, shuffled, number)))))
+    # Many features at once: models predict a long table in little more time than a short one.
+    for names in _parts(list(features.columns), max(1, _IMPORTANCE_BATCH // len(held))):
+        shuffled = [features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]}) for name in names]
+        predicted = predictor.predict(end.node, pd.concat(shuffled, ignore_index=True), number)
+        for name, part in zip(names, np.split(predicted, len(names)), strict=True):
+            found.append((name, scorer.gain(whole, scorer(y, part))))
     return sorted(found, key=lambda one: -one[1])
+
+
+def _parts(names: list[str], size: int) -> list[list[str]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def _importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles.catalog import MEMBER
 from forecast_platform.ensembles.folds import Folds, make_folds, strata_of
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.metrics import Scorer
@@ -16,6 +17,11 @@ from forecast_platform.ensembles.reading import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FORECAST_FEATURES = ("series", "day", "volatility", "spread")
+"""What a row of forecasts is routed by."""
+SEEN = "seen_on"
+"""The column of a frame of forecasts with the day on which the outcome is seen."""
 
 _FEW_CLASSES = 20
 """Whole numbers with at most so many values are classes, where the file names no family of metrics."""
@@ -44,6 +50,15 @@ class Rows:
     digest: str
     """Hash of all that is here: another table, target or choice of features has another."""
     notes: list[str] = field(default_factory=list)
+    members: tuple[str, ...] = ()
+    """Of forecasts: the features that are the models', which combinations are made of; no route reads them."""
+    until: NDArray[Any] | None = None
+    """Of forecasts: the day on which each row's outcome is seen, [n]; it is known to origins after it."""
+
+    @property
+    def routable(self) -> pd.DataFrame:
+        """The features that routes may read."""
+        return self.features.drop(columns=list(self.members))
 
     @property
     def n_classes(self) -> int:
@@ -57,7 +72,10 @@ class Rows:
 
     def folds(self, context: Context) -> Folds:
         """The folds that the context asks for."""
-        return make_folds(context.fold_type[0], self.y, context.folds, context.seed, time=self.time, groups=self.groups)
+        return make_folds(
+            context.fold_type[0], self.y, context.folds, context.seed,
+            time=self.time, groups=self.groups, until=self.until,
+        )  # fmt: skip
 
     def scorers(self, context: Context) -> list[Scorer]:
         """What models are ranked by, first, and reported with.
@@ -84,7 +102,8 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     notes: list[str] = []
     place = np.flatnonzero(frame[source.target].notna().to_numpy())
     if lost := len(frame) - len(place):
-        notes.append(f"{lost:,} rows without a target are left out")
+        why = "whose outcome is not known are forecast" if source.forecasts else "without a target are left out"
+        notes.append(f"{lost:,} rows {why}")
     if context.time_col is not None:
         known = frame[context.time_col].notna().to_numpy()[place]
         if not known.all():
@@ -103,7 +122,17 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     time = None if time is None else time[kept]
     groups = None if context.group_col is None else frame[context.group_col].iloc[place].astype(str).to_numpy()
     digest = _digest(features, y, classes, time, groups)
-    return Rows(features, y, classes, place, time, groups, digest, notes)
+    members: tuple[str, ...] = ()
+    until: NDArray[Any] | None = None
+    if source.forecasts is not None:
+        members = tuple(member_columns(features))
+        until = frame[SEEN].iloc[place].to_numpy("datetime64[D]")
+    return Rows(features, y, classes, place, time, groups, digest, notes, members, until)
+
+
+def member_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame of forecasts that hold the models' forecasts."""
+    return [str(name) for name in frame.columns if str(name).startswith(MEMBER)]
 
 
 def prepared(frame: pd.DataFrame, columns: list[str], kinds: dict[str, str]) -> pd.DataFrame:
@@ -217,6 +246,11 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
         if name not in names:
             raise RowsError(f"feature {name!r} is no column of the table: {nearest(name, names)}")
     included = [one.feature for one in chosen.include]
+    members = member_columns(frame) if context.source.forecasts is not None else []
+    if members:
+        if wrong := [name for name in (*included, *chosen.exclude) if name not in FORECAST_FEATURES]:
+            raise RowsError(f"feature {wrong[0]!r}: of forecasts there are {', '.join(FORECAST_FEATURES)} to route by")
+        included = [*(included or FORECAST_FEATURES), *members]
     left_out = {context.source.target, *chosen.exclude, *({context.time_col, context.group_col} - {None, *included})}
     found: dict[str, Any] = {}
     times: list[str] = []
@@ -238,7 +272,7 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
                 continue
             found[name] = texts
     made = pd.DataFrame(found)
-    constant = [name for name in made.columns if made[name].nunique(dropna=False) < 2]
+    constant = [name for name in made.columns if name not in members and made[name].nunique(dropna=False) < 2]
     if constant:
         notes.append(f"of one value only, and left out: {', '.join(constant)}")
         made = made.drop(columns=constant)

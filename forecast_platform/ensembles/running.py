@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform.ensembles import store as keeping
 from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.forecasts import forecast_frame, open_rows, write_votes
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan, plan_of
@@ -46,8 +47,11 @@ class Done:
 class Run:
     """A workflow in a platform's warehouse. One object serves one process; the table is read once."""
 
-    def __init__(self, platform: Platform, workflow: Workflow, frame: pd.DataFrame | None = None) -> None:
-        self.platform, self.workflow = platform, workflow
+    def __init__(
+        self, platform: Platform, workflow: Workflow, frame: pd.DataFrame | None = None, run_id: str | None = None
+    ) -> None:
+        """run_id: whose run this is, for the tasks' states."""
+        self.platform, self.workflow, self.run_id = platform, workflow, run_id
         self.plan: Plan = plan_of(workflow)
         self.store = FileStore(platform.settings, workflow.context.slug)
         self.states = States(platform.warehouse, workflow.context)
@@ -58,6 +62,8 @@ class Run:
         """The source. Raises FileNotFoundError, ValueError."""
         if self._frame is not None:
             return self._frame
+        if self.workflow.context.source.forecasts is not None:
+            return forecast_frame(self.platform, self.workflow.context)
         return keeping.source_frame(self.platform.warehouse, self.platform.settings, self.workflow.context)
 
     @cached_property
@@ -81,7 +87,11 @@ class Run:
         for name in self.plan.order:
             task = self.workflow.task(name).model_dump(mode="json")
             found[name] = _hash([*shared, task, [found[one] for one in self.plan.needs[name]]])
-        found[MODEL] = _hash([*shared, "model", [found[one] for one in self.plan.order]])
+        made_of = [*shared, "model", [found[one] for one in self.plan.order]]
+        if self.workflow.context.source.forecasts is not None:
+            # A day without a new close has new forecasts to vote on all the same.
+            made_of.append(open_rows(self.frame).to_csv())
+        found[MODEL] = _hash(made_of)
         return found
 
     def finished(self, name: str) -> Outcome | None:
@@ -132,6 +142,8 @@ class Run:
         context, warehouse = self.workflow.context, self.platform.warehouse
         if outcome.cells is not None:
             return (keeping.write_clustered(warehouse, context, self.rows, outcome, self.frame),)
+        if context.source.forecasts is not None:
+            return (write_votes(warehouse, context, self.frame, self.rows, outcome),)
         return (keeping.write_predictions(warehouse, context, self.rows, outcome),)
 
     def _kept(self, name: str) -> _Kept:
@@ -149,7 +161,7 @@ class _Kept:
         wanted = run.hashes[name]
         before = run.states.read().get(name)
         attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
-        self.state = State(RUNNING, wanted, attempts, _now())
+        self.state = State(RUNNING, wanted, attempts, _now(), run_id=run.run_id)
         self.began = time.perf_counter()
         run.states.write(name, self.state)
         return self._finish, self.state

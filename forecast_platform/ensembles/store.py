@@ -89,6 +89,8 @@ def states_table(context: Context) -> Table:
             Column("result", "string", "Its outcome without arrays, as JSON."),
             Column("artifact_sha256", "string", "Hash of the file of its outcome."),
             Column("error", "string", "Why it failed."),
+            Column("run_id", "string", "The run that did it: Dagster's, or its job run's on Databricks."),
+            Column("report", "string", "Whether its end was posted to the webhook: delivered, or why not."),
         ),
         partition_by=(),
         key=("workflow", "task"),
@@ -110,6 +112,8 @@ class State:
     result: str | None = None
     artifact_sha256: str | None = None
     error: str | None = None
+    run_id: str | None = None
+    report: str | None = None
 
 
 class States:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles import combining
-from forecast_platform.ensembles.catalog import BASES, boosted, suited
+from forecast_platform.ensembles.by_route import combined_by_route, weights_by_route
+from forecast_platform.ensembles.catalog import BASES, base_named, boosted, suited
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.folds import Folds, holdout
 from forecast_platform.ensembles.grammar import Task, Workflow
@@ -99,6 +100,10 @@ def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earli
 def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
     """All base models of the workflow under a setup: fitted where the store has them not."""
     rows = workshop.rows
+    if rows.members:
+        # A forecast is the same on every route: what a route changes is how forecasts are combined there.
+        plain = replace(setup, routes=(), columns=())
+        return workshop.members([Wanted(base_named(name), plain) for name in rows.members])
     positive = not rows.n_classes and bool((rows.y > 0).all()) and bool(rows.y.max() > 5 * np.median(rows.y))
     bases = suited(workshop.context.bases, len(rows.y), classes=bool(rows.n_classes), positive=positive)
     return workshop.members([Wanted(one, setup) for one in bases])
@@ -186,6 +191,13 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
             return {"kind": "weights", "weights": _by_score(scorer, parts, y)}
         return {"kind": "weights", "weights": combining.fit_weights(parts, y, rows.n_classes).tolist()}
 
+    if rows.members and setup.routes:
+        found = combined_by_route(workshop, task, members, setup.routes, make)
+        names = [one["name"] for one in found.members]
+        found.members = _board(workshop, members, names)
+        for row in found.members:
+            row["by_route"] = weights_by_route(found, row["key"])
+        return found
     found = _combined(workshop, task, members, folds, make)
     weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
     found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
@@ -245,7 +257,7 @@ def _combined(
     for fit, score in pairs:
         places = chosen(task, members, y, fit, scorer)
         node = make([members[place].predicted[fit] for place in places], y[fit])
-        predicted[score] = _apply(node, [members[place].predicted[score] for place in places])
+        predicted[score] = combining.apply_node(node, [members[place].predicted[score] for place in places])
     whole = np.flatnonzero(seen)
     places = chosen(task, members, y, whole, scorer)
     node = make([members[place].predicted[whole] for place in places], y[whole])
@@ -257,14 +269,6 @@ def _combined(
         task.name, task.task, node=node, predicted=predicted, parts=[members[place].predicted for place in places],
         members=[{"name": members[place].name} for place in places],
     )  # fmt: skip
-
-
-def _apply(node: Mapping[str, Any], parts: Sequence[Floats]) -> Floats:
-    if node["kind"] == "meta":
-        return combining.apply_meta(node["state"], parts)
-    if node["kind"] == "mix":
-        return combining.apply_mix(node["state"], parts)
-    return combining.pooled(parts, np.asarray(node["weights"]))
 
 
 def _calibrated(method: str, predicted: Floats, y: NDArray[Any], folds: Folds) -> tuple[Floats, dict[str, Any]]:

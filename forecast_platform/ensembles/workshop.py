@@ -123,7 +123,7 @@ class Workshop:
         self._routes[task.name] = task
         known = self.routers.setdefault(splits, {})
         if task.name not in known:
-            rows = self.rows.features
+            rows = self.rows.routable
             known[task.name] = [
                 Router.fit(task, rows.iloc[split.train], self.context.seed, self.rows.source[split.train])
                 for split in self.folds[splits].splits
@@ -200,10 +200,11 @@ class Workshop:
     def _folds(self, setup: Setup) -> Folds:
         return self.folds[setup.splits]
 
-    def _made(self, wanted: Wanted, key: str, split: int) -> Fitted:
+    def _made(self, wanted: Wanted, key: str, split: int, *, whole: bool = False) -> Fitted:
+        """The fit, made where it is not in the store; one that is comes without its models unless `whole`."""
         place = f"{key}/{split}"
         if (files := self.store.get(place)) is not None:
-            return Fitted.load(wanted.base, files)
+            return Fitted.load(wanted.base, files, whole=whole)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TaskTimeoutError(
                 f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
@@ -211,7 +212,7 @@ class Workshop:
             )
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
-                return Fitted.load(wanted.base, files)
+                return Fitted.load(wanted.base, files, whole=whole)
             found = self._fit(wanted, split)
             self.store.put(place, found.files())
         self.fitted += 1
@@ -269,7 +270,7 @@ class Workshop:
     def _unrouted(self, wanted: Wanted, number: int) -> Learner:
         """The same model over all routes, which the comparison has fitted too."""
         plain = Wanted(wanted.base, Setup((), wanted.setup.columns, wanted.setup.splits), wanted.extra)
-        return self._made(plain, self.key(plain), number).learners[-1]
+        return self._made(plain, self.key(plain), number, whole=True).learners[-1]
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
         key = (base.encoding, setup.columns, setup.splits, number, len(train), int(train.sum()))

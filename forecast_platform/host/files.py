@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 def sync_file(path: Path) -> None:
@@ -67,3 +71,16 @@ def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o6
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_leftovers(root: Path, hours: float) -> int:
+    """Delete what `write_whole` left below `root` where its process was killed, `hours` ago and more; how many."""
+    before, found = time.time() - hours * 3600, 0
+    for folder, _, names in os.walk(root):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = Path(folder) / name
+            with contextlib.suppress(FileNotFoundError):  # its writer has just replaced or removed it
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    found += 1
+    return found

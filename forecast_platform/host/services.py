@@ -71,6 +71,16 @@ class Services:
 
         key: lets its holder ask the webserver. level: what they log from. Raises ServiceError.
         """
+        self.start_code(endpoints, level)
+        workspace = ["-w", str(workspace_of(endpoints))]
+        options = ["--host", host, "--port", str(port), *(["--read-only"] if read_only else [])]
+        self._start("webserver", "forecast_platform.cli", "webserver", *workspace, *options, **{KEY_VARIABLE: key})
+        if not read_only:
+            self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
+        self._until("webserver", lambda: answers(host, port) is not None)
+
+    def start_code(self, endpoints: Sequence[Endpoint], level: str = "info") -> None:
+        """Start the code servers, and wait until each has loaded its definitions. Raises ServiceError."""
         for endpoint in endpoints:
             self._start(
                 endpoint.name,
@@ -81,12 +91,6 @@ class Services:
             )
         for endpoint in endpoints:
             self._until(endpoint.name, endpoint.serves)
-        workspace = ["-w", str(workspace_of(endpoints))]
-        options = ["--host", host, "--port", str(port), *(["--read-only"] if read_only else [])]
-        self._start("webserver", "forecast_platform.cli", "webserver", *workspace, *options, **{KEY_VARIABLE: key})
-        if not read_only:
-            self._start("daemon", "dagster._daemon", "run", *workspace, "--log-level", level)
-        self._until("webserver", lambda: answers(host, port) is not None)
 
     def start_server(self, name: str, arguments: Sequence[str], host: str, port: int) -> None:
         """Start a command of ours that serves, and wait until it takes connections. Raises ServiceError."""
@@ -184,6 +188,8 @@ class Endpoint:
     folder: Path
     location: str
     port: int | None
+    host: str = "127.0.0.1"
+    """What it binds, where it has a port."""
 
     @property
     def name(self) -> str:
@@ -198,7 +204,7 @@ class Endpoint:
     @property
     def options(self) -> list[str]:
         """The code server's options."""
-        return ["--socket", str(self.path)] if self.port is None else ["--port", str(self.port), "--host", "127.0.0.1"]
+        return ["--socket", str(self.path)] if self.port is None else ["--port", str(self.port), "--host", self.host]
 
     def serves(self) -> bool:
         """Whether the code server has loaded the definitions and answers."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.host.files import remove_leftovers
 from forecast_platform.housekeeping import HousekeepingError, exclusive
 from forecast_platform.housekeeping.repair import verify
 from forecast_platform.settings import Settings
@@ -257,7 +258,9 @@ def _vacuum_all(platform: Platform, instance: DagsterInstance) -> list[str]:
         there = [warehouse.name(table) for table in TABLES if warehouse.vacuum(table, hours)]
         return [f"{name}: files that no version of the last {hours} hours refers to are deleted" for name in there]
     done = vacuum(_folder(platform), hours)
-    return [f"{one.table}: {one.files} files, {one.bytes / 1e6:.1f} MB deleted" for one in done]
+    left = remove_leftovers(platform.settings.warehouse, hours)
+    said = [f"{left} files beside the tables that killed processes left are deleted"] if left else []
+    return [*(f"{one.table}: {one.files} files, {one.bytes / 1e6:.1f} MB deleted" for one in done), *said]
 
 
 def _check_hours(hours: int) -> None:

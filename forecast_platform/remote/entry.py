@@ -22,6 +22,7 @@ from forecast_platform.host.redaction import hidden
 from forecast_platform.remote import task
 from forecast_platform.remote.due import ForecastWork, dates_of, pairs_of
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
+from forecast_platform.remote.training_data import make_table
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.warehouse.schemas import TABLES
@@ -270,6 +271,8 @@ def main() -> None:
 def _do(action: str, given: Mapping[str, str], progress: ProgressFile) -> str:
     if action == "tables":
         return create_tables(given)
+    if action == "training_data":
+        return make_table(given)
     return task.run(action, given) if task.is_kind(action) else _run(action, given, progress)
 
 

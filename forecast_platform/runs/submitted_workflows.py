@@ -55,6 +55,8 @@ class TaskState:
     finished_at: str | None = None
     attempts: int = 0
     error: str | None = None
+    run_id: str | None = None
+    report: str | None = None
 
 
 class SubmittedWorkflows:
@@ -195,7 +197,8 @@ class SubmittedWorkflows:
         states: dict[str, State] = {}
         if one.attempt and one.status != "pending":
             steps = steps_of(self.jobs.instance, workflow, one)
-        if any(step.state == "failed" for step in steps.values()):
+        reported = self.settings.training_jobs.webhook_url is not None or self.settings.compute.startswith("databricks")
+        if reported or any(step.state == "failed" for step in steps.values()):
             states = States(Platform.from_settings(self.settings).warehouse, workflow.context).read()
         since = dt.datetime.fromisoformat(one.submitted_at) if one.submitted_at else None
         rows = [(name, workflow.task(name).task, plan.needs[name]) for name in plan.order]
@@ -204,7 +207,13 @@ class SubmittedWorkflows:
             step = steps.get(name) or Step("waiting")
             error = _error_of(states.get(name), since) if step.state == "failed" else None
             began_at, ended_at = _iso(step.started_at), _iso(step.finished_at)
-            found.append(TaskState(name, kind, needs, step.state, began_at, ended_at, step.attempts, error))
+            about = states.get(name)
+            ended = about is not None and step.state in ("finished", "failed") and about.run_id is not None
+            run_id = about.run_id if about is not None and ended else step.run_id
+            report = about.report if about is not None and ended else None
+            found.append(
+                TaskState(name, kind, needs, step.state, began_at, ended_at, step.attempts, error, run_id, report)
+            )
         return found
 
     def cancel(self, user: str, workflow_id: str) -> Submission:

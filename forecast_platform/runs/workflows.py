@@ -39,6 +39,8 @@ class TaskStatus:
     attempts: int = 0
     seconds: float | None = None
     error: str | None = None
+    run_id: str | None = None
+    report: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def status(settings: Settings, workflow: Workflow) -> list[TaskStatus]:
 def _status(name: str, kind: str, needs: tuple[str, ...], state: State | None) -> TaskStatus:
     if state is None:
         return TaskStatus(name, kind, needs, WAITING)
-    return TaskStatus(name, kind, needs, state.state, state.attempts, state.seconds, state.error)
+    about = {one: getattr(state, one) for one in ("attempts", "seconds", "error", "run_id", "report")}
+    return TaskStatus(name, kind, needs, state.state, **about)
 
 
 def results(settings: Settings, workflow: Workflow) -> dict[str, Any]:

@@ -79,6 +79,9 @@ class DatabricksOptions(BaseModel):
         default="SINGLE_USER", description="Access mode of new clusters; Unity Catalog needs one that is not NONE."
     )
     budget_policy_id: str | None = Field(default=None, description="Budget policy of serverless runs, for their cost.")
+    accelerator: Literal["GPU_1xA10", "GPU_1xH100", "GPU_8xH100", "GPU_8xB300"] = Field(
+        default="GPU_1xA10", description="What a serverless run has that a workflow asks a GPU for (serverless: [GPU])."
+    )
     training_timeout_seconds: int = Field(default=7200, ge=60, description="Training runs are ended after this.")
     timeout_seconds: int = Field(default=3600, ge=60, description="Backfill and inference runs are ended after this.")
     poll_seconds: float = Field(default=10.0, gt=0, le=300, description="How often a watched run is looked at.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ ENVIRONMENT = {
     "experiment": "MLFLOW_EXPERIMENT_NAME",
     "jobs_a_user": "MAX_JOBS_PER_USER",
     "jobs_in_all": "MAX_TOTAL_JOBS",
+    "delegation": "ENABLE_CLUSTER_DELEGATION",
+    "cluster_id": "DEDICATED_CLUSTER_ID",
+    "notebook": "TRAINING_NOTEBOOK_PATH",
 }
 """Variables that deployments of the front end set already, by the setting that they stand for where it is unset."""
+
+_SHORTEST_SECRET = 16
 
 
 class TrainingJobSettings(BaseModel):
@@ -64,6 +70,35 @@ class TrainingJobSettings(BaseModel):
         description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
     )
 
+    delegation: bool = Field(
+        default=False,
+        description="Whether jobs may be trained on Databricks, and are unless they say `compute: local` "
+        "(ENABLE_CLUSTER_DELEGATION).",
+    )
+    cluster_id: str | None = Field(
+        default=None,
+        description="Cluster that jobs on Databricks are trained on (DEDICATED_CLUSTER_ID); where unset, serverless "
+        "compute for small jobs and a new cluster of 2 to 8 workers for others.",
+    )
+    notebook: str | None = Field(
+        default=None,
+        description="Workspace path of the training notebook, {mode} in it stands for the mode "
+        "(TRAINING_NOTEBOOK_PATH); the deployed train_<mode> where unset.",
+    )
+    serverless_rows: int = Field(
+        default=100_000, ge=0, description="Rows up to which a job without cluster_id is trained on serverless compute."
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None,
+        description="Address that the end of each task of a workflow is posted to, signed (docs/ensembles.md); set it "
+        "in the environment.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What those posts are signed with, 16 characters at least, or whsec_ and base64; set it in the "
+        "environment.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_environment(cls, data: Any) -> Any:
@@ -71,6 +106,22 @@ class TrainingJobSettings(BaseModel):
             return data
         found = {name: os.environ[variable] for name, variable in ENVIRONMENT.items() if os.environ.get(variable)}
         return {**found, **data}
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> TrainingJobSettings:
+        if (self.webhook_url is None) != (self.webhook_secret is None):
+            raise ValueError("webhook_url and webhook_secret: set both, or neither: what is posted is always signed")
+        if self.webhook_url is not None and self.webhook_secret is not None:
+            if not self.webhook_url.get_secret_value().startswith(("https://", "http://")):
+                raise ValueError(
+                    "webhook_url: an address begins with https:// (or http://, on networks that you trust)"
+                )
+            secret = self.webhook_secret.get_secret_value()
+            if len(secret) < _SHORTEST_SECRET:
+                raise ValueError(f"webhook_secret: {_SHORTEST_SECRET} characters at least")
+            if secret.startswith("whsec_") and not re.fullmatch(r"whsec_[A-Za-z0-9+/]+={0,2}", secret):
+                raise ValueError("webhook_secret: whsec_ is followed by base64")
+        return self
 
     @model_validator(mode="after")
     def _tokens_differ(self) -> TrainingJobSettings:

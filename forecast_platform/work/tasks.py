@@ -26,7 +26,10 @@ PIPES = {CONTEXT: "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESS
 Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What a plain kind does: a function of JSON values that gives JSON values. It must be importable by its name."""
 
-PLAIN: dict[str, str] = {"describe": "forecast_platform.work.describe:describe"}
+PLAIN: dict[str, str] = {
+    "describe": "forecast_platform.work.describe:describe",
+    "ensemble_task": "forecast_platform.remote.ensemble_task:do_task",
+}
 """The plain kinds, and where their functions are: `module:function`."""
 
 
@@ -90,6 +93,12 @@ class TaskRequest:
             return f"{self.kind} {' '.join(self.subject)}"
         what = "windows" if self.kind == FIT else "dates"
         return f"{' '.join(self.subject)}, {len(self.keys)} {what} {ranges_text(self.dates)}"
+
+    @property
+    def place(self) -> tuple[bool, str | None]:
+        """What a plain task's payload asks of the machine: whether a GPU, and which cluster."""
+        payload = json.loads(self.payload)
+        return bool(payload.get("gpu")), payload.get("cluster")
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON takes it."""

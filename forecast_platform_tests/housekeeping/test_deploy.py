@@ -31,7 +31,8 @@ def test_compose_publishes_ports_on_loopback_alone(services: dict[str, dict[str,
 def test_compose_serves_the_ui_read_only_and_waits_for_what_it_needs(services: dict[str, dict[str, object]]) -> None:
     assert "--read-only" in services["webserver"]["command"]
     for name in ("webserver", "daemon"):
-        assert services[name]["depends_on"]["code"]["condition"] == "service_healthy"
+        for code in ("code", "workflows"):
+            assert services[name]["depends_on"][code]["condition"] == "service_healthy"
     assert sum("dagster-daemon" in service.get("command", []) for service in services.values()) == 1
 
 
@@ -59,11 +60,29 @@ def test_what_units_write_is_for_their_account_alone() -> None:
     assert [path.name for path in UNITS if path.suffix == ".service" and "\nUMask=0077\n" not in path.read_text()] == []
 
 
-def test_compose_and_workspace_name_the_same_code_server(services: dict[str, dict[str, object]]) -> None:
-    [location] = yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]
-    server = location["grpc_server"]
-    assert server["host"] in services
-    assert str(server["port"]) in services[server["host"]]["command"]
+def test_compose_and_workspace_name_the_same_code_servers(services: dict[str, dict[str, object]]) -> None:
+    servers = [
+        one["grpc_server"] for one in yaml.safe_load((DEPLOY / "workspace.docker.yaml").read_text())["load_from"]
+    ]
+    for server in servers:
+        assert server["host"] in services
+        assert str(server["port"]) in " ".join(services[server["host"]]["command"])
+        assert str(server["port"]) in services[server["host"]]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("file", ["workspace.docker.yaml", "systemd/workspace.yaml"])
+def test_every_layout_serves_the_code_locations_of_the_plain_workspace(file: str) -> None:
+    plain = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    served = yaml.safe_load((DEPLOY / file).read_text())["load_from"]
+    names = [one["python_module"]["location_name"] for one in plain]
+    assert [one["grpc_server"]["location_name"] for one in served] == names
+
+
+def test_the_units_serve_what_their_workspace_names() -> None:
+    texts = "".join(path.read_text() for path in UNITS)
+    for one in yaml.safe_load((DEPLOY / "systemd" / "workspace.yaml").read_text())["load_from"]:
+        server = one["grpc_server"]
+        assert re.search(rf"^ExecStart=.* --host {server['host']} --port {server['port']}$", texts, re.M), server
 
 
 def test_the_postgres_instance_differs_from_the_shipped_one_in_storage_alone() -> None:
@@ -86,7 +105,7 @@ def test_units_bind_to_loopback_and_exclude_one_another() -> None:
     texts = {path.name: path.read_text() for path in UNITS}
     assert not [name for name, text in texts.items() if "0.0.0.0" in text]
     one = texts["forecast-platform.service"]
-    for part in ("code", "webserver", "daemon"):
+    for part in ("code", "workflows", "webserver", "daemon"):
         assert f"forecast-platform-{part}.service" in re.search(r"^Conflicts=(.*)$", one, re.M)[1]
         assert "Conflicts=forecast-platform.service" in texts[f"forecast-platform-{part}.service"]
 
@@ -105,7 +124,7 @@ def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["health", "backup", "restore", "migrate", "maintain", "daily-page", "webserver", "reports"]
+    "command", ["health", "backup", "restore", "migrate", "maintain", "daily-page", "webserver", "reports", "workflows"]
 )
 def test_the_commands_that_units_and_pages_name_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     from forecast_platform.cli.main import main

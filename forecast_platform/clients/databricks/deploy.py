@@ -16,7 +16,18 @@ from forecast_platform import __version__
 from forecast_platform.clients.databricks.connection import Connection, DatabricksError
 from forecast_platform.settings import PREFIX
 
+TRAINING_NOTEBOOKS = tuple(f"train_{mode}" for mode in ("autogluon", "statsforecast", "neuralforecast", "mmf"))
+"""Of training jobs (docs/jobs.md)."""
 NOTEBOOKS = ("train_models", "daily_inference", "backfill_spark")
+ENSEMBLE_TASK = "ensemble_task"
+SERVICES = tuple(
+    f"{task}_service"
+    for task in (
+        "route_cluster", "route_feature", "route_external", "stack_top_any", "stack_top_alg", "stack_top_n_alg",
+        "stack_blend", "stack_classwise", "boost", "vote_top_alg", "vote_mix", "vote_weight",
+    )
+)  # fmt: skip
+"""What existing workspaces call the notebooks of tasks: each is ENSEMBLE_TASK, with its own task as the default."""
 RECORD = "deployment.json"
 _SECRET = re.compile(
     r"(?:(token|secret|password|api_?key|webhook_url)[\"']?\s*:\s*(?!null\b|~)[^\s#]|://[^/\s:@]+:[^/\s@]+@)",
@@ -52,9 +63,15 @@ def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | 
     name, content = (wheel.name, wheel.read_bytes()) if wheel else build_wheel()
     path = ship_wheel(connection, name, content)
     say(f"wheel      {path} ({len(content):,} bytes)")
-    for notebook in NOTEBOOKS:
+    for notebook in (*NOTEBOOKS, *TRAINING_NOTEBOOKS):
         _upload(connection, f"{folder}/{notebook}", notebook_source(notebook), "SOURCE")
         say(f"notebook   {folder}/{notebook}")
+    ensemble = notebook_source(ENSEMBLE_TASK)
+    _upload(connection, f"{folder}/{ENSEMBLE_TASK}", ensemble, "SOURCE")
+    for service in SERVICES:
+        own = ensemble.replace(b'text("task_id", ""', f'text("task_id", "{service}"'.encode())
+        _upload(connection, f"{folder}/{service}", own, "SOURCE")
+    say(f"notebook   {folder}/{ENSEMBLE_TASK}, and as {SERVICES[0]} to {SERVICES[-1]}")
     config = None
     if options.config:
         config = f"/Workspace{folder}/settings.yaml"

@@ -172,6 +172,17 @@ def launch(
         more["environments"] = [jobs.JobEnvironment.from_dict({"environment_key": ENVIRONMENT, "spec": spec})]
         if options.budget_policy_id:
             more["budget_policy_id"] = options.budget_policy_id
+    if any("compute" in task for task in payload):
+        # 2026-11: databricks-sdk 0.60, which dagster-databricks caps it at, has no type for a task's accelerator.
+        body = {
+            "run_name": name, "tasks": [dict(task) for task in payload], "idempotency_token": token,
+            "timeout_seconds": sum(task["timeout_seconds"] for task in payload),
+            **{key: [one.as_dict() for one in more[key]] if key == "environments" else more[key] for key in more},
+        }  # fmt: skip
+        raw: Any = connection.call(
+            "submitting", lambda: connection.client.api_client.do("POST", "/api/2.2/jobs/runs/submit", body=body)
+        )
+        return int(raw["run_id"])
     answer = connection.call(
         "submitting",
         lambda: connection.client.jobs.submit(
@@ -204,12 +215,21 @@ def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) ->
 
 
 def wheel_task(
-    options: DatabricksOptions, deployed: Deployment, action: str, parameters: Mapping[str, str], *, serverless: bool
+    options: DatabricksOptions,
+    deployed: Deployment,
+    action: str,
+    parameters: Mapping[str, str],
+    *,
+    serverless: bool,
+    gpu: bool = False,
+    cluster_id: str | None = None,
 ) -> dict[str, Any]:
     """One action as a task that runs the wheel's entry point, on serverless compute or on a cluster."""
-    task = _on_cluster(options, deployed, action, None)
+    task = _on_cluster(options, deployed, action, cluster_id)
     if serverless:
         task = {"task_key": action, "timeout_seconds": _limit(options, action), "environment_key": ENVIRONMENT}
+        if gpu:
+            task["compute"] = {"hardware_accelerator": options.accelerator}
     entry = {"package_name": "forecast-platform", "entry_point": "forecast-platform-task"}
     named = {"action": action, **parameters, **_told(options, deployed)}
     return {**task, "python_wheel_task": {**entry, "named_parameters": named}}

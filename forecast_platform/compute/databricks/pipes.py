@@ -134,7 +134,10 @@ class PipesRun:
             **{name: bootstrap[variable] for name, variable in PIPES.items()},
         }
         action = entry.request.kind
-        task = wheel_task(options, self.deployed, action, parameters, serverless=serverless)
+        gpu, cluster = entry.request.place
+        task = wheel_task(
+            options, self.deployed, action, parameters, serverless=serverless, gpu=gpu, cluster_id=cluster
+        )
         name = f"forecast-platform {action} {_named(entry.request)}"
         return partial(launch, self.connection, self.deployed, name, [task], entry.token, serverless=serverless)
 

@@ -24,8 +24,11 @@ from dagster import (
 
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
 from forecast_platform.ensembles.running import MODEL, Done, Run
 from forecast_platform.ensembles.submissions import Submissions
+from forecast_platform.graph.keys import Keys
+from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
 from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
 from forecast_platform.host.progress import reporter
@@ -85,7 +88,7 @@ class _Opened:
 
     def __call__(self, run_id: str) -> Run:
         if self._last is None or self._last[0] != run_id:
-            self._last = run_id, Run(self.platform(), self.workflow)
+            self._last = run_id, Run(self.platform(), self.workflow, run_id=run_id)
         return self._last[1]
 
 
@@ -95,7 +98,7 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
 
     @asset(
         key=task_key(workflow, name),
-        deps=[task_key(workflow, one) for one in needs],
+        deps=[task_key(workflow, one) for one in needs] or _forecasts_of(workflow),
         group_name="ensembles",
         description=f"{task.task} of the workflow {workflow.context.name}.",
         kinds={"scikitlearn"},
@@ -106,14 +109,25 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         tags={"workflow": workflow.context.slug},
     )
     def made(context: AssetExecutionContext) -> MaterializeResult[Any]:
-        with _told(), _cancellable(context, opened):
+        with _told(), _cancellable(context, opened), _Reported(context, opened, name) as reported:
             run = opened(context.run_id)
-            done = run.perform(name, reporter(context.log.info))
+            if is_remote(run):
+                done, address = perform_remotely(run, name, DagsterStep(context))
+            else:
+                done, address = run.perform(name, reporter(context.log.info)), ""
+            reported.fresh = done.fresh
         for note in done.outcome.notes:
             context.log.warning(note)
-        return MaterializeResult(metadata=_metadata(done))
+        more = {"databricks_run": MetadataValue.url(address)} if address else {}
+        return MaterializeResult(metadata={**_metadata(done), **more})
 
     return made
+
+
+def _forecasts_of(workflow: Workflow) -> list[AssetKey]:
+    """The assets of the daily graph that a first task reads: of the models that the workflow names."""
+    source = workflow.context.source.forecasts
+    return [Keys().point_forecasts(model) for model in source.of] if source is not None else []
 
 
 def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> AssetsDefinition:
@@ -130,8 +144,9 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
     def model(context: AssetExecutionContext) -> MaterializeResult[Any]:
         from forecast_platform.ensembles.finishing import finish
 
-        with _told(), _cancellable(context, opened):
+        with _told(), _cancellable(context, opened), _Reported(context, opened, MODEL) as reported:
             result = finish(opened(context.run_id))
+            reported.fresh = result.fresh
         metadata: dict[str, Any] = {
             "task": result.task,
             "report": MetadataValue.path(result.report),
@@ -174,6 +189,31 @@ def _cancellable(context: AssetExecutionContext, opened: _Opened) -> Iterator[No
         raise DagsterExecutionInterruptedError
     with CancelWatch(context, wanted):
         yield
+
+
+class _Reported:
+    """Within this a task's end, whatever it is, is posted to the webhook that the settings name, where they do."""
+
+    def __init__(self, context: AssetExecutionContext, opened: _Opened, task: str) -> None:
+        self.context, self.opened, self.task, self.fresh = context, opened, task, True
+
+    def __enter__(self) -> "_Reported":
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        from forecast_platform.ensembles.reporting import report_end
+
+        cancelled = isinstance(error, DagsterExecutionInterruptedError | KeyboardInterrupt)
+        workflow_id = self.context.run_tags.get(WORKFLOW_TAG)
+        try:
+            why = report_end(
+                self.opened(self.context.run_id), self.task, run_id=self.context.run_id, workflow_id=workflow_id,
+                cancelled=cancelled, fresh=self.fresh,
+            )  # fmt: skip
+        except Exception as fault:  # noqa: BLE001 - told in the log: a task does not fail because nobody heard of it
+            why = f"{type(fault).__name__}: {fault}"
+        if why is not None:
+            self.context.log.warning(f"the end of {self.task} was not reported to the webhook: {why}")
 
 
 class _told:
