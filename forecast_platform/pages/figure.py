@@ -10,6 +10,9 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,3 +86,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@cache
+def package_data() -> Path:
+    """The folder of plotly's script and templates. The package is found, not imported.
+
+    Raises ModuleNotFoundError without it.
+    """
+    spec = find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("plotly is not installed: install the package again", name="plotly")
+    return Path(spec.origin).parent / "package_data"

@@ -16,14 +16,10 @@ from typing import Literal
 
 from forecast_platform.host.files import write_whole
 from forecast_platform.host.times import in_zone
-from forecast_platform.pages.figure import Figure
+from forecast_platform.pages.figure import Figure, package_data
 
 PLOTLY_FILE = "plotly.min.js"
-"""What the script that draws the charts is called beside the pages: written once, for all of them."""
-
-PLOTLY = "plotly-cartesian.min.js"
-"""That script: plotly.js with traces over two axes alone, a third of the whole, which a browser reads sooner. It is
-npm's plotly.js-cartesian-dist-min as it comes, under MIT (plotly-cartesian.LICENSE); `npm pack` brings a newer one."""
+"""Written once beside the pages, for all of them."""
 
 INK, MUTED, ACCENT, GOOD, WARN, BAD, EMPTY, PANEL = (
     "var(--ink)", "var(--muted)", "var(--accent)", "var(--good)", "var(--state-warn)", "var(--bad)", "var(--empty)",
@@ -216,7 +212,7 @@ def read_about(path: Path) -> dict[str, str] | None:
 
 
 def _write_plotly(folder: Path) -> None:
-    source, path = Path(__file__).with_name(PLOTLY), folder / PLOTLY_FILE
+    source, path = package_data() / PLOTLY_FILE, folder / PLOTLY_FILE
     if path.is_file() and _head(path) == _head(source):
         return
     write_whole(path, source.read_bytes(), 0o644)

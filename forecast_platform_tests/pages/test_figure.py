@@ -77,15 +77,3 @@ def test_a_page_is_written_without_importing_plotly(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
     assert (tmp_path / page.PLOTLY_FILE).stat().st_size > 1_000_000
-
-
-def test_the_script_of_the_pages_is_of_the_version_whose_classes_accept_the_figures() -> None:
-    import plotly
-
-    whole = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    ours = Path(page.__file__).with_name(page.PLOTLY)
-    heads = [path.read_text("utf-8")[:200] for path in (whole, ours)]
-    versions = [re.search(r"^\* plotly\.js.* v([0-9.]+)$", head, re.MULTILINE) for head in heads]
-    assert [found and found[1] for found in versions] == ["4.1.1"] * 2
-    assert "Licensed under the MIT license" in heads[1]
-    assert "MIT License" in ours.with_name("plotly-cartesian.LICENSE").read_text("utf-8")

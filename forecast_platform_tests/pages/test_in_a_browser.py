@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from forecast_platform.pages import page
 from forecast_platform_tests.pages.every_page import write_all
 from forecast_platform_tests.ui import webdriver
 from forecast_platform_tests.ui.webdriver import Browser
@@ -25,7 +23,6 @@ from forecast_platform_tests.waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(webdriver.missing() is not None, reason=str(webdriver.missing()))]
 
 AXE = "axe-core@4.14.1"
-PLOTLY = "plotly.js-cartesian-dist-min@4.1.1"
 PAGES = ("daily", "fan chart", "leaderboard", "index", "history", "portfolio", "overview")
 PHONE, DESKTOP = (390, 844), (1280, 900)
 TAB, ENTER, HOME, END, RIGHT = "\ue004", "\ue007", "\ue011", "\ue010", "\ue014"
@@ -218,17 +215,3 @@ def test_a_page_that_nothing_renewed_says_so_by_itself(written: dict[str, Path],
     opened(browser, old, DESKTOP, dark=False)
     assert browser.all("//*[@id='outdated']")
     old.unlink()
-
-
-def test_the_script_of_the_pages_is_npm_s_to_the_byte(tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm: install Node.js to compare the script")
-    got = subprocess.run([npm, "pack", "--silent", PLOTLY], cwd=tmp_path, capture_output=True, text=True)
-    packed = list(tmp_path.glob("*.tgz"))
-    if not packed:
-        pytest.skip(f"npm cannot fetch {PLOTLY}: {got.stderr.strip()[-300:]}")
-    with tarfile.open(packed[0]) as archive:
-        member = archive.extractfile(f"package/{page.PLOTLY}")
-        assert member is not None
-        assert member.read() == Path(page.__file__).with_name(page.PLOTLY).read_bytes()
