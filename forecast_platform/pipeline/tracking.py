@@ -29,6 +29,8 @@ EXPERIMENT = "forecast_platform"
 PROCESS_TAG = "forecast_platform.process"
 """host:pid:start of the process that logs a run, so that one that was killed over it can be told."""
 
+_FILE = "sqlite:///"
+
 PARAMETERS = "parameters.json"
 LONGEST_PARAM = 500
 """Characters that every MLflow server keeps of a parameter: Databricks' limit is the lowest."""
@@ -58,7 +60,9 @@ def _told(settings: Settings, what: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:
-        said = full_disk(error) or (str(error).strip() or type(error).__name__).splitlines()[0]
+        uri = settings.tracking_uri
+        places = (Path(uri.removeprefix(_FILE)).parent,) if uri.startswith(_FILE) else ()
+        said = full_disk(error, *places) or (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrackingError(f"MLflow at {settings.tracking_uri} {what}: {said}") from error
 
 

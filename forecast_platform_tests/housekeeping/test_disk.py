@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forecast_platform.host.databases import why_foreign
 from forecast_platform.host.disk import full_disk
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.pipeline.training import train
-from forecast_platform.runs.launch import Launcher
-from forecast_platform.settings import load
 from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
@@ -148,19 +148,17 @@ def test_mlflow_without_room_costs_the_link_and_says_where_space_is_needed(root:
         assert (again.written, again.notes) == ({window}, [])
 
 
-def test_dagster_s_records_without_room_are_a_full_disk_and_no_damage(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLite calls it a fault of the disk, and a backup in place of the records would lose the newest of them."""
-    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(root / "warehouse"))
-    load.cache_clear()
-    settings = settings_for(root)
-    Launcher(settings).instance.get_runs()
-    with _disk(settings.warehouse / "_dagster", 20) as folder:
-        with _filled(folder), pytest.raises(Exception, match="disk") as full:
-            Launcher(settings).instance.get_runs()
-        said = full_disk(full.value)
-        assert said is not None, full.value
-        _told(said, folder)
-        assert Launcher(settings).instance.get_runs() == []
-    load.cache_clear()
+def test_records_without_room_are_a_full_disk_and_no_damage(small_disk: Path) -> None:
+    """SQLite calls it a fault of the disk; a backup in the place of the records would lose the newest of them."""
+    path = small_disk / "runs.db"
+    with closing(sqlite3.connect(path)) as store, store:
+        store.execute("PRAGMA journal_mode=WAL")
+        store.execute("CREATE TABLE runs (body TEXT)")
+    with _filled(small_disk):
+        assert why_foreign(path, "runs", records=True) is None
+        with closing(sqlite3.connect(path)) as store, pytest.raises(sqlite3.OperationalError, match="disk") as full:
+            store.execute("SELECT * FROM runs")
+        said = full_disk(full.value, small_disk)
+        assert said is not None
+        _told(said, small_disk)
+    assert why_foreign(path, "runs", records=True) is None
