@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# 2026-11: Python before 3.11.9 and 3.12.2 counts the depth of all threads' ast.parse in one number, and each .npy header
-# is parsed so: https://github.com/python/cpython/issues/106905. Files are read in one thread at a time.
+# 2026-11: Python 3.11.7 counts the depth of all threads' ast.parse in one number, and each .npy header is parsed so:
+# https://github.com/python/cpython/issues/106905. Files are read in one thread at a time.
 _PARSING = threading.Lock()
 
 
