@@ -253,13 +253,14 @@ def look(root: Path) -> tuple[list[str], dict[str, Any]]:
     return [], found
 
 
-def check(world: World, work: Path, name: str, expected: str | None = None) -> Iterator[str]:
+def check(world: World, work: Path, name: str, command: tuple[str, ...] | None = None) -> Iterator[str]:
     """Run the command again, and say what is not as after an undisturbed run."""
-    shutil.rmtree(work / "saved", ignore_errors=True) if name == "backup" else None
-    done = run(work, COMMANDS[name])
+    command = command or COMMANDS[name]
+    shutil.rmtree(Path(command[1].format(root=work)), ignore_errors=True) if name == "backup" else None
+    done = run(work, command)
     if done.returncode and "forecast-platform repair" in done.stderr + done.stdout:
         run(work, ("repair",))
-        done = run(work, COMMANDS[name])
+        done = run(work, command)
     if done.returncode and not (name == "promote" and "is the champion" in done.stderr):
         yield f"STUCK: {name} again: {(done.stderr or done.stdout).strip()[-400:]}"
         return
@@ -268,7 +269,7 @@ def check(world: World, work: Path, name: str, expected: str | None = None) -> I
         yield f"DIFFERS: {damaged[0]}"
         return
     for table, rows in found.items():
-        wanted = world.results[expected or name][table]
+        wanted = world.results[name][table]
         if len(rows) < len(wanted):
             yield f"LOST: {table} holds {len(rows)} of {len(wanted)} rows"
         elif rows != wanted:

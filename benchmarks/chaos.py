@@ -186,25 +186,46 @@ def _harm(path: Path, rng: random.Random) -> str:
     return how
 
 
+PLACES: dict[str, tuple[str, ...]] = {
+    ".": ("backfill", "train", "infer", "maintain", "promote", "backup", "repair"),
+    "warehouse/_dagster": ("train", "infer"),
+    "warehouse/commodity": ("backfill", "infer", "train", "promote"),
+    "warehouse/_journal": ("infer", "promote"),
+    "warehouse/_reports": ("infer", "backfill"),
+    "warehouse/_mlflow": ("train",),
+    "to": ("backup",),
+}
+"""Folders that are a file system of their own while it fills up, and commands that write there."""
+
+
 def disk(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
     """The file system fills up at a random write; then there is room again."""
-    name = rng.choice(["backfill", "train", "infer", "maintain", "promote", "backup", "repair"])
-    aside = work.with_name("aside")
+    place = rng.choice(list(PLACES))
+    name = rng.choice(PLACES[place])
+    command = ("backup", "{root}/to/saved") if place == "to" else COMMANDS[name]
+    aside, folder = work.with_name("aside"), work / place
     world.copy(aside, name)
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    room = rng.randint(0, 1_000_000)
-    with _small_disk(work) as resize:
-        shutil.copytree(aside, work, dirs_exist_ok=True)
-        used = shutil.disk_usage(work).used
+    shutil.copytree(aside, work, symlinks=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    room = rng.randint(0, 1_000_000 if place == "." else 200_000)
+    with _small_disk(folder) as resize:
+        if (aside / place).is_dir():
+            shutil.copytree(aside / place, folder, dirs_exist_ok=True)
+        used = shutil.disk_usage(folder).used
         resize(used + room)
-        done = run(work, COMMANDS[name])
+        done = run(work, command)
         resize(used + 500_000_000)
-        faults = list(check(world, work, name))
+        faults = list(check(world, work, name, command=command))
+    said = done.stderr + done.stdout
+    told = [line for line in said.splitlines() if "free some space" in line and str(folder.resolve()) in line]
+    if done.returncode and not told:
+        faults.append(f"STUCK: exit {done.returncode} without a line of {folder}: {said.strip()[-400:]}")
     last = done.stderr.strip().splitlines()[-1:]
     if done.returncode and "Traceback" in done.stderr and not (last and last[0].startswith("forecast-platform: ")):
         faults.append(f"STUCK: a traceback in place of a line: {done.stderr.strip()[-300:]}")
-    return f"{name} with {room:,} bytes left: exit {done.returncode}", faults
+    return f"{name} with {room:,} bytes left at {place}: exit {done.returncode}", faults
 
 
 @contextmanager

@@ -103,6 +103,9 @@ def against_statsforecast(n_series: int) -> None:
 
 def answers(n_jobs: int = 1000) -> None:
     """The store's and the service's answers with many jobs."""
+    from dagster import DagsterRun, DagsterRunStatus
+
+    from forecast_platform.graph.training_jobs import tags_of
     from forecast_platform.runs.training_jobs import TrainingJobs
 
     with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +128,16 @@ def answers(n_jobs: int = 1000) -> None:
 
         waiting = [jobs[0].job_id] * 100
         told = each(lambda one: service.get("ann", one), waiting)
-        print(f"status of a waiting job among {n_jobs} (asks Dagster)     {told}")
+        print(f"status of a waiting job among {n_jobs}             {told}")
+        run = DagsterRun("train_on_request", status=DagsterRunStatus.STARTED, tags=tags_of(store.get(jobs[9].job_id)))
+        store.submit(jobs[9].job_id, "ann")
+        store.requested(store.get(jobs[9].job_id))
+        told = each(lambda one: service.get("ann", one), [jobs[9].job_id] * 100)
+        print(f"status of one whose run is asked for among {n_jobs}         {told}")
+        service.instance.add_run(run)
+        store.started(jobs[9].job_id, run.run_id)
+        told = each(lambda one: service.get("ann", one), [jobs[9].job_id] * 100)
+        print(f"status of a running job among {n_jobs} (asks Dagster)     {told}")
         some = [job.job_id for job in jobs[1:9]]
         told = each(lambda one: store.submit(one, "ann"), some)
         print(f"submit, the part of the store                           {told}")

@@ -1,13 +1,15 @@
 """What each part of the forecasts is worth: the day's range, the roll schedule, the second contract; by series, pooled.
 
     python benchmarks/sharper.py --panel DIR [--series coffee sugar] [--start 2008-01-01] [--end 2017-07-01]
-        [--paths 2000] [--model random_walk]
+        [--paths 2000] [--model random_walk] [--parts ...]
 
 DIR holds market/<series>.csv (date, high, low, close) and, where there is one, <series>_chain.csv with close_2.
 Semiannual windows, five-year lookback, every trading-day origin whose fourteen days are known. CRPS over the trading
-targets of days 1, 1 to 7 and 1 to 14 against naive; pooled as `forecast-platform evaluate --all` does. Each part is
-added to those before it by what the history holds, so all go through the product's own fit and simulation. Nothing
-is tuned here.
+targets of days 1, 1 to 7 and 1 to 14 against naive, and the share of these targets in the 80 and 95 % bands; pooled as
+`forecast-platform evaluate --all` does. Each part is added to those before it by what the history holds, so all go
+through the product's own fit and simulation. The oracles know the volatility and what rolls foretell. The part `earlier
+rolls` also learns from the 30 sessions that a window cannot. Prints the tables of docs/quality.md. Nothing is tuned
+here.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from benchmarks.model_skill import windows
 from forecast_platform.forecasting.history import History
 from forecast_platform.forecasting.horizon import DEFAULT, suffixes
 from forecast_platform.forecasting.metrics import crps
+from forecast_platform.forecasting.oracle import oracle_crps
 from forecast_platform.forecasting.pooling import Losses, pooled_skill
 from forecast_platform.forecasting.roll_moves import excess_variance, past_rolls
 from forecast_platform.forecasting.rolls import CATALOGUE, seen_rolls
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.random_walk import RandomWalkFitted
+from forecast_platform.pages.oracles import NAMES
 from forecast_platform.pages.scores import overlap
 from forecast_platform_tests.histories import history_from_csv
 
@@ -39,16 +43,20 @@ SEED = 20180101
 SERIES = ("coffee", "sugar", "cocoa", "corn", "cotton", "wheat", "soybeans", "gold", "wti_futures")
 RULES = {"wti_futures": "wti", **{name: name for name in CATALOGUE}}
 PARTS = ("closes alone", "+ range", "+ roll variance", "+ roll mean", "+ second contract")
+ORACLES = {f"oracle: {label}": inside for label, inside in NAMES.items()}
+EARLIER = "earlier rolls"
 
 
 class Scored(NamedTuple):
-    """One part's scores of a series: by span CRPS [n_origins], and by target whether the bands held it."""
+    """One part's scores of a series: by span CRPS [n_origins], and by target day and whether the bands held it."""
 
     origins: NDArray[np.datetime64]
     level: NDArray[np.float64]
     crps: dict[str, NDArray[np.float64]]
-    in_80: NDArray[np.float64]
-    in_95: NDArray[np.float64]
+    day: NDArray[np.intp]
+    """[n_targets], from 0."""
+    inside: NDArray[np.bool_]
+    """[2, n_targets]: in the 80 and in the 95 % band."""
 
 
 def full_history(panel: Path, series: str) -> History:
@@ -85,9 +93,17 @@ class VarianceOnly(RandomWalkFitted):
         return float(self.state["kappa"])
 
 
+class EarlierRolls(RandomWalkFitted):
+    """Rolls learnt from the sessions before the window, too: `state["longer"]` is the history with them."""
+
+    def rolls_ahead(self, history, origins, known, steps):
+        longer = self.state["longer"]
+        return super().rolls_ahead(longer, origins, longer.known_sessions(origins), steps)
+
+
 def with_parts(history: History, part: str) -> History:
     """What of the history a part may see. Past rolls stay out of every pool, as flags of the landing files do."""
-    known = PARTS.index(part) if part in PARTS else 0
+    known = 0 if part == "naive" else PARTS.index(part) if part in PARTS else len(PARTS)
     return replace(
         history,
         high=history.high if known >= 1 else None,
@@ -101,6 +117,8 @@ def scored(job: tuple[Path, str, str, str, str, str, int]) -> Scored:
     """The scores of one series and part over all windows."""
     panel, series, part, model, start, end, n_paths = job
     history = with_parts(full_history(panel, series), part)
+    if part in ORACLES:
+        return known_volatility(history, start, end, ORACLES[part])
     found = []
     for window, use_end in windows(start, end):
         seen = history.since(window.start)
@@ -110,6 +128,9 @@ def scored(job: tuple[Path, str, str, str, str, str, int]) -> Scored:
         origins = dates[(dates >= window.end) & (dates < use_end) & (dates <= last)]
         if part == "+ roll variance" and fitted.state.get("rolls"):
             fitted = VarianceOnly(window, {**fitted.state, "kappa": prior_variance(seen.before(window.end), fitted)})
+        if part == EARLIER:
+            longer = history.since(window.start - np.timedelta64(60, "D"))
+            fitted = EarlierRolls(window, {**fitted.state, "longer": longer})
         paths = fitted.simulate(seen, origins, DEFAULT, n_paths, Shocks(SEED, fitted.n_slots))
         at = np.searchsorted(seen.dates, origins)[:, None] + np.arange(DEFAULT)
         use = seen.observed[at] & seen.trading(origins, DEFAULT)
@@ -120,15 +141,28 @@ def scored(job: tuple[Path, str, str, str, str, str, int]) -> Scored:
         low_95, low_80, high_80, high_95 = np.quantile(ordered[use], [0.025, 0.1, 0.9, 0.975], axis=-1)
         level = seen.observed_close[seen.known_sessions(origins) - 1]
         spans = {name: np.nanmean(losses[:, :days], axis=1) for name, days in HORIZONS.items()}
-        inside = [(low <= truth[use]) & (truth[use] <= high) for low, high in ((low_80, high_80), (low_95, high_95))]
-        found.append(Scored(origins, level, spans, *(part.astype(np.float64) for part in inside)))
+        bands = ((low_80, high_80), (low_95, high_95))
+        inside = np.array([(low <= truth[use]) & (truth[use] <= high) for low, high in bands])
+        found.append(Scored(origins, level, spans, np.nonzero(use)[1], inside))
     return Scored(
         np.concatenate([one.origins for one in found]),
         np.concatenate([one.level for one in found]),
         {name: np.concatenate([one.crps[name] for one in found]) for name in HORIZONS},
-        np.concatenate([one.in_80 for one in found]),
-        np.concatenate([one.in_95 for one in found]),
+        np.concatenate([one.day for one in found]),
+        np.concatenate([one.inside for one in found], axis=1),
     )
+
+
+def known_volatility(history: History, start: str, end: str, inside: bool) -> Scored:
+    """The scores of an oracle: it has no bands."""
+    dates = history.observed_dates
+    spans = [use for _, use in windows(start, end)]
+    last = min(dates[-1] - np.timedelta64(DEFAULT - 1, "D"), spans[-1] - np.timedelta64(1, "D"))
+    origins = dates[(dates >= np.datetime64(start)) & (dates <= last)]
+    losses = oracle_crps(history, origins, DEFAULT, targets_in=inside)
+    level = history.observed_close[history.known_sessions(origins) - 1]
+    nothing = np.empty(0, np.intp), np.empty((2, 0), np.bool_)
+    return Scored(origins, level, dict(zip(HORIZONS, losses, strict=True)), *nothing)
 
 
 def prior_variance(history: History, fitted: RandomWalkFitted) -> float:
@@ -137,12 +171,18 @@ def prior_variance(history: History, fitted: RandomWalkFitted) -> float:
     return 1.0 + excess_variance(z)
 
 
+def bands_text(each: list[Scored], days: int) -> str:
+    """Shares of the targets of days 1 to `days` in both bands, in per cent; empty where there are none."""
+    near = np.concatenate([one.inside[:, one.day < days] for one in each], axis=1)
+    return "{:.1f} / {:.1f}".format(*(100 * near.mean(axis=1))) if near.size else ""
+
+
 def main() -> None:
-    """Print one block a part: skill by series and pooled, by span, with bands."""
+    """Print a table a span: skill and bands by series and part, pooled, with the pooled interval."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--panel", type=Path, required=True)
     parser.add_argument("--series", nargs="+", default=SERIES)
-    parser.add_argument("--parts", nargs="+", default=PARTS)
+    parser.add_argument("--parts", nargs="+", default=(*PARTS, *ORACLES), choices=(*PARTS, *ORACLES, EARLIER))
     parser.add_argument("--model", default="random_walk")
     parser.add_argument("--start", default="2008-01-01")
     parser.add_argument("--end", default="2017-07-01", help="a day of the last window")
@@ -156,23 +196,29 @@ def main() -> None:
     ]
     with get_context("spawn").Pool(options.workers) as pool:
         results = dict(zip(((job[2], job[1]) for job in jobs), pool.map(scored, jobs, chunksize=1), strict=True))
-    print(f"{'part':18}{'series':13}{'1d %':>8}{'7d %':>8}{'14d %':>8}{'80 %':>7}{'95 %':>7}")
-    for part in options.parts:
-        pools: dict[str, list[Losses]] = {name: [] for name in HORIZONS}
+
+    def losses(part: str, series: str, name: str) -> Losses:
+        own, naive = results[part, series], results["naive", series]
+        both, mine, other = np.intersect1d(own.origins, naive.origins, return_indices=True)
+        return Losses(both, own.crps[name][mine], naive.crps[name][other], own.level[mine])
+
+    for name, days in HORIZONS.items():
+        print(f"\n| days 1 to {days} | {' | '.join(options.parts)} |\n|{'---|' * (1 + len(options.parts))}")
         for series in options.series:
-            own, naive = results[part, series], results["naive", series]
-            for name in HORIZONS:
-                pools[name].append(Losses(own.origins, own.crps[name], naive.crps[name], own.level))
-            skills = [100 * pooled_skill([pools[name][-1]], overlap(name)).skill for name in HORIZONS]
-            bands = f"{100 * own.in_80.mean():7.1f}{100 * own.in_95.mean():7.1f}"
-            print(f"{part:18}{series:13}{''.join(f'{skill:8.2f}' for skill in skills)}{bands}")
-        whole = [pooled_skill(pools[name], overlap(name)) for name in HORIZONS]
-        each = [results[part, series] for series in options.series]
-        inside = [np.concatenate([getattr(one, band) for one in each]) for band in ("in_80", "in_95")]
-        bands = "".join(f"{100 * values.mean():7.1f}" for values in inside)
-        print(f"{part:18}{'pooled':13}{''.join(f'{100 * one.skill:8.2f}' for one in whole)}{bands}")
-        errors = "".join(f"{100 * (one.high - one.low) / 2:8.2f}" for one in whole)
-        print(f"{part:18}{'  95 % +-':13}{errors}\n", flush=True)
+            cells = []
+            for part in options.parts:
+                skill = pooled_skill([losses(part, series, name)], overlap(name)).skill
+                cells.append(f"{100 * skill:.2f} ({bands_text([results[part, series]], days)})".removesuffix(" ()"))
+            print(f"| {series} | {' | '.join(cells)} |")
+        whole = {
+            part: pooled_skill([losses(part, series, name) for series in options.series], overlap(name))
+            for part in options.parts
+        }
+        each = {part: bands_text([results[part, series] for series in options.series], days) for part in options.parts}
+        cells = [f"{100 * one.skill:.2f} ({each[part]})".removesuffix(" ()") for part, one in whole.items()]
+        print(f"| **pooled** | {' | '.join(cells)} |")
+        widths = [f"± {100 * (one.high - one.low) / 2:.2f}" for one in whole.values()]
+        print(f"| 95 % interval | {' | '.join(widths)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,33 @@
 """What the day's range and a roll step cost: backfills of one series side by side in one run, processor seconds.
 
     python benchmarks/sharper_speed.py [--base CHECKOUT] [--years 5] [--paths 2000] [--repeat 5]
+    python benchmarks/sharper_speed.py --panel DIR [--years 5] [--repeat 3]
 
 Simulates every calendar day of five years of a made-up nearby series, window by window as a backfill does (load the
 fit, filter the history once, simulate the window's dates, sort and summarise): naive, the random walk of closes alone,
 and with ranges, roll schedule and second contract. Fits are not counted. With --base, a checkout of an earlier state is
 timed too, in a process of its own, alternating with this one's; it must be able to run this file's `base` part.
 Prints the least of the repeats and the ratios.
+
+With --panel it times whole commands instead: `forecast-platform backfill` of coffee with ranges, rolls and second
+contract, the years to the end of 2017, naive and random_walk in turn, each with its own process, scoring and all; the
+panel's market/coffee.csv and coffee_chain.csv, trained beforehand.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks._sides import HERE, Side
 
 START, YEARS = np.datetime64("2018-01-01"), 5
 
@@ -77,10 +86,41 @@ def full(years: int):
     return replace(history, rolls=rolls, schedule=schedule, **own)
 
 
+def whole_commands(panel: Path, years: int, repeat: int) -> None:
+    """Print processor and wall seconds of the whole backfill of naive and random_walk, and their ratio."""
+    side, models = Side("now", HERE, Path(sys.executable)), ("naive", "random_walk")
+    with tempfile.TemporaryDirectory(prefix="sharper-speed-") as folder:
+        root = Path(folder)
+        (root / "landing" / "market").mkdir(parents=True)
+        shutil.copy(panel / "market" / "coffee.csv", root / "landing" / "market")
+        shutil.copy(panel / "coffee_chain.csv", root / "landing")
+        series = "  - {name: Coffee, roll_rule: coffee, regions: []}\n"
+        (root / "platform.yaml").write_text(
+            f"source: landing\nlanding: {root / 'landing'}\nwarehouse: {root / 'warehouse'}\nseries:\n{series}"
+            f"models: [{', '.join(models)}]\nstart_date: {2018 - years}-01-01\n"
+        )
+        environment = {"FORECAST_PLATFORM_CONFIG": str(root / "platform.yaml")}
+        span = ["--start-date", f"{2018 - years}-01-01", "--end-date", "2017-12-31"]
+        for model in models:
+            side.run(environment, "train", "--models", model, *span)
+        taken = {model: [] for model in models}
+        for number in range(repeat):
+            for model in models if number % 2 else models[::-1]:
+                for table in ("distributions", "point_forecasts", "forecast_metadata", "forecast_runs"):
+                    shutil.rmtree(root / "warehouse" / "commodity" / "forecast" / table, ignore_errors=True)
+                taken[model].append(side.run(environment, "backfill", "--models", model, *span))
+    least = {model: min(cost.processor for cost in costs) for model, costs in taken.items()}
+    print(f"whole `backfill` of coffee, {years} years to 2017-12-31, least of {repeat}")
+    for model, costs in taken.items():
+        wall = min(cost.wall for cost in costs)
+        print(f"{model:14}{least[model]:8.2f} s of processor{wall:8.1f} s{least[model] / least['naive']:8.3f} of naive")
+
+
 def main() -> None:
     """Print a line a variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, help="checkout of the state to compare with")
+    parser.add_argument("--panel", type=Path, help="time whole commands on this folder's coffee")
     parser.add_argument("--years", type=int, default=YEARS)
     parser.add_argument("--paths", type=int, default=2000)
     parser.add_argument("--repeat", type=int, default=5)
@@ -88,6 +128,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.only:
         print(seconds(options.only, plain(options.years), options.paths, options.years))
+        return
+    if options.panel:
+        whole_commands(options.panel, options.years, options.repeat)
         return
     variants = {
         "naive": lambda: seconds("naive", plain(options.years), options.paths, options.years),

@@ -82,7 +82,7 @@ class TrainingMode(BaseModel):
     description: str
     speed: str
     recommended: bool
-    available: bool = Field(description="Whether what it needs is installed here.")
+    available: bool = Field(description="Whether what it needs is here, or jobs of it go to Databricks.")
 
 
 class TrainingModes(BaseModel):
@@ -98,6 +98,7 @@ class DelegationStatus(BaseModel):
     cluster_id: str | None
     message: str
     training_modes: list[str]
+    places: list[str] = Field(description="Where a job's `compute` may be; the first is where it is by itself.")
 
 
 class UploadAnswer(BaseModel):
@@ -138,8 +139,8 @@ class Results(BaseModel):
     results: dict[str, Any]
 
 
-def job_answer(job: Job, step: str) -> JobAnswer:
-    """A job as the front end reads it."""
+def job_answer(job: Job, step: str, cluster_id: str | None = None) -> JobAnswer:
+    """A job as the front end reads it; `cluster_id` of jobs that are trained on one."""
     config, results = job.asked, json.loads(job.summary) if job.summary and job.status == "completed" else None
     return JobAnswer(
         job_id=job.job_id,
@@ -153,6 +154,7 @@ def job_answer(job: Job, step: str) -> JobAnswer:
         results=results,
         error=job.error,
         user_id=job.user_id,
+        cluster_id=cluster_id if config.compute == "cluster" else None,
         mlflow_run_id=results.get("mlflow_run_id") if results else None,
         training_mode=config.training_mode,
         model_name=config.model_name,

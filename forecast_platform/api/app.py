@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
+from forecast_platform.training_jobs.tracking import JobTracker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -146,10 +150,22 @@ class _OverLimitError(Exception):
     """The body is larger than a request may be."""
 
 
+def warm(jobs: TrainingJobs) -> None:
+    """Bring in what the first requests need, which takes seconds: whoever asks first should not wait for it."""
+    for library in ("statsforecast.models", "mlflow"):
+        importlib.import_module(library)
+    with contextlib.suppress(UnavailableError):
+        jobs.instance  # noqa: B018 - opened once
+    # A local MLflow database is made on first use.
+    JobTracker(jobs.settings).client  # noqa: B018
+
+
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve the API until interrupted. Raises SettingsError, see `build_app`."""
     import uvicorn
 
-    app: Any = build_app(settings, host)
+    jobs = TrainingJobs(settings)
+    app: Any = build_app(settings, host, jobs)
+    threading.Thread(target=warm, args=(jobs,), daemon=True).start()
     # Whom a proxy speaks for is for the guard to judge, by the address that is really connected.
     uvicorn.run(app, host=host, port=port, log_level="warning", proxy_headers=False)

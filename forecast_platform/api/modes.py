@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 
 from forecast_platform.api.answers import TrainingMode
 
@@ -15,11 +16,19 @@ _MODES = (
 )
 
 
-def modes() -> list[TrainingMode]:
-    """All modes; those whose library is not installed say so, and the recommended one is one that is."""
+def modes(delegated: Sequence[str] = ()) -> list[TrainingMode]:
+    """All modes; those whose library is not installed say so, and the recommended one is one that is.
+
+    delegated: modes whose jobs go to a cluster, which has libraries of its own.
+    """
     found = [
         TrainingMode(
-            value=value, name=name, description=text, speed=speed, recommended=best, available=_installed(library)
+            value=value,
+            name=name,
+            description=text,
+            speed=speed,
+            recommended=best,
+            available=value in delegated or _installed(library),
         )
         for value, name, text, speed, best, library in _MODES
     ]

@@ -1,7 +1,6 @@
 """The routes of /api/v2: each hands on to `runs.training_jobs` and says the answer in HTTP's terms."""
 
 import json
-import os
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +15,7 @@ from forecast_platform.api.uploads import NoFileError, write_body
 from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
 from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.training_jobs.config import JobError
+from forecast_platform.training_jobs.intake import delegated_modes
 from forecast_platform.training_jobs.reading import column_names
 from forecast_platform.training_jobs.results import DOWNLOADS
 from forecast_platform.training_jobs.store import Job
@@ -27,7 +27,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     options = jobs.settings.training_jobs
 
     def shown(job: Job) -> answers.JobAnswer:
-        return answers.job_answer(job, jobs.step_of(job))
+        return answers.job_answer(job, jobs.step_of(job), options.cluster_id)
 
     @router.post("/jobs", status_code=201, openapi_extra=_BODY, tags=["jobs"])
     async def create_job(request: Request) -> answers.JobAnswer:
@@ -50,19 +50,20 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.get("/jobs/training-modes", tags=["about"])
     def training_modes() -> answers.TrainingModes:
         """What can be trained with."""
-        return answers.TrainingModes(modes=modes())
+        return answers.TrainingModes(modes=modes(delegated_modes(jobs.settings)))
 
     @router.get("/jobs/delegation-status", tags=["about"])
     def delegation_status() -> answers.DelegationStatus:
         """Whether jobs are taken here: `enabled` also where they run on this machine."""
         message = "training jobs run on this machine" if options.enabled else "training jobs are switched off here"
-        if os.environ.get("ENABLE_CLUSTER_DELEGATION", "").lower() in ("1", "true", "yes"):
-            message += "; ENABLE_CLUSTER_DELEGATION is set, but a cluster is used by hand: notebooks/train_<mode>"
+        if options.enabled and options.delegation:
+            message = "training jobs run on Databricks, or on this machine where they say compute: local"
         return answers.DelegationStatus(
             enabled=options.enabled,
-            cluster_id=None,
+            cluster_id=options.cluster_id if options.delegation else None,
             message=message,
             training_modes=[mode.value for mode in modes()],
+            places=["cluster", "local"] if options.delegation else ["local"],
         )
 
     @router.get("/jobs/{job_id}", tags=["jobs"])

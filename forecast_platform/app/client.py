@@ -47,6 +47,10 @@ class Api:
         """What can be trained with."""
         return list(self._ask("GET", "/jobs/training-modes").json()["modes"])
 
+    def places(self) -> list[str]:
+        """Where jobs may be trained: cluster, local; the first is where they are by themselves."""
+        return list(self._ask("GET", "/jobs/delegation-status").json()["places"])
+
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         """The visitor's newest jobs."""
         return list(self._ask("GET", f"/jobs?limit={limit}").json()["jobs"])

@@ -16,6 +16,7 @@ from forecast_platform.app.figures import backtest_figure, forecast_figure
 _FILES = ("forecast.csv", "forecasts.csv", "leaderboard.csv", "backtest.csv", "metrics.json", "config.json")
 _JOBS = "jobs"
 _PAGES = {_JOBS: "Jobs", workflows.NAME: "Workflows", chat.NAME: "Which model?"}
+_PLACES = {"cluster": "Databricks", "local": "the service's machine"}
 _PRESETS = ("medium_quality", "fast_training", "high_quality", "best_quality")
 
 
@@ -134,10 +135,13 @@ def _choose(api: Api, data: dict[str, Any]) -> None:
     seconds = left.number_input("Time limit (s)", 10, 3600, 600)
     metric = middle.selectbox("Order by", ("mase", "smape", "mape", "wql"))
     name = right.text_input("Register the best model as (optional)")
+    places = api.places()
+    place = middle.selectbox("Trained on", places, format_func=_PLACES.get, key="place") if len(places) > 1 else None
     if st.button("Train", type="primary", key="train"):
         config = {
             **data, "training_mode": mode, "presets": presets, "horizon": int(horizon), "time_limit": float(seconds),
             "metric": metric, "register_model": bool(name), "model_name": name or None, "models": [],
+            "compute": place,
         }  # fmt: skip
         st.query_params.from_dict({"job": api.train(config)})
         st.rerun()

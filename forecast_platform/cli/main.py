@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if (full := full_disk(error)) is not None:
-            _say_error(full)
+            _say_error(f"{full}; what was written is kept")
             return FAILED
         if not isinstance(error, OSError) or error.errno not in _NOT_OURS or error.filename is None:
             raise

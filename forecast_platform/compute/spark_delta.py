@@ -21,7 +21,7 @@ from forecast_platform.compute.spark_pieces import (
     key_of,
 )
 from forecast_platform.warehouse.base import LostRaceError, Where, keys_of
-from forecast_platform.warehouse.checking import ATTEMPTS
+from forecast_platform.warehouse.checking import ATTEMPTS, check_keys
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.predicates import spark_sql
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
@@ -104,6 +104,7 @@ def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
         warehouse.replace_frame(DISTRIBUTIONS, rows, where)
         return
     folder = delta_warehouse(platform)
+    check_keys(DISTRIBUTIONS, where)
     before = folder.version(DISTRIBUTIONS)
     rows.write.format("delta").mode("overwrite").option("replaceWhere", spark_sql(where)).save(_location(platform))
     folder.settle(DISTRIBUTIONS, 0 if before is None else before + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,10 @@ FEWEST = 10
 
 LARGER, SURE = 1.2, 0.05
 """How many times an ordinary day's the moves on roll days must be, and how surely, for a rule to fit. Real ones are 1.3
-to 2.1 times."""
+times (WTI, coffee) to 2.8 (sugar)."""
+
+SURE_OF_ANY = 0.001
+"""How surely a rule must fit a series whose name does not call for it, over all rules that are tried."""
 
 AGREEMENT = 0.8
 """Share of the file's own contract changes that a rule must name."""
@@ -53,15 +57,8 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
     calendar = sessions(series.calendar, days[0] - 240, days[-1] + 240)
     close, name = frame["close"].to_numpy("float64"), series.name
     if series.rule is None:
-        named = {key: rule for key, rule in CATALOGUE.items() if key in (name.lower(), series.stem.lower())}
-        for key, rule in named.items():
-            moves = moves_on(rule, calendar, days, close)
-            if moves.rolls >= FEWEST and moves.fits and not series.roll_dates:
-                found = (
-                    f"{name}: no roll_rule, but on the {moves.rolls} days of the exchange's schedule prices move "
-                    f"{moves.ratio:.1f} times as much as on others: a nearby series that is not adjusted"
-                )
-                yield Finding("rolls", "warning", found, f"set `roll_rule: {key}` of {name}: forecasts gain from it")
+        if not series.roll_dates:
+            yield from _lacking(series, calendar, days, close)
         return
     if "contract" in frame.columns and frame["contract"].notna().any():
         yield _against_contracts(series.rule, calendar, days, frame["contract"].to_numpy("float64"), name)
@@ -84,6 +81,31 @@ def rolls(raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
             "rule where the series is adjusted for rolls"
         )
         yield Finding("rolls", "warning", f"{found}: the rule does not fit{hint}", mend)
+
+
+def _lacking(series: SeriesSettings, calendar: Dates, days: Dates, close: Floats) -> Iterator[Finding]:
+    """The rule of the catalogue that a series without one should have: by its name and moves, or by its moves alone."""
+    tried = {key: moves_on(rule, calendar, days, close) for key, rule in CATALOGUE.items()}
+    fitting = {key: moves for key, moves in tried.items() if moves.rolls >= FEWEST and moves.fits}
+    words = set(re.split(r"[^a-z0-9]+", f"{series.name} {series.stem}".lower()))
+    named = [key for key in fitting if key in words]
+    sure = [key for key in fitting if fitting[key].p_value < SURE_OF_ANY / len(tried)]
+    if not named and not sure:
+        return
+    best = min(named or sure, key=lambda key: fitting[key].p_value)
+    name, found, whose = series.name, fitting[best], "the exchange's schedule" if named else f"the schedule of {best}"
+    said = (
+        f"{name}: no roll_rule, but on the {found.rolls} days of {whose} prices move {found.ratio:.1f} times as much "
+        "as on others: a nearby series that is not adjusted"
+    )
+    mend = f"set `roll_rule: {best}` of {name}: forecasts gain from it"
+    if not named:
+        said += "?"
+        mend = (
+            f"look up when its contracts roll: `roll_rule: {best}` of {name} where it is that schedule, else a rule of "
+            "its own; nothing where it is a spot price or adjusted for rolls"
+        )
+    yield Finding("rolls", "warning", said, mend)
 
 
 def moves_on(rule: RollRule, calendar: Dates, days: Dates, close: Floats, shift: int = 0) -> Moves:

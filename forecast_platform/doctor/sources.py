@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forecast_platform.doctor.finding import Finding
@@ -51,8 +52,8 @@ def source(settings: Settings) -> Iterator[Finding]:
     for series in settings.series:
         if series.name in raw.market:
             yield from _calendar(raw, series)
-            yield from _age(settings, raw, series)
             yield from rolls(raw, series)
+    yield from _ages(settings, raw)
 
 
 def _lags(settings: Settings, raw: RawData) -> Iterator[Finding]:
@@ -123,7 +124,19 @@ def _newest(days: Dates) -> str:
     return f" (the last {', '.join(map(str, days[-4:]))})" if len(days) else ""
 
 
-def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[Finding]:
+def _ages(settings: Settings, raw: RawData) -> Iterator[Finding]:
+    """How new the closes are; series that are equally late are one finding, for they have one cause."""
+    alike: dict[Finding, list[SeriesSettings]] = {}
+    for series in settings.series:
+        if series.name in raw.market:
+            alike.setdefault(_age(settings, raw, series), []).append(series)
+    for found, those in alike.items():
+        names, stems = (", ".join(texts) for texts in ([one.name for one in those], [one.stem for one in those]))
+        yield replace(found, found=f"{names}: {found.found}", mend=found.mend.replace("{files}", stems))
+
+
+def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
+    """How new a series' closes are, without its name."""
     import numpy as np
 
     from forecast_platform.sources.base import SourceError
@@ -135,17 +148,15 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Iterator[F
     try:
         scheduled = sessions(series.calendar, newest, until)
     except SourceError:
-        yield Finding("newest close", "good", f"{series.name}: {newest}")
-        return
+        return Finding("newest close", "good", f"{newest}")
     missed = scheduled[(scheduled > np.datetime64(newest, "D")) & (scheduled < np.datetime64(until, "D"))]
-    found = f"{series.name}: {newest}, {len(missed)} sessions late"
+    found = f"{newest}, {len(missed)} sessions late"
     # As forecasts count: the days from the newest close to the last session due, over which no holiday is late.
     if not len(missed) or (missed[-1].item() - newest).days <= settings.max_staleness_days:
-        yield Finding("newest close", "good", found)
-    else:
-        beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
-        mend = (
-            f"bring newer closes of {series.stem}; or, for a source that has ended, set "
-            f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
-        )
-        yield Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)
+        return Finding("newest close", "good", found)
+    beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
+    mend = (
+        f"bring newer closes of {{files}}; or, for a source that has ended, set "
+        f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
+    )
+    return Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)

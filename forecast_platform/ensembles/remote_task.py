@@ -64,7 +64,8 @@ def place_of(workflow: Workflow, task: Task) -> dict[str, Any]:
 
     serverless [GPU]: every task that fits models; [GPU, no-GPU]: those that fit networks.
     """
-    asked, found = workflow.context.compute, {}
+    asked = workflow.context.compute
+    found: dict[str, Any] = {}
     network = task.kind == "boost" and task.body().method in _NETWORKS
     fits = task.kind in ("stack", "boost")
     if "GPU" in asked.serverless and (network or (fits and "no-GPU" not in asked.serverless)):

@@ -89,13 +89,14 @@ class ConditionalVariance:
         return cls(**state)
 
 
-def squared_ranges(history: History, transform: AsinhTransform) -> Floats:
+def squared_ranges(history: History, transform: AsinhTransform, *, repeats: bool = False) -> Floats:
     """Squared true ranges (Wilder, 1978) on the model's scale (of log returns, nearly) by observed session,
     [n_observed].
 
     y(max(high, close, close before)) - y(min(low, close, close before)). nan where the bar cannot be trusted: it is not
     the day's own, high lies below low, has no width though the close moved, or reaches beyond WIDEST_BAR of the close;
-    and on a roll day, whose two closes are of two contracts.
+    and on a roll day, whose two closes are of two contracts. A bar with the high and the low of the session before is a
+    vendor's stale one, and not the day's own, unless `repeats`.
     """
     index = history.observed_index
     close = history.close[index]
@@ -106,6 +107,9 @@ def squared_ranges(history: History, transform: AsinhTransform) -> Floats:
     good: Bools = np.isfinite(high) & np.isfinite(low) & np.isfinite(before) & (high >= low)
     good &= (high > low) | (close == before)
     good &= (np.abs(high - close) <= widest) & (np.abs(low - close) <= widest)
+    if not repeats:
+        # One without width is judged above: it stands where the close did not move.
+        good[1:] &= (high[1:] != high[:-1]) | (low[1:] != low[:-1]) | (high[1:] == low[1:])
     if history.rolls is not None:
         good &= ~history.rolls[index]
     top, bottom = np.maximum(np.maximum(high, close), before), np.minimum(np.minimum(low, close), before)

@@ -3,6 +3,7 @@ reaches it. Training jobs and workflows are both such."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import threading
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from forecast_platform.host.admission import ENDED
+from forecast_platform.host.admission_table import AdmissionTable, Requested, Row
+
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext
 
@@ -19,12 +23,15 @@ USER_TAG = "forecast_platform/training_user"
 KIND_TAG = "forecast_platform/kind"
 KIND = "training_job"
 """Value of KIND_TAG: what the queue's limit of such runs goes by."""
+_WORKING = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 WAITING = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
 
 _WILL_RETRY_TAG = "dagster/will_retry"
 _DID_RETRY_TAG = "dagster/auto_retry_run_id"
 _UNDECIDED_SECONDS = 15.0
 """Seconds after a failure within which Dagster says whether it tries again."""
+_LOST_SECONDS = 120.0
+"""Seconds after which one that was cancelled, and whose run never came to be, is taken as ended."""
 _LOOK_SECONDS = 0.5
 _LAST_SECONDS = 30.0
 """Seconds after which a process that no interrupt reaches (in native code) is ended."""
@@ -35,6 +42,54 @@ def newest_run(instance: DagsterInstance, tags: Mapping[str, str]) -> DagsterRun
     """The newest run with these tags; None before there is one."""
     found = instance.get_runs(RunsFilter(tags=dict(tags)), limit=1)
     return found[0] if found else None
+
+
+def settle(
+    instance: DagsterInstance,
+    store: AdmissionTable[Row],
+    one: Row,
+    tags: Mapping[str, str],
+    *,
+    succeeded: Callable[[DagsterRun], object],
+    working: Callable[[DagsterRun], object] = lambda run: None,
+) -> Row:
+    """The row, brought in line with the newest run that has these tags: ended where that has, cancelled where that can
+    be done by now. Whoever looks, at any time, comes to the same.
+
+    succeeded, working: called with the run where it has succeeded, or works and the row says still that it waits.
+    """
+    if one.status in ENDED or one.status == "pending":
+        return one
+    if _nothing_new(instance, one):
+        return one
+    run = newest_run(instance, tags)
+    if run is None:
+        return one
+    if run.status in WAITING and one.cancel:
+        cancel_waiting(instance, run)
+        store.ended(one, "cancelled", run.run_id)
+    elif run.status == DagsterRunStatus.CANCELED:
+        store.ended(one, "cancelled", run.run_id)
+    elif run.status == DagsterRunStatus.SUCCESS:
+        succeeded(run)
+    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
+        store.ended(one, "failed", run.run_id, why_it_failed(run))
+    elif run.status in _WORKING and one.status == "submitting":
+        working(run)
+    else:
+        return one
+    return store.get(store.key_of(one))
+
+
+def _nothing_new(instance: DagsterInstance, one: Requested) -> bool:
+    """Whether a look at what is known already says that the row is as it was: finding a run by its tags takes longer
+    than all else that a status needs, and there are many who ask."""
+    if one.status == "submitting":
+        return one.requested_at is None
+    if one.status != "running" or one.run_id is None:
+        return False
+    known = instance.get_run_by_id(one.run_id)
+    return known is not None and not known.is_finished
 
 
 def cancel_waiting(instance: DagsterInstance, run: DagsterRun) -> None:
@@ -69,6 +124,12 @@ def report_canceling(context: AssetExecutionContext) -> DagsterRun | None:
     if run is not None:
         context.instance.report_run_canceling(run, message=_CANCELLED)
     return run
+
+
+def is_lost(one: Requested, now: dt.datetime) -> bool:
+    """Whether a run of it that was asked for would have come to be by now."""
+    asked = dt.datetime.fromisoformat(one.requested_at or one.submitted_at or one.created_at)
+    return (now - asked).total_seconds() > _LOST_SECONDS
 
 
 class CancelWatch:

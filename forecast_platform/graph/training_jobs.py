@@ -8,19 +8,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, DynamicPartitionsDefinition, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, DynamicPartitionsDefinition, RunsFilter
 
 from forecast_platform.graph import requested_runs
-from forecast_platform.graph.requested_runs import (
-    KIND,
-    KIND_TAG,
-    USER_TAG,
-    WAITING,
-    cancel_waiting,
-    goes_on,
-    why_it_failed,
-)
-from forecast_platform.host.admission import ENDED
+from forecast_platform.graph.requested_runs import KIND, KIND_TAG, USER_TAG
 from forecast_platform.training_jobs.results import RESULTS
 from forecast_platform.training_jobs.store import Job, JobStore
 
@@ -44,38 +35,27 @@ _PRIORITY_TAG = "dagster/priority"
 def tags_of(job: Job) -> dict[str, str]:
     """The tags of a job's run: what the queue's limits and its order go by."""
     return {
-        JOB_TAG: job.job_id,
+        **_attempt_tags(job),
         USER_TAG: job.user_id,
         KIND_TAG: KIND,
         _PRIORITY_TAG: str(job.priority),
-        ATTEMPT_TAG: str(job.attempt),
     }
 
 
 def newest_run(instance: DagsterInstance, job: Job) -> DagsterRun | None:
     """The newest run of the job's last attempt; None before there is one."""
-    return requested_runs.newest_run(instance, {JOB_TAG: job.job_id, ATTEMPT_TAG: str(job.attempt)})
+    return requested_runs.newest_run(instance, _attempt_tags(job))
 
 
 def settle(instance: DagsterInstance, store: JobStore, job: Job) -> Job:
-    """The job, brought in line with its run: ended where that has, cancelled where that can be done by now."""
-    if job.status in ENDED or job.status == "pending":
-        return job
-    run = newest_run(instance, job)
-    if run is None:
-        return job
-    if run.status in WAITING and job.cancel:
-        cancel_waiting(instance, run)
-        store.cancelled(job.job_id, attempt=job.attempt)
-    elif run.status == DagsterRunStatus.CANCELED:
-        store.cancelled(job.job_id, attempt=job.attempt)
-    elif run.status == DagsterRunStatus.SUCCESS:
-        _conclude(store, job, run)
-    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
-        store.fail(job.job_id, why_it_failed(run), attempt=job.attempt)
-    else:
-        return job
-    return store.get(job.job_id)
+    """The job, brought in line with its run."""
+    return requested_runs.settle(
+        instance, store, job, _attempt_tags(job), succeeded=lambda run: _conclude(store, job, run)
+    )
+
+
+def _attempt_tags(job: Job) -> dict[str, str]:
+    return {JOB_TAG: job.job_id, ATTEMPT_TAG: str(job.attempt)}
 
 
 def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:

@@ -9,14 +9,13 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, RunsFilter
 
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.running import MODEL
 from forecast_platform.ensembles.submissions import Submission, Submissions
 from forecast_platform.graph import requested_runs
-from forecast_platform.graph.requested_runs import KIND, KIND_TAG, USER_TAG, WAITING, cancel_waiting, goes_on
-from forecast_platform.host.admission import ENDED
+from forecast_platform.graph.requested_runs import KIND, KIND_TAG, USER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 WORKFLOW_TAG = "forecast_platform/workflow"
 ATTEMPT_TAG = "forecast_platform/workflow_attempt"
 _MOST_RUNS = 10
-_WORKING = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 
 
 @dataclass(frozen=True)
@@ -47,48 +45,35 @@ def task_key(workflow: Workflow, task: str) -> AssetKey:
 
 def tags_of(one: Submission) -> dict[str, str]:
     """The tags of a workflow's run: what the queue's limits go by; they are those of training jobs."""
-    return {
-        WORKFLOW_TAG: one.workflow_id,
-        ATTEMPT_TAG: str(one.attempt),
-        USER_TAG: one.user_id,
-        KIND_TAG: KIND,
-    }
+    return {**_attempt_tags(one), USER_TAG: one.user_id, KIND_TAG: KIND}
 
 
 def newest_run(instance: DagsterInstance, one: Submission) -> DagsterRun | None:
     """The newest run of the workflow's last attempt; None before there is one."""
-    return requested_runs.newest_run(instance, {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)})
+    return requested_runs.newest_run(instance, _attempt_tags(one))
 
 
 def settle(instance: DagsterInstance, store: Submissions, one: Submission) -> Submission:
-    """The workflow, brought in line with its run: ended where that has, cancelled where that can be done by now."""
-    if one.status in ENDED or one.status == "pending":
-        return one
-    run = newest_run(instance, one)
-    if run is None:
-        return one
-    if run.status in WAITING and one.cancel:
-        cancel_waiting(instance, run)
-        store.ended(one, "cancelled", run.run_id)
-    elif run.status == DagsterRunStatus.CANCELED:
-        store.ended(one, "cancelled", run.run_id)
-    elif run.status == DagsterRunStatus.SUCCESS:
-        store.ended(one, "completed", run.run_id)
-    elif run.status == DagsterRunStatus.FAILURE and not goes_on(instance, run):
-        store.ended(one, "failed", run.run_id, requested_runs.why_it_failed(run))
-    elif run.status in _WORKING and one.status == "submitting":
-        store.running(one, run.run_id)
-    else:
-        return one
-    return store.get(one.workflow_id)
+    """The workflow, brought in line with its run."""
+    return requested_runs.settle(
+        instance,
+        store,
+        one,
+        _attempt_tags(one),
+        succeeded=lambda run: store.ended(one, "completed", run.run_id),
+        working=lambda run: store.running(one, run.run_id),
+    )
+
+
+def _attempt_tags(one: Submission) -> dict[str, str]:
+    return {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)}
 
 
 def steps_of(instance: DagsterInstance, workflow: Workflow, one: Submission) -> dict[str, Step]:
     """Each task, and the model, in the runs of the last attempt: one that Dagster tried again counts with its first."""
     names = {task_key(workflow, name).to_python_identifier(): name for name in _names(workflow)}
     found = dict.fromkeys(names.values(), Step("waiting"))
-    tags = {WORKFLOW_TAG: one.workflow_id, ATTEMPT_TAG: str(one.attempt)}
-    runs = instance.get_runs(RunsFilter(tags=tags), limit=_MOST_RUNS)
+    runs = instance.get_runs(RunsFilter(tags=_attempt_tags(one)), limit=_MOST_RUNS)
     for run in reversed(runs):
         for stats in instance.get_run_step_stats(run.run_id):
             if stats.step_key in names:

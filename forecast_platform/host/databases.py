@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 
 _HEADER = b"SQLite format 3\0"
+
+NO_ROOM = 5_000_000
+"""Bytes below which a disk may be too full for one more page of a database and its log."""
 
 
 def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
@@ -25,10 +29,18 @@ def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as store:
             tables = {str(name) for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.OperationalError as error:
-        # Locked, or in a folder where its log cannot be opened: whoever uses it says so.
-        return None if "lock" in str(error) or "unable to open" in str(error) else f"cannot be read: {error}"
+        # Locked, in a folder where its log cannot be opened, or on a disk that has no room for it: whoever uses it
+        # says so.
+        passing = any(text in str(error) for text in ("lock", "unable to open", "full"))
+        return None if passing or lacks_room(error, path.parent) else f"cannot be read: {error}"
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"
     if table in tables or (not tables and not records):
         return None
     return f"holds no table {table}: it is another database, or an empty one in the place of a lost one"
+
+
+def lacks_room(error: sqlite3.Error, folder: Path) -> bool:
+    """Whether SQLite's error is the one of a disk with no room for the index of its log, which it calls a fault of the
+    disk."""
+    return "disk I/O error" in str(error) and shutil.disk_usage(folder).free < NO_ROOM

@@ -6,39 +6,55 @@ import errno
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from forecast_platform.host.databases import lacks_room
 from forecast_platform.host.home import instance_home
 from forecast_platform.settings import SettingsError, load
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_NO_ROOM = 5_000_000
-"""Bytes below which a disk may be too full for one more page of a database and its log."""
-
 _TEXTS = ("database or disk is full", "No space left on device", "os error 28")
 
 
-def full_disk(error: BaseException) -> str | None:
-    """What to say of an error that a full disk caused: the folder with the least room, and the mend; else None."""
+def full_disk(error: BaseException, *places: Path) -> str | None:
+    """What to say of an error that a full disk caused: the folder with the least room, and the mend; else None.
+
+    Looked at are `places`, or else the warehouse with the folders in it, the instance's and the temporary one: a write
+    that finds no room does not say where.
+    """
     chain = list(_chain(error, set()))
     sure = any(_is_full(one) for one in chain)
+    folders = {_existing(folder) for folder in places or _ours()}
     # What SQLite says where it has no room for the index of its log, and of a broken disk too.
-    if not sure and not any(isinstance(one, sqlite3.Error) and "disk I/O error" in str(one) for one in chain):
+    odd = [one for one in chain if isinstance(one, sqlite3.Error)]
+    if not sure and not any(lacks_room(one, folder) for one in odd for folder in folders):
         return None
-    folders = [Path(tempfile.gettempdir())]
-    try:
-        settings = load()
-        folders = [settings.warehouse, instance_home(settings), *folders]
-    except SettingsError:
-        pass
-    free, folder = min((shutil.disk_usage(_existing(folder)).free, str(folder)) for folder in folders)
-    if not sure and free > _NO_ROOM:
-        return None
+    return _room(folders)
+
+
+def full_disk_of(text: str) -> str | None:
+    """As `full_disk`, of an error of which only the text is known: another process's, or a step's."""
+    return _room({_existing(folder) for folder in _ours()}) if any(one in text for one in _TEXTS) else None
+
+
+def _room(folders: Iterable[Path]) -> str:
+    free, folder = min((shutil.disk_usage(folder).free, str(folder)) for folder in folders)
     return (
         f"the disk is full: {free / 1e6:.1f} MB free at {folder}: free some space there, then run the same command "
-        "again; what was written is kept"
+        "again"
     )
+
+
+def _ours() -> Iterator[Path]:
+    yield Path(tempfile.gettempdir())
+    try:
+        settings = load()
+    except SettingsError:
+        return
+    yield from (settings.warehouse, instance_home(settings))
+    if settings.warehouse.is_dir():
+        yield from (folder for folder in settings.warehouse.iterdir() if folder.is_dir())
 
 
 def _is_full(error: BaseException) -> bool:

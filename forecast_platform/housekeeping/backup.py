@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
@@ -95,7 +96,8 @@ def backup(settings: Settings, target: Path) -> Manifest:
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {error}") from error
+        said = full_disk(error, target.parent, Path(tempfile.gettempdir())) or error
+        raise HousekeepingError(f"backup to {target} failed, nothing is left of it: {said}") from error
     finally:
         writer.abandon()
     return manifest
@@ -131,9 +133,11 @@ def _copy_training_jobs(settings: Settings, writer: _Writer, manifest: Manifest)
     if not store.exists:
         return
     if store.path.parent != store.folder:
-        manifest.left_out.append(f"the admission store {store.path}: copy it with `sqlite3 {store.path} .backup`")
-    else:
-        _copy_database(store.path, f"warehouse/{FOLDER_OF_JOBS}/{store.path.name}", writer, manifest)
+        manifest.left_out.append(
+            f"the place of the admission store: it comes back as {store.folder / 'jobs.db'}; put it at {store.path} "
+            "(JOB_STATE_DB_PATH) before the service is started"
+        )
+    _copy_database(store.path, f"warehouse/{FOLDER_OF_JOBS}/jobs.db", writer, manifest)
     for name in ("jobs", "uploads"):
         _copy_folder(store.folder / name, f"warehouse/{FOLDER_OF_JOBS}/{name}", writer, manifest)
 
@@ -314,7 +318,8 @@ class _TarWriter:
 
     def abandon(self) -> None:
         """Remove what is left where it was not completed."""
-        self.tar.close()
+        with contextlib.suppress(OSError):  # a full disk has no room for the end of it either
+            self.tar.close()
         self.partial.unlink(missing_ok=True)
 
 

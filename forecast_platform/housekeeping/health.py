@@ -14,7 +14,7 @@ from forecast_platform.graph.keys import FORECAST, INGEST, SCORE, all_keys
 from forecast_platform.host.home import instance_home, prepare_home
 from forecast_platform.host.severity import RISING, SIGNAL, Severity, worst
 from forecast_platform.host.times import in_zone
-from forecast_platform.housekeeping.lateness import Fact, data_facts, forecast_facts
+from forecast_platform.housekeeping.lateness import Fact, by_cause, data_facts, forecast_facts
 from forecast_platform.housekeeping.repair import last_verified
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.settings.groups import MAX_PARTITIONS, full_on
@@ -81,11 +81,13 @@ def health(settings: Settings) -> HealthReport:
     report.facts.append(_disk(settings))
     platform = Platform.from_settings(settings)
     report.facts.extend(_partitions(settings))
-    report.facts.extend(condensed("data", data_facts(platform)))
     try:
-        report.facts.extend(condensed("forecast", list(forecast_facts(platform))))
+        forecasts = list(forecast_facts(platform))
     except (SourceError, WarehouseError) as error:
-        report.facts.append(Fact("forecasts", "error", str(error)))
+        forecasts = [Fact("forecasts", "error", str(error))]
+    data, forecasts = by_cause(data_facts(platform), forecasts)
+    report.facts.extend(condensed("data", data))
+    report.facts.extend(condensed("forecast", forecasts))
     report.facts.extend(_tables(platform))
     report.facts.extend(_instance(platform))
     return report

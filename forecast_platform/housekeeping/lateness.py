@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from forecast_platform.host.severity import Severity
@@ -28,6 +28,23 @@ class Fact:
     severity: Severity
     text: str
     """What is the case; where it is not good, also what to do."""
+    series: tuple[str, ...] = ()
+    """Series that the fact is about, where what is wrong with their data is told, or what waits for them."""
+
+
+def by_cause(data: Sequence[Fact], forecasts: Sequence[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """The facts of the data and of the forecasts, one for each root cause: forecasts that lack nothing but data are
+    told with the data, where these are an error by themselves."""
+    told = {name for fact in data if fact.severity == "error" for name in fact.series}
+    folded = [fact for fact in forecasts if fact.series and told.issuperset(fact.series)]
+    waiting = {name for fact in folded for name in fact.series}
+    found = [
+        replace(fact, text=f"{fact.text}; forecasts wait for them, and no run would change that")
+        if waiting & set(fact.series) and fact.severity == "error"
+        else fact
+        for fact in data
+    ]
+    return found, [fact for fact in forecasts if fact not in folded]
 
 
 def due_forecast(settings: Settings) -> dt.date:
@@ -78,8 +95,8 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
             else:
                 late.setdefault((version, there, expected), {}).setdefault(series, []).append(model)
     for (_, expected), names in waiting.items():
-        mend = "no model and no run would change that: see the data above"
-        yield Fact(f"forecast {_some(names)}", "error", f"{expected} is due, the data are too old for it; {mend}")
+        said = f"{expected} is due, the data are too old for it; no model and no run would change that"
+        yield Fact(f"forecast {_some(names)}", "error", said, tuple(names))
     for (version, there, expected), by_series in late.items():
         yield from _late(settings, version, there, expected, by_series)
 
@@ -140,7 +157,7 @@ def data_facts(platform: Platform) -> list[Fact]:
     for name in late:
         text = f"{facts[name].text}; {refused[name]}" if name in refused else facts[name].text
         alike.setdefault((facts[name].severity, text), []).append(name)
-    return found + [Fact(f"data {_some(names)}", state, text) for (state, text), names in alike.items()]
+    return found + [Fact(f"data {_some(names)}", state, text, tuple(names)) for (state, text), names in alike.items()]
 
 
 def _known(platform: Platform, series: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
@@ -79,7 +80,8 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
             for folder in (warehouse, home):
                 (folder / _MARK).unlink(missing_ok=True)
     except (OSError, sqlite3.Error, DeltaError) as error:
-        raise HousekeepingError(f"restore of {source} failed: {error}") from error
+        said = full_disk(error, warehouse.parent, home.parent) or error
+        raise HousekeepingError(f"restore of {source} failed: {said}") from error
     finally:
         for left in (staging, staged_home):
             shutil.rmtree(left, ignore_errors=True)

@@ -27,7 +27,7 @@ class AutoArima(InnovationsModel):
 
     name: ClassVar[str] = "auto_arima"
     description: ClassVar[str] = "ARIMA with statsforecast's order search."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     fitted_type: ClassVar[type[FittedModel]] = AutoArimaFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoArimaFitted:

@@ -59,7 +59,7 @@ class AutoEts(InnovationsModel):
 
     name: ClassVar[str] = "auto_ets"
     description: ClassVar[str] = "Exponential smoothing with automatic form."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     fitted_type: ClassVar[type[FittedModel]] = AutoEtsFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoEtsFitted:

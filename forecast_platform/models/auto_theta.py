@@ -94,7 +94,7 @@ class AutoTheta(InnovationsModel):
 
     name: ClassVar[str] = "auto_theta"
     description: ClassVar[str] = "The theta method with automatic form."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     fitted_type: ClassVar[type[FittedModel]] = AutoThetaFitted
 
     def fit(self, history: History, window: TrainingWindow) -> AutoThetaFitted:

@@ -235,7 +235,7 @@ class GradientBoosting(InnovationsModel):
 
     name: ClassVar[str] = "xgboost"
     description: ClassVar[str] = "Boosted trees on lags, rolling statistics, calendar and covariates."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     covariates: ClassVar[Covariates] = "series"
     hyperparameters: ClassVar[Hyperparameters] = {
         "rounds": Hyperparameter(ROUNDS, "Trees of each head.", least=1, most=2000),

@@ -19,7 +19,7 @@ and v follows `ConditionalVariance`. This is filtered historical simulation (Bar
 Where the history has them, two more things are known than closes. A day's high and low are better news for v than its
 close alone (`volatility.range_news`). On a scheduled roll the price of another delivery is quoted: the step's move is
 mean_r + sqrt(kappa v) z (`roll_moves`), v is held, and the move shifts the state and is no news to it. What a fit uses
-is in its state (`range_ratio`, `rolls`): one without them simulates as if these were unknown, to the bit.
+is in its state (`range_ratio`, `own_bars`, `rolls`): one without them simulates as before they were known, to the bit.
 
 and its model's `fit` ends in `Fitted(window, {"scale": ..., <coefficients>}).calibrated(history)`, which adds the
 variance's parameters and the residual pool. Rules for a subclass:
@@ -139,10 +139,11 @@ class InnovationsFitted(FittedModel):
         Raises ValueError, naming the series, where the innovations do not vary.
         """
         filtered = self.filter(history)
-        innovations, ranges = self._news(history, filtered)
+        innovations, ranges = self._news(history, filtered, own_bars=True)
         variance = self.conditional_variance(history, innovations, ranges)
         ratio = range_ratio(innovations, ranges, variance.level)
-        used = {**({} if ratio is None else {"range_ratio": ratio}), **({"rolls": True} if history.schedule else {})}
+        used = {} if ratio is None else {"range_ratio": ratio, "own_bars": True}
+        used |= {"rolls": True} if history.schedule else {}
         residuals = innovations / np.sqrt(variance.filter(innovations, range_news(innovations, ranges, ratio))[:-1])
         if filtered.spreads is not None and not self.expected_spreads:
             residuals /= filtered.spreads
@@ -160,16 +161,17 @@ class InnovationsFitted(FittedModel):
 
     def variances(self, history: History, filtered: Filtered) -> Floats:
         """v by observed session, [n + 1], in squares of the model's scale: nearly those of log returns."""
-        innovations, ranges = self._news(history, filtered)
+        innovations, ranges = self._news(history, filtered, own_bars=bool(self.state.get("own_bars")))
         ratio = self.state.get("range_ratio")
         if ratio is None:
             return self.variance.filter(innovations)
         return self.variance.filter(innovations, range_news(innovations, ranges, float(ratio)))
 
-    def _news(self, history: History, filtered: Filtered) -> tuple[Floats, Floats]:
-        """What v follows: innovations without those of roll days, and squared ranges, [n] each."""
+    def _news(self, history: History, filtered: Filtered, *, own_bars: bool) -> tuple[Floats, Floats]:
+        """What v follows: innovations without those of roll days, and squared ranges, [n] each; `own_bars`: whether a
+        bar that repeats the session before's is none."""
         innovations = without_rolls(history, filtered.innovations)
-        ranges = squared_ranges(history, self.transform)
+        ranges = squared_ranges(history, self.transform, repeats=not own_bars)
         if filtered.spreads is None or not self.expected_spreads:
             return innovations, ranges
         return innovations / filtered.spreads, ranges / filtered.spreads**2
@@ -270,8 +272,9 @@ class InnovationsModel(Model):
     """A model of the form above: it reads what the framework can make use of, beside closes."""
 
     reads: ClassVar[Reads] = ("range", "rolls", "second_contract")
-    continues: ClassVar[tuple[int, ...]] = (1,)
-    """Version 1 knew neither ranges nor schedules: its fits have neither in their state."""
+    continues: ClassVar[tuple[int, ...]] = (1, 2)
+    """Version 1 knew neither ranges nor schedules, and version 2 took a repeated bar for the day's own: what a fit
+    knows is in its state."""
 
 
 def fitted_transform(history: History) -> AsinhTransform:

@@ -69,7 +69,8 @@ class Prophet(InnovationsModel):
     name: ClassVar[str] = "prophet"
     description: ClassVar[str] = "Prophet's trend and yearly season, anchored at the last close."
     tags: ClassVar[ModelTags] = ModelTags(extra="prophet", requires=("prophet",), default=False)
-    continues: ClassVar[tuple[int, ...]] = ()
+    algorithm_version: ClassVar[int] = 2
+    continues: ClassVar[tuple[int, ...]] = (1,)
     hyperparameters: ClassVar[Hyperparameters] = {
         "changepoint_prior_scale": Hyperparameter(0.05, "How much the trend may bend.", least=1e-4, most=10.0),
         "n_changepoints": Hyperparameter(25, "Days on which it may.", least=0, most=500),

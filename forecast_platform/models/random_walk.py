@@ -49,7 +49,7 @@ class RandomWalk(InnovationsModel):
 
     name: ClassVar[str] = "random_walk"
     description: ClassVar[str] = "A random walk whose volatility follows the recent past."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     fitted_type: ClassVar[type[FittedModel]] = RandomWalkFitted
 
     def fit(self, history: History, window: TrainingWindow) -> RandomWalkFitted:

@@ -52,7 +52,8 @@ class RangeWalk(InnovationsModel):
     description: ClassVar[str] = "A random walk whose volatility follows the days' ranges, at a fitted speed."
     tags: ClassVar[ModelTags] = ModelTags(default=False)
     fitted_type: ClassVar[type[FittedModel]] = RangeWalkFitted
-    continues: ClassVar[tuple[int, ...]] = ()
+    algorithm_version: ClassVar[int] = 2
+    continues: ClassVar[tuple[int, ...]] = (1,)
 
     def fit(self, history: History, window: TrainingWindow) -> RangeWalkFitted:
         """See `Model.fit`; at least 120 observed sessions."""

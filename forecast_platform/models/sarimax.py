@@ -98,7 +98,7 @@ class SarimaxAutoWeather(InnovationsModel):
 
     name: ClassVar[str] = "sarimax_auto_weather"
     description: ClassVar[str] = "ARIMA errors around weather covariates, orders found by pmdarima."
-    algorithm_version: ClassVar[int] = 2
+    algorithm_version: ClassVar[int] = 3
     covariates: ClassVar[Covariates] = "weather_or_series"
     tags: ClassVar[ModelTags] = ModelTags(slow_fit=True)
     fitted_type: ClassVar[type[FittedModel]] = SarimaxFitted

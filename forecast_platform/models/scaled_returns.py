@@ -83,7 +83,8 @@ class ScaledReturnsFitted(RandomWalkFitted):
 class ScaledReturnsModel(InnovationsModel):
     """A library's model of r. A subclass says `fit_library` and its fitted type."""
 
-    continues: ClassVar[tuple[int, ...]] = ()
+    algorithm_version: ClassVar[int] = 2
+    continues: ClassVar[tuple[int, ...]] = (1,)
 
     @property
     def context(self) -> int:

@@ -101,7 +101,8 @@ class SeasonWalk(InnovationsModel):
     description: ClassVar[str] = "A random walk whose volatility has a season of the year."
     tags: ClassVar[ModelTags] = ModelTags(default=False)
     fitted_type: ClassVar[type[FittedModel]] = SeasonWalkFitted
-    continues: ClassVar[tuple[int, ...]] = ()
+    algorithm_version: ClassVar[int] = 2
+    continues: ClassVar[tuple[int, ...]] = (1,)
 
     def fit(self, history: History, window: TrainingWindow) -> SeasonWalkFitted:
         """See `Model.fit`; at least 120 observed sessions."""

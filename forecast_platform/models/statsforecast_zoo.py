@@ -128,7 +128,8 @@ class StatsForecast(InnovationsModel):
     description: ClassVar[str] = "Any model of statsforecast by name."
     tags: ClassVar[ModelTags] = ModelTags(default=False, slow_fit=True)
     kind: ClassVar[str] = "statsforecast"
-    continues: ClassVar[tuple[int, ...]] = ()
+    algorithm_version: ClassVar[int] = 2
+    continues: ClassVar[tuple[int, ...]] = (1,)
     library_name: ClassVar[str] = ""
     fitted_type: ClassVar[type[FittedModel]] = CarriedOnFitted
 

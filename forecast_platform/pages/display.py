@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats
-from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
 from forecast_platform.warehouse.base import Between
@@ -188,37 +187,13 @@ def report_address(platform: Platform, series: str) -> str | None:
     return f"{platform.settings.reports_url}/{name}" if (platform.settings.reports / name).is_file() else None
 
 
-def oracle(platform: Platform, series: str, metadata: pd.DataFrame) -> dict[str, tuple[float, float, int]]:
-    """What a volatility known in advance would give naive, by whether the target days are left out of it or in: CRPS
-    over the horizon, skill against naive, and dates; over naive's scored dates of the configured version, if any."""
-    from forecast_platform.forecasting.oracle import oracle_crps
-    from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, scored
-
-    whole = suffix(platform.horizon)
-    naive = scored(metadata, whole).get(ModelKey(REFERENCE, platform.settings.model_version))
-    if naive is None:
-        return {}
-    rows = naive[counted(naive)]
-    table = platform.series_table(series)
-    seen = table.columns["is_observed"]
-    closes = (table.dates[seen], table.columns["close"][seen], table.columns["is_roll_day"][seen])
-    origins, reference = rows["forecast_date"].to_numpy("datetime64[D]"), rows[f"crps_{whole}"].to_numpy(np.float64)
-    found = {}
-    for label, inside in (("target days left out", False), ("target days in", True)):
-        scores = oracle_crps(*closes, origins, platform.horizon, targets_in=inside)
-        both = np.isfinite(scores) & np.isfinite(reference)
-        if both.any() and reference[both].mean() > 0:
-            own = float(scores[both].mean())
-            found[label] = (own, 1 - own / float(reference[both].mean()), int(both.sum()))
-    return found
-
-
 def report(platform: Platform, series: str, over_all: OverAll | None = None) -> str | None:
     """Write a series' report over all models; returns its address, None where nothing was forecast yet.
 
     over_all: what `panel.over_all` gives, to be shown beside it. The index lists the report once `index` was called.
     """
     from forecast_platform.pages.leaderboard import write_report
+    from forecast_platform.pages.oracles import of_series, oracle_losses
     from forecast_platform.pages.scores import ModelKey
 
     metadata = metadata_frame(platform, series)
@@ -235,7 +210,7 @@ def report(platform: Platform, series: str, over_all: OverAll | None = None) -> 
         expected_dates=expected,
         models=sorted(known),
         over_all=over_all,
-        oracle=oracle(platform, series, metadata),
+        oracle=of_series(oracle_losses(platform, series, metadata), platform.horizon),
         unit=platform.settings.series_named(series).unit,
         zone=platform.settings.timezone,
         followed=(champion, "champion" if reader.promoted(series) else "default"),

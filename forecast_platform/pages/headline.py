@@ -31,9 +31,15 @@ def freshness(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
             f"({one.late} session{'s' if one.late > 1 else ''} behind)"
             for one in behind
         ]
-        loud.append(page.banner("Old data", f"{_some(each)}. Forecasts start from those old prices.", "loud"))
+        stuck = [one for one in behind if one.forecast_date is not None and one.forecast_date < day]
+        # What follows from the old data is said with them.
+        then = "Forecasts start from those old prices."
+        if stuck:
+            newest = [f"{one.series} of {date_text(one.forecast_date)}" for one in stuck]
+            then = f"The newest forecasts: {_some(newest)}."
+        loud.append(page.banner("Old data", f"{_some(each)}. {then}", "loud"))
     nothing = [one.series for one in series if one.forecast_date is None]
-    earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day]
+    earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day and one not in behind]
     if earlier:
         each = [f"{one.series}: the newest is of {date_text(one.forecast_date)}" for one in earlier]
         loud.append(page.banner("No forecast of this day", f"{_some(each)}.", "loud"))

@@ -136,7 +136,9 @@ def _board_section(
         rows.append(["", f"oracle: {label}", "", _price(crps), _skill(skill, math.nan, ""), *rest, f"{dates:,}"])
     known = (
         " An oracle is no forecast: it is naive with the volatility that was realised around each origin, once without "
-        "and once with the days that are forecast, and says about how much knowing volatility could give."
+        "and once with the days that are forecast, and with what rolls foretell. It says about how much knowing "
+        "volatility could give. No bound: two months of changes measure it with an error that a model's five years do "
+        "not have, so over few years a model can stand above an oracle, most often above the first."
     )
     return page.section(
         "Leaderboard",
@@ -160,6 +162,8 @@ def _over_all(found: OverAll | None) -> str:
         return ""
     columns = {"Model": "", "Version": "", "Days": "number", "Skill": "number", "95 % interval": "number"}
     columns |= {"p (DM)": "number", "Series": "number", "Dates": "number"}
+    shown = [*found.board.to_dict("records"), *found.oracles.to_dict("records")]
+    classes = dict.fromkeys(range(len(found.board), len(shown)), "reference")
     rows = [
         [
             row["model_name"],
@@ -171,16 +175,17 @@ def _over_all(found: OverAll | None) -> str:
             row["n_series"],
             f"{row['n_dates']:,}",
         ]
-        for row in found.board.to_dict("records")
+        for row in shown
     ]
     verdicts = "".join(f"<li>{page.escape(one.text)}</li>" for one in found.calibrations)
     return page.section(
         f"Over all series of {found.group}" if found.group else "Over all series",
-        page.table(columns, rows),
+        page.table(columns, rows, classes),
         page.Html(f"<details><summary>Do the bands hold?</summary><ul>{verdicts}</ul></details>"),
         note="CRPS divided by the price of its date and by the series' own naive, averaged by date over the series: "
         "what one series' few independent forecasts cannot show. The interval and p are by date, with the overlap of "
-        "neighbouring forecasts; a model whose interval holds zero may as well be no better.",
+        "neighbouring forecasts; a model whose interval holds zero may as well be no better. The oracles are "
+        "those of the leaderboard.",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast_platform.forecasting.horizon import suffixes
 from forecast_platform.pages.display import metadata_frame
+from forecast_platform.pages.oracles import oracle_losses, over_series
 from forecast_platform.pages.pooled import PRICE, OverAll, calibrations, pooled_board
 from forecast_platform.settings.groups import SeriesGroup
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
@@ -49,4 +50,7 @@ def over_all(platform: Platform, group: SeriesGroup | None = None) -> OverAll:
     named = group is not None and bool(group.name)
     frames = panel(platform, group.series if group is not None and named else None)
     frames = {name: frame for name, frame in frames.items() if len(frame)} if named else frames
-    return OverAll(pooled_board(frames), calibrations(frames), group.name if group is not None else "")
+    # Of a series that another code location made, nothing says what its rolls are.
+    known = [name for name in frames if name in platform.settings.series_names]
+    oracles = over_series((oracle_losses(platform, name, frames[name]) for name in known), platform.horizon)
+    return OverAll(pooled_board(frames), calibrations(frames), oracles, group.name if group is not None else "")

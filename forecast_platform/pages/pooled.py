@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecast_platform.forecasting import horizon
 from forecast_platform.forecasting.pooling import Losses, PooledSkill, pooled_skill
-from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, horizon_of_all, overlap, scored
+from forecast_platform.pages.scores import REFERENCE, ModelKey, counted, horizon_of, horizon_of_all, overlap, scored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,29 @@ def pooled_duel(
     groups = [scored(frame, suffix) for frame in metadata.values() if len(frame)]
     pairs = [_losses(found, b, a, suffix) for found in groups]
     return pooled_skill([pair for pair in pairs if pair is not None], overlap(suffix))
+
+
+def shared_skills(frame: pd.DataFrame, least: int) -> tuple[dict[str, float], int]:
+    """The models of one series and version on the dates that all of them have: CRPS skill against naive over the
+    horizon by model, naive's 0 among them, and how many dates that is.
+
+    frame: forecast_metadata rows with the column PRICE, which losses are divided by. Models with fewer than `least`
+    distinct last closes are left out, or they would leave the others no dates; empty where naive is.
+    """
+    whole = horizon.suffix(horizon_of(frame))
+    groups = {key.name: rows for key, rows in scored(frame, whole).items() if counted(rows).sum() >= least}
+    if REFERENCE not in groups:
+        return {}, 0
+    shared = reduce(np.intersect1d, [rows["forecast_date"].to_numpy() for rows in groups.values()])
+    own = {name: rows[rows["forecast_date"].isin(shared)] for name, rows in groups.items()}
+    keep = counted(own[REFERENCE])
+    days, price = (own[REFERENCE][name].to_numpy()[keep] for name in ("forecast_date", PRICE))
+    losses = {name: rows[f"crps_{whole}"].to_numpy(np.float64)[keep] for name, rows in own.items()}
+    found = {
+        name: pooled_skill([Losses(days.astype("datetime64[D]"), loss, losses[REFERENCE], price)], overlap(whole))
+        for name, loss in losses.items()
+    }
+    return {name: one.skill for name, one in found.items()}, min(one.n_dates for one in found.values())
 
 
 def _losses(groups: Mapping[ModelKey, pd.DataFrame], key: ModelKey, against: ModelKey, suffix: str) -> Losses | None:
@@ -148,8 +172,10 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
 
 @dataclass(frozen=True)
 class OverAll:
-    """What is known over all series, or over those of `group`: `pooled_board`, and `calibrations`."""
+    """What is known over all series, or over those of `group`: `pooled_board`, `calibrations`, and what volatility
+    known in advance would give (`oracles.over_series`)."""
 
     board: pd.DataFrame
     calibrations: list[Calibration]
+    oracles: pd.DataFrame
     group: str = ""

@@ -256,43 +256,47 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
         return None
 
 
+def review(platform: Platform, series: str) -> list[Champion]:
+    """The decisions that a series' new scores call for: its first champion, and what auto_promote says; often none."""
+    return [made for made in (choose_first(platform, series), auto_promote(platform, series)) if made]
+
+
 def choose_first(platform: Platform, series: str) -> Champion | None:
     """Make the model with the best trailing score the champion of a series that never had one; None where it had, or
     where nothing can be chosen yet.
 
-    The score is CRPS over the horizon against naive on the dates that both have, of the configured version, over the
-    newest CHOICE_DAYS and at least DECISIVE_DATES distinct last closes. Where none is better than naive it is naive.
-    The choice stands until someone promotes another (or auto_promote does, where that is set).
+    The score is CRPS over the horizon, divided by the price of its date, of the configured version over the newest
+    CHOICE_DAYS. Models with DECISIVE_DATES distinct last closes are candidates; they are compared on the dates that all
+    of them have, which must be as many. Where none is better than naive it is naive. The choice stands until someone
+    promotes another (or auto_promote does, where that is set).
     """
     if decisions(platform, series):
         return None
-    from forecast_platform.pages.display import metadata_frame
-    from forecast_platform.pages.scores import REFERENCE, leaderboard
+    from forecast_platform.pages.panel import panel
+    from forecast_platform.pages.pooled import shared_skills
+    from forecast_platform.pages.scores import REFERENCE
 
-    version = platform.settings.model_version
-    metadata = metadata_frame(platform, series, platform.settings.models)
-    metadata = metadata[metadata["model_version"] == version]
-    if REFERENCE not in platform.settings.models or metadata.empty:
+    settings = platform.settings
+    frame = panel(platform, [series], settings.models)[series]
+    frame = frame[frame["model_version"] == settings.model_version]
+    if REFERENCE not in settings.models or frame.empty:
         return None
-    newest = metadata["forecast_date"].max()
-    board = leaderboard(metadata[metadata["forecast_date"] > newest - dt.timedelta(days=CHOICE_DAYS)])
-    board = board[board["n_dates"] >= DECISIVE_DATES]
-    rows = [row for row in board.to_dict("records") if row["skill"] >= 0 or row["model_name"] == REFERENCE]
-    if len(board) < 2 or not rows:
+    newest = frame["forecast_date"].max()
+    trailing = frame[frame["forecast_date"] > newest - dt.timedelta(days=CHOICE_DAYS)]
+    skills, dates = shared_skills(trailing, DECISIVE_DATES)
+    if len(skills) < 2 or dates < DECISIVE_DATES:
         return None
-    best = rows[0]
-    why = (
-        f"{FIRST_CHOICE}, nobody having promoted one: {best['model_name']} has the best CRPS of "
-        f"{', '.join(sorted(board['model_name']))} to {newest}, {100 * best['skill']:.1f} % better than {REFERENCE} "
-        f"over {best['n_dates']} dates"
-    )
-    if best["model_name"] == REFERENCE:
+    best = max(skills, key=lambda name: (skills[name], name == REFERENCE))
+    names = ", ".join(sorted(skills))
+    told = f"has the best CRPS of {names} to {newest}, {100 * skills[best]:.1f} % better than {REFERENCE}"
+    why = f"{FIRST_CHOICE}, nobody having promoted one: {best} {told} over {dates} dates that all of them have"
+    if best == REFERENCE:
         why = (
-            f"{FIRST_CHOICE}, nobody having promoted one: none of {', '.join(sorted(board['model_name']))} "
-            f"is better than {REFERENCE} to {newest}"
+            f"{FIRST_CHOICE}, nobody having promoted one: none of {names} is better than {REFERENCE} to {newest} over "
+            f"{dates} dates that all of them have"
         )
     try:
-        return promote(platform, series, best["model_name"], version, why)
+        return promote(platform, series, best, settings.model_version, why)
     except ChampionError:
         # Without the newest forecast the reader would find nothing; the next score run asks again.
         return None

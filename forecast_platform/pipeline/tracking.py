@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.mlflow_store import StoreError, client_with, in_workspace
 from forecast_platform.settings import Settings
 
@@ -57,7 +58,7 @@ def _told(settings: Settings, what: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = full_disk(error) or (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrackingError(f"MLflow at {settings.tracking_uri} {what}: {said}") from error
 
 

@@ -22,6 +22,7 @@ from forecast_platform.host.redaction import hidden
 from forecast_platform.remote import task
 from forecast_platform.remote.due import ForecastWork, dates_of, pairs_of
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
+from forecast_platform.remote.training_data import make_table
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.warehouse.schemas import TABLES
@@ -224,7 +225,7 @@ def _train(
 def _forecast(
     platform: Platform, work: Sequence[ForecastWork], overwrite: bool, report: Report, progress: ProgressFile
 ) -> None:
-    from forecast_platform.pipeline.champions import auto_promote, choose_first
+    from forecast_platform.pipeline.champions import review
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
     from forecast_platform.pipeline.scoring import score, write_actuals
@@ -245,7 +246,7 @@ def _forecast(
             windows = platform.frequency.starts(one.dates[0], one.dates[-1])
             report.add("score", score(platform, name, one.model, windows, version=one.version), one.version)
         # As the asset of scores does: a warehouse that jobs alone fill follows its best model, too.
-        for chosen in filter(None, (auto_promote(platform, name), choose_first(platform, name))):
+        for chosen in review(platform, name):
             _say(f"{name}: champion is now {chosen.model} {chosen.version}: {chosen.why}")
     forecast_runs(platform, sorted(changed))
 
@@ -270,6 +271,8 @@ def main() -> None:
 def _do(action: str, given: Mapping[str, str], progress: ProgressFile) -> str:
     if action == "tables":
         return create_tables(given)
+    if action == "training_data":
+        return make_table(given)
     return task.run(action, given) if task.is_kind(action) else _run(action, given, progress)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 from forecast_platform.host import process_identity, progress
+from forecast_platform.host.disk import full_disk_of
 from forecast_platform.host.home import prepare_home, shipped_file
 from forecast_platform.settings import Settings
 
@@ -142,6 +143,12 @@ class Launcher:
         yield
 
 
+def _with_room(said: str) -> str:
+    """Where a full disk ended a step, also which folder is full and what to do."""
+    full = None if "free some space" in said else full_disk_of(said)
+    return said if full is None else f"{said}: {full}"
+
+
 def _summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     from forecast_platform.graph.checks.report import EARLIER, OWN
 
@@ -153,7 +160,8 @@ def _summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[
             data = event.step_failure_data
             described = data.user_failure_data.description if data.user_failure_data else None
             error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-            messages.append(f"FAILED {event.step_key}: {described or (error.message.strip() if error else 'failed')}")
+            said = described or (error.message.strip() if error else "failed")
+            messages.append(f"FAILED {event.step_key}: {_with_room(said)}")
         elif event.event_type_value == "PIPELINE_FAILURE" and not messages:
             # Before any step: a resource that could not be made, such as a launcher without credentials.
             error = event.job_failure_data.error

@@ -18,7 +18,7 @@ from forecast_platform.host.admission import OPEN, UnknownJobError, WrongStateEr
 from forecast_platform.host.home import prepare_home
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError, parse
-from forecast_platform.training_jobs.intake import admit, limits_of
+from forecast_platform.training_jobs.intake import admit, limits_of, placed
 from forecast_platform.training_jobs.keeping import remove_folder
 from forecast_platform.training_jobs.panel import build, described
 from forecast_platform.training_jobs.reading import column_names, read_file
@@ -82,7 +82,7 @@ class TrainingJobs:
         Raises JobError, TooManyJobsError, UnavailableError.
         """
         self.require_enabled()
-        config = parse(given)
+        config = placed(self.settings, parse(given))
         job_id = str(uuid.uuid4())
         upload = None
         if config.file is not None:

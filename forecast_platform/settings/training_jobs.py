@@ -14,6 +14,9 @@ ENVIRONMENT = {
     "experiment": "MLFLOW_EXPERIMENT_NAME",
     "jobs_a_user": "MAX_JOBS_PER_USER",
     "jobs_in_all": "MAX_TOTAL_JOBS",
+    "delegation": "ENABLE_CLUSTER_DELEGATION",
+    "cluster_id": "DEDICATED_CLUSTER_ID",
+    "notebook": "TRAINING_NOTEBOOK_PATH",
 }
 """Variables that deployments of the front end set already, by the setting that they stand for where it is unset."""
 
@@ -67,6 +70,24 @@ class TrainingJobSettings(BaseModel):
         description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
     )
 
+    delegation: bool = Field(
+        default=False,
+        description="Whether jobs may be trained on Databricks, and are unless they say `compute: local` "
+        "(ENABLE_CLUSTER_DELEGATION).",
+    )
+    cluster_id: str | None = Field(
+        default=None,
+        description="Cluster that jobs on Databricks are trained on (DEDICATED_CLUSTER_ID); where unset, serverless "
+        "compute for small jobs and a new cluster of 2 to 8 workers for others.",
+    )
+    notebook: str | None = Field(
+        default=None,
+        description="Workspace path of the training notebook, {mode} in it stands for the mode "
+        "(TRAINING_NOTEBOOK_PATH); the deployed train_<mode> where unset.",
+    )
+    serverless_rows: int = Field(
+        default=100_000, ge=0, description="Rows up to which a job without cluster_id is trained on serverless compute."
+    )
     webhook_url: SecretStr | None = Field(
         default=None,
         description="Address that the end of each task of a workflow is posted to, signed (docs/ensembles.md); set it "

@@ -79,6 +79,11 @@ class JobConfig(BaseModel):
     model_name: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$", description="Its name there."
     )
+    compute: Literal["local", "cluster"] | None = Field(
+        default=None,
+        description="Where it is trained: on the service's machine, or on Databricks where that is enabled "
+        "(ENABLE_CLUSTER_DELEGATION), which is also what is done where unset.",
+    )
     priority: int = Field(default=0, ge=-10, le=10, description="Higher is run first among the jobs that wait.")
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.settings import Settings
-from forecast_platform.training_jobs.config import JobConfig, JobError
+from forecast_platform.training_jobs.config import MODES, JobConfig, JobError
 from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel, build
 from forecast_platform.training_jobs.reading import Limits, from_arrow, read_file, read_rows
@@ -32,8 +32,11 @@ def admit(settings: Settings, folder: Path, config: JobConfig, upload: Path | No
     if config.time_limit > given.max_seconds:
         raise JobError(f"{config.time_limit:g} s; at most {given.max_seconds:g} s here", "time_limit")
     if config.table is not None:
-        table_path(settings, config.table)
-        methods_of(config)
+        if config.compute == "cluster":
+            _plain_name(config.table)
+        else:
+            table_path(settings, config.table)
+            methods_of(config)
         folder.mkdir(parents=True)
         return
     limits = limits_of(settings)
@@ -65,14 +68,36 @@ def panel_of(settings: Settings, folder: Path, config: JobConfig) -> Panel:
 
 def table_path(settings: Settings, name: str) -> Path:
     """The folder of a table of the warehouse. Raises JobError where there is none of this name."""
-    if not _TABLE.fullmatch(name):
-        raise JobError(f"{name!r} is no name of a table: catalog.schema.table", "table")
+    _plain_name(name)
     if settings.tables != "folder":
         raise JobError(f"{name}: tables of Unity Catalog are read by jobs on the cluster alone", "table")
     path = settings.warehouse.joinpath(*name.split("."))
     if not (path / "_delta_log").is_dir():
         raise JobError(f"{name}: the warehouse has no such table", "table")
     return path
+
+
+def _plain_name(name: str) -> None:
+    if not _TABLE.fullmatch(name):
+        raise JobError(f"{name!r} is no name of a table: catalog.schema.table", "table")
+
+
+def delegated_modes(settings: Settings) -> tuple[str, ...]:
+    """The modes whose jobs go to a cluster: all that have a notebook, where that is enabled."""
+    return tuple(mode for mode in MODES if mode != "legacy") if settings.training_jobs.delegation else ()
+
+
+def placed(settings: Settings, config: JobConfig) -> JobConfig:
+    """The config with where it is trained. Raises JobError where that cannot be."""
+    enabled = settings.training_jobs.delegation
+    if config.compute == "cluster" and not enabled:
+        raise JobError("'cluster': set ENABLE_CLUSTER_DELEGATION=true on the service, or leave it out", "compute")
+    if config.compute == "cluster" and config.training_mode == "legacy":
+        raise JobError("'cluster': mode legacy is trained on the service's machine alone", "compute")
+    if config.compute is not None:
+        return config
+    on_cluster = config.training_mode in delegated_modes(settings)
+    return config.model_copy(update={"compute": "cluster" if on_cluster else "local"})
 
 
 def _read_table(settings: Settings, config: JobConfig) -> Any:

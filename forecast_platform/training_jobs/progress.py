@@ -90,6 +90,11 @@ class Progress:
         self.step = step
         self._say(force=True)
 
+    def tell(self, percent: int, step: str) -> None:
+        """What another process says of how far it is. Raises CancelledError."""
+        self._total, self._done = 100.0, float(percent)
+        self.begin(step)
+
     def skip(self, work: float) -> None:
         """This much will not be done."""
         self._done += work

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.host.admission import (
-    ENDED,
-    FOLDER,
-    OPEN,
-    AdmissionFile,
-    UnknownJobError,
-    WrongStateError,
-    count,
-)
-from forecast_platform.settings import Settings
+from forecast_platform.host.admission import ENDED, FOLDER, OPEN, UnknownJobError
+from forecast_platform.host.admission_table import AdmissionTable
 from forecast_platform.training_jobs.config import JobConfig
 
 _OWN = "coalesce(run_id = ?, 1) AND attempt = coalesce(?, attempt)"
@@ -69,19 +60,19 @@ class Upload:
     created_at: str
 
 
-class JobStore:
+class JobStore(AdmissionTable[Job]):
     """The store of one warehouse; safe from many threads and processes at once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.folder = settings.warehouse / FOLDER
-        self._file = AdmissionFile(settings)
-        self._open, self.now = self._file.open, self._file.now
+    table, key, noun, row = "jobs", "job_id", "job", Job
+    newest_first = "created_at DESC, job_id"
+    first_to_run = "priority DESC, submitted_at"
+    on_submit = ", progress = 0, step = 'queued'"
+    on_cancelled, on_cancelling = ", step = 'cancelled'", ", step = 'cancelling'"
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._file.path
+    def folder(self) -> Path:
+        """Where the data and results of all jobs are."""
+        return self.settings.warehouse / FOLDER
 
     def job_folder(self, job_id: str) -> Path:
         """Where a job's data and results are."""
@@ -90,11 +81,6 @@ class JobStore:
     def upload_path(self, upload_id: str) -> Path:
         """Where an uploaded file is."""
         return self.folder / "uploads" / _plain(upload_id)
-
-    @property
-    def exists(self) -> bool:
-        """Whether anybody ever used it: who only looks makes no file."""
-        return self.path.is_file()
 
     def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:
         """A new job, pending. Raises TooManyJobsError where the user has too many that were never submitted."""
@@ -105,75 +91,20 @@ class JobStore:
                 "INSERT INTO jobs (job_id, user_id, status, config, priority, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                 (job_id, user, "pending", config.stored(), config.priority, self.now()),
             )
-            return _one(connection, job_id)
-
-    def get(self, job_id: str, user: str | None = None) -> Job:
-        """A job; of `user` alone where one is given. Raises UnknownJobError."""
-        with self._open() as connection:
-            job = _one(connection, job_id)
-        if user is not None and job.user_id != user:
-            raise UnknownJobError(f"no job {job_id!r}")
-        return job
-
-    def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Job], int]:
-        """A user's newest jobs, and how many there are in all."""
-        condition, values = "user_id = ?", [user]
-        if status is not None:
-            condition, values = f"{condition} AND status = ?", [*values, status]
-        with self._open() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM jobs WHERE {condition} ORDER BY created_at DESC, job_id LIMIT ?",  # noqa: S608
-                (*values, limit),
-            )
-            return [Job(**row) for row in rows], count(connection, "jobs", condition, *values)
+            return self._one(connection, job_id)
 
     def submit(self, job_id: str, user: str, *, again: bool = False) -> Job:
         """Admit a job to the queue: pending ones, with `again` failed and cancelled ones.
 
         Raises UnknownJobError, WrongStateError, TooManyJobsError.
         """
-        with self._open(write=True) as connection:
-            job = _one(connection, job_id)
-            if job.user_id != user:
-                raise UnknownJobError(f"no job {job_id!r}")
-            allowed = ("failed", "cancelled") if again else ("pending",)
-            if job.status not in allowed:
-                raise WrongStateError(f"job {job_id} is {job.status}, not {' or '.join(allowed)}")
-            self._file.require_room(connection, user)
-            connection.execute(
-                "UPDATE jobs SET status = 'submitting', submitted_at = ?, requested_at = NULL, run_id = NULL, "
-                "completed_at = NULL, error = NULL, cancel = 0, progress = 0, step = 'queued', attempt = attempt + 1 "
-                "WHERE job_id = ?",
-                (self.now(), job_id),
-            )
-            return _one(connection, job_id)
+        return self._admit(job_id, user, ("failed", "cancelled") if again else ("pending",))
 
     def place(self, job: Job) -> int:
         """How many jobs are before this one in the queue, itself counted."""
-        with self._open() as connection:
-            return 1 + count(
-                connection,
-                "jobs",
-                "status = 'submitting' AND (priority > ? OR (priority = ? AND submitted_at < ?))",
-                job.priority, job.priority, job.submitted_at or "",
-            )  # fmt: skip
-
-    def outbox(self) -> list[Job]:
-        """Open jobs, the first to be run first."""
-        with self._open() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM jobs WHERE status IN {OPEN} ORDER BY priority DESC, submitted_at"  # noqa: S608
-            )
-            return [Job(**row) for row in rows]
-
-    def requested(self, job: Job) -> bool:
-        """Its run is about to be asked for; False where it is cancelled by now."""
-        return self._change(
-            job.job_id,
-            "requested_at = coalesce(requested_at, ?)",
-            "status = 'submitting' AND cancel = 0 AND attempt = ?",
-            self.now(), job.attempt,
-        )  # fmt: skip
+        return self._before(
+            "priority > ? OR (priority = ? AND submitted_at < ?)", job.priority, job.priority, job.submitted_at or ""
+        )
 
     def started(self, job_id: str, run_id: str, attempt: int | None = None) -> bool:
         """A run has begun to work on it; False where it is to end at once: somebody cancelled it, it is gone, or the
@@ -197,23 +128,6 @@ class JobStore:
             row = connection.execute("SELECT cancel FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
         return row is None or bool(row["cancel"])
 
-    def cancel(self, job_id: str, user: str) -> Job:
-        """Keep the wish to cancel it: at once where no run was asked for. Raises UnknownJobError, WrongStateError."""
-        with self._open(write=True) as connection:
-            job = _one(connection, job_id)
-            if job.user_id != user:
-                raise UnknownJobError(f"no job {job_id!r}")
-            if job.status in ENDED:
-                raise WrongStateError(f"job {job_id} is {job.status}: there is nothing to cancel")
-            at_once = job.status == "pending" or (job.status == "submitting" and job.requested_at is None)
-            connection.execute(
-                "UPDATE jobs SET cancel = 1, status = ?, step = ?, completed_at = ? WHERE job_id = ?",
-                ("cancelled", "cancelled", self.now(), job_id)
-                if at_once
-                else ("cancelling", "cancelling", None, job_id),
-            )
-            return _one(connection, job_id)
-
     def complete(self, job_id: str, run_id: str, summary: dict[str, Any]) -> bool:
         """Its run has kept all results; False where it was cancelled first."""
         return self._change(
@@ -222,6 +136,12 @@ class JobStore:
             "run_id = ? AND status = 'running' AND cancel = 0",
             self.now(), json.dumps(summary), run_id,
         )  # fmt: skip
+
+    def ended(self, one: Job, status: str, run_id: str | None, error: str | None = None) -> bool:
+        """Its run ended without a word of its own."""
+        if status == "cancelled":
+            return self.cancelled(one.job_id, attempt=one.attempt)
+        return self.fail(one.job_id, error or f"the run {run_id} ended as {status}", attempt=one.attempt)
 
     def fail(self, job_id: str, error: str, run_id: str | None = None, attempt: int | None = None) -> bool:
         """It ended without results. run_id, attempt: only where they are its own still."""
@@ -241,16 +161,6 @@ class JobStore:
             self.now(), run_id, attempt,
         )  # fmt: skip
 
-    def remove(self, job_id: str, user: str) -> None:
-        """Forget a job. Raises UnknownJobError, WrongStateError where it is queued or running."""
-        with self._open(write=True) as connection:
-            job = _one(connection, job_id)
-            if job.user_id != user:
-                raise UnknownJobError(f"no job {job_id!r}")
-            if job.status in OPEN:
-                raise WrongStateError(f"job {job_id} is {job.status}: cancel it first")
-            connection.execute("DELETE FROM jobs WHERE job_id = ?", (job_id,))
-
     def forget(self, job_ids: Sequence[str]) -> None:
         """Remove the rows of ended or never submitted jobs."""
         with self._open(write=True) as connection:
@@ -262,12 +172,12 @@ class JobStore:
     def old(self, ended_before: str, drafts_before: str) -> list[Job]:
         """Jobs that ended, or were created and never submitted, before these times."""
         with self._open() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM jobs WHERE (status IN {ENDED} AND completed_at < ?) "  # noqa: S608
-                "OR (status = 'pending' AND created_at < ?)",
-                (ended_before, drafts_before),
+            return self._select(
+                connection,
+                f"(status IN {ENDED} AND completed_at < ?) OR (status = 'pending' AND created_at < ?)",
+                ended_before,
+                drafts_before,
             )
-            return [Job(**row) for row in rows]
 
     def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
         """A file is in its place."""
@@ -289,23 +199,6 @@ class JobStore:
         with self._open(write=True) as connection:
             rows = connection.execute("DELETE FROM uploads WHERE created_at < ? RETURNING upload_id", (before,))
             return [str(row["upload_id"]) for row in rows]
-
-    def _change(self, job_id: str, what: str, condition: str, *values: Any) -> bool:
-        """One update; `values` are those of `what`, then those of `condition`."""
-        split = what.count("?")
-        with self._open(write=True) as connection:
-            done = connection.execute(
-                f"UPDATE jobs SET {what} WHERE job_id = ? AND {condition}",  # noqa: S608 - texts of this module
-                (*values[:split], job_id, *values[split:]),
-            )
-            return done.rowcount == 1
-
-
-def _one(connection: sqlite3.Connection, job_id: str) -> Job:
-    row = connection.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
-    if row is None:
-        raise UnknownJobError(f"no job {job_id!r}")
-    return Job(**row)
 
 
 def _plain(name: str) -> str:

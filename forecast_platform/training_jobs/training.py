@@ -23,7 +23,8 @@ PANEL = "panel.npz"
 
 def check(panel: Panel, config: JobConfig) -> None:
     """Refuse, before any work, what could not be trained. Raises JobError."""
-    methods_of(config)
+    if config.compute != "cluster":  # which has libraries of its own
+        methods_of(config)
     windows_of(panel, config)
 
 

@@ -27,7 +27,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
 
     if not where and table.partition_by:
         raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
-    _check_keys(table, where)
+    check_keys(table, where)
     known = {column.name for column in table.columns}
     extra = tuple(name for name in data.column_names if name not in known)
     missing = known - set(data.column_names)
@@ -62,8 +62,9 @@ def check_horizon(table: Table, stored: Sequence[str]) -> None:
         raise HorizonError(other_horizon_text(table.name, found, table.horizon))
 
 
-def _check_keys(table: Table, where: Where) -> None:
-    """Engines disagree on which rows a null or a rounded number matches, so no write depends on one."""
+def check_keys(table: Table, where: Where) -> None:
+    """Raise WarehouseError where a write names its rows by a column that may be null or is a float: engines disagree on
+    which rows a null or a rounded number matches."""
     fit = {one.name for one in table.columns if not one.nullable and not one.type.startswith("float")}
     wrong = [name for name in where if name not in fit]
     if wrong:

@@ -30,7 +30,7 @@ from forecast_platform.warehouse.checking import (
     in_order,
     lacking_columns,
 )
-from forecast_platform.warehouse.journal import LOG, Journal, refuse_empty
+from forecast_platform.warehouse.journal import FOLDER, LOG, Journal, refuse_empty
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Table
 
@@ -259,7 +259,7 @@ class DeltaWarehouse:
         except OSError as error:
             raise DiskFullError(
                 f"{table.name}: the rows are written, but not known to be on disk: {error.filename or self.root}: "
-                f"{error.strerror}: {self._room()}"
+                f"{error.strerror}: {self._room(table)}"
             ) from error
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
@@ -295,11 +295,12 @@ class DeltaWarehouse:
             )
 
     def _disk_error(self, table: Table, error: Exception) -> WarehouseError:
-        return DiskFullError(f"{table.name}: the write failed, nothing of it was kept: {error}: {self._room()}")
+        return DiskFullError(f"{table.name}: the write failed, nothing of it was kept: {error}: {self._room(table)}")
 
-    def _room(self) -> str:
-        free = shutil.disk_usage(self.root).free / 1e9
-        return f"{free:.2f} GB free at {self.root}; free some space there, then run the same command again"
+    def _room(self, table: Table) -> str:
+        folders = [folder for folder in (self.root, self.path(table), self.root / FOLDER) if folder.is_dir()]
+        free, folder = min((shutil.disk_usage(folder).free, str(folder)) for folder in folders)
+        return f"{free / 1e9:.2f} GB free at {folder}; free some space there, then run the same command again"
 
     @cached_property
     def writer_properties(self) -> WriterProperties:

@@ -16,6 +16,7 @@ from forecast_platform.warehouse.checking import (
     ATTEMPTS,
     check_columns,
     check_horizon,
+    check_keys,
     checked,
     in_order,
     lacking_columns,
@@ -176,6 +177,7 @@ class UnityWarehouse:
         Not tried again on a conflict, because that would make the rows again: the job is what is tried again.
         """
         table = table.at(self.horizon)
+        check_keys(table, where)
         names = [column.name for column in table.columns]
         self._ready(table, names)
         self._write(table, where, lambda: self._insert(table, frame, names, where), attempts=1)

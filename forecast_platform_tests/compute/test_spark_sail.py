@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from deltalake import DeltaTable
 from forecast_platform.cli.main import main
 from forecast_platform.clients import spark_session
 from forecast_platform.clients.spark import session_for
+from forecast_platform.compute import spark_delta
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.compute.spark_delta import prepare, replace_rows
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns
 from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
+from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work import store
 from forecast_platform.work.platform import Platform
@@ -221,6 +224,42 @@ def test_models_forecast_at_the_same_time_do_not_lose_one_anothers_commits(small
     assert all(outcome.written == set(SPAN) for outcome in done)
     for key in asked:
         forecast(here, *key, SPAN)
+    assert_same_tables(here, there)
+
+
+def test_another_engine_s_commit_in_between_costs_sail_s_job_no_row(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sail gives up a commit that any other overtook; delta-rs commits other keys until one has."""
+    here, there = pair(small, tmp_path)
+    assert forecast(there, "Beta", "naive", SPAN[-2:]).written == set(SPAN[-2:])
+    rows = there.warehouse.read(DISTRIBUTIONS, where={"commodity": "Beta"})
+    conflicts: list[str] = []
+    seen = spark_delta.is_conflict
+
+    def is_conflict(error: Exception) -> bool:
+        found = seen(error)
+        conflicts.extend([str(error)] if found else [])
+        return found
+
+    monkeypatch.setattr(spark_delta, "is_conflict", is_conflict)
+    over = Event()
+
+    def commit_meanwhile() -> None:
+        other = Platform.from_settings(there.settings).warehouse
+        while not conflicts and not over.is_set():
+            other.replace(DISTRIBUTIONS, rows, keys_of("Beta", "naive", "v1.0", SPAN[-2:], by_month=True))
+
+    with ThreadPoolExecutor(1) as pool:
+        meanwhile = pool.submit(commit_meanwhile)
+        try:
+            assert forecast(there, "Alpha", "naive", SPAN).written == set(SPAN)
+        finally:
+            over.set()
+        meanwhile.result()
+    assert conflicts, "no commit came in between: the test says nothing"
+    for series, span in (("Alpha", SPAN), ("Beta", SPAN[-2:])):
+        forecast(here, series, "naive", span)
     assert_same_tables(here, there)
 
 

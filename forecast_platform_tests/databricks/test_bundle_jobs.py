@@ -12,6 +12,7 @@ import pytest
 import yaml
 from databricks.sdk.errors import DatabricksError
 
+from forecast_platform.clients.databricks.deploy import TRAINING_NOTEBOOKS
 from forecast_platform.clients.databricks.monitor import result_of
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.scoring import write_actuals
@@ -72,7 +73,11 @@ def steps(report: Mapping[str, Any], step: str) -> list[tuple[int, int]]:
 
 @pytest.mark.slow
 def test_every_job_is_taken_by_the_workspace_as_it_is_written(bundle: Bundle) -> None:
-    assert set(bundle.jobs) == {"create_tables", "train_models", "daily_inference", "backfill", "train_cpt"}
+    forecasts = {"create_tables", "train_models", "daily_inference", "backfill", "train_cpt"}
+    assert set(bundle.jobs) == forecasts | set(TRAINING_NOTEBOOKS)
+    for name in TRAINING_NOTEBOOKS:
+        cluster = bundle.settings[name]["tasks"][0]["new_cluster"]
+        assert cluster["autoscale"] == {"min_workers": 2, "max_workers": 8}
     for name, job_id in bundle.jobs.items():
         kept = bundle.client.jobs.get(job_id).settings
         assert kept, name

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from forecast_platform_tests.databricks_workspace import access, clusters, files, jobs, notebooks
+from forecast_platform_tests.databricks_workspace import access, clusters, files, jobs, notebooks, tables
 from forecast_platform_tests.databricks_workspace.faults import ApiError, Faults, invalid
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ Handler = Callable[["Workspace", Request], "dict[str, Any] | Raw"]
 
 def _routes() -> list[tuple[str, re.Pattern[str], Handler]]:
     found = []
-    for module in (files, notebooks, jobs, clusters, access):
+    for module in (files, notebooks, jobs, clusters, access, tables):
         for (method, pattern), handler in module.ROUTES.items():
             found.append((method, re.compile(pattern), handler))
     return found
@@ -98,6 +98,7 @@ class Workspace:
     workspace has beside its cluster's own. `dbfs`: False for a workspace with DBFS switched off, as new ones are.
     `spark`: False for tasks that use no Spark: they get a stand-in at once, where a JVM takes seconds to start.
     `serverless_spark`: address of a Spark Connect server, whose session serverless tasks get, with its few settings.
+    `unity_catalog`: address of the catalog whose tables that server has.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Workspace:
         dbfs: bool = True,
         spark: bool = True,
         serverless_spark: str | None = None,
+        unity_catalog: str | None = None,
         port: int = 0,
     ) -> None:
         self.root = root.resolve()
@@ -117,6 +119,7 @@ class Workspace:
         self.dbfs_enabled = dbfs
         self.spark = spark
         self.serverless_spark = serverless_spark
+        self.unity_catalog = unity_catalog
         self.token = f"dapi{secrets.token_hex(16)}"
         self.tokens = {self.token: USER}
         self.oauth_clients: dict[str, str] = {}

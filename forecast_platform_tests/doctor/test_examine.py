@@ -158,6 +158,18 @@ def test_old_closes_warn_and_do_not_fail(
     assert "FORECAST_PLATFORM_END_DATE=2022-12-31" in found
 
 
+def test_series_that_are_equally_late_are_one_line_with_one_mend(
+    warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(examine.source)
+    landing(tmp_path, monkeypatch, coffee=CLOSES, sugar=CLOSES, cocoa=CLOSES)
+    assert main(["doctor"]) == 0
+    late = [line for line in lines(capsys, "WARN") if "sessions late" in line]
+    assert len(late) == 1
+    assert re.search(r"Cocoa, Coffee, Sugar: 2022-12-30|Coffee, Sugar, Cocoa: 2022-12-30", late[0])
+    assert "closes of cocoa, coffee, sugar" in late[0].lower() or "closes of coffee, sugar, cocoa" in late[0]
+
+
 def test_a_missing_landing_folder_names_the_setting(
     warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

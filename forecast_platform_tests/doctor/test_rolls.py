@@ -10,10 +10,12 @@ import pytest
 
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.rolls import rolls
+from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
 from forecast_platform.settings import SeriesSettings
 from forecast_platform.sources.base import RawData
 from forecast_platform_tests.histories import nearby_history
 
+OWN_RULE = RollRule("FGHJKMNQUVXZ", month=0, day=15, sessions=1)
 OWN = {"months": "FGHJKMNQUVXZ", "month": 0, "day": 15}
 
 
@@ -55,11 +57,32 @@ def test_the_file_s_own_contracts_are_what_a_rule_is_held_against() -> None:
     assert "its rule names 0 of the" in bad.found
 
 
-def test_a_series_without_a_rule_is_told_of_one_that_fits_and_of_no_other() -> None:
-    history = nearby_history(seed=5, start="2012-01-01", spread=3.0)
+def without_a_rule(name: str, rule: RollRule, spread: float = 3.0) -> list[Finding]:
+    history = nearby_history(seed=5, start="2012-01-01", spread=spread, rule=rule)
     frame = pd.DataFrame({"date": history.observed_dates.astype("datetime64[ns]"), "close": history.observed_close})
-    assert list(rolls(RawData({"Alpha": frame}), SeriesSettings(name="Alpha"))) == []
-    assert list(rolls(RawData({"Coffee": frame}), SeriesSettings(name="Coffee"))) == []
+    return list(rolls(RawData({name: frame}), SeriesSettings(name=name)))
+
+
+def test_a_series_without_a_rule_is_told_of_the_one_that_its_name_and_moves_call_for() -> None:
+    for name in ("wti_futures", "WTI", "Crude_WTI_1"):
+        [told] = without_a_rule(name, CATALOGUE["wti"])
+        assert told.severity == "warning"
+        assert "days of the exchange's schedule prices move" in told.found
+        assert f"set `roll_rule: wti` of {name}" in told.mend
+
+
+def test_a_series_of_another_name_is_told_of_a_rule_that_fits_beyond_doubt_and_asked_to_look_it_up() -> None:
+    [told] = without_a_rule("Crude", CATALOGUE["wti"])
+    assert "days of the schedule of wti prices move" in told.found
+    assert "look up when its contracts roll: `roll_rule: wti` of Crude where it is that schedule" in told.mend
+    # Its name calls for another rule than its moves do: the moves decide.
+    [other] = without_a_rule("Coffee", CATALOGUE["sugar"])
+    assert "the schedule of sugar" in other.found
+
+
+def test_a_series_that_does_not_roll_is_told_of_none() -> None:
+    assert without_a_rule("Alpha", OWN_RULE, spread=0.0) == []
+    assert without_a_rule("Coffee", OWN_RULE, spread=0.0) == []
 
 
 @pytest.mark.parametrize("name", ["coffee", "sugar", "corn", "soybeans"])
@@ -71,3 +94,13 @@ def test_the_catalogue_fits_real_files(panel: Path, name: str) -> None:
     assert found.severity == "good", found
     [told] = rolls(RawData({series.name: frame}), SeriesSettings(name=name.title()))
     assert f"set `roll_rule: {name}`" in told.mend
+
+
+def test_a_real_series_that_no_rule_fits_is_told_of_none_and_wti_futures_of_its_own(panel: Path) -> None:
+    found = {}
+    for name in ("gold", "wti_futures"):
+        frame = pd.read_csv(panel / "market" / f"{name}.csv", parse_dates=["date"])[["date", "close"]]
+        frame = frame.astype({"date": "datetime64[ns]"})
+        found[name] = list(rolls(RawData({name: frame}), SeriesSettings(name=name)))
+    assert found["gold"] == []
+    assert "set `roll_rule: wti` of wti_futures" in found["wti_futures"][0].mend

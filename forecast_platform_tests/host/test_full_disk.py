@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from forecast_platform.host.disk import full_disk
+from forecast_platform.host.disk import full_disk, full_disk_of
 from forecast_platform.settings import load
 
 
@@ -56,3 +56,10 @@ def test_what_is_no_full_disk_is_left_alone() -> None:
     told(OSError(errno.ENOSPC, "No space left on device"))
     for other in (OSError(errno.EACCES, "Permission denied"), sqlite3.OperationalError("no such table"), ValueError()):
         assert full_disk(other) is None
+
+
+def test_of_a_step_s_error_only_the_text_is_known() -> None:
+    text = full_disk_of("OSError: [Errno 28] No space left on device")
+    assert text is not None
+    assert "free some space there, then run the same command again" in text
+    assert full_disk_of("OSError: [Errno 13] Permission denied") is None

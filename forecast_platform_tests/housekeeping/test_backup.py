@@ -277,6 +277,18 @@ def test_models_in_files_are_found_after_a_move(root: Path, settings: Settings, 
     assert set(Reader(elsewhere).paths("Alpha", "naive")) == set(days("2018-02-20", "2018-03-31"))
 
 
+def test_an_admission_store_that_lies_elsewhere_is_in_the_backup(settings: Settings, tmp_path: Path) -> None:
+    jobs = settings.training_jobs.model_copy(update={"store": tmp_path / "elsewhere" / "state.db"})
+    apart = settings.model_copy(update={"training_jobs": jobs})
+    Launcher(apart).instance  # noqa: B018 - makes the instance
+    job = JobStore(apart).create("ann", parse(asked()))
+    manifest = backup(apart, tmp_path / "saved")
+    assert any(f"put it at {jobs.store}" in text for text in manifest.left_out)
+    shutil.rmtree(settings.warehouse)
+    restore(settings, tmp_path / "saved")
+    assert JobStore(settings).get(job.job_id) == job
+
+
 def test_jobs_and_workflows_with_their_store_uploads_and_results_come_back(settings: Settings, tmp_path: Path) -> None:
     Launcher(settings).instance  # noqa: B018 - makes the instance
     store = JobStore(settings)

@@ -20,7 +20,7 @@ from forecast_platform.graph.checks.report import result
 from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.housekeeping.health import Fact, HealthReport, health
 from forecast_platform.housekeeping.health_http import server
-from forecast_platform.housekeeping.lateness import due_forecast
+from forecast_platform.housekeeping.lateness import by_cause, due_forecast
 from forecast_platform.pipeline import champions
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
@@ -83,17 +83,27 @@ def test_late_data_warn_and_stale_data_are_bad(root: Path) -> None:
     assert (found.severity, "8 days late" in found.text) == ("error", True)
 
 
-def test_data_that_have_ended_are_two_facts_and_nothing_is_to_be_trained(root: Path) -> None:
-    facts = _facts(_at(root, "2018-05-31T20:00"))
-    lacking = {name: fact.text for name, fact in facts.items() if name.startswith(("data", "forecast"))}
-    assert lacking == {
-        "data Alpha, Beta": "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where "
-        "they have ended set FORECAST_PLATFORM_END_DATE=2018-03-30",
-        "forecast Alpha, Beta": "2018-05-31 is due, the data are too old for it; no model and no run would change "
-        "that: see the data above",
-    }
+def test_one_cause_is_one_line_however_many_series_models_and_versions_it_reaches(root: Path) -> None:
+    models = ("naive", "random_walk", "auto_ets", "auto_theta")
+    settings = _at(root, "2018-05-31T20:00", models=models, active_versions=("v2.0", "v3.0"))
+    late = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
+    assert list(late) == ["data Alpha, Beta"]
+    assert late["data Alpha, Beta"].text == (
+        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where they have ended set "
+        "FORECAST_PLATFORM_END_DATE=2018-03-30; forecasts wait for them, and no run would change that"
+    )
     ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
     assert {fact.severity for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
+
+
+def test_forecasts_that_wait_for_data_are_told_by_themselves_where_the_data_are_not_at_fault() -> None:
+    late = Fact("data Alpha", "warning", "late", ("Alpha",))
+    waiting = Fact("forecast Alpha", "error", "due", ("Alpha",))
+    assert by_cause([late], [waiting]) == ([late], [waiting])
+    wrong = replace(late, severity="error")
+    [told], rest = by_cause([wrong], [waiting])
+    assert "forecasts wait for them" in told.text
+    assert rest == []
 
 
 def test_a_refused_file_is_named_as_the_cause_until_it_is_mended(root: Path) -> None:

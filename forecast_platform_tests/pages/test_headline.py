@@ -47,6 +47,16 @@ def test_closes_behind_the_session_due_are_loud_and_never_fresh(coffee: SeriesDa
     )
 
 
+def test_what_old_data_cause_is_said_with_them_in_one_banner(coffee: SeriesDay) -> None:
+    day = DAY + dt.timedelta(days=3)
+    late = [replace(coffee, series=name, late=3, due=dt.date(2020, 5, 1)) for name in ("One", "Two")]
+    [banner] = freshness(day, late, day, ZONE)
+    text = said([banner])
+    assert "Two: newest close of Tue 28 Apr 2020, that of Fri 1 May 2020 was due (3 sessions behind)" in text
+    assert "The newest forecasts: One of Wed 29 Apr 2020; Two of Wed 29 Apr 2020." in text
+    assert len(freshness(day, [*late, coffee], day, ZONE)) == 2, "one whose data are there lacks its forecast"
+
+
 def test_a_page_of_a_day_that_is_over_is_not_passed_off_as_todays(coffee: SeriesDay) -> None:
     [banner] = freshness(DAY, [replace(coffee, ended=DAY)], dt.date(2026, 11, 28), ZONE)
     assert 'class="banner loud"' in banner

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecast_platform.forecasting.pooling import Losses
 from forecast_platform.pages.leaderboard import write_report
+from forecast_platform.pages.oracles import over_series
 from forecast_platform.pages.pooled import PRICE, Calibration, OverAll, calibrations, pooled_board, pooled_duel
 from forecast_platform.pages.scores import ModelKey
 
@@ -84,7 +86,9 @@ def test_bands_may_be_off_by_a_point_and_a_half_over_all_and_by_three_in_a_serie
 def test_the_report_shows_the_comparison_and_the_oracle_beside_the_series_own(
     tmp_path: Path, metadata: pd.DataFrame, frames: dict[str, pd.DataFrame], expected_dates: list[dt.date]
 ) -> None:
-    together = OverAll(pooled_board(frames), calibrations(frames))
+    losses = Losses(np.arange("2020-01-01", "2020-04-01", dtype="datetime64[D]"), *np.ones((3, 91)))
+    spans = {"target days in": {"14d": losses._replace(loss=0.95 * losses.reference)}}
+    together = OverAll(pooled_board(frames), calibrations(frames), over_series([spans, spans], 14))
     path = write_report(
         tmp_path,
         series="Coffee",
@@ -102,6 +106,8 @@ def test_the_report_shows_the_comparison_and_the_oracle_beside_the_series_own(
         "oracle: target days in",
         "+4.1 %",
         "An oracle is no forecast",
+        "so over few years a model can stand above an oracle",
+        "+5.0 %",
         "NOT calibrated",
     ):
         assert part in text, part

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from forecast_platform.cli import main as cli
@@ -16,6 +17,8 @@ from forecast_platform.pipeline.champions import ChampionError, Duel
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.read.tables import FIRST_CHOICE
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, settings_for
 
@@ -260,16 +263,22 @@ def test_compare_from_a_shell(shell, ready: Platform, capsys: pytest.CaptureFixt
 SCORED = (dt.date(2017, 9, 1), dt.date(2018, 3, 30))
 
 
-def _with_scores(root: Path, crps: dict[str, float], **changes: object) -> Platform:
-    """A platform whose forecasts of the newest date are there, with made-up CRPS of every date before it."""
-    import pyarrow as pa
-
-    from forecast_platform.warehouse.schemas import FORECAST_METADATA
-
+def _with_scores(
+    root: Path,
+    crps: dict[str, float],
+    *,
+    factors: dict[str, np.ndarray] | None = None,
+    begin: dict[str, int] | None = None,
+    **changes: object,
+) -> Platform:
+    """A platform whose forecasts of the newest date are there, with made-up CRPS of every date before it: by model a
+    level, factors on it by date, and how many of the first dates it lacks."""
     platform = _platform(root, **changes)
     days = [SCORED[0] + dt.timedelta(days=n) for n in range((SCORED[1] - SCORED[0]).days)]
     wave = 1 + 0.1 * np.sin(np.arange(len(days)))
     for model, level in crps.items():
+        first = (begin or {}).get(model, 0)
+        scale = wave * (factors or {}).get(model, np.ones(len(days)))
         rows = [
             {
                 "commodity": "Alpha",
@@ -284,7 +293,7 @@ def _with_scores(root: Path, crps: dict[str, float], **changes: object) -> Platf
                 "model_success": True,
                 "last_observed_date": day - dt.timedelta(days=1),
             }
-            for day, factor in zip(days, wave, strict=True)
+            for day, factor in zip(days[first:], scale[first:], strict=True)
         ]
         table = pa.Table.from_pylist(rows, schema=FORECAST_METADATA.arrow_schema())
         platform.warehouse.replace(FORECAST_METADATA, table, {"commodity": "Alpha", "model_name": model})
@@ -310,6 +319,60 @@ def test_a_model_that_is_worse_than_naive_is_not_chosen(ready: Platform) -> None
     assert chosen is not None
     assert chosen.model == "naive"
     assert "none of naive, random_walk is better than naive" in chosen.why
+
+
+def test_candidates_are_compared_on_the_dates_that_all_of_them_have(ready: Platform) -> None:
+    # On its own dates, naive's easiest, the newcomer looks best; on these dates the other one is better still.
+    factors = {"random_walk": np.where(np.arange(210) < 100, 1.0, 0.8), "xgboost": np.ones(210)}
+    crps = {"naive": 1.0, "random_walk": 1.0, "xgboost": 0.85}
+    models = ("naive", "random_walk", "xgboost")
+    root = ready.settings.warehouse.parent
+    platform = _with_scores(root, crps, factors=factors, begin={"xgboost": 110}, models=models)
+    chosen = champions.choose_first(platform, "Alpha")
+    assert chosen is not None
+    assert chosen.model == "random_walk"
+    assert f"over {210 - 110} dates that all of them have" in chosen.why
+    assert "20.0 % better than naive" in chosen.why
+
+
+def test_a_model_of_too_few_dates_is_no_candidate_and_takes_none_from_the_others(ready: Platform) -> None:
+    models = ("naive", "random_walk", "xgboost")
+    platform = _with_scores(
+        ready.settings.warehouse.parent,
+        {"naive": 1.0, "random_walk": 0.97, "xgboost": 0.5},
+        begin={"xgboost": 210 - champions.DECISIVE_DATES + 1},
+        models=models,
+    )
+    chosen = champions.choose_first(platform, "Alpha")
+    assert chosen is not None
+    assert chosen.model == "random_walk"
+    assert "of naive, random_walk to" in chosen.why
+    assert "over 210 dates" in chosen.why
+
+
+def test_dear_days_count_no_more_than_cheap_ones(ready: Platform) -> None:
+    """Half the days at ten times the price and the CRPS: worse on these, better by more on the others."""
+    root = ready.settings.warehouse.parent
+    dear = np.where(np.arange(210) < 105, 10.0, 1.0)
+    factors = {"naive": dear, "random_walk": dear * np.where(dear > 1, 1.02, 0.95)}
+    platform = _with_scores(root, {"naive": 1.0, "random_walk": 1.0}, factors=factors)
+    prices = dt.date(2017, 9, 1) + dt.timedelta(days=104)
+    rows = platform.warehouse.read(UNIFIED_DATA, where={"commodity": "Alpha"}).to_pandas()
+    rows.loc[pd.to_datetime(rows["date"]).dt.date < prices, "close"] *= 10
+    table = pa.Table.from_pandas(rows, schema=UNIFIED_DATA.arrow_schema(), preserve_index=False)
+    platform.warehouse.replace(UNIFIED_DATA, table, {"commodity": "Alpha"})
+    chosen = champions.choose_first(platform, "Alpha")
+    assert chosen is not None
+    assert chosen.model == "random_walk"
+    assert "1.6 % better than naive" in chosen.why
+
+
+def test_the_first_champion_is_chosen_before_anything_is_promoted_by_itself(ready: Platform) -> None:
+    root = ready.settings.warehouse.parent
+    platform = _with_scores(root, {"naive": 1.0, "random_walk": 0.97}, auto_promote=True)
+    [made] = champions.review(platform, "Alpha")
+    assert made.why.startswith(FIRST_CHOICE)
+    assert champions.review(platform, "Alpha") == []
 
 
 def test_someone_s_decision_is_left_alone(ready: Platform) -> None:

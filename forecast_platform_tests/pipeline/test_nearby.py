@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,60 @@ def test_no_bar_and_no_second_close_on_or_after_the_forecast_date_is_read(root: 
     assert not any(same[day] for day in SPAN if dt.date(2018, 1, 17) <= day <= dt.date(2018, 1, 19))
 
 
+def test_a_file_s_stale_narrow_and_wrong_bars_count_as_none_to_the_bit(root: Path) -> None:
+    """From the file to the paths: as if these cells were blank."""
+    file = root / "landing" / "market" / "alpha.csv"
+    good = pd.read_csv(file, float_precision="round_trip")
+    bars = ["high", "low"]
+    at = [row for row in range(400, len(good)) if good.loc[row - 3 : row, bars].notna().all(axis=None)]
+    stale, repeated, narrow, crossed, above, below = (at[kind::97] for kind in range(0, 90, 15))
+    bad = good.copy()
+    bad.loc[stale, bars] = good.loc[[row - 1 for row in stale], bars].to_numpy()
+    # Three sessions on end have the bar of the one before them.
+    for row in repeated:
+        bad.loc[row - 2 : row, bars] = good.loc[row - 3, bars].to_numpy(float)
+    bad.loc[narrow, "high"] = bad.loc[narrow, "low"]
+    bad.loc[crossed, bars] = bad.loc[crossed, bars[::-1]].to_numpy()
+    bad.loc[above, "high"] = 1.3 * bad.loc[above, "close"]
+    bad.loc[below, "low"] = 0.7 * bad.loc[below, "close"]
+    blank = good.copy()
+    spoilt = {*stale, *repeated, *(row - 1 for row in repeated), *(row - 2 for row in repeated)}
+    blank.loc[sorted({*spoilt, *narrow, *crossed, *above, *below}), bars] = np.nan
+    assert (pd.to_datetime(good.date.loc[sorted(spoilt)]) >= "2018-01-01").any()
+    found = []
+    for frame in (bad, blank, good):
+        frame.to_csv(file, index=False)
+        platform = platform_of(root)
+        ingest_all(platform)
+        assert train(platform, "Alpha", "random_walk", [WINDOW], overwrite=True).written
+        forecast(platform, "Alpha", "random_walk", SPAN, overwrite=True)
+        found.append(paths(platform, "random_walk"))
+    assert all(np.array_equal(found[0][day], found[1][day]) for day in SPAN)
+    assert not any(np.array_equal(found[0][day], found[2][day]) for day in SPAN)
+
+
+def test_a_fit_that_knew_no_repeated_bars_goes_on_as_it_was(root: Path) -> None:
+    """Algorithm version 2 took each bar for the day's own."""
+    platform = platform_of(root)
+    fitted = load_model(platform, "Alpha", "random_walk", "v1.0", WINDOW).fitted
+    before = replace(fitted, state={key: value for key, value in fitted.state.items() if key != "own_bars"})
+    table = platform.series_table("Alpha")
+    history = table.history(np.datetime64("2015-01-01"), np.datetime64("2018-02-01"), (), ("range",))
+    assert history.high is not None
+    assert history.low is not None
+    high, low = history.high.copy(), history.low.copy()
+    day, last = (int(np.searchsorted(history.dates, np.datetime64(text))) for text in ("2018-01-10", "2018-01-09"))
+    high[day], low[day] = high[last], low[last]
+    stale = replace(history, high=high, low=low)
+    blank = replace(history, high=np.where(history.dates == history.dates[day], np.nan, high), low=low)
+    v = {
+        (name, bars): one.variances(seen, one.filter(seen))[-1]
+        for name, one in (("now", fitted), ("before", before))
+        for bars, seen in (("stale", stale), ("blank", blank))
+    }
+    assert v["now", "stale"] == v["now", "blank"] == v["before", "blank"] != v["before", "stale"]
+
+
 def test_another_rule_makes_stale_the_dates_that_see_another_roll_ahead(root: Path) -> None:
     platform = platform_of(root)
     forecast(platform, "Alpha", "random_walk", SPAN)
@@ -149,7 +204,7 @@ def test_windows_fitted_before_go_on_under_their_own_algorithm_version(
     assert rows["algorithm_version"].unique().to_pylist() == [1]
     # Training says what to do, and with --overwrite it is done.
     refused = train(upgraded, "Alpha", "random_walk", [WINDOW])
-    assert "v1.0 was made with algorithm version 1, the code is at 2" in refused.failed[WINDOW]
+    assert "v1.0 was made with algorithm version 1, the code is at 3" in refused.failed[WINDOW]
     assert "raise the version tag (--model-version-tag)" in refused.failed[WINDOW]
     assert train(upgraded, "Alpha", "random_walk", [WINDOW], overwrite=True).written == {WINDOW}
     anew = forecast(upgraded, "Alpha", "random_walk", SPAN)

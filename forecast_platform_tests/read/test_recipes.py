@@ -24,7 +24,7 @@ from forecast_platform.read import Reader
 from forecast_platform.settings import load
 from forecast_platform.warehouse import views
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, TABLES, Table
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import needs_java, needs_sail
 from forecast_platform_tests.read.conftest import SERIES, SPAN
@@ -163,6 +163,39 @@ def test_duckdb_reads_the_views_with_its_delta_extension(folder: Path, capsys: p
     write_views(capsys)
     [block] = recipes("DuckDB with the Delta extension")
     assert len(run(block)["frame"]) == 14
+
+
+STAND_IN = """db.execute(\"\"\"
+    CREATE MACRO delta_scan(folder) AS TABLE FROM read_parquet(
+        folder || '/**/*.parquet', hive_partitioning = true, hive_types_autocast = false, union_by_name = true)
+\"\"\")
+"""
+"""What reads a table whose folder holds no file that was replaced as the Delta extension does."""
+
+
+def test_the_sql_for_duckdb_s_delta_extension_runs_where_something_else_reads_the_tables(
+    folder: Path, tables: DeltaWarehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The extension itself comes from the network alone; views and recipe are the same without it."""
+    alone = tmp_path / "alone"
+    for table in TABLES:
+        for file in tables.files(table):
+            copied = alone / Path(file).relative_to(tables.root)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copied)
+    write_views(capsys)
+    Path("views.sql").write_text(Path("views.sql").read_text().replace(str(tables.root), str(alone)))
+    [block] = recipes("DuckDB with the Delta extension")
+    lines = [line for line in block.splitlines(keepends=True) if "INSTALL delta" not in line]
+    [place] = [number for number, line in enumerate(lines) if "LOAD delta" in line]
+    lines[place] = STAND_IN
+    found = run("".join(lines))
+    assert len(found["frame"]) == 14
+    [block] = recipes("DuckDB without the Delta extension")
+    other = run(block)["db"]
+    for view in views.VIEWS:
+        rows = [sorted(db.sql(f"FROM {view.name}").fetchall(), key=str) for db in (found["db"], other)]
+        assert rows[0] == rows[1], view.name
 
 
 def test_polars_and_pandas_read_the_tables(folder: Path) -> None:

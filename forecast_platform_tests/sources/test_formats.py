@@ -374,6 +374,12 @@ def test_cftc_s_positions_are_net_by_contract_and_dated_tuesday(tmp_path: Path) 
     assert raw.macro["date"].dt.strftime("%a %Y-%m-%d").tolist() == ["Tue 2026-04-28", "Tue 2026-05-05"]
     assert raw.macro["cot_net"].tolist() == [21500.0, 25000.0]
     assert raw.macro["cot_oi"].tolist() == [190000.0, 200000.0]
+    # As it is downloaded: under its own ending.
+    (tmp_path / "macro_cot.csv").rename(tmp_path / "macro_cot.txt")
+    text = _macro(tmp_path, {"083731_managed_money_net": "cot_net", "083731_open_interest": "cot_oi"})
+    assert text.macro is not None
+    assert text.macro.equals(raw.macro)
+    (tmp_path / "macro_cot.txt").unlink()
     raw = _macro(tmp_path, {"VIXCLS": "vix"}, macro_cot=CFTC)
     assert "none of its contracts is mapped" in str(raw.rejections[0])
     assert "083731 COFFEE C" in str(raw.rejections[0])

@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from forecast_platform import __version__
 from forecast_platform.remote.parameters import ParameterError
 from forecast_platform.remote.training_job import WIDGETS, run_training_job
+from forecast_platform.training_jobs.remote_files import EXTRAS
 from forecast_platform_tests.house import PACKAGE
 from forecast_platform_tests.training_jobs.tables import asked, weekly
 
@@ -23,7 +25,7 @@ class Tables:
     """A session over one table."""
 
     def table(self, name: str) -> Any:
-        assert name == "c.s.t"
+        assert name == "`c`.`s`.`t`"
         return SimpleNamespace(toArrow=lambda: pa.Table.from_pylist(weekly(2, 40)))
 
 
@@ -67,9 +69,12 @@ def test_a_notebook_trains_on_its_table_and_ends_with_the_leaderboard(
 @pytest.mark.parametrize("mode", ["autogluon", "statsforecast", "neuralforecast", "mmf"])
 def test_each_mode_s_notebook_has_a_widget_for_every_parameter_and_installs_its_extra(mode: str) -> None:
     source = (NOTEBOOKS / f"train_{mode}.py").read_text()
-    assert [line.split('"')[1] for line in source.splitlines() if "widgets.text(" in line] == list(WIDGETS)
+    widgets = [line.split('"')[1::2] for line in source.splitlines() if "widgets.text(" in line]
+    assert [name for name, *_ in widgets] == ["package", *WIDGETS]
+    extra = f"[{EXTRAS[mode]}]" if mode in EXTRAS else ""
+    assert widgets[0][1] == f"forecast-platform{extra}=={__version__}"
     assert f'run_training_job("{mode}", ' in source
-    assert "%pip install" in source
+    assert "# MAGIC %pip install --quiet $package" in source
 
 
 def test_a_notebook_without_a_table_says_so() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from forecast_platform.warehouse.base import DiskFullError, LostRaceError, WarehouseError, months_between, revise
+from forecast_platform.warehouse.base import DiskFullError, LostRaceError, months_between, revise
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
-from forecast_platform_tests.warehouse.implementations import days, metadata, plain, where
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform_tests.warehouse.implementations import days, metadata, where
 
 
 def test_a_disk_without_room_stops_the_write_and_says_so(tmp_path: Path) -> None:
@@ -26,40 +25,6 @@ def test_a_disk_without_room_stops_the_write_and_says_so(tmp_path: Path) -> None
 
 def test_months_between_names_every_month_touched() -> None:
     assert months_between(dt.date(2019, 11, 30), dt.date(2020, 2, 1)) == ["2019-11", "2019-12", "2020-01", "2020-02"]
-
-
-def test_rows_are_not_replaced_by_what_may_be_null_or_is_no_whole_number(tmp_path: Path) -> None:
-    warehouse = DeltaWarehouse(tmp_path)
-    for name, value in (("crps_14d", 1.0), ("error", "x"), ("nonsense", 1)):
-        with pytest.raises(WarehouseError, match=f"cannot name its rows by {name}"):
-            warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), {"commodity": "Coffee", name: value})
-    assert warehouse.version(FORECAST_METADATA) is None
-
-
-def test_a_missing_number_is_stored_as_null_and_refused_where_there_must_be_one(tmp_path: Path) -> None:
-    warehouse = DeltaWarehouse(tmp_path)
-    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1), math.nan), where("a", days(1, 1)))
-    rows = warehouse.read(FORECAST_METADATA, ["crps_14d"])
-    assert rows["crps_14d"].null_count == 1
-    point = plain(POINT_FORECASTS, {"forecast_mean": math.nan})
-    with pytest.raises(WarehouseError, match=r"forecast_mean must not be missing \(NaN\)"):
-        warehouse.replace(POINT_FORECASTS, point, {"commodity": "x", "model_name": "x"})
-
-
-@pytest.mark.parametrize(
-    ("column", "values"),
-    [
-        ("day_1", pa.array([1e39], pa.float64())),
-        ("path_id", pa.array([2**31], pa.int64())),
-        ("path_id", pa.array([0.5])),
-    ],
-)
-def test_a_number_that_does_not_fit_its_column_is_refused(tmp_path: Path, column: str, values: pa.Array) -> None:
-    rows = plain(DISTRIBUTIONS, {})
-    rows = rows.set_column(rows.schema.get_field_index(column), column, values)
-    keys = {"commodity": "x", "model_name": "x", "model_version": "x", "forecast_month": "x"}
-    with pytest.raises(WarehouseError, match=r"distributions: .*(fit|not in range|truncated)"):
-        DeltaWarehouse(tmp_path).replace(DISTRIBUTIONS, rows, keys)
 
 
 def test_a_commit_is_synced_before_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,8 @@ def test_conditions_are_quoted_and_times_are_utc() -> None:
         (SparkError("DELTA_CONCURRENT_APPEND", "files were added"), True, False),
         (SparkError("DELTA_METADATA_CHANGED", "the metadata changed"), True, False),
         (SparkError(None, "io.delta.exceptions.ConcurrentDeleteReadException: a file was removed"), True, False),
+        (SparkError(None, "Failed to commit transaction: 0"), True, False),
+        (SparkError(None, "the write was prepared from snapshot version 3, but the table is at 4"), True, False),
         (SparkError("TABLE_OR_VIEW_NOT_FOUND", "no such table"), False, True),
         (SparkError(None, "Table not found: [TABLE_OR_VIEW_NOT_FOUND] Table or view not found: x"), False, True),
         (SparkError("INSUFFICIENT_PERMISSIONS", "no SELECT on it"), False, False),

@@ -18,6 +18,7 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,
     FORECAST_RUNS,
+    POINT_FORECASTS,
     TABLES,
     UNIFIED_DATA,
     Column,
@@ -176,6 +177,47 @@ def test_numbers_keep_their_bits(warehouse: Warehouse) -> None:
     # As text, because 0.0 equals -0.0. A missing number is null.
     expected = [None if value is not None and math.isnan(value) else value for value in paths["day_1"].to_pylist()]
     assert [repr(value) for value in found["day_1"].to_pylist()] == [repr(value) for value in expected]
+
+
+def test_rows_are_not_replaced_by_what_may_be_null_or_is_no_whole_number(warehouse: Warehouse) -> None:
+    for name, value in (("crps_14d", 1.0), ("error", "x"), ("nonsense", 1)):
+        with pytest.raises(WarehouseError, match=f"cannot name its rows by {name}"):
+            warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1)), {"commodity": "Coffee", name: value})
+    assert warehouse.version(FORECAST_METADATA) is None
+
+
+def test_a_missing_number_is_stored_as_null_and_refused_where_there_must_be_one(warehouse: Warehouse) -> None:
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 1), math.nan), where("a", days(1, 1)))
+    assert warehouse.read(FORECAST_METADATA, ["crps_14d"])["crps_14d"].null_count == 1
+    point = plain(POINT_FORECASTS, {"forecast_mean": math.nan})
+    with pytest.raises(WarehouseError, match=r"forecast_mean must not be missing \(NaN\)"):
+        warehouse.replace(POINT_FORECASTS, point, {"commodity": "x", "model_name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("day_1", pa.array([1e39], pa.float64())),
+        ("path_id", pa.array([2**31], pa.int64())),
+        ("path_id", pa.array([0.5])),
+        ("path_id", pa.array([math.inf])),
+    ],
+)
+def test_a_number_that_does_not_fit_its_column_is_refused(warehouse: Warehouse, column: str, values: pa.Array) -> None:
+    rows = plain(DISTRIBUTIONS, {})
+    rows = rows.set_column(rows.schema.get_field_index(column), column, values)
+    keys = {"commodity": "x", "model_name": "x", "model_version": "x", "forecast_month": "x"}
+    with pytest.raises(WarehouseError, match=r"distributions: .*(fit|not in range|truncated|out of bounds)"):
+        warehouse.replace(DISTRIBUTIONS, rows, keys)
+    assert warehouse.version(DISTRIBUTIONS) is None
+
+
+def test_every_column_that_rows_are_identified_by_is_there_and_no_float() -> None:
+    for table in TABLES:
+        kinds = {column.name: column for column in table.columns}
+        for name in {*table.key, *table.partition_by}:
+            assert not kinds[name].nullable, (table.name, name)
+            assert not kinds[name].type.startswith("float"), (table.name, name)
 
 
 def test_a_number_that_is_all_its_file_holds_keeps_its_bits(warehouse: Warehouse) -> None:

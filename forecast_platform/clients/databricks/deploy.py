@@ -16,6 +16,8 @@ from forecast_platform import __version__
 from forecast_platform.clients.databricks.connection import Connection, DatabricksError
 from forecast_platform.settings import PREFIX
 
+TRAINING_NOTEBOOKS = tuple(f"train_{mode}" for mode in ("autogluon", "statsforecast", "neuralforecast", "mmf"))
+"""Of training jobs (docs/jobs.md)."""
 NOTEBOOKS = ("train_models", "daily_inference", "backfill_spark")
 ENSEMBLE_TASK = "ensemble_task"
 SERVICES = tuple(
@@ -61,7 +63,7 @@ def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | 
     name, content = (wheel.name, wheel.read_bytes()) if wheel else build_wheel()
     path = ship_wheel(connection, name, content)
     say(f"wheel      {path} ({len(content):,} bytes)")
-    for notebook in NOTEBOOKS:
+    for notebook in (*NOTEBOOKS, *TRAINING_NOTEBOOKS):
         _upload(connection, f"{folder}/{notebook}", notebook_source(notebook), "SOURCE")
         say(f"notebook   {folder}/{notebook}")
     ensemble = notebook_source(ENSEMBLE_TASK)

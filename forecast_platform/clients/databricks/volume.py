@@ -54,6 +54,16 @@ class Volume:
 
         return self.connection.call(f"reading {path}", download, attempts=self._attempts)
 
+    def files_in(self, folder: str) -> list[str]:
+        """The paths of all files below a folder. Raises DatabricksError."""
+        found = []
+        entries = self.connection.call(
+            f"listing {folder}", lambda: list(self.files.list_directory_contents(folder)), attempts=self._attempts
+        )
+        for item in entries:
+            found += self.files_in(str(item.path)) if item.is_directory else [str(item.path)]
+        return found
+
     def remove(self, folder: str) -> None:
         """Remove a folder and what it holds; one that is not there is none. Raises DatabricksError."""
         from databricks.sdk.errors import NotFound

@@ -42,7 +42,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import history_address, index, report, report_address
         from forecast_platform.pages.panel import over_all
-        from forecast_platform.pipeline.champions import auto_promote, choose_first
+        from forecast_platform.pipeline.champions import review
         from forecast_platform.pipeline.scoring import score
 
         platform: Platform = context.resources.platform
@@ -51,21 +51,16 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
             for series, windows in requested(context, platform.settings.series_names).items()
         ]
-        for outcome in outcomes:
-            promoted = auto_promote(platform, outcome.series) if outcome.written else None
-            if promoted:
-                context.log.warning(
-                    f"{outcome.series}: champion is now {promoted.model} {promoted.version}: {promoted.why}"
-                )
-        # A report holds all models and takes a second or two: the run's last step (they go by name) writes it for all.
+        # A report and a champion are of all models, and a report takes a second or two: the run's last step (they go by
+        # name) sees to both.
         marked = context.run.asset_selection or ()
         selected = [model_of(item) for item in marked if family_of(item) == family_of(key)]
         last = max(selected or platform.settings.models)
         links = {}
         together = over_all(platform, partitions.group) if model == last else None
         for outcome in outcomes if model == last else ():
-            if chosen := choose_first(platform, outcome.series):
-                context.log.warning(f"{outcome.series}: champion is {chosen.model} {chosen.version}: {chosen.why}")
+            for chosen in review(platform, outcome.series):
+                context.log.warning(f"{outcome.series}: champion is now {chosen.model} {chosen.version}: {chosen.why}")
         for outcome in outcomes:
             name = outcome.series
             address = report(platform, name, together) if model == last else report_address(platform, name)

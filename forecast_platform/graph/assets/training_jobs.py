@@ -41,6 +41,9 @@ _GROUP = "training_jobs"
 _GRACE_SECONDS = 5.0
 """Seconds that a training has to end by itself once it is to be cancelled; then it is interrupted."""
 
+_CLUSTER_GRACE_SECONDS = 120.0
+"""The same where a run of the cluster's has to end first, and its table is dropped."""
+
 
 def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
     """The four assets of a job."""
@@ -61,6 +64,8 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
         platform: Platform = context.resources.platform
         job = _begin(context, store)
         with _kept_in_step(context, store, job):
+            if job.asked.compute == "cluster" and job.asked.table is not None:
+                return MaterializeResult(metadata={"table": job.asked.table, "user": job.user_id})
             panel = panel_of(platform.settings, store.job_folder(job.job_id), job.asked)
         return MaterializeResult(
             metadata={
@@ -88,17 +93,22 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
     )
     def training_jobs_results(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.training_jobs.progress import Progress
+        from forecast_platform.training_jobs.remote_run import RemoteRuns
         from forecast_platform.training_jobs.tracking import JobTracker
         from forecast_platform.training_jobs.training import run_job
 
         job = store.get(context.partition_key)
         tracker = JobTracker(settings)
         folder = store.job_folder(job.job_id)
-        with _kept_in_step(context, store, job) as wish:
+        on_cluster = job.asked.compute == "cluster"
+        with _kept_in_step(context, store, job, _CLUSTER_GRACE_SECONDS if on_cluster else _GRACE_SECONDS) as wish:
             progress = Progress(
                 lambda percent, step: store.tell(job.job_id, context.run_id, percent, step), wish.is_set
             )
-            found = run_job(folder, job.asked, progress, keep=lambda results: tracker.log(job, folder, results))
+            if on_cluster:
+                found = RemoteRuns(settings).train(job, progress)
+            else:
+                found = run_job(folder, job.asked, progress, keep=lambda results: tracker.log(job, folder, results))
             if not store.complete(job.job_id, context.run_id, summary_of(found)):
                 _end_cancelled(context, store, job)
         best = found["leaderboard"][0]
@@ -153,7 +163,9 @@ def _attempt(context: AssetExecutionContext) -> int | None:
 
 
 @contextmanager
-def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> Iterator[threading.Event]:
+def _kept_in_step(
+    context: AssetExecutionContext, store: JobStore, job: Job, grace: float = _GRACE_SECONDS
+) -> Iterator[threading.Event]:
     """Within this, the wish to cancel is seen, and whatever ends the step is what the store says of the job."""
     from forecast_platform.training_jobs.config import JobError
     from forecast_platform.training_jobs.modes.base import CancelledError
@@ -161,7 +173,7 @@ def _kept_in_step(context: AssetExecutionContext, store: JobStore, job: Job) -> 
     watch = CancelWatch(
         context,
         lambda: store.wants_cancel(job.job_id),
-        _GRACE_SECONDS,
+        grace,
         lambda: store.cancelled(job.job_id, context.run_id, _attempt(context)),
     )
     try:

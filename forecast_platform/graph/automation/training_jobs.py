@@ -19,6 +19,7 @@ from dagster import (
     sensor,
 )
 
+from forecast_platform.graph.requested_runs import is_lost
 from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newest_run, settle, tags_of
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.keeping import prune
@@ -26,8 +27,6 @@ from forecast_platform.training_jobs.store import Job, JobStore
 
 NAME = "training_jobs"
 _PRUNE_EVERY = dt.timedelta(minutes=10)
-_LOST_SECONDS = 120.0
-"""Seconds after which a cancelled job whose run never came to be is taken as ended."""
 
 
 def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
@@ -48,6 +47,10 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
         cursor = context.cursor
         if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
             cursor = now.isoformat()
+            if settings.training_jobs.delegation:
+                from forecast_platform.training_jobs.remote_run import RemoteRuns
+
+                RemoteRuns(settings).sweep(context.log.warning)
             _forget(context, settings, prune(store))
         wanted = []
         for one in store.outbox():
@@ -55,7 +58,11 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
             if current.status == "submitting" and newest_run(context.instance, current) is None:
                 if store.requested(current):
                     wanted.append(current)
-            elif current.status == "cancelling" and _is_lost(context, store, current, now):
+            elif (
+                current.status == "cancelling"
+                and is_lost(current, now)
+                and newest_run(context.instance, current) is None
+            ):
                 store.cancelled(current.job_id)
         if not wanted:
             return SensorResult(skip_reason="no job waits to be run", cursor=cursor)
@@ -81,8 +88,3 @@ def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job
             tracker.forget(job_id)
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises; its records outlive the job's
             context.log.warning(f"MLflow keeps the runs of job {job_id}: {error}")
-
-
-def _is_lost(context: SensorEvaluationContext, store: JobStore, job: Job, now: dt.datetime) -> bool:
-    asked = dt.datetime.fromisoformat(job.requested_at or job.submitted_at or job.created_at)
-    return newest_run(context.instance, job) is None and (now - asked).total_seconds() > _LOST_SECONDS

@@ -20,15 +20,14 @@ from dagster import (
     sensor,
 )
 
-from forecast_platform.ensembles.submissions import Submission, Submissions
+from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.graph.assets.ensembles import job_name_of
+from forecast_platform.graph.requested_runs import is_lost
 from forecast_platform.graph.workflow_runs import newest_run, settle, tags_of
 from forecast_platform.settings import Settings
 
 NAME = "workflows"
 _PRUNE_EVERY = dt.timedelta(minutes=10)
-_LOST_SECONDS = 120.0
-"""Seconds after which a cancelled workflow whose run never came to be is taken as ended."""
 
 
 def workflow_sensor(
@@ -49,7 +48,7 @@ def workflow_sensor(
         description="Runs the workflows that the API has admitted, each once, and keeps their state.",
     )
     def workflows(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-        if not store.path.is_file():
+        if not store.exists:
             return SkipReason("nobody has submitted a workflow yet")
         now, wanted = settings.now(), []
         cursor = context.cursor
@@ -64,7 +63,11 @@ def workflow_sensor(
                 here = loaded.get(current.slug)
                 if here is not None and here == files.get(current.slug) and store.requested(current):
                     wanted.append(current)
-            elif current.status == "cancelling" and _is_lost(context, current, now):
+            elif (
+                current.status == "cancelling"
+                and is_lost(current, now)
+                and newest_run(context.instance, current) is None
+            ):
                 store.ended(current, "cancelled", None)
         if not wanted:
             return SensorResult(skip_reason="no workflow waits to be run", cursor=cursor)
@@ -72,8 +75,3 @@ def workflow_sensor(
         return SensorResult(run_requests=runs, cursor=cursor)
 
     return workflows
-
-
-def _is_lost(context: SensorEvaluationContext, one: Submission, now: dt.datetime) -> bool:
-    asked = dt.datetime.fromisoformat(one.requested_at or one.submitted_at or one.created_at)
-    return newest_run(context.instance, one) is None and (now - asked).total_seconds() > _LOST_SECONDS

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.extra
 pytest.importorskip("schemathesis")
 pytest.importorskip("streamlit")
 
+from forecast_platform.api.app import warm  # noqa: E402
 from forecast_platform.app.command import API_VARIABLE  # noqa: E402
 from forecast_platform_tests.api.desk import Desk  # noqa: E402
 from forecast_platform_tests.extras.app.test_workbench import serving  # noqa: E402
@@ -28,6 +29,7 @@ def test_nothing_that_the_document_allows_or_forbids_is_answered_otherwise_than_
 ) -> None:
     limits = {"drafts_a_user": 10_000, "jobs_a_user": 1000, "jobs_in_all": 1000, "max_upload_mb": 1}
     desk = Desk.over(tmp_path, training_jobs=limits)
+    warm(desk.jobs)
     with serving(desk, monkeypatch):
         done = subprocess.run(
             [

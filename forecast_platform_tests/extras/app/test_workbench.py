@@ -118,6 +118,28 @@ def test_a_file_is_looked_at_trained_on_and_its_models_compared(desk: Desk) -> N
     assert desk.jobs.listed("local", None, 10) == ([], 0)
 
 
+def test_where_a_job_is_trained_is_chosen_where_there_is_a_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    desk = Desk.over(tmp_path, training_jobs={"delegation": True})
+    desk.beat()
+    with serving(desk, monkeypatch):
+        with (tmp_path / "sales.csv").open("w+b") as stream:
+            stream.write(CSV.encode())
+            stream.seek(0)
+            file = Api(os.environ[API_VARIABLE]).upload("sales.csv", stream)
+        app = opened(file=file)
+        assert "Many Model Forecasting" in app.selectbox(key="mode").options, "it needs nothing here"
+        app.selectbox(key="mode").select("statsforecast").run()
+        app.selectbox(key="place").select("local").run()
+        app.number_input(key="horizon").set_value(4).run()
+        shown(app.button(key="train").click().run())
+        [job] = desk.jobs.listed("local", None, 10)[0]
+        assert job.asked.compute == "local"
+
+
 def test_a_job_that_waits_is_cancelled_from_the_page(desk: Desk) -> None:
     from forecast_platform_tests.training_jobs.tables import asked
 
