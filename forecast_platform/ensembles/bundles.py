@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+# 2026-11: Python 3.11.7 counts the depth of all threads' ast.parse in one number, and each .npy header is parsed so:
+# https://github.com/python/cpython/issues/106905. Files are read in one thread at a time.
+_PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,13 @@ class Fitted:
         """The fit of these files; not `whole`: what it has predicted, without its models. Raises LearnerError."""
         about = json.loads(files["about.json"])
         learners = {}
-        for cell in about["cells"] if whole else ():
-            prefix = f"cell_{cell}/"
-            own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
-            learners[int(cell)] = Learner.load(base, own)
+        with _PARSING:
+            for cell in about["cells"] if whole else ():
+                prefix = f"cell_{cell}/"
+                own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+                learners[int(cell)] = Learner.load(base, own)
+            valid = array_from(files["valid.npy"])
         encoder = Encoder(json.loads(files["encoder.json"]))
-        valid = array_from(files["valid.npy"])
         return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]))
 
 

@@ -30,7 +30,7 @@ def perform_remotely(run: Run, name: str, step: Step) -> tuple[Done, str]:
     """Do one task in a run of its own, or find it done; returns it, and the run's address (empty where none was made).
 
     A step that was killed attaches to the run that it has submitted. Raises EarlierTaskError, RemoteTaskError;
-    ValueError where the compute submits no runs.
+    ValueError where the settings' compute submits no runs.
     """
     compute = remote_for(run.platform.settings)
     if compute is None:
