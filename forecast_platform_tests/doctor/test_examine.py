@@ -279,12 +279,12 @@ def test_units_that_run_with_another_warehouse_or_instance_than_the_shell_warn(
     file.write_text(f"FORECAST_PLATFORM_WAREHOUSE={warehouse}\nDAGSTER_HOME={warehouse / '_dagster'}\n")
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert "6 systemd units" in said
+    assert "7 systemd units" in said
     assert "all is well" in said
     shutil.copy(services.DEPLOY / "systemd" / "environment.example", file)
     assert main(["doctor"]) == 0
     found = lines(capsys, "WARN")
-    assert len(found) == 12
+    assert len(found) == 14
     assert "| export DAGSTER_HOME=/var/lib/forecast-platform/dagster in this shell" in found[1]
 
 
@@ -295,7 +295,7 @@ def test_units_without_environment_or_program_fail(
     (units / "bin" / "dagster-daemon").unlink()
     assert main(["doctor"]) == 1
     found = lines(capsys, "FAIL")
-    assert len(found) == 7
+    assert len(found) == 8
     assert f"environment is not there | copy deploy/systemd/environment.example to {units}" in found[0]
     assert any(f"forecast-platform-daemon.service: no {units / 'bin' / 'dagster-daemon'}" in line for line in found)
 
