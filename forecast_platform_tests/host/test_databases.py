@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.home import prepare_home
 from forecast_platform.pipeline.tracking import Tracker, TrackingError
 from forecast_platform.runs.launch import Launcher
@@ -65,6 +66,19 @@ def test_an_empty_mlflow_database_beside_artifacts_is_named_and_left(tmp_path: P
     with pytest.raises(TrackingError, match=r"mlflow\.db has no bytes"):
         Tracker(settings).close_abandoned()
     assert (folder / "mlflow.db").read_bytes() == b""
+
+
+def test_a_copy_is_made_of_no_damaged_database(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as store:
+        store.execute("CREATE TABLE runs (id TEXT)")
+        store.execute("INSERT INTO runs VALUES ('one')")
+    copy_checked(path, tmp_path / "whole.db")
+    with sqlite3.connect(tmp_path / "whole.db") as store:
+        assert store.execute("SELECT id FROM runs").fetchall() == [("one",)]
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CRXXTE TABLE"))
+    with pytest.raises(OSError, match=r"mlflow\.db: malformed database schema.*: it is damaged: .*restore"):
+        copy_checked(path, tmp_path / "copy.db")
 
 
 def test_every_store_of_records_waits_for_the_disk(tmp_path: Path) -> None:
