@@ -24,13 +24,14 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
+from forecast_platform.host.admission import AdmissionFile
 from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
-from forecast_platform.host.home import instance_home
+from forecast_platform.host.home import instance_home, refuse_foreign
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -112,6 +113,11 @@ def _fill(settings: Settings, writer: _Writer) -> Manifest:
         versions={"forecast_platform": __version__, **{name: version(name) for name in names}},
     )
     home = instance_home(settings)
+    try:
+        refuse_foreign(home)
+        AdmissionFile(settings).refuse_foreign()
+    except SettingsError as error:
+        raise HousekeepingError(str(error)) from error
     _copy_dagster(home, writer, manifest)
     _copy_tables(settings, writer, manifest)
     local = settings.warehouse / "_mlflow"
