@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from forecast_platform.doctor.stores import tables
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
@@ -187,6 +188,7 @@ def test_a_fit_in_a_file_of_its_own_is_compared_and_comes_back_from_a_backup(
     assert "train it again with `forecast-platform train --commodity Alpha --models naive" in str(found)
     with pytest.raises(HousekeepingError, match=rf"trained_models: _artifacts/.*{file.name}.* train it again"):
         backup(platform.settings, tmp_path / "other")
+    assert [one.found for one in tables(platform.settings, deep=True) if one.severity == "error"] == [str(found)]
     [failed] = repair(platform.settings, lambda text: None).failed
     assert "repair --backup" in failed
     assert not repair(platform.settings, lambda text: None, backup=tmp_path / "copy").failed
