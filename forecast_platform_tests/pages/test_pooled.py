@@ -67,7 +67,7 @@ def test_calibration_is_judged_by_forty_years_of_series_or_ten_of_one(frames: di
     assert "NOT calibrated (within 1.5 points is allowed)" in long.text
     single = found["sharp", "Coffee"]
     assert not single.judged
-    assert "0.3 years are too few to judge by (10 years are needed)" in single.text
+    assert "0.3 years are too few to judge by (10 are needed)" in single.text
 
 
 @pytest.mark.parametrize(
