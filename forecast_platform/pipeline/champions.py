@@ -375,14 +375,8 @@ def _write(
         # Two decisions within the clock's resolution must keep their order.
         now = max(now, rows[-1].valid_from + dt.timedelta(microseconds=1))
     made = Champion(series, model, version, now, by or account(), why)
-    row = {
-        "commodity": series,
-        "model_name": model,
-        "model_version": version,
-        "valid_from": now,
-        "by": made.by,
-        "why": why,
-    }
+    said = {"valid_from": now, "by": made.by, "why": why}
+    row = {"commodity": series, "model_name": model, "model_version": version, **said}
     where = {"commodity": series}
 
     def added(earlier: pa.Table) -> tuple[pa.Table, Where]:
