@@ -255,9 +255,11 @@ class Settings(BaseSettings):
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if not path:
             return sources
-        return (*sources, InitSettingsSource(settings_cls, read_yaml(Path(path).expanduser(), f"{PREFIX}CONFIG")))
+        return (*sources, InitSettingsSource(settings_cls, read_yaml(Path(path), f"{PREFIX}CONFIG")))
 
     _folder = field_validator("warehouse", "landing", "config", mode="before")(values.folder)
+    _absolute = field_validator("warehouse", "landing", "config")(values.at_home)
+    _server = field_validator("mlflow_tracking_uri")(values.not_empty)
     _time = field_validator("training_time", "daily_time", mode="before")(values.time_of_day)
     _day = field_validator("start_date", "end_date", mode="before")(values.day)
     _listed = field_validator("plugins", "active_versions", "allowed_hosts", "allowed_origins", mode="before")(listed)
@@ -267,11 +269,6 @@ class Settings(BaseSettings):
     _zone = field_validator("timezone")(values.zone)
     _address = field_validator("reports_url", "ui_url", "mlflow_ui_url")(web_address)
     _version = field_validator("model_version", "active_versions")(values.version_tags)
-
-    @field_validator("warehouse", "landing", "config")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
     @model_validator(mode="wrap")
     @classmethod
