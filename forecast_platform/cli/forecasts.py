@@ -179,10 +179,11 @@ SHOWN = 4
 
 def _show_forecasts(operations: Operations, series: Sequence[str], models: Sequence[str], day: dt.date) -> None:
     """Print what was forecast, of each series by the champion (else the first of the models), and where to look."""
-    from forecast_platform.read import NoForecastError, Reader
+    from forecast_platform.read import NoForecastError, Reader, StaleForecastError
 
     settings = operations.settings
     reader = Reader(settings, operations.platform.warehouse)
+    told: list[str] = []
     for name in series[:SHOWN]:
         champion, version = reader.champion(name)
         follows = champion in models and version == operations.version
@@ -194,10 +195,20 @@ def _show_forecasts(operations: Operations, series: Sequence[str], models: Seque
             continue  # what failed was told
         if found.forecast_date == day:
             say(f"\n{found}")
+            told.append(name)
     if len(series) > SHOWN:
         say(f"\nforecasts of {len(series)} series: `forecast-platform daily-page` shows them on one page")
     say(f"\nlook at it: forecast-platform daily-page writes {settings.reports / 'daily.html'}; or forecast-platform up")
-    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({series[0]!r})")
+    # A series that failed is no example; what is old by now is refused unless it is asked for as such.
+    asked, old = (told or list(series))[0], ""
+    try:
+        reader.latest(asked)
+    except StaleForecastError as error:
+        say(f"by now:     {str(error).split('; ')[0]}")
+        old = ", max_age=None"
+    except NoForecastError:
+        pass  # of the champion; what was forecast is told above
+    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({asked!r}{old})")
 
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:

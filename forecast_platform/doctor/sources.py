@@ -156,7 +156,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
         return Finding("newest close", "good", found)
     beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
     mend = (
-        f"bring newer closes of {{files}}; or, for a source that has ended, set "
+        f"bring newer closes of {{files}}; or, for a source whose series have all ended, set "
         f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
     )
     return Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)

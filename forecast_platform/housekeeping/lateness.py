@@ -209,5 +209,6 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     severity: Severity = "error" if late > settings.max_staleness_days else "warning"
     mend = "see whether the source delivers, then ingest"
     if late > ENDED.days:
-        mend = f"put newer data in place, or where they have ended set FORECAST_PLATFORM_END_DATE={newest + _DAY}"
+        end = f"FORECAST_PLATFORM_END_DATE={newest + _DAY}"
+        mend = f"put newer data in place, or where those of all series have ended set {end}"
     return Fact(name, severity, f"newest close {newest}, due {due}: {late} days late; {mend}")

@@ -22,7 +22,10 @@ PRICE = "price"
 POOLED_POINTS, SERIES_POINTS = 1.5, 3.0
 """Points by which a band's coverage may be off its level: over all series, and of one series over JUDGED_YEARS."""
 
-JUDGED_YEARS = 10.0
+JUDGED_YEARS, JUDGED_SERIES_YEARS = 10.0, 40.0
+"""Years of one series, and of all together, below which nobody is told that bands hold or do not: half the points take
+four times the forecasts."""
+
 COLUMNS = ("model_name", "model_version", "horizon", "n_series", "n_dates", "skill", "low", "high", "dm_p")
 
 
@@ -111,14 +114,19 @@ class Calibration:
     """None: over all series."""
     n_series: int
     years: float
+    """Over all series: the sum of theirs."""
     in_80: float
     in_95: float
 
     @property
     def judged(self) -> bool:
-        """Whether there is enough to judge by: several series, or ten years of one."""
+        """Whether there is enough to judge by: several series with forty years between them, or ten years of one."""
         # Ten years of forecasts end a fortnight before their last day of data.
-        return self.n_series > 1 if self.series is None else self.years >= JUDGED_YEARS - 0.1
+        return self.years >= self._needed - 0.1 * self.n_series
+
+    @property
+    def _needed(self) -> float:
+        return JUDGED_SERIES_YEARS if self.series is None else JUDGED_YEARS
 
     @property
     def allowed(self) -> float:
@@ -137,8 +145,8 @@ class Calibration:
         bands = f"{100 * self.in_80:.1f} % in the 80 % band, {100 * self.in_95:.1f} % in the 95 % band"
         head = f"{self.model.name} {self.model.version}, {who}: {bands}"
         if not self.judged:
-            enough = "several series" if self.series is None else f"{JUDGED_YEARS:.0f} years"
-            return f"{head}; {self.years:.1f} years are too few to judge by ({enough} are needed)"
+            together = " together" if self.series is None else ""
+            return f"{head}; {self.years:.1f} years{together} are too few to judge by ({self._needed:.0f} are needed)"
         return f"{head}: {'calibrated' if self.holds else 'NOT calibrated'} (within {self.allowed:g} points is allowed)"
 
 
@@ -166,7 +174,7 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
         for level in (80, 95)
     ]
     spans = [rows["forecast_date"].iloc[[0, -1]].to_numpy("datetime64[D]").astype(np.int64) for rows in parts.values()]
-    years = max(float(last - first + 1) / 365.25 for first, last in spans)
+    years = sum(float(last - first + 1) / 365.25 for first, last in spans)
     return Calibration(key, series, len(parts), years, *shares)
 
 

@@ -295,6 +295,8 @@ def choose_first(platform: Platform, series: str) -> Champion | None:
             f"{FIRST_CHOICE}, nobody having promoted one: none of {names} is better than {REFERENCE} to {newest} over "
             f"{dates} dates that all of them have"
         )
+    if lacking := [name for name in settings.models if name not in skills]:
+        why += f"; not compared, with fewer than {DECISIVE_DATES} scored last closes: {', '.join(lacking)}"
     try:
         return promote(platform, series, best, settings.model_version, why)
     except ChampionError:

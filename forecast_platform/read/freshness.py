@@ -92,7 +92,7 @@ def require_fresh(
         return
     mend = "make newer ones with `forecast-platform infer` (`forecast-platform health` says what is late)"
     if settings.end_date is None:
-        mend += f"; where the data have ended set FORECAST_PLATFORM_END_DATE={forecast_date}"
+        mend += f"; where the data of all series have ended for good set FORECAST_PLATFORM_END_DATE={forecast_date}"
     raise StaleForecastError(
         f"{text}; {mend}; to read it all the same, give max_age={found.behind}, or strict=False to be warned alone"
     )

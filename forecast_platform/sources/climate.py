@@ -51,9 +51,15 @@ def unit_hint(name: str, values: Floats) -> str:
     middle = float(np.median(known))
     if 200 < middle < 330 and float(known.min()) > 180:
         return "kelvin? subtract 273.15"
-    if float(np.percentile(known, 95)) > 60 and np.all(known == np.round(known)):
+    high, whole = float(np.percentile(known, 95)), bool(np.all(known == np.round(known)))
+    if high > 130 and whole:
         return "tenths of a degree? divide by 10"
-    return "Fahrenheit? convert to °C" if 30 < middle < 130 else ""
+    if 30 < middle < 130:
+        # Whole numbers may be either in a cold place; no place has 130 °F.
+        if high > 60 and whole:
+            return "Fahrenheit? convert to °C (or tenths of a degree: compare with a day that you know)"
+        return "Fahrenheit? convert to °C"
+    return ""
 
 
 def too_warm(name: str, values: Floats) -> bool:

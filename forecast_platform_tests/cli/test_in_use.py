@@ -24,7 +24,8 @@ def test_infer_and_coverage_follow_the_models_and_dates_in_use(run: Run, monkeyp
     assert "not in use, since never trained: auto_ets (name them with --models, or train them)" in told
     assert "Alpha by naive v1.0 (default, nobody promoted one), forecast of 2018-03-30, 200 paths over 14 days" in told
     assert "2018-04-12" in told  # the last target date of what is printed
-    assert "Reader().latest('Alpha')" in told
+    assert "by now:     the newest forecast of Alpha by naive v1.0 is for 2018-03-30" in told
+    assert "Reader().latest('Alpha', max_age=None)" in told
     code, told = run("coverage")
     assert code == 0, told
     assert "1  2018-03-30  2018-03-30  none" in told

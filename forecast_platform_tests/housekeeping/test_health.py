@@ -89,8 +89,9 @@ def test_one_cause_is_one_line_however_many_series_models_and_versions_it_reache
     late = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
     assert list(late) == ["data Alpha, Beta"]
     assert late["data Alpha, Beta"].text == (
-        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where they have ended set "
-        "FORECAST_PLATFORM_END_DATE=2018-03-30; forecasts wait for them, and no run would change that"
+        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where those of all "
+        "series have ended set FORECAST_PLATFORM_END_DATE=2018-03-30; forecasts wait for them, and no run would change "
+        "that"
     )
     ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
     assert {fact.severity for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,19 @@ def test_a_duel_is_of_the_second_against_the_first(frames: dict[str, pd.DataFram
     assert pooled_duel(frames, ModelKey("sharp", "v1.0"), ModelKey("sharp", "v2.0")).n_dates == 0
 
 
-def test_calibration_is_judged_over_series_and_not_on_few_years_of_one(frames: dict[str, pd.DataFrame]) -> None:
+def test_calibration_is_judged_by_forty_years_of_series_or_ten_of_one(frames: dict[str, pd.DataFrame]) -> None:
     found = {(one.model.name, one.series): one for one in calibrations(frames)}
     assert set(found) == {(m, s) for m in ("naive", "sharp", "wild") for s in (None, "Coffee", "Sugar")}
     wild = found["wild", None]
-    assert wild.judged
+    assert not wild.judged
     assert "over 2 series" in wild.text
-    assert "NOT calibrated (within 1.5 points is allowed)" in wild.text
+    assert "0.6 years together are too few to judge by (40 are needed)" in wild.text
+    long = replace(wild, n_series=9, years=40.0)
+    assert "over 9 series" in long.text
+    assert "NOT calibrated (within 1.5 points is allowed)" in long.text
     single = found["sharp", "Coffee"]
     assert not single.judged
-    assert "0.3 years are too few to judge by (10 years are needed)" in single.text
+    assert "0.3 years are too few to judge by (10 are needed)" in single.text
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,8 @@ def test_calibration_is_judged_over_series_and_not_on_few_years_of_one(frames: d
 def test_bands_may_be_off_by_a_point_and_a_half_over_all_and_by_three_in_a_series(
     series: str | None, in_80: float, in_95: float, holds: bool
 ) -> None:
-    one = Calibration(ModelKey("sharp", "v1.0"), series, 1 if series else 9, 10.0, in_80, in_95)
+    count = 1 if series else 9
+    one = Calibration(ModelKey("sharp", "v1.0"), series, count, 10.0 * count, in_80, in_95)
     assert one.judged
     assert one.holds is holds
 
@@ -108,7 +113,7 @@ def test_the_report_shows_the_comparison_and_the_oracle_beside_the_series_own(
         "An oracle is no forecast",
         "so over few years a model can stand above an oracle",
         "+5.0 %",
-        "NOT calibrated",
+        "years together are too few to judge by",
     ):
         assert part in text, part
     plain = write_report(tmp_path, series="Coffee", metadata=metadata, expected_dates=expected_dates)

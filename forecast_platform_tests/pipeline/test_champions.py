@@ -348,6 +348,7 @@ def test_a_model_of_too_few_dates_is_no_candidate_and_takes_none_from_the_others
     assert chosen.model == "random_walk"
     assert "of naive, random_walk to" in chosen.why
     assert "over 210 dates" in chosen.why
+    assert chosen.why.endswith("; not compared, with fewer than 60 scored last closes: xgboost")
 
 
 def test_dear_days_count_no_more_than_cheap_ones(ready: Platform) -> None:

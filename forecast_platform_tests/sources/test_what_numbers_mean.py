@@ -109,6 +109,7 @@ def test_sentinels_of_weather_are_missing_and_said(tmp_path: Path) -> None:
         (["2018-01-02,V,299.2,291.1,0", "2018-01-03,V,300.2,292.1,0"], "kelvin? subtract 273.15"),
         (["2018-01-02,V,243,171,0", "2018-01-03,V,255,180,0"], "tenths of a degree? divide by 10"),
         (["2018-01-02,V,87.2,64.0,0", "2018-01-03,V,81.2,66,0"], "Fahrenheit? convert to °C"),
+        (["2018-01-02,V,87,64,0", "2018-01-03,V,91,66,0"], "Fahrenheit? convert to °C (or tenths of a degree"),
         (
             [f"2018-{1 + n // 28:02d}-{1 + n % 28:02d},V,55,45,0" for n in range(60)],
             "warmer than any place: convert °F",
