@@ -179,6 +179,8 @@ def _regions(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) 
 
 
 def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    if values.dtype.kind in "Mm":
+        return _no_dates(name, values, rows, problems)
     if values.dtype != object:
         found: Floats = values.astype("float64")
     else:
@@ -194,6 +196,14 @@ def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems:
     for position in np.flatnonzero(np.isinf(found)):
         problems.append((int(rows[position]), f"{name} is infinite ({values[position]})"))
     return found
+
+
+def _no_dates(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    """A column whose type is a date's: its days since 1970 would pass for figures. One without any value is missing."""
+    for position in np.flatnonzero(~np.isnat(values))[:1]:
+        reason = f"{name} holds dates, not numbers: {str(values[position])!r}; save the column as numbers"
+        problems.append((int(rows[position]), reason))
+    return np.full(len(values), np.nan)
 
 
 def _readable(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
