@@ -125,9 +125,11 @@ def _check_names(
 
 
 def _dates(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Dates:
-    if values.dtype != object:
+    if values.dtype.kind == "M":
         problems.extend((int(row), "the date is blank") for row in rows[np.isnat(values)])
         return values
+    if values.dtype != object:  # numbers of a column that the settings call the date
+        values = np.array(["" if value != value else f"{value:.15g}" for value in values.tolist()], object)
     days: list[str] = []
     zones: dict[str, int] = {}
     for row, value in zip(rows.tolist(), values.tolist(), strict=True):

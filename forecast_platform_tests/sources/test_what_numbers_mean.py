@@ -154,3 +154,14 @@ def test_a_column_of_dates_is_no_column_of_figures(tmp_path: Path, file: str, co
     reason = f"{column} holds dates, not numbers: '2018-01-03'; save the column as numbers"
     assert reasons(raw) == f"{file}.parquet, row 3: {reason}"
     assert raw.rejections[0].series == ("Coffee",)
+
+
+def test_numbers_in_a_parquet_column_that_the_settings_call_the_date_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "market").mkdir()
+    table = pa.table({"Trade Date": [20180102, None], "close": [150.1, 151.4]})
+    pq.write_table(table, tmp_path / "market/coffee.parquet")
+    raw = read(tmp_path, one(columns={"Trade Date": "date"}))
+    assert reasons(raw).splitlines() == [
+        "market/coffee.parquet, row 2: date '20180102' cannot be read unambiguously: write it as YYYY-MM-DD",
+        "market/coffee.parquet, row 3: the date is blank",
+    ]
