@@ -18,13 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
@@ -188,7 +182,11 @@ class Settings(BaseSettings):
         default=10.0, ge=0, le=240, description="Minutes before a failed request is tried again; doubled each time."
     )
     file_settle_seconds: float = Field(
-        default=20.0, ge=0, le=3600, description="Seconds for which a landing file must be unchanged to be read."
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a landing file must be unchanged for sensors to read it. Commands and runs hold "
+        "back a younger text file whose last line has no end, and read other young files with a warning.",
     )
     notifiers: tuple[str, ...] = Field(
         default=("log",), description="Who is told of problems: log, webhook, slack, email, or a registered name."
