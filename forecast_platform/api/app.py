@@ -12,7 +12,7 @@ from forecast_platform import __version__
 from forecast_platform.api.users import Guard, Users
 from forecast_platform.ensembles.submissions import NameTakenError
 from forecast_platform.ensembles.yaml_lines import WorkflowError
-from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
+from forecast_platform.host.admission import LostStoreError, TooManyJobsError, UnknownJobError, WrongStateError
 from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
 from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
@@ -67,6 +67,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
         (TooLargeError, 413, lambda error: f"file: larger than {most:g} MB: leave out what is not read"),
         (_OverLimitError, 413, str),
         (UnavailableError, 503, str),
+        (LostStoreError, 503, str),
         (TooManyJobsError, 429, str),
     ]
     for kind, status, text in statuses:

@@ -67,9 +67,10 @@ def privacy(settings: Settings) -> Iterator[Finding]:
 def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     """Each table that exists opens, has all of its files, and has the schema of this version; `deep` reads every byte
     and compares it with what was written."""
+    from forecast_platform.housekeeping.kept_fits import damaged_fits
     from forecast_platform.warehouse.damage import examine
     from forecast_platform.warehouse.delta import DeltaWarehouse
-    from forecast_platform.warehouse.schemas import TABLES
+    from forecast_platform.warehouse.schemas import TABLES, TRAINED_MODELS
 
     if settings.tables == "unity_catalog":
         from forecast_platform.doctor.unity import unity_tables
@@ -82,6 +83,8 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     for table in (one.at(settings.horizon) for one in TABLES):
         path = settings.warehouse.joinpath(*table.name.split("."))
         damaged = examine(warehouse, table, deep=deep)
+        if deep and table.name == TRAINED_MODELS.name and not damaged:
+            damaged = damaged_fits(settings, warehouse)
         yield from (Finding("tables", "error", str(one), "run `forecast-platform repair`") for one in damaged)
         if damaged:
             continue

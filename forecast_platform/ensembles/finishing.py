@@ -19,7 +19,8 @@ from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
-from forecast_platform.host.mlflow_store import client_with
+from forecast_platform.host import process_identity
+from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -143,7 +144,9 @@ def _track(
     client, experiment = client_with(run.platform.settings, experiment_name(run))
     context = run.workflow.context
     states = run.states.read()
-    tags = {"workflow": context.name, "deployed_task": end.task}
+    close_abandoned(client, experiment)
+    owner = {"workflow": context.name, PROCESS_TAG: process_identity.this_process()}
+    tags = {**owner, "deployed_task": end.task}
     parent = client.create_run(experiment, tags=tags, run_name=context.name)
     run_id = str(parent.info.run_id)
     for name, outcome in outcomes.items():
@@ -152,7 +155,7 @@ def _track(
         child = client.create_run(
             experiment,
             start_time=begun,
-            tags={"mlflow.parentRunId": run_id, "workflow": context.name, "task": name},
+            tags={**owner, "mlflow.parentRunId": run_id, "task": name},
             run_name=f"{name}_{_SUFFIX[kind]}",
         )
         child_id = child.info.run_id

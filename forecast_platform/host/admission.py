@@ -12,7 +12,8 @@ import datetime as dt
 import sqlite3
 from collections.abc import Iterator
 
-from forecast_platform.settings import Settings
+from forecast_platform.host.databases import why_foreign
+from forecast_platform.settings import Settings, SettingsError
 
 STATUSES = ("pending", "submitting", "running", "cancelling", "cancelled", "completed", "failed")
 OPEN = ("submitting", "running", "cancelling")
@@ -56,6 +57,10 @@ class TooManyJobsError(RuntimeError):
         self.retry_after = retry_after
 
 
+class LostStoreError(SettingsError):
+    """The file is not the store it is taken for: an emptied one, or another database."""
+
+
 class AdmissionFile:
     """The file of one warehouse; safe from many threads and processes at once."""
 
@@ -66,8 +71,9 @@ class AdmissionFile:
 
     @contextlib.contextmanager
     def open(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection: to read, or one transaction."""
+        """A connection: to read, or one transaction. Raises LostStoreError."""
         if not self._ready:
+            self.refuse_foreign()
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
             connection.row_factory = sqlite3.Row
@@ -86,6 +92,22 @@ class AdmissionFile:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    def refuse_foreign(self) -> None:
+        """Raise LostStoreError where the file is empty beside what jobs or workflows left, or is another database.
+
+        SQLite would make a new store of it, and what was asked for would be forgotten.
+        """
+        if not self.path.is_file():
+            return  # not made yet, or moved away on purpose
+        warehouse = self.settings.warehouse
+        left = (warehouse / FOLDER / "jobs", warehouse / FOLDER / "uploads", warehouse / "_workflows")
+        why = why_foreign(self.path, "jobs", records=any(one.is_dir() and any(one.iterdir()) for one in left))
+        if why is not None:
+            raise LostStoreError(
+                f"{self.path} {why}; it is left as it is: `forecast-platform restore` a backup, or move it away to "
+                "begin with no jobs and workflows (their results are not touched)"
+            )
 
     def now(self) -> str:
         """The time as it is stored."""

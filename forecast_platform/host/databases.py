@@ -40,6 +40,29 @@ def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
     return f"holds no table {table}: it is another database, or an empty one in the place of a lost one"
 
 
+def copy_checked(path: Path, copy: Path) -> None:
+    """Write a copy of the database at `path` by SQLite's online backup: one transaction's view, every page checked.
+
+    Raises OSError, with the mend, where it cannot be read or is damaged: what its online backup copies, it does not
+    look into.
+    """
+    with (
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as sink,
+    ):
+        try:
+            source.backup(sink)
+            said = str(sink.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.OperationalError as error:  # locked, or a disk that is full
+            raise OSError(f"{path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+    if said != "ok":
+        raise OSError(
+            f"{path}: {said}: it is damaged: `forecast-platform restore` an earlier backup, or put the copy of it there"
+        )
+
+
 def lacks_room(error: sqlite3.Error, folder: Path) -> bool:
     """Whether SQLite's error is the one of a disk with no room for the index of its log, which it calls a fault of the
     disk."""

@@ -65,7 +65,7 @@ def prepare_home(settings: Settings) -> Path:
             _name_todays_modules(target)
         else:
             write_whole(target, shipped_file("dagster.yaml").read_bytes(), 0o644)
-        _refuse_foreign(home)
+        refuse_foreign(home)
         if not os.access(home, os.W_OK):
             raise PermissionError(errno.EACCES, "not writable")
     except OSError as error:
@@ -100,8 +100,9 @@ def _refuse_unreadable(target: Path) -> None:
 _COPY = "put the backup's back, or remove it: the next command writes the one that this package ships"
 
 
-def _refuse_foreign(home: Path) -> None:
-    """Raise SettingsError where a database of the instance is lost while the logs of runs that it lists are there."""
+def refuse_foreign(home: Path) -> None:
+    """Raise SettingsError where a database of the instance is lost while the logs of runs that it lists are there, or
+    where that of schedules and sensors is an empty or another one."""
     history = home / "history"
     shards = history / "runs"
     records = shards.is_dir() and any(path.name != "index.db" for path in shards.glob("*.db"))
@@ -112,3 +113,11 @@ def _refuse_foreign(home: Path) -> None:
                 f"{path} {why}; it is left as it is: `forecast-platform restore` a backup, or move {history} away to "
                 "begin with no record of runs (the tables are not touched)"
             )
+    schedules = home / "schedules" / "schedules.db"
+    # One that is gone was moved away on purpose: that is how to begin anew.
+    why = why_foreign(schedules, "instigators", records=records) if schedules.is_file() else None
+    if why is not None:
+        raise SettingsError(
+            f"{schedules} {why}; it is left as it is: `forecast-platform restore` a backup, or move it away to begin "
+            "with schedules and sensors as this package starts them, without their cursors"
+        )

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecast_platform.host import process_identity
 from forecast_platform.host.databases import why_foreign
 from forecast_platform.host.files import sync_folder
 from forecast_platform.settings import Settings
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WORKSPACE = "databricks"
+
+PROCESS_TAG = "forecast_platform.process"
+"""host:pid:start of the process that logs a run, so that one that was killed over it can be told."""
+
+LONGEST_PARAM = 500
+"""Characters that every MLflow server keeps of a parameter: Databricks' limit is the lowest."""
+
 _SQLITE = "sqlite:///"
 
 
@@ -76,6 +84,24 @@ def client_with(settings: Settings, experiment: str, artifacts: str = "artifacts
             return client, str(found.experiment_id)
         place = (folder / artifacts).as_uri() if local else None
         return client, str(client.create_experiment(experiment, artifact_location=place))
+
+
+def close_abandoned(client: MlflowClient, experiment_id: str) -> int:
+    """End the runs of an experiment that a killed process of this machine left running; returns how many.
+
+    Raises MLflow's own errors.
+    """
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    left = [run for run in running if (owner := run.data.tags.get(PROCESS_TAG)) and not process_identity.alive(owner)]
+    for run in left:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return len(left)
+
+
+def param_text(value: object, whole: str) -> str:
+    """A parameter's text; MLflow cuts longer ones without a word, so those name where it is `whole`."""
+    text = str(value)
+    return text if len(text) <= LONGEST_PARAM else f"{len(text):,} characters: {whole}"
 
 
 def _create_whole(database: Path) -> None:

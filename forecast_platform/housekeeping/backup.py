@@ -14,7 +14,6 @@ import io
 import json
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +24,14 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
+from forecast_platform.host.admission import AdmissionFile
+from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
-from forecast_platform.host.home import instance_home
+from forecast_platform.host.home import instance_home, refuse_foreign
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
-from forecast_platform.settings import Settings
+from forecast_platform.housekeeping.kept_fits import damaged_fits
+from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -111,6 +113,11 @@ def _fill(settings: Settings, writer: _Writer) -> Manifest:
         versions={"forecast_platform": __version__, **{name: version(name) for name in names}},
     )
     home = instance_home(settings)
+    try:
+        refuse_foreign(home)
+        AdmissionFile(settings).refuse_foreign()
+    except SettingsError as error:
+        raise HousekeepingError(str(error)) from error
     _copy_dagster(home, writer, manifest)
     _copy_tables(settings, writer, manifest)
     local = settings.warehouse / "_mlflow"
@@ -163,7 +170,7 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     from deltalake.exceptions import DeltaError
 
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
-    damaged = [one for table in TABLES for one in examine(warehouse, table)]
+    damaged = [one for table in TABLES for one in examine(warehouse, table)] or damaged_fits(settings, warehouse)
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise HousekeepingError(f"{damaged[0]}{more}; {_ASIDE}")
@@ -229,19 +236,12 @@ def _copy_folder(folder: Path, place: str, writer: _Writer, manifest: Manifest) 
 
 
 def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
-    """SQLite's online backup: one transaction's view, whatever writers do."""
+    """One transaction's view, whatever writers do; refused where it is damaged."""
     if not path.is_file():
         raise FileNotFoundError(path)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.db"
-        with (
-            contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as source,
-            contextlib.closing(sqlite3.connect(copy)) as sink,
-        ):
-            try:
-                source.backup(sink)
-            except sqlite3.Error as error:
-                raise OSError(f"{path}: {error}") from error
+        copy_checked(path, copy)
         _copy_file(copy, place, writer, manifest)
 
 

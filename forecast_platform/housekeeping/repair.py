@@ -17,6 +17,7 @@ from pathlib import Path
 
 from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
+from forecast_platform.housekeeping.kept_fits import damaged_fits, put_back
 from forecast_platform.housekeeping.remake import remake
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import WarehouseError
@@ -29,6 +30,7 @@ from forecast_platform.warehouse.schemas import (
     FORECAST_RUNS,
     POINT_FORECASTS,
     TABLES,
+    TRAINED_MODELS,
     UNIFIED_DATA,
     Table,
 )
@@ -58,7 +60,8 @@ class Repair:
 
 
 def verify(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
-    """A deep look at every table. Files of unknown hash get one; what is found is kept for `health`. Raises OSError."""
+    """A deep look at every table, and at the files of the current fits. Files of unknown hash get one; what is found is
+    kept for `health`. Raises OSError."""
     from forecast_platform.warehouse.damage import unrecorded
 
     found = []
@@ -67,6 +70,8 @@ def verify(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
         found += damages
         if not damages:
             warehouse.journal.adopt(table.name, unrecorded(warehouse, table))
+    if not any(one.table is TRAINED_MODELS for one in found):
+        found += damaged_fits(settings, warehouse)
     told = {"at": settings.now().isoformat(timespec="seconds"), "damaged": [str(one) for one in found]}
     folder = warehouse.root / FOLDER
     if folder.is_dir():
@@ -100,6 +105,8 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
                 _mend(warehouse, table, aside, backup, done, say)
             except (OSError, WarehouseError) as error:
                 done.failed.append(f"{table.name}: {error}")
+        if backup is not None:
+            _mend_fits(settings, warehouse, aside, backup, done, say)
         if aside.is_dir():
             done.aside = aside
             sync_tree(aside)
@@ -109,13 +116,26 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
             done.failed.append(text)
         left = verify(settings, DeltaWarehouse(settings.warehouse, horizon=settings.horizon))
         named = " ".join(done.failed)
-        done.failed += [f"{one}: {_RESTORE}" for one in left if one.file not in named]
+        done.failed += [f"{one}: {_FIT if one.kind == 'fit' else _RESTORE}" for one in left if one.file not in named]
     return done
 
 
 _RESTORE = (
     "it cannot be made again: name a backup that holds it (`repair --backup`), or `forecast-platform restore` one"
 )
+_FIT = "or name a backup that holds it (`repair --backup`)"
+
+
+def _mend_fits(
+    settings: Settings, warehouse: DeltaWarehouse, aside: Path, backup: Path, done: Repair, say: Say
+) -> None:
+    if examine(warehouse, TRAINED_MODELS):
+        return  # which fits are current is known once their table is whole
+    for one in damaged_fits(settings, warehouse):
+        say(str(one))
+        if put_back(settings, one, backup, aside):
+            say(f"{one.table.name}: {one.file} is back, from {backup}")
+            done.mended.append(one.file)
 
 
 def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | None, done: Repair, say: Say) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -10,11 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.host.mlflow_store import WORKSPACE, StoreError, client_with, in_workspace
+from forecast_platform.host import process_identity
+from forecast_platform.host.mlflow_store import (
+    PROCESS_TAG,
+    WORKSPACE,
+    StoreError,
+    client_with,
+    close_abandoned,
+    in_workspace,
+    param_text,
+)
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.servable import describe, servable
-from forecast_platform.pipeline.tracking import LONGEST_PARAM
 from forecast_platform.settings import Settings
+
+PARAMETERS = "parameters.json"
 
 
 def is_databricks() -> bool:
@@ -41,8 +52,10 @@ class Record:
         self.experiment = self._path(experiment)
         try:
             self.client, experiment_id = client_with(self.settings, self.experiment)
+            close_abandoned(self.client, experiment_id)
             if run_id is None or not self._goes_on(run_id):
-                run_id = self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
+                owned = {**tags, PROCESS_TAG: process_identity.this_process()}
+                run_id = self.client.create_run(experiment_id, tags=owned, run_name=name).info.run_id
         except (MlflowException, StoreError) as error:
             said = str(error).splitlines()[0]
             raise LanguageError(
@@ -60,18 +73,21 @@ class Record:
         from mlflow.exceptions import MlflowException
 
         try:
+            self.client.set_tag(run_id, PROCESS_TAG, process_identity.this_process())
             self.client.update_run(run_id, status="RUNNING")
         except MlflowException:
             return False
         return True
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Record parameters, those that are new; a longer text is cut where servers cut it."""
+        """Record parameters, those that are new; one that servers would cut says where it is whole, an artifact."""
         from mlflow.entities import Param
 
         known = self.client.get_run(self.run_id).data.params
-        new = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in values.items() if name not in known]
-        self.client.log_batch(self.run_id, params=new)
+        texts = {name: param_text(value, f"{PARAMETERS}, {name}") for name, value in values.items()}
+        if any(texts[name] != str(value) for name, value in values.items()):
+            self.client.log_text(self.run_id, json.dumps(dict(values), indent=1, default=str), PARAMETERS)
+        self.client.log_batch(self.run_id, params=[Param(name, texts[name]) for name in texts if name not in known])
 
     def figures(self, step: int, values: Mapping[str, float]) -> None:
         """Record figures of a step."""

@@ -12,6 +12,7 @@ import numpy as np
 from forecast_platform.models import registry
 from forecast_platform.read.tables import FIRST_CHOICE
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import CHAMPIONS, POINT_FORECASTS, TRAINED_MODELS
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.fits import account
@@ -142,7 +143,10 @@ def standing(rows: Sequence[Champion]) -> list[Champion]:
 
 def champion(platform: Platform, series: str) -> tuple[str, str]:
     """Model and version the reader follows: the newest decision; the first configured model where there is none."""
-    rows = decisions(platform, series)
+    return _newest(platform, decisions(platform, series))
+
+
+def _newest(platform: Platform, rows: Sequence[Champion]) -> tuple[str, str]:
     if rows:
         return rows[-1].model, rows[-1].version
     return platform.settings.models[0], platform.settings.model_version
@@ -178,12 +182,21 @@ def newest_forecastable(platform: Platform, series: str) -> dt.date:
 
 
 def promote(
-    platform: Platform, series: str, model: str, version: str, why: str, *, force: bool = False, by: str | None = None
+    platform: Platform,
+    series: str,
+    model: str,
+    version: str,
+    why: str,
+    *,
+    force: bool = False,
+    by: str | None = None,
+    known: Sequence[Champion] | None = None,
 ) -> Champion:
     """Make `model` and `version` the champion of `series`. Raises ChampionError; nothing is written then.
 
-    Refused without a reason, where it is the champion already, and (unless `force`) where it has no forecast for the
-    newest date that the data allow: the reader would find an empty table.
+    Refused without a reason, where it is the champion already, (unless `force`) where it has no forecast for the
+    newest date that the data allow: the reader would find an empty table; and where another decision was written after
+    the `known` ones were read, on which this one rests (None: those of now).
     """
     _check_reason(why)
     if model not in platform.settings.models and not force:
@@ -191,7 +204,7 @@ def promote(
             f"model {model!r} is not configured (configured: {', '.join(platform.settings.models)}), so no run would "
             "forecast with it: add it to the setting models, or give --force"
         )
-    rows = decisions(platform, series)
+    rows = decisions(platform, series) if known is None else known
     if rows and (rows[-1].model, rows[-1].version) == (model, version):
         raise ChampionError(f"{model} {version} is the champion of {series} already, since {_time(rows[-1])}")
     if not force:
@@ -236,8 +249,9 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
     from forecast_platform.pages.display import metadata_frame
     from forecast_platform.pages.scores import REFERENCE
 
+    known = decisions(platform, series)
     metadata = metadata_frame(platform, series)
-    current = champion(platform, series)
+    current = _newest(platform, known)
     naive = (REFERENCE, platform.settings.model_version)
     duels = {pair: duel(metadata, current, pair) for pair in versions_to_run(platform, [series]) if pair != current}
     challengers = {
@@ -250,9 +264,9 @@ def auto_promote(platform: Platform, series: str) -> Champion | None:
     best = max(challengers, key=lambda pair: challengers[pair].gain)
     names = (" ".join(current), " ".join(best))
     try:
-        return promote(platform, series, *best, f"auto_promote: {challengers[best].verdict(*names)}")
+        return promote(platform, series, *best, f"auto_promote: {challengers[best].verdict(*names)}", known=known)
     except ChampionError:
-        # A challenger without today's forecast is not ready; the next score run asks again.
+        # A challenger without today's forecast is not ready, or someone was faster; the next score run asks again.
         return None
 
 
@@ -298,9 +312,9 @@ def choose_first(platform: Platform, series: str) -> Champion | None:
     if lacking := [name for name in settings.models if name not in skills]:
         why += f"; not compared, with fewer than {DECISIVE_DATES} scored last closes: {', '.join(lacking)}"
     try:
-        return promote(platform, series, best, settings.model_version, why)
+        return promote(platform, series, best, settings.model_version, why, known=())
     except ChampionError:
-        # Without the newest forecast the reader would find nothing; the next score run asks again.
+        # Without the newest forecast the reader finds nothing, or someone was faster; the next score run asks again.
         return None
 
 
@@ -353,6 +367,7 @@ def _check_reason(why: str) -> None:
 def _write(
     platform: Platform, rows: Sequence[Champion], series: str, model: str, version: str, by: str | None, why: str
 ) -> Champion:
+    """Add a decision that rests on `rows`. Raises ChampionError where there are others by now."""
     import pyarrow as pa
 
     now = platform.settings.now()
@@ -368,8 +383,20 @@ def _write(
         "by": made.by,
         "why": why,
     }
-    table = pa.Table.from_pylist([row], schema=CHAMPIONS.arrow_schema())
-    platform.warehouse.replace(CHAMPIONS, table, {"commodity": series, "valid_from": now})
+    where = {"commodity": series}
+
+    def added(earlier: pa.Table) -> tuple[pa.Table, Where]:
+        # The decision rests on those that were read: one that another has written since would be lost from sight.
+        newer = [one for one in earlier.to_pylist() if one["valid_from"] not in {known.valid_from for known in rows}]
+        if newer:
+            last = max(newer, key=lambda one: one["valid_from"])
+            raise ChampionError(
+                f"{series}: {last['by']} made {last['model_name']} {last['model_version']} the champion meanwhile "
+                f"({last['why']}); nothing was written: look at it, then decide again"
+            )
+        return pa.Table.from_pylist([*earlier.to_pylist(), row], schema=CHAMPIONS.arrow_schema()), where
+
+    revise(platform.warehouse, CHAMPIONS, where, added)
     return made
 
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
-from forecast_platform.host.mlflow_store import StoreError, client_with, in_workspace
+from forecast_platform.host.mlflow_store import (
+    PROCESS_TAG,
+    StoreError,
+    client_with,
+    close_abandoned,
+    in_workspace,
+    param_text,
+)
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,14 +33,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "forecast_platform"
 
-PROCESS_TAG = "forecast_platform.process"
-"""host:pid:start of the process that logs a run, so that one that was killed over it can be told."""
-
 _FILE = "sqlite:///"
 
 PARAMETERS = "parameters.json"
-LONGEST_PARAM = 500
-"""Characters that every MLflow server keeps of a parameter: Databricks' limit is the lowest."""
 
 
 def registered_name(settings: Settings, series: str, model: str) -> str:
@@ -66,12 +68,6 @@ def _told(settings: Settings, what: str) -> Iterator[None]:
         raise TrackingError(f"MLflow at {settings.tracking_uri} {what}: {said}") from error
 
 
-def _param(name: str, value: object) -> str:
-    """A parameter's text; MLflow cuts longer ones without a word, so they are in the artifact, whole."""
-    text = str(value)
-    return text if len(text) <= LONGEST_PARAM else f"{len(text):,} characters: model/{PARAMETERS}, {name}"
-
-
 class Tracker:
     """Writes fits to MLflow. Local default: an SQLite file in the warehouse, artifacts beside it, no server."""
 
@@ -90,15 +86,7 @@ class Tracker:
     def close_abandoned(self) -> int:
         """End the runs that a killed process of this machine left running; returns how many. Raises TrackingError."""
         with _told(self.settings, "does not answer"):
-            running = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-            left = [
-                run
-                for run in running
-                if (owner := run.data.tags.get(PROCESS_TAG)) and not process_identity.alive(owner)
-            ]
-            for run in left:
-                self.client.set_terminated(run.info.run_id, "KILLED")
-            return len(left)
+            return close_abandoned(self.client, self.experiment_id)
 
     @cached_property
     def experiment_id(self) -> str:
@@ -132,7 +120,10 @@ class Tracker:
             self.client.log_batch(
                 run_id,
                 metrics=[Metric(name, value, now, 0) for name, value in (fit.metrics or {}).items()],
-                params=[Param(name, _param(name, value)) for name, value in fit.parameters.items()],
+                params=[
+                    Param(name, param_text(value, f"model/{PARAMETERS}, {name}"))
+                    for name, value in fit.parameters.items()
+                ],
             )
             self._log_artifact(run_id, fit)
             self._register(run_id, series, model, tags)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import client_with, in_workspace
+from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned, in_workspace, param_text
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs import predictor
 from forecast_platform.training_jobs.config import JobConfig
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "/Shared/forecast_platform/jobs"
 JOB_TAG = "job_id"
 ALIAS = "newest"
-_PROCESS_TAG = "forecast_platform.process"
 _LOADER = "forecast_platform.training_jobs.flavor"
 _FIGURES = ("mase", "smape", "mape", "wql", "fit_time_marginal", "predict_time", "total_seconds")
-_LONGEST = 500
-"""Characters that every MLflow server keeps of a parameter."""
 
 
 class JobTracker:
@@ -94,6 +91,7 @@ class JobTracker:
         experiment = self.client.get_experiment_by_name(self.experiment)
         if experiment is None:
             raise LookupError(f"experiment {self.experiment} is gone: restore it in MLflow")
+        close_abandoned(self.client, experiment.experiment_id)
         name = f"job_{job.job_id[:8]}"
         tags = {
             JOB_TAG: job.job_id,
@@ -101,7 +99,7 @@ class JobTracker:
             "user_id": job.user_id,
             "mode": config.training_mode,
             "code_version": __version__,
-            _PROCESS_TAG: process_identity.this_process(),
+            PROCESS_TAG: process_identity.this_process(),
         }
         run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
@@ -116,7 +114,8 @@ class JobTracker:
                 "presets": config.presets,
                 "time_limit": config.time_limit,
             }
-            params = [Param(key, str(value)[:_LONGEST]) for key, value in parameters.items()]
+            whole = {"models": f"{LEADERBOARD}, model"}
+            params = [Param(key, param_text(value, whole.get(key, CONFIG))) for key, value in parameters.items()]
             best = {**_figures(results["leaderboard"][0]), "training_time": results["training_time"]}
             self.client.log_batch(run_id, params=params, metrics=_metrics(best))
             self._log_data(run_id, job, results)
@@ -147,7 +146,7 @@ class JobTracker:
     def _log_child(self, experiment_id: str, parent: str, name: str, row: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        tags = {"mlflow.parentRunId": parent, _PROCESS_TAG: process_identity.this_process()}
+        tags = {"mlflow.parentRunId": parent, PROCESS_TAG: process_identity.this_process()}
         child = self.client.create_run(experiment_id, tags=tags, run_name=f"{name} {row['model']}").info.run_id
         covered = {key: value for key, value in row.items() if key.startswith("coverage_") and value is not None}
         self.client.log_batch(

@@ -33,9 +33,9 @@ class Damage:
 
     table: Table
     file: str
-    """Path in the table's folder."""
+    """Path in the table's folder; of a fit, in the warehouse."""
     what: str
-    kind: Literal["entry", "checkpoint", "data"]
+    kind: Literal["entry", "checkpoint", "data", "fit"]
     version: int | None = None
     """Of a log entry or checkpoint."""
     partition: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.models.base import model_id
 from forecast_platform.models.saved import ArtifactError, Saved, compare, manifest_of
 from forecast_platform.models.tags import ModelTags
 from forecast_platform.settings import Settings
@@ -56,10 +57,7 @@ def read(platform: Platform, row: Mapping[str, Any]) -> Saved:
     """
     text, place = row["fitted_model_json"], row["fitted_model_s3_path"]
     if text is None:
-        text = artifacts.read_text(platform.settings, Path(place))
-        if text is None:
-            raise ArtifactError(f"its file {place} is gone")
-        return Saved(text)
+        return Saved(_text_of_file(platform.settings, row))
     document = json.loads(text) if text.startswith(f'{{"{_MARK}"') else None
     pickled = platform.model(row["model_name"]).tags.kept == "pickle"
     if document is None:
@@ -74,7 +72,45 @@ def read(platform: Platform, row: Mapping[str, Any]) -> Saved:
     if place is None:
         files = {name: base64.b64decode(data) for name, data in document["content"].items()}
     else:
-        found = {name: artifacts.read_bytes(platform.settings, Path(place) / name) for name in manifest["files"]}
-        files = {name: data for name, data in found.items() if data is not None}
+        files = _files_of_folder(platform.settings, manifest, Path(place))
     compare(manifest, files)
     return Saved(document[_MARK], files)
+
+
+def check_files(settings: Settings, row: Mapping[str, Any]) -> None:
+    """Read the file or folder that a row of trained_models points at, where it points at one, and compare it.
+
+    Raises ArtifactError, naming the file, where it is gone or is not what was written.
+    """
+    text, place = row["fitted_model_json"], row["fitted_model_s3_path"]
+    if place is None:
+        return
+    if text is None:
+        _text_of_file(settings, row)
+        return
+    manifest = manifest_of(json.loads(text)[_MARK])
+    if manifest is None:
+        raise ArtifactError("its manifest cannot be read")
+    compare(manifest, _files_of_folder(settings, manifest, Path(place)))
+
+
+def _files_of_folder(settings: Settings, manifest: Mapping[str, Any], folder: Path) -> dict[str, bytes]:
+    found = {name: artifacts.read_bytes(settings, folder / name) for name in manifest["files"]}
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def _text_of_file(settings: Settings, row: Mapping[str, Any]) -> str:
+    """The text of a model that is kept as a file: the row's content address is the hash of it."""
+    place = row["fitted_model_s3_path"]
+    data = artifacts.read_bytes(settings, Path(place))
+    if data is None:
+        raise ArtifactError(f"its file {place} is gone")
+    start = (row["training_cutoff_date"] + dt.timedelta(days=1)).isoformat()
+    key = (row["commodity"], row["model_name"], row["model_version"], row["algorithm_version"], start)
+    text = data.decode(errors="replace")
+    found = model_id(*key, text, json.loads(row["parameters"]).get("settings", ""))
+    if found != row["model_id"]:
+        raise ArtifactError(
+            f"its file {place} is not what was written: its content address is {found}, the row's {row['model_id']}"
+        )
+    return text

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from forecast_platform.cli.main import main
-from forecast_platform.ensembles.finishing import export_model, finish, result_of
+from forecast_platform.ensembles.finishing import experiment_name, export_model, finish, result_of
 from forecast_platform.ensembles.packaging import Ensemble, PackageError
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, states_table
-from forecast_platform.host.mlflow_store import client_of
+from forecast_platform.host import process_identity
+from forecast_platform.host.mlflow_store import PROCESS_TAG, client_of, client_with
 from forecast_platform.settings import Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import classes
@@ -61,6 +62,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
     settings = world(folder)
     run = run_of(folder, settings, register=True)
     all_done(run)
+    client, experiment = client_with(settings, experiment_name(run))
+    client.create_run(experiment, tags={PROCESS_TAG: process_identity.nobody()}, run_name="killed")
     finish(run)
     return folder, settings
 
@@ -147,7 +150,10 @@ def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tup
     client = client_of(settings.tracking_uri)
     experiment = client.get_experiment_by_name("/Experiments/ensemble_small")
     runs = {one.info.run_name for one in client.search_runs([experiment.experiment_id])}
-    assert runs == {"small", "route_cluster_clustering", "stack_top_any_stacking", "vote_weight_voting"}
+    assert runs == {"small", "killed", "route_cluster_clustering", "stack_top_any_stacking", "vote_weight_voting"}
+    states = {one.info.run_name: one.info.status for one in client.search_runs([experiment.experiment_id])}
+    assert states.pop("killed") == "KILLED", "the next run closes it"
+    assert set(states.values()) == {"FINISHED"}
     assert result.registered == "ensembles.files.small"
     [version] = client.search_model_versions(f"name = '{result.registered}'")
     assert version.run_id == result.mlflow_run_id

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.home import prepare_home
+from forecast_platform.housekeeping import HousekeepingError
+from forecast_platform.housekeeping.backup import backup
 from forecast_platform.pipeline.tracking import Tracker, TrackingError
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings, SettingsError, build
+from forecast_platform.training_jobs.config import parse
+from forecast_platform.training_jobs.store import JobStore
+from forecast_platform_tests.training_jobs.tables import asked
 
 
 @pytest.fixture
@@ -39,6 +45,39 @@ def test_a_lost_database_of_runs_is_named_and_left(settings: Settings, file: str
     assert (path.read_bytes() if path.exists() else None) == before
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), _foreign])
+def test_a_lost_database_of_schedules_is_named_and_left_until_it_is_moved_away(
+    settings: Settings, damage: object
+) -> None:
+    path = settings.warehouse / "_dagster" / "schedules" / "schedules.db"
+    damage(path)  # type: ignore[operator]
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match=r"schedules\.db .*restore.*, or move it away to begin with schedules"):
+        prepare_home(settings)
+    assert path.read_bytes() == before
+    with pytest.raises(HousekeepingError, match=r"schedules\.db .*restore"):
+        backup(settings, settings.warehouse.parent / "copy")
+    path.unlink()
+    prepare_home(settings)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), _foreign])
+def test_a_lost_admission_store_is_named_and_left_until_it_is_moved_away(tmp_path: Path, damage: object) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    store = JobStore(settings)
+    job = store.create("ann", parse(asked()))
+    store.job_folder(job.job_id).mkdir(parents=True)
+    damage(store.path)  # type: ignore[operator]
+    before = store.path.read_bytes()
+    with pytest.raises(SettingsError, match=r"jobs\.db .*restore.*, or move it away to begin with no jobs"):
+        JobStore(settings).get(job.job_id)
+    assert store.path.read_bytes() == before
+    with pytest.raises(HousekeepingError, match=r"jobs\.db .*restore"):
+        backup(settings, tmp_path / "copy")
+    store.path.unlink()
+    assert JobStore(settings).create("ann", parse(asked())).status == "pending"
+
+
 @pytest.mark.parametrize("text", ["", "- a list\n", "run_storage: [\n"])
 def test_a_dagster_yaml_that_configures_nothing_is_named_and_left(settings: Settings, text: str) -> None:
     path = settings.warehouse / "_dagster" / "dagster.yaml"
@@ -65,6 +104,19 @@ def test_an_empty_mlflow_database_beside_artifacts_is_named_and_left(tmp_path: P
     with pytest.raises(TrackingError, match=r"mlflow\.db has no bytes"):
         Tracker(settings).close_abandoned()
     assert (folder / "mlflow.db").read_bytes() == b""
+
+
+def test_a_copy_is_made_of_no_damaged_database(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as store:
+        store.execute("CREATE TABLE runs (id TEXT)")
+        store.execute("INSERT INTO runs VALUES ('one')")
+    copy_checked(path, tmp_path / "whole.db")
+    with sqlite3.connect(tmp_path / "whole.db") as store:
+        assert store.execute("SELECT id FROM runs").fetchall() == [("one",)]
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CRXXTE TABLE"))
+    with pytest.raises(OSError, match=r"mlflow\.db: malformed database schema.*: it is damaged: .*restore"):
+        copy_checked(path, tmp_path / "copy.db")
 
 
 def test_every_store_of_records_waits_for_the_disk(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from forecast_platform.doctor.stores import tables
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.repair import repair, verify
+from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.base import DamageError
 from forecast_platform.warehouse.damage import active, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -26,6 +29,7 @@ from forecast_platform.warehouse.schemas import (
     UNIFIED_DATA,
     Table,
 )
+from forecast_platform.work import fits
 from forecast_platform.work.coverage import coverage
 from forecast_platform.work.platform import Platform
 
@@ -167,6 +171,28 @@ def test_a_trained_model_s_file_is_left_and_named_and_comes_back_from_a_backup(
     assert path.is_file()
     assert not repair(platform.settings, lambda text: None, backup=tmp_path / "copy").failed
     assert _contents(platform) == before
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(file.read_bytes().replace(b"1", b"2")), Path.unlink])
+def test_a_fit_in_a_file_of_its_own_is_compared_and_comes_back_from_a_backup(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(fits, "INLINE_LIMIT", 10)
+    assert not train(platform, "Alpha", "naive", [dt.date(2018, 1, 1)], overwrite=True).failed
+    backup(platform.settings, tmp_path / "copy")
+    [file] = (platform.settings.warehouse / "_artifacts").rglob("*.json")
+    before = file.read_bytes()
+    damage(file)
+    [found] = verify(platform.settings, _folder(platform))
+    assert file.name in str(found)
+    assert "train it again with `forecast-platform train --commodity Alpha --models naive" in str(found)
+    with pytest.raises(HousekeepingError, match=rf"trained_models: _artifacts/.*{file.name}.* train it again"):
+        backup(platform.settings, tmp_path / "other")
+    assert [one.found for one in tables(platform.settings, deep=True) if one.severity == "error"] == [str(found)]
+    [failed] = repair(platform.settings, lambda text: None).failed
+    assert "repair --backup" in failed
+    assert not repair(platform.settings, lambda text: None, backup=tmp_path / "copy").failed
+    assert file.read_bytes() == before
 
 
 def test_flipped_bytes_stop_a_backup_and_the_weekly_look_and_stay_in_health(platform: Platform, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,6 +68,34 @@ def test_the_reader_follows_promotions_and_rollbacks_one_back_each(ready: Platfo
     assert len(champions.decisions(ready, "Alpha")) == 7
     assert champions.decisions(ready, "Beta") == []
     assert Reader(ready.settings, ready.warehouse).latest("Alpha", on=NEWEST).model == "random_walk"
+
+
+@pytest.mark.parametrize("when", ["before the look", "between look and write"])
+def test_of_two_decisions_at_once_the_second_says_that_it_lost(
+    ready: Platform, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    other = _platform(ready.settings.warehouse.parent)
+
+    def at_the_same_time() -> None:
+        monkeypatch.undo()
+        champions.promote(other, "Alpha", "random_walk", "v1.1", "lower CRPS", by="bea")
+
+    def after_the_other(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*about: Any) -> Any:
+            at_the_same_time()
+            return inner(*about)
+
+        return called
+
+    place, name = (champions, "_require_forecast") if when == "before the look" else (ready.warehouse, "replace")
+    monkeypatch.setattr(place, name, after_the_other(getattr(place, name)))
+    with pytest.raises(
+        ChampionError, match=r"bea made random_walk v1.1 the champion meanwhile \(lower CRPS\); nothing"
+    ):
+        champions.promote(ready, "Alpha", "random_walk", "v1.0", "a hunch", by="ann")
+    assert [row.by for row in champions.decisions(ready, "Alpha")] == ["bea"]
+    with pytest.raises(ChampionError, match="meanwhile"):
+        champions.promote(ready, "Alpha", "naive", "v1.0", "what was known before", known=())
 
 
 def test_a_promotion_that_would_leave_the_reader_empty_is_refused(ready: Platform) -> None:

@@ -10,14 +10,10 @@ from mlflow.tracking._model_registry import utils
 
 from forecast_platform.graph.keys import TRAIN, Keys
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import registry_uri
+from forecast_platform.host.mlflow_store import LONGEST_PARAM, PROCESS_TAG, param_text, registry_uri
 from forecast_platform.pipeline.tracking import (
     EXPERIMENT,
-    LONGEST_PARAM,
-    PARAMETERS,
-    PROCESS_TAG,
     Tracker,
-    _param,
     _signature,
     experiment_name,
     registered_name,
@@ -131,7 +127,7 @@ def test_whatever_mlflow_raises_costs_the_link_and_not_the_fit(
 
 def test_a_parameter_that_mlflow_would_cut_is_named_with_where_it_is_whole() -> None:
     longest = "x" * LONGEST_PARAM
-    assert _param("order", longest) == longest
-    shown = _param("order", longest + "x")
-    assert shown == f"{LONGEST_PARAM + 1:,} characters: model/{PARAMETERS}, order"
-    assert _param("order", (2, 1, 0)) == "(2, 1, 0)"
+    assert param_text(longest, "model/parameters.json, order") == longest
+    shown = param_text(longest + "x", "model/parameters.json, order")
+    assert shown == f"{LONGEST_PARAM + 1:,} characters: model/parameters.json, order"
+    assert param_text((2, 1, 0), "") == "(2, 1, 0)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,9 @@ def test_a_large_model_goes_to_a_file_and_a_missing_file_is_named_with_the_mend(
     assert row["fitted_model_json"] is None
     file = Path(str(row["fitted_model_s3_path"]))
     assert load_model(platform, "Alpha", "naive", "v1.0", WINDOWS[0]).fitted.to_json() == file.read_text()
+    file.write_text(re.sub(r"[1-8]", lambda digit: str(int(digit[0]) + 1), file.read_text()))
+    with pytest.raises(MissingModelError, match=rf"{file.name} is not what was written: .*train it again with"):
+        load_model(platform, "Alpha", "naive", "v1.0", WINDOWS[0])
     file.unlink()
     with pytest.raises(MissingModelError, match=r"is gone; train it again with .*--overwrite"):
         load_model(platform, "Alpha", "naive", "v1.0", WINDOWS[0])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 
+from forecast_platform.host import process_identity
+from forecast_platform.host.mlflow_store import PROCESS_TAG
 from forecast_platform.settings import build
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.store import JobStore
@@ -69,3 +72,25 @@ def test_results_are_whole_where_mlflow_is_not_there(tmp_path: Path) -> None:
     assert found["mlflow_run_id"] is None
     assert found["notes"][-1].startswith("not in MLflow (nonsense://host): ")
     assert (tmp_path / "forecast.csv").is_file()
+
+
+def test_a_job_closes_what_a_killed_one_left_running_and_no_parameter_is_cut_without_a_word(tmp_path: Path) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    panel, config = panel_of(asked())
+    panel.save(tmp_path / PANEL)
+    job, tracker = JobStore(settings).create("ann", config), JobTracker(settings)
+    experiment = tracker.client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    owners = (process_identity.nobody(), process_identity.this_process())
+    gone, mine = (tracker.client.create_run(experiment.experiment_id, tags={PROCESS_TAG: one}) for one in owners)
+
+    def keep(results: dict[str, Any]) -> str | None:
+        board = [{**row, "model": "m" * 600} for row in results["leaderboard"][:1]]
+        return tracker.log(job, tmp_path, {**results, "leaderboard": board})
+
+    found = run_job(tmp_path, config, Progress(), keep=keep)
+    assert found["notes"] == []
+    states = [tracker.client.get_run(run.info.run_id).info.status for run in (gone, mine)]
+    assert states == ["KILLED", "RUNNING"]
+    shown = tracker.client.get_run(found["mlflow_run_id"]).data.params["models"]
+    assert shown == "600 characters: leaderboard.csv, model"
