@@ -14,6 +14,7 @@ from forecast_platform.cli.terminal import port
 from forecast_platform.settings import Settings, SettingsError
 
 _HOST = "address to bind; beyond this machine only with a web token or a trusted proxy"
+_UNGUARDED = "address to bind; nobody is asked who it is: this machine, or a closed network as in deploy/compose.yaml"
 _READ_ONLY = "for screens: nothing can be changed from the UI"
 
 
@@ -21,7 +22,7 @@ def register(commands: Any) -> None:
     """Add the commands of this module to the command line's subparsers."""
     one = commands.add_parser("up", help="webserver, daemon and code server together, with the reports beside them")
     _address(one, 3000)
-    one.add_argument("--read-only", action="store_true", help=f"{_READ_ONLY}, and no daemon runs")
+    one.add_argument("--read-only", action="store_true", help=f"{_READ_ONLY}, no daemon runs, and no API")
     one.add_argument("--api", action="store_true", help="also the API of training jobs, on port 8000")
     one.add_argument("--workbench", action="store_true", help="also that, and its page on port 8501 (extra app)")
     one.set_defaults(command=_up)
@@ -33,7 +34,7 @@ def register(commands: Any) -> None:
     one.set_defaults(command=_webserver)
 
     one = commands.add_parser("workflows", help="the code server of submitted workflows alone, which knows new ones")
-    _address(one, 4267)
+    _address(one, 4267, told=_UNGUARDED)
     one.set_defaults(command=_workflows)
 
     one = commands.add_parser("api", help="training jobs over HTTP (docs/jobs.md)")
@@ -50,8 +51,8 @@ def register(commands: Any) -> None:
     one.set_defaults(command=_reports)
 
 
-def _address(parser: argparse.ArgumentParser, default: int) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help=_HOST)
+def _address(parser: argparse.ArgumentParser, default: int, *, told: str = _HOST) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help=told)
     parser.add_argument("--port", type=port, default=default, help=f"port (default: {default})")
 
 
@@ -116,7 +117,7 @@ def _api(options: argparse.Namespace, settings: Settings) -> int:
 def _workbench(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.app.command import run
 
-    return run(options.host, options.port, options.api)
+    return run(settings, options.host, options.port, options.api)
 
 
 def _reports(options: argparse.Namespace, settings: Settings) -> int:

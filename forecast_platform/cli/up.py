@@ -31,7 +31,7 @@ from forecast_platform.host.web_guard import access_for, is_loopback
 from forecast_platform.housekeeping.reports_http import serving
 from forecast_platform.runs.lost_runs import close_lost
 from forecast_platform.runs.workflow_reload import reloading
-from forecast_platform.settings import PREFIX, Settings
+from forecast_platform.settings import PREFIX, Settings, SettingsError
 
 
 def up(settings: Settings, host: str, port: int, *, read_only: bool = False, beside: str = "") -> int:
@@ -40,13 +40,18 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
     Returns 0 where it was asked to stop, 1 where something could not start or ended by itself. read_only: for screens:
     nothing can be changed from the UI, and there is no daemon, so that it may run beside the one that has it. beside:
     what is started too: `api`, or `workbench` with the API that it needs. Raises SettingsError for an address that
-    others reach where nothing says who may ask, and where the workbench's library is not installed.
+    others reach where nothing says who may ask, for read_only with one of those, whose API writes, and where the
+    workbench's library is not installed.
 
     Processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits with 0.
     The code servers (one of the platform, one of submitted workflows) are shared by webserver and daemon, and the UI's
     "Reload" loads the definitions anew.
     """
     access_for(settings, host)
+    if read_only and beside:
+        raise SettingsError(
+            f"--read-only with --{beside}: jobs and workflows could be changed through it: leave one of the two out"
+        )
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = prepare_home(settings)
     services, key = Services(), secrets.token_urlsafe(32)

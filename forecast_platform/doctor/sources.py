@@ -33,6 +33,10 @@ def source(settings: Settings) -> Iterator[Finding]:
     raw = source_for(settings).read(settings.series)
     for rejection in raw.rejections:
         reach = f" (keeps out {', '.join(rejection.series)})" if rejection.series else ""
+        if rejection.held:
+            mend = "run doctor again then; ingest goes on with what it read of the file before"
+            yield Finding("source", "warning", f"{rejection}{reach}", mend)
+            continue
         mend = (
             f"correct that file in {place}, or restore its last good state; ingest refuses it whole until then"
             if settings.source == "landing"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from forecast_platform.settings.parts import web_address
+
 WEATHER_ARCHIVE = "https://archive-api.open-meteo.com/v1/archive"
 
 
@@ -28,6 +30,8 @@ class FeedSettings(BaseModel):
     timeout_seconds: float = Field(default=20.0, gt=0, le=300, description="Longest wait for an answer.")
     attempts: int = Field(default=3, ge=1, le=10, description="Tries of a request before it is given up.")
     weather_url: str = Field(default=WEATHER_ARCHIVE, description="Daily weather API of Open-Meteo's form.")
+
+    _address = field_validator("weather_url")(web_address)
 
     @field_validator("regions")
     @classmethod

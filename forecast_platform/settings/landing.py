@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forecast_platform.settings.values import folder
+from forecast_platform.settings.values import at_home, folder
 
 SUFFIXES = (".csv", ".parquet", ".xls", ".xlsx")
 """Endings of files that are read, in any case."""
@@ -134,7 +134,10 @@ def landing_series(landing: Any) -> list[dict[str, Any]]:
     """
     if landing is None:
         raise ValueError("source is landing, but FORECAST_PLATFORM_LANDING is not set: name the landing folder")
-    market = Path(folder(landing)).expanduser() / "market"
+    try:
+        market = at_home(Path(folder(landing))) / "market"
+    except ValueError as error:
+        raise ValueError(f"landing: {error}") from error
     found = look_into(market)
     named: dict[str, dict[str, Any]] = {}
     for key, files in found.files.items():

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from forecast_platform.settings import values
 from forecast_platform.settings.parts import web_address
 
 _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -34,6 +35,9 @@ class LanguageSettings(BaseModel):
     endpoint_seconds: float = Field(
         default=60.0, gt=0, le=600, description="How long the endpoint may take; then the ranking answers alone."
     )
+
+    _folder = field_validator("model", mode="before")(values.folder)
+    _here = field_validator("model")(values.at_home)
 
     @field_validator("endpoint")
     @classmethod

@@ -57,7 +57,7 @@ def build(**values: Any) -> Settings:
         refuse_unknown_variables(Settings.model_fields, PREFIX)
         path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
         if path:
-            read_yaml(Path(path).expanduser(), f"{PREFIX}CONFIG")
+            read_yaml(Path(path), f"{PREFIX}CONFIG")
         return Settings(**values)
     except pydantic_settings.SettingsError as error:
         name = re.findall(r'field "(\w+)"', str(error))[:1]

@@ -18,13 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forecast_platform.forecasting.horizon import DEFAULT, LONGEST, SHORTEST
 from forecast_platform.forecasting.windows import FREQUENCIES, Frequency
@@ -188,7 +182,11 @@ class Settings(BaseSettings):
         default=10.0, ge=0, le=240, description="Minutes before a failed request is tried again; doubled each time."
     )
     file_settle_seconds: float = Field(
-        default=20.0, ge=0, le=3600, description="Seconds for which a landing file must be unchanged to be read."
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a landing file must be unchanged for sensors to read it. Commands and runs hold "
+        "back a younger text file whose last line has no end, and read other young files with a warning.",
     )
     notifiers: tuple[str, ...] = Field(
         default=("log",), description="Who is told of problems: log, webhook, slack, email, or a registered name."
@@ -255,9 +253,11 @@ class Settings(BaseSettings):
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if not path:
             return sources
-        return (*sources, InitSettingsSource(settings_cls, read_yaml(Path(path).expanduser(), f"{PREFIX}CONFIG")))
+        return (*sources, InitSettingsSource(settings_cls, read_yaml(Path(path), f"{PREFIX}CONFIG")))
 
     _folder = field_validator("warehouse", "landing", "config", mode="before")(values.folder)
+    _absolute = field_validator("warehouse", "landing", "config")(values.at_home)
+    _server = field_validator("mlflow_tracking_uri")(values.not_empty)
     _time = field_validator("training_time", "daily_time", mode="before")(values.time_of_day)
     _day = field_validator("start_date", "end_date", mode="before")(values.day)
     _listed = field_validator("plugins", "active_versions", "allowed_hosts", "allowed_origins", mode="before")(listed)
@@ -267,11 +267,6 @@ class Settings(BaseSettings):
     _zone = field_validator("timezone")(values.zone)
     _address = field_validator("reports_url", "ui_url", "mlflow_ui_url")(web_address)
     _version = field_validator("model_version", "active_versions")(values.version_tags)
-
-    @field_validator("warehouse", "landing", "config")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
 
     @model_validator(mode="wrap")
     @classmethod

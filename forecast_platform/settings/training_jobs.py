@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from forecast_platform.settings import values
 
 ENVIRONMENT = {
     "store": "JOB_STATE_DB_PATH",
@@ -98,6 +100,9 @@ class TrainingJobSettings(BaseModel):
         description="What those posts are signed with, 16 characters at least, or whsec_ and base64; set it in the "
         "environment.",
     )
+
+    _file = field_validator("store", mode="before")(values.folder)
+    _here = field_validator("store")(values.at_home)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
+
+_Path = TypeVar("_Path", Path, Path | None)
 
 EARLIEST = dt.date(1900, 1, 1)
 
@@ -23,6 +25,23 @@ def folder(value: Any) -> Any:
         raise ValueError("empty: name a folder or file, or leave the setting out")
     if _ADDRESS.match(text):
         raise ValueError("an address; a path on a disk is meant: tables in an object store are those of Unity Catalog")
+    return value
+
+
+def at_home(value: _Path) -> _Path:
+    """A path with ~ spelt out, from the root. Raises ValueError where ~ names an account that there is not."""
+    if value is None:
+        return value
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"{value}: no account of this name has a home folder here: spell the folder out") from error
+
+
+def not_empty(value: str | None) -> str | None:
+    """A text as it is given. Raises ValueError for an empty one, which would be taken for unset."""
+    if value is not None and not value.strip():
+        raise ValueError("empty: name an address, or leave the setting out")
     return value
 
 

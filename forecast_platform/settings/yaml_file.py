@@ -25,6 +25,10 @@ def read_yaml(path: Path, variable: str) -> dict[str, Any]:
     import yaml
 
     given = f"config ({variable}) = {str(path)!r}"
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{given}: no account of this name has a home folder here") from error
     if not path.is_file():
         raise SettingsError(f"{given}: no such file")
     size = path.stat().st_size

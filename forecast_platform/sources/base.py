@@ -39,12 +39,14 @@ class Rejection:
     file: path inside the source, such as market/coffee.csv.
     row: 1-based line of the file, the header being line 1 (a Parquet file's first record is 2); None for all of it.
     series: names of the series that cannot be ingested because of it.
+    held: nothing is wrong with the file but that it may still be being written: it is read some seconds later.
     """
 
     file: str
     row: int | None
     reason: str
     series: tuple[str, ...] = ()
+    held: bool = False
 
     def __str__(self) -> str:
         place = self.file if self.row is None else f"{self.file}, row {self.row}"

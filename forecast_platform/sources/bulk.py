@@ -16,16 +16,22 @@ SMALLEST = 2**20
 """Bytes from which on it is worth it."""
 
 _ODD = (b'"', b"\r", b"\t", b"\0", b"\n\n", b" ,", b", ", b" \n", b"\n ")
-"""What takes the reader's care: quotes, other line ends, blanks around a cell, blank lines."""
+"""What takes the reader's care: quotes, lone carriage returns, blanks around a cell, blank lines."""
 
 
 def plain_weather(content: bytes, file: str) -> RawTable | None:
     """The table of a file whose every cell is as plain as can be, or None: then it is read cell by cell.
 
-    Plain are ISO dates, numbers that Arrow and Python read alike, and lines of one width that all end. The values are
-    those of the other way, which alone finds faults and names their rows.
+    Plain are ISO dates, numbers that Arrow and Python read alike, and lines of one width, which end as on Unix or as on
+    Windows, the last one as it likes. The values are those of the other way, which alone finds faults and names their
+    rows.
     """
-    if len(content) < SMALLEST or not content.endswith(b"\n") or any(odd in content for odd in _ODD):
+    if len(content) < SMALLEST:
+        return None
+    content = content.replace(b"\r\n", b"\n")
+    if not content.endswith(b"\n"):
+        content += b"\n"
+    if any(odd in content for odd in _ODD):
         return None
     names = content[: content.index(b"\n")].decode("latin-1").split(",")
     if len(set(names)) < len(names) or not {"date", "region"} <= set(names) <= {"date", "region", *WEATHER_COLUMNS}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _csv(content: bytes, file: str, kind: Kind, meaning: Meaning) -> RawTable:
     if kind == "weather" and not meaning.columns and not meaning.dates:
         bulk = plain_weather(content, file)
         if bulk is not None:
-            return bulk
+            return replace(bulk, notes=_unfinished(_tail(content, bulk), content.endswith(b"\n")))
     unreadable: FileProblem | None = None
     try:
         text = content.decode("utf-8-sig")
@@ -130,7 +131,8 @@ def _csv(content: bytes, file: str, kind: Kind, meaning: Meaning) -> RawTable:
     if found is None and sheet.delimiter == ";":
         raise _semicolons(sheet)
     table = _plain(sheet, meaning) if found is None else formats.read(*found, sheet, kind, meaning)
-    return replace(table, notes=(*table.notes, *_unfinished(sheet, text)))
+    broken_off = _unfinished(sheet.records[1:], text.endswith(("\n", "\r")))
+    return replace(table, notes=(*table.notes, *broken_off))
 
 
 def _sheet(text: str, file: str) -> Sheet:
@@ -154,11 +156,20 @@ def _semicolons(sheet: Sheet) -> FileProblem:
     )
 
 
-def _unfinished(sheet: Sheet, text: str) -> tuple[str, ...]:
+def _tail(content: bytes, table: RawTable) -> list[Record]:
+    """The last records below the header of a file that was read by column."""
+    lines = content.rsplit(b"\n", _BROKEN_OFF + 1)[1:]
+    first = int(table.rows[-1]) - len(lines) + 1
+    return [(row, line.decode().rstrip("\r").split(",")) for row, line in enumerate(lines, first)]
+
+
+def _unfinished(records: Sequence[Record], ended: bool) -> tuple[str, ...]:
     """What looks like an upload that broke off inside the last line: no newline, and shorter than the lines before."""
-    before = [sum(map(len, cells)) for _, cells in sheet.records[1:-1][-_BROKEN_OFF:]]
-    row, last = sheet.records[-1]
-    if text.endswith(("\n", "\r")) or not before or sum(map(len, last)) >= min(before):
+    before = [sum(map(len, cells)) for _, cells in records[:-1][-_BROKEN_OFF:]]
+    if ended or not before:
+        return ()
+    row, last = records[-1]
+    if sum(map(len, last)) >= min(before):
         return ()
     return (f"row {row}: the last line is shorter than those before it and does not end: an upload that broke off?",)
 

@@ -15,7 +15,7 @@ from forecast_platform.sources import calendars, judging, validate
 from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, SourceError, requirements
 from forecast_platform.sources.contracts import joined
 from forecast_platform.sources.formats.sheet import Meaning
-from forecast_platform.sources.parts import FILE, ROW, Parts, load
+from forecast_platform.sources.parts import FILE, ROW, Parts, load, seconds_held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,8 @@ class LandingSource:
     today: the newest date that a row may have, asked at each read.
     declared: macro columns beyond vix and usd_* that any configured series names as a covariate.
     files: how columns and places of macro and weather files are called.
-    settle_seconds: a file that was changed less than this ago may still be being written, which is said.
+    settle_seconds: a file that was changed less than this ago may still be being written, which is said; where it is
+        text whose last line has no end it is held: not read, and what was read of it before stays.
     """
 
     folder: Path
@@ -62,20 +63,24 @@ class LandingSource:
         refused = {name for rejection in raw.rejections for name in rejection.series}
         raw.market = {name: frame for name, frame in raw.market.items() if name not in refused}
         requirements(series, raw, self._name(MACRO), self._name(WEATHER))
-        raw.warnings += self._young(series)
+        raw.warnings += self._young(raw, series)
         return raw
 
     def fingerprint(self, series: Sequence[SeriesSettings]) -> dict[str, str]:
         """blake2b of each file's bytes, 32 hex digits; a file that is not there is left out.
 
         A file that was changed while its series' session was open is marked, until it is changed again: its newest row
-        is then not read. What the settings say of columns and dates is an entry of its own, where they say anything.
+        is then not read; so is one that is held. What the settings say of columns and dates is an entry of its own,
+        where they say anything.
         """
         found = {}
         exchanges = {one.stem.lower(): one.calendar for one in series}
         for name, path in self.paths(series).items():
             try:
-                digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+                content = path.read_bytes()
+                digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+                if seconds_held(path, content, self.settle_seconds):
+                    digest += "~"
                 stem = name.removeprefix("market/").split(" (")[0].rsplit(".", 1)[0].lower()
                 if name.startswith("market/") and _during_session(path, exchanges.get(stem, "24/7")):
                     digest += "+"
@@ -116,6 +121,7 @@ class LandingSource:
             lambda table: validate.check_market(table, today),
             lambda _: meaning,
             ("market", today),
+            self.settle_seconds,
         )
         raw.warnings += parts.warnings
         raw.rejections += [replace(item, series=(one.name,)) for item in parts.rejections]
@@ -145,6 +151,7 @@ class LandingSource:
             lambda table: validate.check_chain(table, today),
             lambda _: Meaning(today=today),
             ("chain", today),
+            self.settle_seconds,
         )
         raw.warnings += chain.warnings
         raw.rejections += [replace(item, series=(one.name,)) for item in chain.rejections]
@@ -161,9 +168,12 @@ class LandingSource:
             lambda table: validate.check_macro(table, today, declared),
             lambda found: self._meaning(found, self.files.macro),
             (today, *sorted(declared)),
+            self.settle_seconds,
         )
         raw.warnings += parts.warnings
-        raw.macro = None if parts.frame is None else _plain(parts.frame)
+        # What a held file has of which column is not known: all stay as they were.
+        held = any(item.held for item in parts.rejections)
+        raw.macro = None if parts.frame is None or held else _plain(parts.frame)
         known = set() if raw.macro is None else set(raw.macro.columns)
         wanting = [one.name for one in series if set(one.covariates) - {*WEATHER_COLUMNS, *known}]
         raw.rejections += [replace(item, series=tuple(wanting)) for item in parts.rejections]
@@ -183,6 +193,7 @@ class LandingSource:
             lambda table: validate.check_weather(table, today),
             lambda found: self._meaning(found, {}),
             today,
+            self.settle_seconds,
         )
         raw.warnings += parts.warnings
         frame, rejections = parts.frame, list(parts.rejections)
@@ -192,7 +203,8 @@ class LandingSource:
             # A file with values that cannot be is refused; the others' rows stand.
             frame = frame[~frame[FILE].isin({item.file for item in impossible})]
             raw.weather = _plain(frame) if len(frame) else None
-        regions = set() if raw.weather is None else set(raw.weather["region"])
+        held = any(item.held for item in rejections)
+        regions = set() if raw.weather is None or held else set(raw.weather["region"])
         wanting = [one.name for one in series if one.regions is None or (one.regions and set(one.regions) - regions)]
         raw.rejections += [replace(item, series=tuple(wanting)) for item in rejections]
 
@@ -210,9 +222,12 @@ class LandingSource:
         found = self._found(kind)
         return found[0].paths[0].name if found else f"{kind}.csv"
 
-    def _young(self, series: Sequence[SeriesSettings]) -> list[str]:
-        lines = []
+    def _young(self, raw: RawData, series: Sequence[SeriesSettings]) -> list[str]:
+        """Files that were changed just now and were read."""
+        lines, held = [], {item.file for item in raw.rejections if item.held}
         for name, path in self.paths(series).items():
+            if name in held:
+                continue
             try:
                 age = time.time() - path.stat().st_mtime
             except OSError:

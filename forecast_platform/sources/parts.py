@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Check = Callable[[RawTable], "tuple[pd.DataFrame | None, list[Rejection]]"]
+
+_BINARY = (".parquet", ".xls", ".xlsx")
 
 FILE, ROW = "_file", "_row"
 """Columns that a joined frame carries beside its own: where each row came from."""
@@ -49,10 +53,12 @@ def load(
     check: Check,
     meaning: Callable[[Found], Meaning],
     facts: Hashable = None,
+    settle_seconds: float = 0.0,
 ) -> Parts:
     """Read and check every file of `found` (in `folder` of the landing folder: 'market/' or ''), and join them.
 
-    facts: what `check` depends on beside the file.
+    facts: what `check` depends on beside the file. settle_seconds: how long a text file whose last line has no end must
+    have stood still to be read; until then its rejection is `held`.
     """
     parts = Parts()
     frames: list[pd.DataFrame] = []
@@ -63,7 +69,7 @@ def load(
             parts.rejections.append(Rejection(f"{folder}{one.whole[0].name}", None, reason))
             continue
         for path in one.paths:
-            frame = _read(parts, path, f"{folder}{path.name}", kind, check, meaning(one), facts)
+            frame = _read(parts, path, f"{folder}{path.name}", kind, check, meaning(one), facts, settle_seconds)
             if frame is not None:
                 frames.append(frame)
     if frames and not (kind == "market" and parts.rejections):
@@ -77,11 +83,31 @@ _last: dict[Path, tuple[Hashable, RawTable, pd.DataFrame | None, list[Rejection]
 reads the source twice, once to see what is new; a code server does so every minute."""
 
 
+class _StillWritten(FileProblem):
+    """The file may be whole in some seconds."""
+
+
+def seconds_held(path: Path, content: bytes, settle_seconds: float) -> float:
+    """Seconds until a text file of this content is read: 0 where its last line ends, or it has stood still long enough.
+
+    path: what `content` was just read from. A file's clock may be ahead of ours.
+    """
+    if path.suffix.lower() in _BINARY or content.endswith((b"\n", b"\r")):
+        return 0.0
+    age = time.time() - path.stat().st_mtime
+    return settle_seconds - age if abs(age) < settle_seconds else 0.0
+
+
 def _checked(
-    path: Path, file: str, kind: Kind, check: Check, meaning: Meaning, facts: Hashable
+    path: Path, file: str, kind: Kind, check: Check, meaning: Meaning, facts: Hashable, settle_seconds: float
 ) -> tuple[RawTable, pd.DataFrame | None, list[Rejection]]:
     """The file's table and what `check` makes of it; content is parsed once. Raises FileProblem."""
     content = content_of(path)
+    if wait := seconds_held(path, content, settle_seconds):
+        raise _StillWritten(
+            f"still being written: its last line has no end, and it changed {max(0.0, settle_seconds - wait):.0f} s "
+            f"ago; run again in {math.ceil(wait)} s, when it is read as it stands"
+        )
     known = (file, kind, hashlib.blake2b(content, digest_size=16).digest(), repr(meaning), facts)
     kept = _last.get(path)
     if kept is None or kept[0] != known:
@@ -93,12 +119,20 @@ def _checked(
 
 
 def _read(
-    parts: Parts, path: Path, file: str, kind: Kind, check: Check, meaning: Meaning, facts: Hashable
+    parts: Parts,
+    path: Path,
+    file: str,
+    kind: Kind,
+    check: Check,
+    meaning: Meaning,
+    facts: Hashable,
+    settle_seconds: float,
 ) -> pd.DataFrame | None:
     try:
-        table, frame, rejections = _checked(path, file, kind, check, meaning, facts)
+        table, frame, rejections = _checked(path, file, kind, check, meaning, facts, settle_seconds)
     except FileProblem as problem:
-        parts.rejections.append(Rejection(file, problem.row, str(problem)))
+        held = isinstance(problem, _StillWritten)
+        parts.rejections.append(Rejection(file, problem.row, str(problem), held=held))
         return None
     parts.rejections += rejections
     parts.formats[file] = table.format

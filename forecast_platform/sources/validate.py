@@ -125,9 +125,11 @@ def _check_names(
 
 
 def _dates(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Dates:
-    if values.dtype != object:
+    if values.dtype.kind == "M":
         problems.extend((int(row), "the date is blank") for row in rows[np.isnat(values)])
         return values
+    if values.dtype != object:  # numbers of a column that the settings call the date
+        values = np.array(["" if value != value else f"{value:.15g}" for value in values.tolist()], object)
     days: list[str] = []
     zones: dict[str, int] = {}
     for row, value in zip(rows.tolist(), values.tolist(), strict=True):
@@ -179,6 +181,8 @@ def _regions(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) 
 
 
 def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    if values.dtype.kind in "Mm":
+        return _no_dates(name, values, rows, problems)
     if values.dtype != object:
         found: Floats = values.astype("float64")
     else:
@@ -194,6 +198,14 @@ def _numbers(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems:
     for position in np.flatnonzero(np.isinf(found)):
         problems.append((int(rows[position]), f"{name} is infinite ({values[position]})"))
     return found
+
+
+def _no_dates(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:
+    """A column whose type is a date's: its days since 1970 would pass for figures. One without any value is missing."""
+    for position in np.flatnonzero(~np.isnat(values))[:1]:
+        reason = f"{name} holds dates, not numbers: {str(values[position])!r}; save the column as numbers"
+        problems.append((int(rows[position]), reason))
+    return np.full(len(values), np.nan)
 
 
 def _readable(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Floats:

@@ -197,12 +197,24 @@ def test_an_address_that_others_reach_is_refused_without_a_token(
     monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
     file = tmp_path / "workspace.yaml"
     file.write_text("load_from: []")
-    for command in (["up"], ["webserver", "-w", str(file)], ["reports"], ["health", "--http", "0"]):
+    for command in (["up"], ["webserver", "-w", str(file)], ["reports"], ["health", "--http", "0"], ["workbench"]):
         load.cache_clear()
         assert main([*command, "--host", "0.0.0.0"]) == 2
         said = capsys.readouterr().err
         assert "--host 0.0.0.0 can be reached from other machines" in said
         assert "FORECAST_PLATFORM_WEB_TOKEN" in said
+    load.cache_clear()
+
+
+@pytest.mark.parametrize("beside", ["--api", "--workbench"])
+def test_screens_that_change_nothing_have_no_api_that_would(
+    beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_WAREHOUSE", str(tmp_path / "warehouse"))
+    load.cache_clear()
+    assert main(["up", "--read-only", beside]) == 2
+    assert f"--read-only with {beside}" in capsys.readouterr().err
+    assert not (tmp_path / "warehouse").exists(), "refused before any work"
     load.cache_clear()
 
 

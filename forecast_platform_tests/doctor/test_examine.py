@@ -146,6 +146,17 @@ def test_a_refused_file_fails_its_series_and_no_other(
     assert "Coffee accepted" in said
 
 
+def test_a_file_that_is_still_being_written_warns_and_does_not_fail(
+    warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(examine.source)
+    landing(tmp_path, monkeypatch, coffee=CLOSES.rstrip("\n"))
+    assert main(["doctor"]) == 0
+    [found] = lines(capsys, "WARN")
+    assert "market/coffee.csv: still being written: its last line has no end" in found
+    assert "(keeps out Coffee) | run doctor again then" in found
+
+
 def test_old_closes_warn_and_do_not_fail(
     warehouse: Path, capsys: pytest.CaptureFixture[str], only, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

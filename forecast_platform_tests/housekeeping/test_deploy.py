@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 import tasks
+from forecast_platform.host.web_guard import Asked, access_for, decide
+from forecast_platform.settings import build
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -49,11 +51,27 @@ def test_every_image_is_one_exact_version(services: dict[str, dict[str, object]]
 
 
 def test_what_is_installed_into_the_image_is_what_the_lock_has_hashes_of() -> None:
-    assert "--no-deps --require-hashes -r requirements.lock" in (DEPLOY / "Dockerfile").read_text()
-    lock = (ROOT / "requirements.lock").read_text()
-    pins = re.findall(r"^\S+==\S+.*(?:\n +--hash=\S+(?: \\)?)*", lock, re.M)
-    assert len(pins) > 200
-    assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
+    text = re.sub(r"\\\n(\s*#.*\n)*", " ", (DEPLOY / "Dockerfile").read_text())
+    installed = re.findall(r"pip\S* install (?:--no-cache-dir )?([^&\n]*)", text)
+    hashed = "--no-deps --require-hashes -r"
+    assert [" ".join(one.split()) for one in installed] == [
+        f"{hashed} requirements.lock", f"{hashed} postgres.txt", "--no-deps ."
+    ]  # fmt: skip
+    for lock, least in ((ROOT / "requirements.lock", 201), (DEPLOY / "locks" / "postgres.txt", 3)):
+        pins = re.findall(r"^\S+==\S+.*(?:\n +--hash=\S+(?: \\)?)*", lock.read_text(), re.M)
+        assert len(pins) >= least
+        assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
+
+
+def test_what_the_databricks_app_sets_lets_its_proxy_in_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in yaml.safe_load((ROOT / "app.yaml").read_text())["env"]:
+        if one["name"].startswith("FORECAST_PLATFORM_"):
+            monkeypatch.setenv(one["name"], one["value"])
+    access = access_for(build(), "0.0.0.0")
+    head = {"host": ("workbench.example.databricksapps.com",), "x-forwarded-user": ("ann",)}
+    assert decide(Asked("GET", "/", head, peer="10.1.2.3"), access) is None
+    assert decide(Asked("GET", "/", head, peer="8.8.8.8"), access).status == 401
+    assert decide(Asked("GET", "/", {**head, "host": ("elsewhere.example",)}, peer="10.1.2.3"), access).status == 421
 
 
 def test_what_units_write_is_for_their_account_alone() -> None:

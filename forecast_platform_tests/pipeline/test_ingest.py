@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +191,25 @@ def test_a_correction_and_a_back_adjustment_are_written(tmp_path: Path) -> None:
     report = ingest(platform, ["Alpha"], platform.settings.history_start, LAST)
     assert report.rejections == []
     assert report.outcomes["Alpha"].written
+
+
+def test_a_file_that_is_still_being_written_leaves_its_series_as_it_was_until_it_stands_still(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    platform = _platform(tmp_path)
+    ingest(platform, SERIES, platform.settings.history_start, LAST)
+    before = _frame(platform, "Alpha")
+    path = tmp_path / "landing" / "market" / "alpha.csv"
+    path.write_text(path.read_text().rstrip("\n")[:-3])
+    report = ingest(platform, SERIES, platform.settings.history_start, LAST)
+    [reason] = report.rejections
+    assert reason.startswith("market/alpha.csv: still being written: its last line has no end")
+    assert set(report.outcomes["Alpha"].failed.values()) == {reason}
+    assert not report.outcomes["Beta"].failed
+    pd.testing.assert_frame_equal(_frame(platform, "Alpha"), before)
+    changed, refused = catch_up(platform, SERIES)
+    assert "Alpha" not in changed
+    assert len(refused) == 1
+    os.utime(path, (time.time() - 60,) * 2)
+    changed, refused = catch_up(platform, SERIES)
+    assert changed["Alpha"][0] == LAST
+    assert refused == []

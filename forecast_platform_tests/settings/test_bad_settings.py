@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ warehouse: file:///data/warehouse
 warehouse: https://host/x
 warehouse: "/data/ware\nhouse"
 warehouse: "/data/x\t"
+warehouse: ~no-such-account/x
+landing: ~no-such-account/x
+training_jobs: {store: ''}
+training_jobs: {store: s3://bucket/jobs.db}
+training_jobs: {store: ~no-such-account/jobs.db}
+language: {model: ''}
+language: {model: s3://bucket/model}
+language: {model: ~no-such-account/model}
+mlflow_tracking_uri: ''
+mlflow_tracking_uri: '  '
+feeds: {weather_url: ''}
+feeds: {weather_url: archive.example}
 warehouse: 5
 warehouse: [a]
 landing: hdfs://host/x
@@ -153,6 +166,19 @@ def test_what_nobody_can_mean_is_refused_by_name(line: str, tmp_path: Path, monk
     with pytest.raises(SettingsError) as refused:
         build()
     assert line.partition(":")[0] in str(refused.value)
+    nested = re.match(r"(\w+): \{(store|model|weather_url):", line)
+    assert nested is None or ".".join(nested.groups()) in str(refused.value)
+
+
+def test_a_landing_folder_in_the_home_of_nobody_is_named_before_it_is_looked_into() -> None:
+    with pytest.raises(SettingsError, match="landing: ~no-such-account"):
+        build(source="landing", landing="~no-such-account/x")
+
+
+def test_a_settings_file_in_the_home_of_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORECAST_PLATFORM_CONFIG", "~no-such-account/platform.yaml")
+    with pytest.raises(SettingsError, match=r"'~no-such-account/platform.yaml': no account"):
+        build()
 
 
 @pytest.mark.parametrize(("line", "value"), RIGHT.items())

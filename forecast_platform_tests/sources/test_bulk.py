@@ -40,6 +40,46 @@ def test_a_plain_file_gives_the_same_rows_either_way(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.rstrip("\n"),
+        PLAIN.replace("\n", "\r\n").rstrip(),
+        PLAIN.replace("0.1\n", "0.1\r\n"),
+    ],
+    ids=["CRLF", "no last newline", "CRLF but the last", "mixed"],
+)
+def test_line_ends_of_windows_and_a_last_line_without_one_are_plain(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "SMALLEST", 0)
+    wanted = bulk.plain_weather(PLAIN.encode(), "weather.csv")
+    found = bulk.plain_weather(text.encode(), "weather.csv")
+    assert found is not None
+    assert wanted is not None
+    assert found.columns.keys() == wanted.columns.keys()
+    for name in wanted.columns:
+        np.testing.assert_array_equal(found.columns[name], wanted.columns[name])
+    by_cell, _ = checked(text, 10**9, monkeypatch)
+    by_column, _ = checked(text, 0, monkeypatch)
+    assert by_cell is not None
+    pd.testing.assert_frame_equal(by_column, by_cell)
+
+
+@pytest.mark.parametrize("end", ["2", "24.75", "24.75\n", "24.75\r\n"])
+@pytest.mark.parametrize("rows", [1, 2, 40])
+def test_an_upload_that_broke_off_is_said_either_way(rows: int, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = np.datetime64("2018-01-01") + np.arange(rows)
+    text = "date,region,temp_max_c\n" + "".join(f"{day},São Paulo,25.10\n" for day in days[:-1])
+    text += f"{days[-1]},São Paulo,{end}"
+    notes = []
+    for smallest in (0, 10**9):
+        monkeypatch.setattr(bulk, "SMALLEST", smallest)
+        notes.append(table_of(text.encode(), ".csv", "weather.csv", "weather").notes)
+    assert notes[0] == notes[1]
+    assert len(notes[0]) == (end == "2" and rows > 1)
+    assert all(note.startswith(f"row {rows + 1}: the last line is shorter") for note in notes[0])
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ("29.7", "29_7"),
@@ -52,8 +92,10 @@ def test_a_plain_file_gives_the_same_rows_either_way(monkeypatch: pytest.MonkeyP
         ("2018-01-02,Sul", "2018-01-02T00:00:00Z,Sul"),
         ("2018-01-02,Sul", "\n2018-01-02,Sul"),
         ("temp_max_c", "tmax"),
-        ("\n", "\r\n"),
-        ("nan,\n", "nan,"),
+        ("\n2018-01-02,Sul", "\r\n\r\n2018-01-02,Sul"),
+        ("29.7,", "29.7,\r"),
+        ("nan,\n", "nan,\r"),
+        ("nan,\n", "na"),
         ("date,", "﻿date,"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -161,7 +163,71 @@ def test_a_last_close_that_broke_off_is_refused_until_confirmed(tmp_path: Path) 
 def test_a_file_that_was_changed_just_now_is_said(tmp_path: Path) -> None:
     write(tmp_path, market__coffee_csv=PLAIN)
     assert read(tmp_path).warnings == []
-    assert "coffee.csv: changed 0 s ago: it may still be" in read(tmp_path, settle_seconds=60.0).warnings[0]
+    assert "s ago: it may still be being written" in read(tmp_path, settle_seconds=60.0).warnings[0]
+
+
+CUT = "2018-01-09,122."
+
+
+def _age(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_a_young_file_whose_last_line_has_no_end_is_held_and_costs_its_own_series_only(tmp_path: Path) -> None:
+    write(tmp_path, market__coffee_csv=PLAIN + CUT, market__sugar_csv=PLAIN)
+    path = tmp_path / "market/coffee.csv"
+    source = LandingSource(tmp_path, lambda: dt.date(2018, 1, 10), settle_seconds=60.0)
+    _age(path, 2)
+    raw = source.read([one(), one("Sugar")])
+    assert list(raw.market) == ["Sugar"]
+    assert re.fullmatch(
+        r"market/coffee.csv: still being written: its last line has no end, and it changed \d+ s ago; "
+        r"run again in 5\d s, when it is read as it stands",
+        reasons(raw),
+    )
+    assert [(item.series, item.held) for item in raw.rejections] == [(("Coffee",), True)]
+    assert [text.split(":")[0] for text in raw.warnings] == ["market/sugar.csv"]
+    held = source.fingerprint([one()])
+    _age(path, 61)
+    raw = source.read([one()])
+    assert raw.rejections == []
+    assert raw.market["Coffee"]["close"].tolist()[-1] == 122.0
+    assert any("row 7: the last line is shorter" in text for text in raw.warnings)
+    assert source.fingerprint([one()]) != held, "the same bytes are read once they stand still"
+    path.write_text(PLAIN + CUT + "45\n")
+    assert source.read([one()]).market["Coffee"]["close"].tolist()[-1] == 122.45
+
+
+def test_a_file_whose_clock_is_a_little_ahead_is_held_too_and_one_of_another_day_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path, market__coffee_csv=PLAIN + CUT) / "market/coffee.csv"
+    for ahead, held in ((5, True), (86_400, False)):
+        _age(path, -ahead)
+        assert [item.held for item in read(tmp_path, settle_seconds=60.0).rejections] == [True] * held
+
+
+@pytest.mark.parametrize(
+    "name", ["macro.csv", "macro_vix.csv", "weather.csv", "weather_Vietnam.csv", "coffee_chain.csv"]
+)
+def test_a_held_file_keeps_all_that_may_need_it_as_they_were(tmp_path: Path, name: str) -> None:
+    texts = {
+        "market/coffee.csv": PLAIN,
+        "market/sugar.csv": PLAIN,
+        "macro.csv": "date,usd_brl,vix\n2018-01-02,3.2,9.5\n",
+        "macro_vix.csv": "date,vix\n2018-01-03,9.2\n",
+        "weather.csv": "date,region,temp_max_c\n2018-01-02,Brazil,30\n2018-01-02,Vietnam,25\n",
+        "weather_Vietnam.csv": "date,region,temp_max_c\n2018-01-03,Vietnam,25\n",
+        "coffee_chain.csv": "date,close,close_2\n2018-01-02,150.1,151\n",
+    }
+    (tmp_path / "market").mkdir()
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text.rstrip("\n") if file == name else text)
+    series = [one(covariates=("vix",), regions=("Vietnam",)), one("Sugar")]
+    raw = read(tmp_path, *series, settle_seconds=60.0)
+    assert list(raw.market) == ["Sugar"]
+    assert [(item.file, item.series, item.held) for item in raw.rejections] == [(name, ("Coffee",), True)]
+    assert (raw.macro is None) == name.startswith("macro"), "macro values of series without covariates stay as stored"
+    _age(tmp_path / name, 61)
+    assert sorted(read(tmp_path, *series, settle_seconds=60.0).market) == ["Coffee", "Sugar"]
 
 
 def test_a_row_of_tomorrow_is_left_out_and_a_later_one_refused(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from forecast_platform.sources.calendars import sessions
@@ -121,3 +123,46 @@ def test_weather_that_cannot_be_is_refused_with_row_and_mend(rows: list[str], re
     raw = read(tmp_path, one(regions=("V",)), one("Sugar", source="coffee"))
     assert list(raw.market) == ["Sugar"]
     assert reason in reasons(raw)
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us"), pa.timestamp("ns")], ids=str)
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [("market/coffee", "close"), ("market/coffee", "volume"), ("macro", "vix"), ("weather", "temp_max_c")],
+)
+def test_a_column_of_dates_is_no_column_of_figures(tmp_path: Path, file: str, column: str, kind: pa.DataType) -> None:
+    days = [dt.date(2018, 1, 2), dt.date(2018, 1, 3)]
+    columns = {
+        "date": days,
+        "close": [150.1, 151.4],
+        "vix": [15.0, 16.0],
+        "region": ["Brazil"] * 2,
+        "temp_max_c": [30.0] * 2,
+    }
+    layouts = {
+        "market/coffee": ["date", "close"],
+        "macro": ["date", "vix"],
+        "weather": ["date", "region", "temp_max_c"],
+    }
+    (tmp_path / "market").mkdir()
+    for name, layout in layouts.items():
+        cells = {key: pa.array(columns[key]) for key in layout}
+        if name == file:
+            cells[column] = pa.array([None, days[1]], pa.date32()).cast(kind)
+        pq.write_table(pa.table(cells), tmp_path / f"{name}.parquet")
+    raw = read(tmp_path, one(covariates=("vix",), regions=("Brazil",)))
+    assert raw.market == {}
+    reason = f"{column} holds dates, not numbers: '2018-01-03'; save the column as numbers"
+    assert reasons(raw) == f"{file}.parquet, row 3: {reason}"
+    assert raw.rejections[0].series == ("Coffee",)
+
+
+def test_numbers_in_a_parquet_column_that_the_settings_call_the_date_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "market").mkdir()
+    table = pa.table({"Trade Date": [20180102, None], "close": [150.1, 151.4]})
+    pq.write_table(table, tmp_path / "market/coffee.parquet")
+    raw = read(tmp_path, one(columns={"Trade Date": "date"}))
+    assert reasons(raw).splitlines() == [
+        "market/coffee.parquet, row 2: date '20180102' cannot be read unambiguously: write it as YYYY-MM-DD",
+        "market/coffee.parquet, row 3: the date is blank",
+    ]

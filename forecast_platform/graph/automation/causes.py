@@ -103,6 +103,11 @@ CAUSES: tuple[Cause, ...] = (
         "launch the run again; for many runs at a time move the instance to Postgres (docs/postgres.md)",
     ),
     Cause(
+        r"still being written: its last line has no end",
+        "a landing file was still being written when the run read it",
+        "nothing to mend: once the file stands still the run is made again by itself",
+    ),
+    Cause(
         r"market/\S+(?:, row \d+)?: |macro\.\w+(?:, row \d+)?: |weather\.\w+(?:, row \d+)?: |refused by the source",
         "the source refused a landing file",
         "mend the row that the message names and save the file again: it is read by itself",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -76,6 +76,11 @@ class Observer:
         return Platform.from_settings(self.settings)
 
     @cached_property
+    def _settled(self) -> Settings:
+        """The settings to read files by which `look` has found settled, also where their clock is ahead of ours."""
+        return self.settings.model_copy(update={"file_settle_seconds": 0.0})
+
+    @cached_property
     def revised(self) -> Revisions:
         """Where revised days are kept until the forecasts made from them are made anew."""
         return Revisions(self.settings.warehouse / "_alerts")
@@ -94,7 +99,7 @@ class Observer:
             if self._reading is None or self._reading[0] != place:
                 # The content first: a file that changes in between is then seen as changed at the next look.
                 found = content or self.content()
-                read = changes(self.platform, self.settings.series_names)
+                read = changes(replace(self.platform, settings=self._settled), self.settings.series_names)
                 reading = SourceReading(found, *read, self.settings.lookback_end)
                 self.revised.add(reading.changes, self.settings.now(), self.unified_version())
                 self._reading = (place, reading)
@@ -104,7 +109,7 @@ class Observer:
         """A hash of the source's content."""
         from forecast_platform.sources.choose import source_for
 
-        found = source_for(self.settings).fingerprint(self.settings.series)
+        found = source_for(self._settled).fingerprint(self.settings.series)
         return short_hash(*(f"{name}={digest}" for name, digest in sorted(found.items())))
 
     def pending(self, now: dt.datetime) -> Pending:

@@ -27,6 +27,7 @@ CASES = [
     ("data of Coffee end on 2021-05-10, 9 days before the last session due", "have not arrived", "landing files"),
     ("sqlite3.OperationalError: database is locked", "SQLite", "Postgres"),
     ("market/coffee.csv, row 17: close 'abc' is not a number", "refused", "mend the row"),
+    ("market/coffee.csv: still being written: its last line has no end, and it", "being written", "by itself"),
     ("PermissionError: [Errno 13] Permission denied: '/data/x'", "may not read or write", "right"),
     ("v1.0 was made with algorithm version 1, the code is at 2", "new algorithm version", "model_version"),
     ("The run worker terminated unexpectedly.", "stopped from outside", "tried again"),

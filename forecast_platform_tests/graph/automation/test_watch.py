@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import time
 from pathlib import Path
 
+from forecast_platform.graph.automation.observe import Observer
 from forecast_platform.graph.automation.watch import Cursor, Look, look, signature
 from forecast_platform_tests.sources.landings import PLAIN, write
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.worlds import settings_for, write_landing
 
 NOW = dt.datetime(2021, 3, 9, 12, tzinfo=dt.timezone.utc)
 STAMP = NOW.timestamp()
@@ -34,6 +37,16 @@ def test_a_file_whose_clock_is_ahead_is_read_once_it_stays_the_same() -> None:
     seen, word = look(None, files(-86_400), NOW, 20)
     assert word
     assert look(seen, files(-86_400), NOW + dt.timedelta(seconds=21), 20)[1] == ""
+
+
+def test_what_was_found_settled_is_read_though_its_last_line_has_no_end_and_its_clock_is_ahead(tmp_path: Path) -> None:
+    path = write_landing(tmp_path / "landing") / "market" / "alpha.csv"
+    path.write_text(path.read_text().rstrip("\n"))
+    os.utime(path, (time.time() + 5,) * 2)
+    observer = Observer(settings_for(tmp_path))
+    now = dt.datetime.now(dt.timezone.utc)
+    assert "changed less than 20 s ago" in observer.pending(now).unsettled
+    assert sorted(observer.pending(now + dt.timedelta(seconds=21)).days) == ["Alpha", "Beta"]
 
 
 def test_a_cursor_survives_a_restart() -> None:
