@@ -29,6 +29,6 @@ def test_the_first_command_on_the_sample_needs_nothing_but_the_package(tmp_path:
     assert "leaderboard by CRPS" in done.stdout
     assert "what this tells, and what not: 2,2" in done.stdout
     assert "of naive's CRPS, with 95 % confidence" in done.stdout
-    assert "9.0 years are too few to judge by (10 years are needed)" in done.stdout
+    assert "9.0 years are too few to judge by (10 are needed)" in done.stdout
     assert "oracle: target days left out" in (index_file.parent / "leaderboard_WTI.html").read_text(encoding="utf-8")
     assert "forecast-platform up" in done.stdout
