@@ -126,7 +126,8 @@ def _half_made(database: Path) -> bool:
     if database.stat().st_size == 0:
         return True
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as store:
-        return store.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None
+        there = store.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone()
+        return there is None or store.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None
 
 
 def _refuse_foreign(settings: Settings) -> None:

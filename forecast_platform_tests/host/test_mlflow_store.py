@@ -58,3 +58,10 @@ def test_one_whose_making_was_killed_is_made_by_the_next_process(tmp_path: Path)
     for warehouse in (tmp_path, older):
         _works(build(warehouse=warehouse))
     assert sorted(one.name for one in database.parent.iterdir() if one.suffix == ".being-made") == []
+
+
+def test_one_that_holds_no_table_yet_is_made(tmp_path: Path) -> None:
+    (tmp_path / "_mlflow").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "_mlflow" / "mlflow.db")) as store:
+        store.execute("PRAGMA user_version = 1")
+    _works(build(warehouse=tmp_path))
