@@ -45,7 +45,8 @@ def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
     if not newest:
         raise NoDataError("no series has data: look at the source (setting FORECAST_PLATFORM_SOURCE)")
     settings = operations.settings
-    return min(max(newest) + dt.timedelta(days=1), settings.end_date or settings.today(), settings.today())
+    ends = max(settings.end_of(name) or settings.today() for name in series)
+    return min(max(newest) + dt.timedelta(days=1), ends, settings.today())
 
 
 def _summary(operations: Operations, started: float, good: bool) -> bool:

@@ -148,7 +148,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
     from forecast_platform.sources.unify import last_observed_close
 
     newest = last_observed_close(raw, series.name)
-    until = min(settings.today(), settings.end_date or dt.date.max)
+    until = min(settings.today(), settings.end_of(series.name) or dt.date.max)
     try:
         scheduled = sessions(series.calendar, newest, until)
     except SourceError:
@@ -160,7 +160,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
         return Finding("newest close", "good", found)
     beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
     mend = (
-        f"bring newer closes of {{files}}; or, for a source whose series have all ended, set "
-        f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
+        f"bring newer closes of {{files}}; or, where they have ended, set `end_date: {newest + dt.timedelta(days=1)}` "
+        f"of the series ({PREFIX}END_DATE where all have)"
     )
     return Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)

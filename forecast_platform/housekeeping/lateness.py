@@ -107,8 +107,9 @@ def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, d
         newest, allowed = platform.series_table(series).last_observed, last_allowed(platform, series)
     except NoDataError:
         return due, None
+    end = platform.settings.end_of(series)
     # A source that has ended: what its data allow.
-    return (due if platform.settings.end_date is None else min(due, newest + _DAY)), allowed
+    return (due if end is None else min(due, end, newest + _DAY)), allowed
 
 
 def _late(
@@ -191,7 +192,8 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     name = f"data {series}"
     try:
         table = platform.series_table(series)
-        last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
+        end = settings.end_of(series)
+        last = min(settings.today(), end or dt.date.max) - _DAY
         # A close is first seen that many days after its session.
         lag = dt.timedelta(days=settings.publication_lag_days.market)
         due = last_session_on_or_before(table.sessions, last - lag) + lag
@@ -202,13 +204,15 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     if jump is not None:
         return Fact(name, "error", jump)
     late = (due - newest).days
-    if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
-        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
+    if end is not None and late > 0 and settings.today() > end:
+        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {end})")
     if late <= 0:
         return Fact(name, "good", f"newest close {newest}, due {due}")
     severity: Severity = "error" if late > settings.max_staleness_days else "warning"
     mend = "see whether the source delivers, then ingest"
     if late > ENDED.days:
-        end = f"FORECAST_PLATFORM_END_DATE={newest + _DAY}"
-        mend = f"put newer data in place, or where those of all series have ended set {end}"
+        mend = (
+            f"put newer data in place, or where they have ended set `end_date: {newest + _DAY}` of the series "
+            f"(FORECAST_PLATFORM_END_DATE={newest + _DAY} where those of all series have)"
+        )
     return Fact(name, severity, f"newest close {newest}, due {due}: {late} days late; {mend}")

@@ -130,6 +130,7 @@ def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> 
         _train(platform, series, pairs, windows, action == "train" and _flag(given, "overwrite"), report, progress)
     if action != "train":
         work = [ForecastWork(name, *pair, dates_of(platform, name, first, last)) for name in series for pair in pairs]
+        work = [one for one in work if one.dates]
         if scheduled:
             work = [one.with_missed(platform) for one in work]
         _forecast(platform, work, _flag(given, "overwrite"), report, progress)

@@ -10,22 +10,29 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, DagsterInstance, asset, materialize
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.graph.automation.observe import Observer
+from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.forecasts import ON_TIME, examine_points
 from forecast_platform.graph.checks.report import result
 from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.housekeeping.health import Fact, HealthReport, health
 from forecast_platform.housekeeping.health_http import server
 from forecast_platform.housekeeping.lateness import by_cause, due_forecast
+from forecast_platform.pages.daily_page import daily_page
 from forecast_platform.pipeline import champions
 from forecast_platform.runs.launch import Launcher
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
+
+NO_DATES = np.empty(0, "datetime64[D]")
 
 
 def _at(root: Path, moment: str, **changes: object) -> Settings:
@@ -89,12 +96,39 @@ def test_one_cause_is_one_line_however_many_series_models_and_versions_it_reache
     late = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
     assert list(late) == ["data Alpha, Beta"]
     assert late["data Alpha, Beta"].text == (
-        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where those of all "
-        "series have ended set FORECAST_PLATFORM_END_DATE=2018-03-30; forecasts wait for them, and no run would change "
-        "that"
+        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where they have ended set "
+        "`end_date: 2018-03-30` of the series (FORECAST_PLATFORM_END_DATE=2018-03-30 where those of all series have); "
+        "forecasts wait for them, and no run would change that"
     )
     ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
     assert {fact.severity for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
+
+
+def test_a_series_is_due_to_its_own_end_date_only(root: Path) -> None:
+    series = [{"name": "Alpha", "end_date": "2018-03-30"}, {"name": "Beta"}]
+    settings = _at(root, "2018-05-31T20:00", series=series)
+    found = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
+    assert {fact.severity for name, fact in found.items() if "Alpha" in name} == {"good"}
+    assert found["data Alpha"].text == "newest close 2018-03-29, due 2018-03-29"
+    assert found["data Beta"].severity == "error"
+    platform = Platform.from_settings(settings)
+    assert expected_dates(platform, "Alpha")[-1] == dt.date(2018, 3, 30)
+    [on_time, _] = examine_points(platform, Target("Alpha", "naive", "v1.0", "v1.0"), [], NO_DATES)[ON_TIME]
+    assert on_time.figures["source_ended"] == "2018-03-30"
+    observer, today = Observer(settings), settings.today()
+    assert {series for series, _, _ in observer.missing([today])[today]} == {"Beta"}
+    assert list(observer.hopeless([today], observer.windows(today))[today]) == ["Beta"]
+    assert "No forecast of this day" not in _daily_page(settings)
+    with pytest.raises(SettingsError, match="series Alpha: end_date 2017-01-01 lies before start_date 2017-07-01"):
+        settings_for(root, series=[{"name": "Alpha", "end_date": "2017-01-01"}])
+
+
+def _daily_page(settings: Settings) -> str:
+    daily_page(Platform.from_settings(settings), health)
+    text: str = (settings.reports / "daily.html").read_text()
+    assert "Beta: newest close of" in text
+    assert "Alpha: newest close of" not in text
+    return text
 
 
 def test_forecasts_that_wait_for_data_are_told_by_themselves_where_the_data_are_not_at_fault() -> None:

@@ -13,7 +13,7 @@ from dagster import (
 
 from forecast_platform.graph.checks import meaning_rules, rules
 from forecast_platform.graph.checks.findings import Finding
-from forecast_platform.graph.checks.reading import dates_of
+from forecast_platform.graph.checks.reading import dates_of, ended_on
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.sources.base import WEATHER_COLUMNS
@@ -90,7 +90,7 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
         settings.today(),
         settings.publication_lag_days.market,
         settings.max_staleness_days,
-        settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
+        ended_on(settings, series),
     )
     own, closes = dates[seen], rows["close"].to_numpy()[seen]
     found[CALENDAR] = meaning_rules.calendar_fits(
