@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
-from forecast_platform.settings.landing import DateOrder
+from forecast_platform.settings.landing import DateOrder, DecimalMark
 from forecast_platform.settings.values import day
 
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
@@ -96,6 +96,11 @@ class SeriesSettings(BaseModel):
     )
     dates: DateOrder | None = Field(
         default=None, description="Order of dates such as 03/04/2024 where no day above 12 proves it."
+    )
+    decimal: DecimalMark | None = Field(
+        default=None,
+        description="Mark before the decimals, point or comma, of a file read by `columns`, where no number proves it: "
+        "1,234 may be either.",
     )
     confirmed: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(),
