@@ -18,6 +18,8 @@ from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
 _DAY = dt.timedelta(days=1)
+_LOOK = "; see whether the source delivers, then ingest"
+"""What to do where the cause is not known."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ def data_facts(platform: Platform) -> list[Fact]:
     found = [fact for name, fact in facts.items() if name not in late]
     alike: dict[tuple[Severity, str], list[str]] = {}
     for name in late:
-        text = f"{facts[name].text}; {refused[name]}" if name in refused else facts[name].text
+        text = facts[name].text
+        if name in refused:
+            # The cause is known: there is nothing else to look for.
+            text = f"{text.removesuffix(_LOOK)}; {refused[name]}"
         alike.setdefault((facts[name].severity, text), []).append(name)
     return found + [Fact(f"data {_some(names)}", state, text, tuple(names)) for (state, text), names in alike.items()]
 
@@ -179,7 +184,9 @@ def _refused(platform: Platform, names: Sequence[str]) -> dict[str, str]:
     except (SourceError, WarehouseError, OSError) as error:
         return dict.fromkeys(names, f"the cause: {error}")
     return {
-        name: f"the cause: the source refused {reason}; mend it and it is read"
+        name: f"the cause: a file is held: {reason}"
+        if name in report.held
+        else f"the cause: the source refused {reason}; mend it and it is read"
         for name, reason in report.reasons.items()
         if reason
     }
@@ -209,7 +216,7 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     if late <= 0:
         return Fact(name, "good", f"newest close {newest}, due {due}")
     severity: Severity = "error" if late > settings.max_staleness_days else "warning"
-    mend = "see whether the source delivers, then ingest"
+    mend = _LOOK.removeprefix("; ")
     if late > ENDED.days:
         mend = (
             f"put newer data in place, or where they have ended set `end_date: {newest + _DAY}` of the series "
