@@ -63,6 +63,8 @@ def test_a_jump_that_reverts_and_a_move_beyond_eight_deviations_are_named_in_the
     jump[200:] *= 1.15
     found = rules.price_jumps("Coffee", days, jump, rolls, days[0])
     _broken(found, "0 one-session", "1 moves beyond 8 deviations", str(days[200]), "roll_dates", severity="warning")
+    for odd in (jump, glitch):
+        assert rules.price_jumps("Coffee", days, odd, rolls, days[0], [days[200].item(), days[201].item()]).passed
     rolls[200] = True
     assert rules.price_jumps("Coffee", days, jump, rolls, days[0]).passed
 
