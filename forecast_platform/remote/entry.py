@@ -217,9 +217,11 @@ def _train(
 
     progress.begin(len(series) * len(pairs) * len(windows))
     for name in series:
+        end = platform.settings.end_of(name) or dt.date.max
+        begun = [start for start in windows if start <= end]
         for model, version in pairs:
-            with progress.step(f"training {name} {model}", len(windows)) as told:
-                done = train(platform, name, model, windows, version=version, overwrite=overwrite, progress=told)
+            with progress.step(f"training {name} {model}", len(begun)) as told:
+                done = train(platform, name, model, begun, version=version, overwrite=overwrite, progress=told)
             report.add("train", done, version)
 
 

@@ -288,13 +288,12 @@ class Operations:
             return day
         allowed = newest + dt.timedelta(days=1)
         once = (
-            f"; to say so once, set `end_date: {allowed}` of the series, or {PREFIX}END_DATE={allowed} where those of all "
-            "series have ended"
+            f"; to say so once, set `end_date: {allowed}` of the series, or {PREFIX}END_DATE={allowed} where those of "
+            "all have ended"
         )
-        known = max(ends, default=None) == allowed
-        self.say(
-            f"data end on {newest}: this is the forecast of {allowed}, the last that is fresh{'' if known else once}"
-        )
+        if max(ends, default=None) == allowed:
+            once = ""
+        self.say(f"data end on {newest}: this is the forecast of {allowed}, the last that is fresh{once}")
         return allowed
 
     def _run(
