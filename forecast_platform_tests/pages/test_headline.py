@@ -76,7 +76,7 @@ def test_the_first_thing_on_page_and_overview_is_how_old_the_data_are(tmp_path: 
 
 
 def test_a_tile_says_price_width_certainty_model_and_the_move(coffee: SeriesDay) -> None:
-    text = said([tiles([coffee], DAY)])
+    text = said([tiles([coffee], DAY, ZONE)])
     for part in (
         "Coffee US cents/lb sharp v1.0, champion",
         "105.90 → to 110.00 (+3.9 %)",
