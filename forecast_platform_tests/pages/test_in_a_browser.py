@@ -172,6 +172,36 @@ def test_a_chart_below_the_first_screen_is_drawn_when_it_comes_into_view(
     until(lambda: browser.run("return !!pages.shown.pit") is True, "the last chart is drawn")
 
 
+def test_a_chart_is_shown_without_its_script_and_becomes_interactive_with_it(
+    written: dict[str, Path], browser: Browser, pictures: Path, axe: str
+) -> None:
+    script = written["fan chart"].with_name("plotly.min.js")
+    aside = script.rename(script.with_name("aside.js"))
+    try:
+        for label, size, dark in (("phone-dark", PHONE, True), ("desk-light", DESKTOP, False)):
+            browser.device(*size, dark=dark, phone=size == PHONE)
+            browser.open(written["fan chart"].as_uri())
+            until(lambda: bool(browser.run("return document.documentElement.dataset.shown")), "it is shown")
+            assert browser.run("return typeof Plotly") == "undefined"
+            wide = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+            assert wide == [size[0], size[0]]
+            boxes = browser.run(
+                "return ['.still .field', '.still path.line', '.still .y', '.still .x', '.still .named'].map(one => "
+                "{ var box = document.querySelector(one).getBoundingClientRect(); return [box.width, box.height] })"
+            )
+            assert all(wide > 5 and high > 5 for wide, high in boxes), boxes
+            browser.whole_picture(pictures / f"fan-chart-still-{label}.png")
+            assert violations(browser, axe) == []
+    finally:
+        aside.rename(script)
+    browser.errors()  # that the script was not there
+    opened(browser, written["fan chart"], DESKTOP, dark=False)
+    assert browser.run("return [!!document.querySelector('.still'), !!document.querySelector('#fan .main-svg')]") == [
+        False,
+        True,
+    ]
+
+
 def test_a_page_without_charts_loads_no_script_for_them(written: dict[str, Path], browser: Browser) -> None:
     opened(browser, written["index"], DESKTOP, dark=False)
     assert browser.run("return typeof Plotly") == "undefined"
