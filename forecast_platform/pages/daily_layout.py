@@ -250,7 +250,8 @@ def _board(one: SeriesDay) -> str:
         title,
         page.table(columns, rows, classes),
         more,
-        note=f"The trailing year. CRPS: less is better; skill: share of the {REFERENCE} model's CRPS saved.",
+        note=f"The year to {date_text(one.ends)}. CRPS: less is better; skill: share of the {REFERENCE} model's CRPS "
+        "saved.",
     )
 
 

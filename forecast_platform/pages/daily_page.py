@@ -102,7 +102,9 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
     when = When(day, settings.today(), settings.timezone, _next_due(settings, day))
     state = SIGNAL[report.severity]
     facts = [(fact.name, SIGNAL[fact.severity], fact.text) for fact in report.facts]
-    groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
+    groups = {
+        group.name: [series_day(platform, name, day) for name in group.series] for group in settings.series_groups
+    }
     if len(groups) == 1:
         [series] = groups.values()
         written = write_daily_page(settings.reports, when=when, series=series, facts=facts, state=state)
@@ -142,7 +144,8 @@ def portfolio_page(platform: Platform, name: str, when: When) -> str:
     return f"{settings.reports_url}/{written.name}"
 
 
-def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
+def series_day(platform: Platform, name: str, day: dt.date) -> SeriesDay:
+    """What the page of `day` shows of a series."""
     reader = Reader(platform.settings, platform.warehouse)
     champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
     chosen = reader.promoted(name)
@@ -161,8 +164,10 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     fresh = freshness(platform.settings, table.series, seen[-1].astype(dt.date), day) if len(seen) else None
     hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None
     metadata = metadata_frame(platform, name)
-    recent = metadata[metadata["forecast_date"].between(day - dt.timedelta(days=_BOARD_DAYS), day)]
     expected = [d for d in expected_dates(platform, name) if d <= day][-_MAP_DAYS:]
+    # The year to the last date that the data allow, however long ago that is.
+    ends = expected[-1] if expected else day
+    recent = metadata[metadata["forecast_date"].between(ends - dt.timedelta(days=_BOARD_DAYS), day)]
     known = set(zip(recent["model_name"].astype(str), recent["model_version"].astype(str), strict=True))
     keys = sorted({ModelKey(*pair) for pair in known} | {bands.key for bands in models})
     made, failed = _status(recent, expected, keys)

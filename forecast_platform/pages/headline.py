@@ -118,21 +118,22 @@ def _tile(one: SeriesDay, day: dt.date, zone: str) -> page.Html:
         seen = {"Last close": _closed(one, one.hit_close, one.hit_date)}
         inner = f'<p class="price">no forecast</p>{_listed(seen)}'
     else:
-        inner = _outlook(one, found, last, zone)
+        inner = _outlook(one, found, last, day, zone)
     return page.Html(
         f'<section class="tile{old}" aria-label="{page.escape(one.series)} in short">{head}{inner}{below}</section>'
     )
 
 
-def _outlook(one: SeriesDay, found: Bands, last: float, zone: str) -> str:
+def _outlook(one: SeriesDay, found: Bands, last: float, day: dt.date, zone: str) -> str:
     end = one.horizon - 1
     target = None if one.forecast_date is None else one.forecast_date + dt.timedelta(days=end)
     median = float(found.median[end])
+    when = f"{'In' if one.forecast_date == day else 'After'} {one.horizon} days"
     made = f", made {in_zone(one.made_at, zone)}" if one.made_at is not None else ""
     facts = {
-        "Last close": _closed(one, last, one.last_date),
+        "Last close": _known(one, last),
         "Forecast": f"of {date_text(one.forecast_date)}{made}",
-        f"In {one.horizon} days": f"{price(median)}{move_text(median, last)} on {date_text(target)} (median)",
+        when: f"{price(median)}{move_text(median, last)} on {date_text(target)} (median)",
     }
     for level in (80, 95):
         lower, upper = (float(getattr(found, f"{side}_{level}")[end]) for side in ("lower", "upper"))
@@ -144,6 +145,14 @@ def _outlook(one: SeriesDay, found: Bands, last: float, zone: str) -> str:
     )
     moved = f" <small>{page.escape(move_text(median, last).strip())}</small>"
     return f'<p class="price">{arrow}{moved}</p>{_bullet(found, end, last)}{_listed(facts)}'
+
+
+def _known(one: SeriesDay, last: float) -> str:
+    """The close that the forecast starts from; the newest beside it where that is another."""
+    newest = _closed(one, one.hit_close, one.hit_date)
+    if one.last_date is None or one.last_date == one.hit_date:
+        return newest
+    return f"{price(last)} of {date_text(one.last_date)}; by now {newest}"
 
 
 def _listed(facts: Mapping[str, str]) -> str:
@@ -160,14 +169,14 @@ def _closed(one: SeriesDay, close: float, of: dt.date | None) -> str:
 
 
 def _held(one: SeriesDay) -> str:
-    """How the champion's bands did in the trailing year."""
+    """How the champion's bands did in the year to the newest forecast."""
     rows = [] if one.board is None else one.board.to_dict("records")
     row = next((row for row in rows if (row["model_name"], row["model_version"]) == tuple(one.champion)), None)
     if row is None or np.isnan(row["coverage_80"]):
         return "not known yet: no close of a whole forecast has been seen"
     return (
-        f"over the past year its 80 % band held {100 * row['coverage_80']:.0f} % of closes, its 95 % band "
-        f"{100 * row['coverage_95']:.0f} % ({row['n_dates']:,} forecasts)"
+        f"over the year to {date_text(one.ends)} its 80 % band held {100 * row['coverage_80']:.0f} % of closes, its "
+        f"95 % band {100 * row['coverage_95']:.0f} % ({row['n_dates']:,} forecasts)"
     )
 
 

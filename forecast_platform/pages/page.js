@@ -172,7 +172,10 @@
   function sayWhetherOld() {
     // A page that nothing renews looks as it did on its day: from when a newer one was due it says so itself.
     var note = document.getElementById("outdated");
-    if (note && Date.now() > Date.parse(note.dataset.due)) { note.hidden = false; }
+    if (!note || Date.now() <= Date.parse(note.dataset.due)) { return; }
+    note.hidden = false;
+    // What was fresh on its day is no more.
+    all(".banner.fresh").forEach(function (one) { one.hidden = true; });
   }
 
   function reachable() {

@@ -23,7 +23,7 @@ from forecast_platform.pages.figure import Figure, Properties
 _SCALE = 1000
 """Width and height of the drawing in its own units; it is stretched to its place."""
 
-_Y_TICKS, _X_TICKS = 5, 5
+_Y_TICKS, _X_TICKS = 7, 5
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -39,7 +39,7 @@ def still(figure: Figure, height: int) -> str:
     inset = f"{margin.get('t', 40)}px {margin.get('r', 16)}px {max(margin.get('b', 0), 46)}px {margin.get('l', 60)}px"
     return (
         f'<div class="still" aria-hidden="true" style="--high:{height}px;--inset:{inset}">{_legend(traces)}'
-        f'<div class="field">{panels}{_dates(days)}</div></div>'
+        f'<div class="field">{panels}{_words(figure.layout)}{_dates(days)}</div></div>'
     )
 
 
@@ -94,7 +94,7 @@ def _panel(layout: Properties, name: str, traces: Sequence[Properties], days: tu
     seen = [value for trace in own for value in np.asarray(trace["y"], np.float64)]
     place = _Place(days, _range(axis, seen, 0.05))
     bottom, top = axis.get("domain", (0.0, 1.0))
-    ticks = list(_ticks(*place.values))
+    ticks = list(_ticks(*place.values, percent="%" in axis.get("tickformat", "")))
     lines = "".join(
         f'<line class="grid" x1="0" x2="{_SCALE}" y1="{at:.1f}" y2="{at:.1f}"/>'
         for at in place.y(np.array([value for value, _ in ticks]))
@@ -167,7 +167,7 @@ def _shape(shape: Properties, place: _Place) -> str:
     return f'<line class="line" x1="0" x2="{_SCALE}" y1="{at:.1f}" y2="{at:.1f}" style="{style}"/>'
 
 
-def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
+def _ticks(low: float, high: float, *, percent: bool = False) -> Iterator[tuple[float, str]]:
     """Round values within a range, with their text."""
     raw = (high - low) / _Y_TICKS
     power = 10.0 ** math.floor(math.log10(raw))
@@ -175,7 +175,16 @@ def _ticks(low: float, high: float) -> Iterator[tuple[float, str]]:
     decimals = max(0, -math.floor(math.log10(step) + 1e-9) + (1 if step / power == 2.5 else 0))
     for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
         value = number * step
-        yield value, f"{value + 0.0:,.{decimals}f}"
+        yield value, f"{value:.0%}" if percent else f"{value + 0.0:,.{decimals}f}"
+
+
+def _words(layout: Properties) -> str:
+    """What stands over a panel, at its left: HTML as plotly takes it."""
+    return "".join(
+        f'<span class="word" style="bottom:{one["y"]:.2%}">{one["text"]}</span>'
+        for one in layout.get("annotations", ())
+        if (one.get("xref"), one.get("yref"), one.get("x")) == ("paper", "paper", 0)
+    )
 
 
 def _dates(days: tuple[float, float]) -> str:

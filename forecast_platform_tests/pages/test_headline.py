@@ -80,10 +80,10 @@ def test_a_tile_says_price_width_certainty_model_and_the_move(coffee: SeriesDay)
     for part in (
         "Coffee US cents/lb sharp v1.0, champion",
         "105.90 → to 110.00 (+3.9 %)",
-        "Last close 105.90 of Tue 28 Apr 2020",
+        "Last close 106.00 of Tue 28 Apr 2020",
         "In 14 days 110.00 (+3.9 %) on Tue 12 May 2020 (median)",
         "80 % band 100.42 to 119.58 (± 9.0 %)",
-        "over the past year its 80 % band held",
+        "over the year to Wed 29 Apr 2020 its 80 % band held",
     ):
         assert part in text
 

@@ -238,10 +238,13 @@ def test_tables_and_charts_are_downloaded_as_csv_and_png(written: dict[str, Path
 
 def test_a_page_that_nothing_renewed_says_so_by_itself(written: dict[str, Path], browser: Browser) -> None:
     page = written["daily"].parent / "daily.html"
-    opened(browser, page, DESKTOP, dark=False)
-    assert not browser.all("//*[@id='outdated']")
-    old = page.with_name("old.html")
-    old.write_text(page.read_text(encoding="utf-8").replace("2999-04-30T15:00:00+00:00", "2020-04-30T15:00:00+00:00"))
-    opened(browser, old, DESKTOP, dark=False)
-    assert browser.all("//*[@id='outdated']")
-    old.unlink()
+    text = page.read_text(encoding="utf-8")
+    fresh = text.replace('<main id="content">', '<main id="content"><div class="banner fresh">Fresh.</div>')
+    new, old = page.with_name("new.html"), page.with_name("old.html")
+    new.write_text(fresh)
+    old.write_text(fresh.replace("2999-04-30T15:00:00+00:00", "2020-04-30T15:00:00+00:00"))
+    for path, is_old in ((new, False), (old, True)):
+        opened(browser, path, DESKTOP, dark=False)
+        assert bool(browser.all("//*[@id='outdated']")) is is_old
+        assert bool(browser.all("//*[contains(@class, 'fresh')]")) is not is_old
+        path.unlink()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from forecast_platform.housekeeping.health import health
-from forecast_platform.pages.daily_page import daily_page
+from forecast_platform.pages.daily_page import daily_page, series_day
+from forecast_platform.pages.series_day import SeriesDay
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.read import Reader
 from forecast_platform.work.platform import Platform
@@ -34,6 +35,12 @@ def shown(platform: Platform) -> str:
     )
 
 
+def described(platform: Platform, days: int) -> list[SeriesDay]:
+    """What the page of so many days later shows of each series."""
+    later = DAY + dt.timedelta(days=days)
+    return [series_day(platform, name, later) for name in platform.settings.series_names]
+
+
 @pytest.mark.parametrize("days", [40, 75, 400])
 def test_a_forecast_that_nobody_renewed_for_months_is_shown_with_its_day_and_close(small: Path, days: int) -> None:
     platform = world(small, DAY)
@@ -44,6 +51,12 @@ def test_a_forecast_that_nobody_renewed_for_months_is_shown_with_its_day_and_clo
     assert "The newest forecasts: Alpha of Fri 30 Mar 2018." in text
     assert re.search(rf"Last close {close} of Thu 29 Mar 2018, \d+ sessions behind", text)
     assert "Forecast of Fri 30 Mar 2018, made 2018-03-30 13:00 PDT" in text
+    # What was made is there on the map, however long ago.
+    assert "Alpha: what is there" in text
+    status = next(one for one in described(platform, days) if one.series == "Alpha")
+    assert status.made is not None
+    assert status.made[:, -1].all()
+    assert status.ends == DAY
     # Beta was never forecast, and its prices are as old.
     assert "Beta: newest close of Thu 29 Mar 2018, that of" in text
     assert re.search(r"no forecast Last close [\d.]+ of Thu 29 Mar 2018, \d+ sessions behind", text)
