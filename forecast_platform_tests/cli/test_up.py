@@ -234,7 +234,7 @@ def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
     assert "FORECAST_PLATFORM_REPORTS_URL" in errors
 
 
-def test_services_stop_before_what_is_beside_them_and_how_they_ended_is_told(
+def test_services_stop_before_what_is_beside_them_and_it_is_told_how_they_ended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for error, code, said in (
