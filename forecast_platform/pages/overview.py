@@ -98,5 +98,7 @@ def _row(one: SeriesDay, day: dt.date) -> list[object]:
 
 
 def _closed(one: SeriesDay, of: dt.date | None) -> object:
-    """The day of a close, loud where sessions due are lacking after it."""
-    return page.Html(f"{light('bad')} {date_text(of)}, {one.late} behind") if one.late > 0 else date_text(of)
+    """The day of a close; the newest beside it where that is another, loud where sessions due are lacking after it."""
+    newer = f"; by now {price(one.hit_close)} of {date_text(one.hit_date)}" if of != one.hit_date else ""
+    text = page.escape(f"{date_text(of)}{newer}")
+    return page.Html(f"{light('bad')} {text}, {one.late} behind") if one.late > 0 else text

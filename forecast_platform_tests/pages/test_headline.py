@@ -88,6 +88,27 @@ def test_a_tile_says_price_width_certainty_model_and_the_move(coffee: SeriesDay)
         assert part in text
 
 
+def test_the_newest_close_stands_beside_the_one_that_an_old_forecast_started_from(
+    tmp_path: Path, coffee: SeriesDay
+) -> None:
+    later = {"hit_date": dt.date(2020, 5, 5), "hit_close": 108.25, "late": 2, "due": dt.date(2020, 5, 7)}
+    old = replace(coffee, **later)
+    day = dt.date(2020, 5, 8)
+    newest = "105.90 of Tue 28 Apr 2020; by now 108.25 of Tue 5 May 2020, 2 sessions behind"
+    text = said([tiles([old], day, ZONE)])
+    assert newest in text
+    assert "After 14 days 110.00" in text
+    path = write_overview(
+        tmp_path, when=replace(WHEN, day=day, today=day), groups={"softs": [old]}, facts=FACTS, state="bad"
+    )
+    assert "Tue 28 Apr 2020; by now 108.25 of Tue 5 May 2020, 2 behind" in said([path.read_text(encoding="utf-8")])
+    none = replace(old, forecast_date=None, models=[])
+    path = write_overview(
+        tmp_path, when=replace(WHEN, day=day, today=day), groups={"softs": [none]}, facts=FACTS, state="bad"
+    )
+    assert "none 108.25 bad Tue 5 May 2020, 2 behind" in said([path.read_text(encoding="utf-8")])
+
+
 def test_a_model_that_nobody_chose_is_called_the_default(tmp_path: Path, coffee: SeriesDay) -> None:
     unchosen = replace(coffee, chosen=False)
     path = write_daily_page(tmp_path, when=WHEN, series=[unchosen], facts=FACTS, state="good")
