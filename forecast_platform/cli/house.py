@@ -181,11 +181,11 @@ def maintain(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def daily_page(settings: Settings, options: argparse.Namespace) -> bool:
-    """Write the daily page and say where it is."""
+    """Write the daily page; say of when its data are, which series are stale, and where it is."""
     from forecast_platform.housekeeping.health import health
     from forecast_platform.pages.daily_page import daily_page as write
     from forecast_platform.work.platform import Platform
 
-    written = write(Platform.from_settings(settings), health, options.date)
-    print(written)
+    for line in write(Platform.from_settings(settings), health, options.date).lines():
+        print(line)
     return True

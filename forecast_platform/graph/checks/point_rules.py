@@ -123,7 +123,7 @@ def calibration(target: Target, columns: Mapping[str, Floats], whole: str, sessi
         for span, overlap in (("1d", 1), (whole, sessions)):
             values = columns[f"coverage_{level}_{span}"]
             mean, p = _against(values, level / 100, overlap)
-            figures[f"coverage_{level}_{span}"] = mean
+            figures[f"hit_rate_{level}_{span}"] = mean
             if abs(mean - level / 100) > min(_COVERAGE_OFF, 1 - level / 100) and p < _P:
                 problems.append(f"the {level} % band of {span} held {100 * mean:.0f} %")
     mean, p = _against(columns["pit"], 0.5, sessions)
