@@ -43,7 +43,7 @@ class OnDemand:
         if not path.name.startswith(_KINDS) or not path.name.endswith(".html"):
             return
         with self._lock:
-            if path.is_file() and time.time() - path.stat().st_mtime < AGE_SECONDS:
+            if path.is_file() and abs(time.time() - path.stat().st_mtime) < AGE_SECONDS:
                 return
             from forecast_platform.pages.display import asked_for
 
