@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from forecast_platform.work.results import RefusedError
 
 class HousekeepingError(RefusedError):
     """The request was refused or failed; the message says why and what to do. Nothing is half done."""
+
+
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 
 
 @contextmanager
@@ -36,6 +40,51 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
         raise HousekeepingError(
             f"{what}: a backup, restore or maintenance is at work on {settings.warehouse}; wait until it has ended"
         ) from error
+
+
+@contextmanager
+def in_use(settings: Settings) -> Iterator[None]:
+    """Hold, as many may at once, that a command is at work on the warehouse, so that no restore exchanges it meanwhile:
+    what is computed from one would be written into the other. A killed process lets it go.
+    """
+    with _used(settings, shared=True):
+        yield
+
+
+@contextmanager
+def unused(settings: Settings, what: str) -> Iterator[None]:
+    """Hold that no command is at work on the warehouse. Raises HousekeepingError where one is."""
+    with _used(settings, shared=False) as alone:
+        if not alone:
+            raise HousekeepingError(
+                f"{what}: another forecast-platform command is at work on {settings.warehouse}: wait until it has "
+                "ended, or stop it"
+            )
+        yield
+
+
+@contextmanager
+def _used(settings: Settings, *, shared: bool) -> Iterator[bool]:
+    """Hold the lock of use; whether it could be had. A folder that cannot be written to holds no lock, and nothing is
+    exchanged there; nor does a system that has no such locks (Windows)."""
+    try:
+        import fcntl
+
+        handle = os.open(settings.warehouse.with_name(f".{settings.warehouse.name}.in-use.lock"), _LOCK_FLAGS, 0o600)
+    except (ImportError, OSError):
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            had = True
+        except BlockingIOError:
+            had = False
+        except OSError:  # a file system without locks
+            had = True
+        yield had
+    finally:
+        os.close(handle)
 
 
 def lock_file(settings: Settings) -> Path:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from forecast_platform import __version__
+from forecast_platform.host import process_identity
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
 from forecast_platform.host.admission import AdmissionFile
 from forecast_platform.host.databases import copy_checked
@@ -84,7 +85,9 @@ def backup(settings: Settings, target: Path) -> Manifest:
     if target.is_relative_to(settings.warehouse):
         raise HousekeepingError(f"{target} lies inside the warehouse {settings.warehouse}: put backups elsewhere")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    _remove_abandoned(target.parent)
+    owner = process_identity.this_process().replace(":", "+")
+    partial = target.with_name(f".{target.name}@{owner}.partial")
     writer: _Writer = _TarWriter(partial) if target.suffix == ".tar" else _FolderWriter(partial)
     try:
         with exclusive(settings, "backup", timeout=60):
@@ -103,6 +106,14 @@ def backup(settings: Settings, target: Path) -> Manifest:
     finally:
         writer.abandon()
     return manifest
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed backups of this machine left in the folder: each may be as large as a whole one."""
+    for path in folder.glob(".*@*+*+*.partial"):
+        owner = path.name.removesuffix(".partial").rpartition("@")[2].replace("+", ":")
+        if process_identity.here(owner) and not process_identity.alive(owner):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _fill(settings: Settings, writer: _Writer) -> Manifest:
