@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from forecast_platform.host import process_identity
 from forecast_platform.settings import Settings
 from forecast_platform.work.results import RefusedError
 
@@ -33,13 +36,21 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
         return
     path = lock_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(str(path), timeout=timeout)
     try:
-        with FileLock(str(path), timeout=timeout):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise HousekeepingError(
             f"{what}: a backup, restore or maintenance is at work on {settings.warehouse}; wait until it has ended"
         ) from error
+    except OSError as error:
+        # Where nothing can be written nothing changes: a disk that became read-only is to be backed up.
+        if error.errno != errno.EROFS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -85,6 +96,17 @@ def _used(settings: Settings, *, shared: bool) -> Iterator[bool]:
         yield had
     finally:
         os.close(handle)
+
+
+def partial_of(target: Path) -> Path:
+    """Where this process makes what is to be `target`; what processes of this machine that were killed had begun in the
+    same folder is removed: each may be as large as a whole backup."""
+    for path in target.parent.glob(".*@*+*+*.partial"):
+        owner = path.name.removesuffix(".partial").rpartition("@")[2].replace("+", ":")
+        if process_identity.here(owner) and not process_identity.alive(owner):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    owner = process_identity.this_process().replace(":", "+")
+    return target.with_name(f".{target.name}@{owner}.partial")
 
 
 def lock_file(settings: Settings) -> Path:

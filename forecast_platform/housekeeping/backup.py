@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from forecast_platform import __version__
-from forecast_platform.host import process_identity
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
 from forecast_platform.host.admission import AdmissionFile
 from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home, refuse_foreign
-from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
+from forecast_platform.housekeeping import HousekeepingError, exclusive, partial_of, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
@@ -85,9 +84,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
     if target.is_relative_to(settings.warehouse):
         raise HousekeepingError(f"{target} lies inside the warehouse {settings.warehouse}: put backups elsewhere")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target.parent)
-    owner = process_identity.this_process().replace(":", "+")
-    partial = target.with_name(f".{target.name}@{owner}.partial")
+    partial = partial_of(target)
     writer: _Writer = _TarWriter(partial) if target.suffix == ".tar" else _FolderWriter(partial)
     try:
         with exclusive(settings, "backup", timeout=60):
@@ -98,6 +95,8 @@ def backup(settings: Settings, target: Path) -> Manifest:
             sync_tree(partial)
         else:
             sync_file(partial)
+        if target.exists():
+            raise HousekeepingError(f"{target} was written by another backup meanwhile: name a new folder or .tar file")
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:
@@ -106,14 +105,6 @@ def backup(settings: Settings, target: Path) -> Manifest:
     finally:
         writer.abandon()
     return manifest
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed backups of this machine left in the folder: each may be as large as a whole one."""
-    for path in folder.glob(".*@*+*+*.partial"):
-        owner = path.name.removesuffix(".partial").rpartition("@")[2].replace("+", ":")
-        if process_identity.here(owner) and not process_identity.alive(owner):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _fill(settings: Settings, writer: _Writer) -> Manifest:

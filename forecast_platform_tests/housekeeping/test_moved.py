@@ -9,16 +9,22 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from forecast_platform.cli.main import main
 from forecast_platform.host import process_identity
 from forecast_platform.housekeeping import HousekeepingError, in_use
+from forecast_platform.housekeeping import backup as module
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.restore import restore
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.worlds import days, settings_for
 
 WINDOW = dt.date(2018, 1, 1)
@@ -66,3 +72,46 @@ def test_what_a_killed_backup_left_is_removed_by_the_next_and_a_running_one_s_is
     child.communicate(b"\n")
     backup(settings, tmp_path / "two.tar")
     assert sorted(path.name for path in tmp_path.iterdir() if path != root) == ["one", "two.tar"]
+
+
+def test_a_disk_that_became_read_only_is_backed_up_and_scores_are_read_from_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "read-only"
+    there.mkdir()
+    for command in (["--bind", str(root), str(there)], ["-o", "remount,ro,bind", str(there)]):
+        if shutil.which("mount") is None or subprocess.run(["mount", *command], capture_output=True).returncode:
+            pytest.skip("a folder cannot be mounted here")
+    try:
+        settings = settings_for(there)
+        saved = backup(settings, tmp_path / "saved")
+        for name, value in environment(there).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DAGSTER_HOME")
+        assert main(["evaluate", "--commodity", "Alpha"]) == 0
+    finally:
+        subprocess.run(["umount", str(there)], check=True)
+    assert "leaderboard by CRPS" in capsys.readouterr().out
+    rows = DeltaWarehouse(root / "warehouse").rows(POINT_FORECASTS)
+    assert saved.tables[POINT_FORECASTS.name]
+    whole = settings_for(tmp_path / "again")
+    restore(whole, tmp_path / "saved")
+    assert DeltaWarehouse(whole.warehouse).rows(POINT_FORECASTS) == rows
+
+
+def test_of_two_backups_to_one_name_the_second_says_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, real = settings_for(root), module._fill
+
+    def slower(*given: Any) -> Any:
+        monkeypatch.setattr(module, "_fill", real)
+        made = real(*given)
+        (tmp_path / "saved.tar").write_bytes(b"the other's")
+        return made
+
+    monkeypatch.setattr(module, "_fill", slower)
+    with pytest.raises(HousekeepingError, match=r"saved\.tar was written by another backup meanwhile"):
+        backup(settings, tmp_path / "saved.tar")
+    assert (tmp_path / "saved.tar").read_bytes() == b"the other's"
+    assert not list(tmp_path.glob(".*.partial"))
