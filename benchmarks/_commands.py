@@ -144,6 +144,10 @@ _TIMES = re.compile(
 """Times and days of today (the data are older), and random names, which differ from run to run."""
 
 
+_OF_RUNS = ("ensemble_", "daily")
+"""Pages that tell how long tasks took, and of runs that were killed: only that they are whole is compared."""
+
+
 def beside(root: Path) -> dict[str, str]:
     """What commands leave beside the tables: the hash of each file, without the times at which it was made."""
     warehouse, found = root / "warehouse", {}
@@ -154,7 +158,7 @@ def beside(root: Path) -> dict[str, str]:
                 content = path.read_bytes()
                 if path.suffix in _TEXTS:
                     content = _TIMES.sub("-", content.decode(errors="replace")).encode()
-                if path.name.startswith("ensemble_"):  # tells how long each task took
+                if path.name.startswith(_OF_RUNS):
                     content = content.rstrip()[-7:]
                 name = _TIMES.sub("-", str(path.relative_to(root)))
                 found[name] = hashlib.blake2b(content, digest_size=16).hexdigest()

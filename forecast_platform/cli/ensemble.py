@@ -75,7 +75,8 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
         text, told = fixed(_text(options))
         if told:
             # Whole, or as it was: it is the user's own text.
-            write_whole(options.file, text, stat.S_IMODE(options.file.stat().st_mode))
+            file = options.file.resolve()
+            write_whole(file, text, stat.S_IMODE(file.stat().st_mode))
         for one in told:
             print(one)
     workflow = _workflow(options)

@@ -27,7 +27,7 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
 
     The lock lies beside the warehouse, so that it survives a restore that swaps the folder. A killed process lets it
     go. Raises HousekeepingError where it is still held after `timeout` seconds. Tables in Unity Catalog need no lock:
-    the engine orders its own statements.
+    the engine orders its own statements; nor does a file system that can only be read.
     """
     from filelock import FileLock, Timeout
 
