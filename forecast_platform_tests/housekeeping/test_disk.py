@@ -23,6 +23,7 @@ from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.migrate import migrate
 from forecast_platform.housekeeping.restore import restore
 from forecast_platform.pipeline.training import train
+from forecast_platform.settings import build
 from forecast_platform.warehouse.base import DiskFullError, WarehouseError, keys_of
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -187,8 +188,9 @@ def test_a_migration_that_finds_no_room_keeps_the_tables_and_is_made_once_there_
 
 
 def test_a_home_that_finds_no_room_is_a_full_disk_and_no_wrong_folder(small_disk: Path) -> None:
+    settings = build(source="sample", warehouse=small_disk / "warehouse")
     with _filled(small_disk), pytest.raises(OSError, match="No space left") as full:
-        prepare_home(settings_for(small_disk))
+        prepare_home(settings)
     told = full_disk(full.value, small_disk)
     assert told is not None
     _told(told, small_disk)

@@ -94,7 +94,7 @@ def test_a_disk_that_became_read_only_is_backed_up_and_scores_are_read_from_it(
     assert "leaderboard by CRPS" in capsys.readouterr().out
     rows = DeltaWarehouse(root / "warehouse").rows(POINT_FORECASTS)
     assert saved.tables[POINT_FORECASTS.name]
-    whole = settings_for(tmp_path / "again")
+    whole = settings_for(tmp_path / "again", landing=root / "landing")
     restore(whole, tmp_path / "saved")
     assert DeltaWarehouse(whole.warehouse).rows(POINT_FORECASTS) == rows
 
