@@ -71,7 +71,7 @@ def ready(folder: Path) -> bool:
     )  # fmt: skip
     if made.returncode:
         return False
-    folder.rmdir()
+    shutil.rmtree(folder)
     # Does not return.
     return os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": str(place)})
 
