@@ -45,7 +45,7 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
             return SkipReason("nobody has asked for a training job yet")
         now = settings.now()
         cursor = context.cursor
-        if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
+        if cursor is None or abs(now - dt.datetime.fromisoformat(cursor)) > _PRUNE_EVERY:
             cursor = now.isoformat()
             if settings.training_jobs.delegation:
                 from forecast_platform.training_jobs.remote_run import RemoteRuns

@@ -190,12 +190,12 @@ def windows_complete(target: Target, trained: Sequence[dt.date], expected: Seque
     return target.good(windows=len(expected))
 
 
-def finite_parameters(target: Target, texts: Mapping[dt.date, str | None]) -> Finding:
-    """Every stored model is there and has finite numbers only. texts: by window the model's and its figures' JSON."""
-    wrong = {start: "its file is gone" for start, text in texts.items() if text is None}
+def finite_parameters(target: Target, texts: Mapping[dt.date, str], unread: Mapping[dt.date, str]) -> Finding:
+    """Every stored model is what was written and has finite numbers only. texts: by window the model's and its
+    figures' JSON; unread: by window why the model was not opened."""
+    wrong = dict(unread)
     for start, text in texts.items():
-        found = _NOT_FINITE.search(text) if text else None
-        if found:
+        if found := _NOT_FINITE.search(text):
             wrong[start] = f"it holds {found.group()}"
     if wrong:
         first = min(wrong)
