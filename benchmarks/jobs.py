@@ -1,6 +1,6 @@
 """Training jobs: what the job adds to the library's own calls, how fast the store answers, and memory.
 
-    python benchmarks/jobs.py [answers] [statsforecast] [wide] [service] [--series 400] [--wide 10000] [--users 20]
+    python benchmarks/jobs.py [answers] [tables] [statsforecast] [wide] [service] [--series 400] [--wide 10000] [--users 20]
 
 A generator makes weekly series with seasons, trends and breaks. Mode statsforecast's backtest and forecast stand beside
 the library's `cross_validation` and `forecast` with the same models, windows and one process; both in one run,
@@ -143,6 +143,48 @@ def answers(n_jobs: int = 1000) -> None:
         print(f"submit, the part of the store                           {told}")
 
 
+def tables(n_jobs: int = 1000) -> None:
+    """What a job's rows cost once many jobs have theirs, each in a process of its own as far as tables go."""
+    import datetime as dt
+    from dataclasses import replace
+
+    from forecast_platform.housekeeping.maintenance import compact
+    from forecast_platform.training_jobs.tables import remove_rows, write_rows
+    from forecast_platform.warehouse.delta import DeltaWarehouse
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = build(warehouse=Path(folder), training_jobs={"drafts_a_user": 10_000})
+        store, config, limits = JobStore(settings), asked(models=["HistoricAverage"], horizon=12), Limits()
+        first = store.create("ann", config)
+        store.job_folder(first.job_id).mkdir(parents=True)
+        panel_of(generated(10, 100), config, limits).save(store.job_folder(first.job_id) / PANEL)
+        results = run_job(store.job_folder(first.job_id), config, Progress())
+        forecast = (store.job_folder(first.job_id) / "forecast.csv").read_bytes()
+
+        def write(day: int) -> tuple[float, float, Any]:
+            job = store.create("ann", config)
+            job = replace(job, created_at=f"2026-01-{day:02d}T00:00:00")
+            store.job_folder(job.job_id).mkdir(parents=True)
+            (store.job_folder(job.job_id) / "forecast.csv").write_bytes(forecast)
+            wall, processor = time.perf_counter(), time.process_time()
+            write_rows(DeltaWarehouse(settings.warehouse), store, job, results)
+            return time.perf_counter() - wall, time.process_time() - processor, job
+
+        def told(what: str, some: list[tuple[float, float, Any]]) -> None:
+            wall, cpu = (1000 * statistics.median(one[k] for one in some) for k in (0, 1))
+            print(f"{what:<64}{wall:7.0f} ms wall {cpu:7.0f} ms processor", flush=True)
+
+        done = [write(1 + 30 * k // n_jobs) for k in range(n_jobs)]
+        told(f"a job's rows, of the first 50 ({results['forecast_rows'] * 2} rows a job)", done[1:51])
+        told(f"a job's rows, of the last 50 of {n_jobs}", done[-50:])
+        warehouse = DeltaWarehouse(settings.warehouse)
+        timed("maintenance merges files", lambda: compact(warehouse, dt.date(2026, 2, 1)))
+        told("a job's rows after it, on a new day", [write(31) for _ in range(20)])
+        told("a job tried again on a day that was merged", [write(3) for _ in range(5)])
+        gone = [(job.job_id, job.day) for *_, job in done[:100]]
+        timed("removing the rows of 100 jobs", lambda: remove_rows(DeltaWarehouse(settings.warehouse), gone))
+
+
 def wide(n_series: int) -> None:
     """Ten thousand series of 200 rows: memory."""
     import resource
@@ -247,7 +289,7 @@ def service(users: int, each: int = 5) -> None:
 def main() -> None:
     """Print the figures asked for; all without the service where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("answers", "statsforecast", "wide", "service")
+    parts = ("answers", "tables", "statsforecast", "wide", "service")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
@@ -256,9 +298,11 @@ def main() -> None:
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
     warnings.filterwarnings("ignore")
-    asked = options.parts or parts[:3]
+    asked = options.parts or parts[:-1]
     if "answers" in asked:
         answers()
+    if "tables" in asked:
+        tables()
     if "statsforecast" in asked:
         against_statsforecast(options.series)
     if "wide" in asked:

@@ -44,6 +44,11 @@ class Job:
         return JobConfig.from_stored(self.config)
 
     @property
+    def day(self) -> str:
+        """The day on which it was created, in UTC: the partition of its rows."""
+        return self.created_at[:10]
+
+    @property
     def run_key(self) -> str:
         """What its run is asked for by: the same key is never run twice."""
         return self.job_id if self.attempt <= 1 else f"{self.job_id}:{self.attempt}"
@@ -178,6 +183,17 @@ class JobStore(AdmissionTable[Job]):
                 ended_before,
                 drafts_before,
             )
+
+    def forgotten(self) -> list[tuple[str, str]]:
+        """Jobs that were submitted once and are gone, whose rows in the tables may still be there: id and day."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT job_id, job_day FROM forgotten_jobs ORDER BY job_day, job_id")
+            return [(str(row["job_id"]), str(row["job_day"])) for row in rows]
+
+    def no_longer_forgotten(self, job_ids: Sequence[str]) -> None:
+        """Their rows are gone too."""
+        with self._open(write=True) as connection:
+            connection.executemany("DELETE FROM forgotten_jobs WHERE job_id = ?", [(one,) for one in job_ids])
 
     def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
         """A file is in its place."""

@@ -24,6 +24,7 @@ from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newes
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.keeping import prune
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.warehouse.base import WarehouseError
 
 NAME = "training_jobs"
 _PRUNE_EVERY = dt.timedelta(minutes=10)
@@ -52,6 +53,7 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
 
                 RemoteRuns(settings).sweep(context.log.warning)
             _forget(context, settings, prune(store))
+            _forget_rows(context, settings, store)
         wanted = []
         for one in store.outbox():
             current = settle(context.instance, store, one)
@@ -72,6 +74,20 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
         return SensorResult(run_requests=runs, cursor=cursor)
 
     return training_jobs
+
+
+def _forget_rows(context: SensorEvaluationContext, settings: Settings, store: JobStore) -> None:
+    """Remove the rows of jobs that are gone. In Unity Catalog that needs a session, which takes longer than a tick may:
+    there the next job's run does it, or maintenance."""
+    if settings.tables != "folder" or not store.forgotten():
+        return
+    from forecast_platform.training_jobs.tables import remove_forgotten
+    from forecast_platform.work.platform import Platform
+
+    try:
+        remove_forgotten(Platform.from_settings(settings).warehouse, store)
+    except WarehouseError as error:
+        context.log.warning(f"rows of jobs that are gone are still in the tables, which is tried again: {error}")
 
 
 def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job]) -> None:
