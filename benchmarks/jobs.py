@@ -1,6 +1,9 @@
 """Training jobs: what the job adds to the library's own calls, how fast the store answers, and memory.
 
-    python benchmarks/jobs.py [answers] [tables] [statsforecast] [wide] [service] [--series 400] [--wide 10000] [--users 20]
+    python benchmarks/jobs.py [PART ...] [--series 400] [--wide 10000] [--users 20]
+
+The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service; and
+library, in the environment of an extra (_job_library.py).
 
 A generator makes weekly series with seasons, trends and breaks. Mode statsforecast's backtest and forecast stand beside
 the library's `cross_validation` and `forecast` with the same models, windows and one process; both in one run,
@@ -200,96 +203,10 @@ def wide(n_series: int) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
-def service(users: int, each: int = 5) -> None:
-    """Everything over HTTP: `users` submit `each` small jobs, trying again on 429, through kills of API and daemon."""
-    import random
-    import signal
-    from concurrent.futures import ThreadPoolExecutor
-
-    from forecast_platform.graph.training_jobs import JOB_TAG
-    from forecast_platform_tests.api import test_service as tested
-    from forecast_platform_tests.ui.running import Running
-
-    names = [f"user{k:02d}" for k in range(users)]
-    tested.TOKENS.clear()
-    tested.TOKENS.update({name: name * 3 for name in names})
-    rng = random.Random(12)
-    with tempfile.TemporaryDirectory() as made:
-        root = Path(made)
-        variables = tested.environment(root) | {
-            "FORECAST_PLATFORM_TRAINING_JOBS__TOKENS": str(tested.TOKENS).replace("'", '"'),
-        }
-        tested.Service.probe = names[0]
-        running, api = Running.start(root, variables), tested.Service(root, variables)
-        waits: list[float] = []
-        most, began = 0, time.perf_counter()
-
-        def one(user: str, k: int) -> tuple[str, str, str]:
-            job = api.patient(user, "POST", "/jobs", seconds=3600, json=tested.config(hash((user, k)) % 1000))
-            asked = time.perf_counter()
-            api.patient(user, "POST", f"/jobs/{job['job_id']}/submit", seconds=3600)
-            waits.append(time.perf_counter() - asked)
-            while True:
-                found = api.patient(user, "GET", f"/jobs/{job['job_id']}", seconds=3600)
-                if found["status"] == "failed" and "service was stopped" in str(found["error"]):
-                    api.patient(user, "POST", f"/jobs/{job['job_id']}/retry", seconds=3600)
-                elif found["status"] not in tested.OPEN:
-                    return user, job["job_id"], found["status"]
-                time.sleep(1)
-
-        def work(user: str) -> list[tuple[str, str, str]]:
-            with ThreadPoolExecutor(each) as threads:
-                return list(threads.map(lambda k: one(user, k), range(each)))
-
-        with ThreadPoolExecutor(users) as threads:
-            clients = [threads.submit(work, name) for name in names]
-            kills = sorted(rng.uniform(20, 20 + 2 * users) for _ in range(2))
-            while not all(client.done() for client in clients):
-                time.sleep(1)
-                counts = [
-                    sum(job["status"] in tested.OPEN for job in api.patient(name, "GET", "/jobs?limit=100")["jobs"])
-                    for name in names
-                ]
-                assert max(counts) <= 3, counts
-                assert sum(counts) <= 10, counts
-                most = max(most, sum(counts))
-                if kills and time.perf_counter() - began > kills[0]:
-                    kills.pop(0)
-                    if kills:
-                        api.process.kill()
-                        api.process.wait()
-                        api.start()
-                    else:
-                        daemon = next(one for one in running.family if "dagster._daemon" in " ".join(one.cmdline()))
-                        daemon.send_signal(signal.SIGKILL)
-                        running.process.wait(60)
-                        running = Running.start(root, variables)
-            done = [found for client in clients for found in client.result()]
-        wall = time.perf_counter() - began
-        results = running.ask("{ runsOrError { ... on Runs { results { status tags { key value } } } } }")["results"]
-        succeeded = [
-            tag["value"]
-            for run in results
-            if run["status"] == "SUCCESS"
-            for tag in run["tags"]
-            if tag["key"] == JOB_TAG
-        ]
-        lost = [job_id for _, job_id, status in done if status != "completed"]
-        twice = len(succeeded) - len(set(succeeded))
-        print(
-            f"{users} users, {len(done)} jobs: {wall:.0f} s wall, {wall / len(done):.1f} s a job; "
-            f"at most {most} at once; lost {len(lost)}, run twice {twice}; "
-            f"a place after {statistics.median(waits):.1f} s at the median"
-        )
-        api.process.terminate()
-        api.process.wait(20)
-        running.stop()
-
-
 def main() -> None:
     """Print the figures asked for; all without the service where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("answers", "tables", "statsforecast", "wide", "service")
+    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "library")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
@@ -298,16 +215,25 @@ def main() -> None:
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
     warnings.filterwarnings("ignore")
-    asked = options.parts or parts[:-1]
-    if "answers" in asked:
+    chosen = options.parts or parts[:4]
+    if "answers" in chosen:
         answers()
-    if "tables" in asked:
+    if "tables" in chosen:
         tables()
-    if "statsforecast" in asked:
+    if "statsforecast" in chosen:
         against_statsforecast(options.series)
-    if "wide" in asked:
+    if "wide" in chosen:
         wide(options.wide)
-    if "service" in asked:
+    if "library" in chosen:
+        from benchmarks._job_library import beside_the_library
+
+        config = asked()
+        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config)
+    if {"latency", "service"} & set(chosen):
+        from benchmarks._job_service import latency, service
+    if "latency" in chosen:
+        latency()
+    if "service" in chosen:
         service(options.users)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,18 @@ class JobStore(AdmissionTable[Job]):
         Raises UnknownJobError, WrongStateError, TooManyJobsError.
         """
         return self._admit(job_id, user, ("failed", "cancelled") if again else ("pending",))
+
+    def wait_for_one(self, seconds: float, pause: float) -> bool:
+        """Wait, for so long at the most, until a job is to be asked for; whether one is."""
+        end = time.monotonic() + seconds
+        with self._open() as connection:
+            while True:
+                row = connection.execute(
+                    "SELECT 1 FROM jobs WHERE status = 'submitting' AND requested_at IS NULL LIMIT 1"
+                ).fetchone()
+                if row is not None or time.monotonic() >= end:
+                    return row is not None
+                time.sleep(pause)
 
     def place(self, job: Job) -> int:
         """How many jobs are before this one in the queue, itself counted."""

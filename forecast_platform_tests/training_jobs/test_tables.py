@@ -59,13 +59,13 @@ def test_the_tables_say_what_the_files_do(settings: Settings) -> None:
 
 
 def test_stamps_within_a_day_and_one_series_without_a_name_are_kept(settings: Settings) -> None:
-    first = dt.datetime(2024, 1, 1, 0, 15)
-    rows = [{"week": str(first + n * dt.timedelta(hours=6)), "sales": 5.0 + n % 7} for n in range(40)]
+    first = dt.datetime(2024, 1, 1, 0, 15, tzinfo=dt.timezone.utc)
+    rows = [{"week": f"{first + n * dt.timedelta(hours=6):%Y-%m-%d %H:%M}", "sales": 5.0 + n % 7} for n in range(40)]
     store, warehouse = JobStore(settings), DeltaWarehouse(settings.warehouse)
     job, results = trained(store, asked(rows, id_col=None, levels=[80], horizon=2))
     write_rows(warehouse, store, job, results)
     found = sorted(rows_of(warehouse, TRAINING_JOB_FORECASTS, job.job_id), key=lambda row: row["step"])
-    expected = [(first + n * dt.timedelta(hours=6)).replace(tzinfo=dt.timezone.utc) for n in (40, 41)]
+    expected = [first + n * dt.timedelta(hours=6) for n in (40, 41)]
     assert [row["stamp"] for row in found] == expected
     assert {row["series"] for row in found} == {results["forecast"][0]["series"]}
 
