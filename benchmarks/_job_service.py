@@ -75,13 +75,13 @@ def latency(n_jobs: int = 6) -> None:
 
 
 def processor_of(running: Any) -> float:
-    """Seconds of processor that the service's processes have taken so far, those of ended ones left out."""
+    """Seconds of processor that the service's processes have taken so far, with those of their ended children."""
     import psutil
 
     this, found = psutil.Process(running.process.pid), 0.0
     for one in (this, *this.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += sum(one.cpu_times()[:2])
+            found += sum(one.cpu_times()[:4])
     return found
 
 

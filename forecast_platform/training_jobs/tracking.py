@@ -8,7 +8,7 @@ MLFLOW_EXPERIMENT_NAME names one, all jobs are in that, told apart by the tag `j
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from forecast_platform.training_jobs.store import Job, JobStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 JOBS = "/Shared/forecast_platform/jobs"
 """The folder of the jobs' experiments."""
@@ -53,6 +54,11 @@ class JobTracker:
     def experiment_of(self, job_id: str) -> str:
         """The experiment that a job's runs are in."""
         return self.settings.training_jobs.experiment or f"{JOBS}/{job_id}"
+
+    def prepare(self) -> None:
+        """Make the local database where it is not there yet, which takes seconds."""
+        if self.settings.tracking_uri.startswith("sqlite:"):
+            client_with(self.settings, "Default")  # MLflow's own, which every database has
 
     def client_for(self, job_id: str) -> tuple[MlflowClient, str]:
         """A client, and the id of the job's experiment; creates database, folder and experiment on first use, one
@@ -237,7 +243,7 @@ class JobTracker:
     def _close_abandoned(self, client: MlflowClient, experiment_id: str) -> None:
         """End what killed processes of this machine left running: in the job's experiment, and of the local store in
         those of the newest jobs, for a killed one that nobody tries again has no next run of its own."""
-        others = []
+        others: Sequence[Experiment] = ()
         if self.settings.training_jobs.experiment is None and self.settings.tracking_uri.startswith("sqlite:"):
             others = client.search_experiments(
                 max_results=_LOOKED_BACK, filter_string=f"name LIKE '{JOBS}/%'", order_by=["creation_time DESC"]

@@ -10,8 +10,10 @@ from typing import Any
 import mlflow
 import pytest
 
+from forecast_platform.api.app import warm
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import PROCESS_TAG
+from forecast_platform.host.mlflow_store import PROCESS_TAG, client_of
+from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.settings import build
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.store import JobStore
@@ -64,6 +66,15 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     tracker.forget(job.job_id)
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "active", "its model is registered"
     assert client.get_experiment(experiment_id).lifecycle_stage == "active"
+
+
+def test_the_service_makes_the_local_database_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    settings = build(warehouse=tmp_path / "warehouse")
+    warm(TrainingJobs(settings))
+    assert [one.name for one in client_of(settings.tracking_uri).search_experiments()] == ["Default"]
 
 
 @pytest.mark.parametrize("chosen", [None, "/Shared/ours"])
