@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=330, help="after which `service` says what is done by then")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
@@ -234,7 +235,7 @@ def main() -> None:
     if "latency" in chosen:
         latency()
     if "service" in chosen:
-        service(options.users)
+        service(options.users, limit=options.seconds)
 
 
 if __name__ == "__main__":
