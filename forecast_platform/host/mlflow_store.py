@@ -127,12 +127,12 @@ def _left_behind(location: str, folder: Path) -> Path | None:
     return there.parent
 
 
-def close_abandoned(client: MlflowClient, experiment_id: str) -> int:
-    """End the runs of an experiment that a killed process of this machine left running; returns how many.
+def close_abandoned(client: MlflowClient, *experiments: str) -> int:
+    """End the runs of these experiments that a killed process of this machine left running; returns how many.
 
     Raises MLflow's own errors.
     """
-    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    running = client.search_runs(list(experiments), "attributes.status = 'RUNNING'", max_results=1000)
     left = [run for run in running if (owner := run.data.tags.get(PROCESS_TAG)) and not process_identity.alive(owner)]
     for run in left:
         client.set_terminated(run.info.run_id, "KILLED")
