@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from forecast_platform.cli.newest import renew_page, show_forecasts
 from forecast_platform.cli.terminal import say
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import NoDataError
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
     if not newest:
         raise NoDataError("no series has data: look at the source (setting FORECAST_PLATFORM_SOURCE)")
     settings = operations.settings
-    return min(max(newest) + dt.timedelta(days=1), settings.end_date or settings.today(), settings.today())
+    ends = max(settings.end_of(name) or settings.today() for name in series)
+    return min(max(newest) + dt.timedelta(days=1), ends, settings.today())
 
 
 def _summary(operations: Operations, started: float, good: bool) -> bool:
@@ -197,7 +200,9 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     from forecast_platform.pages.panel import over_all, panel
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
-    operations = _operations(settings, options)
+    # Nothing is run, so a warehouse that can only be read will do.
+    operations = Operations(settings, say, options.model_version_tag or settings.model_version)
+    require_horizon(operations.platform.warehouse)
     models = operations.chosen_models(options.models)
     names = {*models, "naive"}
     if options.all:
@@ -225,9 +230,14 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
         say(_table(leaderboard(chosen)))
         say("\nby horizon")
         say(_table(by_horizon(chosen)))
-        say(f"\nreport: {report(operations.platform, name, together)}")
-        say(f"file:   {settings.reports}")
-    index(operations.platform)
+        try:
+            say(f"\nreport: {report(operations.platform, name, together)}")
+            say(f"file:   {settings.reports}")
+            index(operations.platform)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            say(f"\nreport: none is written, {settings.reports} can only be read")
     frames = _of_version(panel(operations.platform, chosen_series, sorted(names)), operations.version)
     for line in judging.pooled({name: frame for name, frame in frames.items() if len(frame)}):
         say(line)

@@ -30,6 +30,7 @@ def register(commands: Any) -> None:
     one = _command(commands, "restore", restore, "put a backup back: verified first, then swapped in one step")
     one.add_argument("source", help="folder or .tar file that `backup` wrote")
     one.add_argument("--force", action="store_true", help="also where the warehouse is not empty; it is set aside")
+    one.set_defaults(exchanges=True)
 
     one = _command(commands, "repair", repair, "set damaged files of the tables aside and make what they held again")
     one.add_argument("--backup", metavar="FOLDER", help="a backup folder, whose files are put back where they match")

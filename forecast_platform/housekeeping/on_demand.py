@@ -48,7 +48,7 @@ class OnDemand:
         if not may_be_made(path):
             return
         with self._lock:
-            if path.is_file() and time.time() - path.stat().st_mtime < AGE_SECONDS:
+            if path.is_file() and abs(time.time() - path.stat().st_mtime) < AGE_SECONDS:
                 return
             from forecast_platform.pages.display import asked_for
 

@@ -90,14 +90,15 @@ class DailyPage:
 
 
 def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt.date | None = None) -> DailyPage:
-    """Write the page of `day` (default: today, or the end of a source that has ended).
+    """Write the page of `day` (default: today, or the end where every series has ended).
 
     `health` looks at the installation as it is now; the page shows what it finds.
     """
     from forecast_platform.pages.index import write_index
 
     settings = platform.settings
-    day = day or min(settings.today(), settings.end_date or dt.date.max)
+    ends = [settings.end_of(name) or dt.date.max for name in settings.series_names]
+    day = day or min(settings.today(), max(ends, default=dt.date.max))
     report = health(settings)
     when = When(day, settings.today(), settings.timezone, _next_due(settings, day))
     state = SIGNAL[report.severity]
@@ -147,7 +148,8 @@ def portfolio_page(platform: Platform, name: str, when: When) -> str:
 def series_day(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     """What the page of `day` shows of a series."""
     reader = Reader(platform.settings, platform.warehouse)
-    champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
+    champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_of(name)
+    day = min(day, ended or day)
     chosen = reader.promoted(name)
     if len(platform.settings.series) <= _FEW:
         history(platform, name, *champion)

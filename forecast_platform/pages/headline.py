@@ -41,6 +41,8 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
     """Of when the data are: a page of a day that is over, closes behind the newest session due, a forecast of an
     earlier day or none; only where nothing is old, that all is fresh."""
     loud: list[Said] = []
+    over = [one for one in series if one.over(day)]
+    series = [one for one in series if not one.over(day)]
     if day < today:
         ended = {one.ended for one in series if one.ended is not None and one.ended <= day}
         why = f"the source has ended on {date_text(max(ended))}, nothing newer will come" if ended else "it is history"
@@ -79,6 +81,8 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
     when = f", made {in_zone(max(made), zone)}" if made else ""
     span = " and ".join(dict.fromkeys(date_text(each) for each in (closes[0], closes[-1]))) if closes else "no day"
     text = f"Closes to {span}, the newest session due. Forecasts of {date_text(day)}{when}."
+    for one in over:
+        text += f" {one.series} has ended on {date_text(one.ended)}."
     return [Said("Fresh.", text, fresh=True)]
 
 

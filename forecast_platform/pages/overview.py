@@ -28,7 +28,7 @@ def write_overview(
     """
     day = when.day
     everything = [one for series in groups.values() for one in series]
-    late = [one for one in everything if one.forecast_date is None or one.forecast_date < day]
+    late = [one for one in everything if one.forecast_date is None or (one.forecast_date < day and not one.over(day))]
     content: list[str] = [*freshness(day, everything, when.today, when.zone), *problems(facts)]
     content.append(
         page.cards(

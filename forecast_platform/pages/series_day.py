@@ -107,6 +107,10 @@ class SeriesDay:
     """When the champion's forecast was made."""
     history_link: str | None = None
 
+    def over(self, day: dt.date) -> bool:
+        """Whether the series had ended before `day`: then nothing is late or missing of it."""
+        return self.ended is not None and self.ended < day
+
     @property
     def ends(self) -> dt.date | None:
         """The last date that a forecast is expected of, on or before the page's day."""

@@ -73,7 +73,7 @@ class Reader:
         """The newest forecast of `series` made for `on` (default today) or before.
 
         It must have seen the newest session due: that is, before `on`; or before today from the time of the daily run
-        on, else before yesterday; never after the settings' end_date. `max_age` sessions may be lacking (None: any
+        on, else before yesterday; never after the end_date of the series. `max_age` sessions may be lacking (None: any
         number); more raise StaleForecastError, or warn where `strict` is False. `as_of` returns what had been published
         by then, and counts the sessions due then. `require_complete` leaves out dates whose run is not complete. Raises
         NoForecastError, of which StaleForecastError is one.

@@ -36,7 +36,7 @@ def test_infer_and_coverage_follow_the_models_and_dates_in_use(
     assert f"look at it: {page}; or forecast-platform up, then http://127.0.0.1:3001/daily_" in told
     assert (
         "data end on 2018-03-29: this is the forecast of 2018-03-30, the last that is fresh; to say so once, set "
-        "FORECAST_PLATFORM_END_DATE=2018-03-30"
+        "`end_date: 2018-03-30` of the series, or FORECAST_PLATFORM_END_DATE=2018-03-30 where those of all have"
     ) in told
     assert "not in use, since never trained: auto_ets (name them with --models, or train them)" in told
     assert "Alpha by naive v1.0 (default, nobody promoted one), forecast of 2018-03-30, 200 paths over 14 days" in told

@@ -80,8 +80,18 @@ def test_a_series_that_has_ended_is_fresh_to_its_end(reader: Reader) -> None:
     later = reader.settings.model_copy(update={"end_date": dt.date(2018, 1, 17)})
     with pytest.raises(StaleForecastError, match="2 sessions behind 2018-01-16"):
         Reader(at(later, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
-    with pytest.raises(StaleForecastError, match="set FORECAST_PLATFORM_END_DATE=2018-01-12"):
+    with pytest.raises(StaleForecastError, match="set `end_date: 2018-01-12` of the series"):
         Reader(at(reader.settings, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
+
+
+def test_one_series_ends_while_the_others_go_on(reader: Reader) -> None:
+    alpha, *others = reader.settings.series
+    ended = alpha.model_copy(update={"end_date": LAST})
+    settings = reader.settings.model_copy(update={"series": (ended, *others)})
+    later = Reader(at(settings, "2026-11-25 12:00"), reader.warehouse)
+    assert later.latest("Alpha", "naive").sessions_behind == 0
+    with pytest.raises(StaleForecastError, match="Beta"):
+        later.latest("Beta", "naive")
 
 
 def test_a_past_day_is_judged_by_what_was_due_then(reader: Reader) -> None:
