@@ -47,7 +47,7 @@ class Base:
 
 
 _FOREST = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
-_TREES = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 0.4}
+_TREES = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 1.0}
 _XGB = {"n_estimators": 220, "learning_rate": 0.07, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.6}
 _XGB_SMALL = {**_XGB, "n_estimators": 350, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 5}
 _LGB = {"n_estimators": 250, "learning_rate": 0.05, "num_leaves": 31, "subsample": 0.8, "subsample_freq": 1}
@@ -56,6 +56,7 @@ _LGB_EXTRA = {**_LGB, "extra_trees": True, "n_estimators": 350, "min_child_sampl
 _CAT = {"iterations": 300, "learning_rate": 0.08, "depth": 6, "one_hot_max_size": 13, "border_count": 128}
 _MLP = {"hidden_layer_sizes": (128, 128), "learning_rate_init": 0.003, "batch_size": 128, "max_iter": 40}
 _MLP |= {"early_stopping": True, "n_iter_no_change": 6, "alpha": 1e-3}
+_REALMLP = {"n_epochs": 24, "batch_size": 256}
 
 BASES: dict[str, Base] = {
     one.name: one
@@ -81,10 +82,11 @@ BASES: dict[str, Base] = {
         Base("lightgbm_log", "lightgbm", "lightgbm", "tree", {**_LGB, "n_estimators": 400}, requires="lightgbm",
              log_target=True, family="numbers"),
         Base("catboost", "catboost", "catboost", "native", _CAT, requires="catboost"),
-        Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 500}, requires="catboost",
+        Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700, "learning_rate": 0.06}, requires="catboost",
              log_target=True, family="numbers"),
-        Base("realmlp", "realmlp", "realmlp", "dense", {"n_epochs": 30, "batch_size": 256}, requires="pytabkit",
-             most_rows=20_000),
+        Base("realmlp", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", most_rows=5_000),
+        Base("realmlp_log", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", log_target=True,
+             family="numbers", most_rows=20_000),
         Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
     )
 }  # fmt: skip
