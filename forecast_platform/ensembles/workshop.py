@@ -285,7 +285,7 @@ class Workshop:
                 features, y = self.features(setup, number), self.rows.y[train]
                 rows = features.iloc[train]
                 pairs: list[tuple[str, str]] = []
-                # Rows in order, or of groups, meet cells that no training row was of: what was learnt of cells fails them.
+                # Rows in order, or of groups, meet cells that no training row was of.
                 if base.encoding != "given" and self.rows.time is None and self.rows.groups is None:
                     if place not in self._crosses:
                         self._crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
