@@ -96,7 +96,7 @@ class Encoder:
                 values = features[name].to_numpy()
                 if name in self.state["numbers"]:
                     made[name] = _number(self.state["numbers"][name], values)
-                elif name in cross or "means" in self.state["categories"][name]:
+                elif "means" in self.state["categories"][name]:
                     means = self._means_of(name, cross, values)
                     made |= {f"{name} {number}": means[:, number] for number in range(means.shape[1])}
                 else:
