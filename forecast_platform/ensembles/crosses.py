@@ -44,7 +44,7 @@ def found_crosses(features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed:
     part, target = rng.permutation(np.arange(len(rows)) % _PARTS), y[rows].astype(np.float64)
     if target.std() == 0:
         return []
-    scale = _Odds(target) if n_classes else _Effects(target)
+    scale: _Odds | _Effects = _Odds(target) if n_classes else _Effects(target)
     codes: dict[str, Ints] = {}
     counts: dict[str, int] = {}
     for name in features.columns:
@@ -106,13 +106,13 @@ class _Odds:
         self._middle = float(np.log(target.mean() / (1 - target.mean())))
 
     def effect(self, mean: Floats) -> Floats:
-        return np.log(mean / (1 - mean)) - self._middle
+        return np.asarray(np.log(mean / (1 - mean)) - self._middle)
 
     def predicted(self, effect: Floats) -> Floats:
-        return 1 / (1 + np.exp(-(effect + self._middle)))
+        return np.asarray(1 / (1 + np.exp(-(effect + self._middle))))
 
     def loss(self, predicted: Floats) -> Floats:
-        return -np.log(np.where(self.target > 0, predicted, 1 - predicted))
+        return np.asarray(-np.log(np.where(self.target > 0, predicted, 1 - predicted)))
 
 
 class _Effects:

@@ -98,10 +98,11 @@ class Encoder:
                     made[name] = _number(self.state["numbers"][name], values)
                 elif "means" in self.state["categories"][name]:
                     means = self._means_of(name, cross, values)
-                    made |= {f"{name} {number}": means[:, number] for number in range(means.shape[1])}
+                    made |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}
                 else:
                     made[name] = pd.Series(features[name]).fillna(MISSING).astype(str)
-            made |= {name: self._of_pair(name, features, cross)[:, 0] for name, *_ in self._crosses}
+            for number, (name, *_) in enumerate(self._crosses):
+                made[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
             return pd.DataFrame(made)
         parts = []
         for name in self.state["columns"]:
