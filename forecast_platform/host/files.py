@@ -9,7 +9,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
@@ -58,6 +58,16 @@ def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o6
     text: the content, or its parts one after the other where it is large. mode: who may read it, less the process's
     umask; its owner alone unless said.
     """
+    with whole(path, text, mode):
+        pass
+
+
+@contextlib.contextmanager
+def whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) -> Iterator[None]:
+    """As `write_whole`, where something else must be done before the content gets its name: the body of the `with`.
+
+    If that raises, the file stays as it was.
+    """
     # Threads of one process, too, may write the same file at once.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -66,6 +76,7 @@ def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o6
             stream.writelines([text.encode()] if isinstance(text, str) else [text] if isinstance(text, bytes) else text)
             stream.flush()
             _sync(stream.fileno())
+        yield
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -12,14 +12,14 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from forecast_platform.host.files import sync_file, sync_folder, write_whole
+from forecast_platform.host.files import sync_file, sync_folder, whole, write_whole
 
 FOLDER = "_journal"
 """Folder of the warehouse, a folder a table in it."""
@@ -92,26 +92,24 @@ class Journal:
         names = [_path(action["add"]) for action in actions(entry) if "add" in action]
         checkpoints = sorted((table / LOG).glob(f"{version:020d}.checkpoint*.parquet"))
         wanted = [*names, *(f"{LOG}/{one.name}" for one in checkpoints)]
-        # The disk takes several files in the time of one, and hashing goes on meanwhile.
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            read = pool.map(_synced, (table / name for name in wanted))
-            prints = {name: found for name, found in zip(wanted, read, strict=True) if found is not None}
-        for parent in sorted({above for name in names for above in _folders(table, name)}):
-            with contextlib.suppress(FileNotFoundError):
-                sync_folder(parent)
-        sync_file(path)
-        if checkpoints:
-            with contextlib.suppress(FileNotFoundError):
-                sync_file(table / LOG / "_last_checkpoint")
-        sync_folder(table / LOG)
+        folders = {above for name in names for above in _folders(table, name)} | {table / LOG}
         if version == 0:
-            for parent in (table, table.parent, table.parent.parent, self.root):
-                sync_folder(parent)
-        self._write(folder, version, entry, prints)
-
-    def _write(self, folder: Path, version: int, entry: str, prints: Mapping[str, Print]) -> None:
-        record = {"version": version, "entry": entry, "files": _plain(prints)}
-        write_whole(folder / f"{version:020d}.json", json.dumps(record))
+            folders |= {table, table.parent, table.parent.parent, self.root}
+        files = [path, *([table / LOG / "_last_checkpoint"] if checkpoints else [])]
+        # The disk takes many files and folders in the time of one, and hashing goes on meanwhile. Their order does not
+        # matter: the commit is announced, and its record gets its name, when all of them are on disk.
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            syncing = [
+                *(pool.submit(_there, sync_file, table / name) for name in wanted),
+                *(pool.submit(_there, sync_file, one) for one in files),
+                *(pool.submit(_there, sync_folder, one) for one in sorted(folders)),
+            ]
+            read = list(pool.map(_print, (table / name for name in wanted)))
+            prints = {name: found for name, found in zip(wanted, read, strict=True) if found is not None}
+            record = json.dumps({"version": version, "entry": entry, "files": _plain(prints)})
+            with whole(folder / f"{version:020d}.json", record):
+                for one in syncing:
+                    one.result()
 
     def forget(self, name: str) -> None:
         """Drop what is known of a table whose folder was moved away: one that is made anew begins with version 0."""
@@ -189,13 +187,17 @@ def refuse_empty(table: Path, first: int, last: int) -> None:
                 raise ValueError(f"{path} has no bytes")
 
 
-def _synced(path: Path) -> Print | None:
-    """What the file is, once it is on disk; None where it was replaced since, and vacuumed."""
-    try:
-        sync_file(path)
+def _print(path: Path) -> Print | None:
+    """What the file is; None where it was replaced since, and vacuumed."""
+    with contextlib.suppress(FileNotFoundError):
         return print_of(path)
-    except FileNotFoundError:
-        return None
+    return None
+
+
+def _there(sync: Callable[[Path], None], path: Path) -> None:
+    """Write a file or folder through that another process may have removed since."""
+    with contextlib.suppress(FileNotFoundError):
+        sync(path)
 
 
 def _path(add: Mapping[str, Any]) -> str:

@@ -49,15 +49,15 @@ def path_figures(
     days: Dates, path_ids: NDArray[np.int64], columns: Sequence[NDArray[np.float32]], n_paths: int
 ) -> PathFigures:
     """The figures of rows of distributions. days, path_ids, and day_1 to the last of the horizon: one value a row."""
-    if np.any(days[1:] < days[:-1]):
-        order = np.argsort(days, kind="stable")
-        days, path_ids, columns = days[order], path_ids[order], [values[order] for values in columns]
     first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]])) if len(days) else np.zeros(0, np.intp)
+    if len(np.unique(days[first])) < len(first):  # a date's rows lie apart
+        order = np.argsort(days, kind="stable")
+        return path_figures(days[order], path_ids[order], [values[order] for values in columns], n_paths)
+    # Files come in any order: each date is looked at where it lies, and the figures alone are put in order.
     dates, rows = days[first], np.diff(np.append(first, len(days)))
-    position = np.repeat(np.arange(len(dates)), rows)
-    not_finite = np.bincount(position[~finite_rows(columns)], minlength=len(dates))
+    not_finite = _counts(first, ~finite_rows(columns)) if len(first) else np.zeros(0, np.int64)
     sound = (rows == n_paths) & (not_finite == 0)
-    of_sound = slice(None) if sound.all() else sound[position]
+    of_sound = slice(None) if sound.all() else np.repeat(sound, rows)
     day_1, last = (values[of_sound].reshape(-1, n_paths) for values in (columns[0], columns[-1]))
 
     def figure(values: NDArray[Any]) -> NDArray[Any]:
@@ -65,10 +65,10 @@ def path_figures(
         held[sound] = values
         return held
 
-    return PathFigures(
+    found = PathFigures(
         dates=dates,
         rows=rows,
-        complete=_complete(position, rows, path_ids, n_paths),
+        complete=_complete(rows, path_ids, n_paths),
         not_finite=not_finite,
         sound=sound,
         low=figure(day_1.min(axis=1)),
@@ -77,12 +77,21 @@ def path_figures(
         deviation=figure(day_1.std(axis=1, dtype=np.float64)),
         last_deviation=figure(last.std(axis=1, dtype=np.float64)),
     )
+    return joined([found])
 
 
-def _complete(position: NDArray[np.intp], rows: NDArray[np.int64], path_ids: NDArray[np.int64], n_paths: int) -> Bools:
+def _counts(first: NDArray[np.intp], chosen: Bools) -> NDArray[np.int64]:
+    """How many of each date's rows are chosen."""
+    if not chosen.any():
+        return np.zeros(len(first), np.int64)
+    return np.add.reduceat(chosen, first, dtype=np.int64)
+
+
+def _complete(rows: NDArray[np.int64], path_ids: NDArray[np.int64], n_paths: int) -> Bools:
     """Which dates hold each path once and no other."""
     if np.all(rows == n_paths) and np.all(path_ids.reshape(-1, n_paths) == np.arange(n_paths)):
         return np.ones(len(rows), bool)
+    position = np.repeat(np.arange(len(rows)), rows)
     inside = (path_ids >= 0) & (path_ids < n_paths)
     seen = np.bincount((position * n_paths + path_ids)[inside], minlength=len(rows) * n_paths)
     once = (seen.reshape(len(rows), n_paths) == 1).all(axis=1)
@@ -93,7 +102,9 @@ def finite_rows(columns: Sequence[NDArray[np.float32]]) -> Bools:
     """Which paths are finite throughout, [rows]. columns: day_1 to the last of the horizon, each [rows]."""
     good = np.ones(len(columns[0]), bool)
     for values in columns:
-        # A sum is finite exactly where all terms are: one pass, and rows are looked at only where it is not.
-        if not np.isfinite(values.sum(dtype=np.float64)):
+        # A sum is finite only where all terms are: one pass, and rows are looked at only where it is not.
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(values.sum())
+        if not finite:
             good &= np.isfinite(values)
     return good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -158,6 +159,23 @@ def test_a_date_with_a_path_too_few_too_many_or_twice_is_named() -> None:
     _broken(rules.path_shape(TARGET, _figures(days, twice), 5, DAYS[:3]), "2022-01-01 has 5")
     _broken(rules.path_shape(TARGET, _figures(days, np.where(ids == 4, 9, ids)), 5, DAYS[:3]), "3 dates")
     _broken(rules.path_shape(TARGET, _figures(days, ids), 5, DAYS[:4]), "2022-01-04 has 0")
+
+
+def test_the_order_of_rows_and_files_makes_no_difference() -> None:
+    random = np.random.default_rng(5)
+    days, ids = np.repeat(DAYS[:4], 5), np.tile(np.arange(5), 4)
+    columns = list(random.normal(100, 9, (14, 20)).astype(np.float32))
+    columns[3][6] = np.nan
+    wanted = path_figures(days, ids, columns, 5)
+    assert wanted.not_finite.tolist() == [0, 1, 0, 0]
+    assert wanted.complete.all()
+    dates = np.concatenate([np.flatnonzero(days == day) for day in DAYS[[2, 0, 3, 1]]])
+    for order in (dates, random.permutation(20)):
+        found = path_figures(days[order], ids[order], [values[order] for values in columns], 5)
+        for field in fields(wanted):
+            np.testing.assert_allclose(
+                getattr(found, field.name).astype(float), getattr(wanted, field.name).astype(float), err_msg=field.name
+            )
 
 
 def test_a_path_that_is_not_finite_is_found_in_any_column() -> None:
