@@ -29,7 +29,8 @@ def test_the_server_of_workflows_starts_answers_and_ends_on_sigterm(tmp_path: Pa
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(f"code location {WORKFLOWS}: 127.0.0.1:{port}")
+        said = f"code location {WORKFLOWS}: 127.0.0.1:{port}"
+        assert any(line.startswith(said) for line in process.stdout), "it says where once it answers"
         assert Endpoint(Path(), WORKFLOWS, port).serves()
         family = psutil.Process(process.pid).children(recursive=True)
         assert family

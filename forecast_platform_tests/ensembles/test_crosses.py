@@ -39,12 +39,11 @@ def test_columns_that_count_independently_of_each_other_are_no_pair() -> None:
     assert found_crosses(pd.DataFrame({"a": a, "b": b}), y, 2, 0) == []
 
 
-@pytest.mark.parametrize("base", ["linear", "gbm"])
-def test_models_learn_what_a_pair_says(base: str) -> None:
+def test_models_learn_what_a_pair_says() -> None:
     frame = calendar()
-    outcomes, shop = done(frame, {"task": "vote_mix"}, bases=[base], folds=3)
+    outcomes, shop = done(frame, {"task": "vote_mix"}, bases=["linear"], folds=3)
     assert outcomes["vote_mix"].scores["auc"] > 0.72
-    alone, _ = done(frame[["day", "noise0", "noise1", "target"]], {"task": "vote_mix"}, bases=[base], folds=3)
+    alone, _ = done(frame[["day", "noise0", "noise1", "target"]], {"task": "vote_mix"}, bases=["linear"], folds=3)
     assert alone["vote_mix"].scores["auc"] < 0.6
     assert shop.fitted == 3
 
