@@ -1,4 +1,4 @@
-"""Figures of the history page: each day's forecast against what happened, scores and coverage as time goes on."""
+"""Figures of the history page: each day's forecast against what happened, scores and hit rates as time goes on."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def score_lines(groups: Sequence[tuple[str, pd.DataFrame]], column: str, label: 
     return figure
 
 
-def coverage_lines(rows: pd.DataFrame, suffix: str) -> Figure:
+def hit_rate_lines(rows: pd.DataFrame, suffix: str) -> Figure:
     """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to."""
     figure, own = Figure(), rows[counted(rows)]
     dates = own["forecast_date"].to_numpy("datetime64[D]")
