@@ -52,7 +52,7 @@ class Api:
         return list(self._ask("GET", "/jobs/delegation-status").json()["places"])
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The visitor's newest jobs."""
+        """The visitor's newest jobs, at most `limit` (a count)."""
         return list(self._ask("GET", f"/jobs?limit={limit}").json()["jobs"])
 
     def job(self, job_id: str) -> dict[str, Any]:

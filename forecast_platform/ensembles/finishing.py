@@ -30,7 +30,11 @@ _SUFFIX = {"route": "clustering", "stack": "stacking", "boost": "boosting", "vot
 
 @dataclass(frozen=True)
 class Result:
-    """What a workflow came to. mlflow_run_id: the parent run, whose artifact `model` is the deployable model."""
+    """What a workflow came to.
+
+    scores: by metric the model's, in the metric's own unit. mlflow_run_id: the parent run, whose artifact `model` is
+    the deployable model.
+    """
 
     task: str
     sha256: str

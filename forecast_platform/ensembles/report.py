@@ -172,8 +172,11 @@ def _routes(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> list[tuple[str, float]]:
-    """By feature how much the primary metric loses where it is shuffled among held-out rows of the first split, most
-    first (Breiman 2001), by that split's own models."""
+    """By feature how much the primary metric, in its unit, loses where it is shuffled among held-out rows of the first
+    split, most first (Breiman 2001), by that split's own models.
+
+    Raises PackageError and FoldError as `predictor_of`.
+    """
     import pandas as pd
 
     assert end.node is not None  # noqa: S101 - of a model

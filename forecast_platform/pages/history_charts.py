@@ -127,7 +127,8 @@ def hits(days: Days, unit: str | None) -> Figure:
 
 
 def rolling(dates: Dates, values: Floats) -> tuple[list[str], Floats]:
-    """The mean of each ROLLING values that follow one another, NaN left out, at the last one's date; thinned."""
+    """The mean of each ROLLING values [n], in their unit, that follow one another, NaN left out, at the last one's
+    date; thinned."""
     known = np.isfinite(values)
     dates, values = dates[known], values[known]
     if len(values) < ROLLING:
@@ -154,7 +155,10 @@ def score_lines(groups: Sequence[tuple[str, pd.DataFrame]], column: str, label: 
 
 
 def coverage_lines(rows: pd.DataFrame, suffix: str) -> Figure:
-    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to."""
+    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to.
+
+    rows: of one model, with the columns forecast_date, coverage_80 and coverage_95 of the span `suffix` (0 to 1).
+    """
     figure, own = Figure(), rows[counted(rows)]
     dates = own["forecast_date"].to_numpy("datetime64[D]")
     for level, colour in ((80, page.ACCENT), (95, page.INK)):

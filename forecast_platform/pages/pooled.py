@@ -63,7 +63,12 @@ def pooled_board(metadata: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def pooled_duel(
     metadata: Mapping[str, pd.DataFrame], a: ModelKey, b: ModelKey, suffix: str | None = None
 ) -> PooledSkill:
-    """The share of `a`'s CRPS that `b` saves over all series that have both; suffix None: over the whole horizon."""
+    """The share (0 to 1) of `a`'s CRPS that `b` saves over all series that have both; suffix None: over the whole
+    horizon.
+
+    metadata: by series its forecast_metadata rows with the column PRICE. Raises ValueError for a span that the horizon
+    does not have.
+    """
     suffix = suffix or horizon.suffix(horizon_of_all(metadata))
     groups = [scored(frame, suffix) for frame in metadata.values() if len(frame)]
     pairs = [_losses(found, b, a, suffix) for found in groups]
@@ -107,7 +112,10 @@ def _losses(groups: Mapping[ModelKey, pd.DataFrame], key: ModelKey, against: Mod
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coverage of a model's bands, over the series that have it or in one."""
+    """Coverage of a model's bands, over the series that have it or in one.
+
+    in_80, in_95: shares (0 to 1) of closes inside the bands; years: of forecast dates.
+    """
 
     model: ModelKey
     series: str | None
@@ -130,7 +138,7 @@ class Calibration:
 
     @property
     def allowed(self) -> float:
-        """Points by which coverage may be off."""
+        """Points of a hundred by which coverage, as a percent, may be off."""
         return POOLED_POINTS if self.series is None else SERIES_POINTS
 
     @property
@@ -151,7 +159,10 @@ class Calibration:
 
 
 def calibrations(metadata: Mapping[str, pd.DataFrame]) -> list[Calibration]:
-    """Coverage over the horizon of each model and version: over all series, then by series, each last close once."""
+    """Coverage over the horizon of each model and version: over all series, then by series, each last close once.
+
+    metadata: by series its forecast_metadata rows.
+    """
     whole = horizon.suffix(horizon_of_all(metadata))
     found: dict[ModelKey, dict[str, pd.DataFrame]] = {}
     for name, frame in metadata.items():
@@ -180,8 +191,11 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
 
 @dataclass(frozen=True)
 class OverAll:
-    """What is known over all series, or over those of `group`: `pooled_board`, `calibrations`, and what volatility
-    known in advance would give (`oracles.over_series`)."""
+    """What is known over all series, or over those of `group`.
+
+    board: a row a model and horizon, of `pooled_board`; calibrations: of `calibrations`; oracles: what volatility known
+    in advance would give, the rows of `oracles.over_series`.
+    """
 
     board: pd.DataFrame
     calibrations: list[Calibration]

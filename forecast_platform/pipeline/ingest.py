@@ -89,9 +89,9 @@ def _stored_closes(platform: Platform, name: str) -> pa.Table:
 def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str | None:
     """Why a revision of the whole series is not written before a person has confirmed it; None where it may be.
 
-    A source that changes its unit multiplies nearly all closes by one factor. What was fitted on the closes before it
-    would then forecast in the wrong unit. A day from the stored data's last on in the series' `confirmed` says that the
-    new level is meant.
+    unified, stored: rows of unified_data, a row a date. A source that changes its unit multiplies nearly all closes by
+    one factor. What was fitted on the closes before it would then forecast in the wrong unit. A day from the stored
+    data's last on in the series' `confirmed` says that the new level is meant.
     """
     from forecast_platform.sources.meaning import one_factor
 
@@ -115,7 +115,8 @@ def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str
 
 
 def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
-    """A frame made without a macro file, with the macro values that are `stored`, carried forward over new days.
+    """A frame made without a macro file, with the macro columns that are `stored` (rows of unified_data), carried
+    forward over new days.
 
     A series that no covariate ties to a refused macro file goes on without it; what the file had given stays.
     """

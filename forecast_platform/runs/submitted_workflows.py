@@ -164,7 +164,7 @@ class SubmittedWorkflows:
         return self._settled(self.store.get(workflow_id, user))
 
     def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Submission], int]:
-        """A user's newest workflows, and how many there are in all."""
+        """A user's newest workflows, at most `limit` (a count), and how many there are in all."""
         for one in self.store.outbox():
             if one.user_id == user:
                 self._settled(one)

@@ -61,7 +61,8 @@ class Subject:
         fitted: FittedModel | None = None,
         horizon: int = DEFAULT,
     ) -> Paths:
-        """Its paths; a combination is given members that are the naive model and the random walk, in turn."""
+        """Its paths, float32 [n_origins, n_paths, horizon], in the price's unit; a combination is given members that
+        are the naive model and the random walk, in turn."""
         fitted = fitted or self.fitted
         shocks = Shocks(SEED, fitted.n_slots)
         if not isinstance(fitted, CombinedFitted):
@@ -77,7 +78,8 @@ class Subject:
         return fitted.simulate_from(chosen, history, origins, horizon, n_paths, shocks)
 
     def same(self, one: Paths, other: Paths) -> bool:
-        """Whether two computations of the same paths agree: to the bit, or within the declared tolerance."""
+        """Whether two computations of the same paths [n_origins, n_paths, horizon] agree: to the bit, or within the
+        declared tolerance."""
         if one.shape != other.shape:
             return False
         if self.tags.tolerance == 0.0:

@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a user brought."""
+    """A file that a user brought; size in bytes."""
 
     upload_id: str
     user_id: str
@@ -180,7 +180,7 @@ class JobStore(AdmissionTable[Job]):
             )
 
     def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
-        """A file is in its place."""
+        """A file of `size` bytes is in its place."""
         found = Upload(upload_id, user, name, size, self.now())
         with self._open(write=True) as connection:
             connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", tuple(vars(found).values()))
