@@ -19,7 +19,10 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """Questions to the API on behalf of one visitor."""
+    """Questions to the API on behalf of one visitor.
+
+    Every question raises ApiError where the API refuses it or does not answer.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -46,7 +46,11 @@ class Result:
 
 
 def finish(run: Run, *, again: bool = False) -> Result:
-    """Make a workflow's model, report and MLflow runs, or find them made. Raises EarlierTaskError, PackageError."""
+    """Make a workflow's model, report and MLflow runs, or find them made.
+
+    Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and StoreError where MLflow's
+    database is another or was lost.
+    """
     if not again and (found := result_of(run)) is not None:
         return found
     outcomes = run.outcomes()

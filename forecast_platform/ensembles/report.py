@@ -24,7 +24,10 @@ _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "wa
 
 
 def write_report(run: Run, outcomes: Mapping[str, Outcome]) -> Path:
-    """Write the page of a workflow among the reports; returns its path. Raises OSError."""
+    """Write the page of a workflow among the reports; returns its path.
+
+    Raises OSError, and PackageError where the workflow ends in routes alone.
+    """
     context = run.workflow.context
     end = best_end(run, outcomes)
     scorers = run.rows.scorers(context)

@@ -71,7 +71,7 @@ class Rows:
         return self.n_classes or 1
 
     def folds(self, context: Context) -> Folds:
-        """The folds that the context asks for."""
+        """The folds that the context asks for. Raises FoldError where there are too few rows or groups."""
         return make_folds(
             context.fold_type[0], self.y, context.folds, context.seed,
             time=self.time, groups=self.groups, until=self.until,

@@ -169,7 +169,10 @@ class Cleaner:
     _near: Near = field(default_factory=Near)
 
     def clean(self, texts: Iterable[str], source: str, apart: str | None = None) -> tuple[list[str], Counts]:
-        """The texts that stay, in their order, and what became of the others; see `kept`."""
+        """The texts that stay, in their order, and what became of the others; see `kept`.
+
+        Raises LanguageError as `kept`.
+        """
         counts = Counts()
         return list(self.kept(texts, source, counts, apart)), counts
 

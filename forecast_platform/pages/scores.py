@@ -94,7 +94,10 @@ def leaderboard(metadata: pd.DataFrame, suffix: str | None = None) -> pd.DataFra
 
 
 def by_horizon(metadata: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows for each span, with a column `horizon` (1d, 7d, 14d); ranked by the last."""
+    """The leaderboard's rows for each span, with a column `horizon` (1d, 7d, 14d); ranked by the last.
+
+    Raises ValueError where rows of several series are given.
+    """
     import pandas as pd
 
     boards = []

@@ -57,11 +57,8 @@ class Champion:
 
 @dataclass(frozen=True)
 class Duel:
-    """Two forecasters on the dates that both have, each last known close once; A against B.
-
-    crps_a, crps_b: means over the horizon, in the price's unit. p_value: two-sided, of Diebold and Mariano's (1995)
-    test, 0 to 1. coverage_a, coverage_b: of the 80 % band, shares (0 to 1).
-    """
+    """Two forecasters on the dates that both have, each last known close once; A against B. CRPS over the horizon in
+    the price's unit; coverage of the 80 % band and p in 0..1."""
 
     n_dates: int
     crps_a: float

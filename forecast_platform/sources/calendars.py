@@ -77,7 +77,10 @@ def next_session_after(sessions: Dates, day: Day) -> dt.date:
 
 
 def closing(exchange: str, session: Day) -> dt.datetime | None:
-    """When a session closes, UTC; None for a day that is no session, or that the exchange's calendar does not reach."""
+    """When a session closes, UTC; None for a day that is no session, or that the exchange's calendar does not reach.
+
+    Raises SourceError for an unknown exchange.
+    """
     return _closing(exchange, str(as_day(session)))
 
 

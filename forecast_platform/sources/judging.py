@@ -146,8 +146,7 @@ def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame,
 
 
 def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
-    """The frame, a row a day and region, with sentinels in its weather columns read as missing, and why it is refused.
-    """
+    """The frame, a row a day and region, with sentinels in its weather columns read as missing, and why it is refused."""
     rejections: list[Rejection] = []
     columns = [name for name in WEATHER_COLUMNS if name in frame.columns]
     frame = frame.copy()

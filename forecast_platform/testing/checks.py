@@ -1,4 +1,7 @@
-"""What every model must do, asked through the contract and its tags only; the project's own models are held to it."""
+"""What every model must do, asked through the contract and its tags only; the project's own models are held to it.
+
+Each check raises ContractError, which says what of the contract the model breaks.
+"""
 
 from __future__ import annotations
 

@@ -75,11 +75,11 @@ class JobStore(AdmissionTable[Job]):
         return self.settings.warehouse / FOLDER
 
     def job_folder(self, job_id: str) -> Path:
-        """Where a job's data and results are."""
+        """Where a job's data and results are. Raises UnknownJobError for what is no job's id."""
         return self.folder / "jobs" / _plain(job_id)
 
     def upload_path(self, upload_id: str) -> Path:
-        """Where an uploaded file is."""
+        """Where an uploaded file is. Raises UnknownJobError for what is no upload's id."""
         return self.folder / "uploads" / _plain(upload_id)
 
     def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:

@@ -47,7 +47,10 @@ class JobTracker:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The client; creates database and experiment on first use, one process at a time."""
+        """The client; creates database and experiment on first use, one process at a time.
+
+        Raises StoreError where the database is another or was lost.
+        """
         return client_with(self.settings, self.experiment, "artifacts/training_jobs")[0]
 
     def job_of(self, job_id: str, user: str, config: JobConfig) -> Job:

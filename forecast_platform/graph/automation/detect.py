@@ -246,6 +246,7 @@ def check_problems(
     a problem each.
 
     subjects: the subjects that the daily run makes; of others nothing is told. A check that broke is a failed run.
+    Raises TypeError for a storage that is not in SQL.
     """
     return [problem for key in keys for problem in _check_problems(instance, settings, key, subjects)]
 

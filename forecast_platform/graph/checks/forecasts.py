@@ -99,7 +99,10 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
 
 
 def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[str, list[Finding]]:
-    """The verdicts of each check's rules on one series' and model's paths of `dates`."""
+    """The verdicts of each check's rules on one series' and model's paths of `dates`.
+
+    Raises ValueError where there are no dates.
+    """
     platform = asked.platform
     if not dates:
         return {name: [target.good(dates=0)] for name in (VALID, LEAKAGE, PLAUSIBLE)}

@@ -71,7 +71,7 @@ class Request:
 def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
     """What the run that this check of a group's asset is part of was about.
 
-    Raises Failure where the run's range holds no partition.
+    Raises Failure where the run's range holds no partition, TypeError for a key of one dimension.
     """
     platform: Platform = context.resources.platform
     version = platform.options(context.run.tags).version
@@ -108,7 +108,7 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
     """What is wrong by the newest evaluation with subjects that are not `examined` now and are still made.
 
     Dagster shows the newest evaluation alone, and a backfill makes a run a series: without these, one series' failure
-    would be gone as soon as the next series' run is good.
+    would be gone as soon as the next series' run is good. Raises TypeError for a storage that is not in SQL.
     """
     newest = newest_evaluation(instance, key)
     found = [one for one in failing(newest[0]) if one.subject not in examined] if newest else []
