@@ -79,9 +79,10 @@ class Fitted:
 
 
 def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floats:
-    """Predictions of encoded rows, [n, width], each by its route's learner; cells: those routes, [n].
+    """Predictions of encoded rows, [n, width], each by its route's learner: probabilities by class, or numbers in the
+    target's unit.
 
-    Raises KeyError for a route without one, where no common one is fitted.
+    cells: the rows' routes, [n]. Raises KeyError for a route without a learner, where no common one is fitted.
     """
     if cells is None:
         return learners[-1].predict(x)

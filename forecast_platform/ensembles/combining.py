@@ -136,7 +136,8 @@ def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) 
 
 
 def pooled(predictions: Sequence[Floats], weights: Floats) -> Floats:
-    """The linear pool (Stone, 1961) of predictions, [n, width] each, by weights [members]: [n, width]."""
+    """The linear pool (Stone, 1961) of predictions, [n, width] each, by weights [members] that sum to 1: [n, width], in
+    their unit."""
     made = np.zeros_like(predictions[0])
     for one, weight in zip(predictions, weights, strict=True):
         if weight:
@@ -194,7 +195,7 @@ def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
 
 
 def apply_node(node: Mapping[str, Any], predictions: Sequence[Floats]) -> Floats:
-    """What a combination says of its members' predictions, [n, width] each: [n, width]."""
+    """What a combination says of its members' predictions, [n, width] each: [n, width], in their unit."""
     if node["kind"] == "meta":
         return apply_meta(node["state"], predictions)
     if node["kind"] == "mix":

@@ -60,7 +60,10 @@ def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
 
 
 def predictor_of(run: Run, outcomes: Mapping[str, Outcome]) -> Predictor:
-    """The predictor of a run's outcomes, from its store. Raises FoldError where a holdout leaves too few rows."""
+    """The predictor of a run's outcomes, from its store; it raises PackageError where a fit is gone.
+
+    Raises FoldError where a holdout leaves too few rows.
+    """
     shop = run.workshop()
     for name in run.plan.order:
         if run.workflow.task(name).kind == "route":

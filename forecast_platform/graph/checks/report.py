@@ -125,7 +125,7 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
 
 
 def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[AssetCheckEvaluation, float] | None:
-    """The newest evaluation of a check that has ended, with its time as a timestamp.
+    """The newest evaluation of a check that has ended, with its time as a timestamp, in seconds since 1970, UTC.
 
     Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others. Its own
     query reads every record's event; this one sorts them by their times first and reads the newest. Raises TypeError
