@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import sys
@@ -25,23 +26,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SPAN = ("--start-date", "2018-03-15", "--end-date", "2018-03-20")
-EARLIER = ("--start-date", "2018-03-11", "--end-date", "2018-03-14")
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "backfill": ("backfill", *SPAN),
-    "train": ("train", *EARLIER, "--models", "naive", "--overwrite"),
-    "infer": ("infer", "--date", "2018-03-15"),
-    "maintain": ("maintain",),
-    "backup": ("backup", "{root}/saved"),
-    "restore": ("restore", "{root}/base", "--force"),
-    "promote": ("promote", "--commodity", "Alpha", "--model", "naive", "--why", "chaos", "--force"),
-    "repair": ("repair",),
-}
+from _clock import jump as jump_clock
+from _commands import COMMANDS, EARLIER, WORKFLOW, beside, landing_span
+
 OF_THE_MAKING = {
     *("scored_at", "updated_at", "inference_seconds", "training_seconds", "created_at", "mlflow_run_id", "valid_from"),
+    *("started_at", "finished_at", "seconds", "cpu_seconds", "attempts", "fits", "run_id", "artifact_sha256"),
     *("generation_timestamp", "archived_at", "created_by", "by"),
 }
 """Columns that say when, by whom and how fast something was made."""
+
+MODELS = ("naive", "random_walk")
+
+_TOOK = re.compile(r'"(cpu_seconds|seconds|fits|mlflow_run_id|sha256|registered)": [^,}]+')
 
 COMMON = ("forecast_platform.cli.main", "forecast_platform.definitions", "forecast_platform.housekeeping.repair")
 LIBRARIES = {"forecast_platform", "dagster", "deltalake", "pyarrow", "pandas", "sqlalchemy", "alembic", "mlflow"}
@@ -63,44 +60,67 @@ class Done:
 
 @dataclass
 class World:
-    """One warehouse to break, and what commands leave in it undisturbed."""
+    """One warehouse to break, and what commands leave in it undisturbed, which is looked up once for each."""
 
     root: Path
+    work: Path
+    """Where commands run, so that paths in what they leave are the same."""
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By command: the tables' contents after it."""
+    """By command: the tables' contents after it, and what it leaves beside them."""
     operations: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def copy(self, to: Path, name: str) -> Path:
-        """A copy of the base at `to`, for the command `name`: one that is to be repaired has something to repair."""
+        """A copy of the base at `to`, with something to do for the command `name`."""
+        self.know(name)
+        return self._copy(to, name)
+
+    def know(self, name: str) -> None:
+        """Look what the command `name` leaves undisturbed; what is in the place of work stays as it is."""
+        if name in self.results:
+            return
+        held = self.work.with_name("held")
+        if self.work.exists():
+            self.work.rename(held)
+        self._copy(self.work, name)
+        started = time.perf_counter()
+        self.operations[name] = _undisturbed(self.work, COMMANDS[name].arguments)["count"]
+        self.seconds[name] = time.perf_counter() - started
+        damaged, self.results[name] = apart(look, self.work)
+        if damaged:
+            sys.exit(f"{name} without a fault: {damaged[0]}")
+        shutil.rmtree(self.work)
+        if held.exists():
+            held.rename(self.work)
+
+    def _copy(self, to: Path, name: str) -> Path:
+        """The base; prepared for the command once, since that may take commands of its own."""
+        command = COMMANDS[name]
+        ready = self.root.with_name("ready") / name
+        if not ready.exists() and command.prepare is not None:
+            shutil.rmtree(self.work, ignore_errors=True)
+            shutil.copytree(self.root, self.work, symlinks=True)
+            apart(command.prepare, self.work)
+            for arguments in command.first:
+                _undisturbed(self.work, arguments)
+            ready.parent.mkdir(exist_ok=True)
+            self.work.rename(ready)
         shutil.rmtree(to, ignore_errors=True)
-        shutil.copytree(self.root, to, symlinks=True)
-        if name == "repair":
-            tables = to / "warehouse" / "commodity" / "forecast"
-            first = sorted((tables / "distributions").rglob("*.parquet"))[0]
-            first.write_bytes(first.read_bytes()[:100])
-            sorted((tables / "point_forecasts").rglob("*.parquet"))[0].unlink()
-            sorted((tables / "forecast_metadata" / "_delta_log").glob("*.json"))[-1].write_bytes(b"")
+        shutil.copytree(ready if command.prepare is not None else self.root, to, symlinks=True)
         return to
 
 
 def build(root: Path) -> World:
-    """A small platform with forecasts, scores and a backup, and each command's undisturbed result."""
+    """A small platform with forecasts, scores, champions and a backup."""
     from forecast_platform_tests.worlds import LAST, write_landing
 
     for name in COMMON:
         importlib.import_module(name)
-    write_landing(root / "landing", span=(dt.date(2016, 12, 1), LAST))
-    for arguments in (("backfill", "--train", *EARLIER), ("maintain",), ("backup", "{root}/base")):
+    write_landing(root / "landing", span=landing_span(), last=LAST - dt.timedelta(days=2))
+    champions = [("promote", "--commodity", "Alpha", "--model", model, "--why", "chaos", "--force") for model in MODELS]
+    for arguments in (("backfill", "--train", *EARLIER), *champions, ("maintain",), ("backup", "{root}/base")):
         _undisturbed(root, arguments)
-    world, work = World(root), root.parent / "work"
-    for name, arguments in COMMANDS.items():
-        world.copy(work, name)
-        started = time.perf_counter()
-        world.operations[name] = _undisturbed(work, arguments)["count"]
-        world.seconds[name] = time.perf_counter() - started
-        _, world.results[name] = apart(look, work)
-    return world
+    return World(root, root.parent / "work")
 
 
 def _undisturbed(root: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
@@ -125,7 +145,7 @@ def _undisturbed(root: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
 
 def environment(root: Path) -> dict[str, str]:
     values = {"SOURCE": "landing", "LANDING": root / "landing", "WAREHOUSE": root / "warehouse", "N_PATHS": 100,
-              "MODELS": "naive,random_walk", "LOOKBACK_YEARS": 1, "START_DATE": "2018-01-01", "MIN_FREE_GB": 0,
+              "MODELS": ",".join(MODELS), "LOOKBACK_YEARS": 1, "START_DATE": "2018-01-01", "MIN_FREE_GB": 0,
               "WORKERS": 1, "AUTOMATION": "false", "RETRY_MINUTES": 0}  # fmt: skip
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("FORECAST_PLATFORM_", "DAGSTER_"))}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -182,7 +202,7 @@ def _child(spec: dict[str, Any], out: int, said: int) -> None:
 
 
 def _command(spec: dict[str, Any]) -> int:
-    """Run a command; die at file operation `die_at`, with a record of what was synced; jump the clock in the middle."""
+    """Run a command; die at file operation `die_at`, with a record of what was synced; jump the clock at `jump_at`."""
     from forecast_platform.cli.main import main as command
 
     root, count, synced, folders = spec["root"], 0, {}, {}
@@ -199,6 +219,8 @@ def _command(spec: dict[str, Any]) -> int:
         if count == spec.get("die_at"):
             ended()
             os.kill(os.getpid(), signal.SIGKILL)
+        if count == spec.get("jump_at"):
+            jump_clock(spec["jump"])
 
     def fsync(handle: int) -> None:
         step()
@@ -212,65 +234,89 @@ def _command(spec: dict[str, Any]) -> int:
 
     def audit(event: str, given: tuple[Any, ...]) -> None:
         if event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree") and root in str(given):
-            if event == "os.rename" and str(given[0]) in synced:
-                synced[str(given[1])] = synced.pop(str(given[0]))
+            if event == "os.rename":
+                _renamed(str(given[0]), str(given[1]), synced, folders)
             step()
 
     os.fsync = fsync
     sys.addaudithook(audit)
-    if jump := spec.get("jump"):
-        from forecast_platform.settings import root as settings_root
-
-        began = time.perf_counter()
-        settings_root._system_clock = lambda: (
-            dt.datetime.now(dt.timezone.utc)
-            + (dt.timedelta(days=jump) if time.perf_counter() - began > spec["after"] else dt.timedelta())
-        )
     code = command(spec["arguments"])
     ended()
     return code
 
 
+def _where(there: Any, wanted: Any) -> str:
+    """The first row that is another, by the columns in which it is."""
+    if not isinstance(there, list) or len(there) != len(wanted):
+        return ""
+    one, other = next((one, other) for one, other in zip(there, wanted, strict=True) if one != other)
+    if not isinstance(one, dict):
+        return f": {one} in place of {other}"
+    return ": " + ", ".join(f"{name} {one[name]!r:.80} in place of {other[name]!r:.80}"
+                            for name in one if one[name] != other[name])  # fmt: skip
+
+
+def _renamed(old: str, new: str, *known: dict[str, Any]) -> None:
+    """What is known of a file, or of all that is in a folder, goes with it to its new name."""
+    for one in known:
+        for path in [path for path in one if path == old or path.startswith(f"{old}/")]:
+            one[new + path[len(old) :]] = one.pop(path)
+
+
 def look(root: Path) -> tuple[list[str], dict[str, Any]]:
     """What is damaged, each byte looked at; and every table's rows in the order of its key, but for what says when
     they were made."""
+    from forecast_platform.ensembles.reading import read_workflow
+    from forecast_platform.ensembles.store import states_table
     from forecast_platform.warehouse.damage import examine
     from forecast_platform.warehouse.delta import DeltaWarehouse
     from forecast_platform.warehouse.schemas import CHAMPIONS, TABLES, TRAINED_MODELS
 
-    warehouse, found = DeltaWarehouse(root / "warehouse"), {}
+    warehouse, found = DeltaWarehouse(root / "warehouse"), dict[str, Any](beside(root))
     damaged = [str(one) for table in TABLES for one in examine(warehouse, table, deep=True)]
     if damaged:
         return damaged, {}
-    for table in TABLES:
+    tables = list(TABLES)
+    if (root / WORKFLOW).is_file():
+        tables.append(states_table(read_workflow((root / WORKFLOW).read_text()).context))
+    for table in tables:
         rows = warehouse.read(table)
         if table is TRAINED_MODELS:  # a fit that was made again keeps the one before, inactive
             rows = rows.filter(rows["is_active"])
         rows = rows.drop_columns([name for name in rows.column_names if name in OF_THE_MAKING])
         rows = rows.sort_by([(name, "ascending") for name in table.key if name in rows.column_names])
         lines = rows.to_pylist()
+        for line in lines:
+            if line.get("result"):
+                line["result"] = _TOOK.sub("", line["result"])
         found[table.short_name] = sorted({str(line) for line in lines}) if table is CHAMPIONS else lines
     return [], found
 
 
-def check(world: World, work: Path, name: str, command: tuple[str, ...] | None = None) -> Iterator[str]:
+def check(world: World, work: Path, name: str, arguments: tuple[str, ...] | None = None) -> Iterator[str]:
     """Run the command again, and say what is not as after an undisturbed run."""
-    command = command or COMMANDS[name]
-    shutil.rmtree(Path(command[1].format(root=work)), ignore_errors=True) if name == "backup" else None
-    done = run(work, command)
+    command = COMMANDS[name]
+    arguments = arguments or command.arguments
+    if name == "backup":
+        shutil.rmtree(Path(arguments[1].format(root=work)), ignore_errors=True)
+    done = run(work, arguments)
     if done.returncode and "forecast-platform repair" in done.stderr + done.stdout:
         run(work, ("repair",))
-        done = run(work, command)
-    if done.returncode and not (name == "promote" and "is the champion" in done.stderr):
+        done = run(work, arguments)
+    if done.returncode and not (command.done and command.done in done.stderr):
         yield f"STUCK: {name} again: {(done.stderr or done.stdout).strip()[-400:]}"
         return
     damaged, found = apart(look, work)
     if damaged:
         yield f"DIFFERS: {damaged[0]}"
         return
-    for table, rows in found.items():
-        wanted = world.results[name][table]
-        if len(rows) < len(wanted):
-            yield f"LOST: {table} holds {len(rows)} of {len(wanted)} rows"
-        elif rows != wanted:
-            yield f"DIFFERS: {table}"
+    for what, wanted in world.results[name].items():
+        there = found.get(what)
+        if there is None:
+            yield f"LOST: {what}"
+        elif isinstance(wanted, list) and len(there) < len(wanted):
+            yield f"LOST: {what} holds {len(there)} of {len(wanted)} rows"
+        elif there != wanted:
+            yield f"DIFFERS: {what}{_where(there, wanted)}"
+    for what in found.keys() - world.results[name].keys():
+        yield f"DIFFERS: {what} is not left by an undisturbed run"

@@ -7,10 +7,11 @@ by then is lost: files are cut to what was synced of them, names that their fold
 own files excepted: SQLite syncs them itself, and is asked whether it does by a test). damage: a file is emptied, cut,
 flipped, removed or replaced by another: of a table, its log or the journal, then `repair`; a database or the
 configuration of Dagster or MLflow, which is to be named and left until the right one is put back; of the backup, which
-is to be refused. disk: the file system (a tmpfs, where one may be mounted) fills up during a command. clock: the clock
-jumps by days in the middle. After each the command is run again; then every table must hold what an undisturbed run
-leaves, every byte must be what was written, and no command may be refused. A fault has a number, and the same seed
-gives the same ones but for the moments.
+is to be refused. disk: the file system (a tmpfs, where one may be mounted) fills up during a command. clock: the
+system's clock (`_clock.py`) jumps by an hour to 400 days in the middle. After each the command is run again; then every
+table must hold what an undisturbed run leaves, every byte must be what was written, what is left beside the tables must
+be whole, and no command may be refused. The commands are those of `_commands.py`. A fault has a number, and the same
+seed gives the same ones but for the moments.
 """
 
 from __future__ import annotations
@@ -29,9 +30,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _breakable import COMMANDS, World, build, check, run
+import _clock
+from _breakable import World, build, check, run
+from _commands import COMMANDS
 
 KINDS = ("kill", "power", "damage", "disk", "clock")
+
+CHOSEN: set[str] = set()
+"""Commands to break; all where empty."""
 
 
 def main() -> None:
@@ -40,12 +46,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(KINDS), help="kinds, comma-separated")
     parser.add_argument("--first", type=int, default=0, help="the number to begin with, such as one that went wrong")
+    parser.add_argument("--commands", default="", help="commands to break, comma-separated (default: all)")
     options = parser.parse_args()
+    CHOSEN.update(filter(None, options.commands.split(",")))
+    if unknown := CHOSEN - COMMANDS.keys():
+        sys.exit(f"--commands {', '.join(sorted(unknown))}: there are {', '.join(COMMANDS)}")
     kinds = [kind for kind in KINDS if kind in options.only.split(",")]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         if "disk" in kinds and not _mountable(Path(folder)):
             print("disk: left out, no file system can be mounted here")
             kinds.remove("disk")
+        if "clock" in kinds and not _clock.ready(Path(folder)):
+            print("clock: left out, there is no C compiler to build what the system's clock is replaced by")
+            kinds.remove("clock")
         world = build(Path(folder) / "world")
         wrong: list[str] = []
         counts: Counter[str] = Counter()
@@ -56,6 +69,7 @@ def main() -> None:
             counts[kind] += 1
             wrong += [f"fault {number} ({kind}: {what}): {text}" for text in faults]
             print(f"{number:>4} {kind:<7}{what}: {'; '.join(faults) or 'as undisturbed'}", flush=True)
+    _clock.done()
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     lost, silent, stuck = (sum(word in text for text in wrong) for word in ("LOST", "DIFFERS", "STUCK"))
     spent = os.times()
@@ -66,31 +80,36 @@ def main() -> None:
 
 def kill(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
     """SIGKILL at a file operation, or at a moment."""
-    name = rng.choice(list(COMMANDS))
+    name, arguments = _drawn(rng)
     world.copy(work, name)
     if rng.random() < 0.5:
         at = rng.randint(1, world.operations[name])
-        run(work, COMMANDS[name], die_at=at)
+        run(work, arguments, die_at=at)
         what = f"{name} at operation {at} of {world.operations[name]}"
     else:
         seconds = rng.uniform(0.1, 1.0) * world.seconds[name]
-        run(work, COMMANDS[name], seconds=seconds)
+        run(work, arguments, seconds=seconds)
         what = f"{name} after {seconds:.1f} s"
     return what, list(check(world, work, name))
 
 
 def power(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
     """A kill, and the loss of what was not synced."""
-    name = rng.choice(list(COMMANDS))
+    name, arguments = _drawn(rng)
     world.copy(work, name)
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
     at = rng.randint(1, world.operations[name])
     record = work.with_name("record.json")
     record.unlink(missing_ok=True)
-    run(work, COMMANDS[name], die_at=at, record=str(record))
+    run(work, arguments, die_at=at, record=str(record))
     known = json.loads(record.read_text()) if record.exists() else {"synced": {}, "folders": {}}
     lost = _lose(work, before, known, rng)
     return f"{name} at operation {at}, {lost} files lost or cut", list(check(world, work, name))
+
+
+def _drawn(rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    name = rng.choice([name for name in COMMANDS if name in CHOSEN] if CHOSEN else list(COMMANDS))
+    return name, COMMANDS[name].arguments
 
 
 def _lose(work: Path, before: dict[Path, int], known: dict[str, Any], rng: random.Random) -> int:
@@ -147,7 +166,8 @@ def _of_records(world: World, work: Path, rng: random.Random) -> tuple[str, list
     for log in path.parent.glob(f"{path.name}-*"):
         log.unlink()
     wrong, faults = path.read_bytes(), []
-    done = run(work, COMMANDS["train"])
+    world.know("train")
+    done = run(work, COMMANDS["train"].arguments)
     if path.name not in done.stderr + done.stdout:
         faults.append(f"DIFFERS: {path.name} {how} is not named: {(done.stderr or done.stdout).strip()[-300:]}")
     if bool(done.returncode) != (path is not mlflow):
@@ -163,7 +183,8 @@ def _of_the_backup(world: World, work: Path, rng: random.Random) -> tuple[str, l
     path = rng.choice([path for path in sorted((work / "base").rglob("*")) if path.is_file() and path.stat().st_size])
     right = path.read_bytes()
     how = _harm(path, rng)
-    done = run(work, COMMANDS["restore"])
+    world.know("restore")
+    done = run(work, COMMANDS["restore"].arguments)
     faults = []
     if not done.returncode or path.name not in done.stderr:
         faults.append(f"DIFFERS: {path.name} {how} was restored: {done.stderr.strip()[-300:]}")
@@ -187,12 +208,12 @@ def _harm(path: Path, rng: random.Random) -> str:
 
 
 PLACES: dict[str, tuple[str, ...]] = {
-    ".": ("backfill", "train", "infer", "maintain", "promote", "backup", "repair"),
-    "warehouse/_dagster": ("train", "infer"),
-    "warehouse/commodity": ("backfill", "infer", "train", "promote"),
-    "warehouse/_journal": ("infer", "promote"),
-    "warehouse/_reports": ("infer", "backfill"),
-    "warehouse/_mlflow": ("train",),
+    ".": tuple(COMMANDS),
+    "warehouse/_dagster": ("train", "infer", "ingest", "quickstart", "ensemble"),
+    "warehouse/commodity": ("backfill", "infer", "ingest", "train", "promote", "rollback", "migrate", "quickstart"),
+    "warehouse/_journal": ("infer", "promote", "rollback", "migrate"),
+    "warehouse/_reports": ("infer", "backfill", "evaluate", "daily-page", "ensemble"),
+    "warehouse/_mlflow": ("train", "ensemble"),
     "to": ("backup",),
 }
 """Folders that are a file system of their own while it fills up, and commands that write there."""
@@ -200,9 +221,10 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 def disk(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
     """The file system fills up at a random write; then there is room again."""
-    place = rng.choice(list(PLACES))
-    name = rng.choice(PLACES[place])
-    command = ("backup", "{root}/to/saved") if place == "to" else COMMANDS[name]
+    there = {place: [name for name in names if not CHOSEN or name in CHOSEN] for place, names in PLACES.items()}
+    place = rng.choice([place for place, names in there.items() if names])
+    name = rng.choice(there[place])
+    arguments = ("backup", "{root}/to/saved") if place == "to" else COMMANDS[name].arguments
     aside, folder = work.with_name("aside"), work / place
     world.copy(aside, name)
     shutil.rmtree(work, ignore_errors=True)
@@ -215,9 +237,9 @@ def disk(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
             shutil.copytree(aside / place, folder, dirs_exist_ok=True)
         used = shutil.disk_usage(folder).used
         resize(used + room)
-        done = run(work, command)
+        done = run(work, arguments)
         resize(used + 500_000_000)
-        faults = list(check(world, work, name, command=command))
+        faults = list(check(world, work, name, arguments))
     said = done.stderr + done.stdout
     told = [line for line in said.splitlines() if "free some space" in line and str(folder.resolve()) in line]
     if done.returncode and not told:
@@ -255,14 +277,20 @@ def _mountable(folder: Path) -> bool:
     return True
 
 
+HOUR, DAY = 3600, 86_400
+JUMPS = {"a day forward": DAY, "an hour back": -HOUR, "a day back": -DAY, "30 days forward": 30 * DAY,
+         "30 days back": -30 * DAY, "400 days forward": 400 * DAY}  # fmt: skip
+
+
 def clock(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
-    """The clock jumps by days in the middle of a command."""
-    name = rng.choice(["backfill", "infer", "train", "promote"])
-    days = rng.choice([-400, -30, -1, 1, 30, 400])
+    """The system's clock jumps in the middle of a command, which goes on; it is right again for the next one."""
+    name, arguments = _drawn(rng)
+    how = rng.choice(list(JUMPS))
     world.copy(work, name)
-    after = rng.uniform(0, 0.5) * world.seconds[name]
-    run(work, COMMANDS[name], jump=days, after=after)
-    return f"{name}, {days:+d} days", list(check(world, work, name))
+    at = rng.randint(1, world.operations[name])
+    done = run(work, arguments, jump=JUMPS[how], jump_at=at)
+    faults = [] if done.returncode == 0 else [f"STUCK: under it: {(done.stderr or done.stdout).strip()[-400:]}"]
+    return f"{name}, {how} at operation {at} of {world.operations[name]}", faults + list(check(world, work, name))
 
 
 FAULTS: dict[str, Callable[[World, Path, random.Random], tuple[str, list[str]]]] = {

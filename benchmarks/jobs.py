@@ -1,6 +1,9 @@
 """Training jobs: what the job adds to the library's own calls, how fast the store answers, and memory.
 
-    python benchmarks/jobs.py [answers] [statsforecast] [wide] [service] [--series 400] [--wide 10000] [--users 20]
+    python benchmarks/jobs.py [PART ...] [--series 400] [--wide 10000] [--users 20]
+
+The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service; and
+library, in the environment of an extra (_job_library.py).
 
 A generator makes weekly series with seasons, trends and breaks. Mode statsforecast's backtest and forecast stand beside
 the library's `cross_validation` and `forecast` with the same models, windows and one process; both in one run,
@@ -143,6 +146,48 @@ def answers(n_jobs: int = 1000) -> None:
         print(f"submit, the part of the store                           {told}")
 
 
+def tables(n_jobs: int = 1000) -> None:
+    """What a job's rows cost once many jobs have theirs, each in a process of its own as far as tables go."""
+    import datetime as dt
+    from dataclasses import replace
+
+    from forecast_platform.housekeeping.maintenance import compact
+    from forecast_platform.training_jobs.tables import remove_rows, write_rows
+    from forecast_platform.warehouse.delta import DeltaWarehouse
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = build(warehouse=Path(folder), training_jobs={"drafts_a_user": 10_000})
+        store, config, limits = JobStore(settings), asked(models=["HistoricAverage"], horizon=12), Limits()
+        first = store.create("ann", config)
+        store.job_folder(first.job_id).mkdir(parents=True)
+        panel_of(generated(10, 100), config, limits).save(store.job_folder(first.job_id) / PANEL)
+        results = run_job(store.job_folder(first.job_id), config, Progress())
+        forecast = (store.job_folder(first.job_id) / "forecast.csv").read_bytes()
+
+        def write(day: int) -> tuple[float, float, Any]:
+            job = store.create("ann", config)
+            job = replace(job, created_at=f"2026-01-{day:02d}T00:00:00")
+            store.job_folder(job.job_id).mkdir(parents=True)
+            (store.job_folder(job.job_id) / "forecast.csv").write_bytes(forecast)
+            wall, processor = time.perf_counter(), time.process_time()
+            write_rows(DeltaWarehouse(settings.warehouse), store, job, results)
+            return time.perf_counter() - wall, time.process_time() - processor, job
+
+        def told(what: str, some: list[tuple[float, float, Any]]) -> None:
+            wall, cpu = (1000 * statistics.median(one[k] for one in some) for k in (0, 1))
+            print(f"{what:<64}{wall:7.0f} ms wall {cpu:7.0f} ms processor", flush=True)
+
+        done = [write(1 + 30 * k // n_jobs) for k in range(n_jobs)]
+        told(f"a job's rows, of the first 50 ({results['forecast_rows'] * 2} rows a job)", done[1:51])
+        told(f"a job's rows, of the last 50 of {n_jobs}", done[-50:])
+        warehouse = DeltaWarehouse(settings.warehouse)
+        timed("maintenance merges files", lambda: compact(warehouse, dt.date(2026, 2, 1)))
+        told("a job's rows after it, on a new day", [write(31) for _ in range(20)])
+        told("a job tried again on a day that was merged", [write(3) for _ in range(5)])
+        gone = [(job.job_id, job.day) for *_, job in done[:100]]
+        timed("removing the rows of 100 jobs", lambda: remove_rows(DeltaWarehouse(settings.warehouse), gone))
+
+
 def wide(n_series: int) -> None:
     """Ten thousand series of 200 rows: memory."""
     import resource
@@ -158,113 +203,39 @@ def wide(n_series: int) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
-def service(users: int, each: int = 5) -> None:
-    """Everything over HTTP: `users` submit `each` small jobs, trying again on 429, through kills of API and daemon."""
-    import random
-    import signal
-    from concurrent.futures import ThreadPoolExecutor
-
-    from forecast_platform.graph.training_jobs import JOB_TAG
-    from forecast_platform_tests.api import test_service as tested
-    from forecast_platform_tests.ui.running import Running
-
-    names = [f"user{k:02d}" for k in range(users)]
-    tested.TOKENS.clear()
-    tested.TOKENS.update({name: name * 3 for name in names})
-    rng = random.Random(12)
-    with tempfile.TemporaryDirectory() as made:
-        root = Path(made)
-        variables = tested.environment(root) | {
-            "FORECAST_PLATFORM_TRAINING_JOBS__TOKENS": str(tested.TOKENS).replace("'", '"'),
-        }
-        tested.Service.probe = names[0]
-        running, api = Running.start(root, variables), tested.Service(root, variables)
-        waits: list[float] = []
-        most, began = 0, time.perf_counter()
-
-        def one(user: str, k: int) -> tuple[str, str, str]:
-            job = api.patient(user, "POST", "/jobs", seconds=3600, json=tested.config(hash((user, k)) % 1000))
-            asked = time.perf_counter()
-            api.patient(user, "POST", f"/jobs/{job['job_id']}/submit", seconds=3600)
-            waits.append(time.perf_counter() - asked)
-            while True:
-                found = api.patient(user, "GET", f"/jobs/{job['job_id']}", seconds=3600)
-                if found["status"] == "failed" and "service was stopped" in str(found["error"]):
-                    api.patient(user, "POST", f"/jobs/{job['job_id']}/retry", seconds=3600)
-                elif found["status"] not in tested.OPEN:
-                    return user, job["job_id"], found["status"]
-                time.sleep(1)
-
-        def work(user: str) -> list[tuple[str, str, str]]:
-            with ThreadPoolExecutor(each) as threads:
-                return list(threads.map(lambda k: one(user, k), range(each)))
-
-        with ThreadPoolExecutor(users) as threads:
-            clients = [threads.submit(work, name) for name in names]
-            kills = sorted(rng.uniform(20, 20 + 2 * users) for _ in range(2))
-            while not all(client.done() for client in clients):
-                time.sleep(1)
-                counts = [
-                    sum(job["status"] in tested.OPEN for job in api.patient(name, "GET", "/jobs?limit=100")["jobs"])
-                    for name in names
-                ]
-                assert max(counts) <= 3, counts
-                assert sum(counts) <= 10, counts
-                most = max(most, sum(counts))
-                if kills and time.perf_counter() - began > kills[0]:
-                    kills.pop(0)
-                    if kills:
-                        api.process.kill()
-                        api.process.wait()
-                        api.start()
-                    else:
-                        daemon = next(one for one in running.family if "dagster._daemon" in " ".join(one.cmdline()))
-                        daemon.send_signal(signal.SIGKILL)
-                        running.process.wait(60)
-                        running = Running.start(root, variables)
-            done = [found for client in clients for found in client.result()]
-        wall = time.perf_counter() - began
-        results = running.ask("{ runsOrError { ... on Runs { results { status tags { key value } } } } }")["results"]
-        succeeded = [
-            tag["value"]
-            for run in results
-            if run["status"] == "SUCCESS"
-            for tag in run["tags"]
-            if tag["key"] == JOB_TAG
-        ]
-        lost = [job_id for _, job_id, status in done if status != "completed"]
-        twice = len(succeeded) - len(set(succeeded))
-        print(
-            f"{users} users, {len(done)} jobs: {wall:.0f} s wall, {wall / len(done):.1f} s a job; "
-            f"at most {most} at once; lost {len(lost)}, run twice {twice}; "
-            f"a place after {statistics.median(waits):.1f} s at the median"
-        )
-        api.process.terminate()
-        api.process.wait(20)
-        running.stop()
-
-
 def main() -> None:
     """Print the figures asked for; all without the service where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("answers", "statsforecast", "wide", "service")
+    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "library")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=330, help="after which `service` says what is done by then")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
     warnings.filterwarnings("ignore")
-    asked = options.parts or parts[:3]
-    if "answers" in asked:
+    chosen = options.parts or parts[:4]
+    if "answers" in chosen:
         answers()
-    if "statsforecast" in asked:
+    if "tables" in chosen:
+        tables()
+    if "statsforecast" in chosen:
         against_statsforecast(options.series)
-    if "wide" in asked:
+    if "wide" in chosen:
         wide(options.wide)
-    if "service" in asked:
-        service(options.users)
+    if "library" in chosen:
+        from benchmarks._job_library import beside_the_library
+
+        config = asked()
+        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config)
+    if {"latency", "service"} & set(chosen):
+        from benchmarks._job_service import latency, service
+    if "latency" in chosen:
+        latency()
+    if "service" in chosen:
+        service(options.users, limit=options.seconds)
 
 
 if __name__ == "__main__":

@@ -74,3 +74,12 @@ def test_the_worked_example_of_a_model_keeps_the_contract(tmp_path: Path) -> Non
     changed = fitted.simulate(changed_from(history, day), origins, 14, 50, shocks)
     assert np.array_equal(changed[:13], paths[:13])
     assert not np.array_equal(changed[13:], paths[13:])
+
+
+def test_coverage_is_of_dates_and_hit_rate_is_of_bands() -> None:
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))):
+        if page.name == "glossary.md":
+            continue
+        # What stands between ticks is a command or a column.
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.search("coverage", prose, re.IGNORECASE), page.name

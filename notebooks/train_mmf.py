@@ -27,7 +27,7 @@ dbutils.widgets.text("data_table", "", "table of the data, catalog.schema.table"
 dbutils.widgets.text("folder", "", "folder for results, in a volume (empty: of the warehouse)")
 dbutils.widgets.text("user_id", "", "whose job it is")
 dbutils.widgets.text("tracking_uri", "", "MLflow (empty: this workspace)")
-dbutils.widgets.text("experiment", "", "MLflow experiment (empty: /Shared/forecast_platform/jobs)")
+dbutils.widgets.text("experiment", "", "MLflow experiment (empty: /Shared/forecast_platform/jobs/<job_id>)")
 dbutils.widgets.text("settings", "", "settings file (YAML) on the cluster (empty: defaults)")
 
 # COMMAND ----------

@@ -157,8 +157,7 @@ def warm(jobs: TrainingJobs) -> None:
         importlib.import_module(library)
     with contextlib.suppress(UnavailableError):
         jobs.instance  # noqa: B018 - opened once
-    # A local MLflow database is made on first use.
-    JobTracker(jobs.settings).client  # noqa: B018
+    JobTracker(jobs.settings).prepare()
 
 
 def serve(settings: Settings, host: str, port: int) -> None:

@@ -89,10 +89,11 @@ def _deploy(options: argparse.Namespace, settings: Settings, connection: Connect
 
 def _wheel(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.clients.databricks.deploy import build_wheel
+    from forecast_platform.host.files import write_whole
 
     name, content = build_wheel()
     options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / name).write_bytes(content)
+    write_whole(options.folder / name, content, 0o644)
     # A bundle installs every wheel of this folder, and the version in their names tells one source from another.
     for old in sorted(options.folder.glob("forecast_platform-*.whl")):
         if old.name != name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,14 @@ def _workflow(options: argparse.Namespace) -> Any:
 
 def _check(options: argparse.Namespace, settings: Settings) -> int:
     from forecast_platform.ensembles.reading import fixed
+    from forecast_platform.host.files import write_whole
 
     if options.fix:
         text, told = fixed(_text(options))
         if told:
-            options.file.write_text(text, encoding="utf-8")
+            # Whole, or as it was: it is the user's own text.
+            file = options.file.resolve()
+            write_whole(file, text, stat.S_IMODE(file.stat().st_mode))
         for one in told:
             print(one)
     workflow = _workflow(options)

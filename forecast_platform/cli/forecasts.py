@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.cli.dates import print_coverage, undamaged
+from forecast_platform.cli.newest import renew_page, show_forecasts
 from forecast_platform.cli.terminal import say
 from forecast_platform.runs.operations import Operations, UsageError, missing_text
 from forecast_platform.settings import Settings
+from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import NoDataError
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ def last_forecastable(operations: Operations, series: Sequence[str]) -> dt.date:
     if not newest:
         raise NoDataError("no series has data: look at the source (setting FORECAST_PLATFORM_SOURCE)")
     settings = operations.settings
-    return min(max(newest) + dt.timedelta(days=1), settings.end_date or settings.today(), settings.today())
+    ends = max(settings.end_of(name) or settings.today() for name in series)
+    return min(max(newest) + dt.timedelta(days=1), ends, settings.today())
 
 
 def _summary(operations: Operations, started: float, good: bool) -> bool:
@@ -85,6 +89,9 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     good &= operations.forecast(series, models, first, last)
     if not options.no_score:
         good &= operations.score(series, models, windows)
+    # A span that ends before the newest day leaves the page as it is.
+    if series and last >= last_forecastable(operations, series):
+        renew_page(operations)
     print_coverage(operations, series, models)
     return _summary(operations, started, good)
 
@@ -145,7 +152,8 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     if not _models_there(operations, series, models, operations.windows(day, day), options.train):
         return False
     good &= operations.forecast(series, models, day, day, together=True)
-    _show_forecasts(operations, series, models, day)
+    show_forecasts(operations, series, models, day)
+    renew_page(operations)
     return _summary(operations, started, good)
 
 
@@ -176,44 +184,6 @@ def _refuse_without_data(operations: Operations, series: Sequence[str], day: dt.
         )
 
 
-SHOWN = 4
-"""Series of which infer prints the forecast itself; of more, where to look."""
-
-
-def _show_forecasts(operations: Operations, series: Sequence[str], models: Sequence[str], day: dt.date) -> None:
-    """Print what was forecast, of each series by the champion (else the first of the models), and where to look."""
-    from forecast_platform.read import NoForecastError, Reader, StaleForecastError
-
-    settings = operations.settings
-    reader = Reader(settings, operations.platform.warehouse)
-    told: list[str] = []
-    for name in series[:SHOWN]:
-        champion, version = reader.champion(name)
-        follows = champion in models and version == operations.version
-        try:
-            found = reader.latest(
-                name, None if follows else models[0], on=day, version=operations.version, max_age=None
-            )
-        except NoForecastError:
-            continue  # what failed was told
-        if found.forecast_date == day:
-            say(f"\n{found}")
-            told.append(name)
-    if len(series) > SHOWN:
-        say(f"\nforecasts of {len(series)} series: `forecast-platform daily-page` shows them on one page")
-    say(f"\nlook at it: forecast-platform daily-page writes {settings.reports / 'daily.html'}; or forecast-platform up")
-    # A series that failed is no example; what is old by now is refused unless it is asked for as such.
-    asked, old = (told or list(series))[0], ""
-    try:
-        reader.latest(asked)
-    except StaleForecastError as error:
-        say(f"by now:     {str(error).split('; ')[0]}")
-        old = ", max_age=None"
-    except NoForecastError:
-        pass  # of the champion; what was forecast is told above
-    say(f"read it:    from forecast_platform.read import Reader; Reader().latest({asked!r}{old})")
-
-
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     """Print the dates covered by each model; False where there are gaps. Raises NoDataError as `print_coverage`."""
     # Nothing is run, so a warehouse that can only be read will do.
@@ -233,7 +203,9 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
     from forecast_platform.pages.panel import over_all, panel
     from forecast_platform.pages.scores import by_horizon, leaderboard
 
-    operations = _operations(settings, options)
+    # Nothing is run, so a warehouse that can only be read will do.
+    operations = Operations(settings, say, options.model_version_tag or settings.model_version)
+    require_horizon(operations.platform.warehouse)
     models = operations.chosen_models(options.models)
     names = {*models, "naive"}
     if options.all:
@@ -256,13 +228,19 @@ def evaluate(settings: Settings, options: argparse.Namespace) -> bool:
             found = False
             continue
         once = f"{settings.horizon} days, each last close and target once"
-        say(f"\n{name}, {operations.version}: leaderboard by CRPS ({once})")
+        unit = settings.series_named(name).unit
+        say(f"\n{name}, {operations.version}: leaderboard by CRPS ({once}{_in_unit(unit)})")
         say(_table(leaderboard(chosen)))
         say("\nby horizon")
         say(_table(by_horizon(chosen)))
-        say(f"\nreport: {report(operations.platform, name, together)}")
-        say(f"file:   {settings.reports}")
-    index(operations.platform)
+        try:
+            say(f"\nreport: {report(operations.platform, name, together)}")
+            say(f"file:   {settings.reports}")
+            index(operations.platform)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            say(f"\nreport: none is written, {settings.reports} can only be read")
     frames = _of_version(panel(operations.platform, chosen_series, sorted(names)), operations.version)
     for line in judging.pooled({name: frame for name, frame in frames.items() if len(frame)}):
         say(line)
@@ -273,8 +251,14 @@ def _of_version(frames: dict[str, pd.DataFrame], version: str) -> dict[str, pd.D
     return {name: frame[frame["model_version"] == version] for name, frame in frames.items()}
 
 
+def _in_unit(unit: str | None) -> str:
+    return f"; crps, mae and rmse in {unit}" if unit else ""
+
+
 def _table(frame: pd.DataFrame) -> str:
-    return frame.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="-")
+    """A board as text: what bands held is a hit rate to people, whatever the tables' columns are called."""
+    shown = frame.rename(columns=lambda name: name.replace("coverage_", "hit_rate_"))
+    return shown.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="-")
 
 
 def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
@@ -318,7 +302,8 @@ def _show_results(operations: Operations, series: Sequence[str], models: Sequenc
     for name in series:
         frame = metadata_frame(operations.platform, name)
         if not frame.empty and frame[f"crps_{settings.horizon}d"].notna().any():
-            say(f"\n{name}: leaderboard by CRPS\n{_table(leaderboard(frame))}")
+            unit = _in_unit(settings.series_named(name).unit)
+            say(f"\n{name}: leaderboard by CRPS{unit}\n{_table(leaderboard(frame))}")
         for model in models:
             fan_chart(operations.platform, name, model, operations.version, last)
     frames = _of_version(panel(operations.platform, series, [*models, "naive"]), operations.version)

@@ -30,6 +30,7 @@ def register(commands: Any) -> None:
     one = _command(commands, "restore", restore, "put a backup back: verified first, then swapped in one step")
     one.add_argument("source", help="folder or .tar file that `backup` wrote")
     one.add_argument("--force", action="store_true", help="also where the warehouse is not empty; it is set aside")
+    one.set_defaults(exchanges=True)
 
     one = _command(commands, "repair", repair, "set damaged files of the tables aside and make what they held again")
     one.add_argument("--backup", metavar="FOLDER", help="a backup folder, whose files are put back where they match")
@@ -187,11 +188,11 @@ def maintain(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def daily_page(settings: Settings, options: argparse.Namespace) -> bool:
-    """Write the daily page and say where it is."""
+    """Write the daily page; say of when its data are, which series are stale, and where it is."""
     from forecast_platform.housekeeping.health import health
     from forecast_platform.pages.daily_page import daily_page as write
     from forecast_platform.work.platform import Platform
 
-    written = write(Platform.from_settings(settings), health, options.date)
-    print(written)
+    for line in write(Platform.from_settings(settings), health, options.date).lines():
+        print(line)
     return True

@@ -26,7 +26,7 @@ def by_series(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     from forecast_platform.pages.scores import leaderboard
 
     head = f"{'series':<14}{'model':<22}{'version':<9}{'skill %':>8}{'p':>8}{'80 %':>7}{'95 %':>7}{'dates':>7}"
-    lines = [head]
+    lines = ["by series; 80 % and 95 %: hit rates of the bands, per cent", head]
     for name, frame in frames.items():
         for row in leaderboard(frame).to_dict("records") if len(frame) else ():
             lines.append(

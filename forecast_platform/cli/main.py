@@ -6,6 +6,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from forecast_platform import __version__
 from forecast_platform.cli import databricks, ensemble, house, language, servers, source, views
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from forecast_platform.host.disk import full_disk
     from forecast_platform.host.garbage import collect_seldom
     from forecast_platform.host.private_files import restrict
-    from forecast_platform.housekeeping import HousekeepingError
+    from forecast_platform.housekeeping import HousekeepingError, in_use
     from forecast_platform.housekeeping.restore import complete_restore
     from forecast_platform.read import NoForecastError
     from forecast_platform.runs.operations import UsageError
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         restrict(settings)
         for text in complete_restore(settings):
             print(text, file=sys.stderr)
-        return int(options.command(options, settings))
+        with nullcontext() if "exchanges" in options else in_use(settings):
+            return int(options.command(options, settings))
     except (SettingsError, UsageError) as error:
         _say_error(error)
         return WRONG

@@ -44,8 +44,11 @@ def compare(settings: Settings, options: argparse.Namespace) -> bool:
     for series in looking.chosen_series(options.commodity, options.group):
         metadata = metadata_frame(looking.platform, series)
         followed = " ".join(champion(looking.platform, series))
-        say(f"\n{series}: {a} against {b}, {settings.horizon} days, dates that both have (champion: {followed})")
-        say(f"{'model':<22}{'dates':>7}{'CRPS ' + a:>12}{'CRPS ' + b:>12}{'gain %':>9}{'p':>8}  80 % band")
+        unit = settings.series_named(series).unit
+        counted = f", CRPS in {unit}" if unit else ""
+        dates = f"{settings.horizon} days, dates that both have"
+        say(f"\n{series}: {a} against {b}, {dates} (champion: {followed}){counted}")
+        say(f"{'model':<22}{'dates':>7}{'CRPS ' + a:>12}{'CRPS ' + b:>12}{'gain %':>9}{'p':>8}  hit rate, 80 % band")
         verdicts = []
         for model in models:
             result = duel(metadata, (model, a), (model, b))

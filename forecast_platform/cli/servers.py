@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -80,28 +79,21 @@ def _webserver(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _workflows(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.cli.up import interrupts
+    from forecast_platform.cli.up import running
     from forecast_platform.host.home import prepare_home
-    from forecast_platform.host.services import WORKFLOWS, Endpoint, ServiceError, Services, StoppedError, is_free
+    from forecast_platform.host.services import WORKFLOWS, Endpoint, is_free
     from forecast_platform.runs.workflow_reload import reloading
 
     if not is_free(options.host, options.port):
         raise SettingsError(f"{options.host}:{options.port} is taken: stop what listens there, or take another --port")
     prepare_home(settings)
-    services, endpoint = Services(), Endpoint(Path(), WORKFLOWS, options.port, options.host)
-    with interrupts(services.stopped), reloading(settings, endpoint):
-        try:
-            services.start_code([endpoint], settings.log_level)
-            print(f"code location {WORKFLOWS}: {options.host}:{options.port}  (Ctrl-C stops)", flush=True)
-            services.wait()
-        except StoppedError:
-            return 0
-        except ServiceError as error:
-            print(f"forecast-platform: {error}", file=sys.stderr, flush=True)
-            return 1
-        finally:
-            services.stop()
-    return 0
+    endpoint = Endpoint(Path(), WORKFLOWS, options.port, options.host)
+    with running() as (services, around, ended):
+        around.enter_context(reloading(settings, endpoint))
+        services.start_code([endpoint], settings.log_level)
+        print(f"code location {WORKFLOWS}: {options.host}:{options.port}  (Ctrl-C stops)", flush=True)
+        services.wait()
+    return ended.code
 
 
 def _api(options: argparse.Namespace, settings: Settings) -> int:
@@ -131,6 +123,8 @@ def _reports(options: argparse.Namespace, settings: Settings) -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
     except OSError as error:
+        if error.filename is not None:  # the reports' folder, not the address
+            raise
         where = f"{options.host}:{options.port}"
         raise SettingsError(f"{where} cannot be used ({error.strerror}): take another --port") from error
     return 0

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -54,40 +55,56 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
         )
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = prepare_home(settings)
-    services, key = Services(), secrets.token_urlsafe(32)
-    alone = contextlib.nullcontext() if read_only else _only_one(home)
-    try:
+    key = secrets.token_urlsafe(32)
+    with running() as (services, around, ended):
         servers = _beside(beside, host)
-        with (
-            interrupts(services.stopped),
-            alone,
-            _reports(settings, shared=read_only) as reports,
-            code_endpoints() as endpoints,
-            contextlib.ExitStack() as stack,
-        ):
+        if not read_only:
+            around.enter_context(_only_one(home))
+        reports = around.enter_context(_reports(settings, shared=read_only))
+        endpoints = around.enter_context(code_endpoints())
+        _refuse_taken(host, port)
+        for run_id in [] if read_only else close_lost(settings):
+            print(f"closed the run {run_id}, whose process ended with the service; Dagster tries it again")
+        around.enter_context(reloading(settings, next(one for one in endpoints if one.location == WORKFLOWS)))
+        services.start_all(endpoints, host, port, key, settings.log_level, read_only=read_only)
+        for name, (command, its_port) in servers.items():
+            services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
+        for name, (_, its_port) in servers.items():
+            print(f"{name + ':':<10}http://{host}:{its_port}")
+        _announce(settings, host, port, home, reports, read_only)
+        if broken := load_error(host, port, key):
+            print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
+            print("          mend it and press Reload on the Deployment page; `forecast-platform doctor` helps")
+        services.wait()
+    return ended.code
+
+
+@dataclass
+class Ended:
+    """How services ended: 0 where they were asked to stop, 1 where one could not start or ended by itself."""
+
+    code: int = 0
+
+
+@contextlib.contextmanager
+def running() -> Iterator[tuple[Services, contextlib.ExitStack, Ended]]:
+    """Services to be started and waited for; what is beside them (locks, servers of this process) enters the stack.
+
+    However the body ends, by Ctrl-C and SIGTERM too, the services stop first and what is beside them after; a
+    ServiceError is told. The exit code is known once the block is left.
+    """
+    services, ended = Services(), Ended()
+    try:
+        with interrupts(services.stopped), contextlib.ExitStack() as around:
             try:
-                _refuse_taken(host, port)
-                for run_id in [] if read_only else close_lost(settings):
-                    print(f"closed the run {run_id}, whose process ended with the service; Dagster tries it again")
-                stack.enter_context(reloading(settings, next(one for one in endpoints if one.location == WORKFLOWS)))
-                services.start_all(endpoints, host, port, key, settings.log_level, read_only=read_only)
-                for name, (command, its_port) in servers.items():
-                    services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
-                for name, (_, its_port) in servers.items():
-                    print(f"{name + ':':<10}http://{host}:{its_port}")
-                _announce(settings, host, port, home, reports, read_only)
-                if broken := load_error(host, port, key):
-                    print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
-                    print("          mend it and press Reload on the Deployment page; `forecast-platform doctor` helps")
-                services.wait()
+                yield services, around, ended
             finally:
                 services.stop()
     except StoppedError:
-        return 0
+        pass
     except ServiceError as error:
         print(f"forecast-platform: {error}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+        ended.code = 1
 
 
 def _beside(what: str, host: str) -> dict[str, tuple[list[str], int]]:
@@ -120,6 +137,8 @@ def _reports(settings: Settings, *, shared: bool) -> Iterator[bool]:
         try:
             stack.enter_context(serving(settings, host, port, access_for(settings, host)))
         except OSError as error:
+            if error.filename is not None:  # the reports' folder, not the address
+                raise
             raise ServiceError(
                 f"reports: {host}:{port} cannot be used ({error.strerror}): set {PREFIX}REPORTS_URL to a free address, "
                 f"such as http://127.0.0.1:{free_port()}"

@@ -52,12 +52,32 @@ def source(settings: Settings) -> Iterator[Finding]:
     for text in raw.remarks:
         mend = "look whether it is right; a mended file is read anew, and a right one needs nothing"
         yield Finding("values", "warning", text, mend)
+    yield from _held(settings, raw)
     yield from _lags(settings, raw)
     for series in settings.series:
         if series.name in raw.market:
             yield from _calendar(raw, series)
             yield from rolls(raw, series)
     yield from _ages(settings, raw)
+
+
+def _held(settings: Settings, raw: RawData) -> Iterator[Finding]:
+    """What the source accepts and an ingest would not write all the same: a unit that has changed, for one."""
+    from forecast_platform.pipeline.ingest import read_source
+    from forecast_platform.warehouse.base import WarehouseError
+    from forecast_platform.work.platform import Platform
+
+    if settings.tables == "folder" and not settings.warehouse.is_dir():
+        return
+    try:
+        _, report = read_source(Platform.from_settings(settings), list(raw.market))
+    except (WarehouseError, OSError):
+        return  # what is wrong with the tables is told with them
+    for name, reason in report.reasons.items():
+        if name in raw.market and reason:
+            what, _, mend = reason.partition("; ")
+            goes_on = "until then the series keeps the data it had"
+            yield Finding("source", "error", f"held: {what}", f"{mend}; {goes_on}" if mend else goes_on)
 
 
 def _lags(settings: Settings, raw: RawData) -> Iterator[Finding]:
@@ -148,7 +168,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
     from forecast_platform.sources.unify import last_observed_close
 
     newest = last_observed_close(raw, series.name)
-    until = min(settings.today(), settings.end_date or dt.date.max)
+    until = min(settings.today(), settings.end_of(series.name) or dt.date.max)
     try:
         scheduled = sessions(series.calendar, newest, until)
     except SourceError:
@@ -160,7 +180,7 @@ def _age(settings: Settings, raw: RawData, series: SeriesSettings) -> Finding:
         return Finding("newest close", "good", found)
     beyond = missed[missed > np.datetime64(newest, "D") + settings.max_staleness_days]
     mend = (
-        f"bring newer closes of {{files}}; or, for a source whose series have all ended, set "
-        f"{PREFIX}END_DATE={newest + dt.timedelta(days=1)}"
+        f"bring newer closes of {{files}}; or, where they have ended, set `end_date: {newest + dt.timedelta(days=1)}` "
+        f"of the series ({PREFIX}END_DATE where all have)"
     )
     return Finding("newest close", "warning", f"{found}: later dates than {beyond[0]} get no forecast", mend)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import secrets
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
 from forecast_platform.host import process_identity
+from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned
 
 if TYPE_CHECKING:
@@ -127,14 +130,28 @@ def model_files(run: Run) -> dict[str, bytes]:
 
 
 def export_model(run: Run, folder: Path) -> Path:
-    """Write the newest model as an MLflow model folder; returns the folder. Raises PackageError, OSError."""
+    """Write the newest model as an MLflow model folder; returns the folder, which has its name once it is whole.
+
+    Raises PackageError, OSError.
+    """
     files = model_files(run)
     if folder.exists() and any(folder.iterdir()):
         raise PackageError(f"{folder} is not empty: name a new folder")
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.partial")
+    try:
+        for name, data in files.items():
+            path = partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        sync_tree(partial)
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
     return folder
 
 

@@ -106,7 +106,7 @@ def goes_on(instance: DagsterInstance, run: DagsterRun) -> bool:
     if told is None and instance.run_retries_enabled:
         record = instance.get_run_record_by_id(run.run_id)
         ended = record.end_time if record is not None else None
-        return ended is not None and time.time() - ended < _UNDECIDED_SECONDS
+        return ended is not None and abs(time.time() - ended) < _UNDECIDED_SECONDS
     return told == "true" and _DID_RETRY_TAG not in run.tags
 
 
@@ -127,9 +127,10 @@ def report_canceling(context: AssetExecutionContext) -> DagsterRun | None:
 
 
 def is_lost(one: Requested, now: dt.datetime) -> bool:
-    """Whether a run of it that was asked for would have come to be by now."""
+    """Whether a run of it that was asked for would have come to be by now; also where it was asked for later than
+    now, before the clock was set back."""
     asked = dt.datetime.fromisoformat(one.requested_at or one.submitted_at or one.created_at)
-    return (now - asked).total_seconds() > _LOST_SECONDS
+    return abs((now - asked).total_seconds()) > _LOST_SECONDS
 
 
 class CancelWatch:

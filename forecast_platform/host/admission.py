@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS workflows (
   requested_at TEXT, completed_at TEXT, attempt INTEGER NOT NULL DEFAULT 0, run_id TEXT,
   cancel INTEGER NOT NULL DEFAULT 0, error TEXT);
 CREATE INDEX IF NOT EXISTS workflows_by_status ON workflows (status);
+CREATE TABLE IF NOT EXISTS forgotten_jobs (job_id TEXT PRIMARY KEY, job_day TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS job_is_forgotten AFTER DELETE ON jobs WHEN OLD.attempt > 0 BEGIN
+  INSERT OR REPLACE INTO forgotten_jobs VALUES (OLD.job_id, substr(OLD.created_at, 1, 10));
+END;
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -46,6 +47,13 @@ def copy_checked(path: Path, copy: Path) -> None:
     Raises OSError, with the mend, where it cannot be read or is damaged: what its online backup copies, it does not
     look into.
     """
+    if os.name == "posix" and os.statvfs(path).f_flag & os.ST_RDONLY:
+        # SQLite needs a file of its own beside one that has a log; where it can have none, nothing changes meanwhile.
+        still = copy.with_name("still.db")
+        for suffix in ("", "-wal"):
+            if Path(f"{path}{suffix}").is_file():
+                shutil.copyfile(f"{path}{suffix}", f"{still}{suffix}")
+        path = still
     with (
         contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as source,
         contextlib.closing(sqlite3.connect(copy)) as sink,

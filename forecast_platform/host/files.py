@@ -70,7 +70,11 @@ def whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) ->
     """
     # Threads of one process, too, may write the same file at once.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    except OSError as error:
+        # Of the folder, which is to be mended; nobody knows the temporary file.
+        raise OSError(error.errno, error.strerror, str(path.parent)) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.writelines([text.encode()] if isinstance(text, str) else [text] if isinstance(text, bytes) else text)

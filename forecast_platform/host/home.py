@@ -54,7 +54,7 @@ def prepare_home(settings: Settings) -> Path:
     """Create the instance's folder with our dagster.yaml where it has none, and point this process at it.
 
     Raises SettingsError where the folder cannot be made or written to, or what it holds is not an instance's: a lost
-    database is never replaced by an empty one.
+    database is never replaced by an empty one. Raises OSError where the disk is full.
     """
     home = instance_home(settings)
     target = home / "dagster.yaml"
@@ -69,6 +69,8 @@ def prepare_home(settings: Settings) -> Path:
         if not os.access(home, os.W_OK):
             raise PermissionError(errno.EACCES, "not writable")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # another folder would be no mend
         raise SettingsError(
             f"DAGSTER_HOME = {str(home)!r}: {error.strerror}: name a folder that this account can write to "
             "(unset, it is _dagster in the warehouse)"

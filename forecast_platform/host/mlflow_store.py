@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from forecast_platform.host import process_identity
 from forecast_platform.host.databases import why_foreign
@@ -65,7 +66,8 @@ def client_with(settings: Settings, experiment: str, artifacts: str = "artifacts
     """A client of the settings' store that has an experiment, and the experiment's id.
 
     Creates the local database on first use, one process at a time, with its artifacts in a folder of that name beside
-    it. Raises StoreError where the local database is another or was lost; MLflow's own errors.
+    it; addresses in the database of a warehouse that was moved or copied follow. Raises StoreError where the local
+    database is another or was lost; MLflow's own errors.
     """
     from filelock import FileLock
 
@@ -81,17 +83,56 @@ def client_with(settings: Settings, experiment: str, artifacts: str = "artifacts
         client = client_of(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
+            if local and (old := _left_behind(str(found.artifact_location), folder)):
+                follow(Path(uri.removeprefix(_SQLITE)), old, folder.parent)
             return client, str(found.experiment_id)
         place = (folder / artifacts).as_uri() if local else None
         return client, str(client.create_experiment(experiment, artifact_location=place))
 
 
-def close_abandoned(client: MlflowClient, experiment_id: str) -> int:
-    """End the runs of an experiment that a killed process of this machine left running; returns how many.
+def follow(database: Path, old: Path, new: Path) -> None:
+    """Let the addresses of artifacts in a local database follow a warehouse from `old` to `new`.
+
+    Raises sqlite3.Error.
+    """
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        for table, column in _address_columns(connection):
+            for before, after in ((old.as_uri(), new.as_uri()), (str(old), str(new))):
+                # The names are those of the database's own catalogue.
+                connection.execute(
+                    f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608
+                    f'WHERE substr("{column}", 1, ?) = ?',
+                    (after + "/", len(before) + 2, len(before) + 1, before + "/"),
+                )
+
+
+def _address_columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    names = {"artifact_uri", "artifact_location", "source", "storage_location"}
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return [
+        (table, row[1])
+        for table in tables
+        for row in connection.execute(f'PRAGMA table_info("{table}")')
+        if row[1] in names
+    ]
+
+
+def _left_behind(location: str, folder: Path) -> Path | None:
+    """The warehouse that an experiment's artifacts would go to, where that is not the one of `folder`: this one was
+    moved, or is a copy, and what it logs would be mixed with the other's, or lost with it."""
+    place = Path(unquote(urlsplit(location).path))
+    there = next((parent for parent in place.parents if parent.name == folder.name), folder)
+    if there == folder or (there.exists() and there.samefile(folder)):
+        return None
+    return there.parent
+
+
+def close_abandoned(client: MlflowClient, *experiments: str) -> int:
+    """End the runs of these experiments that a killed process of this machine left running; returns how many.
 
     Raises MLflow's own errors.
     """
-    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    running = client.search_runs(list(experiments), "attributes.status = 'RUNNING'", max_results=1000)
     left = [run for run in running if (owner := run.data.tags.get(PROCESS_TAG)) and not process_identity.alive(owner)]
     for run in left:
         client.set_terminated(run.info.run_id, "KILLED")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from pathlib import Path
 
 
 def this_process() -> str:
     """host:pid:start of this process."""
-    import psutil
+    return of(os.getpid())
 
-    return f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+def of(pid: int) -> str:
+    """host:pid:start of a process of this host. Raises psutil.NoSuchProcess."""
+    return f"{platform.node()}:{pid}:{_start(pid)}"
 
 
 def nobody() -> str:
@@ -31,6 +36,25 @@ def alive(owner: str) -> bool:
         return True
     _, pid, started = owner.rsplit(":", 2)
     try:
+        if not started.isdigit():
+            return _start(int(pid)) == started
+        # Seconds since 1970: of another system than Linux, or of an earlier version.
         return abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
     except psutil.NoSuchProcess:
         return False
+
+
+def _start(pid: int) -> str:
+    """What no other process of the same number has. On Linux the boot and the clock ticks since: the time at which a
+    process began, in seconds since 1970, is another one there once the system's clock was set."""
+    import psutil
+
+    if sys.platform != "linux":
+        return f"{psutil.Process(pid).create_time():.0f}"
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    # Its name, in brackets, may hold anything; the start is the twentieth field after it (proc_pid_stat(5)).
+    return f"{boot}-{told.rpartition(')')[2].split()[19]}"

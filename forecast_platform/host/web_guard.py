@@ -113,6 +113,16 @@ def decide(asked: Asked, access: Access) -> Refusal | None:
     )
 
 
+def is_unasked(asked: Asked) -> bool:
+    """Whether a page of another site made a browser send this: nothing is done for it, and what is there is shown.
+
+    Another server of this machine, such as the UI, is the same site (Fetch standard, 3.2); a page of `allowed_origins`,
+    which `decide` has let in, says who it is.
+    """
+    sites = (site.strip().lower() for site in asked.headers.get("sec-fetch-site", ()))
+    return "cross-site" in sites and not asked.headers.get("origin")
+
+
 def is_known(asked: Asked, access: Access) -> bool:
     """Whether whoever asks is known, or need not be: on an open path, too, whoever is not learns little."""
     return not access.closed or _identified(asked, replace(access, open_paths=frozenset())) is None

@@ -29,7 +29,7 @@ from forecast_platform.host.databases import copy_checked
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home, refuse_foreign
-from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
+from forecast_platform.housekeeping import HousekeepingError, exclusive, partial_of, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
@@ -84,7 +84,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
     if target.is_relative_to(settings.warehouse):
         raise HousekeepingError(f"{target} lies inside the warehouse {settings.warehouse}: put backups elsewhere")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_of(target)
     writer: _Writer = _TarWriter(partial) if target.suffix == ".tar" else _FolderWriter(partial)
     try:
         with exclusive(settings, "backup", timeout=60):
@@ -95,6 +95,8 @@ def backup(settings: Settings, target: Path) -> Manifest:
             sync_tree(partial)
         else:
             sync_file(partial)
+        if target.exists():
+            raise HousekeepingError(f"{target} was written by another backup meanwhile: name a new folder or .tar file")
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:

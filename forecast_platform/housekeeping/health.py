@@ -273,7 +273,8 @@ def _checks(platform: Platform, instance: DagsterInstance) -> Iterator[Fact]:
     except WarehouseError as error:
         yield Fact("checks", "warning", f"not looked at: {error}")
         return
-    found = check_problems(instance, platform.settings, keys, subjects)
+    # What is late is told of this moment, above.
+    found = check_problems(instance, platform.settings, keys, subjects, timely=False)
     found.sort(key=lambda problem: problem.severity == "warning")  # where not all are named, the worst are
     for problem in found[:_MOST_CHECKS]:
         said = problem.what.removeprefix(f"{problem.affected}: ")

@@ -11,7 +11,7 @@ from forecast_platform.settings import Settings
 from forecast_platform.warehouse.damage import Damage
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform.work.fitted_store import check_files
+from forecast_platform.work.fitted_store import text_of
 
 _KEY = ("commodity", "model_name", "model_version")
 
@@ -31,7 +31,7 @@ def damaged_fits(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
         where = {**dict(zip(_KEY, key, strict=True)), "training_cutoff_date": cutoffs, "is_active": True}
         for row in warehouse.read(TRAINED_MODELS, where=where).to_pylist():
             try:
-                check_files(settings, row)
+                text_of(settings, row)
             except ArtifactError as error:
                 what = (
                     f"is damaged: {error}; train it again with `forecast-platform train --commodity {key[0]} --models "

@@ -18,6 +18,8 @@ from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
 
 _DAY = dt.timedelta(days=1)
+_LOOK = "; see whether the source delivers, then ingest"
+"""What to do where the cause is not known."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,9 @@ def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, d
         newest, allowed = platform.series_table(series).last_observed, last_allowed(platform, series)
     except NoDataError:
         return due, None
+    end = platform.settings.end_of(series)
     # A source that has ended: what its data allow.
-    return (due if platform.settings.end_date is None else min(due, newest + _DAY)), allowed
+    return (due if end is None else min(due, end, newest + _DAY)), allowed
 
 
 def _late(
@@ -155,7 +158,10 @@ def data_facts(platform: Platform) -> list[Fact]:
     found = [fact for name, fact in facts.items() if name not in late]
     alike: dict[tuple[Severity, str], list[str]] = {}
     for name in late:
-        text = f"{facts[name].text}; {refused[name]}" if name in refused else facts[name].text
+        text = facts[name].text
+        if name in refused:
+            # The cause is known: there is nothing else to look for.
+            text = f"{text.removesuffix(_LOOK)}; {refused[name]}"
         alike.setdefault((facts[name].severity, text), []).append(name)
     return found + [Fact(f"data {_some(names)}", state, text, tuple(names)) for (state, text), names in alike.items()]
 
@@ -178,7 +184,9 @@ def _refused(platform: Platform, names: Sequence[str]) -> dict[str, str]:
     except (SourceError, WarehouseError, OSError) as error:
         return dict.fromkeys(names, f"the cause: {error}")
     return {
-        name: f"the cause: the source refused {reason}; mend it and it is read"
+        name: f"the cause: a file is held: {reason}"
+        if name in report.held
+        else f"the cause: the source refused {reason}; mend it and it is read"
         for name, reason in report.reasons.items()
         if reason
     }
@@ -191,7 +199,8 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     name = f"data {series}"
     try:
         table = platform.series_table(series)
-        last = min(settings.today(), settings.end_date or dt.date.max) - _DAY
+        end = settings.end_of(series)
+        last = min(settings.today(), end or dt.date.max) - _DAY
         # A close is first seen that many days after its session.
         lag = dt.timedelta(days=settings.publication_lag_days.market)
         due = last_session_on_or_before(table.sessions, last - lag) + lag
@@ -202,13 +211,15 @@ def _newest_close(platform: Platform, series: str) -> Fact:
     if jump is not None:
         return Fact(name, "error", jump)
     late = (due - newest).days
-    if settings.end_date is not None and late > 0 and settings.today() > settings.end_date:
-        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {settings.end_date})")
+    if end is not None and late > 0 and settings.today() > end:
+        return Fact(name, "good", f"newest close {newest}; the source has ended (end_date {end})")
     if late <= 0:
         return Fact(name, "good", f"newest close {newest}, due {due}")
     severity: Severity = "error" if late > settings.max_staleness_days else "warning"
-    mend = "see whether the source delivers, then ingest"
+    mend = _LOOK.removeprefix("; ")
     if late > ENDED.days:
-        end = f"FORECAST_PLATFORM_END_DATE={newest + _DAY}"
-        mend = f"put newer data in place, or where those of all series have ended set {end}"
+        mend = (
+            f"put newer data in place, or where they have ended set `end_date: {newest + _DAY}` of the series "
+            f"(FORECAST_PLATFORM_END_DATE={newest + _DAY} where those of all series have)"
+        )
     return Fact(name, severity, f"newest close {newest}, due {due}: {late} days late; {mend}")

@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 MIN_VACUUM_HOURS = 24
 """Least age of a file that vacuum may delete: far longer than any reader holds a table's version."""
 
-_MONTH = "forecast_month"
+_PERIODS = {"forecast_month": "%Y-%m", "job_day": "%Y-%m-%d"}
+"""File partitions of a span of time, as they are written."""
+
 _CHUNK = 1000
 
 
@@ -82,8 +84,9 @@ def compact(warehouse: DeltaWarehouse, today: dt.date, tables: Sequence[Table] =
 def _compact(warehouse: DeltaWarehouse, table: Table, opened: DeltaTable, today: dt.date) -> Compaction:
     from deltalake.exceptions import CommitFailedError
 
-    # The daily run writes the current month; a month that has ended is rewritten by a backfill alone.
-    ended = [(_MONTH, "<", f"{today:%Y-%m}")] if _MONTH in table.partition_by else None
+    # The daily run writes the current month, jobs write the current day; one that has ended is rewritten by a backfill
+    # or a job that is tried again alone.
+    ended = [(name, "<", f"{today:{shown}}") for name, shown in _PERIODS.items() if name in table.partition_by] or None
     before = opened.version()
     try:
         done: dict[str, Any] = opened.optimize.compact(
@@ -294,13 +297,18 @@ def _verify(platform: Platform, instance: DagsterInstance) -> list[str]:
 
 def _prune(platform: Platform, instance: DagsterInstance) -> list[str]:
     from forecast_platform.graph.keys import JOBS, all_keys
+    from forecast_platform.training_jobs.store import JobStore
+    from forecast_platform.training_jobs.tables import remove_forgotten
 
     days = platform.settings.keep_runs_days
     before = platform.settings.now() - dt.timedelta(days=days)
     done = prune_runs(instance, before, [keys.job(job) for keys in all_keys(platform.settings) for job in JOBS])
-    return [
+    said = [
         f"{done.deleted} runs older than {days} days deleted, {done.kept} kept: they hold the newest of a partition"
     ]
+    jobs = JobStore(platform.settings)
+    gone = remove_forgotten(platform.warehouse, jobs) if jobs.exists else 0
+    return [*said, f"rows of {gone} training jobs that are gone deleted"] if gone else said
 
 
 def _archive(platform: Platform, instance: DagsterInstance) -> list[str]:

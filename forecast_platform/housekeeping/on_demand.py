@@ -22,6 +22,11 @@ _KINDS = ("fan-chart_", "history_")
 log = logging.getLogger(__name__)
 
 
+def may_be_made(path: Path) -> bool:
+    """Whether a page of this name is of a kind that is made on demand."""
+    return path.name.startswith(_KINDS) and path.name.endswith(".html")
+
+
 class OnDemand:
     """Makes a page that is not there, or is old, from the tables; one at a time."""
 
@@ -40,10 +45,10 @@ class OnDemand:
 
         What keeps it from being made is logged: the page that is there is shown, or none is found.
         """
-        if not path.name.startswith(_KINDS) or not path.name.endswith(".html"):
+        if not may_be_made(path):
             return
         with self._lock:
-            if path.is_file() and time.time() - path.stat().st_mtime < AGE_SECONDS:
+            if path.is_file() and abs(time.time() - path.stat().st_mtime) < AGE_SECONDS:
                 return
             from forecast_platform.pages.display import asked_for
 

@@ -11,12 +11,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
 
-from forecast_platform.host.guarded_handler import answered
+from forecast_platform.host.guarded_handler import answered, asked_by
 from forecast_platform.host.services import REPORTS_SERVER
-from forecast_platform.host.web_guard import Access
+from forecast_platform.host.web_guard import Access, is_unasked
 from forecast_platform.housekeeping.health_http import OPEN, Cached, respond
-from forecast_platform.housekeeping.on_demand import OnDemand
+from forecast_platform.housekeeping.on_demand import OnDemand, may_be_made
 from forecast_platform.settings import Settings
+
+_OFFER = b"""<!DOCTYPE html><html lang="en"><title>Not drawn yet</title>
+<p>This page is drawn when it is asked for here, not by a link of another site: <a href="">draw it</a>.</p></html>
+"""
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -37,7 +41,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def send_head(self) -> IO[bytes] | None:  # type: ignore[override]
         """As the parent does, for whom the guard lets in; a link that leads out of the folder is not followed, and a
-        chart of a past date is made when it is asked for."""
+        chart of a past date is made when it is asked for, unless a page of another site makes a browser ask."""
         if not answered(self, self._access):
             return None
         asked, folder = Path(self.translate_path(self.path)).resolve(), Path(self.directory).resolve()
@@ -45,8 +49,21 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_error(404, "File not found")
             return None
         if asked.parent == folder:
-            self._made(asked)
+            if not is_unasked(asked_by(self)):
+                self._made(asked)
+            elif may_be_made(asked) and not asked.exists():
+                self._offer()
+                return None
         return super().send_head()
+
+    def _offer(self) -> None:
+        """A page of another site leads to a chart that nobody has asked for yet: no such link makes us write."""
+        self.send_response(404, "Not drawn yet")
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(_OFFER)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(_OFFER)
 
     def end_headers(self) -> None:
         """Reports are written anew under the same name: ask each time."""

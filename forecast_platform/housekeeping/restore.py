@@ -17,11 +17,10 @@ from pathlib import Path, PurePosixPath
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
-from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
+from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder, unused
 from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
+from forecast_platform.housekeeping.moved import follow
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
 _DAGSTER = re.compile(r"(dagster([._-](daemon|webserver|_daemon))?|webserver)$")
 """Names of Dagster's programs and modules, and of the command that serves its UI."""
@@ -66,10 +65,10 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Restore
     inside = home.is_relative_to(warehouse)
     staged_home = staging / home.relative_to(warehouse) if inside else home.with_name(f".{home.name}.restore-{stamp}")
     try:
-        with exclusive(settings, "restore"), _nothing_runs(home):
+        with exclusive(settings, "restore"), _nothing_runs(home), unused(settings, "restore"):
             _refuse_without_room(warehouse, manifest)
             extract(source, manifest, lambda name: _place(name, staging, staged_home))
-            _follow(Path(manifest.warehouse), warehouse, staging)
+            follow(Path(manifest.warehouse), warehouse, staging)
             _verify(manifest, staging)
             _mark(staging, stamp)
             if not inside and staged_home.is_dir():
@@ -197,47 +196,6 @@ def _refuse_without_room(warehouse: Path, manifest: Manifest) -> None:
             f"{warehouse.parent}: {free / 1e9:.2f} GB free, the backup unpacks to {manifest.size / 1e9:.2f} GB beside "
             "what is there: free some space first"
         )
-
-
-def _follow(old: Path, new: Path, staging: Path) -> None:
-    """Rewrite the absolute paths that MLflow's database and trained_models hold, where the warehouse has moved."""
-    if old == new:
-        return
-    database = staging / "_mlflow" / "mlflow.db"
-    if database.is_file():
-        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-            for table, column in _text_columns(connection):
-                for before, after in ((old.as_uri(), new.as_uri()), (str(old), str(new))):
-                    # The names are those of the database's own catalogue.
-                    connection.execute(
-                        f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608
-                        f'WHERE substr("{column}", 1, ?) = ?',
-                        (after + "/", len(before) + 2, len(before) + 1, before + "/"),
-                    )
-    tables = DeltaWarehouse(staging)
-    rows = tables.read(TRAINED_MODELS)
-    paths = rows["fitted_model_s3_path"].to_pylist()
-    prefix = f"{old}{os.sep}"
-    if any(path and path.startswith(prefix) for path in paths):
-        import pyarrow as pa
-
-        moved = [str(new / path[len(prefix) :]) if path and path.startswith(prefix) else path for path in paths]
-        position = rows.schema.get_field_index("fitted_model_s3_path")
-        rows = rows.set_column(position, rows.schema.field(position), pa.array(moved, pa.string()))
-        where = {"commodity": sorted(set(rows["commodity"].to_pylist()))}
-        tables.replace(TRAINED_MODELS, rows, where)
-
-
-def _text_columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Columns of MLflow's tables that hold addresses of artifacts."""
-    names = {"artifact_uri", "artifact_location", "source", "storage_location"}
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    return [
-        (table, row[1])
-        for table in tables
-        for row in connection.execute(f'PRAGMA table_info("{table}")')
-        if row[1] in names
-    ]
 
 
 def _verify(manifest: Manifest, staging: Path) -> None:

@@ -29,7 +29,7 @@ class Documents:
     def __iter__(self) -> Iterator[str]:
         """Each text; nulls and what is only white space are counted, not given.
 
-        Raises LanguageError for a value that is no text.
+        Raises LanguageError for a value that is no text, or more of it than MAX_ROW_BYTES of UTF-8.
         """
         for value in self.texts:
             self.rows += 1
@@ -41,6 +41,9 @@ class Documents:
                     f"{self.source}, row {self.rows}: {type(value).__name__} {str(value)[:40]!r} where text belongs: "
                     "name the column that holds the text (data.text_column)"
                 )
+            # A character has four bytes at most: what is short enough by their number need not be encoded.
+            if len(value) * 4 > MAX_ROW_BYTES and len(value.encode()) > MAX_ROW_BYTES:
+                raise LanguageError(f"{self.source}, row {self.rows}: {_too_long()}: split it")
             yield value
 
 
@@ -90,8 +93,7 @@ def _json_lines(path: Path, column: str) -> Iterator[Any]:
             number += 1
             if len(line) > MAX_ROW_BYTES:
                 raise LanguageError(
-                    f"{path}, row {number}: more than {MAX_ROW_BYTES // 2**20} MiB in one document: split it, or write "
-                    "a line of JSON a document"
+                    f"{path}, row {number}: {_too_long()}: split it, or write a line of JSON a document"
                 )
             if not line.strip():
                 continue
@@ -124,9 +126,25 @@ def _parquet(files: list[str], column: str, source: str) -> Iterator[Any]:
             f"{source}: column {column!r} holds {kind}, not text: set data.text_column"
             f"{' to ' + ' or '.join(texts) if texts else ''}"
         )
-    # Arrow would read sixteen batches of four files ahead.
-    for batch in table.to_batches(columns=[column], batch_size=_BATCH, batch_readahead=1, fragment_readahead=1):
-        yield from batch.column(0).to_pylist()
+    for fragment in table.get_fragments():
+        rows = _rows_at_once(fragment.metadata, column)
+        # Arrow would read sixteen batches ahead.
+        for batch in fragment.to_batches(schema=table.schema, columns=[column], batch_size=rows, batch_readahead=1):
+            yield from batch.column(0).to_pylist()
+
+
+def _rows_at_once(footer: Any, column: str) -> int:
+    """As many rows of a Parquet file as hold about MAX_ROW_BYTES of the column, by what its footer says."""
+    longest = 1.0
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        sizes = [group.column(number) for number in range(group.num_columns)]
+        size = sum(one.total_uncompressed_size for one in sizes if one.path_in_schema == column)
+        longest = max(longest, size / max(group.num_rows, 1))
+    return max(1, min(_BATCH, int(MAX_ROW_BYTES / longest)))
+
+
+def _too_long() -> str:
+    return f"more than {MAX_ROW_BYTES // 2**20} MiB in one document"
 
 
 def _refuse_lacking(column: str, columns: list[str], source: str) -> None:

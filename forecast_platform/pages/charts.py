@@ -1,4 +1,4 @@
-"""Figures of the leaderboard page: coverage against nominal, PIT histograms, and the map of what is there."""
+"""Figures of the leaderboard page: hit rates against nominal, PIT histograms, and the map of what is there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MONTHS_FROM, _WEEKS_FROM, _FEW = 400, 92, 14
 _PANEL_GAP = 0.03
 
 
-def coverage_bars(board: pd.DataFrame) -> Figure:
+def hit_rate_bars(board: pd.DataFrame) -> Figure:
     """Share of targets inside the 80 % and 95 % band for each row of a leaderboard, with the nominal lines."""
     names = [f"{row.model_name}<br>{row.model_version}" for row in board.itertuples()]
     figure = Figure()

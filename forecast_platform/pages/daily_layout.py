@@ -10,7 +10,7 @@ import numpy as np
 from forecast_platform.forecasting.horizon import spans
 from forecast_platform.pages import charts, page
 from forecast_platform.pages.figure import Figure
-from forecast_platform.pages.headline import freshness, outdated, tiles
+from forecast_platform.pages.headline import date_text, freshness, outdated, tiles
 from forecast_platform.pages.scores import REFERENCE, ModelKey
 from forecast_platform.pages.series_day import WEEK, Bands, Hit, SeriesDay, When, ahead_of, champion_of, price
 
@@ -32,7 +32,7 @@ def write_daily_page(
     facts: (what was looked at, good | warn | bad, text) of the health report, `state` the worst of them.
     """
     content: list[str] = [*freshness(when.day, series, when.today, when.zone), *problems(facts)]
-    content.append(tiles(series, when.day))
+    content.append(tiles(series, when.day, when.zone))
     for number, one in enumerate(series):
         content += [_forecasts(one, number), _hits(one)]
     for number, one in enumerate(series):
@@ -114,8 +114,8 @@ def _forecasts(one: SeriesDay, number: int) -> str:
         f"{one.series}: the next {one.horizon} days",
         page.plot(_figure(one, champion), f"forecast-{number}", 400),
         page.table(columns, rows, classes),
-        note=f"Forecast of {one.forecast_date}. {one.champion.name} {one.champion.version} ({one.standing}) with "
-        f"{shown} and the medians of the other models; the table has "
+        note=f"Forecast of {date_text(one.forecast_date)}. {one.champion.name} {one.champion.version} "
+        f"({one.standing}) with {shown} and the medians of the other models; the table has "
         f"{page.priced('medians and 80 % bands', one.unit)}.",
     )
 
@@ -197,7 +197,7 @@ def _hits(one: SeriesDay) -> str:
     inside = sum(hit.verdict(one.hit_close) != "missed" for hit in one.hits)
     closed = page.priced(price(one.hit_close), one.unit)
     return page.section(
-        f"{one.series}: was the close of {one.hit_date:%A %d %B} inside the bands?",
+        f"{one.series}: was the close of {date_text(one.hit_date)} inside the bands?",
         page.table(columns, rows),
         note=f"It closed at {closed}: {inside} of {len(one.hits)} forecasts had it inside 95 %. "
         "The 80 % band is shown; one close in five falls outside it, one in twenty outside 95 %.",
@@ -250,7 +250,8 @@ def _board(one: SeriesDay) -> str:
         title,
         page.table(columns, rows, classes),
         more,
-        note=f"The trailing year. CRPS: less is better; skill: share of the {REFERENCE} model's CRPS saved.",
+        note=f"The year to {date_text(one.ends)}. CRPS: less is better; skill: share of the {REFERENCE} model's CRPS "
+        "saved.",
     )
 
 

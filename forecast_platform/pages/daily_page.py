@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from forecast_platform.forecasting.history import ONE_DAY
 from forecast_platform.host.severity import SIGNAL, Severity
 from forecast_platform.pages import page
 from forecast_platform.pages.daily_layout import write_daily_page
-from forecast_platform.pages.display import history, metadata_frame
+from forecast_platform.pages.display import closes_before, history, metadata_frame
+from forecast_platform.pages.headline import Said, date_text, how_fresh
 from forecast_platform.pages.overview import write_overview
 from forecast_platform.pages.portfolio import FAN, Book, write_portfolio, write_refused
 from forecast_platform.pages.scores import ModelKey, leaderboard
@@ -67,24 +69,43 @@ of more it is made when someone asks for it (`display.asked_for`)."""
 
 _HISTORY_DAYS = 60
 _MAP_DAYS = 60
+_RECENT_DAYS = 31
 _BOARD_DAYS = 365
 _BOUNDS = ("lower_80", "upper_80", "lower_95", "upper_95")
 
 
-def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt.date | None = None) -> str:
-    """Write the page of `day` (default: today, or the end of a source that has ended); returns its address.
+@dataclass(frozen=True)
+class DailyPage:
+    """A page that was written."""
+
+    day: dt.date
+    address: str
+    file: Path
+    said: Sequence[Said]
+    """Of when its data are: what is old, and which series lack what; or that all is fresh."""
+
+    def lines(self) -> list[str]:
+        """What a command prints of it."""
+        return [*map(str, self.said), f"page of {date_text(self.day)}: {self.address}", f"file: {self.file}"]
+
+
+def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt.date | None = None) -> DailyPage:
+    """Write the page of `day` (default: today, or the end where every series has ended).
 
     `health` looks at the installation as it is now; the page shows what it finds.
     """
     from forecast_platform.pages.index import write_index
 
     settings = platform.settings
-    day = day or min(settings.today(), settings.end_date or dt.date.max)
+    ends = [settings.end_of(name) or dt.date.max for name in settings.series_names]
+    day = day or min(settings.today(), max(ends, default=dt.date.max))
     report = health(settings)
     when = When(day, settings.today(), settings.timezone, _next_due(settings, day))
     state = SIGNAL[report.severity]
     facts = [(fact.name, SIGNAL[fact.severity], fact.text) for fact in report.facts]
-    groups = {group.name: [_series(platform, name, day) for name in group.series] for group in settings.series_groups}
+    groups = {
+        group.name: [series_day(platform, name, day) for name in group.series] for group in settings.series_groups
+    }
     if len(groups) == 1:
         [series] = groups.values()
         written = write_daily_page(settings.reports, when=when, series=series, facts=facts, state=state)
@@ -95,7 +116,9 @@ def daily_page(platform: Platform, health: Callable[[Settings], Health], day: dt
     for portfolio in settings.portfolios:
         portfolio_page(platform, portfolio, when)
     write_index(settings.reports, settings.timezone)
-    return f"{settings.reports_url}/{written.name}"
+    everything = [one for series in groups.values() for one in series]
+    said = how_fresh(day, everything, when.today, when.zone)
+    return DailyPage(day, f"{settings.reports_url}/{written.name}", written, said)
 
 
 def _next_due(settings: Settings, day: dt.date) -> dt.datetime | None:
@@ -122,9 +145,11 @@ def portfolio_page(platform: Platform, name: str, when: When) -> str:
     return f"{settings.reports_url}/{written.name}"
 
 
-def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
+def series_day(platform: Platform, name: str, day: dt.date) -> SeriesDay:
+    """What the page of `day` shows of a series."""
     reader = Reader(platform.settings, platform.warehouse)
-    champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_date
+    champion, ended = ModelKey(*reader.champion(name)), platform.settings.end_of(name)
+    day = min(day, ended or day)
     chosen = reader.promoted(name)
     if len(platform.settings.series) <= _FEW:
         history(platform, name, *champion)
@@ -137,12 +162,14 @@ def _series(platform: Platform, name: str, day: dt.date) -> SeriesDay:
     newest, models, made_at = _models(platform, name, day)
     origin = np.datetime64(newest or day, "D")
     seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
-    shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    shown = closes_before(table, origin, _HISTORY_DAYS)
     fresh = freshness(platform.settings, table.series, seen[-1].astype(dt.date), day) if len(seen) else None
     hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None
     metadata = metadata_frame(platform, name)
-    recent = metadata[metadata["forecast_date"].between(day - dt.timedelta(days=_BOARD_DAYS), day)]
     expected = [d for d in expected_dates(platform, name) if d <= day][-_MAP_DAYS:]
+    # The year to the last date that the data allow, however long ago that is.
+    ends = expected[-1] if expected else day
+    recent = metadata[metadata["forecast_date"].between(ends - dt.timedelta(days=_BOARD_DAYS), day)]
     known = set(zip(recent["model_name"].astype(str), recent["model_version"].astype(str), strict=True))
     keys = sorted({ModelKey(*pair) for pair in known} | {bands.key for bands in models})
     made, failed = _status(recent, expected, keys)
@@ -191,16 +218,20 @@ def _models(
     """The newest forecast date on or before `day`, every model's bands of it, and when they were made."""
     columns = ["model_name", "model_version", "forecast_date", "day_ahead", "forecast_median", *_BOUNDS]
     columns.append("generation_timestamp")
-    where = {"commodity": series, "model_success": True, "has_data_leakage": False}
-    where["forecast_date"] = Between(day - dt.timedelta(days=31), day)
-    rows = platform.warehouse.read(POINT_FORECASTS, columns, where)
-    if rows.num_rows == 0:
+    where: dict[str, Any] = {"commodity": series, "model_success": True, "has_data_leakage": False}
+    # The newest may be months old; nearly always it is of the last days, which are read at once.
+    for first in (day - dt.timedelta(days=_RECENT_DAYS), dt.date(1900, 1, 1)):
+        dated = {**where, "forecast_date": Between(first, day), "day_ahead": 1}
+        dates = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], dated)["forecast_date"]
+        if len(dates):
+            break
+    else:
         return None, [], {}
-    newest = max(rows["forecast_date"].to_pylist())
+    newest = max(dates.to_pylist())
+    rows = platform.warehouse.read(POINT_FORECASTS, columns, {**where, "forecast_date": newest})
     by_key: dict[ModelKey, dict[int, dict[str, Any]]] = {}
     for row in rows.to_pylist():
-        if row["forecast_date"] == newest:
-            by_key.setdefault(ModelKey(row["model_name"], row["model_version"]), {})[row["day_ahead"]] = row
+        by_key.setdefault(ModelKey(row["model_name"], row["model_version"]), {})[row["day_ahead"]] = row
     order = {name: place for place, name in enumerate(platform.settings.models)}
     bands = []
     for key in sorted(by_key, key=lambda key: (order.get(key.name, len(order)), key)):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats
+from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
 from forecast_platform.pages import page
 from forecast_platform.read import NoForecastError, Reader
 from forecast_platform.warehouse.base import Between
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.coverage import expected_dates
-from forecast_platform.work.platform import Platform
+from forecast_platform.work.platform import Platform, SeriesTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         return None
     origin = np.datetime64(forecast.forecast_date, "D")
     table = platform.series_table(series)
-    shown = (table.dates < origin) & (table.dates >= origin - _HISTORY_DAYS * ONE_DAY) & table.columns["is_observed"]
+    shown = closes_before(table, origin, _HISTORY_DAYS)
     actual, _ = store.targets(platform, series, np.array([origin]))
     path = write_fan_chart(
         platform.settings.reports,
@@ -68,6 +68,14 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
         zone=platform.settings.timezone,
     )
     return f"{platform.settings.reports_url}/{path.name}"
+
+
+def closes_before(table: SeriesTable, origin: np.datetime64, days: int) -> Bools:
+    """Which rows are closes before `origin`, of the `days` up to the newest of them: also where that lies months back,
+    a chart begins where its forecast does."""
+    known = (table.dates < origin) & table.columns["is_observed"]
+    first = table.dates[known][-1] - days * ONE_DAY if known.any() else origin
+    return np.asarray(known & (table.dates >= first))
 
 
 def chart_address(platform: Platform, series: str, model: str, version: str, day: dt.date) -> str:

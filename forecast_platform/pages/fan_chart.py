@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forecast_platform.forecasting.history import Dates, Floats
+from forecast_platform.forecasting.history import Bools, Dates, Floats
 from forecast_platform.forecasting.summary import Paths, Summary, quantile_of_sorted, sorted_paths, summarise_sorted
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
@@ -78,7 +78,7 @@ def write_fan_chart(
             )
         )
     content += [
-        page.cards(_key_figures(summary, closes, last_observed, unit)),
+        page.cards(_key_figures(summary, closes, last_observed, targets[-1].item(), unit)),
         page.section(
             f"{series}: the next {paths.shape[1]} days",
             page.plot(figure, "fan", 480),
@@ -89,8 +89,8 @@ def write_fan_chart(
         ),
         page.section(
             "Day by day",
-            _days(summary, targets, np.asarray(actuals, np.float64)),
-            note=f"Unit: {unit or 'price as quoted'}.",
+            _days(summary, targets, np.asarray(actuals, np.float64), _shut(paths)),
+            note=f"Unit: {unit or 'price as quoted'}. On a day on which the market is shut the price before it stands.",
         ),
     ]
     name = page.file_name("fan-chart", series, model, version, str(forecast_date))
@@ -187,14 +187,16 @@ def _figure(
     return figure
 
 
-def _key_figures(summary: Summary, closes: Floats, seen: dt.date, unit: str | None) -> list[tuple[str, str]]:
+def _key_figures(
+    summary: Summary, closes: Floats, seen: dt.date, end: dt.date, unit: str | None
+) -> list[tuple[str, str]]:
     lower, upper = summary.band(80)
     horizon = summary.median.shape[1]
     last = float(closes[-1]) if len(closes) else float("nan")
     figures = [
         (_price(last), page.priced(f"last known close, {seen:%a %d %b %Y}", unit)),
-        (_price(summary.median[0, -1]), page.priced(f"median, day {horizon}", unit)),
-        (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", page.priced(f"80 % band, day {horizon}", unit)),
+        (_price(summary.median[0, -1]), page.priced(f"median, day {horizon}, {end:%a %d %b %Y}", unit)),
+        (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", page.priced(f"80 % band, {end:%a %d %b %Y}", unit)),
     ]
     if last > 0:
         change = 100 * (summary.median[0, -1] / last - 1)
@@ -203,7 +205,13 @@ def _key_figures(summary: Summary, closes: Floats, seen: dt.date, unit: str | No
     return figures
 
 
-def _days(summary: Summary, targets: Dates, actuals: Floats) -> str:
+def _shut(paths: Paths) -> Bools:
+    """Days on which no path moves, bool [horizon]: the market is shut. Of the first day only where all paths agree."""
+    before = np.concatenate([np.broadcast_to(paths[:1, :1], (len(paths), 1)), paths[:, :-1]], axis=1)
+    return np.asarray((paths == before).all(axis=0))
+
+
+def _days(summary: Summary, targets: Dates, actuals: Floats, shut: Bools) -> str:
     columns = {"Day": "number", "Date": "", "Median": "number", "Mean": "number", "Std": "number"}
     columns |= {"80 % from": "number", "to": "number", "95 % from": "number", "to ": "number"}
     columns |= {"Actual close": "number", "Where it fell": ""}
@@ -216,8 +224,8 @@ def _days(summary: Summary, targets: Dates, actuals: Floats) -> str:
                 f"{target.item():%a %d %b %Y}",
                 *(_amount(column[0, day]) for column in (summary.median, summary.mean, summary.std)),
                 *(_amount(bound) for band in bands for bound in band),
-                _amount(actuals[day]),
-                _where(actuals[day], bands),
+                _amount(np.nan if shut[day] else actuals[day]),
+                "market shut" if shut[day] else _where(actuals[day], bands),
             ]
         )
     return page.table(columns, rows)
@@ -226,8 +234,6 @@ def _days(summary: Summary, targets: Dates, actuals: Floats) -> str:
 def _where(actual: float, bands: list[tuple[float, ...]]) -> str:
     if np.isnan(actual):
         return ""
-    if bands[0][0] == bands[0][1]:
-        return "held"
     for label, (low, high) in zip(("inside 80 %", "inside 95 %"), bands, strict=True):
         if low <= actual <= high:
             return label

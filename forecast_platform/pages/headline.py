@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,19 +16,42 @@ _NAMED = 6
 """Series that a banner names; of more it gives the number."""
 
 
+@dataclass(frozen=True)
+class Said:
+    """A sentence on how old what is shown is: the loudest thing on the page, unless all is fresh."""
+
+    title: str
+    text: str
+    fresh: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.title.upper()}: {self.text}" if not self.fresh else f"{self.title} {self.text}"
+
+    def banner(self) -> page.Html:
+        """The same across a page."""
+        return page.banner(self.title, self.text, "fresh" if self.fresh else "loud")
+
+
 def freshness(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: str) -> list[page.Html]:
-    """Of when the data are. What is old is the loudest thing on the page: a page of a day that is over, closes behind
-    the newest session due, a forecast of an earlier day; only where nothing is old the page says that it is fresh."""
-    loud: list[page.Html] = []
+    """What `how_fresh` says, as banners."""
+    return [one.banner() for one in how_fresh(day, series, today, zone)]
+
+
+def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: str) -> list[Said]:
+    """Of when the data are: a page of a day that is over, closes behind the newest session due, a forecast of an
+    earlier day or none; only where nothing is old, that all is fresh."""
+    loud: list[Said] = []
+    over = [one for one in series if one.over(day)]
+    series = [one for one in series if not one.over(day)]
     if day < today:
         ended = {one.ended for one in series if one.ended is not None and one.ended <= day}
         why = f"the source has ended on {date_text(max(ended))}, nothing newer will come" if ended else "it is history"
         text = f"This page is of {date_text(day)}, and today is {date_text(today)} ({zone}): {why}."
-        loud.append(page.banner("Not today's prices", text, "loud"))
+        loud.append(Said("Not today's prices", text))
     behind = [one for one in series if one.late > 0 and one.due is not None]
     if behind:
         each = [
-            f"{one.series}: newest close of {date_text(one.last_date)}, that of {date_text(one.due)} was due "
+            f"{one.series}: newest close of {date_text(one.hit_date)}, that of {date_text(one.due)} was due "
             f"({one.late} session{'s' if one.late > 1 else ''} behind)"
             for one in behind
         ]
@@ -37,14 +61,19 @@ def freshness(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
         if stuck:
             newest = [f"{one.series} of {date_text(one.forecast_date)}" for one in stuck]
             then = f"The newest forecasts: {_some(newest)}."
-        loud.append(page.banner("Old data", f"{_some(each)}. {then}", "loud"))
+        loud.append(Said("Old data", f"{_some(each)}. {then}"))
     nothing = [one.series for one in series if one.forecast_date is None]
     earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day and one not in behind]
     if earlier:
         each = [f"{one.series}: the newest is of {date_text(one.forecast_date)}" for one in earlier]
-        loud.append(page.banner("No forecast of this day", f"{_some(each)}.", "loud"))
+        loud.append(Said("No forecast of this day", f"{_some(each)}."))
     if nothing:
-        loud.append(page.banner("No forecast", f"{_some(nothing)}: run `forecast-platform infer`.", "loud"))
+        loud.append(Said("No forecast", f"{_some(nothing)}: run `forecast-platform infer`."))
+    lacking = [one for one in series if one.forecast_date is not None and champion_of(one) is None]
+    if lacking:
+        each = [f"{one.series}: none by {one.champion.name} {one.champion.version}, the {one.role}" for one in lacking]
+        text = f"{_some(each)}; other models have one: run `forecast-platform infer`."
+        loud.append(Said("No forecast of the model that is followed", text))
     if loud or not series:
         return loud
     closes = sorted({one.last_date for one in series if one.last_date is not None})
@@ -52,7 +81,9 @@ def freshness(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
     when = f", made {in_zone(max(made), zone)}" if made else ""
     span = " and ".join(dict.fromkeys(date_text(each) for each in (closes[0], closes[-1]))) if closes else "no day"
     text = f"Closes to {span}, the newest session due. Forecasts of {date_text(day)}{when}."
-    return [page.banner("Fresh.", text, "fresh")]
+    for one in over:
+        text += f" {one.series} has ended on {date_text(one.ended)}."
+    return [Said("Fresh.", text, fresh=True)]
 
 
 def outdated(due: dt.datetime, zone: str, newest: str | None) -> page.Html:
@@ -68,17 +99,18 @@ def outdated(due: dt.datetime, zone: str, newest: str | None) -> page.Html:
     )
 
 
-def tiles(series: Sequence[SeriesDay], day: dt.date) -> page.Html:
+def tiles(series: Sequence[SeriesDay], day: dt.date, zone: str) -> page.Html:
     """A tile a series."""
-    return page.Html(f'<div class="tiles">{"".join(_tile(one, day) for one in series)}</div>')
+    return page.Html(f'<div class="tiles">{"".join(_tile(one, day, zone) for one in series)}</div>')
 
 
-def _tile(one: SeriesDay, day: dt.date) -> page.Html:
+def _tile(one: SeriesDay, day: dt.date, zone: str) -> page.Html:
     found, last = champion_of(one), one.last_close
     unit = f" <small>{page.escape(one.unit)}</small>" if one.unit else ""
     chip = page.escape(f"{one.champion.name} {one.champion.version}, {one.standing}")
     head = f'<h2>{page.escape(one.series)}{unit}</h2><span class="chip">{chip}</span>'
-    old = " old" if one.late > 0 or one.forecast_date is None or one.forecast_date < day else ""
+    stale = found is None or one.late > 0 or one.forecast_date is None or one.forecast_date < day
+    old = " old" if stale else ""
     links = {
         "fan chart": found.link if found else None,
         "day by day": one.history_link,
@@ -87,44 +119,68 @@ def _tile(one: SeriesDay, day: dt.date) -> page.Html:
     more = "".join(page.link(target, f"{one.series} {label}") for label, target in links.items() if target)
     below = f'<p class="links">{more}</p>' if more else ""
     if found is None or one.forecast_date is None:
-        inner = '<p class="price">no forecast</p>'
+        seen = {"Last close": _closed(one, one.hit_close, one.hit_date)}
+        inner = f'<p class="price">no forecast</p>{_listed(seen)}'
     else:
-        inner = _outlook(one, found, last)
+        inner = _outlook(one, found, last, day, zone)
     return page.Html(
         f'<section class="tile{old}" aria-label="{page.escape(one.series)} in short">{head}{inner}{below}</section>'
     )
 
 
-def _outlook(one: SeriesDay, found: Bands, last: float) -> str:
+def _outlook(one: SeriesDay, found: Bands, last: float, day: dt.date, zone: str) -> str:
     end = one.horizon - 1
     target = None if one.forecast_date is None else one.forecast_date + dt.timedelta(days=end)
     median = float(found.median[end])
+    when = f"{'In' if one.forecast_date == day else 'After'} {one.horizon} days"
+    made = f", made {in_zone(one.made_at, zone)}" if one.made_at is not None else ""
     facts = {
-        "Last close": f"{price(last)} of {date_text(one.last_date)}",
-        f"In {one.horizon} days": f"{price(median)}{move_text(median, last)} on {date_text(target)} (median)",
+        "Last close": _known(one, last),
+        "Forecast": f"of {date_text(one.forecast_date)}{made}",
+        when: f"{price(median)}{move_text(median, last)} on {date_text(target)} (median)",
     }
     for level in (80, 95):
         lower, upper = (float(getattr(found, f"{side}_{level}")[end]) for side in ("lower", "upper"))
         half = f" (± {50 * (upper - lower) / last:.1f} %)" if last > 0 else ""
         facts[f"{level} % band"] = f"{price(lower)} to {price(upper)}{half}"
     facts["How sure"] = _held(one)
-    listed = "".join(f"<dt>{page.escape(name)}</dt><dd>{page.escape(text)}</dd>" for name, text in facts.items())
     arrow = (
         f'{price(last)} <span aria-hidden="true">→</span><span class="hidden">to</span> <span>{price(median)}</span>'
     )
     moved = f" <small>{page.escape(move_text(median, last).strip())}</small>"
-    return f'<p class="price">{arrow}{moved}</p>{_bullet(found, end, last)}<dl>{listed}</dl>'
+    return f'<p class="price">{arrow}{moved}</p>{_bullet(found, end, last)}{_listed(facts)}'
+
+
+def _known(one: SeriesDay, last: float) -> str:
+    """The close that the forecast starts from; the newest beside it where that is another."""
+    newest = _closed(one, one.hit_close, one.hit_date)
+    if one.last_date is None or one.last_date == one.hit_date:
+        return newest
+    return f"{price(last)} of {date_text(one.last_date)}; by now {newest}"
+
+
+def _listed(facts: Mapping[str, str]) -> str:
+    items = "".join(f"<dt>{page.escape(name)}</dt><dd>{page.escape(text)}</dd>" for name, text in facts.items())
+    return f"<dl>{items}</dl>"
+
+
+def _closed(one: SeriesDay, close: float, of: dt.date | None) -> str:
+    """A close, its day, and how many sessions due are lacking after it."""
+    if of is None:
+        return "none is known"
+    behind = f", {one.late} session{'s' if one.late > 1 else ''} behind" if one.late else ""
+    return f"{price(close)} of {date_text(of)}{behind}"
 
 
 def _held(one: SeriesDay) -> str:
-    """How the champion's bands did in the trailing year."""
+    """How the champion's bands did in the year to the newest forecast."""
     rows = [] if one.board is None else one.board.to_dict("records")
     row = next((row for row in rows if (row["model_name"], row["model_version"]) == tuple(one.champion)), None)
     if row is None or np.isnan(row["coverage_80"]):
         return "not known yet: no close of a whole forecast has been seen"
     return (
-        f"over the past year its 80 % band held {100 * row['coverage_80']:.0f} % of closes, its 95 % band "
-        f"{100 * row['coverage_95']:.0f} % ({row['n_dates']:,} forecasts)"
+        f"over the year to {date_text(one.ends)} its 80 % band held {100 * row['coverage_80']:.0f} % of closes, its "
+        f"95 % band {100 * row['coverage_95']:.0f} % ({row['n_dates']:,} forecasts)"
     )
 
 

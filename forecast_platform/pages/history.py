@@ -12,7 +12,7 @@ from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.horizon import spans, suffix
 from forecast_platform.pages import page
 from forecast_platform.pages.charts import pit_histograms
-from forecast_platform.pages.history_charts import ROLLING, Days, coverage_lines, hits, score_lines
+from forecast_platform.pages.history_charts import ROLLING, Days, hit_rate_lines, hits, score_lines
 from forecast_platform.pages.scores import REFERENCE, ModelKey, scored
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def _scores(key: ModelKey, metadata: pd.DataFrame, horizon: int, unit: str | Non
             note=f"Days 1 to {horizon}; less is better. {about}",
         ),
         page.section(
-            "Coverage over time",
-            page.plot(coverage_lines(groups[key], whole), "coverage", 320),
+            "Hit rate of the bands over time",
+            page.plot(hit_rate_lines(groups[key], whole), "hit-rate", 320),
             note=f"Share of the closes of days 1 to {horizon} inside each band; dashed: what it ought to be. Below its "
             f"line the model is too sure of itself. {about}",
         ),

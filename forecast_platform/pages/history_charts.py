@@ -1,4 +1,4 @@
-"""Figures of the history page: each day's forecast against what happened, scores and coverage as time goes on."""
+"""Figures of the history page: each day's forecast against what happened, scores and hit rates as time goes on."""
 
 from __future__ import annotations
 
@@ -154,11 +154,8 @@ def score_lines(groups: Sequence[tuple[str, pd.DataFrame]], column: str, label: 
     return figure
 
 
-def coverage_lines(rows: pd.DataFrame, suffix: str) -> Figure:
-    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to.
-
-    rows: of one model, with the columns forecast_date, coverage_80 and coverage_95 of the span `suffix` (0 to 1).
-    """
+def hit_rate_lines(rows: pd.DataFrame, suffix: str) -> Figure:
+    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to."""
     figure, own = Figure(), rows[counted(rows)]
     dates = own["forecast_date"].to_numpy("datetime64[D]")
     for level, colour in ((80, page.ACCENT), (95, page.INK)):

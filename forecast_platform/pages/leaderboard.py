@@ -216,9 +216,9 @@ def _calibration(board: pd.DataFrame, rows: pd.DataFrame, days: int) -> str:
         return ""
     bars = page.section(
         "Do the bands hold?",
-        page.plot(charts.coverage_bars(board), "coverage", 340),
-        note=f"Share of trading targets of days 1 to {days} inside each band. Below the line the forecast is too sure "
-        "of itself, above it too wide.",
+        page.plot(charts.hit_rate_bars(board), "hit-rate", 340),
+        note=f"Hit rate: the share of trading targets of days 1 to {days} inside each band. Below the line the "
+        "forecast is too sure of itself, above it too wide.",
     )
     figure, panels = charts.pit_histograms(rows)
     if not panels:

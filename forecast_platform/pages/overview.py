@@ -28,7 +28,7 @@ def write_overview(
     """
     day = when.day
     everything = [one for series in groups.values() for one in series]
-    late = [one for one in everything if one.forecast_date is None or one.forecast_date < day]
+    late = [one for one in everything if one.forecast_date is None or (one.forecast_date < day and not one.over(day))]
     content: list[str] = [*freshness(day, everything, when.today, when.zone), *problems(facts)]
     content.append(
         page.cards(
@@ -74,24 +74,31 @@ def _row(one: SeriesDay, day: dt.date) -> list[object]:
     if one.leaderboard_link:
         name = page.Html(f'<a href="{page.escape(one.leaderboard_link)}">{page.escape(one.series)}</a>')
     if found is None or one.forecast_date is None:
-        return [name, one.unit or "", one.champion.name, light("bad"), price(last), "–", "–", "–", "–", "–"]
+        none = page.Html(f"{light('bad')} none")
+        close = page.Amount(price(one.hit_close), one.hit_close)
+        model = f"{one.champion.name} ({one.role})"
+        return [name, one.unit or "", model, none, close, _closed(one, one.hit_date), "–", "–", "–", "–"]
     date: object = str(one.forecast_date)
     if one.forecast_date < day:
         date = page.Html(f"{light('warn')} {page.escape(one.forecast_date)}")
     move = 100 * (found.median[-1] / last - 1) if last > 0 else np.nan
     hit = next((hit for hit in one.hits if hit.key == one.champion and hit.ahead == 1), None)
-    closed: object = date_text(one.last_date)
-    if one.late > 0:
-        closed = page.Html(f"{light('bad')} {page.escape(closed)}, {one.late} behind")
     return [
         name,
         one.unit or "",
         f"{one.champion.name} ({one.role})",
         date,
         page.Amount(price(last), last),
-        closed,
+        _closed(one, one.last_date),
         page.Amount(price(found.median[-1]), float(found.median[-1])),
         "–" if np.isnan(move) else f"{move + 0.0:+.1f} %",
         f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
         "–" if hit is None else hit.verdict(one.hit_close),
     ]
+
+
+def _closed(one: SeriesDay, of: dt.date | None) -> object:
+    """The day of a close; the newest beside it where that is another, loud where sessions due are lacking after it."""
+    newer = f"; by now {price(one.hit_close)} of {date_text(one.hit_date)}" if of != one.hit_date else ""
+    text = page.escape(f"{date_text(of)}{newer}")
+    return page.Html(f"{light('bad')} {text}, {one.late} behind") if one.late > 0 else text

@@ -75,6 +75,9 @@
       var config = { displayModeBar: false, responsive: true };
       charts.describe(box, figure);
       return plotly().then(function () {
+        // The still picture goes in the moment in which the chart comes.
+        var still = box.querySelector(".still");
+        if (still) { still.remove(); }
         return Plotly.react(box, resolved(figure.data, style), layoutOf(figure, box), config);
       }).then(function () {
         pages.shown[name] = box;
@@ -169,7 +172,10 @@
   function sayWhetherOld() {
     // A page that nothing renews looks as it did on its day: from when a newer one was due it says so itself.
     var note = document.getElementById("outdated");
-    if (note && Date.now() > Date.parse(note.dataset.due)) { note.hidden = false; }
+    if (!note || Date.now() <= Date.parse(note.dataset.due)) { return; }
+    note.hidden = false;
+    // What was fresh on its day is no more.
+    all(".banner.fresh").forEach(function (one) { one.hidden = true; });
   }
 
   function reachable() {
@@ -193,11 +199,14 @@
   function inView() {
     // What can be seen is drawn first, the rest as it comes near: few readers scroll to the end of a long page.
     var boxes = all(".plot"), root = document.documentElement;
-    var done = function () { root.dataset.drawn = root.dataset.drawn || Math.round(performance.now()); };
+    var shown = function () { requestAnimationFrame(function () { root.dataset.shown = root.dataset.shown || Math.round(performance.now()); }); };
+    var done = function () { shown(); root.dataset.drawn = root.dataset.drawn || Math.round(performance.now()); };
     if (!boxes.length) { done(); return; }
     var look = new IntersectionObserver(function (entries) {
       var near = entries.filter(function (one) { return one.isIntersecting && pages.figures[one.target.id]; });
       near.forEach(function (one) { look.unobserve(one.target); });
+      // What is in view is shown with the text where each chart there has its still picture.
+      if (near.every(function (one) { return one.target.querySelector(".still"); })) { shown(); }
       // The text is on the screen before a chart keeps the browser busy.
       requestAnimationFrame(function () { setTimeout(function () {
         near.reduce(function (before, one) { return before.then(function () { return pages.draw(one.target.id); }); }, Promise.resolve()).then(done);

@@ -17,6 +17,7 @@ from typing import Literal
 from forecast_platform.host.files import write_whole
 from forecast_platform.host.times import in_zone
 from forecast_platform.pages.figure import Figure, package_data
+from forecast_platform.pages.still import still
 
 PLOTLY_FILE = "plotly.min.js"
 """Written once beside the pages, for all of them."""
@@ -140,18 +141,19 @@ def _cell(cell: object, kind: str) -> str:
 
 
 def plot(figure: Figure, name: str, height: int) -> Html:
-    """A figure as HTML; `name` is its id, unique on the page, `height` in pixels where there is room beside it."""
+    """A figure as HTML; `name` is its id, unique on the page, `height` in pixels where there is room beside it. A still
+    picture of it (`still`) stands there until plotly's script has come."""
     # "</script>" or "<!--" inside a string would end or hide the script that holds it.
     content = figure.to_json().replace("<", "\\u003c")
     data = f'<script type="application/json" data-plot="{name}">{content}</script>'
-    return Html(plot_of_script(name, height) + data)
+    return Html(plot_of_script(name, height, still(figure, height)) + data)
 
 
-def plot_of_script(name: str, height: int) -> Html:
-    """Where a script of the page draws the figure `name`."""
+def plot_of_script(name: str, height: int, before: str = "") -> Html:
+    """Where a script of the page draws the figure `name`; `before` is HTML that stands there until then."""
     return Html(
         f'<div id="{name}" class="plot" role="img" {_UNNAMED} data-height="{height}" style="min-height:{height}px">'
-        "</div>"
+        f"{before}</div>"
     )
 
 

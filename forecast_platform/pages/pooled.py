@@ -20,7 +20,7 @@ PRICE = "price"
 """Column of the frames given here: the last close that the forecast knew, which its losses are divided by."""
 
 POOLED_POINTS, SERIES_POINTS = 1.5, 3.0
-"""Points by which a band's coverage may be off its level: over all series, and of one series over JUDGED_YEARS."""
+"""Points by which a band's hit rate may be off its level: over all series, and of one series over JUDGED_YEARS."""
 
 JUDGED_YEARS, JUDGED_SERIES_YEARS = 10.0, 40.0
 """Years of one series, and of all together, below which nobody is told that bands hold or do not: half the points take
@@ -112,10 +112,7 @@ def _losses(groups: Mapping[ModelKey, pd.DataFrame], key: ModelKey, against: Mod
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coverage of a model's bands, over the series that have it or in one.
-
-    in_80, in_95: shares (0 to 1) of closes inside the bands; years: of forecast dates.
-    """
+    """Hit rates of a model's bands, over the series that have it or in one."""
 
     model: ModelKey
     series: str | None
@@ -138,7 +135,7 @@ class Calibration:
 
     @property
     def allowed(self) -> float:
-        """Points of a hundred by which coverage, as a percent, may be off."""
+        """Points by which a hit rate may be off."""
         return POOLED_POINTS if self.series is None else SERIES_POINTS
 
     @property
@@ -159,10 +156,7 @@ class Calibration:
 
 
 def calibrations(metadata: Mapping[str, pd.DataFrame]) -> list[Calibration]:
-    """Coverage over the horizon of each model and version: over all series, then by series, each last close once.
-
-    metadata: by series its forecast_metadata rows.
-    """
+    """Hit rates over the horizon of each model and version: over all series, then by series, each last close once."""
     whole = horizon.suffix(horizon_of_all(metadata))
     found: dict[ModelKey, dict[str, pd.DataFrame]] = {}
     for name, frame in metadata.items():

@@ -185,15 +185,15 @@ def _legs_table(found: PortfolioFigures, level: float) -> page.Html:
         "Last close": "number",
         "of": "",
     }
-    columns |= {f"Value ({unit})": "number", "VaR alone": "number", "Shortfall alone": "number"}
-    columns |= {"Adds": "number", "Share": "number"}
+    columns |= {f"Exposure ({unit})": "number", "VaR alone": "number", "Shortfall alone": "number"}
+    columns |= {f"Adds ({unit})": "number", "Share": "number"}
     rows: list[list[object]] = []
     for place, leg in enumerate(found.legs):
         close, adds = float(found.last_closes[place, 0]), float(one.contribution[place, 0])
         rows.append(
             [
                 leg.key.series,
-                f"{leg.key.model} {leg.key.version} ({leg.key.chosen})",
+                f"{leg.key.model} {leg.key.version} ({leg.key.chosen.partition(',')[0]})",
                 page.Amount(f"{leg.contracts:+g}", leg.contracts),
                 page.Amount(f"{price(close)} {leg.unit or ''}".strip(), close),
                 date_text(found.last_observed[place, 0].astype(dt.date)),

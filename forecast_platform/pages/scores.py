@@ -51,10 +51,11 @@ def leaderboard(metadata: pd.DataFrame, suffix: str | None = None) -> pd.DataFra
     metadata: forecast_metadata rows of one series. suffix: the span, `7d`; the whole horizon where None. Each model is
     compared with the naive model (of the same version tag where there is one) on the dates that both have, each last
     known close counted once; n_dates counts those.
-    Only forecasts that succeeded, have no leak, and whose `suffix` span has ended count. skill is 1 - crps / naive's
-    crps; dm_p the two-sided Diebold-Mariano p-value of the two CRPS series; coverage and direction shares in 0..1;
-    mape in per cent. A model's figures cover the dates it shares with the naive model, so models with fewer dates
-    than others are ranked by skill, not by raw CRPS; without a naive model, by CRPS over each model's own dates.
+    Only forecasts that succeeded, have no leak, and whose `suffix` span has ended count. skill is 1 - crps /
+    naive's crps; dm_p the two-sided Diebold-Mariano p-value of the two CRPS series; coverage_80 and coverage_95
+    (hit rates) and direction shares in 0..1; mape in per cent. A model's figures cover the dates it shares with the
+    naive model, so models with fewer dates than others are ranked by skill, not by raw CRPS; without a naive model,
+    by CRPS over each model's own dates.
     Raises ValueError where rows of several series are given.
     """
     import pandas as pd

@@ -89,7 +89,7 @@ class SeriesDay:
     hit_close: float = np.nan
     hits: list[Hit] = field(default_factory=list)
     board: pd.DataFrame | None = None
-    """Of `scores.leaderboard`, over the trailing year."""
+    """Of `scores.leaderboard`, over the year to `ends`."""
     expected: Sequence[dt.date] = ()
     keys: Sequence[ModelKey] = ()
     made: Bools | None = None
@@ -110,6 +110,15 @@ class SeriesDay:
     made_at: dt.datetime | None = None
     """When the champion's forecast was made."""
     history_link: str | None = None
+
+    def over(self, day: dt.date) -> bool:
+        """Whether the series had ended before `day`: then nothing is late or missing of it."""
+        return self.ended is not None and self.ended < day
+
+    @property
+    def ends(self) -> dt.date | None:
+        """The last date that a forecast is expected of, on or before the page's day."""
+        return self.expected[-1] if len(self.expected) else self.forecast_date
 
     @property
     def last_close(self) -> float:

@@ -34,6 +34,8 @@ class IngestReport:
     warnings: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a series has no frame, by series."""
+    held: set[str] = field(default_factory=set)
+    """Of those, the series that lack nothing but a file which may still be being written."""
 
     def refused(self, name: str, reason: str) -> None:
         """The series `name` is not read, for `reason`."""
@@ -59,7 +61,10 @@ def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[s
     frames: dict[str, UnifiedFrame] = {}
     for series in chosen:
         if series.name not in raw.market:
-            report.reasons[series.name] = "; ".join(map(str, raw.rejections_of(series.name)))
+            reasons = raw.rejections_of(series.name)
+            report.reasons[series.name] = "; ".join(map(str, reasons))
+            if reasons and all(item.held for item in reasons):
+                report.held.add(series.name)
             continue
         newest = last_observed_close(raw, series.name)
         calendar = sessions(series.calendar, newest, max(newest, today) + dt.timedelta(days=30))

@@ -53,9 +53,9 @@ def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict
     settings = platform.settings
     first, last = min(dates), max(dates)
     expected = versions_to_run(platform)
-    wanted = {(series, model, version) for series in settings.series_names for model, version in expected}
+    everything = {(series, model, version) for series in settings.series_names for model, version in expected}
     there: dict[dt.date, dict[tuple[str, str, str], tuple[int, bool]]] = {day: {} for day in dates}
-    for row in _published(platform, wanted, first, last):
+    for row in _published(platform, everything, first, last):
         if row["forecast_date"] in there:
             there[row["forecast_date"]][_owner(row)] = (row["staleness_days"], row["is_backfill"])
     now = platform.settings.now()
@@ -63,15 +63,16 @@ def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict
     for day, found in there.items():
         if not found:
             continue
-        missing = sorted(wanted - found.keys())
+        due = [name for name in settings.series_names if day <= (settings.end_of(name) or day)]
+        missing = sorted(key for key in everything - found.keys() if key[0] in due)
         stale = max(days for days, _ in found.values())
-        whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in settings.series_names)]
+        whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in due)]
         rows[day] = {
             "forecast_date": day,
             "status": "partial" if missing else "late" if stale else "complete",
             "models": ",".join(whole),
             "missing": ",".join(f"{series}/{model}:{version}" for series, model, version in missing),
-            "n_series": len(settings.series_names),
+            "n_series": len(due),
             "staleness_days": stale,
             "is_backfill": any(late for _, late in found.values()),
             "updated_at": now,

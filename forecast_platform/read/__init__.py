@@ -19,9 +19,10 @@ from forecast_platform.read.forecast import Forecast, Paths
 from forecast_platform.read.freshness import NoForecastError, StaleForecastError, StaleForecastWarning
 from forecast_platform.read.portfolio import Leg, Portfolio, PortfolioError, PortfolioFigures
 from forecast_platform.read.reader import Reader
-from forecast_platform.read.results import Odds, PathsByDate, Quantiles, Risk
+from forecast_platform.read.results import ByDate, Odds, PathsByDate, Quantiles, Risk, RiskByDate
 
 __all__ = [
+    "ByDate",
     "Date",
     "Forecast",
     "Leg",
@@ -35,6 +36,7 @@ __all__ = [
     "Quantiles",
     "Reader",
     "Risk",
+    "RiskByDate",
     "StaleForecastError",
     "StaleForecastWarning",
     "expected_shortfall",

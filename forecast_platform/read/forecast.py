@@ -111,7 +111,7 @@ class Forecast(Tabular):
         """Whose forecast, of when, how fresh."""
         return [
             f"{self.series} by {self.model} {self.version} ({self.chosen}), forecast of {self.forecast_date}, "
-            f"{len(self.paths):,} paths over {self.horizon} days",
+            f"{len(self.paths):,} paths over {self.horizon} days{in_unit(self.unit)}",
             close_text(self.last_close, self.last_observed_date, self.unit) + ", " + behind_text(self.sessions_behind),
         ]
 
@@ -137,6 +137,11 @@ class Forecast(Tabular):
 def close_text(price: float, day: dt.date, unit: str | None) -> str:
     """`last close 167.30 US cents/lb on 2022-12-30`."""
     return f"last close {price:,.2f}{f' {unit}' if unit else ''} on {day}"
+
+
+def in_unit(unit: str | None) -> str:
+    """`, in US cents/lb`; empty where the settings do not say."""
+    return f", in {unit}" if unit else ""
 
 
 def behind_text(sessions: int) -> str:

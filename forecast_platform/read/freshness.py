@@ -45,11 +45,11 @@ def freshness(
 ) -> Freshness:
     """How a forecast with this newest close stands against a forecast of day `on`; where None, against that due at
     `moment` (now where None): that day's from the time of the daily run on, before it the one of the day before.
-    Neither is later than the settings' end_date.
+    Neither is later than the end_date of the series, or of all.
     """
     from forecast_platform.sources.calendars import sessions
 
-    day = min(on or _due_at(settings, moment or settings.now()), settings.end_date or dt.date.max)
+    day = min(on or _due_at(settings, moment or settings.now()), settings.end_of(series.name) or dt.date.max)
     lag = settings.publication_lag_days.market
     # From two weeks before: the newest session due lies within them, whatever the forecast's age.
     start = min(last_observed, day - 14 * _DAY) - lag * _DAY
@@ -92,7 +92,10 @@ def require_fresh(
         return
     mend = "make newer ones with `forecast-platform infer` (`forecast-platform health` says what is late)"
     if settings.end_date is None:
-        mend += f"; where the data of all series have ended for good set FORECAST_PLATFORM_END_DATE={forecast_date}"
+        mend += (
+            f"; where its data have ended for good set `end_date: {forecast_date}` of the series, or, where those of "
+            f"all have, FORECAST_PLATFORM_END_DATE={forecast_date}"
+        )
     raise StaleForecastError(
         f"{text}; {mend}; to read it all the same, give max_age={found.behind}, or strict=False to be warned alone"
     )

@@ -16,9 +16,10 @@ import numpy as np
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.horizon import day_column
 from forecast_platform.forecasting.portfolio import PortfolioRisk, leg_profits, portfolio_risk, quantiles
-from forecast_platform.read.asking import Date, as_range
+from forecast_platform.read.asking import Date, as_day, as_range
 from forecast_platform.read.forecast import behind_text, close_text
-from forecast_platform.read.freshness import NoForecastError
+from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh
+from forecast_platform.read.results import ByDate
 from forecast_platform.read.tables import Key, Tables, only
 from forecast_platform.read.tabular import Tabular, days_text
 from forecast_platform.settings import Settings
@@ -62,10 +63,6 @@ class _Reader(Protocol):
 
     @property
     def tables(self) -> Tables: ...
-
-    def newest_date(self, keys: Sequence[Key], on: Date | None, require_complete: bool) -> dt.date: ...
-
-    def behind(self, key: Key, facts: pa.Table, on: Date | None, strict: bool, max_age: int | None) -> int: ...
 
 
 def legs_of(settings: Settings, positions: Mapping[str, float], keys: Mapping[str, Key]) -> tuple[list[Leg], str]:
@@ -144,7 +141,7 @@ class Portfolio:
         span = as_range(start, end)
         one_date = span is None
         if span is None:
-            newest = self.reader.newest_date(keys, on, require_complete)
+            newest = _newest_date(self.reader, keys, on, require_complete)
             span = newest, newest
         read = [self.reader.tables.one_day(key, span, day_column(day)) for key in keys]
         dates, left_out = _common(keys, [found for found, _ in read])
@@ -158,7 +155,7 @@ class Portfolio:
             )
         facts = [only(self.reader.tables.facts(key, span), dates.tolist()) for key in keys]
         behind = [
-            self.reader.behind(key, found, on, strict, max_age) if one_date else None
+            _behind(self.reader.settings, key, found, on, strict, max_age) if one_date else None
             for key, found in zip(keys, facts, strict=True)
         ]
         _require_shared(keys, facts, [len(paths[0]) for _, paths in read])
@@ -252,47 +249,92 @@ class PortfolioFigures(Tabular, Mapping[float, PortfolioRisk]):
     def to_arrow(self) -> pa.Table:
         """One row a forecast date, level and leg; then the portfolio's, and that of the legs held alone, added up.
 
-        `value` is contracts x multiplier x last_close; `share` the leg's part of the portfolio's cvar.
+        `leg` is the series, or one of WHOLE and APART, which have no contracts, model, version, unit and close of
+        their own. `exposure` is contracts x multiplier x last_close: of the portfolio the net of its legs, of their sum
+        the gross. `exposure`, `var`, `cvar` and `cvar_contribution` are in `currency`, last_close in `unit`;
+        `cvar_share` is the contribution over the portfolio's cvar, 0 to 1.
         """
         import pyarrow as pa
 
-        sizes = np.array([leg.size for leg in self.legs])
-        value = self.last_closes * sizes[:, None]
-        names = [*(leg.key.series for leg in self.legs), WHOLE, APART]
-        nothing = np.full((2, len(self.dates)), np.nan)
+        n_dates, n_legs = len(self.dates), len(self.legs)
+        names, n = [*(leg.key.series for leg in self.legs), WHOLE, APART], n_legs + 2
+
+        def of_legs(values: Sequence[str | None]) -> list[str | None]:
+            return [*values, None, None] * n_dates
+
+        exposure = self.last_closes * np.array([leg.size for leg in self.legs])[:, None]
+        nothing = np.full((2, n_dates), np.nan)
+        contracts = np.repeat([[leg.contracts] for leg in self.legs], n_dates, 1)
+        observed = np.vstack([self.last_observed, np.full((2, n_dates), np.datetime64("NaT"), "datetime64[D]")])
         parts = []
         for level, found in self.figures.items():
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = found.contribution / found.cvar
             cells: dict[str, Floats] = {
-                "contracts": np.vstack(
-                    [np.repeat([[leg.contracts] for leg in self.legs], len(self.dates), 1), nothing]
-                ),
+                "contracts": np.vstack([contracts, nothing]),
                 "last_close": np.vstack([self.last_closes, nothing]),
-                "value": np.vstack([value, value.sum(axis=0), np.abs(value).sum(axis=0)]),
+                "exposure": np.vstack([exposure, exposure.sum(axis=0), np.abs(exposure).sum(axis=0)]),
                 "var": np.vstack([found.leg_var, found.var, found.leg_var.sum(axis=0)]),
                 "cvar": np.vstack([found.leg_cvar, found.cvar, found.sum_of_legs]),
-                "contribution": np.vstack([found.contribution, found.cvar, nothing[0]]),
-                "share": np.vstack([share, np.ones(len(self.dates)), nothing[0]]),
+                "cvar_contribution": np.vstack([found.contribution, found.cvar, nothing[0]]),
+                "cvar_share": np.vstack([share, np.ones(n_dates), nothing[0]]),
             }
             # By date, then by leg: [n_rows, n_dates] to one column.
             flat = {name: pa.array(cell.T.ravel(), from_pandas=True) for name, cell in cells.items()}
-            n = len(names) * len(self.dates)
             parts.append(
                 pa.table(
                     {
-                        "forecast_date": np.repeat(self.dates, len(names)),
-                        "target_date": np.repeat(self.dates + (self.day_ahead - 1), len(names)),
-                        "level": pa.array([level] * n, pa.float64()),
-                        "leg": pa.array(names * len(self.dates), pa.string()),
+                        "forecast_date": np.repeat(self.dates, n),
+                        "target_date": np.repeat(self.dates + (self.day_ahead - 1), n),
+                        "level": pa.array([level] * n * n_dates, pa.float64()),
+                        "leg": pa.array(names * n_dates, pa.string()),
+                        "model": pa.array(of_legs([leg.key.model for leg in self.legs]), pa.string()),
+                        "version": pa.array(of_legs([leg.key.version for leg in self.legs]), pa.string()),
+                        "contracts": flat.pop("contracts"),
+                        "last_observed_date": pa.array(observed.T.ravel()),
+                        "last_close": flat.pop("last_close"),
+                        "unit": pa.array(of_legs([leg.unit for leg in self.legs]), pa.string()),
+                        "currency": pa.array([self.currency] * n * n_dates, pa.string()),
                         **flat,
                     }
                 )
             )
         return pa.concat_tables(parts).sort_by([("forecast_date", "ascending")])
 
+    def printed(self) -> pa.Table:
+        """The rows without what the heading says of each leg."""
+        return self.to_arrow().drop_columns(["model", "version", "last_observed_date", "unit", "currency"])
 
-def _common(keys: Sequence[Key], dates: Sequence[Dates]) -> tuple[Dates, dict[dt.date, list[str]]]:
+
+def _newest_date(reader: _Reader, keys: Sequence[Key], on: Date | None, require_complete: bool) -> dt.date:
+    """The newest forecast date for `on` (default today) or before that all of `keys` have. Raises NoForecastError."""
+    newest = reader.settings.today() if on is None else as_day(on, "on")
+    span = dt.date(1900, 1, 1), newest
+    by_key = {key: reader.tables.dates(key, span) for key in keys}
+    days = set.intersection(*by_key.values())
+    if require_complete:
+        days = reader.tables.complete(days)
+    if days:
+        return max(days)
+    for key, own in by_key.items():
+        if not own:
+            raise reader.tables.nothing(key, f"for {newest} or before", False)
+    complete = "complete " if require_complete else ""
+    raise NoForecastError(
+        f"{', '.join(map(str, keys))} have no {complete}forecast date in common for {newest} or before; see "
+        "`forecast-platform coverage`"
+    )
+
+
+def _behind(settings: Settings, key: Key, facts: pa.Table, on: Date | None, strict: bool, max_age: int | None) -> int:
+    """Sessions due that the one forecast of `facts` was made without; refused or warned of as in `Reader.latest`."""
+    forecast_date, observed = (facts[name][0].as_py() for name in ("forecast_date", "last_observed_date"))
+    found = freshness(settings, settings.series_named(key.series), observed, None if on is None else as_day(on, "on"))
+    require_fresh(settings, found, str(key), forecast_date, observed, strict=strict, max_age=max_age)
+    return found.behind
+
+
+def _common(keys: Sequence[Key], dates: Sequence[Dates]) -> tuple[Dates, ByDate[list[str]]]:
     """The dates that all legs have, and those that some have: date to the series that lack it."""
     every = np.unique(np.concatenate(dates))
     there = np.stack([np.isin(every, own) for own in dates])
@@ -300,7 +342,7 @@ def _common(keys: Sequence[Key], dates: Sequence[Dates]) -> tuple[Dates, dict[dt
         every[place].item(): [key.series for key, has in zip(keys, there[:, place], strict=True) if not has]
         for place in np.flatnonzero(~there.all(axis=0))
     }
-    return every[there.all(axis=0)], lacking
+    return every[there.all(axis=0)], ByDate(lacking)
 
 
 def _require_shared(keys: Sequence[Key], facts: Sequence[Any], n_paths: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,7 +17,7 @@ from forecast_platform.read.asking import Date, as_day, as_range, as_time, model
 from forecast_platform.read.forecast import Forecast, Paths
 from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh
 from forecast_platform.read.portfolio import Portfolio, legs_of
-from forecast_platform.read.results import Odds, PathsByDate, Quantiles, Risk
+from forecast_platform.read.results import ByDate, Odds, PathsByDate, Quantiles, Risk, RiskByDate, risk_by_date, risk_of
 from forecast_platform.read.tables import FACTS, Key, Span, Tables, only, open_warehouse
 from forecast_platform.read.tabular import frame_of
 from forecast_platform.settings import Settings, load
@@ -73,7 +73,7 @@ class Reader:
         """The newest forecast of `series` made for `on` (default today) or before.
 
         It must have seen the newest session due: that is, before `on`; or before today from the time of the daily run
-        on, else before yesterday; never after the settings' end_date. `max_age` sessions may be lacking (None: any
+        on, else before yesterday; never after the end_date of the series. `max_age` sessions may be lacking (None: any
         number); more raise StaleForecastError, or warn where `strict` is False. `as_of` returns what had been published
         by then, and counts the sessions due then. `require_complete` leaves out dates whose run is not complete. Raises
         NoForecastError, of which StaleForecastError is one.
@@ -119,7 +119,7 @@ class Reader:
         if not found:
             raise self.tables.nothing(key, _span_text(span), require_complete)
         facts = self.tables.facts(key, (min(found), max(found)), moment)
-        return PathsByDate(found, key, only(facts, list(found)))
+        return PathsByDate(found, key, only(facts, list(found)), self.settings.series_named(key.series).unit)
 
     def points(
         self,
@@ -150,7 +150,7 @@ class Reader:
         columns = ["forecast_date", "last_observed_date", "last_close", "staleness_days"]
         return frame.merge(frame_of(facts.select(columns)), on="forecast_date", how="left")
 
-    def actuals(self, series: str, start: Date | None = None, end: Date | None = None) -> dict[dt.date, Paths]:
+    def actuals(self, series: str, start: Date | None = None, end: Date | None = None) -> ByDate[Paths]:
         """Realised closes by forecast date, float32 [horizon] in the price's unit, NaN while unknown. Raises
         NoForecastError."""
         key, span = Key(self._series(series), ACTUALS, ACTUALS), as_range(start, end)
@@ -160,12 +160,15 @@ class Reader:
                 f"no actuals of {key.series}{_span_text(span)}: they are written with forecasts and scores; see "
                 "`forecast-platform coverage`"
             )
-        return {day.item(): paths[row, 0] for row, day in enumerate(days)}
+        return ByDate({day.item(): paths[row, 0] for row, day in enumerate(days)})
 
+    @overload
     def risk(
         self,
         series: str,
         model: str | None = None,
+        start: None = None,
+        end: None = None,
         *,
         on: Date | None = None,
         levels: Sequence[float] = (0.95, 0.99),
@@ -175,21 +178,57 @@ class Reader:
         require_complete: bool = False,
         strict: bool = True,
         max_age: int | None = 0,
-    ) -> Risk:
+    ) -> Risk: ...
+
+    @overload
+    def risk(
+        self,
+        series: str,
+        model: str | None = None,
+        start: Date | None = None,
+        end: Date | None = None,
+        *,
+        on: Date | None = None,
+        levels: Sequence[float] = (0.95, 0.99),
+        day_ahead: int | None = None,
+        position: float = 1.0,
+        version: str | None = None,
+        require_complete: bool = False,
+        strict: bool = True,
+        max_age: int | None = 0,
+    ) -> RiskByDate: ...
+
+    def risk(
+        self,
+        series: str,
+        model: str | None = None,
+        start: Date | None = None,
+        end: Date | None = None,
+        *,
+        on: Date | None = None,
+        levels: Sequence[float] = (0.95, 0.99),
+        day_ahead: int | None = None,
+        position: float = 1.0,
+        version: str | None = None,
+        require_complete: bool = False,
+        strict: bool = True,
+        max_age: int | None = 0,
+    ) -> Risk | RiskByDate:
         """VaR and CVaR by level of `position` units held from the last known close to day_ahead (the last day where
-        None) of the newest forecast made for `on` or before, which is as of `latest`; `risk[0.95]["var"]`."""
+        None); `risk[0.95]["var"]`.
+
+        Of the newest forecast made for `on` or before, fresh as in `latest`; with start or end a RiskByDate of every
+        forecast date from start to end. Raises NoForecastError, and ValueError for `on` together with start or end.
+        """
+        if start is not None or end is not None:
+            if on is not None:
+                raise ValueError("give `on` for one date, or `start` and `end` for many")
+            about, paths = self._by_date(series, model, start, end, version, require_complete, strict, max_age)
+            return risk_by_date(about, paths, levels, day_ahead, position)
         found = self.latest(
             series, model, on=on, version=version, require_complete=require_complete, strict=strict, max_age=max_age
         )
-        profit = found.profit(None, day_ahead, position)
-        by_level = {
-            level: {
-                "var": float(figures.value_at_risk(profit, level)),
-                "cvar": float(figures.expected_shortfall(profit, level)),
-            }
-            for level in levels
-        }
-        return Risk(found, position, day_ahead or found.horizon, by_level)
+        return risk_of(found, levels, day_ahead, position)
 
     def odds(
         self,
@@ -271,34 +310,6 @@ class Reader:
         """Whether the series has a champion; without one the reader follows the default, the first configured model."""
         return self.tables.promotion(self._series(series)) is not None
 
-    def newest_date(self, keys: Sequence[Key], on: Date | None, require_complete: bool) -> dt.date:
-        """The newest forecast date for `on` (default today) or before that all of `keys` have. Raises
-        NoForecastError."""
-        newest = self._today(None) if on is None else as_day(on, "on")
-        span = dt.date(1900, 1, 1), newest
-        by_key = {key: self.tables.dates(key, span) for key in keys}
-        days = set.intersection(*by_key.values())
-        if require_complete:
-            days = self.tables.complete(days)
-        if days:
-            return max(days)
-        for key, own in by_key.items():
-            if not own:
-                raise self.tables.nothing(key, f"for {newest} or before", False)
-        complete = "complete " if require_complete else ""
-        raise NoForecastError(
-            f"{', '.join(map(str, keys))} have no {complete}forecast date in common for {newest} or before; see "
-            "`forecast-platform coverage`"
-        )
-
-    def behind(self, key: Key, facts: pa.Table, on: Date | None, strict: bool, max_age: int | None) -> int:
-        """Sessions due that the one forecast of `facts` was made without; refused or warned of as in `latest`."""
-        forecast_date, observed = (facts[name][0].as_py() for name in ("forecast_date", "last_observed_date"))
-        day = None if on is None else as_day(on, "on")
-        found = freshness(self.settings, self.settings.series_named(key.series), observed, day)
-        require_fresh(self.settings, found, str(key), forecast_date, observed, strict=strict, max_age=max_age)
-        return found.behind
-
     def _series(self, name: Any) -> str:
         return self.settings.series_named(str(name)).name
 
@@ -339,15 +350,8 @@ class Reader:
 
     def _fresh(self, found: Forecast, strict: bool, max_age: int | None) -> Forecast:
         who = f"{found.series} by {found.model} {found.version}"
-        require_fresh(
-            self.settings,
-            found.freshness,
-            who,
-            found.forecast_date,
-            found.last_observed_date,
-            strict=strict,
-            max_age=max_age,
-        )
+        dates = found.forecast_date, found.last_observed_date
+        require_fresh(self.settings, found.freshness, who, *dates, strict=strict, max_age=max_age)
         return found
 
     def _by_date(
@@ -362,7 +366,6 @@ class Reader:
         max_age: int | None,
     ) -> tuple[dict[str, Any], Paths]:
         """What results over dates carry, and the paths [n_dates, n_paths, horizon]."""
-        unit = self.settings.series_named(series).unit
         if start is None and end is None:
             one = self.latest(
                 series, model, version=version, require_complete=require_complete, strict=strict, max_age=max_age
@@ -373,9 +376,7 @@ class Reader:
                 "last_observed": np.array([one.last_observed_date], "datetime64[D]"),
                 "behind": one.sessions_behind,
             }
-            return {"series": one.series, "model": one.model, "version": one.version, "unit": unit, **about}, one.paths[
-                None
-            ]
+            return {**_whose(one), **about}, one.paths[None]
         many = self.paths(series, model, start, end, version=version, require_complete=require_complete)
         about = {
             "dates": np.array(list(many), "datetime64[D]"),
@@ -383,13 +384,11 @@ class Reader:
             "last_observed": many.facts["last_observed_date"].to_numpy().astype("datetime64[D]"),
             "behind": None,
         }
-        return {
-            "series": many.series,
-            "model": many.model,
-            "version": many.version,
-            "unit": unit,
-            **about,
-        }, many.array()
+        return {**_whose(many), **about}, many.array()
+
+
+def _whose(found: Forecast | PathsByDate) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in ("series", "model", "version", "unit")}
 
 
 def _span_text(span: Span) -> str:

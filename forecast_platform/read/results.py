@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from forecast_platform.forecasting import portfolio as figures
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.read.asking import as_day
-from forecast_platform.read.forecast import Forecast, Paths, behind_text, close_text
+from forecast_platform.read.forecast import Forecast, Paths, behind_text, close_text, in_unit
 from forecast_platform.read.tables import Key
 from forecast_platform.read.tabular import Tabular, days_text
 
@@ -45,7 +46,7 @@ class Risk(Tabular, Mapping[float, Mapping[str, float]]):
         side = "long" if self.position >= 0 else "short"
         return [
             *self.forecast.heading(),
-            f"{abs(self.position):g} units {side}, held to day {self.day_ahead} ({until})",
+            f"{abs(self.position):g} units {side}, held to day {self.day_ahead} ({until}){in_unit(self.forecast.unit)}",
         ]
 
     def to_arrow(self) -> pa.Table:
@@ -71,37 +72,54 @@ class Risk(Tabular, Mapping[float, Mapping[str, float]]):
         )
 
 
-class PathsByDate(dict[dt.date, Paths], Tabular):
+_T = TypeVar("_T")
+
+
+class ByDate(dict[dt.date, _T]):
+    """A dict by date, whose keys may be given in any form: text, dates, numpy and pandas times. What is no date raises
+    ValueError."""
+
+    def __missing__(self, day: Any) -> _T:
+        wanted = as_day(day, "date")
+        if dict.__contains__(self, wanted):
+            return self[wanted]
+        there = f"{len(self)} dates, {days_text(min(self), max(self))}" if self else "none"
+        raise KeyError(f"no {wanted} among those read: {there}")
+
+    def __contains__(self, day: object) -> bool:
+        return dict.__contains__(self, as_day(day, "date"))
+
+    def get(self, day: Any, default: Any = None, /) -> Any:
+        """The value of a date, `default` where there is none."""
+        return dict.get(self, as_day(day, "date"), default)
+
+
+class PathsByDate(ByDate[Paths], Tabular):
     """Paths by forecast date, ascending: a dict of float32 [n_paths, horizon], whose keys may be given as any date.
 
     `facts` has a row a forecast date: its cutoffs, the newest close that it was made of and that close's date, how many
     days those lagged, and when it was generated.
     """
 
-    def __init__(self, found: Mapping[dt.date, Paths], key: Key, facts: pa.Table) -> None:
+    def __init__(self, found: Mapping[dt.date, Paths], key: Key, facts: pa.Table, unit: str | None) -> None:
         super().__init__(found)
         self.series, self.model, self.version, self.chosen = key.series, key.model, key.version, key.chosen
         self.facts = facts
-
-    def __missing__(self, day: Any) -> Paths:
-        wanted = as_day(day, "date")
-        if wanted in self.keys():
-            return super().__getitem__(wanted)
-        raise KeyError(f"no forecast of {wanted} among those read: {len(self)} dates, {self._span()}")
-
-    def _span(self) -> str:
-        return days_text(min(self), max(self))
+        self.unit = unit
+        """What prices are counted in; None where the settings do not say."""
 
     def array(self) -> Paths:
         """All paths, float32 [n_dates, n_paths, horizon], in the price's unit."""
         return np.stack(list(self.values()))
 
     def heading(self) -> list[str]:
-        """Whose paths, of when."""
+        """Whose paths, of when, in which unit, from which close."""
         n_paths, horizon = next(iter(self.values())).shape
+        newest = self.facts.slice(self.facts.num_rows - 1).to_pylist()[0]
         return [
-            f"{self.series} by {self.model} {self.version} ({self.chosen}), {len(self)} dates, {self._span()}: "
-            f"{n_paths:,} paths over {horizon} days each"
+            f"{self.series} by {self.model} {self.version} ({self.chosen}), {len(self)} dates, "
+            f"{days_text(min(self), max(self))}: {n_paths:,} paths over {horizon} days each{in_unit(self.unit)}",
+            f"the newest from {close_text(newest['last_close'], newest['last_observed_date'], self.unit)}",
         ]
 
     __repr__ = Tabular.__repr__
@@ -141,6 +159,7 @@ class _ByDate(Tabular):
         dates, closes, observed = self.dates, self.last_closes, self.last_observed
         span = days_text(dates[0].item(), dates[-1].item())
         lines = [f"{self.series} by {self.model} {self.version}, forecast{'s' * (len(dates) > 1)} of {span}"]
+        lines[0] += in_unit(self.unit)
         if len(dates) == 1:
             lines.append(close_text(float(closes[0]), observed[0].item(), self.unit))
             lines[-1] += "" if self.behind is None else f", {behind_text(self.behind)}"
@@ -152,6 +171,65 @@ class _ByDate(Tabular):
             "last_observed_date": np.repeat(self.last_observed, each),
             "last_close": np.repeat(self.last_closes, each),
         }
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RiskByDate(_ByDate, Mapping[float, Mapping[str, Floats]]):
+    """Risk of a position in one series by level, over forecast dates: `risk[0.95]["var"]` is float64 [n_dates]."""
+
+    position: float
+    day_ahead: int
+    figures: Mapping[float, Mapping[str, Floats]]
+    """By level: `var` and `cvar` as in `Risk`, [n_dates] each."""
+
+    def __getitem__(self, level: float) -> Mapping[str, Floats]:
+        return self.figures[level]
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def heading(self) -> list[str]:
+        """The forecasts, and the position."""
+        side = "long" if self.position >= 0 else "short"
+        return [*self._about(), f"{abs(self.position):g} units {side}, held to day {self.day_ahead}"]
+
+    def to_arrow(self) -> pa.Table:
+        """One row a forecast date and level."""
+        import pyarrow as pa
+
+        n = len(self.figures)
+        columns = self._columns(n)
+        columns["target_date"] = columns["forecast_date"] + (self.day_ahead - 1)
+        columns["level"] = np.tile(np.array(list(self.figures), np.float64), len(self.dates))
+        for name in ("var", "cvar"):
+            columns[name] = np.stack([found[name] for found in self.figures.values()], axis=1).ravel()
+        return pa.table(columns)
+
+
+def risk_of(found: Forecast, levels: Sequence[float], day_ahead: int | None, position: float) -> Risk:
+    """Risk of one forecast; `day_ahead` as in `Forecast.profit`."""
+    spread = _by_level(found.profit(None, day_ahead, position), levels)
+    plain = {level: {name: float(value) for name, value in each.items()} for level, each in spread.items()}
+    return Risk(found, position, day_ahead or found.horizon, plain)
+
+
+def risk_by_date(
+    about: Mapping[str, Any], paths: Paths, levels: Sequence[float], day_ahead: int | None, position: float
+) -> RiskByDate:
+    """Risk of the forecasts whose facts are `about`, and whose paths are [n_dates, n_paths, horizon]."""
+    [profits] = figures.leg_profits(paths[None], about["last_closes"][None], [position], day_ahead)
+    day = day_ahead or paths.shape[-1]
+    return RiskByDate(**about, position=position, day_ahead=day, figures=_by_level(profits, levels))
+
+
+def _by_level(profits: Floats, levels: Sequence[float]) -> dict[float, dict[str, Floats]]:
+    return {
+        level: {"var": figures.value_at_risk(profits, level), "cvar": figures.expected_shortfall(profits, level)}
+        for level in levels
+    }
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -27,6 +27,10 @@ class Tabular(ABC):
     def heading(self) -> list[str]:
         """What stands above the table where it is printed: what it is of, how fresh, in what unit."""
 
+    def printed(self) -> pa.Table:
+        """The rows as they are printed below the heading."""
+        return self.to_arrow()
+
     def to_pandas(self) -> pd.DataFrame:
         """All of it as a pandas frame: dates are datetime64, names are pandas strings."""
         return frame_of(self.to_arrow())
@@ -40,7 +44,7 @@ class Tabular(ABC):
         return polars.DataFrame(self.to_arrow())
 
     def __str__(self) -> str:
-        return "\n".join([*self.heading(), *table_lines(self.to_arrow())])
+        return "\n".join([*self.heading(), *table_lines(self.printed())])
 
     def __repr__(self) -> str:
         return str(self)
@@ -72,7 +76,7 @@ def table_lines(table: pa.Table) -> list[str]:
     return lines
 
 
-_SHARES = ("level", "share", "above", "below", "touch")
+_SHARES = ("level", "cvar_share", "above", "below", "touch")
 
 
 def _text(value: Any, column: str) -> str:

@@ -49,6 +49,6 @@ def pairs_of(
 
 
 def dates_of(platform: Platform, series: str, first: dt.date, last: dt.date | None) -> list[dt.date]:
-    """First to last, which is the newest that the series' data allow where it is None."""
-    last = last or expected_dates(platform, series)[-1]
+    """First to last, which is the newest that the series' data allow where it is None; none after a series' end."""
+    last = min(last or expected_dates(platform, series)[-1], platform.settings.end_of(series) or dt.date.max)
     return [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]

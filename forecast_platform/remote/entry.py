@@ -130,6 +130,7 @@ def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> 
         _train(platform, series, pairs, windows, action == "train" and _flag(given, "overwrite"), report, progress)
     if action != "train":
         work = [ForecastWork(name, *pair, dates_of(platform, name, first, last)) for name in series for pair in pairs]
+        work = [one for one in work if one.dates]
         if scheduled:
             work = [one.with_missed(platform) for one in work]
         _forecast(platform, work, _flag(given, "overwrite"), report, progress)
@@ -219,9 +220,11 @@ def _train(
 
     progress.begin(len(series) * len(pairs) * len(windows))
     for name in series:
+        end = platform.settings.end_of(name) or dt.date.max
+        begun = [start for start in windows if start <= end]
         for model, version in pairs:
-            with progress.step(f"training {name} {model}", len(windows)) as told:
-                done = train(platform, name, model, windows, version=version, overwrite=overwrite, progress=told)
+            with progress.step(f"training {name} {model}", len(begun)) as told:
+                done = train(platform, name, model, begun, version=version, overwrite=overwrite, progress=told)
             report.add("train", done, version)
 
 

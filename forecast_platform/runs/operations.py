@@ -119,8 +119,14 @@ class Operations:
 
         good = True
         for name in series:
-            good &= self._run(TRAIN, models, min(windows), max(windows), [name])
+            if begun := self._not_over(name, windows):
+                good &= self._run(TRAIN, models, min(begun), max(begun), [name])
         return good
+
+    def _not_over(self, name: str, days: Sequence[dt.date]) -> list[dt.date]:
+        """The days that are not after the series' end."""
+        end = self.settings.end_of(name)
+        return [day for day in days if end is None or day <= end]
 
     def missing(
         self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]
@@ -131,7 +137,9 @@ class Operations:
         found = {}
         for name in series:
             for model in models:
-                lacking = sorted(set(windows) - trained_windows(self.platform, name, model, self.version))
+                lacking = sorted(
+                    set(self._not_over(name, windows)) - trained_windows(self.platform, name, model, self.version)
+                )
                 if lacking:
                     found[name, model] = lacking
         return found
@@ -139,27 +147,39 @@ class Operations:
     def forecast(
         self, series: Sequence[str], models: Sequence[str], first: dt.date, last: dt.date, *, together: bool = False
     ) -> bool:
-        """Paths, point forecasts and actuals of first..last; one run a series, or (`together`) one for each stretch of
-        neighbours in a group."""
+        """Paths, point forecasts and actuals of first..last, of a series that has ended of the dates to its end; one
+        run a series, or (`together`) one for each stretch of neighbours in a group."""
         from forecast_platform.graph.automation.requests import neighbours
         from forecast_platform.graph.keys import FORECAST
         from forecast_platform.runs.unchanged import nothing_to_forecast
 
-        stretches: list[Sequence[str]] = [[name] for name in series]
+        ends: dict[dt.date, list[str]] = {}
+        for name in series:
+            until = min(last, self.settings.end_of(name) or last)
+            if until < last:
+                self.say(f"{name} has ended (end_date {until}): no later date is forecast")
+            if until >= first:
+                ends.setdefault(until, []).append(name)
+        stretches: list[tuple[Sequence[str], dt.date]] = [([name], until) for until in ends for name in ends[until]]
         if together:
-            stretches = [found for group in self.settings.series_groups for found in neighbours(group.series, series)]
+            stretches = [
+                (found, until)
+                for until, names in ends.items()
+                for group in self.settings.series_groups
+                for found in neighbours(group.series, names)
+            ]
         # The signal of a date is of all series: each run would read what all of them have.
         later = {SIGNAL_TAG: LATER} if len(stretches) > 1 else {}
         good, before = True, len(self.finished)
         try:
-            for stretch in stretches:
+            for stretch, until in stretches:
                 if not self.overwrite and nothing_to_forecast(
-                    self.launcher.instance, self.platform, stretch, models, self.version, first, last
+                    self.launcher.instance, self.platform, stretch, models, self.version, first, until
                 ):
                     title = f"forecast {_listed(stretch)}"
-                    self.say(f"{title}: {first} to {last}: nothing has changed, no run is needed")
+                    self.say(f"{title}: {first} to {until}: nothing has changed, no run is needed")
                     continue
-                good &= self._run(FORECAST, models, first, last, stretch, later)
+                good &= self._run(FORECAST, models, first, until, stretch, later)
         finally:
             if later:
                 self._signal(first, last, [done for _, done, _ in self.finished[before:]])
@@ -181,7 +201,8 @@ class Operations:
 
         good = True
         for name in series:
-            good &= self._run(SCORE, models, min(windows), max(windows), [name])
+            if begun := self._not_over(name, windows):
+                good &= self._run(SCORE, models, min(begun), max(begun), [name])
         return good
 
     def windows(self, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -261,19 +282,25 @@ class Operations:
         return used or chosen
 
     def newest_date(self, series: Sequence[str]) -> dt.date:
-        """The date to forecast where none is named: today, or the end of a source that has ended.
+        """The date to forecast where none is named: today, or the end where all of the series have ended.
 
         Where the data ended over ENDED ago, the last date that they allow, and that is said. Data that are merely late
         change nothing: then no forecast can be made, which is an error.
         """
-        day = min(self.settings.today(), self.settings.end_date or dt.date.max)
+        ends = [self.settings.end_of(name) or dt.date.max for name in series]
+        day = min(self.settings.today(), max(ends, default=dt.date.max))
         tables = [self.platform.series_table(name) for name in series]
         newest = max((table.last_observed for table in tables), default=day)
         if any(last_allowed(self.platform, name) >= day for name in series) or day - newest <= ENDED:
             return day
         allowed = newest + dt.timedelta(days=1)
-        ends = "" if self.settings.end_date == allowed else f"; to say so once, set {PREFIX}END_DATE={allowed}"
-        self.say(f"data end on {newest}: this is the forecast of {allowed}, the last that is fresh{ends}")
+        once = (
+            f"; to say so once, set `end_date: {allowed}` of the series, or {PREFIX}END_DATE={allowed} where those of "
+            "all have ended"
+        )
+        if max(ends, default=None) == allowed:
+            once = ""
+        self.say(f"data end on {newest}: this is the forecast of {allowed}, the last that is fresh{once}")
         return allowed
 
     def _run(

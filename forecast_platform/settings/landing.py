@@ -18,6 +18,7 @@ _TEXTS = (b"<ticker>,", b"market_and_exchange_names", b"market and exchange name
 """How a .txt file begins, in lower case, that a vendor publishes under that ending: Stooq in bulk, CFTC."""
 
 DateOrder = Literal["day-first", "month-first"]
+DecimalMark = Literal["point", "comma"]
 
 _PART = re.compile(r"(?P<stem>.*\S)\s*\((?P<number>\d+)\)")
 _PASSED_OVER = (".lock", ".tmp", ".part", ".partial", ".crdownload", ".swp", ".ini", ".db", "#", "~")
@@ -38,6 +39,10 @@ class FileSettings(BaseModel):
     )
     dates: DateOrder | None = Field(
         default=None, description="Order of macro and weather dates such as 03/04/2024 where no day above 12 proves it."
+    )
+    decimal: DecimalMark | None = Field(
+        default=None,
+        description="Mark before the decimals of mapped macro and weather files, where no number proves it.",
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
-from forecast_platform.settings.landing import DateOrder
+from forecast_platform.settings.landing import DateOrder, DecimalMark
 from forecast_platform.settings.values import day
 
 _MARKET = ("open", "high", "low", "close", "volume", "close_2")
@@ -85,12 +85,22 @@ class SeriesSettings(BaseModel):
     currency: str | None = Field(
         default=None, description="That money, as ISO 4217 has it, such as USD; a portfolio is in one currency."
     )
+    end_date: Annotated[dt.date, BeforeValidator(day)] | None = Field(
+        default=None,
+        description="Last forecast date of a series that has ended while others go on: nothing later is due of it, "
+        "and what the setting end_date is for all series holds for it alone. Its partitions after it stay empty.",
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Column of the market file to date, open, high, low, close or volume, such as Last: close.",
     )
     dates: DateOrder | None = Field(
         default=None, description="Order of dates such as 03/04/2024 where no day above 12 proves it."
+    )
+    decimal: DecimalMark | None = Field(
+        default=None,
+        description="Mark before the decimals, point or comma, of a file read by `columns`, where no number proves it: "
+        "1,234 may be either.",
     )
     confirmed: tuple[Annotated[dt.date, BeforeValidator(day)], ...] = Field(
         default=(),
@@ -196,6 +206,15 @@ def refuse_ambiguous(series: Sequence[SeriesSettings], lags: PublicationLag) -> 
                 f"publication_lag_days.{name}: no such column; market, macro, weather, or the name of a covariate"
                 f"{did_you_mean(name, known)}"
             )
+
+
+def refuse_early_ends(series: Sequence[SeriesSettings], start: dt.date, end: dt.date | None) -> None:
+    """Raise ValueError where all series, or one, end before the first forecast date."""
+    if end is not None and end < start:
+        raise ValueError(f"end_date: {end} lies before start_date {start}")
+    for one in series:
+        if one.end_date is not None and one.end_date < start:
+            raise ValueError(f"series {one.name}: end_date {one.end_date} lies before start_date {start}")
 
 
 class EmailSettings(BaseModel):

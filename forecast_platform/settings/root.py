@@ -39,6 +39,7 @@ from forecast_platform.settings.parts import (
     SparkSettings,
     did_you_mean,
     refuse_ambiguous,
+    refuse_early_ends,
     web_address,
 )
 from forecast_platform.settings.sample import sample_defaults
@@ -325,8 +326,7 @@ class Settings(BaseSettings):
                 f"start_date: {self.start_date} is not the first day of a {self.train_frequency} window; "
                 f"the one that contains it begins on {near}"
             )
-        if self.end_date is not None and self.end_date < self.start_date:
-            raise ValueError(f"end_date: {self.end_date} lies before start_date {self.start_date}")
+        refuse_early_ends(self.series, self.start_date, self.end_date)
         refuse_unknown_positions(self.portfolios, self.series_names)
         refuse_too_many(grouped(self.series_names, self.groups), self.start_date, self.end_date or dt.date.today())
         return self
@@ -367,6 +367,10 @@ class Settings(BaseSettings):
             if series.name.lower() == name.lower():
                 return series
         raise SettingsError(f"series {name!r} is not configured{did_you_mean(name, self.series_names)}")
+
+    def end_of(self, name: str) -> dt.date | None:
+        """Last forecast date of the series called `name`, by its own end_date or that of all; None while it goes on."""
+        return min((end for end in (self.series_named(name).end_date, self.end_date) if end is not None), default=None)
 
     @property
     def tracking_uri(self) -> str:

@@ -69,7 +69,8 @@ class TrainingJobSettings(BaseModel):
     )
     experiment: str | None = Field(
         default=None,
-        description="MLflow experiment of jobs (MLFLOW_EXPERIMENT_NAME); /Shared/forecast_platform/jobs where unset.",
+        description="One MLflow experiment of all jobs (MLFLOW_EXPERIMENT_NAME); where unset each job has its own, "
+        "/Shared/forecast_platform/jobs/<job_id>.",
     )
 
     delegation: bool = Field(

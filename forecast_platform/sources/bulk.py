@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def plain_weather(content: bytes, file: str) -> RawTable | None:
     """
     if len(content) < SMALLEST:
         return None
-    content = content.replace(b"\r\n", b"\n")
+    content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
     if not content.endswith(b"\n"):
         content += b"\n"
     if any(odd in content for odd in _ODD):

@@ -62,6 +62,12 @@ def unit_hint(name: str, values: Floats) -> str:
     return ""
 
 
+def fraction(name: str, values: Floats) -> bool:
+    """Whether a humidity in per cent looks like a share of 1: no place is at 1 % all the time."""
+    known = values[np.isfinite(values)]
+    return name == "humidity_mean_pct" and len(known) >= 30 and float(known.max()) <= 1.0 and float(known.max()) > 0
+
+
 def too_warm(name: str, values: Floats) -> bool:
     """Whether a temperature column is warmer than any place on earth in the mean: Fahrenheit within the limits."""
     known = values[np.isfinite(values)]

@@ -195,7 +195,8 @@ class FeedSource:
                 work[WEATHER] = self._weather
             for file, fetch in work.items():
                 earlier = state.get(file, {})
-                if self.clock() - earlier.get("at", 0.0) < 60 * self.feeds.refresh_minutes:
+                # What was fetched later than now was so before the clock was set back: it is as good as old.
+                if abs(self.clock() - earlier.get("at", 0.0)) < 60 * self.feeds.refresh_minutes:
                     if earlier.get("error"):
                         failed[file] = earlier["error"]
                     continue

@@ -204,7 +204,7 @@ def _mapped(sheet: Sheet, meaning: Meaning) -> RawTable:
         raise FileProblem(f"no date column: map it in `columns: {{<name>: date}}`; the header is {', '.join(lower)}", 1)
     known = {*own, "date", "region"}
     kept = {name: ours for name, ours in ours_too.items() if name in (*prices.OHLCV, *known)}
-    table = prices.prices(sheet, 0, kept, meaning, format="landing, by its columns", date=dated)
+    table = prices.prices(sheet, 0, kept, meaning, format="landing, by its columns", date=dated, decimal=None)
     if "region" in lower:
         cells = np.array([cells[lower.index("region")] for row, cells in sheet.records[1:]], dtype=object)
         where = {row: at for at, (row, _) in enumerate(sheet.records[1:])}

@@ -69,6 +69,7 @@ def inspect(
         columns=one.columns if kind == "market" else settings.files.macro if kind == "macro" else {},
         regions=settings.files.regions,
         dates=one.dates if kind == "market" else settings.files.dates,
+        decimal=one.decimal if kind == "market" else settings.files.decimal,
         place=place or None,
         today=today,
     )
@@ -113,6 +114,8 @@ def _found(path: Path, kind: Kind, one: SeriesSettings, configured: bool, parts:
     elif frame is not None and kind == "weather":
         frame, impossible = judging.weather(raw, frame)
         raw.rejections += impossible
+    elif frame is not None:
+        frame = judging.macro(raw, frame)
     found.rejections += [replace(item, series=()) for item in raw.rejections]
     shown = frame if frame is not None else parts.frame
     if shown is not None:

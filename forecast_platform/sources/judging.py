@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast_platform.sources import calendars, climate, meaning
-from forecast_platform.sources.base import LISTED, WEATHER_COLUMNS, RawData, Rejection, SourceError, Suspect
+from forecast_platform.sources import calendars, climate, meaning, validate
+from forecast_platform.sources.base import WEATHER_COLUMNS, RawData, Rejection, SourceError, Suspect
 from forecast_platform.sources.parts import FILE, ROW
 from forecast_platform.sources.steps import misfit
 from forecast_platform.sources.validate import glitches
@@ -40,15 +41,19 @@ def market(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path)
         return real, real["date"].to_numpy().astype("datetime64[D]"), real["close"].to_numpy("float64")
 
     real, days, closes = shown()
-    zero = meaning.zeros(closes) & ~np.isin(days, confirmed)
-    if zero.any():
+    zero, sign = (found(closes) & ~np.isin(days, confirmed) for found in (meaning.zeros, meaning.sentinels))
+    if zero.any() or sign.any():
+        reasons = {"is an exact 0 among prices": zero, "stands for missing": sign}
         raw.suspects += [
-            _suspect(real, int(at), "close", "is an exact 0 among prices: read as missing")
-            for at in np.flatnonzero(zero)
+            _suspect(real, int(at), "close", f"{reason}: read as missing")
+            for reason, those in reasons.items()
+            for at in np.flatnonzero(those)
         ]
         frame = frame.copy()
         frame.loc[real.index[zero], "close"] = np.nan
+        frame.loc[real.index[sign], "close"] = np.nan
         real, days, closes = shown()
+    frame = _without_signs(raw, frame)
     if len(closes) == 0:
         raw.rejections.append(Rejection(str(frame[FILE].iloc[0]), None, "close has no value in any row", (one.name,)))
         return None
@@ -70,9 +75,72 @@ def market(raw: RawData, one: SeriesSettings, frame: pd.DataFrame, folder: Path)
         _suspect(real, end, "close", f"stands still for {end - begin + 1} sessions: since {days[begin]}")
         for begin, end in meaning.standing(closes)
     ]
+    raw.suspects += [
+        _suspect(real, found.first, "close", f"changes the level: {meaning.level_text(found.factor)}")
+        for found in meaning.levels(closes)
+        if days[found.first] not in confirmed
+    ]
+    if text := meaning.restless(closes):
+        raw.warnings.append(f"{frame[FILE].iloc[0]}: closes {text}")
+    raw.suspects += _turned(frame)
     raw.suspects += glitches(str(frame[FILE].iloc[0]), frame, ["close"], frame[ROW].tolist())
     raw.rejections += [Rejection(item.file, item.row, item.reason, (one.name,)) for item in rejections]
     return None if rejections else frame
+
+
+def _turned(frame: pd.DataFrame) -> list[Suspect]:
+    """Days whose high is below their low: two columns that were taken for one another, or a slip."""
+    if not {"high", "low"} <= set(frame.columns):
+        return []
+    turned = frame["high"].to_numpy("float64") < frame["low"].to_numpy("float64")
+    return [_suspect(frame, int(at), "high", "is below the low: columns mixed up?") for at in np.flatnonzero(turned)]
+
+
+def twins(raw: RawData, series: Sequence[SeriesSettings]) -> None:
+    """Say in `raw` which series have the same closes though their files are two: one saved under two names."""
+    known: dict[bytes, str] = {}
+    stems: dict[str, str] = {}
+    for one in series:
+        stems.setdefault(one.stem.lower(), one.name)
+    for name in stems.values():
+        frame = raw.market.get(name)
+        if frame is None or len(frame) < meaning.FEWEST:
+            continue
+        content = frame["date"].to_numpy().tobytes() + frame["close"].to_numpy("float64").tobytes()
+        if content in known:
+            raw.warnings.append(f"{name} has the same closes as {known[content]} on all days: one file saved twice?")
+        known.setdefault(content, name)
+
+
+def macro(raw: RawData, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with -999 and the like read as missing, and so exact zeros among volatilities and exchange rates,
+    which are never 0; both are said in `raw`."""
+    for name in frame.columns:
+        if name in ("date", FILE, ROW):
+            continue
+        values = frame[name].to_numpy("float64")
+        never = meaning.zeros(values) if validate.is_macro_column(str(name)) else np.zeros(len(values), bool)
+        for reason, those in (
+            ("is an exact 0 among figures", never),
+            ("stands for missing", meaning.sentinels(values)),
+        ):
+            for at in np.flatnonzero(those):
+                raw.suspects.append(_suspect(frame, int(at), name, f"{reason}: read as missing"))
+            if those.any():
+                frame = frame.copy()
+                frame.loc[frame.index[those], name] = np.nan
+    return frame
+
+
+def _without_signs(raw: RawData, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with -999 and the like among opens, highs and lows read as missing."""
+    for name in ("open", "high", "low"):
+        if name in frame.columns and (sign := meaning.sentinels(frame[name].to_numpy("float64"))).any():
+            for at in np.flatnonzero(sign):
+                raw.suspects.append(_suspect(frame, int(at), name, "stands for missing: read as missing"))
+            frame = frame.copy()
+            frame.loc[frame.index[sign], name] = np.nan
+    return frame
 
 
 def _suspect(real: pd.DataFrame, at: int, column: str, reason: str) -> Suspect:
@@ -114,6 +182,8 @@ def _calendar(raw: RawData, one: SeriesSettings, real: pd.DataFrame, days: np.nd
         raw.warnings.append(f"{file}: {recent.verdict}")
     elif whole.verdict:
         raw.warnings.append(f"{file}: over the whole file, {whole.verdict} (the newest {meaning.RECENT} sessions fit)")
+    if not recent.verdict:
+        raw.warnings += [f"{file}: {text}" for text in meaning.odd_years(days, sessions, one.calendar)]
     return []
 
 
@@ -146,10 +216,12 @@ def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame,
 
 
 def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
-    """The frame, a row a day and region, with sentinels in its weather columns read as missing, and why it is refused."""
-    rejections: list[Rejection] = []
+    """The frame with sentinels read as missing, and why it is refused: one line a cause, however many values it has."""
     columns = [name for name in WEATHER_COLUMNS if name in frame.columns]
     frame = frame.copy()
+    impossible: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    rejections: list[Rejection] = []
+    warm: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for name in columns:
         values = frame[name].to_numpy("float64").copy()
         missing = climate.sentinels(name, values)
@@ -158,23 +230,55 @@ def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejec
             reason = f"stands for missing in {service}: read as missing, better leave the cell blank"
             raw.suspects.append(_suspect(frame, int(at), name, reason))
         wrong = climate.beyond(name, values) & ~missing
-        low, high = climate.LIMITS[name]
-        hint = climate.unit_hint(name, values)
-        for at in np.flatnonzero(wrong)[:LISTED]:
-            reason = f"{name} is {values[at]:g}, possible is {low:g} to {high:g}" + (f": {hint}" if hint else "")
-            rejections.append(_rejection(frame, at, reason))
-        if wrong.sum() > LISTED:
-            reason = f"and {int(wrong.sum()) - LISTED:,} more values of {name} that cannot be"
-            rejections.append(Rejection(str(frame[FILE].iloc[0]), None, reason))
+        if wrong.any():
+            for file, those in _by_file(frame, np.flatnonzero(wrong)):
+                # Columns of a file in one wrong unit have one cause.
+                hint = climate.unit_hint(name, values[frame[FILE] == file])
+                impossible.setdefault((file, hint or name), {})[name] = those
         values[missing] = np.nan
         frame[name] = values
+        if climate.fraction(name, values):
+            reason = f"{name} is {np.nanmax(values):g} at most: a share of 1? multiply by 100"
+            rejections.append(_rejection(frame, 0, reason))
         for region, own in frame.groupby("region")[name]:
             if not wrong.any() and climate.too_warm(name, own.to_numpy("float64")):
-                reason = f"{name} of {region} is {own.mean():.1f} in the mean, warmer than any place: convert °F to °C"
-                rejections.append(_rejection(frame, int(own.index[0]), reason))
+                first = int(own.index[0])
+                warm.setdefault((str(frame[FILE].iloc[first]), name), []).append(
+                    (first, f"{own.mean():.1f} in {region}")
+                )
+    rejections += [_impossible(frame, cause, found) for (_, cause), found in impossible.items()]
+    for (_, name), places in warm.items():
+        means = ", ".join(text for _, text in places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+        reason = f"the mean of {name} is {means}, warmer than any place: convert °F to °C"
+        rejections.append(_rejection(frame, places[0][0], reason))
     if {"temp_min_c", "temp_max_c"} <= set(columns):
         turned = np.flatnonzero(frame["temp_min_c"].to_numpy() > frame["temp_max_c"].to_numpy())
-        for at in turned[:LISTED]:
-            low_, high_ = frame["temp_min_c"].iloc[at], frame["temp_max_c"].iloc[at]
-            rejections.append(_rejection(frame, at, f"temp_min_c {low_:g} is above temp_max_c {high_:g}"))
+        for _, those in _by_file(frame, turned):
+            low, high = frame["temp_min_c"].iloc[those[0]], frame["temp_max_c"].iloc[those[0]]
+            reason = f"temp_min_c {low:g} is above temp_max_c {high:g}{_others(frame, those)}"
+            rejections.append(_rejection(frame, int(those[0]), reason))
     return frame, rejections
+
+
+def _by_file(frame: pd.DataFrame, at: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Positions by the file that their rows are of."""
+    files = frame[FILE].to_numpy()[at]
+    return [(str(file), at[files == file]) for file in dict.fromkeys(files.tolist())]
+
+
+def _impossible(frame: pd.DataFrame, cause: str, found: dict[str, np.ndarray]) -> Rejection:
+    """Why the values of these columns (positions, ascending) cannot be; cause: a hint, or the column."""
+    (name, rows), *others = found.items()
+    values = frame[name].to_numpy("float64")
+    low, high = climate.LIMITS[name]
+    hint = "" if cause == name else cause
+    reason = f"{name} is {values[rows[0]]:g}, possible is {low:g} to {high:g}" + (f": {hint}" if hint else "")
+    reason += _others(frame, rows)
+    if others:
+        reason += "; likewise " + ", ".join(f"{other} ({len(at):,} values)" for other, at in others)
+    return _rejection(frame, int(rows[0]), reason)
+
+
+def _others(frame: pd.DataFrame, at: np.ndarray) -> str:
+    """The rows after the first at which the same is wrong."""
+    return f"; {validate.more_rows(frame[ROW].iloc[at].tolist())}" if len(at) > 1 else ""

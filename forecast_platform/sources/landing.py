@@ -62,6 +62,7 @@ class LandingSource:
         self._weather(raw, series)
         refused = {name for rejection in raw.rejections for name in rejection.series}
         raw.market = {name: frame for name, frame in raw.market.items() if name not in refused}
+        judging.twins(raw, series)
         requirements(series, raw, self._name(MACRO), self._name(WEATHER))
         raw.warnings += self._young(raw, series)
         return raw
@@ -87,8 +88,8 @@ class LandingSource:
             except OSError as error:
                 digest = f"unreadable: {error.strerror}"
             found[name] = digest
-        said = [(one.name, one.columns, one.dates, one.confirmed) for one in series]
-        if self.files != FileSettings() or any(columns or dates or days for _, columns, dates, days in said):
+        said = [(one.name, one.columns, one.dates, one.decimal, one.confirmed) for one in series]
+        if self.files != FileSettings() or any(any(own) for _, *own in said):
             text = repr((self.files, said))
             found["settings"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return found
@@ -113,7 +114,7 @@ class LandingSource:
             raw.rejections.append(Rejection(f"market/{one.stem}.csv", None, reason, (one.name,)))
             return
         today = self.today()
-        meaning = Meaning(columns=one.columns, dates=one.dates, today=today)
+        meaning = Meaning(columns=one.columns, dates=one.dates, decimal=one.decimal, today=today)
         parts = load(
             [found],
             "market/",
@@ -173,7 +174,7 @@ class LandingSource:
         raw.warnings += parts.warnings
         # What a held file has of which column is not known: all stay as they were.
         held = any(item.held for item in parts.rejections)
-        raw.macro = None if parts.frame is None or held else _plain(parts.frame)
+        raw.macro = None if parts.frame is None or held else _plain(judging.macro(raw, parts.frame))
         known = set() if raw.macro is None else set(raw.macro.columns)
         wanting = [one.name for one in series if set(one.covariates) - {*WEATHER_COLUMNS, *known}]
         raw.rejections += [replace(item, series=tuple(wanting)) for item in parts.rejections]
@@ -215,7 +216,8 @@ class LandingSource:
 
     def _meaning(self, found: Found, columns: dict[str, str]) -> Meaning:
         _, _, place = found.stem.partition("_")
-        return Meaning(columns, self.files.regions, self.files.dates, place or None, self.today())
+        said = self.files
+        return Meaning(columns, said.regions, said.dates, said.decimal, place or None, self.today())
 
     def _name(self, kind: str) -> str:
         """The name of the first file of `kind`; with .csv where there is none."""

@@ -26,6 +26,27 @@ STANDING = 5
 """Sessions for which a close that stands still is said."""
 CUT = 5.0
 """A last close this many times the one before, or the inverse, waits until the next day or a person confirms it."""
+LEVEL, STAYS, FARTHER = 1.7, 20, 15.0
+"""A change of level: its least factor, for how many closes it must stay, and how far beyond usual moves it must be."""
+USUAL = 0.25
+"""A move, median of all, that no price makes from session to session."""
+YEARLY = 100
+"""Closes of a year below which nothing is said of it by itself."""
+UNITS = {
+    "pounds and kilograms": 2.20462,
+    "troy ounces and grams": 31.1035,
+    "troy ounces and kilograms": 32.1507,
+    "tonnes and bushels of wheat or soybeans": 36.7437,
+    "tonnes and bushels of maize": 39.3683,
+    "barrels and US gallons": 42.0,
+    "barrels and litres": 158.987,
+    "barrels and cubic metres": 6.28981,
+    "US gallons and litres": 3.78541,
+    "tonnes and pounds": 2204.62,
+    "hundredweights and tonnes": 22.0462,
+    "MMBtu and MWh": 3.41214,
+}
+"""Units in which the same thing is quoted, and their ratio."""
 _TENFOLD = 0.06
 """How far log10 of a ratio may lie from a whole number to be taken for a slip of the point: 15 %."""
 
@@ -154,6 +175,82 @@ def zeros(closes: Floats) -> Bools:
         return np.zeros(len(closes), bool)
     found: Bools = closes == 0
     return found
+
+
+def sentinels(closes: Floats) -> Bools:
+    """Closes that stand for missing, such as -999: below zero where every other one is not, or is a fifth of that at
+    most."""
+    signs = np.isin(closes, [-(10.0**k - 1) - tail for k in (2, 3, 4, 5) for tail in (0.0, 0.9, 0.99)])
+    others = closes[~signs & np.isfinite(closes)]
+    if not signs.any() or len(others) == 0:
+        return np.zeros(len(closes), bool)
+    found: Bools = signs & (closes < 5 * min(float(others.min()), 0.0))
+    return found
+
+
+def levels(closes: Floats) -> list[Stretch]:
+    """Where the level changes from one close to the next by LEVEL times or more and stays, by a factor that is no power
+    of ten: first, the last close, and the factor.
+
+    It stays where the median of the STAYS closes from there on is that factor of the STAYS before, within a tenth, and
+    the move is FARTHER times the median of the 60 moves before it; prices not above zero are no part of it.
+    """
+    found = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moves = np.where((closes[1:] > 0) & (closes[:-1] > 0), np.log(closes[1:] / closes[:-1]), 0.0)
+    for at in np.flatnonzero(np.abs(moves) >= np.log(LEVEL)) + 1:
+        before, after = closes[max(0, at - STAYS) : at], closes[at : at + STAYS]
+        if len(before) < STAYS or len(after) < STAYS or min(before.min(), after.min()) <= 0:
+            continue
+        factor = float(closes[at] / closes[at - 1])
+        stays = float(np.median(after) / np.median(before))
+        usual = float(np.median(np.abs(moves[max(0, at - 61) : at - 1])))
+        power = np.log10(factor)
+        tens = abs(power - np.rint(power)) < _TENFOLD and np.rint(power) != 0
+        if abs(np.log(stays / factor)) < 0.1 and abs(moves[at - 1]) > FARTHER * usual and not tens:
+            found.append(Stretch(int(at), len(closes) - 1, factor))
+    return found
+
+
+def restless(closes: Floats) -> str | None:
+    """What says that closes are no prices: they cross zero at every other step, as returns do, or their usual move is
+    USUAL, as that of volumes is; None where nothing does. Of fewer than YEARLY nothing is said."""
+    known = closes[np.isfinite(closes)]
+    if len(known) < YEARLY:
+        return None
+    crossings = float((known[1:] * known[:-1] < 0).mean())
+    if crossings > 0.2:
+        return f"change their sign at {100 * crossings:.0f} % of steps: returns or changes, not prices?"
+    both = (known[1:] > 0) & (known[:-1] > 0)
+    usual = float(np.median(np.abs(np.log(known[1:][both] / known[:-1][both])))) if both.any() else 0.0
+    return (
+        f"move by {100 * usual:.0f} % from one to the next as a rule: volumes, not prices?" if usual > USUAL else None
+    )
+
+
+def level_text(factor: float) -> str:
+    """What a change of level looks like, with the units whose ratio it is."""
+    for name, ratio in UNITS.items():
+        for one in (ratio, 1 / ratio):
+            if abs(factor / one - 1) < 0.06:
+                return f"closes are {factor:.4g} of those before: {name}?"
+    return f"closes are {factor:.4g} of those before: another unit, contract or currency?"
+
+
+def odd_years(days: Dates, sessions: Dates, exchange: str) -> list[str]:
+    """What is wrong with the dates of whole calendar years, one text for years in a row that are wrong alike."""
+    years = days.astype("datetime64[Y]").astype(int) + 1970
+    found: list[tuple[int, int, str]] = []
+    for year in np.unique(years):
+        own = days[years == year]
+        judged = fit(own, sessions, exchange) if len(own) >= YEARLY else None
+        if judged is None or not judged.refused or judged.spacing != "daily" or judged.verdict is None:
+            continue
+        if found and found[-1][1] == year - 1:
+            found[-1] = (found[-1][0], int(year), found[-1][2])
+        else:
+            found.append((int(year), int(year), judged.verdict))
+    return [f"in {first if first == last else f'{first} to {last}'} {text}" for first, last, text in found]
 
 
 def cut_short(closes: Floats) -> bool:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 EARLIEST = dt.date(1900, 1, 1)
 GLITCH_MOVE = 0.20
 GLITCH_REVERT = 0.05
+FEW = 3
+"""Rows with the same fault that are told one by one; more of them are one line."""
 
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
+_VALUE = re.compile(r"(?<=: )'[^']*'|(?<=date )'[^']*'|-?\d[\d.,:+-]*")
 _STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
 
 Problems = list[tuple[int | None, str]]
@@ -98,12 +101,27 @@ def _check(
 
 
 def _listed(file: str, problems: Problems) -> list[Rejection]:
-    ordered = sorted(problems, key=lambda problem: problem[0] or 0)
-    rejections = [Rejection(file, row, reason) for row, reason in ordered[:LISTED]]
-    if len(ordered) > LISTED:
-        reason = f"and {len(ordered) - LISTED:,} more problems ({len(ordered):,} in all)"
-        rejections.append(Rejection(file, None, reason))
+    """One rejection a kind of problem: the first of its rows, and of many how many there are and which come next."""
+    kinds: dict[str, list[tuple[int | None, str]]] = {}
+    for row, reason in sorted(problems, key=lambda problem: problem[0] or 0):
+        kinds.setdefault(_VALUE.sub("", reason), []).append((row, reason))
+    rejections = []
+    for found in kinds.values():
+        if len(found) <= FEW:
+            rejections += [Rejection(file, row, reason) for row, reason in found]
+        else:
+            row, reason = found[0]
+            rejections.append(Rejection(file, row, f"{reason}; {more_rows([other or 0 for other, _ in found])}"))
+    rejections.sort(key=lambda one: one.row or 0)
+    if len(rejections) > LISTED:
+        reason = f"and {len(rejections) - LISTED:,} more problems ({len(rejections):,} in all)"
+        rejections = [*rejections[:LISTED], Rejection(file, None, reason)]
     return rejections
+
+
+def more_rows(rows: Sequence[int]) -> str:
+    """Of rows with the same fault, those after the first: how many, and which come next."""
+    return f"so are {len(rows) - 1:,} more rows: {', '.join(map(str, rows[1:4]))}{', ...' if len(rows) > 4 else ''}"
 
 
 def _check_names(
@@ -218,7 +236,10 @@ def _readable(name: str, values: NDArray[Any], rows: NDArray[np.int64], problems
                 raise ValueError
             found[position] = float(value)
         except ValueError:
-            problems.append((int(rows[position]), f"{name} is not a number: {value!r}"))
+            mend = ""
+            if re.fullmatch(r"-?[\d.]*\d,\d+", value):
+                mend = "; a decimal comma? save the numbers with a point, or map the file's columns in `columns`"
+            problems.append((int(rows[position]), f"{name} is not a number: {value!r}{mend}"))
     return found
 
 

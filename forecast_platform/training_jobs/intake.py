@@ -13,6 +13,7 @@ from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel, build
 from forecast_platform.training_jobs.reading import Limits, from_arrow, read_file, read_rows
 from forecast_platform.training_jobs.training import PANEL, check
+from forecast_platform.warehouse.schemas import TRAINING_JOB_FORECASTS as FORECASTS
 
 _TABLE = re.compile(r"[A-Za-z0-9_]{1,128}(\.[A-Za-z0-9_]{1,128}){2}")
 
@@ -80,6 +81,10 @@ def table_path(settings: Settings, name: str) -> Path:
 def _plain_name(name: str) -> None:
     if not _TABLE.fullmatch(name):
         raise JobError(f"{name!r} is no name of a table: catalog.schema.table", "table")
+    # Who is let through to the API is not let through to the results of others.
+    schema, table = name.lower().split(".")[1:]
+    if schema == FORECASTS.name.split(".")[1] and table.startswith("training_job_"):
+        raise JobError(f"{name}: jobs' own tables, which hold those of all users, are not read by jobs", "table")
 
 
 def delegated_modes(settings: Settings) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Job:
     def asked(self) -> JobConfig:
         """Its config; the rows are in its folder."""
         return JobConfig.from_stored(self.config)
+
+    @property
+    def day(self) -> str:
+        """The day on which it was created, in UTC: the partition of its rows."""
+        return self.created_at[:10]
 
     @property
     def run_key(self) -> str:
@@ -99,6 +105,18 @@ class JobStore(AdmissionTable[Job]):
         Raises UnknownJobError, WrongStateError, TooManyJobsError.
         """
         return self._admit(job_id, user, ("failed", "cancelled") if again else ("pending",))
+
+    def wait_for_one(self, seconds: float, pause: float) -> bool:
+        """Wait, for so long at the most, until a job is to be asked for; whether one is."""
+        end = time.monotonic() + seconds
+        with self._open() as connection:
+            while True:
+                row = connection.execute(
+                    "SELECT 1 FROM jobs WHERE status = 'submitting' AND requested_at IS NULL LIMIT 1"
+                ).fetchone()
+                if row is not None or time.monotonic() >= end:
+                    return row is not None
+                time.sleep(pause)
 
     def place(self, job: Job) -> int:
         """How many jobs are before this one in the queue, itself counted."""
@@ -178,6 +196,17 @@ class JobStore(AdmissionTable[Job]):
                 ended_before,
                 drafts_before,
             )
+
+    def forgotten(self) -> list[tuple[str, str]]:
+        """Jobs that were submitted once and are gone, whose rows in the tables may still be there: id and day."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT job_id, job_day FROM forgotten_jobs ORDER BY job_day, job_id")
+            return [(str(row["job_id"]), str(row["job_day"])) for row in rows]
+
+    def no_longer_forgotten(self, job_ids: Sequence[str]) -> None:
+        """Their rows are gone too."""
+        with self._open(write=True) as connection:
+            connection.executemany("DELETE FROM forgotten_jobs WHERE job_id = ?", [(one,) for one in job_ids])
 
     def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
         """A file of `size` bytes is in its place."""

@@ -1,22 +1,28 @@
 """A job in MLflow: one run with a child a model, what the job leaves as artifacts, its data as a dataset, and the
 registered model, the same locally and in a Databricks workspace.
 
-The experiment is the family's, /Shared/<family>/jobs unless MLFLOW_EXPERIMENT_NAME says otherwise; the tag `job_path`
-adds the job's id to it.
+A job's experiment is /Shared/<family>/jobs/<job_id>, so that a workspace's permissions may be a job's; where
+MLFLOW_EXPERIMENT_NAME names one, all jobs are in that, told apart by the tag `job_path`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned, in_workspace, param_text
+from forecast_platform.host.mlflow_store import (
+    PROCESS_TAG,
+    client_of,
+    client_with,
+    close_abandoned,
+    in_workspace,
+    param_text,
+)
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs import predictor
 from forecast_platform.training_jobs.config import JobConfig
@@ -26,10 +32,15 @@ from forecast_platform.training_jobs.store import Job, JobStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
-EXPERIMENT = "/Shared/forecast_platform/jobs"
+JOBS = "/Shared/forecast_platform/jobs"
+"""The folder of the jobs' experiments."""
 JOB_TAG = "job_id"
 ALIAS = "newest"
+_ARTIFACTS = "artifacts/training_jobs"
+_LOOKED_BACK = 20
+"""Experiments of other jobs in which runs are looked for that a killed process left."""
 _LOADER = "forecast_platform.training_jobs.flavor"
 _FIGURES = ("mase", "smape", "mape", "wql", "fit_time_marginal", "predict_time", "total_seconds")
 
@@ -40,18 +51,30 @@ class JobTracker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    @property
-    def experiment(self) -> str:
-        """The experiment that all jobs belong to."""
-        return self.settings.training_jobs.experiment or EXPERIMENT
+    def experiment_of(self, job_id: str) -> str:
+        """The experiment that a job's runs are in."""
+        return self.settings.training_jobs.experiment or f"{JOBS}/{job_id}"
 
-    @cached_property
-    def client(self) -> MlflowClient:
-        """The client; creates database and experiment on first use, one process at a time.
+    def prepare(self) -> None:
+        """Make the local database where it is not there yet, which takes seconds."""
+        if self.settings.tracking_uri.startswith("sqlite:"):
+            client_with(self.settings, "Default")  # MLflow's own, which every database has
 
-        Raises StoreError where the database is another or was lost.
-        """
-        return client_with(self.settings, self.experiment, "artifacts/training_jobs")[0]
+    def client_for(self, job_id: str) -> tuple[MlflowClient, str]:
+        """A client, and the id of the job's experiment; creates database, folder and experiment on first use, one
+        process at a time."""
+        experiment = self.experiment_of(job_id)
+        if in_workspace(self.settings.tracking_uri):
+            self._make_folder(experiment.rpartition("/")[0])
+        own = self.settings.training_jobs.experiment is None
+        return client_with(self.settings, experiment, f"{_ARTIFACTS}/{job_id}" if own else _ARTIFACTS)
+
+    def _make_folder(self, folder: str) -> None:
+        """A workspace makes no experiment in a folder that is not there."""
+        from forecast_platform.clients.databricks.connection import Connection
+
+        connection = Connection(self.settings.databricks)
+        connection.call(f"making {folder}", lambda: connection.client.workspace.mkdirs(folder))
 
     def job_of(self, job_id: str, user: str, config: JobConfig) -> Job:
         """A job that no store holds: one that a notebook runs by hand."""
@@ -91,20 +114,18 @@ class JobTracker:
         from mlflow.entities import Param
 
         config = job.asked
-        experiment = self.client.get_experiment_by_name(self.experiment)
-        if experiment is None:
-            raise LookupError(f"experiment {self.experiment} is gone: restore it in MLflow")
-        close_abandoned(self.client, experiment.experiment_id)
+        client, experiment_id = self.client_for(job.job_id)
+        self._close_abandoned(client, experiment_id)
         name = f"job_{job.job_id[:8]}"
         tags = {
             JOB_TAG: job.job_id,
-            "job_path": f"{self.experiment}/{job.job_id}",
+            "job_path": f"{self.settings.training_jobs.experiment or JOBS}/{job.job_id}",
             "user_id": job.user_id,
             "mode": config.training_mode,
             "code_version": __version__,
             PROCESS_TAG: process_identity.this_process(),
         }
-        run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
+        run = client.create_run(experiment_id, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
         try:
             parameters = {
@@ -120,20 +141,20 @@ class JobTracker:
             whole = {"models": f"{LEADERBOARD}, model"}
             params = [Param(key, param_text(value, whole.get(key, CONFIG))) for key, value in parameters.items()]
             best = {**_figures(results["leaderboard"][0]), "training_time": results["training_time"]}
-            self.client.log_batch(run_id, params=params, metrics=_metrics(best))
-            self._log_data(run_id, job, results)
+            client.log_batch(run_id, params=params, metrics=_metrics(best))
+            self._log_data(client, run_id, job, results)
             for row in results["leaderboard"]:
-                self._log_child(experiment.experiment_id, run_id, name, row)
-            self._log_files(run_id, folder)
+                self._log_child(client, experiment_id, run_id, name, row)
+            self._log_files(client, run_id, folder)
             if config.register_model:
-                results["registered_model"] = self._register(run_id, job, results)
+                results["registered_model"] = self._register(client, run_id, job, results)
         except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
+            client.set_terminated(run_id, "FAILED")
             raise
-        self.client.set_terminated(run_id)
+        client.set_terminated(run_id)
         return run_id
 
-    def _log_data(self, run_id: str, job: Job, results: Mapping[str, Any]) -> None:
+    def _log_data(self, client: MlflowClient, run_id: str, job: Job, results: Mapping[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = {"file": job.asked.file, "table": job.asked.table}
@@ -144,69 +165,90 @@ class JobTracker:
             source=json.dumps({key: value for key, value in source.items() if value} or {"rows": "in the request"}),
             profile=json.dumps({"series": results["series"], "sha256": results["data_hash"]}),
         )
-        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+        client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
 
-    def _log_child(self, experiment_id: str, parent: str, name: str, row: Mapping[str, Any]) -> None:
+    def _log_child(
+        self, client: MlflowClient, experiment_id: str, parent: str, name: str, row: Mapping[str, Any]
+    ) -> None:
         from mlflow.entities import Param
 
         tags = {"mlflow.parentRunId": parent, PROCESS_TAG: process_identity.this_process()}
-        child = self.client.create_run(experiment_id, tags=tags, run_name=f"{name} {row['model']}").info.run_id
+        child = client.create_run(experiment_id, tags=tags, run_name=f"{name} {row['model']}").info.run_id
         covered = {key: value for key, value in row.items() if key.startswith("coverage_") and value is not None}
-        self.client.log_batch(
+        client.log_batch(
             child, params=[Param("model", str(row["model"]))], metrics=_metrics({**_figures(row), **covered})
         )
-        self.client.set_terminated(child)
+        client.set_terminated(child)
 
-    def _log_files(self, run_id: str, folder: Path) -> None:
+    def _log_files(self, client: MlflowClient, run_id: str, folder: Path) -> None:
         from mlflow.models import Model
 
         for name in (CONFIG, FORECAST, LEADERBOARD, METRICS):
-            self.client.log_artifact(run_id, str(folder / name))
+            client.log_artifact(run_id, str(folder / name))
         write_plots(folder)
-        self.client.log_artifacts(run_id, str(folder / "plots"), "plots")
+        client.log_artifacts(run_id, str(folder / "plots"), "plots")
         described = Model(run_id=run_id)
         # Loaded by our own code, from JSON and numpy's own format.
         described.add_flavor("python_function", loader_module=_LOADER, python_version=python_version())
         if in_workspace(self.settings.tracking_uri):
             described.signature = _signature()
         described.save(str(folder / predictor.FOLDER / "MLmodel"))
-        self.client.log_artifacts(run_id, str(folder / predictor.FOLDER), predictor.FOLDER)
+        client.log_artifacts(run_id, str(folder / predictor.FOLDER), predictor.FOLDER)
 
     def registered_name(self, name: str) -> str:
         """catalog.schema.name, as Unity Catalog's registry wants it; the same locally."""
         return f"{self.settings.unity.catalog}.{self.settings.unity.registry_schema}.{name}".lower()
 
-    def _register(self, run_id: str, job: Job, results: Mapping[str, Any]) -> str:
+    def _register(self, client: MlflowClient, run_id: str, job: Job, results: Mapping[str, Any]) -> str:
         """The name and version that the predictor is registered under."""
         from mlflow.exceptions import MlflowException
 
         name = self.registered_name(str(job.asked.model_name))
         try:
-            self.client.create_registered_model(name)
+            client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        run = self.client.get_run(run_id)
+        run = client.get_run(run_id)
         tags = {"job_id": job.job_id, "best_model": results["best_model"], "mape": str(results["mape"])}
-        version = self.client.create_model_version(
+        version = client.create_model_version(
             name, source=f"{run.info.artifact_uri}/{predictor.FOLDER}", run_id=run_id, tags=tags
         )
-        self.client.set_registered_model_alias(name, ALIAS, version.version)
+        client.set_registered_model_alias(name, ALIAS, version.version)
         return f"{name}/{version.version}"
 
     def forget(self, job_id: str) -> None:
-        """Move a job's runs, children too, to MLflow's deleted stage; those with a registered model are kept."""
-        found = self.client.get_experiment_by_name(self.experiment)
+        """Move a job's runs, children too, to MLflow's deleted stage, and its experiment where that is its own; those
+        with a registered model are kept."""
+        uri = self.settings.tracking_uri
+        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+            return  # a client would make it
+        client = client_of(uri)
+        found = client.get_experiment_by_name(self.experiment_of(job_id))
         if found is None:
             return
-        for run in self.client.search_runs([found.experiment_id], f"tags.{JOB_TAG} = '{job_id}'"):
+        kept = False
+        for run in client.search_runs([found.experiment_id], f"tags.{JOB_TAG} = '{job_id}'"):
             run_id = run.info.run_id
-            if self.client.search_model_versions(f"run_id = '{run_id}'"):
+            if client.search_model_versions(f"run_id = '{run_id}'"):
+                kept = True
                 continue
             children = f"tags.`mlflow.parentRunId` = '{run_id}'"
-            for child in self.client.search_runs([found.experiment_id], children):
-                self.client.delete_run(child.info.run_id)
-            self.client.delete_run(run_id)
+            for child in client.search_runs([found.experiment_id], children):
+                client.delete_run(child.info.run_id)
+            client.delete_run(run_id)
+        if not kept and self.settings.training_jobs.experiment is None and found.lifecycle_stage == "active":
+            client.delete_experiment(found.experiment_id)
+
+    def _close_abandoned(self, client: MlflowClient, experiment_id: str) -> None:
+        """End what killed processes of this machine left running: in the job's experiment, and of the local store in
+        those of the newest jobs, for a killed one that nobody tries again has no next run of its own."""
+        others: Sequence[Experiment] = ()
+        if self.settings.training_jobs.experiment is None and self.settings.tracking_uri.startswith("sqlite:"):
+            others = client.search_experiments(
+                max_results=_LOOKED_BACK, filter_string=f"name LIKE '{JOBS}/%'", order_by=["creation_time DESC"]
+            )
+        close_abandoned(client, *dict.fromkeys([experiment_id, *(str(other.experiment_id) for other in others)]))
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, float]:

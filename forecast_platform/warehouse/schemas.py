@@ -6,82 +6,19 @@ writes: a warehouse takes its own of them, `table.at(horizon)`, and so must whoe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, spans
 from forecast_platform.sources.base import WEATHER_COLUMNS
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from forecast_platform.warehouse.job_schemas import TRAINING_JOB_FORECASTS as TRAINING_JOB_FORECASTS
+from forecast_platform.warehouse.job_schemas import TRAINING_JOB_LEADERBOARDS as TRAINING_JOB_LEADERBOARDS
+from forecast_platform.warehouse.table import Column as Column
+from forecast_platform.warehouse.table import Table as Table
+from forecast_platform.warehouse.table import nullable as _opt
+from forecast_platform.warehouse.table import required as _col
 
 ACTUALS = "actuals"
 """Reserved model_name and model_version of the rows that hold what prices really did."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its type ("string", "date", "timestamp", "bool", "int", "float", "float32") and meaning."""
-
-    name: str
-    type: str
-    description: str
-    nullable: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: three-level name, columns, the columns files are partitioned by, and those that identify a row."""
-
-    name: str
-    description: str
-    columns: tuple[Column, ...]
-    partition_by: tuple[str, ...]
-    key: tuple[str, ...]
-    open_columns: bool = False
-    """True where further float columns may be added (declared covariates of unified_data)."""
-    horizon: int | None = None
-    """Days of a forecast that the columns are made for; None where none follows from it."""
-
-    @property
-    def short_name(self) -> str:
-        """The last part of the name."""
-        return self.name.rsplit(".", 1)[-1]
-
-    def at(self, horizon: int) -> Table:
-        """This table as a warehouse of this horizon has it."""
-        return self if self.horizon in (None, horizon) else _made(self.name, horizon)
-
-    def arrow_schema(self, extra: tuple[str, ...] = ()) -> pa.Schema:
-        """The Arrow schema, with further float64 columns where the table is open to them.
-
-        Raises ValueError where it is not.
-        """
-        import pyarrow as pa
-
-        types = {
-            "string": pa.string(),
-            "date": pa.date32(),
-            "timestamp": pa.timestamp("us", tz="UTC"),
-            "bool": pa.bool_(),
-            "int": pa.int32(),
-            "float": pa.float64(),
-            "float32": pa.float32(),
-        }
-        if extra and not self.open_columns:
-            raise ValueError(f"{self.name} has a fixed schema; it cannot take the columns {list(extra)}")
-        fields = [pa.field(column.name, types[column.type], column.nullable) for column in self.columns]
-        return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
-
-
-def _col(name: str, type_: str, description: str) -> Column:
-    return Column(name, type_, description, nullable=False)
-
-
-def _opt(name: str, type_: str, description: str) -> Column:
-    return Column(name, type_, description)
 
 
 _SERIES = _col("commodity", "string", "Series name, for example Coffee.")
@@ -186,6 +123,7 @@ def _path_columns(horizon: int) -> tuple[Column, ...]:
     )
 
 
+@lru_cache(maxsize=256)
 def _distributions(horizon: int) -> Table:
     return Table(
         "commodity.forecast.distributions",
@@ -195,9 +133,11 @@ def _distributions(horizon: int) -> Table:
         partition_by=("commodity", "model_name", "model_version", "forecast_month"),
         key=("commodity", "model_name", "model_version", "forecast_date", "path_id"),
         horizon=horizon,
+        maker=_distributions,
     )
 
 
+@lru_cache(maxsize=256)
 def _distributions_archive(horizon: int) -> Table:
     return Table(
         "commodity.forecast.distributions_archive",
@@ -206,9 +146,11 @@ def _distributions_archive(horizon: int) -> Table:
         partition_by=("commodity", "model_name", "model_version", "forecast_month"),
         key=("commodity", "model_name", "model_version", "forecast_date", "path_id", "archived_at"),
         horizon=horizon,
+        maker=_distributions_archive,
     )
 
 
+@lru_cache(maxsize=256)
 def _point_forecasts(horizon: int) -> Table:
     return Table(
         "commodity.forecast.point_forecasts",
@@ -237,6 +179,7 @@ def _point_forecasts(horizon: int) -> Table:
         partition_by=("commodity", "model_name"),
         key=("commodity", "model_name", "model_version", "forecast_date", "day_ahead"),
         horizon=horizon,
+        maker=_point_forecasts,
     )
 
 
@@ -252,6 +195,7 @@ _METRICS = {
 }
 
 
+@lru_cache(maxsize=256)
 def _forecast_metadata(horizon: int) -> Table:
     return Table(
         "commodity.forecast.forecast_metadata",
@@ -285,17 +229,8 @@ def _forecast_metadata(horizon: int) -> Table:
         partition_by=("commodity", "model_name"),
         key=("commodity", "model_name", "model_version", "forecast_date"),
         horizon=horizon,
+        maker=_forecast_metadata,
     )
-
-
-_MAKERS: dict[str, Callable[[int], Table]] = {
-    made(DEFAULT).name: made for made in (_distributions, _distributions_archive, _point_forecasts, _forecast_metadata)
-}
-
-
-@lru_cache(maxsize=256)
-def _made(name: str, horizon: int) -> Table:
-    return _MAKERS[name](horizon)
 
 
 DISTRIBUTIONS = _distributions(DEFAULT)
@@ -348,4 +283,6 @@ TABLES = (
     FORECAST_METADATA,
     FORECAST_RUNS,
     CHAMPIONS,
+    TRAINING_JOB_FORECASTS,
+    TRAINING_JOB_LEADERBOARDS,
 )

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from forecast_platform.clients.databricks.connection import Connection
 
 
+NAME = "_artifacts"
+
+
 def root(settings: Settings) -> Path:
     """The folder of all artifacts: the volume's where the tables are in Unity Catalog and it is named."""
     volume = settings.unity.volume_path if settings.tables == "unity_catalog" else None
-    return (volume or settings.warehouse) / "_artifacts"
+    return (volume or settings.warehouse) / NAME
 
 
 def why_not_kept(settings: Settings) -> str | None:
@@ -79,6 +82,17 @@ def remove(settings: Settings, path: Path) -> None:
         connection.call(f"removing {path}", lambda: connection.client.files.delete(str(path)))
         return
     path.unlink()
+
+
+def placed(settings: Settings, path: Path) -> Path:
+    """Where an artifact is that a row names: among this warehouse's own where it is there, since rows of a warehouse
+    that was moved or copied name the place where it was; else where the row says."""
+    if NAME in path.parts:
+        rest = path.parts[len(path.parts) - path.parts[::-1].index(NAME) :]
+        own = root(settings).joinpath(*rest)
+        if own.exists():
+            return own
+    return path
 
 
 def _is_remote(path: Path) -> bool:

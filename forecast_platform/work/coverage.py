@@ -32,7 +32,7 @@ class Coverage:
 def expected_dates(platform: Platform, series: str) -> list[dt.date]:
     """Forecast dates that there ought to be: from the first window to the day after the last observed close."""
     newest = platform.series_table(series).last_observed
-    last = min(newest + dt.timedelta(days=1), platform.settings.end_date or platform.settings.today())
+    last = min(newest + dt.timedelta(days=1), platform.settings.end_of(series) or platform.settings.today())
     first = platform.settings.start_date
     return [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
 

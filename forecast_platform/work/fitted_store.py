@@ -77,32 +77,34 @@ def read(platform: Platform, row: Mapping[str, Any]) -> Saved:
     return Saved(document[_MARK], files)
 
 
-def check_files(settings: Settings, row: Mapping[str, Any]) -> None:
-    """Read the file or folder that a row of trained_models points at, where it points at one, and compare it.
+def text_of(settings: Settings, row: Mapping[str, Any]) -> str:
+    """The text of a row of trained_models: the model as JSON, or the manifest of its files; from its file where it is
+    kept in one. What the row points at is compared with what was written first.
 
     Raises ArtifactError, naming the file, where it is gone or is not what was written.
     """
     text, place = row["fitted_model_json"], row["fitted_model_s3_path"]
-    if place is None:
-        return
     if text is None:
-        _text_of_file(settings, row)
-        return
+        return _text_of_file(settings, row)
+    if place is None:
+        return str(text)
     manifest = manifest_of(json.loads(text)[_MARK])
     if manifest is None:
         raise ArtifactError("its manifest cannot be read")
     compare(manifest, _files_of_folder(settings, manifest, Path(place)))
+    return str(text)
 
 
 def _files_of_folder(settings: Settings, manifest: Mapping[str, Any], folder: Path) -> dict[str, bytes]:
+    folder = artifacts.placed(settings, folder)
     found = {name: artifacts.read_bytes(settings, folder / name) for name in manifest["files"]}
     return {name: data for name, data in found.items() if data is not None}
 
 
 def _text_of_file(settings: Settings, row: Mapping[str, Any]) -> str:
     """The text of a model that is kept as a file: the row's content address is the hash of it."""
-    place = row["fitted_model_s3_path"]
-    data = artifacts.read_bytes(settings, Path(place))
+    place = artifacts.placed(settings, Path(row["fitted_model_s3_path"]))
+    data = artifacts.read_bytes(settings, place)
     if data is None:
         raise ArtifactError(f"its file {place} is gone")
     start = (row["training_cutoff_date"] + dt.timedelta(days=1)).isoformat()

@@ -70,8 +70,10 @@ class Service:
         url = f"http://127.0.0.1:{self.port}/api/v2{path}"
         return requests.request(method, url, headers=headers, timeout=60, **more)
 
-    def patient(self, user: str, method: str, path: str, *, seconds: float = 150, **more: Any) -> dict[str, Any]:
-        """As a client that tries again, for so long, where the service is full or away."""
+    def patient(
+        self, user: str, method: str, path: str, *, seconds: float = 150, heed: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        """As a client that tries again, for so long, where the service is full or away; `heed`: when it is told to."""
         end = time.monotonic() + seconds
         while True:
             try:
@@ -82,7 +84,7 @@ class Service:
                 return dict(reply.json())
             assert reply is None or reply.status_code in (429, 503), reply.text
             assert time.monotonic() < end, "no room"
-            time.sleep(0.5)
+            time.sleep(float(reply.headers.get("Retry-After", 0.5)) if heed and reply is not None else 0.5)
 
 
 def config(k: int, models: list[str] | None = None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _settings(root: Path) -> Settings:
     return settings_for(root)
 
 
-def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path) -> None:
+def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, told = run("backfill", "--commodity", "Alpha", *SPAN)
     assert code == 0, told
     assert "distributions/naive: 90 written, 0 unchanged, 0 failed, 18,000 rows" in told
@@ -73,10 +73,15 @@ def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path) -> None:
     code, told = run("coverage", "--commodity", "Alpha", "--models", "naive")
     assert code == 1
     assert "2017-07-01 to 2017-11-30, 2018-03-01 to 2018-03-30" in told
+    monkeypatch.setenv("FORECAST_PLATFORM_SERIES", '[{"name": "Alpha", "unit": "US cents/lb"}]')
+    load.cache_clear()
     code, told = run("evaluate", "--commodity", "Alpha")
     assert code == 0
+    assert "each last close and target once; crps, mae and rmse in US cents/lb)" in told
     assert "random_walk" in told
     assert "by horizon" in told
+    assert "hit_rate_80" in told
+    assert "coverage_80" not in told
     code, told = run("evaluate", "--all")
     assert code == 0
     assert "skill against naive" in told

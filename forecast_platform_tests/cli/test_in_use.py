@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from forecast_platform.settings import load
@@ -12,14 +14,29 @@ run = test_cli.run
 """One command in this process, over the trained small platform."""
 
 
-def test_infer_and_coverage_follow_the_models_and_dates_in_use(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infer_and_coverage_follow_the_models_and_dates_in_use(
+    run: Run, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORECAST_PLATFORM_MODELS", '["naive", "random_walk", "auto_ets"]')
     load.cache_clear()
+    page = small / "warehouse" / "_reports" / "daily.html"
+    code, told = run("daily-page")
+    assert code == 0, told
+    assert "\nNO FORECAST: Alpha; Beta: run `forecast-platform infer`.\n" in told
+    assert "OLD DATA: Alpha: newest close of Thu 29 Mar 2018, that of " in told
+    [address, file] = told.splitlines()[-2:]
+    assert address.startswith("page of ")
+    assert address.endswith(".html")
+    assert file == f"file: {page.with_name(address.rpartition('/')[2])}"
     code, told = run("infer")
     assert code == 0, told
+    # The page of before the forecast does not stay.
+    assert "The newest forecasts: Alpha of Fri 30 Mar 2018; Beta of Fri 30 Mar 2018." in told
+    assert "The newest forecasts: Alpha of Fri 30 Mar 2018" in page.read_text(encoding="utf-8")
+    assert f"look at it: {page}; or forecast-platform up, then http://127.0.0.1:3001/daily_" in told
     assert (
         "data end on 2018-03-29: this is the forecast of 2018-03-30, the last that is fresh; to say so once, set "
-        "FORECAST_PLATFORM_END_DATE=2018-03-30"
+        "`end_date: 2018-03-30` of the series, or FORECAST_PLATFORM_END_DATE=2018-03-30 where those of all have"
     ) in told
     assert "not in use, since never trained: auto_ets (name them with --models, or train them)" in told
     assert "Alpha by naive v1.0 (default, nobody promoted one), forecast of 2018-03-30, 200 paths over 14 days" in told
@@ -31,6 +48,10 @@ def test_infer_and_coverage_follow_the_models_and_dates_in_use(run: Run, monkeyp
     assert "1  2018-03-30  2018-03-30  none" in told
     code, told = run("coverage", "--models", "auto_ets")
     assert code == 1
+    # What was shown is what the line below it reads, also where a newer one is there.
+    code, told = run("infer", "--date", "2018-03-28", "--models", "random_walk")
+    assert code == 0, told
+    assert "Reader().latest('Alpha', 'random_walk', on='2018-03-28')" in told
 
 
 def test_no_model_is_asked_for_where_the_data_allow_no_forecast(run: Run) -> None:

@@ -26,6 +26,8 @@ try:
     (load().warehouse / "probe").touch()
 except PermissionError:
     print("cannot be written to")
+print("exit", main(["daily-page"]))
+print("exit", main(["reports", "--port", "0"]))
 raise SystemExit(main(["coverage", "--commodity", "Alpha", "--models", "naive"]))
 """
 
@@ -55,4 +57,8 @@ def test_reader_and_coverage_need_no_folder_that_can_be_written_to(small: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2018-03-30 (200, 14)" in done.stdout
     assert "cannot be written to" in done.stdout
+    # Pages are kept in the warehouse: the folder is named, with the mend.
+    assert done.stdout.count("exit 1\n") == 2
+    named = f"forecast-platform: {small}/warehouse/_reports: Permission denied: make it writable for this account"
+    assert done.stderr.count(named) == 2, done.stderr
     assert "none" in done.stdout.splitlines()[-1]

@@ -113,6 +113,32 @@ def test_the_chart_of_a_past_date_is_drawn_when_it_is_asked_for(made: tuple[Sett
     assert "Alpha, random_walk: day by day" in get(f"{served}/history_Alpha_random-walk_v1.0.html")
 
 
+def test_a_link_of_another_site_draws_nothing_and_offers_the_page(made: tuple[Settings, dict], served: str) -> None:
+    folder, name = made[0].reports, "fan-chart_Alpha_random-walk_v1.0_2018-02-08.html"
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    def ask(site: str, method: str = "GET") -> tuple[int, str]:
+        request = urllib.request.Request(f"{served}/{name}", headers={"Sec-Fetch-Site": site}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    code, text = ask("cross-site")
+    assert (code, 'not by a link of another site: <a href="">draw it</a>' in text) == (404, True)
+    assert ask("cross-site", "HEAD") == (404, "")
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    # The link on that page, and the UI beside the reports, are asked by somebody.
+    assert "forecast of 8 February 2018" in ask("same-site")[1]
+    path = folder / name
+    path.write_text("kept")
+    old = dt.datetime.now().timestamp() - AGE_SECONDS - 60  # noqa: DTZ005 - a file's time
+    os.utime(path, (old, old))
+    assert ask("cross-site") == (200, "kept"), "what is there is shown, however old"
+    assert "forecast of 8 February 2018" in ask("same-origin")[1]
+
+
 def test_an_old_chart_is_made_anew_and_a_recent_one_is_not(made: tuple[Settings, dict], served: str) -> None:
     path = made[0].reports / "fan-chart_Alpha_random-walk_v1.0_2018-02-07.html"
     get(f"{served}/{path.name}")

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from forecast_platform.cli.main import main
-from forecast_platform.host.services import free_port, is_free
+from forecast_platform.cli.up import running
+from forecast_platform.host.services import ServiceError, StoppedError, free_port, is_free
 from forecast_platform.settings import load
 from forecast_platform_tests.ui import webdriver
 from forecast_platform_tests.waiting import PATIENCE
@@ -231,3 +232,23 @@ def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
     assert up.returncode == 1
     assert f"reports: 127.0.0.1:{port} cannot be used" in errors
     assert "FORECAST_PLATFORM_REPORTS_URL" in errors
+
+
+def test_services_stop_before_what_is_beside_them_and_it_is_told_how_they_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for error, code, said in (
+        (None, 0, ""),
+        (StoppedError(), 0, ""),
+        (ServiceError("the daemon has ended"), 1, "forecast-platform: the daemon has ended\n"),
+    ):
+        order: list[str] = []
+        with running() as (services, around, ended):
+            services.stop = lambda order=order: order.append("services")  # type: ignore[method-assign, misc]
+            around.callback(order.append, "beside")
+            if error is not None:
+                raise error
+        assert (ended.code, order) == (code, ["services", "beside"])
+        assert capsys.readouterr().err == said
+    with pytest.raises(KeyError), running():
+        raise KeyError("of ours, and no way to end")

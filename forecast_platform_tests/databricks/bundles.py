@@ -53,14 +53,19 @@ class Bundle:
         source = yaml.safe_load((ROOT / "databricks.yml").read_text())
         given = {name: variables.get(name, about.get("default")) for name, about in source["variables"].items()}
         assert None not in given.values(), f"variables without a value: {given}"
+        user = self.client.current_user.me().user_name
+        root = source["targets"][TARGET]["workspace"]["root_path"]
         tree = {
             **source,
             "bundle": {**source["bundle"], "target": TARGET},
             "var": given,
-            "workspace": {"current_user": {"userName": self.client.current_user.me().user_name}},
+            "workspace": {"current_user": {"userName": user}, "file_path": f"{root}/files"},
         }
-        self.root = resolved(source["targets"][TARGET]["workspace"]["root_path"], tree)
+        self.root = resolved(root, tree)
         self.wheel = self._ship_wheel(source["artifacts"]["package"]["build"], folder)
+        for pattern in source["sync"]["include"]:
+            for path in sorted(folder.glob(pattern)):
+                self._upload(f"{self.root}/files/{path.relative_to(folder)}", path.read_bytes())
         for path in sorted((ROOT / "notebooks").glob("*.py")):
             self._upload(f"{self.root}/files/notebooks/{path.name}", path.read_bytes())
         self.settings = {

@@ -9,9 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from psutil import Process
-
 from forecast_platform.compute.databricks.run_ledger import RunLedger, made_since
+from forecast_platform.host import process_identity
 from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST
 from forecast_platform_tests.worlds import days
@@ -44,8 +43,7 @@ def test_a_step_does_not_take_over_what_another_took_over_meanwhile(tmp_path: Pa
     made, _ = book.claim("host", "/Volumes/a/b/c", request(FIRST, LAST), {})
     orphan = replace(made, owner=made.owner.replace(f":{os.getpid()}:", ":4194305:"))
     parent = os.getppid()
-    host = made.owner.split(":")[0]
-    others = replace(orphan, owner=f"{host}:{parent}:{Process(parent).create_time():.0f}")
+    others = replace(orphan, owner=process_identity.of(parent))
     book.keep(others)
     assert book.adopt(orphan) == others
     book.drop(orphan)

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
+from forecast_platform import __version__
 from forecast_platform.clients.databricks.deploy import NOTEBOOKS
 from forecast_platform.clients.databricks.submit import NOTEBOOK_OF
 from forecast_platform.graph.automation.schedules import DAILY, TRAINING, crons
 from forecast_platform.remote.entry import OF_THE_PROCESS, PARAMETERS, WIDGETS
 from forecast_platform.settings import build
 from forecast_platform.settings.databricks import RUNTIME, DatabricksOptions
+from forecast_platform.training_jobs.remote_files import EXTRAS
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES
 
@@ -95,6 +97,26 @@ def test_every_job_runs_a_notebook_that_is_there_once_at_a_time(bundle: dict[str
         assert (ROOT / task["notebook_task"]["notebook_path"]).is_file()
     assert bundle["variables"]["runtime"]["default"] == RUNTIME
     assert set(NOTEBOOK_OF.values()) == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("mode", ["statsforecast", "autogluon", "neuralforecast"])
+def test_a_small_training_job_has_a_serverless_variant_that_installs_the_deployed_wheel(
+    bundle: dict[str, Any], mode: str
+) -> None:
+    jobs = bundle["resources"]["jobs"]
+    [small], [large] = jobs[f"train_{mode}_serverless"]["tasks"], jobs[f"train_{mode}"]["tasks"]
+    assert large["new_cluster"]["autoscale"] == {"min_workers": 2, "max_workers": 8}
+    # Serverless takes neither a cluster nor libraries of a notebook: the notebook installs what `package` names.
+    assert set(small) == {"task_key", "notebook_task"}
+    assert small["notebook_task"]["notebook_path"] == large["notebook_task"]["notebook_path"]
+    parameters = small["notebook_task"]["base_parameters"]
+    extra = f"[{EXTRAS[mode]}]" if mode in EXTRAS else ""
+    # The wheel's own version has a local part, which is newer than, and as good as, the same without one.
+    package = f"--find-links ${{var.wheels}} forecast-platform{extra}=={__version__}"
+    assert parameters == {"settings": "${var.config}", "package": package}
+    assert 'dbutils.widgets.text("package", ' in (ROOT / small["notebook_task"]["notebook_path"]).read_text()
+    assert bundle["variables"]["wheels"]["default"] == "${workspace.file_path}/dist"
+    assert bundle["sync"]["include"] == ["dist/*.whl"], "what Git ignores is not copied to the workspace"
 
 
 def volumes(bundle: dict[str, Any]) -> list[dict[str, str]]:

@@ -74,10 +74,15 @@ def steps(report: Mapping[str, Any], step: str) -> list[tuple[int, int]]:
 @pytest.mark.slow
 def test_every_job_is_taken_by_the_workspace_as_it_is_written(bundle: Bundle) -> None:
     forecasts = {"create_tables", "train_models", "daily_inference", "backfill", "train_cpt"}
-    assert set(bundle.jobs) == forecasts | set(TRAINING_NOTEBOOKS)
+    small = {f"{name}_serverless" for name in TRAINING_NOTEBOOKS if name != "train_mmf"}
+    assert set(bundle.jobs) == forecasts | set(TRAINING_NOTEBOOKS) | small
     for name in TRAINING_NOTEBOOKS:
         cluster = bundle.settings[name]["tasks"][0]["new_cluster"]
         assert cluster["autoscale"] == {"min_workers": 2, "max_workers": 8}
+    for name in small:
+        [task] = bundle.settings[name]["tasks"]
+        _, folder, _ = task["notebook_task"]["base_parameters"]["package"].split()
+        assert [path.name for path in bundle.workspace.local(folder).glob("*.whl")] == [bundle.wheel.rpartition("/")[2]]
     for name, job_id in bundle.jobs.items():
         kept = bundle.client.jobs.get(job_id).settings
         assert kept, name

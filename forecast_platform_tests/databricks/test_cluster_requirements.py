@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from forecast_platform.cli.main import main
 from forecast_platform.clients.databricks.deploy import NOT_ON_CLUSTERS
+from forecast_platform.training_jobs.remote_files import EXTRAS
 
 BLOCKED = """
 import sys
@@ -47,6 +48,10 @@ def test_the_wheel_for_clusters_brings_no_spark(tmp_path: Path) -> None:
     needs = {Requirement(line.partition(": ")[2]).name for line in lines if line.startswith("Requires-Dist")}
     assert not needs & set(NOT_ON_CLUSTERS)
     assert {"dagster", "deltalake", "databricks-sdk", "xgboost-cpu", "exchange-calendars"} <= needs
+    # The notebooks of training jobs install `<wheel>[automl]`: pip takes an extra that is not there with a warning.
+    for extra in EXTRAS.values():
+        assert f"Provides-Extra: {extra}" in lines
+        assert any(line.endswith(f'extra == "{extra}"') or line.endswith(f"extra == '{extra}'") for line in lines)
 
 
 def test_definitions_and_tasks_do_without_what_clusters_lack(tmp_path: Path) -> None:

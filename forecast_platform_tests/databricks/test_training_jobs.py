@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 import urllib.request
@@ -106,6 +107,51 @@ def test_a_job_on_the_cluster_has_the_results_of_one_here_and_leaves_nothing_the
     assert given["job_id"] == job_id
     assert json.loads(given["config"])["training_mode"] == "statsforecast"
     assert given["data_table"] == f"commodity.forecast.training_job_{job_id.replace('-', '_')}"
+    assert desk.left() == []
+
+
+MMF = """
+import numpy as np
+import pandas as pd
+
+def run_forecast(spark, train_data, group_id, date_col, target, freq, prediction_length, backtest_length, stride,
+                 scoring_output, active_models, run_id):
+    rows = []
+    for series, part in train_data.toPandas().groupby(group_id):
+        last = float(part.sort_values(date_col)[target].iloc[-1])
+        for model in active_models:
+            dates = [str(k) for k in range(prediction_length)]
+            rows.append((series, dates, [last] * prediction_length, b"", run_id, model))
+    names = ["series", "date", "target", "model_pickle", "run_id", "model"]
+    spark.createDataFrame(pd.DataFrame(rows, columns=names)).writeTo(scoring_output).using("delta").create()
+    return run_id
+"""
+
+
+@pytest.mark.slow
+def test_an_mmf_job_is_trained_on_a_new_cluster_that_ends_with_it(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mmf_sa.py").write_text(MMF)
+    desk.workspace.environment["PYTHONPATH"] = str(tmp_path / "site")
+    desk.workspace.cluster_spark = desk.lakehouse.remote
+    options = desk.settings.training_jobs.model_copy(update={"serverless_rows": 0})
+    settings = desk.settings.model_copy(update={"training_jobs": options})
+    job = desk.submitted(training_mode="mmf", models=["LastValue"], horizon=4)
+    found = RemoteRuns(settings, desk.connection).train(job, Progress())
+    assert [row["model"] for row in found["leaderboard"]].count("LastValue") == 1
+    assert found["leaderboard"][0]["fallbacks"] == 0
+    with (desk.store.job_folder(job.job_id) / "forecasts.csv").open() as stream:
+        told = [row for row in csv.DictReader(stream) if row["model"] == "LastValue"]
+    panel = Panel.open(desk.store.job_folder(job.job_id) / PANEL)
+    lasts = {name: panel.series(k)[-1] for k, name in enumerate(panel.ids)}
+    assert len(told) == 2 * 4
+    assert all(float(row["forecast"]) == pytest.approx(lasts[row["series"]]) for row in told)
+    [remote] = desk.workspace.jobs.runs.values()
+    cluster = remote.tasks[1].cluster
+    assert cluster is not None
+    assert cluster.spec["autoscale"] == {"min_workers": 2, "max_workers": 8}
+    assert remote.tasks[1].spec["notebook_task"]["notebook_path"].endswith("/train_mmf")
+    assert cluster.about["state"] == "TERMINATED"
     assert desk.left() == []
 
 

@@ -222,7 +222,7 @@ class Execution:
                 "host": self.workspace.host,
                 "token": token,
                 "spark": self.workspace.spark,
-                "remote": None if task.cluster else self.workspace.serverless_spark,
+                "remote": self.workspace.cluster_spark if task.cluster else self.workspace.serverless_spark,
                 "conf": _usage_tags(task),
                 "run": {"run_id": task.run_id, "job_run_id": self.run.run_id, "job_id": self.run.job_id},
                 "fail": self.workspace.faults.for_task("task", task.key) is not None,

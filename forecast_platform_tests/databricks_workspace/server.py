@@ -97,7 +97,8 @@ class Workspace:
     `cluster_start_seconds`: what a new cluster takes to start. `environment`: variables every process of the
     workspace has beside its cluster's own. `dbfs`: False for a workspace with DBFS switched off, as new ones are.
     `spark`: False for tasks that use no Spark: they get a stand-in at once, where a JVM takes seconds to start.
-    `serverless_spark`: address of a Spark Connect server, whose session serverless tasks get, with its few settings.
+    `serverless_spark`: address of a Spark Connect server, whose session serverless tasks get, with its few settings;
+    `cluster_spark` one whose session those of clusters get in place of a JVM's.
     `unity_catalog`: address of the catalog whose tables that server has.
     """
 
@@ -119,6 +120,7 @@ class Workspace:
         self.dbfs_enabled = dbfs
         self.spark = spark
         self.serverless_spark = serverless_spark
+        self.cluster_spark: str | None = None
         self.unity_catalog = unity_catalog
         self.token = f"dapi{secrets.token_hex(16)}"
         self.tokens = {self.token: USER}

@@ -166,7 +166,7 @@ def test_old_closes_warn_and_do_not_fail(
     young, found = lines(capsys, "WARN")
     assert "coffee.csv: changed 0 s ago: it may still be being written" in young
     assert re.search(r"Coffee: 2022-12-30, \d+ sessions late: later dates than 2023-01-05 get no forecast", found)
-    assert "FORECAST_PLATFORM_END_DATE=2022-12-31" in found
+    assert "set `end_date: 2022-12-31` of the series (FORECAST_PLATFORM_END_DATE where all have)" in found
 
 
 def test_series_that_are_equally_late_are_one_line_with_one_mend(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.sources import source
+from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.sources.landings import PLAIN, closes, walk, write
 
 
@@ -53,6 +56,24 @@ def test_each_suspicious_value_is_listed_with_file_row_date_and_value(tmp_path: 
     assert len(listed) == 3
     for text, begin in zip(listed, expected, strict=True):
         assert text.startswith(begin), text
+
+
+def test_a_unit_that_an_ingest_would_hold_is_told_before_it(tmp_path: Path) -> None:
+    days = sessions("XNYS", dt.date(2018, 1, 2), dt.date(2018, 3, 1))
+    values = walk(len(days))
+    write(tmp_path, market__coffee_csv=closes(list(days), list(values)))
+    series = [{"name": "Coffee", "regions": []}]
+    now = settings(tmp_path, "2018-03-02", series=series)
+    assert found(now, "error") == []
+    ingest(Platform.from_settings(now), ["Coffee"], dt.date(2018, 1, 2), dt.date(2018, 3, 1))
+    assert found(now, "error") == []
+    write(tmp_path, market__coffee_csv=closes(list(days), list(np.round(values * 2.2046, 3))))
+    [held] = found(now, "error")
+    assert held.found.startswith("held: Coffee: ")
+    assert "closes are 2.205 of what they were: the unit has changed" in held.found
+    assert "mend the source, or if it is meant, add `confirmed: [2018-03-01]` to the series" in held.mend
+    meant = settings(tmp_path, "2018-03-02", series=[{**series[0], "confirmed": ["2018-03-01"]}])
+    assert found(meant, "error") == []
 
 
 def test_calendars_are_compared_with_the_data_and_a_better_one_is_named(tmp_path: Path) -> None:

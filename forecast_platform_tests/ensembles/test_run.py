@@ -111,6 +111,28 @@ def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
     assert run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"]).finished("stack_top_any") is None
 
 
+def test_an_export_that_fails_in_the_middle_leaves_no_half_model_under_the_name(
+    finished: tuple[Path, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, settings = finished
+    written, real = [], Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        return real(path, data)
+
+    run = run_of(folder, settings)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", until_full)
+        with pytest.raises(OSError, match="No space"):
+            export_model(run, tmp_path / "model")
+    assert written
+    assert list(tmp_path.iterdir()) == []
+    assert (export_model(run_of(folder, settings), tmp_path / "model") / "MLmodel").is_file()
+
+
 @pytest.mark.slow
 def test_the_model_gives_the_same_predictions_in_a_fresh_process(
     finished: tuple[Path, Settings], tmp_path: Path

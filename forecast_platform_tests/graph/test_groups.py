@@ -196,7 +196,7 @@ def test_the_plan_names_the_runs_of_each_group_in_the_ui(run: Run) -> None:
 
 def test_the_daily_page_is_an_overview_with_a_page_a_group(inferred: tuple[Path, int, str]) -> None:
     platform = Platform.from_settings(settings_of(inferred[0]))
-    assert daily_page(platform, health, TODAY).endswith(f"/daily_{TODAY}.html")
+    assert daily_page(platform, health, TODAY).address.endswith(f"/daily_{TODAY}.html")
     folder = platform.settings.reports
     overview, softs = (folder / f"daily_{name}{TODAY}.html" for name in ("", "softs_"))
     text = overview.read_text()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterRunStatus, RunsFilter
+from dagster import DagsterRunStatus, RunsFilter, build_sensor_context
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
+from forecast_platform.graph.automation.training_jobs import NAME
 from forecast_platform.graph.requested_runs import KIND_TAG, USER_TAG
 from forecast_platform.graph.training_jobs import JOB, JOB_TAG, tags_of
 from forecast_platform.host.home import shipped_file
@@ -68,6 +71,23 @@ def test_the_sensor_asks_for_each_job_under_its_id_until_there_is_a_run(desk: De
     assert again.run_key == first.run_key
     run_in(desk, job, DagsterRunStatus.QUEUED)
     assert desk.tick() == []
+
+
+def test_a_later_look_is_there_when_a_job_is_submitted(desk: Desk) -> None:
+    desk.tick()
+    job_id = desk.create(asked())
+    context = build_sensor_context(
+        instance=desk.instance,
+        cursor=desk.settings.now().isoformat(),
+        repository_def=desk.definitions.get_repository_def(),
+    )
+    with ThreadPoolExecutor(1) as threads:
+        look = threads.submit(desk.definitions.resolve_sensor_def(NAME), context)
+        time.sleep(0.5)
+        assert not look.done(), "it waits"
+        desk.jobs.store.submit(job_id, "local")
+        found: Any = look.result(60)
+    assert [request.run_key for request in found.run_requests] == [job_id]
 
 
 def test_the_queue_of_the_shipped_instance_limits_jobs_and_users_by_the_tags_that_runs_carry(desk: Desk) -> None:

@@ -8,19 +8,26 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from deltalake.exceptions import DeltaError
 
 from forecast_platform.host.databases import why_foreign
 from forecast_platform.host.disk import full_disk
+from forecast_platform.host.home import prepare_home
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
+from forecast_platform.housekeeping.migrate import migrate
+from forecast_platform.housekeeping.restore import restore
 from forecast_platform.pipeline.training import train
-from forecast_platform.warehouse.base import DiskFullError, keys_of
+from forecast_platform.settings import build
+from forecast_platform.warehouse.base import DiskFullError, WarehouseError, keys_of
+from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, Column
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import distributions_table
 from forecast_platform_tests.worlds import settings_for
@@ -49,6 +56,10 @@ def _disk(folder: Path, megabytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _resize(folder: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 @contextmanager
@@ -132,9 +143,57 @@ def test_a_backup_that_finds_no_room_says_where_and_is_made_once_there_is(
         backup(settings, small_disk / name)
     _told(str(full.value), small_disk)
     assert list(small_disk.iterdir()) == []
-    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    _resize(small_disk, 100_000_000)
     assert backup(settings, small_disk / name).size > 0
     assert [path.name for path in small_disk.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.5, "free some space first"), (1.06, "the disk is full")])
+def test_a_restore_that_finds_no_room_changes_nothing_and_is_made_once_there_is(
+    root: Path, tmp_path: Path, share: float, said: str
+) -> None:
+    """The second has room for the bytes, as was looked first, and not for what a file system adds to each file."""
+    settings = settings_for(root)
+    saved = backup(settings, tmp_path / "saved")
+    rows = DeltaWarehouse(settings.warehouse).read(POINT_FORECASTS)
+    with _disk(root, 500) as folder:
+        _resize(folder, shutil.disk_usage(folder).used + int(share * saved.size))
+        before = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+        with pytest.raises(HousekeepingError, match=said) as full:
+            restore(settings, tmp_path / "saved", force=True)
+        assert str(folder) in str(full.value)
+        assert "\n" not in str(full.value)
+        assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == before
+        assert DeltaWarehouse(settings.warehouse).read(POINT_FORECASTS).equals(rows)
+        _resize(folder, 500_000_000)
+        assert len(restore(settings, tmp_path / "saved", force=True).kept) == 1
+        assert DeltaWarehouse(settings.warehouse).rows(POINT_FORECASTS) == rows.num_rows
+
+
+def test_a_migration_that_finds_no_room_keeps_the_tables_and_is_made_once_there_is(root: Path) -> None:
+    settings = settings_for(root)
+    newer = replace(POINT_FORECASTS, columns=(*POINT_FORECASTS.columns, Column("note", "string", "A remark.")))
+    with _disk(settings.warehouse, 300) as folder:
+        warehouse = Platform.from_settings(settings).warehouse
+        rows = warehouse.read(POINT_FORECASTS)
+        with _filled(folder), pytest.raises((OSError, WarehouseError, DeltaError)) as full:
+            migrate(warehouse, [newer])
+        told = full_disk(full.value, folder)
+        assert told is not None
+        _told(told, folder)
+        assert DeltaWarehouse(folder).read(POINT_FORECASTS).equals(rows)
+        assert migrate(warehouse, [newer]) == 1
+        assert DeltaWarehouse(folder).read(newer).drop_columns(["note"]).num_rows == rows.num_rows
+        assert not examine(DeltaWarehouse(folder), POINT_FORECASTS, deep=True)
+
+
+def test_a_home_that_finds_no_room_is_a_full_disk_and_no_wrong_folder(small_disk: Path) -> None:
+    settings = build(source="sample", warehouse=small_disk / "warehouse")
+    with _filled(small_disk), pytest.raises(OSError, match="No space left") as full:
+        prepare_home(settings)
+    told = full_disk(full.value, small_disk)
+    assert told is not None
+    _told(told, small_disk)
 
 
 def test_mlflow_without_room_costs_the_link_and_says_where_space_is_needed(root: Path) -> None:

@@ -10,22 +10,31 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, DagsterInstance, asset, materialize
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
-from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.graph.automation.detect import check_problems
+from forecast_platform.graph.automation.observe import Observer
+from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.forecasts import ON_TIME, examine_points
+from forecast_platform.graph.checks.point_rules import NOT_YET
 from forecast_platform.graph.checks.report import result
-from forecast_platform.graph.checks.unified import STALE
+from forecast_platform.graph.checks.unified import GAPS, STALE
 from forecast_platform.housekeeping.health import Fact, HealthReport, health
 from forecast_platform.housekeeping.health_http import server
 from forecast_platform.housekeeping.lateness import by_cause, due_forecast
+from forecast_platform.pages.daily_page import daily_page
 from forecast_platform.pipeline import champions
 from forecast_platform.runs.launch import Launcher
-from forecast_platform.settings import Settings
+from forecast_platform.settings import Settings, SettingsError
+from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
+
+NO_DATES = np.empty(0, "datetime64[D]")
 
 
 def _at(root: Path, moment: str, **changes: object) -> Settings:
@@ -89,12 +98,39 @@ def test_one_cause_is_one_line_however_many_series_models_and_versions_it_reache
     late = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
     assert list(late) == ["data Alpha, Beta"]
     assert late["data Alpha, Beta"].text == (
-        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where those of all "
-        "series have ended set FORECAST_PLATFORM_END_DATE=2018-03-30; forecasts wait for them, and no run would change "
-        "that"
+        "newest close 2018-03-29, due 2018-05-30: 62 days late; put newer data in place, or where they have ended set "
+        "`end_date: 2018-03-30` of the series (FORECAST_PLATFORM_END_DATE=2018-03-30 where those of all series have); "
+        "forecasts wait for them, and no run would change that"
     )
     ended = _facts(_at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30)))
     assert {fact.severity for name, fact in ended.items() if name.startswith(("data", "forecast"))} == {"good"}
+
+
+def test_a_series_is_due_to_its_own_end_date_only(root: Path) -> None:
+    series = [{"name": "Alpha", "end_date": "2018-03-30"}, {"name": "Beta"}]
+    settings = _at(root, "2018-05-31T20:00", series=series)
+    found = {name: fact for name, fact in _facts(settings).items() if name.startswith(("data", "forecast"))}
+    assert {fact.severity for name, fact in found.items() if "Alpha" in name} == {"good"}
+    assert found["data Alpha"].text == "newest close 2018-03-29, due 2018-03-29"
+    assert found["data Beta"].severity == "error"
+    platform = Platform.from_settings(settings)
+    assert expected_dates(platform, "Alpha")[-1] == dt.date(2018, 3, 30)
+    [on_time, _] = examine_points(platform, Target("Alpha", "naive", "v1.0", "v1.0"), [], NO_DATES)[ON_TIME]
+    assert on_time.figures["source_ended"] == "2018-03-30"
+    observer, today = Observer(settings), settings.today()
+    assert {series for series, _, _ in observer.missing([today])[today]} == {"Beta"}
+    assert list(observer.hopeless([today], observer.windows(today))[today]) == ["Beta"]
+    assert "No forecast of this day" not in _daily_page(settings)
+    with pytest.raises(SettingsError, match="series Alpha: end_date 2017-01-01 lies before start_date 2017-07-01"):
+        settings_for(root, series=[{"name": "Alpha", "end_date": "2017-01-01"}])
+
+
+def _daily_page(settings: Settings) -> str:
+    daily_page(Platform.from_settings(settings), health)
+    text: str = (settings.reports / "daily.html").read_text()
+    assert "Beta: newest close of" in text
+    assert "Alpha: newest close of" not in text
+    return text
 
 
 def test_forecasts_that_wait_for_data_are_told_by_themselves_where_the_data_are_not_at_fault() -> None:
@@ -222,23 +258,60 @@ def test_a_failed_run_is_bad_until_the_job_succeeds_again(root: Path, monkeypatc
 def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_daily_run_makes(root: Path) -> None:
     settings = _at(root, "2018-03-31T20:00")
     instance = Launcher(settings).instance
-    key = AssetCheckKey(AssetKey("unified_data"), STALE)
+    key = AssetCheckKey(AssetKey("unified_data"), GAPS)
     assert _facts(settings)["checks"] == Fact("checks", "good", "none fails")
-    at_fault = Finding("Alpha", "no new close for 9 days", "look at the feed", "error")
-    gone = Finding("Copper", "no new close for 9 days", "look at the feed", "error")
+    at_fault = Finding("Alpha", "9 days are missing", "look at the feed", "error")
+    gone = Finding("Copper", "9 days are missing", "look at the feed", "error")
 
     def evaluated(*findings: Finding) -> dict[str, Fact]:
-        found = result(key, findings)
-        about = {"severity": found.severity, "description": found.description}
-        event = AssetCheckEvaluation(key.asset_key, key.name, found.passed, found.metadata, **about)
-        instance.report_runless_asset_event(event)
+        _report(instance, key, *findings)
         return {name: fact for name, fact in _facts(settings).items() if name.startswith("check")}
 
     [fact] = evaluated(at_fault, gone).values()
-    assert fact == Fact(f"check/unified_data: {STALE}/Alpha", "error", "no new close for 9 days; look at the feed")
+    assert fact == Fact(f"check/unified_data: {GAPS}/Alpha", "error", "9 days are missing; look at the feed")
     [fact] = evaluated(replace(at_fault, severity="warning")).values()
     assert fact.severity == "warning"
     assert evaluated(replace(at_fault, problem=None), gone) == {"checks": Fact("checks", "good", "none fails")}
+
+
+def _report(instance: DagsterInstance, key: AssetCheckKey, *findings: Finding) -> None:
+    found = result(key, findings)
+    about = {"severity": found.severity, "description": found.description}
+    instance.report_runless_asset_event(
+        AssetCheckEvaluation(key.asset_key, key.name, found.passed, found.metadata, **about)
+    )
+
+
+def test_what_was_late_when_a_check_was_made_is_judged_anew_and_is_over_with_the_series(root: Path) -> None:
+    settings = _at(root, "2018-05-31T20:00", end_date=dt.date(2018, 3, 30))
+    instance = Launcher(settings).instance
+    stale = AssetCheckKey(AssetKey("unified_data"), STALE)
+    on_time = AssetCheckKey(AssetKey(["point_forecasts", "naive"]), ON_TIME)
+    _report(instance, stale, Finding("Alpha", "the newest close is of 2018-03-29; 9 sessions are late", "ingest"))
+    late = Finding("Alpha naive v1.0", f"{NOT_YET} 2018-04-20, due by 11:00", "make it")
+    _report(instance, on_time, late)
+    facts = _facts(settings)
+    assert {facts[name].severity for name in facts if name.startswith(("data", "forecast", "check"))} == {"good"}
+    assert check_problems(instance, settings, [stale, on_time]) == []
+    going_on = _at(root, "2018-05-31T20:00")
+    told = check_problems(instance, going_on, [stale, on_time])
+    assert [one.because for one in told] == [("late/Alpha",), ("late/Alpha",)], "late data are told in their place"
+    assert not [name for name in _facts(going_on) if name.startswith("check/")], "and by health with the data alone"
+    _report(instance, on_time, replace(late, problem="3 dates have no forecast: 2018-03-01 to 2018-03-03"))
+    assert [one.severity for one in check_problems(instance, settings, [on_time])] == ["error"], "a gap stays one"
+
+
+def test_a_held_file_is_said_to_be_held_and_not_to_be_late_for_an_unknown_reason(root: Path) -> None:
+    settings, beta = _at(root, "2018-04-03T20:00"), root / "landing" / "market" / "beta.csv"
+    beta.write_text(beta.read_text() + "2018-04-02,1,1,1,150.")
+    found = _facts(settings.model_copy(update={"file_settle_seconds": 600.0}))
+    text = found["data Beta"].text
+    assert (
+        "days late; the cause: a file is held: market/beta.csv: still being written: its last line has no end" in text
+    )
+    assert "mend it" not in text
+    assert "whether the source delivers" not in text
+    assert "see whether the source delivers" in found["data Alpha"].text
 
 
 def test_http_answers_200_where_healthy_and_503_where_not(root: Path, tmp_path: Path) -> None:

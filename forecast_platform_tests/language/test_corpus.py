@@ -174,6 +174,23 @@ def test_a_row_that_does_not_fit_memory_is_refused_before_it_is_read_whole(
         corpus.build(data(path), no_tables, None)
 
 
+def test_long_documents_of_a_parquet_file_are_read_few_at_a_time_and_one_too_long_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "MAX_ROW_BYTES", 2**20)
+    texts = [f"{number} " * 2**16 for number in range(10, 30)]  # 192 KiB each
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"text": texts}), path, use_dictionary=False)
+    at_once: list[int] = []
+    real = documents._rows_at_once
+    monkeypatch.setattr(documents, "_rows_at_once", lambda *given: at_once.append(real(*given)) or at_once[-1])
+    assert list(documents.from_file(path, "text")) == texts
+    assert at_once == [5]
+    pq.write_table(pa.table({"text": [*texts, "\u00e9" * (2**19 + 1)]}), path)
+    with pytest.raises(LanguageError, match=r"d.parquet, row 21: more than 1 MiB in one document: split it"):
+        list(documents.from_file(path, "text"))
+
+
 def test_a_corpus_larger_than_memory_goes_through_it_document_by_document(tmp_path: Path) -> None:
     sentence = document(5, 4_000)
     with (tmp_path / "d.jsonl").open("w") as stream:

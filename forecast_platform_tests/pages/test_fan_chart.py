@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_fan_chart_names_what_it_shows_and_refers_to_nothing_outside(tmp_path: P
     for part in (
         "Coffee", "sarimax_auto_weather v1.0", "1 June 2020", "2019-12-31", "2020-05-31", "2020-05-29",
         "Unit: cents/lb", "last known close, Fri 29 May 2020 (cents/lb)", "Close (cents/lb)",
-        "median, day 14 (cents/lb)", "500 simulated paths", f"{lower:,.2f} to {upper:,.2f}", "101.25",
+        "median, day 14, Sun 14 Jun 2020 (cents/lb)", "80 % band, Sun 14 Jun 2020 (cents/lb)",
+        "500 simulated paths", f"{lower:,.2f} to {upper:,.2f}", "101.25",
     ):  # fmt: skip
         assert part in text
     assert "http" not in text
@@ -55,6 +57,16 @@ def test_stale_data_are_announced(tmp_path: Path) -> None:
     assert 'class="banner loud"' in text
     assert "Old data" in text
     assert "6 days before the data cutoff" in text
+
+
+def test_a_day_on_which_the_market_is_shut_counts_for_no_band(tmp_path: Path) -> None:
+    arguments = _arguments()
+    arguments["paths"][:, 2] = arguments["paths"][:, 1]
+    text = write_fan_chart(tmp_path, **arguments).read_text(encoding="utf-8")
+    rows = re.findall(r"<tr[^>]*><td[^>]*>(\d+)</td>.*?<td[^>]*>([^<]*)</td><td[^>]*>([^<]*)</td></tr>", text)
+    assert rows[1][1:] == ("101.25", "inside 80 %")
+    assert rows[2] == ("3", "–", "market shut")
+    assert rows[3][1] == "101.25"
 
 
 def test_history_on_or_after_the_forecast_date_is_refused(tmp_path: Path) -> None:

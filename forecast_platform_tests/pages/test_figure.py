@@ -32,7 +32,7 @@ def _accepted(figure: Figure) -> None:
 def test_plotly_accepts_every_figure_of_a_report(metadata: pd.DataFrame) -> None:
     days = [dt.date(2020, 1, 1) + dt.timedelta(days=n) for n in range(40)]
     made = np.ones((1, 40), bool)
-    _accepted(charts.coverage_bars(leaderboard(metadata)))
+    _accepted(charts.hit_rate_bars(leaderboard(metadata)))
     _accepted(charts.pit_histograms(metadata)[0])
     _accepted(charts.coverage_map(days, [ModelKey("naive", "v1.0")], made, ~made))
 

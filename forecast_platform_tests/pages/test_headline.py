@@ -76,16 +76,37 @@ def test_the_first_thing_on_page_and_overview_is_how_old_the_data_are(tmp_path: 
 
 
 def test_a_tile_says_price_width_certainty_model_and_the_move(coffee: SeriesDay) -> None:
-    text = said([tiles([coffee], DAY)])
+    text = said([tiles([coffee], DAY, ZONE)])
     for part in (
         "Coffee US cents/lb sharp v1.0, champion",
         "105.90 → to 110.00 (+3.9 %)",
-        "Last close 105.90 of Tue 28 Apr 2020",
+        "Last close 106.00 of Tue 28 Apr 2020",
         "In 14 days 110.00 (+3.9 %) on Tue 12 May 2020 (median)",
         "80 % band 100.42 to 119.58 (± 9.0 %)",
-        "over the past year its 80 % band held",
+        "over the year to Wed 29 Apr 2020 its 80 % band held",
     ):
         assert part in text
+
+
+def test_the_newest_close_stands_beside_the_one_that_an_old_forecast_started_from(
+    tmp_path: Path, coffee: SeriesDay
+) -> None:
+    later = {"hit_date": dt.date(2020, 5, 5), "hit_close": 108.25, "late": 2, "due": dt.date(2020, 5, 7)}
+    old = replace(coffee, **later)
+    day = dt.date(2020, 5, 8)
+    newest = "105.90 of Tue 28 Apr 2020; by now 108.25 of Tue 5 May 2020, 2 sessions behind"
+    text = said([tiles([old], day, ZONE)])
+    assert newest in text
+    assert "After 14 days 110.00" in text
+    path = write_overview(
+        tmp_path, when=replace(WHEN, day=day, today=day), groups={"softs": [old]}, facts=FACTS, state="bad"
+    )
+    assert "Tue 28 Apr 2020; by now 108.25 of Tue 5 May 2020, 2 behind" in said([path.read_text(encoding="utf-8")])
+    none = replace(old, forecast_date=None, models=[])
+    path = write_overview(
+        tmp_path, when=replace(WHEN, day=day, today=day), groups={"softs": [none]}, facts=FACTS, state="bad"
+    )
+    assert "none 108.25 bad Tue 5 May 2020, 2 behind" in said([path.read_text(encoding="utf-8")])
 
 
 def test_a_model_that_nobody_chose_is_called_the_default(tmp_path: Path, coffee: SeriesDay) -> None:

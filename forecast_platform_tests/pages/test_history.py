@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_the_page_holds_every_day_of_the_last_year_for_a_click(tmp_path: Path, m
     assert data["dates"] == [str(day) for day in days.dates[-SHOWN_DAYS:]]
     assert data["upper_80"][-1][13] == pytest.approx(days.quantiles["upper_80"][-1][13], rel=1e-4)
     assert data["actual"][-1] == [None] * 14
-    for part in ("CRPS over time against naive", "Coverage over time", "PIT histogram", "sharp v1.0"):
+    for part in ("CRPS over time against naive", "Hit rate of the bands over time", "PIT histogram", "sharp v1.0"):
         assert part in text
     about = {"kind": "history", "series": "Coffee", "model": "sharp", "version": "v1.0"}
     assert page.read_about(path) == {**about, "title": "Coffee, sharp: day by day"}
@@ -109,3 +110,15 @@ def test_no_page_is_larger_than_a_megabyte_and_all_share_one_script(
         assert "<script src=" not in text, f"{name}: the text does not wait for a script"
         assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text, name
     assert [path.name for path in tmp_path.glob("*.js")] == ["plotly.min.js"]
+
+
+def test_no_page_calls_what_bands_held_coverage_which_is_of_dates(
+    tmp_path: Path, metadata: pd.DataFrame, expected_dates: list[dt.date]
+) -> None:
+    written = write_all(tmp_path, metadata, expected_dates)
+    for name, path in written.items():
+        text = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert "overage" not in text, name
+    text = written["leaderboard"].read_text(encoding="utf-8") + written["history"].read_text(encoding="utf-8")
+    assert "Hit rate: the share of trading targets" in text
+    assert "Hit rate of the bands over time" in text

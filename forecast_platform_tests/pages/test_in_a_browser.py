@@ -172,6 +172,36 @@ def test_a_chart_below_the_first_screen_is_drawn_when_it_comes_into_view(
     until(lambda: browser.run("return !!pages.shown.pit") is True, "the last chart is drawn")
 
 
+def test_a_chart_is_shown_without_its_script_and_becomes_interactive_with_it(
+    written: dict[str, Path], browser: Browser, pictures: Path, axe: str
+) -> None:
+    script = written["fan chart"].with_name("plotly.min.js")
+    aside = script.rename(script.with_name("aside.js"))
+    try:
+        for label, size, dark in (("phone-dark", PHONE, True), ("desk-light", DESKTOP, False)):
+            browser.device(*size, dark=dark, phone=size == PHONE)
+            browser.open(written["fan chart"].as_uri())
+            until(lambda: bool(browser.run("return document.documentElement.dataset.shown")), "it is shown")
+            assert browser.run("return typeof Plotly") == "undefined"
+            wide = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+            assert wide == [size[0], size[0]]
+            boxes = browser.run(
+                "return ['.still .field', '.still path.line', '.still .y', '.still .x', '.still .named'].map(one => "
+                "{ var box = document.querySelector(one).getBoundingClientRect(); return [box.width, box.height] })"
+            )
+            assert all(wide > 5 and high > 5 for wide, high in boxes), boxes
+            browser.whole_picture(pictures / f"fan-chart-still-{label}.png")
+            assert violations(browser, axe) == []
+    finally:
+        aside.rename(script)
+    browser.errors()  # that the script was not there
+    opened(browser, written["fan chart"], DESKTOP, dark=False)
+    assert browser.run("return [!!document.querySelector('.still'), !!document.querySelector('#fan .main-svg')]") == [
+        False,
+        True,
+    ]
+
+
 def test_a_page_without_charts_loads_no_script_for_them(written: dict[str, Path], browser: Browser) -> None:
     opened(browser, written["index"], DESKTOP, dark=False)
     assert browser.run("return typeof Plotly") == "undefined"
@@ -208,10 +238,13 @@ def test_tables_and_charts_are_downloaded_as_csv_and_png(written: dict[str, Path
 
 def test_a_page_that_nothing_renewed_says_so_by_itself(written: dict[str, Path], browser: Browser) -> None:
     page = written["daily"].parent / "daily.html"
-    opened(browser, page, DESKTOP, dark=False)
-    assert not browser.all("//*[@id='outdated']")
-    old = page.with_name("old.html")
-    old.write_text(page.read_text(encoding="utf-8").replace("2999-04-30T15:00:00+00:00", "2020-04-30T15:00:00+00:00"))
-    opened(browser, old, DESKTOP, dark=False)
-    assert browser.all("//*[@id='outdated']")
-    old.unlink()
+    text = page.read_text(encoding="utf-8")
+    fresh = text.replace('<main id="content">', '<main id="content"><div class="banner fresh">Fresh.</div>')
+    new, old = page.with_name("new.html"), page.with_name("old.html")
+    new.write_text(fresh)
+    old.write_text(fresh.replace("2999-04-30T15:00:00+00:00", "2020-04-30T15:00:00+00:00"))
+    for path, is_old in ((new, False), (old, True)):
+        opened(browser, path, DESKTOP, dark=False)
+        assert bool(browser.all("//*[@id='outdated']")) is is_old
+        assert bool(browser.all("//*[contains(@class, 'fresh')]")) is not is_old
+        path.unlink()

@@ -188,7 +188,7 @@ def test_commands_health_coverage_and_the_page_name_it_until_it_is_accepted(
         assert facts[name].severity == "error"
         assert cause in facts[name].text
     assert cause not in facts["forecast Beta naive v1.0"].text
-    page = daily_page(platform, health, ODD).rpartition("/")[2]
+    page = daily_page(platform, health, ODD).file.name
     assert cause in (platform.settings.reports / page).read_text(encoding="utf-8")
     assert shell("coverage", "--models", "naive") == 1
     assert "waiting: the newest close of Alpha, " in capsys.readouterr().out

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
@@ -49,9 +50,19 @@ def test_it_prints_what_it_is_made_of_and_converts(reader: Reader) -> None:
     assert "short 50 Beta by random_walk v1.0" in text
     frame = found.to_pandas()
     assert frame.leg.tolist() == ["Alpha", "Beta", "portfolio", "sum of legs"]
-    assert frame.value[0] == pytest.approx(10 * 375 * close)
-    assert frame.contribution[:2].sum() == pytest.approx(frame.cvar[2])
-    assert frame.share[:2].sum() == pytest.approx(1.0)
+    assert frame.exposure[0] == pytest.approx(10 * 375 * close)
+    net, gross = frame.exposure[2:]
+    assert net == pytest.approx(frame.exposure[:2].sum())
+    assert gross == pytest.approx(frame.exposure[:2].abs().sum())
+    assert frame.cvar_contribution[:2].sum() == pytest.approx(frame.cvar[2])
+    assert frame.cvar_share[:2].sum() == pytest.approx(1.0)
+    # Each row says whose forecast, from which close, in which money.
+    assert frame.model[:2].tolist() == ["naive", "random_walk"]
+    assert frame.unit.isna().tolist() == [False, True, True, True]
+    assert frame.last_observed_date[0] == pd.Timestamp("2018-01-11")
+    assert set(frame.currency) == {"USD"}
+    assert "last_observed_date" not in text, "the heading says it of each leg"
+    assert not [name for name, kind in frame.dtypes.items() if str(kind) == "object"]
     assert found.to_polars().shape == found.to_arrow().shape == frame.shape
 
 

@@ -80,8 +80,18 @@ def test_a_series_that_has_ended_is_fresh_to_its_end(reader: Reader) -> None:
     later = reader.settings.model_copy(update={"end_date": dt.date(2018, 1, 17)})
     with pytest.raises(StaleForecastError, match="2 sessions behind 2018-01-16"):
         Reader(at(later, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
-    with pytest.raises(StaleForecastError, match="set FORECAST_PLATFORM_END_DATE=2018-01-12"):
+    with pytest.raises(StaleForecastError, match="set `end_date: 2018-01-12` of the series"):
         Reader(at(reader.settings, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
+
+
+def test_one_series_ends_while_the_others_go_on(reader: Reader) -> None:
+    alpha, *others = reader.settings.series
+    ended = alpha.model_copy(update={"end_date": LAST})
+    settings = reader.settings.model_copy(update={"series": (ended, *others)})
+    later = Reader(at(settings, "2026-11-25 12:00"), reader.warehouse)
+    assert later.latest("Alpha", "naive").sessions_behind == 0
+    with pytest.raises(StaleForecastError, match="Beta"):
+        later.latest("Beta", "naive")
 
 
 def test_a_past_day_is_judged_by_what_was_due_then(reader: Reader) -> None:
@@ -135,6 +145,10 @@ def test_a_day_may_be_given_in_any_form(reader: Reader, day: Any) -> None:
     found = reader.paths("Alpha", "naive", day)
     assert list(found) == [dt.date(2018, 1, 5)]
     assert found[day].shape == (200, 14)
+    assert day in found
+    assert found.get(day) is found[day]
+    assert "2018-01-06" not in found
+    assert found.get("2018-01-06", "none") == "none"
     assert reader.latest("Alpha", "naive", on=day).forecast_date == dt.date(2018, 1, 5)
     assert len(reader.points("Alpha", "naive", day)) == 14
 
@@ -145,6 +159,10 @@ def test_what_is_no_day_is_told_with_what_is(reader: Reader, day: Any) -> None:
         reader.points("Alpha", "naive", day)
     with pytest.raises(ValueError, match=r"as_of = .*: .*time zone"):
         reader.paths("Alpha", "naive", LAST, as_of="2018-01-05 12:00")
+    found = reader.paths("Alpha", "naive", LAST)
+    for look in (found.get, found.__contains__, found.__getitem__):
+        with pytest.raises(ValueError, match=r"date = .*: a date is a text such as"):
+            look(day)
 
 
 def test_require_complete_leaves_out_dates_whose_run_is_not_complete(reader: Reader) -> None:
@@ -190,12 +208,14 @@ def test_every_result_carries_what_it_was_made_of_and_converts(reader: Reader) -
     wide = reader.quantiles("Alpha", [0.05, 0.5], "naive")
     assert risk.forecast.last_close == close
     assert many.facts.to_pylist()[-1] | {"last_close": close, "staleness_days": 0} == many.facts.to_pylist()[-1]
-    for found, rows in ((latest, 14), (risk, 2), (many, 11 * 200), (odds, 4 * 14), (wide, 14)):
+    risks = reader.risk("Alpha", "naive", SPAN[0], SPAN[3])
+    for found, rows in ((latest, 14), (risk, 2), (many, 11 * 200), (odds, 4 * 14), (wide, 14), (risks, 4 * 2)):
         frame = found.to_pandas()
         assert len(frame) == found.to_arrow().num_rows == rows
         assert not [name for name, kind in frame.dtypes.items() if str(kind) == "object"]
         assert found.to_polars().shape == frame.shape
         assert "Alpha by naive v1.0" in str(found)
+        assert ", in US cents/lb" in str(found).partition("\n\n")[0]
     assert f"last close {close:,.2f} US cents/lb on 2018-01-11, no session due is lacking" in str(risk)
     assert wide.to_pandas()["q0.05"].to_numpy() == pytest.approx(latest.quantile(0.05))
     assert odds.above.shape == (4, 14)
@@ -223,6 +243,9 @@ def test_actuals_are_the_closes_and_nan_while_unknown(small: Path) -> None:
     assert len(closes) == 4
     assert np.array_equal(found[:4], closes.astype(np.float32))
     assert np.isnan(found[4:]).all()
+    every = Reader(platform.settings, platform.warehouse).actuals("Alpha")
+    assert "2018-03-26" in every
+    assert np.array_equal(every["2018-03-26"], found, equal_nan=True)
 
 
 def test_risk_of_a_short_position_is_that_of_rising_prices(reader: Reader) -> None:
@@ -230,6 +253,22 @@ def test_risk_of_a_short_position_is_that_of_rising_prices(reader: Reader) -> No
     short = reader.risk("Alpha", "naive", levels=(0.95,), day_ahead=10, position=-1.0)[0.95]
     assert short["var"] == pytest.approx(float(np.quantile(found.paths[:, 9].astype(float) - found.last_close, 0.95)))
     assert short["cvar"] > short["var"]
+
+
+def test_risk_over_dates_is_that_of_each_date_alone(reader: Reader) -> None:
+    many = reader.risk("Alpha", "naive", "2018-01-02", "2018-01-12", levels=(0.95, 0.99), day_ahead=7, position=-3.0)
+    assert many.dates.tolist() == SPAN
+    for place, day in enumerate(SPAN):
+        one = reader.risk("Alpha", "naive", on=day, day_ahead=7, position=-3.0)
+        for level in (0.95, 0.99):
+            assert many[level]["var"][place] == pytest.approx(one[level]["var"])
+            assert many[level]["cvar"][place] == pytest.approx(one[level]["cvar"])
+    frame = many.to_pandas()
+    assert frame["forecast_date"].tolist() == [pd.Timestamp(day) for day in SPAN for _ in range(2)]
+    assert frame["var"].iloc[3] == many[0.99]["var"][1]
+    assert "3 units short, held to day 7" in str(many)
+    with pytest.raises(ValueError, match="give `on` for one date, or `start` and `end` for many"):
+        reader.risk("Alpha", "naive", SPAN[0], on=SPAN[1])
 
 
 def test_the_package_says_that_it_is_typed() -> None:

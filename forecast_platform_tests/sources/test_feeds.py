@@ -269,6 +269,17 @@ def test_within_the_refresh_time_nothing_is_asked_and_the_fingerprint_stays(tmp_
     assert (tmp_path / "market" / "coffee.csv").stat().st_mtime_ns == stamp
 
 
+def test_what_was_fetched_while_the_clock_was_ahead_is_fetched_again(tmp_path: Path, world: World) -> None:
+    source = world.source(tmp_path, refresh_minutes=30)
+    world.now += 30 * 86_400
+    source.read([COFFEE])
+    asked = len(world.asked)
+    world.now -= 30 * 86_400
+    world.closes["KC=F"]["2023-01-10"] = 106.0
+    assert source.read([COFFEE]).market["Coffee"]["close"].iloc[-1] == 106.0
+    assert len(world.asked) == asked + 2
+
+
 def test_a_feed_that_fails_leaves_what_was_fetched_and_warns(tmp_path: Path, world: World) -> None:
     source = world.source(tmp_path)
     source.read([COFFEE])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobConfig, parse
 from forecast_platform.training_jobs.panel import Panel, build
+from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.reading import Limits, read_rows
+from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.tables import write_rows
+from forecast_platform.training_jobs.training import PANEL, run_job
+from forecast_platform.warehouse.base import Warehouse
 
 
 def weekly(n_series: int = 2, weeks: int = 60, *, first: str = "2023-01-02", seed: int = 1) -> list[dict[str, Any]]:
@@ -46,3 +53,21 @@ def panel_of(given: dict[str, Any], limits: Limits | None = None) -> tuple[Panel
     config = parse(given)
     limits = limits or Limits()
     return build(read_rows(config.data or (), config, limits), config, limits), config
+
+
+def trained(store: JobStore, given: dict[str, Any]) -> tuple[Job, dict[str, Any]]:
+    """A job of this config that has its results in its folder, and what results.json holds."""
+    panel, config = panel_of(given)
+    job = store.create("ann", config)
+    folder: Path = store.job_folder(job.job_id)
+    folder.mkdir(parents=True)
+    panel.save(folder / PANEL)
+    return job, run_job(folder, config, Progress())
+
+
+def write_results_of_a_job(settings: Settings, warehouse: Warehouse, **changes: Any) -> Job:
+    """A job whose results are in the tables."""
+    store = JobStore(settings)
+    job, results = trained(store, asked(**changes))
+    write_rows(warehouse, store, job, results)
+    return job

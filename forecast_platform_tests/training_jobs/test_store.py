@@ -64,6 +64,19 @@ def test_the_limits_of_a_user_and_of_all_are_exact_however_many_submit_at_once(s
     assert len(store.outbox()) == 10
 
 
+def test_whoever_waits_for_a_job_has_it_as_soon_as_it_is_submitted_and_once(store: JobStore) -> None:
+    job = store.create("ann", CONFIG)
+    assert not store.wait_for_one(0.0, 0.01)
+    with ThreadPoolExecutor(1) as threads:
+        waiter = threads.submit(store.wait_for_one, 60.0, 0.01)
+        store.create("ann", CONFIG)  # not submitted: nothing to ask for
+        assert not waiter.done()
+        store.submit(job.job_id, "ann")
+        assert waiter.result(30)
+    assert store.requested(store.get(job.job_id))
+    assert not store.wait_for_one(0.0, 0.01)
+
+
 def test_an_ended_job_makes_room(store: JobStore) -> None:
     ids = [store.create("ann", CONFIG).job_id for _ in range(4)]
     for job_id in ids[:3]:

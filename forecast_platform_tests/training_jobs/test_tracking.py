@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 
+from forecast_platform.api.app import warm
 from forecast_platform.host import process_identity
-from forecast_platform.host.mlflow_store import PROCESS_TAG
+from forecast_platform.host.mlflow_store import PROCESS_TAG, client_of
+from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.settings import build
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.store import JobStore
-from forecast_platform.training_jobs.tracking import EXPERIMENT, JobTracker
+from forecast_platform.training_jobs.tracking import JOB_TAG, JOBS, JobTracker
 from forecast_platform.training_jobs.training import PANEL, run_job
 from forecast_platform_tests.training_jobs.tables import asked, panel_of, weekly
 
@@ -34,12 +37,13 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     assert found["notes"] == []
     assert found["registered_model"] == "commodity.forecast.sales/1"
 
-    client = tracker.client
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None
+    client, experiment_id = tracker.client_for(job.job_id)
+    path = f"/Shared/forecast_platform/jobs/{job.job_id}"
+    assert client.get_experiment(experiment_id).name == path
     run = client.get_run(found["mlflow_run_id"])
     assert run.info.run_name == f"job_{job.job_id[:8]}"
-    assert run.data.tags["job_path"] == f"{EXPERIMENT}/{job.job_id}"
+    assert run.data.tags["job_path"] == path
+    assert run.info.experiment_id == experiment_id
     assert {"job_id", "horizon", "frequency", "models"} <= set(run.data.params)
     assert run.data.metrics["mape"] == found["mape"] > 0
     assert run.data.metrics["training_time"] > 0
@@ -48,7 +52,7 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     [data] = run.inputs.dataset_inputs
     assert data.dataset.digest == panel.fingerprint[:32]
     assert json.loads(data.dataset.profile)["sha256"] == panel.fingerprint
-    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    children = client.search_runs([experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     by_model = {child.data.params["model"]: child.data.metrics["mase"] for child in children}
     assert by_model == {row["model"]: row["mase"] for row in found["leaderboard"]}
     version = client.get_model_version_by_alias("commodity.forecast.sales", "newest")
@@ -61,6 +65,35 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
 
     tracker.forget(job.job_id)
     assert client.get_run(run.info.run_id).info.lifecycle_stage == "active", "its model is registered"
+    assert client.get_experiment(experiment_id).lifecycle_stage == "active"
+
+
+def test_the_service_makes_the_local_database_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    settings = build(warehouse=tmp_path / "warehouse")
+    warm(TrainingJobs(settings))
+    assert [one.name for one in client_of(settings.tracking_uri).search_experiments()] == ["Default"]
+
+
+@pytest.mark.parametrize("chosen", [None, "/Shared/ours"])
+def test_a_forgotten_job_takes_its_own_experiment_with_it_and_not_one_that_others_share(
+    tmp_path: Path, chosen: str | None
+) -> None:
+    settings = build(warehouse=tmp_path / "warehouse", training_jobs={"experiment": chosen})
+    tracker, ids = JobTracker(settings), (str(uuid.uuid4()), str(uuid.uuid4()))
+    runs = {}
+    for job_id in ids:
+        client, experiment_id = tracker.client_for(job_id)
+        assert client.get_experiment(experiment_id).name == (chosen or f"{JOBS}/{job_id}")
+        runs[job_id] = client.create_run(experiment_id, tags={JOB_TAG: job_id}).info
+    tracker.forget(ids[0])
+    tracker.forget(ids[0])
+    stages = [client.get_run(runs[job_id].run_id).info.lifecycle_stage for job_id in ids]
+    assert stages == ["deleted", "active"]
+    experiments = [client.get_experiment(runs[job_id].experiment_id).lifecycle_stage for job_id in ids]
+    assert experiments == ["active" if chosen else "deleted", "active"]
 
 
 def test_results_are_whole_where_mlflow_is_not_there(tmp_path: Path) -> None:
@@ -79,10 +112,9 @@ def test_a_job_closes_what_a_killed_one_left_running_and_no_parameter_is_cut_wit
     panel, config = panel_of(asked())
     panel.save(tmp_path / PANEL)
     job, tracker = JobStore(settings).create("ann", config), JobTracker(settings)
-    experiment = tracker.client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None
+    client, experiment_id = tracker.client_for("another, which was killed")
     owners = (process_identity.nobody(), process_identity.this_process())
-    gone, mine = (tracker.client.create_run(experiment.experiment_id, tags={PROCESS_TAG: one}) for one in owners)
+    gone, mine = (client.create_run(experiment_id, tags={PROCESS_TAG: one}) for one in owners)
 
     def keep(results: dict[str, Any]) -> str | None:
         board = [{**row, "model": "m" * 600} for row in results["leaderboard"][:1]]
@@ -90,7 +122,7 @@ def test_a_job_closes_what_a_killed_one_left_running_and_no_parameter_is_cut_wit
 
     found = run_job(tmp_path, config, Progress(), keep=keep)
     assert found["notes"] == []
-    states = [tracker.client.get_run(run.info.run_id).info.status for run in (gone, mine)]
+    states = [client.get_run(run.info.run_id).info.status for run in (gone, mine)]
     assert states == ["KILLED", "RUNNING"]
-    shown = tracker.client.get_run(found["mlflow_run_id"]).data.params["models"]
+    shown = client.get_run(found["mlflow_run_id"]).data.params["models"]
     assert shown == "600 characters: leaderboard.csv, model"

@@ -235,9 +235,10 @@ def build_wheel() -> tuple[str, bytes]:
     for name in ("dagster.yaml", "workspace.yaml"):
         if (_HERE.parent / name).is_file():
             files.setdefault(f"forecast_platform/{name}", (_HERE.parent / name).read_bytes())
-    wanted = [need for need in about.requires or () if "extra ==" not in need]
-    wanted = [need for need in wanted if Requirement(need).name not in NOT_ON_CLUSTERS]
+    wanted = [need for need in about.requires or () if Requirement(need).name not in NOT_ON_CLUSTERS]
     needs = "".join(f"Requires-Dist: {need}\n" for need in wanted)
+    # What a notebook installs beyond them: `<wheel>[automl]`.
+    needs += "".join(f"Provides-Extra: {extra}\n" for extra in about.metadata.get_all("Provides-Extra") or ())
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: forecast-platform\nVersion: {version}\n{needs}".encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: forecast-platform\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

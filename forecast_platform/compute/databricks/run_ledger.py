@@ -44,8 +44,10 @@ class Entry:
 
     @property
     def left(self) -> bool:
-        """Whether its process is gone, or must be: whether one on another host is cannot be known."""
-        return not process_identity.alive(self.owner) or time.time() - self.taken > DAY_SECONDS
+        """Whether its process is gone; one on another host, which cannot be known, is taken as gone after a day."""
+        if process_identity.here(self.owner):
+            return not process_identity.alive(self.owner)
+        return time.time() - self.taken > DAY_SECONDS
 
 
 def made_since(before: Mapping[str, str], now: Mapping[str, dt.datetime]) -> set[str]:

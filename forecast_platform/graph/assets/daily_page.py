@@ -48,7 +48,7 @@ def daily_page_asset(health: Callable[[Settings], Any]) -> AssetsDefinition:
         kinds={"python", "html"},
         description=(
             "Today's forecasts with the champion's fan, whether the last close was inside each model's bands, the "
-            "coverage map, the leaderboard and health, on one page that needs no network. Reads what is there, "
+            "map of dates, the leaderboard and health, on one page that needs no network. Reads what is there, "
             "outside the lineage: it is made after the scores."
         ),
         required_resource_keys={"platform"},
@@ -57,9 +57,15 @@ def daily_page_asset(health: Callable[[Settings], Any]) -> AssetsDefinition:
         from forecast_platform.pages.daily_page import daily_page as write
 
         platform: Platform = context.resources.platform
-        address = write(platform, health)
+        written = write(platform, health)
         newest = f"{platform.settings.reports_url}/daily.html"
-        return MaterializeResult(metadata={"page": MetadataValue.url(address), "newest": MetadataValue.url(newest)})
+        return MaterializeResult(
+            metadata={
+                "page": MetadataValue.url(written.address),
+                "newest": MetadataValue.url(newest),
+                "data": "\n".join(map(str, written.said)),
+            }
+        )
 
     return daily_page
 

@@ -34,7 +34,8 @@ _DESCRIPTIONS = {
     "compact": "Merge small files of the tables; a month that is still written is left alone.",
     "vacuum": "Delete files that no version of the last vacuum_hours refers to.",
     "verify": "Compare every file of the tables with the hash that was kept when it was written.",
-    "prune": "Delete records of runs older than keep_runs_days that hold no partition's newest materialization.",
+    "prune": "Delete records of runs older than keep_runs_days that hold no partition's newest materialization, and "
+    "rows of training jobs that are gone.",
     "archive": "Move MLflow runs of superseded fits to MLflow's deleted stage.",
 }
 

@@ -33,7 +33,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         kinds={registry.entry(partitions.settings.model_spec(model).type).kind, "deltalake"},
         metadata=definition_metadata(FORECAST_METADATA.at(partitions.settings.horizon)),
         description=(
-            "CRPS, coverage, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
+            "CRPS, hit rates, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
             "targets known so far; only forecasts whose paths or actuals changed are scored again. Links the report."
         ),
         required_resource_keys={"platform"},

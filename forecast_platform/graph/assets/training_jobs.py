@@ -35,6 +35,8 @@ from forecast_platform.graph.training_jobs import (
 from forecast_platform.host.admission import UnknownJobError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.warehouse.base import WarehouseError
+from forecast_platform.warehouse.schemas import TRAINING_JOB_FORECASTS, TRAINING_JOB_LEADERBOARDS
 from forecast_platform.work.platform import Platform
 
 _GROUP = "training_jobs"
@@ -94,10 +96,12 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
     def training_jobs_results(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.training_jobs.progress import Progress
         from forecast_platform.training_jobs.remote_run import RemoteRuns
+        from forecast_platform.training_jobs.tables import remove_rows, write_rows
         from forecast_platform.training_jobs.tracking import JobTracker
         from forecast_platform.training_jobs.training import run_job
 
         job = store.get(context.partition_key)
+        platform: Platform = context.resources.platform
         tracker = JobTracker(settings)
         folder = store.job_folder(job.job_id)
         on_cluster = job.asked.compute == "cluster"
@@ -109,15 +113,19 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
                 found = RemoteRuns(settings).train(job, progress)
             else:
                 found = run_job(folder, job.asked, progress, keep=lambda results: tracker.log(job, folder, results))
+            rows = write_rows(platform.warehouse, store, job, found)
             if not store.complete(job.job_id, context.run_id, summary_of(found)):
+                remove_rows(platform.warehouse, [(job.job_id, job.day)])
                 _end_cancelled(context, store, job)
+        _remove_forgotten(context, platform, store)
         best = found["leaderboard"][0]
         yield MaterializeResult(asset_key=MODEL, metadata={"model": best["model"], "folder": str(folder)})
-        yield MaterializeResult(asset_key=FORECAST, metadata={"rows": found["forecast_rows"]})
+        yield MaterializeResult(asset_key=FORECAST, metadata={"rows": rows, "table": TRAINING_JOB_FORECASTS.name})
         yield MaterializeResult(
             asset_key=LEADERBOARD,
             metadata={
                 "leaderboard": MetadataValue.md(_table(found["leaderboard"])),
+                "table": TRAINING_JOB_LEADERBOARDS.name,
                 "notes": MetadataValue.md("\n".join(f"- {note}" for note in found["notes"])),
             },
         )
@@ -136,6 +144,16 @@ def training_job(settings: Settings) -> UnresolvedAssetJobDefinition:
         # Data, refits and MLflow are outside of a job's own time limit.
         tags={KIND_TAG: KIND, "dagster/max_runtime": str(int(longest * 2 + 600))},
     )
+
+
+def _remove_forgotten(context: AssetExecutionContext, platform: Platform, store: JobStore) -> None:
+    """Remove the rows of jobs that are gone, now that a session with the tables is there; the job is done already."""
+    from forecast_platform.training_jobs.tables import remove_forgotten
+
+    try:
+        remove_forgotten(platform.warehouse, store)
+    except WarehouseError as error:
+        context.log.warning(f"rows of jobs that are gone are still in the tables, which is tried again: {error}")
 
 
 def _begin(context: AssetExecutionContext, store: JobStore) -> Job:

@@ -145,38 +145,46 @@ def _wanted(
     """
     today, dates = state.today, dict[frozenset[str], set[dt.date]]()
     for day, pairs in state.missing.items():
-        blocked = frozenset(state.hopeless.get(day, ()))
+        blocked = rules.ended(day).union(state.hopeless.get(day, ()))
         if day != today and any(owner == version and series not in blocked for series, _, owner in pairs):
             dates.setdefault(blocked, set()).add(day)
+    ended = rules.ended(today)
     if with_today and today not in state.hopeless:
-        dates.setdefault(frozenset(), set()).add(today)
+        dates.setdefault(ended, set()).add(today)
     for blocked, days in sorted(dates.items(), key=lambda item: min(item[1])):
         yield [one for span in ranges(days) for one in _forecast_requests(rules, state, version, *span, blocked)], 0
     if with_today and today in state.hopeless:
-        everything = _forecast_requests(rules, state, version, today, today)
+        everything = _forecast_requests(rules, state, version, today, today, ended)
         yield everything, 1
-        if any(attempt.covers(everything[0]) and attempt.status != "open" for attempt in attempts):
+        if all(_tried(request, attempts) for request in everything):
             # It has said what is wrong with the one; the others may have failed for what passes.
-            yield _forecast_requests(rules, state, version, today, today, frozenset(state.hopeless[today])), 0
+            yield _forecast_requests(rules, state, version, today, today, ended.union(state.hopeless[today])), 0
+
+
+def _tried(request: Request, attempts: Sequence[Attempt]) -> bool:
+    return any(attempt.covers(request) and attempt.status != "open" for attempt in attempts)
 
 
 def _finished_for_today(rules: Rules, state: DayState, version: str, attempts: Sequence[Attempt]) -> bool:
     """Whether today has been forecast from the data there are now: nothing is missing, and a run over them ended."""
     if any(pair[2] == version for pair in state.missing.get(state.today, ())):
         return False
-    [request] = _forecast_requests(rules, state, version, state.today, state.today)
-    return any(attempt.covers(request) and attempt.status != "open" for attempt in attempts)
+    requests = _forecast_requests(rules, state, version, state.today, state.today, rules.ended(state.today))
+    return all(_tried(request, attempts) for request in requests)
 
 
 def _forecast_requests(
     rules: Rules, state: DayState, version: str, first: dt.date, last: dt.date, blocked: Set[str] = frozenset()
 ) -> list[Request]:
-    """The range first..last: all models and series where it holds today, else those that something is missing of; in
-    either case without `blocked` series."""
+    """The range first..last: all models and series where it holds today and only series that have ended are `blocked`,
+    else those that something is missing of; in either case without `blocked` series."""
     data, actuals = state.data, version == state.versions[0]
-    if first <= state.today <= last and not blocked:
+    if first <= state.today <= last and blocked <= rules.ended(state.today):
         models = state.models_of.get(version, ())
-        return [Request("forecast", first, last, rules.series, data, version, models, actuals, rules.group)]
+        return [
+            Request("forecast", first, last, segment, data, version, models, actuals, rules.group)
+            for segment in neighbours(rules.series, set(rules.series) - blocked)
+        ]
     pairs = {pair for day, found in state.missing.items() if first <= day <= last for pair in found}
     chosen = {series for series, _, owner in pairs if owner == version} - blocked
     models = tuple(sorted({model for series, model, owner in pairs if owner == version and series in chosen}))

@@ -27,11 +27,17 @@ class Rules:
     series: tuple[str, ...]
     max_staleness_days: int
     end_date: dt.date | None = None
+    ends: Mapping[str, dt.date] = field(default_factory=dict)
+    """Last forecast date of the series that end, or have ended, by themselves."""
     groups: tuple[SeriesGroup, ...] = ()
     """Every group; none where these are the rules of one, or all series are in the group without a name."""
     group: str = ""
     ui_url: str = ""
     """Where the UI is: problems link there."""
+
+    def ended(self, day: dt.date) -> frozenset[str]:
+        """Series of which `day` is no forecast date any more."""
+        return frozenset(name for name, end in self.ends.items() if end < day and name in self.series)
 
     def part(self, group: SeriesGroup) -> Rules:
         """The rules of one group."""

@@ -11,6 +11,9 @@ from forecast_platform.graph.automation.causes import explain
 from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.graph.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
 from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.graph.checks.forecasts import ON_TIME
+from forecast_platform.graph.checks.point_rules import NOT_YET
+from forecast_platform.graph.checks.reading import ended_on
 from forecast_platform.graph.checks.report import failing, newest_evaluation
 from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.host.times import in_zone
@@ -240,19 +243,25 @@ def daily_subjects(platform: Platform) -> frozenset[str]:
 
 
 def check_problems(
-    instance: DagsterInstance, settings: Settings, keys: Iterable[AssetCheckKey], subjects: Set[str] | None = None
+    instance: DagsterInstance,
+    settings: Settings,
+    keys: Iterable[AssetCheckKey],
+    subjects: Set[str] | None = None,
+    *,
+    timely: bool = True,
 ) -> list[Problem]:
     """Asset checks that failed for a subject (a series, or a series, model and version) and did not pass for it since:
     a problem each.
 
     subjects: the subjects that the daily run makes; of others nothing is told. A check that broke is a failed run.
-    Raises TypeError for a storage that is not in SQL.
+    timely: whether also to tell what was late when the check was made. Of a series that has ended that is never told:
+    nothing runs that would make the check again.
     """
-    return [problem for key in keys for problem in _check_problems(instance, settings, key, subjects)]
+    return [problem for key in keys for problem in _check_problems(instance, settings, key, subjects, timely)]
 
 
 def _check_problems(
-    instance: DagsterInstance, settings: Settings, key: AssetCheckKey, subjects: Set[str] | None
+    instance: DagsterInstance, settings: Settings, key: AssetCheckKey, subjects: Set[str] | None, timely: bool
 ) -> Iterator[Problem]:
     """What is open of one check by its newest evaluation."""
     newest = newest_evaluation(instance, key)
@@ -262,7 +271,8 @@ def _check_problems(
     name = f"{key.asset_key.to_user_string()}: {key.name}"
     by_subject: dict[str, list[Finding]] = {}
     for finding in failing(evaluation):
-        by_subject.setdefault(finding.subject, []).append(finding)
+        if not _lateness(key, finding) or (timely and not _over(settings, finding)):
+            by_subject.setdefault(finding.subject, []).append(finding)
     for subject, findings in by_subject.items():
         if subjects is None or subject in subjects:
             severe = any(one.severity == "error" for one in findings)
@@ -277,5 +287,15 @@ def _check_problems(
                 mend="; ".join(mends) or "look at the check's figures, by the link",
                 severity="error" if severe else "warning",
                 link=f"{settings.ui_url}/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
-                because=(f"late/{subject}",) if key.name == STALE else (),
+                because=(f"late/{subject.split()[0]}",) if all(_lateness(key, one) for one in findings) else (),
             )
+
+
+def _lateness(key: AssetCheckKey, finding: Finding) -> bool:
+    """Whether a finding says that a close or a forecast was not there yet when the check was made."""
+    return key.name == STALE or (key.name == ON_TIME and (finding.problem or "").startswith(NOT_YET))
+
+
+def _over(settings: Settings, finding: Finding) -> bool:
+    series = finding.subject.split()[0]
+    return series in settings.series_names and ended_on(settings, series) is not None

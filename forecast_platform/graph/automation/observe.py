@@ -35,6 +35,7 @@ def rules_of(settings: Settings) -> Rules:
         series=settings.series_names,
         max_staleness_days=settings.max_staleness_days,
         end_date=settings.end_date,
+        ends={one.name: one.end_date for one in settings.series if one.end_date is not None},
         groups=settings.series_groups,
         ui_url=settings.ui_url,
     )
@@ -224,11 +225,16 @@ class Observer:
                 (series, model, version)
                 for version, wanted in expected.items()
                 for series, model in wanted
-                if (series, model, version, day) not in there
+                if (series, model, version, day) not in there and not self._over(series, day)
             )
             if pairs:
                 found[day] = pairs
         return found
+
+    def _over(self, name: str, day: dt.date) -> bool:
+        """Whether the series has ended before `day`."""
+        end = self.settings.end_of(name)
+        return end is not None and end < day
 
     def hopeless(self, days: Iterable[dt.date], windows: Iterable[WindowState]) -> dict[dt.date, dict[str, str]]:
         """Dates and series that no run can forecast now, with the reason: data too old, or a window untrained."""
@@ -240,6 +246,7 @@ class Observer:
             untrained = {name: f"no model for window {start}: {reason}" for name, reason in waits.items()}
             old = {name: self._too_old(name, day) for name in self.settings.series_names}
             reasons = {**untrained, **{name: reason for name, reason in old.items() if reason}}
+            reasons = {name: reason for name, reason in reasons.items() if not self._over(name, day)}
             if reasons:
                 found[day] = reasons
         return found
@@ -275,7 +282,8 @@ class Observer:
         trained = trained_owners(self.platform, starts)
         for version, pairs in self.expected().items():
             for start in starts:
-                wanted = {(series, model, version) for series, model in pairs} - trained[start]
+                due = {pair for pair in pairs if not self._over(pair[0], start)}
+                wanted = {(series, model, version) for series, model in due} - trained[start]
                 if wanted:
                     lacking[start][version] = wanted
         return [
@@ -312,7 +320,9 @@ class Observer:
         everything = len(settings.models) * len(settings.series_names)
         return DayState(
             today=today,
-            series=tuple(self.series_state(name, today) for name in settings.series_names),
+            series=tuple(
+                self.series_state(name, today) for name in settings.series_names if not self._over(name, today)
+            ),
             data=self.data(),
             versions=tuple(expected),
             missing=missing,

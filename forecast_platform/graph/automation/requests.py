@@ -134,9 +134,14 @@ def standing(
     if len(mine) >= most:
         return Standing("given up", len(mine), run_id=newest.run_id)
     retry_at = (newest.ended or now) + wait * 2 ** (len(mine) - 1)
-    if newest.status == "failure" and now < retry_at:
+    # One that ended later than now did so before the clock was set back: when is not known.
+    if newest.status == "failure" and now < retry_at and not _later(newest.ended, now):
         return Standing("waiting", len(mine), retry_at, newest.run_id)
     return Standing("new", len(mine), run_id=newest.run_id)
+
+
+def _later(ended: dt.datetime | None, now: dt.datetime) -> bool:
+    return ended is not None and ended - now > CLAIMED
 
 
 def attempts_of(instance: DagsterInstance, now: dt.datetime) -> list[Attempt]:
@@ -190,7 +195,8 @@ class Claims:
         taken: list[tuple[Request, int]] = []
         others: list[str] = []
         with self._lock:
-            self._made = {key: made for key, made in self._made.items() if now - made[1] < CLAIMED}
+            # Either way: what was claimed before the clock was set back is as old as what it was set back by.
+            self._made = {key: made for key, made in self._made.items() if abs(now - made[1]) < CLAIMED}
             for request, tried in requests:
                 owner, _ = self._made.get((request.key, tried), (by, now))
                 if owner == by:

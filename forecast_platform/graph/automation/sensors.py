@@ -240,7 +240,7 @@ class Alerting:
         unified = self.observer.unified_version()
         ready = [revision for revision in self.observer.revised.read() if unified > revision.table_version]
         place = (unified, self.observer.forecast_version())
-        recent = self._counted is not None and now - self._counted < _REVISION_INTERVAL
+        recent = self._counted is not None and abs(now - self._counted) < _REVISION_INTERVAL
         if ready == self._ready and (recent or place == self._counted_for):
             return self._stale
         platform, today = self.observer.platform, self.settings.today()

@@ -24,13 +24,18 @@ from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newes
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.keeping import prune
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.warehouse.base import WarehouseError
 
 NAME = "training_jobs"
+_LINGER_SECONDS = 4.0
+"""How long a look waits for a job where there is none. The daemon looks every 5 s at the most, whatever interval a
+sensor asks for: a job that somebody submits in between would wait for half of that at the median."""
+_LOOK_SECONDS = 0.1
 _PRUNE_EVERY = dt.timedelta(minutes=10)
 
 
 def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
-    """Looks once a second; on from the start wherever jobs are taken."""
+    """Looks as often as the daemon lets it, and is there in between; on from the start wherever jobs are taken."""
     store = JobStore(settings)
 
     @sensor(
@@ -43,15 +48,18 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
     def training_jobs(context: SensorEvaluationContext) -> SensorResult | SkipReason:
         if not store.exists:
             return SkipReason("nobody has asked for a training job yet")
-        now = settings.now()
         cursor = context.cursor
-        if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
+        if cursor is not None:  # the first look of a daemon is at once
+            store.wait_for_one(_LINGER_SECONDS, _LOOK_SECONDS)
+        now = settings.now()
+        if cursor is None or abs(now - dt.datetime.fromisoformat(cursor)) > _PRUNE_EVERY:
             cursor = now.isoformat()
             if settings.training_jobs.delegation:
                 from forecast_platform.training_jobs.remote_run import RemoteRuns
 
                 RemoteRuns(settings).sweep(context.log.warning)
             _forget(context, settings, prune(store))
+            _forget_rows(context, settings, store)
         wanted = []
         for one in store.outbox():
             current = settle(context.instance, store, one)
@@ -72,6 +80,20 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
         return SensorResult(run_requests=runs, cursor=cursor)
 
     return training_jobs
+
+
+def _forget_rows(context: SensorEvaluationContext, settings: Settings, store: JobStore) -> None:
+    """Remove the rows of jobs that are gone. In Unity Catalog that needs a session, which takes longer than a tick may:
+    there the next job's run does it, or maintenance."""
+    if settings.tables != "folder" or not store.forgotten():
+        return
+    from forecast_platform.training_jobs.tables import remove_forgotten
+    from forecast_platform.work.platform import Platform
+
+    try:
+        remove_forgotten(Platform.from_settings(settings).warehouse, store)
+    except WarehouseError as error:
+        context.log.warning(f"rows of jobs that are gone are still in the tables, which is tried again: {error}")
 
 
 def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job]) -> None:

@@ -54,11 +54,13 @@ def look(previous: Look | None, files: Signature, now: dt.datetime, settle_secon
     """This look, and why the files are not to be read yet (empty where they are settled).
 
     They are where no file is younger than `settle_seconds`, or where they have stayed the same for that long: the
-    second holds where the files' clock is ahead of ours.
+    second holds where the files' clock is ahead of ours. Where ours was set back since the last look, that counts from
+    now on.
     """
     text = json.dumps(files, sort_keys=True)
     stamp = now.timestamp()
-    current = previous if previous is not None and previous.signature == text else Look(text, stamp)
+    known = previous is not None and previous.signature == text and previous.since <= stamp
+    current = previous if previous is not None and known else Look(text, stamp)
     young = [name for name, (_, changed) in files.items() if stamp - changed / 1e9 < settle_seconds]
     if not young or stamp - current.since >= settle_seconds:
         return current, ""

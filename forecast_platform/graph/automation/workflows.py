@@ -52,7 +52,7 @@ def workflow_sensor(
             return SkipReason("nobody has submitted a workflow yet")
         now, wanted = settings.now(), []
         cursor = context.cursor
-        if cursor is None or now - dt.datetime.fromisoformat(cursor) > _PRUNE_EVERY:
+        if cursor is None or abs(now - dt.datetime.fromisoformat(cursor)) > _PRUNE_EVERY:
             cursor = now.isoformat()
             age = dt.timedelta(hours=settings.training_jobs.keep_drafts_hours)
             store.drop_drafts((now.astimezone(dt.timezone.utc) - age).isoformat(timespec="milliseconds"))

@@ -13,6 +13,7 @@ from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
 from forecast_platform.graph.checks import point_rules, rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.reading import (
+    ended_on,
     forecast_dates,
     sample_from_paths,
     stored_paths,
@@ -143,7 +144,7 @@ def examine_points(platform: Platform, target: Target, dates: list[dt.date], the
             there[-1].astype(dt.date) if len(there) else None,
             settings.now(),
             deadline(settings),
-            settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
+            ended_on(settings, target.series),
             _source_late(platform, target.series),
         ),
         point_rules.date_gaps(target, there, expected[-1]),

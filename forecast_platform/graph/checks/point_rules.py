@@ -18,6 +18,9 @@ STATISTICS = ("forecast_mean", "forecast_std", *QUANTILES)
 AGREEMENT = 1e-6
 """Relative difference allowed between a stored statistic and that of the stored paths."""
 
+NOT_YET = "no forecast for"
+"""How `fresh` begins what it says."""
+
 MIN_CALIBRATION = 30
 """Scored forecasts of distinct last closes below which calibration says nothing."""
 
@@ -97,7 +100,7 @@ def fresh(
     due = deadline.date() if now >= deadline else deadline.date() - dt.timedelta(days=1)
     if newest is not None and newest >= due:
         return target.good(newest=str(newest))
-    what = f"no forecast for {due}, due by {deadline:%H:%M}; the newest is for {newest}"
+    what = f"{NOT_YET} {due}, due by {deadline:%H:%M}; the newest is for {newest}"
     if source_late:
         return target.bad(f"{what}; {source_late}", "bring the source up to date first", "warning")
     return target.bad(what, f"make it with {target.command('backfill', [due])}, and look at the daily run's log")
@@ -120,7 +123,7 @@ def calibration(target: Target, columns: Mapping[str, Floats], whole: str, sessi
         for span, overlap in (("1d", 1), (whole, sessions)):
             values = columns[f"coverage_{level}_{span}"]
             mean, p = _against(values, level / 100, overlap)
-            figures[f"coverage_{level}_{span}"] = mean
+            figures[f"hit_rate_{level}_{span}"] = mean
             if abs(mean - level / 100) > min(_COVERAGE_OFF, 1 - level / 100) and p < _P:
                 problems.append(f"the {level} % band of {span} held {100 * mean:.0f} %")
     mean, p = _against(columns["pit"], 0.5, sessions)

@@ -16,6 +16,7 @@ from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.path_figures import PathFigures, joined, path_figures
 from forecast_platform.graph.checks.point_rules import STATISTICS
 from forecast_platform.graph.checks.rules import SPREAD_SESSIONS
+from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.chunks import most_dates
@@ -32,6 +33,12 @@ _IDENTITY = ("forecast_date", "data_cutoff_date", "training_cutoff_date", "last_
 _LEAKS = "has_data_leakage"
 
 _MEANING = dict(zip(STATISTICS, ("mean", "std", "lower_95", "lower_80", "median", "upper_80", "upper_95"), strict=True))
+
+
+def ended_on(settings: Settings, series: str) -> dt.date | None:
+    """The last forecast date of a series that has ended; None of one that goes on."""
+    end = settings.end_of(series)
+    return end if end is not None and end < settings.today() else None
 
 
 def stored_paths(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,17 +66,26 @@ def missing_days(series: str, dates: Dates) -> Finding:
     return Finding(series, figures={"first": str(days[0]), "last": str(days[-1])})
 
 
-def price_jumps(series: str, dates: Dates, close: Floats, rolls: Bools, since: np.datetime64) -> Finding:
+def price_jumps(
+    series: str,
+    dates: Dates,
+    close: Floats,
+    rolls: Bools,
+    since: np.datetime64,
+    confirmed: Collection[dt.date] = (),
+) -> Finding:
     """No one-session move of 20 % that reverts, and none beyond JUMP_SIGMAS robust deviations of the year before.
 
-    dates, close, rolls: observed sessions ascending, [n]; those before `since` are history only. A move is relative
+    dates, close, rolls: observed sessions ascending, [n]; those before `since` are history only, and `confirmed` ones
+    were looked at. A move is relative
     to the price's size; prices may be zero or negative, so never to less than a twentieth of its median size.
     """
     if len(dates) < 3:
         return Finding(series, figures={"sessions": len(dates)})
     floor = 0.05 * float(np.median(np.abs(close))) or 1.0
     moves = np.diff(close) / np.maximum(np.abs(close[:-1]), floor)
-    chosen = (dates[1:] >= since) & ~rolls[1:]
+    due = (dates[1:] >= since) & ~np.isin(dates[1:], np.array(sorted(confirmed), "datetime64[D]"))
+    chosen = due & ~rolls[1:]
     back = np.zeros(len(moves), bool)
     scale = np.maximum(np.abs(close[:-2]), floor)
     back[:-1] = (np.abs(moves[:-1]) >= GLITCH_MOVE) & (np.abs(close[2:] - close[:-2]) <= GLITCH_REVERT * scale)
@@ -86,7 +95,7 @@ def price_jumps(series: str, dates: Dates, close: Floats, rolls: Bools, since: n
         if len(before) >= _JUMP_MINIMUM:
             sigma = 1.4826 * float(np.median(np.abs(before)))
             large[i] = sigma > 0 and abs(moves[i]) > JUMP_SIGMAS * sigma
-    glitches, jumps = np.flatnonzero(back & (dates[1:] >= since)), np.flatnonzero(large & chosen & ~back)
+    glitches, jumps = np.flatnonzero(back & due), np.flatnonzero(large & chosen & ~back)
     if len(glitches) == 0 and len(jumps) == 0:
         return Finding(series, figures={"largest_move_percent": _largest(moves[chosen])})
     listed = [f"{dates[i + 1]} {close[i]:g} to {close[i + 1]:g} and back" for i in glitches[:4]]
@@ -95,8 +104,8 @@ def price_jumps(series: str, dates: Dates, close: Floats, rolls: Bools, since: n
         series,
         f"{len(glitches)} one-session jumps that revert, {len(jumps)} moves beyond {JUMP_SIGMAS:g} deviations: "
         + ", ".join(listed),
-        "compare with a second source; correct the source's file and materialize unified_data again, or name a "
-        "contract's roll in the series' roll_dates",
+        "compare with a second source; correct the source's file and materialize unified_data again, name a "
+        "contract's roll in the series' roll_dates, or a day that is right in its `confirmed`",
         "warning",
         {"glitches": len(glitches), "jumps": len(jumps)},
     )
@@ -181,12 +190,12 @@ def windows_complete(target: Target, trained: Sequence[dt.date], expected: Seque
     return target.good(windows=len(expected))
 
 
-def finite_parameters(target: Target, texts: Mapping[dt.date, str | None]) -> Finding:
-    """Every stored model is there and has finite numbers only. texts: by window the model's and its figures' JSON."""
-    wrong = {start: "its file is gone" for start, text in texts.items() if text is None}
+def finite_parameters(target: Target, texts: Mapping[dt.date, str], unread: Mapping[dt.date, str]) -> Finding:
+    """Every stored model is what was written and has finite numbers only. texts: by window the model's and its
+    figures' JSON; unread: by window why the model was not opened."""
+    wrong = dict(unread)
     for start, text in texts.items():
-        found = _NOT_FINITE.search(text) if text else None
-        if found:
+        if found := _NOT_FINITE.search(text):
             wrong[start] = f"it holds {found.group()}"
     if wrong:
         first = min(wrong)

@@ -3,8 +3,6 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -18,9 +16,9 @@ from forecast_platform.graph.checks import rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
-from forecast_platform.settings import Settings
+from forecast_platform.models.saved import ArtifactError
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform.work import artifacts
+from forecast_platform.work import fitted_store
 from forecast_platform.work.platform import NoDataError, Platform
 
 WINDOWS, FINITE, HOLDOUT = "every_window_trained", "finite_parameters", "no_worse_than_naive"
@@ -55,20 +53,27 @@ def trained_models_checks(model: str, keys: Keys) -> AssetChecksDefinition:
 def examine(asked: Request, target: Target) -> dict[str, Finding]:
     """The verdict of each rule on one series and model."""
     platform = asked.platform
-    columns = ["training_cutoff_date", "fitted_model_json", "fitted_model_s3_path", "parameters"]
+    columns = ["training_cutoff_date", "model_id", "algorithm_version", "fitted_model_json", "fitted_model_s3_path"]
     where = {"commodity": target.series, "model_name": target.model, "model_version": target.version}
-    rows = platform.warehouse.read(TRAINED_MODELS, columns, {**where, "is_active": True}).to_pylist()
+    rows = platform.warehouse.read(
+        TRAINED_MODELS, [*where, *columns, "parameters"], {**where, "is_active": True}
+    ).to_pylist()
     active = {row["training_cutoff_date"] + dt.timedelta(days=1): row for row in rows}
     wanted = set(active) if asked.keys is None else set(active) & set(asked.keys[target.series])
     chosen = {start: active[start] for start in sorted(wanted)}
     metrics = {start: json.loads(row["parameters"]).get("metrics") or {} for start, row in chosen.items()}
-    texts = {start: _text(platform.settings, row) for start, row in chosen.items()}
+    texts, unread = {}, {}
+    for start, row in chosen.items():
+        try:
+            texts[start] = f"{fitted_store.text_of(platform.settings, row)}\n{row['parameters']}"
+        except ArtifactError as error:
+            unread[start] = str(error)
     expected = expected_windows(platform, target.series)
     # From the first window that was ever trained: who starts with the newest does not owe the years before.
     expected = [start for start in expected if start >= min(active)] if active else expected[-1:]
     return {
         WINDOWS: rules.windows_complete(target, list(active), expected),
-        FINITE: rules.finite_parameters(target, texts),
+        FINITE: rules.finite_parameters(target, texts, unread),
         HOLDOUT: rules.holdout_skill(target, metrics),
     }
 
@@ -82,11 +87,3 @@ def expected_windows(platform: Platform, series: str) -> list[dt.date]:
     except NoDataError:
         return []
     return platform.frequency.starts(dates[0], dates[-1]) if dates else []
-
-
-def _text(settings: Settings, row: dict[str, Any]) -> str | None:
-    """The model's and its figures' JSON; None where the model's file is gone."""
-    text = row["fitted_model_json"]
-    if text is None:
-        text = artifacts.read_text(settings, Path(row["fitted_model_s3_path"]))
-    return None if text is None else f"{text}\n{row['parameters']}"

@@ -13,7 +13,7 @@ from dagster import (
 
 from forecast_platform.graph.checks import meaning_rules, rules
 from forecast_platform.graph.checks.findings import Finding
-from forecast_platform.graph.checks.reading import dates_of
+from forecast_platform.graph.checks.reading import dates_of, ended_on
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.sources.base import WEATHER_COLUMNS
@@ -73,16 +73,20 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
         return found
     seen = rows["is_observed"].to_numpy(zero_copy_only=False).astype(bool)
     first = min(asked.keys[series]) if asked.keys else dates[-1].astype("O")
+    own, closes = dates[seen], rows["close"].to_numpy()[seen]
+    table = platform.series_table(series)
+    # A series that was added just now is no news but for its newest session; what is odd in its years is for `doctor`.
+    since = own[-1] if first == settings.lookback_end and len(own) else np.datetime64(first, "D")
     if first == settings.lookback_end:
         first = settings.history_start
     found[JUMPS] = rules.price_jumps(
         series,
-        dates[seen],
-        rows["close"].to_numpy()[seen],
+        own,
+        closes,
         rows["is_roll_day"].to_numpy(zero_copy_only=False).astype(bool)[seen],
-        np.datetime64(first, "D"),
+        since,
+        table.series.confirmed,
     )
-    table = platform.series_table(series)
     found[STALE] = rules.stale_source(
         series,
         table.last_observed,
@@ -90,14 +94,13 @@ def examine(asked: Request, series: str) -> dict[str, Finding]:
         settings.today(),
         settings.publication_lag_days.market,
         settings.max_staleness_days,
-        settings.end_date if settings.end_date and settings.end_date < settings.today() else None,
+        ended_on(settings, series),
     )
-    own, closes = dates[seen], rows["close"].to_numpy()[seen]
     found[CALENDAR] = meaning_rules.calendar_fits(
         series, own - np.timedelta64(settings.publication_lag_days.market, "D"), table.sessions, table.series.calendar
     )
     found[PLAUSIBLE] = meaning_rules.closes_plausible(
-        series, own, closes, table.series.confirmed, np.datetime64(first, "D")
+        series, own, closes, table.series.confirmed, np.datetime64(first, "D"), since
     )
     numbers = {
         name: rows[name].to_numpy(zero_copy_only=False).astype(np.float64)

@@ -1,7 +1,7 @@
 """Open-Meteo, daily or hourly CSV: two lines about the place, then a header with units; places by `location_id`.
 
-Seen to 2026. Missing is `NaN`. The file has one utc_offset_seconds, so where a place has summer time its days are cut
-an hour off for half of the year.
+Seen to 2026. Missing is `NaN`. A file of its forecast goes on for up to 16 days, which are left out. The file has one
+utc_offset_seconds, so where a place has summer time its days are cut an hour off for half of the year.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from forecast_platform.sources.formats.prices import without
 from forecast_platform.sources.formats.sheet import (
     Meaning,
     Problems,
@@ -96,8 +97,18 @@ def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
     if columns or not hourly:
         found = {"date": dates(times, rows, None, problems), "region": place, **columns}
         table = RawTable(sheet.file, found, lines, tuple(problems), NAME, (), tuple(notes))
-        return ascending(table) if not problems else table
-    return _hours(sheet.file, times, place, hourly, lines, problems, notes)
+        table = ascending(table) if not problems else table
+    else:
+        table = _hours(sheet.file, times, place, hourly, lines, problems, notes)
+    return _measured(table, meaning)
+
+
+def _measured(table: RawTable, meaning: Meaning) -> RawTable:
+    """The table less the days from today on, which the service forecasts."""
+    if table.problems or meaning.today is None:
+        return table
+    ahead = table.columns["date"] >= np.datetime64(meaning.today, "D")
+    return without(table, ahead, "of today or later: forecast by the service, not measured")
 
 
 def _hours(

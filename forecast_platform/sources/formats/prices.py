@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.sources.formats.decimals import decimal_of, with_point
 from forecast_platform.sources.formats.sheet import Meaning, Problems, RawTable, Sheet, ascending, body, dates, numbers
 
 if TYPE_CHECKING:
-    from forecast_platform.settings.landing import DateOrder
+    from forecast_platform.settings.landing import DateOrder, DecimalMark
 
 
 def prices(
@@ -23,11 +24,15 @@ def prices(
     format: str,
     date: str = "date",
     proven: DateOrder | None = None,
+    decimal: DecimalMark | None = "point",
     footer: Callable[[list[str]], bool] | None = None,
     unit: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> RawTable:
     """The rows below `head`, ascending. columns: the vendor's name in lower case -> ours; `date`: that of its dates.
+
+    decimal: the mark before its decimals: that of the vendor's language, None where any is possible; what the numbers
+    prove goes first, but where it is a point.
 
     Columns that it does not name are left out. What the settings say of a column (`meaning.columns`) goes first.
     """
@@ -43,10 +48,16 @@ def prices(
     found: dict[str, NDArray[Any]] = {
         "date": dates([cells[names.index(date)] for _, cells in records], rows, meaning.dates, problems, proven)
     }
+    texts: dict[str, Sequence[str]] = {}
     for position, name in enumerate(names):
         ours = wanted[name]
         if ours is not None and ours != "date" and name != date:
-            found[ours] = numbers(ours, [cells[position] for _, cells in records], rows, problems)
+            texts[ours] = [cells[position] for _, cells in records]
+    if decimal != "point":
+        mark = decimal_of(texts, rows, meaning.decimal, problems, decimal)
+        texts = {ours: with_point(cells, mark) for ours, cells in texts.items()}
+    for ours, cells in texts.items():
+        found[ours] = numbers(ours, cells, rows, problems)
     table = RawTable(sheet.file, found, np.array(rows, np.int64), tuple(problems), format, tuple(left_out), notes, unit)
     return ascending(table) if not problems else table
 

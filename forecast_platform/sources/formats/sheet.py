@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting.history import Dates, Floats
 
 if TYPE_CHECKING:
-    from forecast_platform.settings.landing import DateOrder
+    from forecast_platform.settings.landing import DateOrder, DecimalMark
 
 Kind = Literal["market", "macro", "weather"]
 """What a landing file is read as."""
@@ -53,6 +53,7 @@ class Meaning:
     columns: Mapping[str, str] = field(default_factory=dict)
     regions: Mapping[str, str] = field(default_factory=dict)
     dates: DateOrder | None = None
+    decimal: DecimalMark | None = None
     place: str | None = None
     today: dt.date | None = None
 

@@ -83,6 +83,23 @@ def test_all_models_and_series_of_today_are_one_run() -> None:
     assert request.tags()["dagster/asset_partition_range_end"] == "2021-03-09|Sugar"
 
 
+def test_a_series_that_has_ended_is_left_out_and_the_others_are_run_as_ever() -> None:
+    three = ("Coffee", "Rubber", "Sugar")
+    rules = replace(RULES, series=three, ends={"Rubber": TUESDAY - DAY})
+    due = TUESDAY - DAY
+    missing = {TUESDAY: EVERYTHING, due: EVERYTHING | {("Rubber", "naive", "v1.0")}}
+    today = state(series=tuple(SeriesState(name, due, due - DAY, due) for name in SERIES), missing=missing)
+    now = at(TUESDAY, 8)
+    found = decide(rules, today, [], now)
+    assert steps(found) == [
+        ("forecast", due, due, three),
+        ("forecast", TUESDAY, TUESDAY, ("Coffee",)),
+        ("forecast", TUESDAY, TUESDAY, ("Sugar",)),
+    ]
+    runs = [attempt(request, "success", now) for request in requests(found)]
+    assert [step for step, *_ in steps(decide(rules, replace(today, missing={}), runs, now))] == ["score"]
+
+
 def test_what_the_source_has_is_ingested_first() -> None:
     pending = Pending({"Coffee": (TUESDAY - DAY, TUESDAY - DAY), "Sugar": (TUESDAY - DAY, TUESDAY - DAY)}, "s1")
     found = decide(RULES, state(pending=pending, series=late()), [], at(TUESDAY, 8))

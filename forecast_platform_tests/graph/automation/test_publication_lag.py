@@ -32,7 +32,7 @@ def test_a_window_and_its_first_day_run_by_themselves_and_nothing_is_late(tmp_pa
     assert paths == {"last_observed_date": dt.date(2017, 6, 28), "staleness_days": 0}
     [signal] = platform.warehouse.read(FORECAST_RUNS).to_pylist()
     assert signal["status"] == "complete"
-    assert daily_page(platform, health).endswith("daily_2017-07-01.html")
+    assert daily_page(platform, health).address.endswith("daily_2017-07-01.html")
     facts = {fact.name: fact.text for fact in health(simulation.settings).facts if fact.severity == "good"}
     assert facts["data Alpha"] == "newest close 2017-06-28, due 2017-06-28"
 

@@ -44,6 +44,24 @@ def test_values_that_are_no_prices_are_found_in_the_new_days_only() -> None:
     assert f"{DAYS[50]} is an exact 0" in meaning_rules.closes_plausible("Coffee", DAYS, zero, (), first).text
 
 
+def test_years_of_shifted_days_changes_of_unit_and_signs_of_missing_are_found_as_the_reader_finds_them() -> None:
+    grid = sessions("XNYS", dt.date(2018, 1, 2), dt.date(2021, 12, 31))
+    shifted = np.where(np.datetime64("2020-01-01") > DAYS, DAYS - 1, DAYS)
+    found = meaning_rules.calendar_fits("Coffee", shifted, grid, "XNYS")
+    assert found.severity == "warning"
+    assert "in 2019 19 % of closes fall on Sundays" in found.text
+    kilos = CLOSES.copy()
+    kilos[200:] *= 2.2046
+    found = meaning_rules.closes_plausible("Coffee", DAYS, kilos, (), DAYS[0])
+    assert (found.severity, "pounds and kilograms?" in found.text) == ("warning", True)
+    assert meaning_rules.closes_plausible("Coffee", DAYS, kilos, (DAYS[200].item(),), DAYS[0]).passed
+    assert meaning_rules.closes_plausible("Coffee", DAYS, kilos, (), DAYS[0], DAYS[-1]).passed, "of years ago"
+    signs = CLOSES.copy()
+    signs[50] = -999
+    found = meaning_rules.closes_plausible("Coffee", DAYS, signs, (), DAYS[0])
+    assert (found.severity, f"{DAYS[50]} is -999, which stands for missing" in found.text) == ("error", True)
+
+
 def test_weather_beyond_the_possible_is_found() -> None:
     warm, cold = np.full(len(DAYS), 27.0), np.full(len(DAYS), 17.0)
     columns = {"temp_max_c": warm, "temp_min_c": cold, "vix": warm * 1e6}

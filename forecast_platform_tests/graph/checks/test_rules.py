@@ -64,6 +64,8 @@ def test_a_jump_that_reverts_and_a_move_beyond_eight_deviations_are_named_in_the
     jump[200:] *= 1.15
     found = rules.price_jumps("Coffee", days, jump, rolls, days[0])
     _broken(found, "0 one-session", "1 moves beyond 8 deviations", str(days[200]), "roll_dates", severity="warning")
+    for odd in (jump, glitch):
+        assert rules.price_jumps("Coffee", days, odd, rolls, days[0], [days[200].item(), days[201].item()]).passed
     rolls[200] = True
     assert rules.price_jumps("Coffee", days, jump, rolls, days[0]).passed
 
@@ -118,10 +120,14 @@ def test_a_window_without_a_model_is_named_with_the_command_that_trains_it() -> 
 @pytest.mark.parametrize("bad", ['{"a":[1,NaN]}', '{"a":-Infinity}', '{"tree":"[0.5,nan]"}'])
 def test_a_parameter_that_is_not_finite_is_found_wherever_it_is(bad: str) -> None:
     good = '{"Nancy":1.0,"text":"information","info":[1e-300]}'
-    assert rules.finite_parameters(TARGET, {dt.date(2022, 1, 1): good}).passed
-    found = rules.finite_parameters(TARGET, {dt.date(2022, 1, 1): good, dt.date(2022, 7, 1): bad})
+    assert rules.finite_parameters(TARGET, {dt.date(2022, 1, 1): good}, {}).passed
+    found = rules.finite_parameters(TARGET, {dt.date(2022, 1, 1): good, dt.date(2022, 7, 1): bad}, {})
     _broken(found, "1 models cannot be used: 2022-07-01 (it holds", "train --commodity Coffee", "--overwrite")
-    _broken(rules.finite_parameters(TARGET, {dt.date(2022, 1, 1): None}), "its file is gone", "--overwrite")
+    _broken(
+        rules.finite_parameters(TARGET, {}, {dt.date(2022, 1, 1): "its file is gone"}),
+        "its file is gone",
+        "--overwrite",
+    )
 
 
 def test_a_fit_worse_than_naive_on_its_holdout_is_a_warning() -> None:

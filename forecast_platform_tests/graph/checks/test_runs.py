@@ -23,9 +23,12 @@ from dagster import (
 )
 
 from forecast_platform.definitions import build_definitions
+from forecast_platform.graph.checks.report import Request
+from forecast_platform.graph.checks.trained import examine
 from forecast_platform.graph.partitions import Partitions, backfill_policy, range_tags
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.scoring import score
+from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TRAINED_MODELS, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
@@ -245,6 +248,22 @@ def test_a_model_that_cannot_be_used_fails_the_training_run(world: World) -> Non
     assert not result.success
     assert "1 models cannot be used: 2018-01-01 (it holds NaN)" in found.description
     assert "forecast-platform train --commodity Alpha --models naive" in found.description
+
+
+def test_a_model_whose_file_is_not_what_was_written_is_not_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = dt.date(2018, 1, 1)
+    monkeypatch.setattr("forecast_platform.work.fits.INLINE_LIMIT", 0)
+    assert train(world.platform, "Alpha", "naive", [window], overwrite=True).written
+    [path] = (world.settings.warehouse / "_artifacts").rglob("*.json")
+    text = path.read_text()
+    digit = next(place for place, letter in enumerate(text) if letter in "12345678")
+    path.write_text(f"{text[:digit]}9{text[digit + 1 :]}")
+    asked = Request(world.platform, "v1.0", {"Alpha": [window]}, ("Alpha", "Beta"))
+    found = examine(asked, asked.target("Alpha", "naive"))["finite_parameters"]
+    assert not found.passed
+    assert f"its file {path} is not what was written" in (found.problem or "")
 
 
 def test_scores_are_checked_for_calibration_and_degradation(world: World) -> None:
