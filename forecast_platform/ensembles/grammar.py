@@ -276,7 +276,7 @@ class Route(Part):
 
 
 class Stack(Part):
-    """Parameters of the stack tasks: counts, and `holdout`, the share of rows (0 to 0.9) that blends are weighted on."""
+    """Parameters of the stack tasks: counts, and `holdout`, the share of rows (0 to 0.9) that blends weigh on."""
 
     top_n: int | None = Field(default=None, ge=1, le=50)
     top_alg: int | None = Field(default=None, ge=1, le=20)

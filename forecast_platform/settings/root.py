@@ -248,10 +248,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Explicit arguments, then environment, then the YAML file that FORECAST_PLATFORM_CONFIG names.
-
-        Raises SettingsError where that file cannot be read.
-        """
+        """Explicit arguments, then environment, then the YAML file that FORECAST_PLATFORM_CONFIG names."""
         chosen = init_settings.init_kwargs.get("config") if hasattr(init_settings, "init_kwargs") else None
         path = chosen or os.environ.get(f"{PREFIX}CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
