@@ -66,7 +66,7 @@ def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o6
 def whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) -> Iterator[None]:
     """As `write_whole`, where something else must be done before the content gets its name: the body of the `with`.
 
-    If that raises, the file stays as it was.
+    If that raises, the file stays as it was. Raises OSError.
     """
     # Threads of one process, too, may write the same file at once.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
