@@ -156,7 +156,10 @@ class Calibration:
 
 
 def calibrations(metadata: Mapping[str, pd.DataFrame]) -> list[Calibration]:
-    """Hit rates over the horizon of each model and version: over all series, then by series, each last close once."""
+    """Hit rates over the horizon of each model and version: over all series, then by series, each last close once.
+
+    metadata: by series its forecast_metadata rows.
+    """
     whole = horizon.suffix(horizon_of_all(metadata))
     found: dict[ModelKey, dict[str, pd.DataFrame]] = {}
     for name, frame in metadata.items():
