@@ -125,9 +125,9 @@ def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) 
         taken = np.clip(np.column_stack([one[np.arange(len(y)), y] for one in predictions]), 1e-12, None)
         weights = np.full(taken.shape[1], 1.0 / taken.shape[1])
         # The EM iteration of mixture weights (Dempster, Laird and Rubin 1977): monotone, and stays on the simplex.
-        for _ in range(2000):
+        for _ in range(500):
             new = weights * (taken / (taken @ weights)[:, None]).mean(axis=0)
-            done = np.abs(new - weights).max() < 1e-7
+            done = np.abs(new - weights).max() < 1e-6
             weights = new
             if done:
                 break
