@@ -56,9 +56,10 @@ def blocks_of(n: int, seed: int, *, in_order: bool) -> Ints:
 
 
 def interval(score: Callable[[NDArray[np.bool_]], float], blocks: Ints) -> tuple[float, float]:
-    """The 95 % interval of a score by the delete-a-group jackknife (Shao and Tu 1995, section 2.3).
+    """The 95 % interval of a score, in its unit, by the delete-a-group jackknife (Shao and Tu 1995, section 2.3).
 
-    score: its value over the rows that a mask keeps. Undefined (nan) where it is so without some block.
+    score: its value over the rows that a mask, bool [n], keeps; blocks: each row's group, [n]. Undefined (nan) where it
+    is so without some block.
     """
     whole = score(np.ones(len(blocks), np.bool_))
     parts = np.array([score(blocks != block) for block in np.unique(blocks)])
@@ -113,7 +114,7 @@ def _area(inside: NDArray[np.bool_], share: Floats) -> float:
 
 
 def log_loss(y: NDArray[Any], predicted: Floats, _: str = "") -> float:
-    """Mean negative log-likelihood, natural logarithm, of class codes under probabilities [n, classes]."""
+    """Mean negative log-likelihood, in nats, of class codes [n] under probabilities [n, classes]."""
     taken = np.clip(predicted[np.arange(len(y)), y], 1e-15, 1.0)
     return float(-np.log(taken / np.maximum(predicted.sum(axis=1), 1e-15)).mean())
 

@@ -123,7 +123,10 @@ class Workshop:
         return {one.feature: tuple(one.transform) for one in self.context.source.features.include if one.transform}
 
     def route(self, task: Task, splits: str = "folds") -> list[Router]:
-        """The routers of a task, one a split, each fitted on the split's training rows alone."""
+        """The routers of a task, one a split, each fitted on the split's training rows alone.
+
+        Raises RouteError where its features do not allow it.
+        """
         self._routes[task.name] = task
         known = self.routers.setdefault(splits, {})
         if task.name not in known:
@@ -135,11 +138,11 @@ class Workshop:
         return known[task.name]
 
     def routers_of(self, setup: Setup) -> dict[str, list[Router]]:
-        """The routers of a setup's routes, for its splits."""
+        """The routers of a setup's routes, for its splits. Raises RouteError as `route`."""
         return {name: self.route(self._routes[name], setup.splits) for name in (*setup.routes, *setup.columns)}
 
     def key(self, wanted: Wanted) -> str:
-        """What a base model's fits are known by: everything that they follow from."""
+        """What a base model's fits are known by: everything that they follow from. Raises RouteError as `route`."""
         base = wanted.base
         parts: dict[str, Any] = {
             "engine": ENGINE,
@@ -224,7 +227,7 @@ class Workshop:
         return found
 
     def features(self, setup: Setup, split: int) -> pd.DataFrame:
-        """The features, with the routes that a setup has as columns."""
+        """The features, with the routes that a setup has as columns. Raises RouteError as `route`."""
         if not setup.columns:
             return self.rows.features
         found = {
