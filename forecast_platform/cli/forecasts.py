@@ -91,7 +91,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
         good &= operations.score(series, models, windows)
     # A span that ends before the newest day leaves the page as it is.
     if series and last >= last_forecastable(operations, series):
-        renew_page(operations)
+        renew_page(operations.platform)
     print_coverage(operations, series, models)
     return _summary(operations, started, good)
 
@@ -153,7 +153,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
         return False
     good &= operations.forecast(series, models, day, day, together=True)
     show_forecasts(operations, series, models, day)
-    renew_page(operations)
+    renew_page(operations.platform)
     return _summary(operations, started, good)
 
 
