@@ -19,7 +19,7 @@ from forecast_platform.language.checkpoints import drop_torn, newest
 from forecast_platform.language.config import Config
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError, require_extra
-from forecast_platform.language.models import Base, linear_modules, load_base, lora_targets
+from forecast_platform.language.models import Base, has_bf16, linear_modules, load_base, lora_targets
 from forecast_platform.language.packing import one_by_one, pack
 from forecast_platform.language.record import Record, registered_name
 from forecast_platform.language.tokens import Tokens, tokenised
@@ -314,8 +314,8 @@ def _trainer(
         optim=training.optim,
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
-        bf16=half and torch.cuda.is_bf16_supported(),
-        fp16=half and not torch.cuda.is_bf16_supported(),
+        bf16=half and has_bf16(),
+        fp16=half and not has_bf16(),
         use_cpu=not on_gpu,
         seed=training.seed,
         save_strategy=training.save_strategy,
