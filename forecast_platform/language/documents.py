@@ -65,13 +65,23 @@ def from_file(path: Path, column: str, limit: int | None = None) -> Documents:
 def from_delta(folder: Path, name: str, column: str, limit: int | None = None) -> Documents:
     """The documents of a Delta table in a folder. Raises LanguageError."""
     from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
+    from deltalake.exceptions import DeltaProtocolError, TableNotFoundError
 
     try:
-        files = DeltaTable(str(folder)).file_uris()
+        table = DeltaTable(str(folder))
+        # Its own reader knows what it cannot honour, such as deletion vectors: the files hold rows that were removed.
+        table.to_pyarrow_dataset()
+        files = table.file_uris()
     except TableNotFoundError as error:
         raise LanguageError(
             f"table {name}: none in {folder}: write it there, or name another (data.train_table)"
+        ) from error
+    except DeltaProtocolError as error:
+        features = ", ".join(sorted(table.protocol().reader_features or ())) or "a newer reader version"
+        raise LanguageError(
+            f"table {name}: its files are not its rows, as it needs readers with {features}: read it by Spark (tables: "
+            "unity_catalog), or copy its rows into a table without (delta.enableDeletionVectors = false, then REORG "
+            "TABLE ... APPLY (PURGE))"
         ) from error
     if not files:
         raise LanguageError(f"table {name}: empty: it needs at least two documents")

@@ -26,11 +26,16 @@ def tables_of(settings: Settings) -> Tables:
     def opened(name: str, column: str, limit: int | None) -> Documents:
         if (session := spark_of(settings)) is not None:
             return from_spark(session, name, column, limit)
-        if os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"):
-            return Documents(f"table {name}", _over_sql(name, column, limit))
+        if over_sql():
+            return Documents(f"table {name}", _column(name, column, limit))
         return from_delta(settings.warehouse.joinpath(*name.split(".")), name, column, limit)
 
     return opened
+
+
+def over_sql() -> bool:
+    """Whether the environment names a workspace whose SQL interface tables are read over."""
+    return bool(os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"))
 
 
 def spark_of(settings: Settings) -> Any:
@@ -46,16 +51,25 @@ def spark_of(settings: Settings) -> Any:
     return session_for(settings)
 
 
-def _over_sql(name: str, column: str, limit: int | None) -> Iterator[Any]:
-    """A column's values by the SQL statement interface of the workspace that the environment names."""
+def rows_over_sql(name: str) -> int:
+    """The rows of a table, counted by the workspace that the environment names. Raises LanguageError."""
+    # The statement interface gives numbers as text in JSON.
+    [rows] = _asked(name, "count(*)")
+    return int(rows)
+
+
+def _column(name: str, column: str, limit: int | None) -> Iterator[Any]:
+    return _asked(name, _quoted(column), "" if limit is None else f" LIMIT {int(limit)}")
+
+
+def _asked(name: str, what: str, more: str = "") -> Iterator[Any]:
+    """The values of one expression by the SQL statement interface of the workspace that the environment names."""
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.errors import DatabricksError
     from databricks.sdk.service.sql import Disposition, Format, StatementState
 
     client = WorkspaceClient()
-    statement = f"SELECT {_quoted(column)} FROM {'.'.join(map(_quoted, name.split('.')))}"  # noqa: S608 - quoted
-    if limit is not None:
-        statement += f" LIMIT {int(limit)}"
+    statement = f"SELECT {what} FROM {'.'.join(map(_quoted, name.split('.')))}{more}"  # noqa: S608 - quoted
     try:
         warehouse = os.environ.get("DATABRICKS_WAREHOUSE_ID") or next(
             (one.id for one in client.warehouses.list()), None
