@@ -34,20 +34,20 @@ _SUFFIXES = ("'s", "’s", "ing", "ed", "es", "ly", "er", "est", "s", "d", "r")
 _FIELD = """
 accuracy accurate adapter adapters alias aliases among average averaged backtest backtests bands baseline baselines
 beat beats best better bias bootstrap calibrated calibration candidate candidates champion changing choice clear
-clearly coming commodity compared comparison competitive confidence consistently context corpus cost coverage crps
-criteria criterion currently daily demand deployment difference document documents domain domains drift error errors
+clearly coming commodity compared comparison competitive confidence consistently context corpus cost coverage criteria
+criterion crps currently daily demand deployment difference document documents domain domains drift error errors
 estimate estimates evaluate evaluated evaluation evidence expected fit forecast forecasting forecasts forgetting
-future gain gains general good great higher highest history horizon improve improvement improves interval
-intervals justification language largest latency learning less level likely limited live long loss losses lower lowest
-mae mape margin market markets mase mean metric metrics model models monitor monitored monitoring months near nearest
-nominal outperform outperforms overall overfitting percent percentage performance performs perplexity position
-precision predict prediction predictions price prices probabilistic prod production quantile quantiles range rank ranked
-ranking reasonable recent recommend recommendation recommendations recommended reduce registered registry reliable
-replay retrain retrained retraining review risk risks rival rivals rmse robust safe score scored scores second series
-shock shocks short shows significant significantly similar skill small smaller smallest smape span stable staging stale strong
-strongest suggest suggests suitable superior supply task tasks therefore third threshold thresholds token tokens track
-tracks trained training trust tuned tuning uncertain uncertainty validate validated validation version versions
-volatility weak weather week weeks weekly winner within worse worst year years
+future gain gains general good great higher highest history horizon improve improvement improves interval intervals
+justification language largest latency learning less level likely limited live long loss losses lower lowest mae mape
+margin market markets mase mean metric metrics model models monitor monitored monitoring months near nearest nominal
+outperform outperforms overall overfitting percent percentage performance performs perplexity position precision
+predict prediction predictions price prices probabilistic prod production quantile quantiles range rank ranked ranking
+reasonable recent recommend recommendation recommendations recommended reduce registered registry reliable replay
+retrain retrained retraining review risk risks rival rivals rmse robust safe score scored scores second series shock
+shocks short shows significant significantly similar skill small smaller smallest smape span stable staging stale
+strong strongest suggest suggests suitable superior supply task tasks therefore third threshold thresholds token
+tokens track tracks trained training trust tuned tuning uncertain uncertainty validate validated validation version
+versions volatility weak weather week weekly weeks winner within worse worst year years
 """
 
 
@@ -119,7 +119,8 @@ def _names(candidate: Candidate) -> set[str]:
 def _plain(name: str) -> bool:
     """Whether a metric's or an alias' name is of ordinary words and numbers alone, such as crps_14d."""
     parts = [part for part in re.split(r"[_./%\s-]+", name) if part]
-    return name in (*LOWER, *HIGHER) or bool(parts) and all(_MEASURE.fullmatch(part) or _ordinary(part) for part in parts)
+    usual = [_MEASURE.fullmatch(part) or _ordinary(part) for part in parts]
+    return name in (*LOWER, *HIGHER) or (bool(parts) and all(usual))
 
 
 def _figures(candidates: Iterable[Candidate]) -> list[float]:
@@ -187,8 +188,9 @@ def text(task: str, ranked: Ranked, missing: Mapping[str, str], words: str | Non
 
 def _ordered_by(ranked: Ranked) -> str:
     steps = ["bounds kept"] if ranked.criteria.rules else []
-    steps.append("the task's words in name and tags")
-    steps += [f"{metric} ({'lower' if low else 'higher'} is better)" for metric, low in ranked.order]
+    words = ["the task's words in name and tags"]
+    figures = [f"{metric} ({'lower' if low else 'higher'} is better)" for metric, low in ranked.order]
+    steps += [*figures, *words] if ranked.criteria.order else [*words, *figures]
     return f"Ordered by {', then '.join(steps)}."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from forecast_platform.language.schemas import RECOMMENDATION
 from forecast_platform.pipeline.tracking import Tracker
 from forecast_platform.settings import Settings
 from forecast_platform_tests.language.registered import register
+from forecast_platform_tests.waiting import PATIENCE
 
 TASK = "Forecast coffee prices two weeks ahead"
 COFFEE = Candidate("Coffee-xgboost", "3", ("champion",), "champion", {"crps_14d": 4.123, "coverage_80": 79.5})
@@ -44,6 +47,14 @@ def test_bounds_that_are_kept_go_before_everything() -> None:
     assert ranked.candidates[0] is SUGAR
     text = wording.text(TASK, ranked, {})
     assert "coverage_80 >= 80: kept (81)" in text
+
+
+def test_a_stated_order_goes_before_the_task_s_words() -> None:
+    ranked = rank(ALL, TASK, parse_criteria("lowest crps_14d"))
+    assert [one.name for one in ranked.candidates] == ["Sugar-xgboost", "Coffee-xgboost", "Coffee-naive"]
+    assert "Ordered by crps_14d (lower is better), then the task's words in name and tags." in wording.text(
+        TASK, ranked, {}
+    )
 
 
 def test_a_bound_that_nobody_keeps_is_told() -> None:
@@ -99,6 +110,20 @@ def test_an_empty_registry_and_names_that_are_not_there(registry: Callable[..., 
     assert "no registered model 'Coffee-naiv', perhaps Coffee-naive" in answer["recommendation"]
     with pytest.raises(LanguageError, match="no such file: name the store"):
         recommend_model(TASK, mlflow_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    (tmp_path / "garbage.db").write_bytes(b"no database at all " * 100)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        began = time.monotonic()
+        for uri, told in (
+            (f"sqlite:///{tmp_path / 'garbage.db'}", r"garbage\.db is no SQLite database.*: name the store"),
+            ("file:///x", r"mlflow_uri 'file:///x': The filesystem tracking backend"),
+            ("nonsense:/x", r"mlflow_uri 'nonsense:/x': .*unsupported URI"),
+            (silent, "does not answer .*start it, or name another"),
+        ):
+            with pytest.raises(LanguageError, match=told):
+                recommend_model(TASK, mlflow_uri=uri)
+        assert time.monotonic() - began < PATIENCE / 5, "no retry"
     assert not (tmp_path / "none.db").exists()
     with pytest.raises(LanguageError, match="say in a sentence"):
         recommend_model("  ", settings=settings)
