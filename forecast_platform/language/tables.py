@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from forecast_platform.language.corpus import Tables
-from forecast_platform.language.documents import Documents, from_delta, from_file, from_spark
+from forecast_platform.language.documents import Documents, column_of, from_delta, from_file, from_spark
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.models import require_hub
 from forecast_platform.language.record import is_databricks
@@ -132,13 +132,18 @@ def _quoted(name: str) -> str:
 def general_text(name: str, column: str, most: int) -> Documents:
     """General documents, at most `most`: from a JSONL or Parquet file, or a hub's data set read as a stream.
 
-    Raises LanguageError: replay that is asked for is never left out silently.
+    They are somebody else's: where they have no such column as the domain's, the usual one, text, is read. Raises
+    LanguageError: replay that is asked for is never left out silently.
     """
     from pathlib import Path
 
     path = Path(name).expanduser()
     if path.suffix or path.is_file():
-        return from_file(path, column, most)
+        if not path.is_file():
+            raise LanguageError(f"data.replay_dataset {name!r}: no such file: name general text, or set the ratio to 0")
+        documents = from_file(path, column_of(path, column), most)
+        documents.source = f"data.replay_dataset {name}"
+        return documents
     from importlib.util import find_spec
 
     if find_spec("datasets") is None:
@@ -149,7 +154,17 @@ def general_text(name: str, column: str, most: int) -> Documents:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(name, split="train", streaming=True)
+        rows = iter(load_dataset(name, split="train", streaming=True))
+        first = next(rows, None)
     except (OSError, ValueError) as error:
         raise LanguageError(f"data.replay_dataset {name!r}: {str(error).splitlines()[0]}") from error
-    return Documents(name, itertools.islice((row.get(column) for row in rows), most))
+    if first is None:
+        raise LanguageError(f"data.replay_dataset {name!r}: no rows in it: name general text, or set the ratio to 0")
+    found = next((one for one in (column, "text") if one in first), None)
+    if found is None:
+        raise LanguageError(
+            f"data.replay_dataset {name!r}: neither a column {column!r} (data.text_column) nor 'text', but "
+            f"{', '.join(first)}: name another data set"
+        )
+    texts = (row.get(found) for row in itertools.chain([first], rows))
+    return Documents(f"data.replay_dataset {name}", itertools.islice(texts, most))

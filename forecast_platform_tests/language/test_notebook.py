@@ -65,7 +65,9 @@ def test_its_packing_loses_no_token_and_keeps_documents_apart() -> None:
 def test_its_boxes_go_before_the_configuration_where_they_are_filled_in() -> None:
     given = {"train_table": " main.docs.notes ", "output_dir": "/Volumes/main/docs/cpt"}
     shown: dict[str, str] = {}
-    widgets = SimpleNamespace(text=lambda name, value, title: shown.update({name: value}), get=lambda n: given.get(n, ""))
+    widgets = SimpleNamespace(
+        text=lambda name, value, title: shown.update({name: value}), get=lambda n: given.get(n, "")
+    )
     names: dict = {"dbutils": SimpleNamespace(widgets=widgets)}
     exec(compile(CELLS[4], "configuration", "exec"), names)
     wanted = yaml.safe_load((ROOT / "cpt_config.yaml").read_text())
@@ -93,7 +95,9 @@ def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path: Path) -> 
 
 def test_packed_batches_go_without_flash_attention() -> None:
     [attention] = [
-        node for node in ast.walk(ast.parse(CELLS[8])) if isinstance(node, ast.Assign) and "flash" in ast.unparse(node.targets)
+        node
+        for node in ast.walk(ast.parse(CELLS[8]))
+        if isinstance(node, ast.Assign) and "flash" in ast.unparse(node.targets)
     ]
     for rows, wanted in ((1, True), (2, False)):
         names: dict = {
