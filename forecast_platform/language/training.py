@@ -26,7 +26,9 @@ from forecast_platform.language.tokens import Tokens, tokenised
 from forecast_platform.settings import Settings
 
 METRICS = "training_metrics.json"
-_RUN = "run.json"
+RUN = "run.json"
+REPEATED = ("model", "training", "qlora", "data")
+"""Blocks of a configuration that a run which goes on has to have in common with the one that was stopped."""
 _log = logging.getLogger(__name__)
 Say = Callable[[str], Any]
 
@@ -167,9 +169,15 @@ def train(
     with _recorded(config, settings, run_id) as record:
         if record is not None:
             record.parameters({**metrics_file.parameters(config, made.base.quantization), "corpus": corpus.fingerprint})
-        run = {"fingerprint": mark, "mlflow_run_id": None if record is None else record.run_id}
-        run["start_time"] = started or began.isoformat(timespec="seconds")
-        write_whole(run_folder / _RUN, json.dumps(run) + "\n", 0o644)
+        plain = config.plain()
+        run = {
+            "fingerprint": mark,
+            "mlflow_run_id": None if record is None else record.run_id,
+            "start_time": started or began.isoformat(timespec="seconds"),
+            "corpus_sha256": corpus.fingerprint,
+            "configuration": {name: plain[name] for name in REPEATED},
+        }
+        write_whole(run_folder / RUN, json.dumps(run) + "\n", 0o644)
         texts = corpus.mixed
         tokens = tokenised(texts, made.base.tokenizer, folder / "tokens")
         held_out = tokenised(corpus.val, made.base.tokenizer, folder / "tokens")
@@ -237,7 +245,7 @@ def _finished(folder: Path, mark: str) -> dict[str, Any] | None:
 
 def _goes_on_from(run_folder: Path) -> tuple[str | None, str | None]:
     """When a run that was stopped began, and its MLflow run."""
-    path = run_folder / _RUN
+    path = run_folder / RUN
     if not path.is_file():
         return None, None
     found = json.loads(path.read_text(encoding="utf-8"))
