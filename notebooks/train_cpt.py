@@ -238,7 +238,6 @@ import mlflow
 from transformers import Trainer, TrainingArguments
 
 
-
 def newest_whole(folder):
     found = glob.glob(os.path.join(folder, "checkpoint-*"))
     for path in sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True):

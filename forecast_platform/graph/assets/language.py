@@ -131,7 +131,9 @@ def _corpus(spec: Pretrained) -> AssetsDefinition:
 def _adapter(spec: Pretrained) -> AssetsDefinition:
     key = spec.key("adapter")
     whole = AssetCheckSpec(
-        "adapter_is_whole", asset=key, description="Every file has the hash that it was written with; losses are finite."
+        "adapter_is_whole",
+        asset=key,
+        description="Every file has the hash that it was written with; losses are finite.",
     )
 
     @asset(
