@@ -79,7 +79,7 @@ def recommend_model(
 
 
 def _registry(settings: Settings) -> Any:
-    """A client of the platform's own store."""
+    """A client of the platform's own store. Raises RegistryError."""
     from mlflow.exceptions import MlflowException
 
     _refuse_silent(settings.tracking_uri)

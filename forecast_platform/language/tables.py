@@ -169,5 +169,16 @@ def general_text(name: str, column: str, most: int) -> Documents:
             f"data.replay_dataset {name!r}: neither a column {column!r} (data.text_column) nor 'text', but "
             f"{', '.join(first)}: name another data set"
         )
-    texts = (row.get(found) for row in itertools.chain([first], rows))
+    texts = _streamed(name, itertools.chain([first], rows), found)
     return Documents(f"data.replay_dataset {name}", itertools.islice(texts, most))
+
+
+def _streamed(name: str, rows: Iterator[Any], column: str) -> Iterator[Any]:
+    try:
+        for row in rows:
+            yield row.get(column)
+    except OSError as error:
+        raise LanguageError(
+            f"data.replay_dataset {name!r}: the hub's stream broke off ({str(error).splitlines()[0]}): run it again, "
+            "or put general text into a file and name that"
+        ) from error

@@ -6,13 +6,13 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from forecast_platform.language import models
+from forecast_platform.language import models, tables
 from forecast_platform.language.config import QloraPart
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError
@@ -146,6 +146,34 @@ def test_a_hub_that_is_away_or_whose_name_hangs_is_told_within_seconds(
         models.require_hub("base model 'a/b'")
     assert time.monotonic() - began < PATIENCE / 2
     over.set()
+
+
+def test_a_hub_s_data_set_is_read_by_its_own_column_and_a_stream_that_breaks_off_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import datasets
+
+    def broken() -> Iterator[dict]:
+        yield {"text": "one"}
+        raise ConnectionError("Server Disconnected")
+
+    found = {
+        "org/usual": datasets.Dataset.from_dict({"id": [1, 2], "text": ["one", "two"]}).to_iterable_dataset(),
+        "org/odd": datasets.Dataset.from_dict({"id": [1], "words": ["one"]}).to_iterable_dataset(),
+        "org/none": datasets.Dataset.from_dict({"text": []}).to_iterable_dataset(),
+        "org/broken": broken(),
+    }
+    monkeypatch.setattr(tables, "require_hub", lambda what: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split, streaming: found[name])
+    assert list(tables.general_text("org/usual", "body", 9)) == ["one", "two"]
+    assert list(tables.general_text("org/odd", "words", 9)) == ["one"]
+    for name, told in (
+        ("org/odd", r"'org/odd': neither a column 'body' \(data\.text_column\) nor 'text', but id, words"),
+        ("org/none", "'org/none': no rows in it"),
+        ("org/broken", r"'org/broken': the hub's stream broke off \(Server Disconnected\)"),
+    ):
+        with pytest.raises(LanguageError, match=told):
+            list(tables.general_text(name, "body", 9))
 
 
 def test_a_hub_that_is_not_reached_is_told_within_seconds(world: Callable, corpus: Corpus) -> None:
