@@ -20,8 +20,9 @@ dbutils.library.restartPython()
 
 # MAGIC %md
 # MAGIC ## Configuration
-# MAGIC The keys and values of `cpt_config.yaml`. Set `data.train_table` to a table with a column of texts,
-# MAGIC `catalog.schema.table`; without `data.val_table` a twentieth of its documents is held out.
+# MAGIC The keys and values of `cpt_config.yaml`; the boxes above, which are a job's parameters, go before them where they are
+# MAGIC filled in. `train_table` is a table with a column of texts, `catalog.schema.table`; without `val_table` a twentieth of
+# MAGIC its documents is held out. `output_dir` is best a folder of a volume: the cluster's own disk goes with the cluster.
 
 # COMMAND ----------
 
@@ -73,6 +74,17 @@ CONFIG = {
     },
 }
 
+for block, key, title in (
+    ("data", "train_table", "table of documents, catalog.schema.table"),
+    ("data", "val_table", "table of held-out documents (empty: a twentieth of the others)"),
+    ("data", "text_column", "column of the texts (empty: text)"),
+    ("model", "name", "base model (empty: as below)"),
+    ("output", "output_dir", "folder of the adapter, such as /Volumes/catalog/schema/volume/cpt_model"),
+):
+    box = "base_model" if block == "model" else key
+    dbutils.widgets.text(box, "", title)
+    CONFIG[block][key] = dbutils.widgets.get(box).strip() or CONFIG[block][key]
+
 # COMMAND ----------
 
 # MAGIC %md
@@ -95,7 +107,7 @@ def documents(table):
     return [text for text in texts if 100 <= len(text) <= 50_000]
 
 
-assert data["train_table"], "set data.train_table to catalog.schema.table"
+assert data["train_table"], "name the table of documents: the box or job parameter train_table, catalog.schema.table"
 train_texts = documents(data["train_table"])
 random.Random(42).shuffle(train_texts)
 if data["val_table"]:
@@ -129,7 +141,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 qlora = CONFIG["qlora"]
 name = CONFIG["model"]["name"]
-dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 four_bits = BitsAndBytesConfig(
     load_in_4bit=qlora["load_in_4bit"],
     bnb_4bit_compute_dtype=dtype,
@@ -139,7 +151,10 @@ four_bits = BitsAndBytesConfig(
 tokenizer = AutoTokenizer.from_pretrained(name)
 options = {"dtype": dtype, "quantization_config": four_bits, "device_map": {"": 0}}
 try:
-    attention = "flash_attention_2" if CONFIG["model"]["use_flash_attention"] else "sdpa"
+    # In batches of packed rows FlashAttention would let documents see one another: transformers tells them apart in it
+    # for one row a pass only.
+    flash = CONFIG["model"]["use_flash_attention"] and CONFIG["training"]["per_device_train_batch_size"] == 1
+    attention = "flash_attention_2" if flash else "sdpa"
     model = AutoModelForCausalLM.from_pretrained(name, attn_implementation=attention, **options)
 except (ImportError, ValueError) as error:
     print("without FlashAttention:", error)
@@ -216,10 +231,25 @@ print(f"{sum(len(row['input_ids']) for row in train_rows):,} tokens in {len(trai
 # COMMAND ----------
 
 import glob
+import json
 import os
 
 import mlflow
 from transformers import Trainer, TrainingArguments
+
+
+def newest_whole(folder):
+    found = glob.glob(os.path.join(folder, "checkpoint-*"))
+    for path in sorted(found, key=lambda path: int(path.rpartition("-")[2]), reverse=True):
+        try:
+            # Written last: what lacks it was cut off.
+            with open(os.path.join(path, "trainer_state.json")) as stream:
+                json.load(stream)
+            return path
+        except (OSError, ValueError):
+            print("left out, not whole:", path)
+    return None
+
 
 training, output = CONFIG["training"], CONFIG["output"]
 experiment = CONFIG["mlflow"]["experiment_name"]
@@ -249,7 +279,7 @@ arguments = TrainingArguments(
 )
 trainer = Trainer(model=model, args=arguments, train_dataset=train_rows, eval_dataset=val_rows, data_collator=batch)
 with mlflow.start_run(run_name=CONFIG["mlflow"]["run_name"], tags=CONFIG["mlflow"]["tags"]):
-    trainer.train(resume_from_checkpoint=bool(glob.glob(os.path.join(output["output_dir"], "checkpoint-*"))) or None)
+    trainer.train(resume_from_checkpoint=newest_whole(output["output_dir"]))
     trainer.save_model(output["output_dir"])
     tokenizer.save_pretrained(output["output_dir"])
     mlflow.log_params({"model_name": name, "lora_r": qlora["lora_r"], "replay_ratio": data["replay_ratio"]})

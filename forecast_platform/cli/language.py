@@ -42,7 +42,11 @@ def register(commands: Any) -> None:
     one.add_argument("--task", help="what the model is for")
     one.add_argument("--cpt-model", default="./outputs/cpt_model", metavar="FOLDER", help="whose words go with it")
     one.add_argument("--criteria", help="such as 'mape < 5, lowest crps'")
-    one.add_argument("--demo", action="store_true", help="answer three example tasks")
+    one.add_argument(
+        "--demo",
+        action="store_true",
+        help="answer three example tasks; the second and third go beside FILE, as FILE-2 and FILE-3",
+    )
     one.add_argument("--output", default="recommendation.json", metavar="FILE", help="where the answer goes")
     one.add_argument("--mlflow-uri", metavar="URI", help="the registry's store (default: the platform's)")
 
@@ -72,6 +76,8 @@ def prepare(settings: Settings, options: argparse.Namespace) -> bool:
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.run import build_corpus
 
+    if options.limit is not None and options.limit < 1:
+        raise LanguageError(f"prepare: --limit {options.limit}: a number of rows from 1 on is meant")
     folder = Path(options.output_dir)
     data: dict[str, Any] = {"val_file": None, "val_ratio": options.val_ratio, "replay_dataset": None}
     data["text_column"] = os.environ.get("TEXT_COLUMN", "text")
@@ -91,17 +97,17 @@ def prepare(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def pretrain(settings: Settings, options: argparse.Namespace) -> bool:
-    """Build the corpus and train on it. Raises LanguageError."""
+    """Build the corpus, or take that of the run that was stopped, and train on it. Raises LanguageError."""
     from tqdm import tqdm
 
     from forecast_platform.language.config import read_config
     from forecast_platform.language.errors import require_extra
-    from forecast_platform.language.run import build_corpus
+    from forecast_platform.language.run import corpus_to_train_on
     from forecast_platform.language.training import METRICS, train
 
     config = read_config(Path(options.config))
     require_extra()
-    corpus, _ = build_corpus(config, settings, say=say)
+    corpus = corpus_to_train_on(config, settings, say=say)
     with tqdm(unit="step", disable=None) as bar:
 
         def progress(done: int, total: int, what: str) -> None:
@@ -123,6 +129,7 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
     Raises LanguageError where there are no held-out documents.
     """
     from forecast_platform.language import corpus as corpora
+    from forecast_platform.language.adapter import described
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.evaluation import evaluate, write_results
     from forecast_platform.language.run import held_out
@@ -133,12 +140,13 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
     if (model / "corpus" / corpora.MANIFEST).is_file():
         kept = corpora.read(model / "corpus")
         domain, general = kept.val, kept.general
+    column = described(model)["configuration"]["data"]["text_column"]
     if options.eval_file:
-        domain = held_out(Path(options.eval_file))
+        domain = held_out(Path(options.eval_file), column)
     elif not domain:
         raise LanguageError(f"{model}: no corpus beside it: name held-out documents (--eval-file)")
     if options.general_file:
-        general = held_out(Path(options.general_file))
+        general = held_out(Path(options.general_file), column)
     results = evaluate(model, domain, general, base_model=options.base_model, settings=settings, say=say)
     write_results(results, Path(options.output))
     summary = results["summary"]
@@ -147,7 +155,7 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def recommend(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print and write a recommendation; False where the registry holds no model.
+    """Print and write a recommendation, of --demo each in a file of its own; False where the registry holds no model.
 
     Raises LanguageError without a task, RegistryError where the registry does not answer.
     """
@@ -156,8 +164,8 @@ def recommend(settings: Settings, options: argparse.Namespace) -> bool:
 
     if not options.task and not options.demo:
         raise LanguageError("recommend: say what the model is for (--task), or --demo")
-    answer: dict[str, Any] = {}
-    for task in [options.task] if options.task else DEMO:
+    output = Path(options.output)
+    for place, task in enumerate([options.task] if options.task else DEMO, 1):
         answer = recommend_model(
             task,
             cpt_model_path=options.cpt_model,
@@ -169,5 +177,7 @@ def recommend(settings: Settings, options: argparse.Namespace) -> bool:
             print(f"forecast-platform: {answer['error']}: train some first", file=sys.stderr)
             return False
         say(f"{answer['recommendation']}\n\n({answer['generated_by']})\n")
-    write_recommendation(answer, Path(options.output))
+        path = output if place == 1 else output.with_name(f"{output.stem}-{place}{output.suffix}")
+        write_recommendation(answer, path)
+        say(f"{path}\n")
     return True

@@ -25,7 +25,10 @@ class ModelPart(_Part):
     """The base model."""
 
     name: str = Field(default="microsoft/phi-3-mini-4k-instruct", min_length=1, description="Folder, or a hub's name.")
-    use_flash_attention: bool = Field(default=True, description="Where it is installed; else PyTorch's own, and said.")
+    use_flash_attention: bool = Field(
+        default=True,
+        description="Where it is installed and rows are not packed, or one a pass; else PyTorch's own, and said.",
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a hub's model.")
 
 

@@ -99,13 +99,16 @@ def build(
 
     held = _held_out(data, tables)
     val: Sequence[str] | None = None if held is None else shuffled(take("val", held), SEED)
-    train = take("train", _trained_on(data, tables, limit), None if held is None else held.source)
+    source = _trained_on(data, tables, limit)
+    train = take("train", source, None if held is None else held.source)
     if not train:
-        raise LanguageError(f"{_told(counts['train'])}: no document to train on is left")
+        raise LanguageError(f"{source.source}: {_told(counts['train'])}: no document to train on is left")
     if val is None:
         train, val = split(train, data.val_ratio)
     elif not val:
-        raise LanguageError(f"held out: {_told(counts['val'])}: no document to measure on is left")
+        raise LanguageError(
+            f"{held.source if held else 'held out'}: {_told(counts['val'])}: no document to measure on is left"
+        )
     else:
         train = shuffled(train, SEED)
     replay: Sequence[str] = []

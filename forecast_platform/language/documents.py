@@ -62,16 +62,45 @@ def from_file(path: Path, column: str, limit: int | None = None) -> Documents:
     return Documents(str(path), itertools.islice(texts, limit))
 
 
+def column_of(path: Path, wanted: str, usual: str = "text") -> str:
+    """The column of a file that was not made for this configuration: `wanted` where it has that, else the usual one."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            names = pq.read_schema(path).names
+        except (OSError, pa.ArrowInvalid):
+            return wanted
+    else:
+        try:
+            with path.open("rb") as stream:
+                names = list(json.loads(stream.readline(MAX_ROW_BYTES)))
+        except (OSError, ValueError, TypeError):
+            return wanted  # told by whoever reads it
+    return usual if wanted not in names and usual in names else wanted
+
+
 def from_delta(folder: Path, name: str, column: str, limit: int | None = None) -> Documents:
     """The documents of a Delta table in a folder. Raises LanguageError."""
     from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
+    from deltalake.exceptions import DeltaProtocolError, TableNotFoundError
 
     try:
-        files = DeltaTable(str(folder)).file_uris()
+        table = DeltaTable(str(folder))
+        # Its own reader knows what it cannot honour, such as deletion vectors: the files hold rows that were removed.
+        table.to_pyarrow_dataset()
+        files = table.file_uris()
     except TableNotFoundError as error:
         raise LanguageError(
             f"table {name}: none in {folder}: write it there, or name another (data.train_table)"
+        ) from error
+    except DeltaProtocolError as error:
+        features = ", ".join(sorted(table.protocol().reader_features or ())) or "a newer reader version"
+        raise LanguageError(
+            f"table {name}: its files are not its rows, as it needs readers with {features}: read it by Spark (tables: "
+            "unity_catalog), or copy its rows into a table without (delta.enableDeletionVectors = false, then REORG "
+            "TABLE ... APPLY (PURGE))"
         ) from error
     if not files:
         raise LanguageError(f"table {name}: empty: it needs at least two documents")
@@ -120,7 +149,9 @@ def _parquet(files: list[str], column: str, source: str) -> Iterator[Any]:
         raise LanguageError(f"{source}: not readable as Parquet: {str(error).splitlines()[0]}") from error
     _refuse_lacking(column, table.schema.names, source)
     kind = table.schema.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)):
         texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
         raise LanguageError(
             f"{source}: column {column!r} holds {kind}, not text: set data.text_column"

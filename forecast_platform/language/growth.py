@@ -20,11 +20,13 @@ def rows_now(config: Config, settings: Settings) -> int:
     data = config.data
     if data.train_table is not None:
         name = data.table(data.train_table)
-        from forecast_platform.language.tables import spark_of
+        from forecast_platform.language.tables import over_sql, rows_over_sql, spark_of
 
         session = spark_of(settings)
         if session is not None:
             return int(session.table(name).count())
+        if over_sql():
+            return rows_over_sql(name)
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 

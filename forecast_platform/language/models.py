@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -80,15 +81,29 @@ def require_hub(what: str) -> None:
     host = urlsplit(constants.ENDPOINT).hostname or ""
     offline = constants.HF_HUB_OFFLINE
     if not offline:
-        try:
-            socket.create_connection((host, 443), timeout=HUB_SECONDS).close()
-        except OSError:
-            offline = True
+        offline = not _reached(host)
     if offline:
         raise LanguageError(
             f"{what}: no such folder or file, and not in the hub's cache; the hub cannot be reached from here: put it "
             "in a folder and name that"
         )
+
+
+def _reached(host: str) -> bool:
+    """Whether a host takes a connection within HUB_SECONDS, its name's look-up included, which no time-out bounds."""
+    found: list[bool] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, 443), timeout=HUB_SECONDS).close()
+        except OSError:
+            return
+        found.append(True)
+
+    asking = threading.Thread(target=connect, daemon=True)
+    asking.start()
+    asking.join(HUB_SECONDS)
+    return bool(found)
 
 
 def weights_hash(folder: Path) -> str:
@@ -165,7 +180,14 @@ def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[s
         base.quantization = f"4bit-{config.qlora.bnb_4bit_quant_type}"
     if torch.cuda.is_available():
         options["device_map"] = {"": 0}
-    base.model = _from_folder(folder, options, config.model.use_flash_attention, base.notes)
+    flash = config.model.use_flash_attention
+    if flash and config.training.packing and config.training.per_device_train_batch_size > 1:
+        flash = False
+        base.notes.append(
+            "without FlashAttention: transformers keeps packed documents apart in it for one row a pass only "
+            "(training.per_device_train_batch_size: 1); PyTorch's own attention"
+        )
+    base.model = _from_folder(folder, options, flash, base.notes)
     if not wanted:
         base.quantization = str(options["dtype"]).removeprefix("torch.")
     else:
@@ -183,6 +205,7 @@ def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[s
 
 
 def _from_folder(folder: str, options: dict[str, Any], flash: bool, notes: list[str]) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
@@ -196,6 +219,23 @@ def _from_folder(folder: str, options: dict[str, Any], flash: bool, notes: list[
         return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **options)
     except OSError as error:
         raise LanguageError(f"base model {folder}: {str(error).splitlines()[0]}") from error
+    except SafetensorError as error:
+        raise LanguageError(
+            f"base model {_unreadable(Path(folder))}: cut short or changed ({error}): take a copy that is whole"
+        ) from error
+
+
+def _unreadable(folder: Path) -> Path:
+    """The first of a folder's weight files whose header or length is not whole; the folder where none is."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(str(path), framework="pt"):
+                pass
+        except SafetensorError:
+            return path
+    return folder
 
 
 def precision(bf16: bool) -> torch.dtype:
@@ -204,16 +244,26 @@ def precision(bf16: bool) -> torch.dtype:
 
     if not (bf16 and torch.cuda.is_available()):
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if has_bf16() else torch.float16
+
+
+def has_bf16() -> bool:
+    """Whether the GPU computes in bfloat16 itself; PyTorch counts one that emulates it, slowly, unless told not to."""
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _four_bits(qlora: QloraPart) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
+    wanted = qlora.bnb_4bit_compute_dtype
+    if wanted == "bfloat16" and torch.cuda.is_available() and not has_bf16():
+        wanted = "float16"
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_compute_dtype=getattr(torch, qlora.bnb_4bit_compute_dtype),
+        bnb_4bit_compute_dtype=getattr(torch, wanted),
         bnb_4bit_quant_type=qlora.bnb_4bit_quant_type,
         bnb_4bit_use_double_quant=qlora.bnb_4bit_use_double_quant,
     )

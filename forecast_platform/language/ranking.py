@@ -141,7 +141,8 @@ def _words_met(candidate: Candidate, wanted: set[str]) -> tuple[str, ...]:
 
 
 def rank(candidates: Sequence[Candidate], task: str, criteria: Criteria) -> Ranked:
-    """Order: bounds kept, then the task's words in name and tags, then the metrics, then name and version."""
+    """Order: bounds kept, then the metrics that criteria state, then the task's words in name and tags, then the metric
+    that is looked for where none is stated, then name and version."""
     wanted = words_of(task)
     words = {(one.name, one.version): _words_met(one, wanted) for one in candidates}
     most = max((len(met) for met in words.values()), default=0)
@@ -151,7 +152,9 @@ def rank(candidates: Sequence[Candidate], task: str, criteria: Criteria) -> Rank
     def key(one: Candidate) -> tuple[object, ...]:
         unmet = sum(rule.met(one) is not True for rule in criteria.rules)
         figures = [_figure(one, metric, low) for metric, low in order]
-        return (unmet, -len(words[one.name, one.version]), *figures, one.name, -_number(one.version), one.version)
+        met = -len(words[one.name, one.version])
+        order_by = (*figures, met) if criteria.order else (met, *figures)
+        return (unmet, *order_by, one.name, -_number(one.version), one.version)
 
     return Ranked(tuple(sorted(candidates, key=key)), criteria, order, words)
 

@@ -6,11 +6,15 @@ import datetime as dt
 import json
 import logging
 import math
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+from forecast_platform.host.databases import why_foreign
 from forecast_platform.host.files import write_whole
 from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.language import wording
@@ -26,6 +30,8 @@ from forecast_platform.settings.language import LanguageSettings
 MOST = 10
 """Models in an answer; of more, the best ranked."""
 LONGEST_TASK = 2_000
+SERVER_SECONDS = 5.0
+"""How long a registry's server may take to accept a connection."""
 NOTHING = {"error": "No models found in registry"}
 
 Writer = Callable[[str], str]
@@ -73,9 +79,10 @@ def recommend_model(
 
 
 def _registry(settings: Settings) -> Any:
-    """A client of the platform's own store."""
+    """A client of the platform's own store. Raises RegistryError."""
     from mlflow.exceptions import MlflowException
 
+    _refuse_silent(settings.tracking_uri)
     try:
         return Tracker(for_here(settings)).client
     except (TrackingError, MlflowException) as error:
@@ -83,11 +90,38 @@ def _registry(settings: Settings) -> Any:
 
 
 def _client_of(uri: str) -> Any:
-    """A client of a store that is there: looking for a model makes no database."""
+    """A client of a store that is there: looking for a model makes no database. Raises LanguageError."""
+    from mlflow.exceptions import MlflowException
+
+    mend = "name the store that the models are registered in"
     database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.is_file():
-        raise LanguageError(f"mlflow_uri {uri!r}: no such file: name the store that the models are registered in")
-    return client_of(uri)
+    if uri.startswith("sqlite:///"):
+        if not database.is_file():
+            raise LanguageError(f"mlflow_uri {uri!r}: no such file: {mend}")
+        if (why := why_foreign(database.resolve(), "registered_models", records=True)) is not None:
+            raise LanguageError(f"mlflow_uri {uri!r}: {database} {why}: {mend}")
+    _refuse_silent(uri)
+    try:
+        return client_of(uri)
+    except MlflowException as error:
+        raise LanguageError(f"mlflow_uri {uri!r}: {str(error).strip().splitlines()[0]}: {mend}") from error
+
+
+def _refuse_silent(uri: str) -> None:
+    """Raise RegistryError where nobody listens at a server's address: MLflow would ask again for 90 s."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or parts.hostname is None:
+        return
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname):
+        return  # the proxy knows
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=SERVER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise RegistryError(
+            f"the model registry at {parts.scheme}://{parts.hostname} does not answer ({error}): start it, or "
+            "name another"
+        ) from error
 
 
 def _words(

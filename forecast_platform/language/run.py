@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.documents import Documents
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.tables import general_text, tables_of
+from forecast_platform.language.training import METRICS, REPEATED, RUN
 from forecast_platform.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -46,6 +48,43 @@ def build_corpus(
     return found, corpora.write(found, target)
 
 
+def corpus_to_train_on(config: Config, settings: Settings, *, say: Say = _log.info) -> Corpus:
+    """The corpus that an unfinished run of this very configuration began with, else one that is built anew.
+
+    A run goes on only with the documents that it began with: those that its source has had since are the next run's.
+    Raises LanguageError.
+    """
+    found = _begun_with(config)
+    if found is None:
+        return build_corpus(config, settings, say=say)[0]
+    say(
+        f"an unfinished run goes on with the corpus that it began with: {len(found.train):,} documents, "
+        f"{len(found.val):,} held out; what its source has had since then is left to the next run"
+    )
+    return found
+
+
+def _begun_with(config: Config) -> Corpus | None:
+    folder = Path(config.output.output_dir).expanduser()
+    done = folder / METRICS
+    finished = json.loads(done.read_text(encoding="utf-8")).get("fingerprint") if done.is_file() else None
+    plain = config.plain()
+    wanted = {name: plain[name] for name in REPEATED}
+    begun = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(f"checkpoints/*/{RUN}")]
+    corpora_begun = {
+        run.get("corpus_sha256")
+        for run in begun
+        if run.get("configuration") == wanted and run["fingerprint"] != finished
+    }
+    if not corpora_begun:
+        return None
+    try:
+        found = corpora.read(corpus_folder(config))
+    except LanguageError:
+        return None
+    return found if found.fingerprint in corpora_begun else None
+
+
 def _general(config: Config) -> Documents | None:
     """General documents where they are mixed in, or are there to measure forgetting by."""
     data = config.data
@@ -62,11 +101,12 @@ def _general(config: Config) -> Documents | None:
 
 
 def held_out(path: Path, column: str = "text") -> list[str]:
-    """The documents of a file that is measured on, cleaned as those that are trained on. Raises LanguageError."""
+    """The documents of a file that is measured on, cleaned as those that are trained on: of `column`, or text where it
+    has none of that name. Raises LanguageError."""
     from forecast_platform.language.cleaning import Cleaner
-    from forecast_platform.language.documents import from_file
+    from forecast_platform.language.documents import column_of, from_file
 
-    documents = from_file(path, column)
+    documents = from_file(path, column_of(path, column))
     kept, counts = Cleaner(near=False).clean(documents, documents.source)
     if not kept:
         raise LanguageError(f"{path}: {counts.rows} rows, and no document of 100 to 50,000 characters among them")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from forecast_platform.language.corpus import Tables
-from forecast_platform.language.documents import Documents, from_delta, from_file, from_spark
+from forecast_platform.language.documents import Documents, column_of, from_delta, from_file, from_spark
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.models import require_hub
 from forecast_platform.language.record import is_databricks
@@ -26,11 +26,16 @@ def tables_of(settings: Settings) -> Tables:
     def opened(name: str, column: str, limit: int | None) -> Documents:
         if (session := spark_of(settings)) is not None:
             return from_spark(session, name, column, limit)
-        if os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"):
-            return Documents(f"table {name}", _over_sql(name, column, limit))
+        if over_sql():
+            return Documents(f"table {name}", _column(name, column, limit))
         return from_delta(settings.warehouse.joinpath(*name.split(".")), name, column, limit)
 
     return opened
+
+
+def over_sql() -> bool:
+    """Whether the environment names a workspace whose SQL interface tables are read over."""
+    return bool(os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"))
 
 
 def spark_of(settings: Settings) -> Any:
@@ -49,16 +54,25 @@ def spark_of(settings: Settings) -> Any:
     return session_for(settings)
 
 
-def _over_sql(name: str, column: str, limit: int | None) -> Iterator[Any]:
-    """A column's values by the SQL statement interface of the workspace that the environment names."""
+def rows_over_sql(name: str) -> int:
+    """The rows of a table, counted by the workspace that the environment names. Raises LanguageError."""
+    # The statement interface gives numbers as text in JSON.
+    [rows] = _asked(name, "count(*)")
+    return int(rows)
+
+
+def _column(name: str, column: str, limit: int | None) -> Iterator[Any]:
+    return _asked(name, _quoted(column), "" if limit is None else f" LIMIT {int(limit)}")
+
+
+def _asked(name: str, what: str, more: str = "") -> Iterator[Any]:
+    """The values of one expression by the SQL statement interface of the workspace that the environment names."""
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.errors import DatabricksError
     from databricks.sdk.service.sql import Disposition, Format, StatementState
 
     client = WorkspaceClient()
-    statement = f"SELECT {_quoted(column)} FROM {'.'.join(map(_quoted, name.split('.')))}"  # noqa: S608 - quoted
-    if limit is not None:
-        statement += f" LIMIT {int(limit)}"
+    statement = f"SELECT {what} FROM {'.'.join(map(_quoted, name.split('.')))}{more}"  # noqa: S608 - quoted
     try:
         warehouse = os.environ.get("DATABRICKS_WAREHOUSE_ID") or next(
             (one.id for one in client.warehouses.list()), None
@@ -121,13 +135,18 @@ def _quoted(name: str) -> str:
 def general_text(name: str, column: str, most: int) -> Documents:
     """General documents, at most `most`: from a JSONL or Parquet file, or a hub's data set read as a stream.
 
-    Raises LanguageError: replay that is asked for is never left out silently.
+    They are somebody else's: where they have no such column as the domain's, the usual one, text, is read. Raises
+    LanguageError: replay that is asked for is never left out silently.
     """
     from pathlib import Path
 
     path = Path(name).expanduser()
     if path.suffix or path.is_file():
-        return from_file(path, column, most)
+        if not path.is_file():
+            raise LanguageError(f"data.replay_dataset {name!r}: no such file: name general text, or set the ratio to 0")
+        documents = from_file(path, column_of(path, column), most)
+        documents.source = f"data.replay_dataset {name}"
+        return documents
     from importlib.util import find_spec
 
     if find_spec("datasets") is None:
@@ -138,7 +157,28 @@ def general_text(name: str, column: str, most: int) -> Documents:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(name, split="train", streaming=True)
+        rows = iter(load_dataset(name, split="train", streaming=True))
+        first = next(rows, None)
     except (OSError, ValueError) as error:
         raise LanguageError(f"data.replay_dataset {name!r}: {str(error).splitlines()[0]}") from error
-    return Documents(name, itertools.islice((row.get(column) for row in rows), most))
+    if first is None:
+        raise LanguageError(f"data.replay_dataset {name!r}: no rows in it: name general text, or set the ratio to 0")
+    found = next((one for one in (column, "text") if one in first), None)
+    if found is None:
+        raise LanguageError(
+            f"data.replay_dataset {name!r}: neither a column {column!r} (data.text_column) nor 'text', but "
+            f"{', '.join(first)}: name another data set"
+        )
+    texts = _streamed(name, itertools.chain([first], rows), found)
+    return Documents(f"data.replay_dataset {name}", itertools.islice(texts, most))
+
+
+def _streamed(name: str, rows: Iterator[Any], column: str) -> Iterator[Any]:
+    try:
+        for row in rows:
+            yield row.get(column)
+    except OSError as error:
+        raise LanguageError(
+            f"data.replay_dataset {name!r}: the hub's stream broke off ({str(error).splitlines()[0]}): run it again, "
+            "or put general text into a file and name that"
+        ) from error

@@ -19,14 +19,16 @@ from forecast_platform.language.checkpoints import drop_torn, newest
 from forecast_platform.language.config import Config
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError, require_extra
-from forecast_platform.language.models import Base, linear_modules, load_base, lora_targets
+from forecast_platform.language.models import Base, has_bf16, linear_modules, load_base, lora_targets
 from forecast_platform.language.packing import one_by_one, pack
 from forecast_platform.language.record import Record, registered_name
 from forecast_platform.language.tokens import Tokens, tokenised
 from forecast_platform.settings import Settings
 
 METRICS = "training_metrics.json"
-_RUN = "run.json"
+RUN = "run.json"
+REPEATED = ("model", "training", "qlora", "data")
+"""Blocks of a configuration that a run which goes on has to have in common with the one that was stopped."""
 _log = logging.getLogger(__name__)
 Say = Callable[[str], Any]
 
@@ -167,9 +169,15 @@ def train(
     with _recorded(config, settings, run_id) as record:
         if record is not None:
             record.parameters({**metrics_file.parameters(config, made.base.quantization), "corpus": corpus.fingerprint})
-        run = {"fingerprint": mark, "mlflow_run_id": None if record is None else record.run_id}
-        run["start_time"] = started or began.isoformat(timespec="seconds")
-        write_whole(run_folder / _RUN, json.dumps(run) + "\n", 0o644)
+        plain = config.plain()
+        run = {
+            "fingerprint": mark,
+            "mlflow_run_id": None if record is None else record.run_id,
+            "start_time": started or began.isoformat(timespec="seconds"),
+            "corpus_sha256": corpus.fingerprint,
+            "configuration": {name: plain[name] for name in REPEATED},
+        }
+        write_whole(run_folder / RUN, json.dumps(run) + "\n", 0o644)
         texts = corpus.mixed
         tokens = tokenised(texts, made.base.tokenizer, folder / "tokens")
         held_out = tokenised(corpus.val, made.base.tokenizer, folder / "tokens")
@@ -237,7 +245,7 @@ def _finished(folder: Path, mark: str) -> dict[str, Any] | None:
 
 def _goes_on_from(run_folder: Path) -> tuple[str | None, str | None]:
     """When a run that was stopped began, and its MLflow run."""
-    path = run_folder / _RUN
+    path = run_folder / RUN
     if not path.is_file():
         return None, None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -314,8 +322,8 @@ def _trainer(
         optim=training.optim,
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
-        bf16=half and torch.cuda.is_bf16_supported(),
-        fp16=half and not torch.cuda.is_bf16_supported(),
+        bf16=half and has_bf16(),
+        fp16=half and not has_bf16(),
         use_cpu=not on_gpu,
         seed=training.seed,
         save_strategy=training.save_strategy,

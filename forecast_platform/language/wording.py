@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from forecast_platform.language.ranking import Candidate, Ranked
+from forecast_platform.language.ranking import HIGHER, LOWER, Candidate, Ranked
 
 LONGEST = 4_000
 """Characters of a model's words that are kept at most."""
@@ -20,24 +20,34 @@ LONGEST = 4_000
 _TOKEN = re.compile(r"[A-Za-z0-9_][\w./:@+%'’-]*|\S")
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?")
 _SENTENCE = re.compile(r"(?:^|[.!?:]\s+|\n\s*(?:[-*#>]+\s*|\d+\.\s+)*)[\"'(*_`]*$")
+_COUNTED = re.compile(
+    r"(?:zero|nil|nought|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty"
+    r"|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|dozen|quarter)(?:s|es|th|ths|fold)?"
+    r"|half|halv\w+|twice|thrice|(?:doubl|tripl|quadrupl)\w+",
+    re.IGNORECASE,
+)
+"""Figures in words: none of them can be looked up among those that the query returned."""
+_MEASURE = re.compile(r"[a-z]?\d+[a-z]?")
+_ANOTHER = re.compile(r"\b(?:another|different|unlisted)\s+(?:\w+\s+)?(?:model|candidate|version)s?\b", re.I)
+_NAMED = re.compile(r"\b(?:named|called|titled|dubbed|nicknamed|known\s+as)\s*:?\s*[\"'(*_`]*([\w./:@+%'’-]+)", re.I)
 _SUFFIXES = ("'s", "’s", "ing", "ed", "es", "ly", "er", "est", "s", "d", "r")
 _FIELD = """
 accuracy accurate adapter adapters alias aliases among average averaged backtest backtests bands baseline baselines
 beat beats best better bias bootstrap calibrated calibration candidate candidates champion changing choice clear
-clearly coming commodity compared comparison competitive confidence consistently context corpus cost coverage crps
-criteria criterion currently daily demand deployment difference document documents domain domains drift error errors
+clearly coming commodity compared comparison competitive confidence consistently context corpus cost coverage criteria
+criterion crps currently daily demand deployment difference document documents domain domains drift error errors
 estimate estimates evaluate evaluated evaluation evidence expected fit forecast forecasting forecasts forgetting
-future gain gains general good great half higher highest history horizon improve improvement improves interval
-intervals justification language largest latency learning less level likely limited live long loss losses lower lowest
-mae mape margin market markets mase mean metric metrics model models monitor monitored monitoring months near nearest
-nominal outperform outperforms overall overfitting percent percentage performance performs perplexity position
-precision predict prediction predictions price prices probabilistic production quantile quantiles range rank ranked
-ranking reasonable recent recommend recommendation recommendations recommended reduce registered registry reliable
-replay retrain retrained retraining review risk risks rival rivals rmse robust safe score scored scores second series
-shock shocks short shows significant significantly similar skill small smaller smallest smape span stable stale strong
-strongest suggest suggests suitable superior supply task tasks therefore third threshold thresholds token tokens track
-tracks trained training trust tuned tuning uncertain uncertainty validate validated validation version versions
-volatility weak weather week weeks weekly winner within worse worst year years
+future gain gains general good great higher highest history horizon improve improvement improves interval intervals
+justification language largest latency learning less level likely limited live long loss losses lower lowest mae mape
+margin market markets mase mean metric metrics model models monitor monitored monitoring months near nearest nominal
+outperform outperforms overall overfitting percent percentage performance performs perplexity position precision
+predict prediction predictions price prices probabilistic prod production quantile quantiles range rank ranked ranking
+reasonable recent recommend recommendation recommendations recommended reduce registered registry reliable replay
+retrain retrained retraining review risk risks rival rivals rmse robust safe score scored scores second series shock
+shocks short shows significant significantly similar skill small smaller smallest smape span stable staging stale
+strong strongest suggest suggests suitable superior supply task tasks therefore third threshold thresholds token
+tokens track tracks trained training trust tuned tuning uncertain uncertainty validate validated validation version
+versions volatility weak weather week weekly weeks winner within worse worst year years
 """
 
 
@@ -56,7 +66,7 @@ def foreign(text: str, task: str, candidates: Iterable[Candidate]) -> list[str]:
     names = {name.lower() for one in known for name in _names(one)} | set(re.findall(r"[a-z0-9_]+", task.lower()))
     figures = [*_figures(known), *(float(found) for found in re.findall(r"\d+(?:\.\d+)?", task))]
     allowed_as_written = {name for one in known for name in _names(one)} | set(re.findall(r"\w+", task))
-    found = []
+    found = _others(text, {one.name.lower() for one in known})
     for match in _TOKEN.finditer(text):
         token = match[0].strip("._:-'’*/+@")
         if not token or not re.search(r"\w", token) or token in allowed_as_written or token.lower() in names:
@@ -70,7 +80,8 @@ def foreign(text: str, task: str, candidates: Iterable[Candidate]) -> list[str]:
         for part in re.split(r"[-/]", token):
             # A name is written with a capital, a digit, a dot or an underscore; an ordinary word with none of them.
             plain = part[:1].lower() + part[1:] if starts else part
-            if part.lower() not in names and not (plain.replace("'", "").isalpha() and _ordinary(plain)):
+            usual = plain.replace("'", "").isalpha() and _ordinary(plain) and not _COUNTED.fullmatch(plain)
+            if part.lower() not in names and not usual:
                 found.append(token)
                 break
     return found
@@ -86,10 +97,30 @@ def _ordinary(word: str) -> bool:
     return False
 
 
+def _others(text: str, models: set[str]) -> list[str]:
+    """Where a text speaks of a model that is none of `models`, with whatever ordinary word for its name."""
+    found = [match[0] for match in _ANOTHER.finditer(text)]
+    for match in _NAMED.finditer(text):
+        named = match[1].strip("._:-'’*/+@")
+        if named and named.lower() not in models:
+            found.append(named)
+    return found
+
+
 def _names(candidate: Candidate) -> set[str]:
-    """What may be named of a candidate. Not what its tags and descriptions say, which may name anything."""
-    found = {candidate.name, f"v{candidate.version}", *candidate.aliases, *candidate.metrics, *candidate.parameters}
-    return {name for name in found if name and not name.isspace()}
+    """What may be named of a candidate: itself, and of its metrics and aliases those of plain words.
+
+    Whoever logs a run chooses its metrics' and parameters' names, its tags and descriptions: they may name anything.
+    """
+    told = {name for name in (*candidate.metrics, *candidate.aliases) if _plain(name)}
+    return {name for name in {candidate.name, f"v{candidate.version}", *told} if name and not name.isspace()}
+
+
+def _plain(name: str) -> bool:
+    """Whether a metric's or an alias' name is of ordinary words and numbers alone, such as crps_14d."""
+    parts = [part for part in re.split(r"[_./%\s-]+", name) if part]
+    usual = [_MEASURE.fullmatch(part) or _ordinary(part) for part in parts]
+    return name in (*LOWER, *HIGHER) or (bool(parts) and all(usual))
 
 
 def _figures(candidates: Iterable[Candidate]) -> list[float]:
@@ -157,8 +188,9 @@ def text(task: str, ranked: Ranked, missing: Mapping[str, str], words: str | Non
 
 def _ordered_by(ranked: Ranked) -> str:
     steps = ["bounds kept"] if ranked.criteria.rules else []
-    steps.append("the task's words in name and tags")
-    steps += [f"{metric} ({'lower' if low else 'higher'} is better)" for metric, low in ranked.order]
+    words = ["the task's words in name and tags"]
+    figures = [f"{metric} ({'lower' if low else 'higher'} is better)" for metric, low in ranked.order]
+    steps += [*figures, *words] if ranked.criteria.order else [*words, *figures]
     return f"Ordered by {', then '.join(steps)}."
 
 

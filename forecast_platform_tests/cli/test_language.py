@@ -55,6 +55,7 @@ def test_prepare_writes_the_same_split_of_a_file_and_of_the_table_that_the_envir
         (["prepare"], "neither --source FILE nor the variable DATABRICKS_TABLE"),
         (["prepare", "--source", "none.jsonl"], "none.jsonl: no such file"),
         (["prepare", "--source", "x.jsonl", "--val-ratio", "2"], "data.val_ratio = 2.0"),
+        (["prepare", "--source", "x.jsonl", "--limit", "-1"], "--limit -1: a number of rows from 1 on"),
         (["pretrain", "--config", "none.yaml"], "none.yaml': no such file"),
         (["recommend"], "say what the model is for (--task), or --demo"),
         (["recommend", "--task", "x", "--criteria", "nice"], "criteria: 'nice'"),

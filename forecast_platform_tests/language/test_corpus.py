@@ -279,3 +279,19 @@ def test_texts_that_differ_in_white_space_alone_are_one_document() -> None:
     kept, counts = Cleaner().clean([text, text.replace(" ", "\u00a0\n")], "here")
     assert kept == [normalised(text)]
     assert counts.exact_duplicates == 1
+
+
+def test_a_table_whose_files_hold_rows_that_were_removed_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    write_deltalake(str(folder), pa.table({"text": [document(1), document(2)]}))
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    line = json.dumps({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}})
+    (folder / "_delta_log" / f"{1:020}.json").write_text(line + "\n")
+    with pytest.raises(LanguageError, match=r"table a\.b\.c: .* needs readers with deletionVectors: .*APPLY \(PURGE\)"):
+        from_delta(folder, "a.b.c", "text")
+
+
+def test_a_file_without_rows_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "none.parquet")
+    with pytest.raises(LanguageError, match=r"none\.parquet: of 0 rows .*no document to train on is left"):
+        corpus.build(data(tmp_path / "none.parquet"), no_tables, None)

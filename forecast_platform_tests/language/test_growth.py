@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
-from forecast_platform.language.config import parse
+from forecast_platform.language.config import Config, parse
 from forecast_platform.language.errors import LanguageError
 from forecast_platform.language.growth import grown, rows_now, rows_then
 from forecast_platform.language.run import build_corpus
@@ -61,6 +61,27 @@ def test_replay_that_is_asked_for_is_never_left_out_silently(tmp_path: Path) -> 
     for dataset, told in ((None, "no data.replay_dataset"), (str(tmp_path / "none.jsonl"), "no such file")):
         with pytest.raises(LanguageError, match=told):
             build_corpus(parse({"data": {**data, "replay_dataset": dataset}}), settings)
+
+
+def test_general_text_of_others_is_read_by_its_own_usual_column(tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps({"body": document(n)}) + "\n" for n in range(9)))
+    general = [document(100 + n) for n in range(9)]
+    (tmp_path / "g.jsonl").write_text("".join(json.dumps({"id": 1, "text": text}) + "\n" for text in general))
+    pq.write_table(pa.table({"text": pa.array(general).dictionary_encode()}), tmp_path / "g.parquet")
+    pq.write_table(pa.table({"words": general}), tmp_path / "odd.parquet")
+    data = {"train_file": str(tmp_path / "d.jsonl"), "val_file": None, "text_column": "body", "replay_ratio": 0.2}
+
+    def config(dataset: str) -> Config:
+        found = {**data, "replay_dataset": str(tmp_path / dataset)}
+        return parse({"data": found, "output": {"output_dir": str(tmp_path / "out")}})
+
+    for name in ("g.jsonl", "g.parquet"):
+        corpus, _ = build_corpus(config(name), settings)
+        assert len(corpus.replay) == 2
+        assert set(corpus.replay) <= set(general)
+    with pytest.raises(LanguageError, match=r"odd\.parquet: no column 'body' \(data\.text_column\)"):
+        build_corpus(config("odd.parquet"), settings)
 
 
 def test_growth_is_a_share_of_what_there_was() -> None:

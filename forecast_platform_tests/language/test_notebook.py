@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import glob
+import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
@@ -56,6 +60,51 @@ def test_its_packing_loses_no_token_and_keeps_documents_apart() -> None:
         for place, position in enumerate(row["position_ids"]):
             assert (row["labels"][place] == -100) == (position == 0)
             assert position == 0 or row["labels"][place] == row["input_ids"][place]
+
+
+def test_its_boxes_go_before_the_configuration_where_they_are_filled_in() -> None:
+    given = {"train_table": " main.docs.notes ", "output_dir": "/Volumes/main/docs/cpt"}
+    shown: dict[str, str] = {}
+    widgets = SimpleNamespace(
+        text=lambda name, value, title: shown.update({name: value}), get=lambda n: given.get(n, "")
+    )
+    names: dict = {"dbutils": SimpleNamespace(widgets=widgets)}
+    exec(compile(CELLS[4], "configuration", "exec"), names)
+    wanted = yaml.safe_load((ROOT / "cpt_config.yaml").read_text())
+    wanted["data"]["train_table"], wanted["output"]["output_dir"] = "main.docs.notes", "/Volumes/main/docs/cpt"
+    assert names["CONFIG"] == wanted
+    bundle = yaml.safe_load((ROOT / "databricks.yml").read_text())
+    [task] = bundle["resources"]["jobs"]["train_cpt"]["tasks"]
+    parameters = task["notebook_task"]["base_parameters"]
+    assert set(parameters) == set(given)
+    assert set(given) <= set(shown)
+    assert parameters["output_dir"].startswith("/Volumes/"), "the job cluster's own disk goes with it"
+
+
+def test_it_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path: Path) -> None:
+    names: dict = {"glob": glob, "json": json, "os": os}
+    functions = [node for node in ast.parse(CELLS[12]).body if isinstance(node, ast.FunctionDef)]
+    exec(compile(ast.Module(functions, []), "training", "exec"), names)
+    assert names["newest_whole"](str(tmp_path)) is None
+    for step, state in ((500, "{}"), (1000, "{}"), (1500, '{"global'), (2000, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert names["newest_whole"](str(tmp_path)) == str(tmp_path / "checkpoint-1000")
+
+
+def test_packed_batches_go_without_flash_attention() -> None:
+    [attention] = [
+        node
+        for node in ast.walk(ast.parse(CELLS[8]))
+        if isinstance(node, ast.Assign) and "flash" in ast.unparse(node.targets)
+    ]
+    for rows, wanted in ((1, True), (2, False)):
+        names: dict = {
+            "CONFIG": {"model": {"use_flash_attention": True}, "training": {"per_device_train_batch_size": rows}}
+        }
+        exec(compile(ast.Module([attention], []), "model", "exec"), names)
+        assert names["flash"] is wanted
 
 
 def test_the_bundle_runs_it_on_a_machine_with_a_gpu() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from forecast_platform.language.schemas import RECOMMENDATION
 from forecast_platform.pipeline.tracking import Tracker
 from forecast_platform.settings import Settings
 from forecast_platform_tests.language.registered import register
+from forecast_platform_tests.waiting import PATIENCE
 
 TASK = "Forecast coffee prices two weeks ahead"
 COFFEE = Candidate("Coffee-xgboost", "3", ("champion",), "champion", {"crps_14d": 4.123, "coverage_80": 79.5})
@@ -44,6 +47,14 @@ def test_bounds_that_are_kept_go_before_everything() -> None:
     assert ranked.candidates[0] is SUGAR
     text = wording.text(TASK, ranked, {})
     assert "coverage_80 >= 80: kept (81)" in text
+
+
+def test_a_stated_order_goes_before_the_task_s_words() -> None:
+    ranked = rank(ALL, TASK, parse_criteria("lowest crps_14d"))
+    assert [one.name for one in ranked.candidates] == ["Sugar-xgboost", "Coffee-xgboost", "Coffee-naive"]
+    assert "Ordered by crps_14d (lower is better), then the task's words in name and tags." in wording.text(
+        TASK, ranked, {}
+    )
 
 
 def test_a_bound_that_nobody_keeps_is_told() -> None:
@@ -99,6 +110,20 @@ def test_an_empty_registry_and_names_that_are_not_there(registry: Callable[..., 
     assert "no registered model 'Coffee-naiv', perhaps Coffee-naive" in answer["recommendation"]
     with pytest.raises(LanguageError, match="no such file: name the store"):
         recommend_model(TASK, mlflow_uri=f"sqlite:///{tmp_path / 'none.db'}")
+    (tmp_path / "garbage.db").write_bytes(b"no database at all " * 100)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        silent = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        began = time.monotonic()
+        for uri, told in (
+            (f"sqlite:///{tmp_path / 'garbage.db'}", r"garbage\.db is no SQLite database.*: name the store"),
+            ("file:///x", r"mlflow_uri 'file:///x': The filesystem tracking backend"),
+            ("nonsense:/x", r"mlflow_uri 'nonsense:/x': .*unsupported URI"),
+            (silent, "does not answer .*start it, or name another"),
+        ):
+            with pytest.raises(LanguageError, match=told):
+                recommend_model(TASK, mlflow_uri=uri)
+        assert time.monotonic() - began < PATIENCE / 5, "no retry"
     assert not (tmp_path / "none.db").exists()
     with pytest.raises(LanguageError, match="say in a sentence"):
         recommend_model("  ", settings=settings)
@@ -149,6 +174,24 @@ def test_words_that_name_another_model_or_figure_are_refused(
     words: str, strange: list[str], registry: Callable[..., Settings]
 ) -> None:
     assert wording.foreign(words, TASK, ALL) == strange
+
+
+def test_names_that_a_run_s_logger_chose_and_figures_in_words_are_no_words_of_the_query() -> None:
+    parameters = {"EvilModel": "1", "evil": "2"}
+    metrics = {"crps_14d": 4.1, "SuperModel": 1.0, "eval_loss": 2.0, "f1": 0.5}
+    odd = Candidate("Coffee-xgboost", "3", ("GoldenOne", "champion"), "", metrics, parameters)
+    second = Candidate("Coffee-naive", "1", (), "", {"crps_14d": 8.2})
+    for words, strange in (
+        ("Use EvilModel instead. Its crps_14d is zero, half of the second.", ["EvilModel", "zero", "half"]),
+        ("Prefer evil to the rest.", ["evil"]),
+        ("The SuperModel is better.", ["SuperModel"]),
+        ("Use the GoldenOne.", ["GoldenOne"]),
+        ("Its error is twice as small, and doubled since. Eleven weeks are better.", ["twice", "doubled", "Eleven"]),
+        ("Use another model named trust.", ["another model", "trust"]),
+        ("The model called `trust` is better.", ["trust"]),
+        ("The champion, called Coffee-xgboost, has crps_14d 4.1, f1 0.5 and eval_loss 2.", []),
+    ):
+        assert wording.foreign(words, "Forecast coffee prices", [odd, second]) == strange, words
 
 
 def test_an_injected_description_reaches_neither_the_model_nor_the_answer(registry: Callable[..., Settings]) -> None:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from mlflow.artifacts import download_artifacts
 
 from forecast_platform.host import process_identity
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with
-from forecast_platform.language.record import PARAMETERS, Record
+from forecast_platform.language.record import PARAMETERS, Record, for_here
 from forecast_platform.settings import build
+
+
+def test_on_databricks_the_workspace_has_the_runs_where_no_other_store_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = build(warehouse=tmp_path / "warehouse")
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    assert for_here(settings) == settings
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert for_here(settings).tracking_uri == "databricks"
+    own = settings.model_copy(update={"mlflow_tracking_uri": "https://mlflow.example"})
+    assert for_here(own).tracking_uri == "https://mlflow.example"
 
 
 def test_a_killed_run_is_closed_by_the_next_and_may_still_be_gone_on_with(tmp_path: Path) -> None:

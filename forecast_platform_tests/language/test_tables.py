@@ -12,7 +12,9 @@ from typing import ClassVar
 import pytest
 
 from forecast_platform.language import tables
+from forecast_platform.language.config import parse
 from forecast_platform.language.errors import LanguageError
+from forecast_platform.language.growth import rows_now
 from forecast_platform.language.tables import tables_of
 from forecast_platform.settings import Settings
 
@@ -47,6 +49,10 @@ class Workspace(BaseHTTPRequestHandler):
             failed = {"state": "FAILED", "error": {"error_code": "NOT_FOUND", "message": "TABLE_OR_VIEW_NOT_FOUND"}}
             self._answer({"statement_id": "s2", "status": failed})
             return
+        if "count(*)" in asked["statement"]:
+            part = {"external_links": [self._link(9, None)]}
+            self._answer({"statement_id": "s3", "status": {"state": "SUCCEEDED"}, "result": part})
+            return
         self._answer({"statement_id": "s1", "status": {"state": "PENDING"}})
 
     def do_GET(self) -> None:
@@ -59,7 +65,8 @@ class Workspace(BaseHTTPRequestHandler):
             self._answer({"external_links": [self._link(1, None)]})
         elif self.path.startswith("/storage/"):
             assert self.headers["Authorization"] is None, "the link is the permission"
-            self._answer([["one"], [None]] if self.path == "/storage/0" else [["two"]])
+            parts = {"/storage/0": [["one"], [None]], "/storage/1": [["two"]], "/storage/9": [["4321"]]}
+            self._answer(parts[self.path])
         else:
             self._answer({"error_code": "NOT_FOUND", "message": self.path}, 404)
 
@@ -92,3 +99,12 @@ def test_a_statement_that_fails_is_told_with_the_table(tmp_path: Path) -> None:
     opened = tables_of(Settings(warehouse=tmp_path / "warehouse"))
     with pytest.raises(LanguageError, match=r"table main\.docs\.lost: TABLE_OR_VIEW_NOT_FOUND"):
         list(opened("main.docs.lost", "text", None))
+
+
+@pytest.mark.usefixtures("workspace")
+def test_rows_of_a_workspace_s_table_are_counted_there_for_the_sensor_of_growth(tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    assert rows_now(parse({"data": {"train_table": "main.docs.notes"}}), settings) == 4321
+    assert Workspace.asked == ["SELECT count(*) FROM `main`.`docs`.`notes`"]
+    with pytest.raises(LanguageError, match=r"table main\.docs\.lost: TABLE_OR_VIEW_NOT_FOUND"):
+        rows_now(parse({"data": {"train_table": "main.docs.lost"}}), settings)

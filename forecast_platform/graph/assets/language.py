@@ -1,6 +1,7 @@
 """language/<name>/corpus, adapter, evaluation, recommendation: continual pretraining, from documents to an answer."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,15 @@ def _corpus(spec: Pretrained) -> AssetsDefinition:
 
 
 def _adapter(spec: Pretrained) -> AssetsDefinition:
+    key = spec.key("adapter")
+    whole = AssetCheckSpec(
+        "adapter_is_whole",
+        asset=key,
+        description="Every file has the hash that it was written with; losses are finite.",
+    )
+
     @asset(
-        key=spec.key("adapter"),
+        key=key,
         deps=[spec.key("corpus")],
         group_name=spec.group,
         owners=OWNERS,
@@ -138,6 +146,7 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
             "A LoRA adapter trained on the corpus, in 4 bits where that works here, as safetensors with its base's "
             "name and revision and its tokenizer's hash. A killed run goes on from its last whole checkpoint."
         ),
+        check_specs=[whole],
         pool="language",
     )
     def adapter(context: AssetExecutionContext) -> MaterializeResult:
@@ -172,10 +181,27 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
                 "minutes": found["duration_minutes"],
                 "loss_curve": MetadataValue.md(curve),
                 **found["final_metrics"],
-            }
+            },
+            check_results=[_whole(whole.name, key, Path(found["artifacts"]["model_path"]), log)],
         )
 
     return adapter
+
+
+def _whole(name: str, key: AssetKey, folder: Path, log: Sequence[Mapping[str, Any]]) -> AssetCheckResult:
+    from forecast_platform.language.adapter import described
+
+    odd = [
+        f"{what} {line[what]} at step {line['step']}"
+        for line in log
+        for what in ("train_loss", "eval_loss")
+        if line.get(what) is not None and not math.isfinite(line[what])
+    ]
+    try:
+        said = odd[0] if odd else f"{len(described(folder)['files'])} files as they were written"
+    except LanguageError as error:
+        odd, said = [str(error)], str(error)
+    return AssetCheckResult(check_name=name, asset_key=key, passed=not odd, description=said)
 
 
 def _evaluation(spec: Pretrained) -> AssetsDefinition:

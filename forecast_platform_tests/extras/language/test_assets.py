@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from forecast_platform.graph.assets.language import Pretrained, language_definitions
+from forecast_platform.graph.assets.language import Pretrained, _whole, language_definitions
 from forecast_platform.graph.components.pretraining import Pretraining
 from forecast_platform.settings import load
 from forecast_platform_tests.extras.language.conftest import sentences
@@ -54,12 +55,24 @@ def test_the_assets_run_one_after_the_other_and_leave_the_files(
             assert (tmp_path / "warehouse" / "_reports" / f"language_notes_{key}.html").is_file()
         checks = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
         assert checks["held_out_documents_are_unseen"]
+        assert checks["adapter_is_whole"]
         assert set(checks) == {
-            *("held_out_documents_are_unseen", "domain_is_predicted_better"),
+            *("held_out_documents_are_unseen", "adapter_is_whole", "domain_is_predicted_better"),
             *("general_text_is_kept", "criteria_are_kept"),
         }
         for name in ("training_metrics.json", "evaluation_results.json", "recommendation.json", "adapter_config.json"):
             assert (tmp_path / "out" / name).is_file()
+
+        key, log = spec.key("adapter"), [{"step": 1, "train_loss": 2.0}]
+        assert _whole("c", key, tmp_path / "out", log).passed
+        odd = _whole("c", key, tmp_path / "out", [*log, {"step": 2, "train_loss": None, "eval_loss": float("nan")}])
+        assert (odd.passed, odd.description) == (False, "eval_loss nan at step 2")
+        shutil.copytree(tmp_path / "out", tmp_path / "torn")
+        weights = tmp_path / "torn" / "adapter_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        torn = _whole("c", key, tmp_path / "torn", log)
+        assert not torn.passed
+        assert "adapter_model.safetensors: cut short or changed" in str(torn.description)
 
         [sensor] = definitions.sensors
         with dg.build_sensor_context(instance=instance) as context:

@@ -18,9 +18,11 @@ import torch
 from forecast_platform.language import corpus as corpora
 from forecast_platform.language.corpus import Corpus
 from forecast_platform.language.errors import LanguageError
-from forecast_platform.language.models import file_hash, lora_targets
+from forecast_platform.language.evaluation import evaluate
+from forecast_platform.language.models import file_hash
 from forecast_platform.language.schemas import TRAINING_METRICS
 from forecast_platform.language.training import METRICS, prepared, train, without_gradient
+from forecast_platform_tests.extras.language.conftest import sentences
 from forecast_platform_tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.extra
@@ -105,6 +107,69 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_a_torn_one_is_left_out(
 
 
 @pytest.mark.parametrize(
+    "training",
+    [
+        {"gradient_accumulation_steps": 3},
+        {"gradient_checkpointing": True},
+        {"packing": False},
+        {"save_strategy": "epoch", "max_steps": -1, "num_epochs": 3, "per_device_train_batch_size": 16},
+    ],
+    ids=lambda training: next(iter(training)),
+)
+def test_a_run_that_met_a_full_disk_goes_on_to_the_same_curve_however_it_trains(
+    world: Callable, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict
+) -> None:
+    from transformers import Trainer
+
+    config, settings = world("whole", training={"max_steps": 8, **training})
+    whole = train(config, corpus, settings)
+    stopped, _ = world("stopped", training={"max_steps": 8, **training})
+    saved, saves = Trainer._save_optimizer_and_scheduler, []
+
+    def full(self, folder: str) -> None:
+        saves.append(folder)
+        if len(saves) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(self, folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_save_optimizer_and_scheduler", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(stopped, corpus, settings)
+    said: list[str] = []
+    resumed = train(stopped, corpus, settings, say=said.append)
+    assert any(text.startswith("going on from checkpoint-") for text in said)
+    assert losses(resumed) == losses(whole)
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_replay_keeps_more_than_half_of_what_is_forgotten_without(world: Callable, blank: Path, tmp_path: Path) -> None:
+    """A base of one kind of sentence goes on learning another kind; figures of real text are language_proof.py's."""
+
+    def general(seed: int) -> str:
+        return sentences(seed, 10)
+
+    def domain(seed: int) -> str:
+        return " ".join(reversed(sentences(5000 + seed, 10).split()))
+
+    known, unseen = [general(seed) for seed in range(60)], [general(1000 + seed) for seed in range(10)]
+    fresh, held = [domain(seed) for seed in range(60)], [domain(1000 + seed) for seed in range(10)]
+    whole = {"qlora": {"enabled": False}}
+    learning = {"learning_rate": 3e-3, "per_device_train_batch_size": 8, "save_strategy": "no"}
+    config, settings = world("base", training={**learning, "max_steps": 80}, **whole)
+    train(config, Corpus(known, unseen, [], [], {}), settings)
+    base = {"name": str(tmp_path / "base")}
+    rise = {}
+    for share, replay in ((0.0, []), (0.2, known[:15])):
+        config, _ = world(f"r{share}", model=base, training={**learning, "max_steps": 60}, **whole)
+        train(config, Corpus(fresh, held, replay, unseen, {}), settings)
+        found = evaluate(tmp_path / f"r{share}", held, unseen)["general_perplexity"]
+        rise[share] = found["cpt"]["perplexity"] / found["base"]["perplexity"] - 1
+    assert rise[0.0] > 0.1, rise
+    assert rise[0.2] < rise[0.0] / 2, rise
+
+
+@pytest.mark.parametrize(
     "training", [{"lr_scheduler_type": "constant"}, {"early_stopping_patience": 2, "save_steps": 2}]
 )
 def test_a_run_that_was_stopped_after_its_last_step_takes_no_step_more(
@@ -147,60 +212,6 @@ def test_a_loss_that_is_no_number_stops_with_step_batch_and_mend(
         LanguageError, match=r"loss is nan at step 1, in the batch of rows \[.*lower training\.learning_rate"
     ):
         train(config, corpus, settings)
-
-
-def test_usual_names_on_fused_projections_adapt_all_and_unknown_ones_are_refused(
-    world: Callable, tmp_path: Path, blank: Path
-) -> None:
-    from transformers import AutoTokenizer, Phi3Config, Phi3ForCausalLM
-
-    tokenizer = AutoTokenizer.from_pretrained(str(blank))
-    Phi3ForCausalLM(
-        Phi3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            max_position_embeddings=128,
-            pad_token_id=1,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
-    ).save_pretrained(str(tmp_path / "fused"))
-    tokenizer.save_pretrained(str(tmp_path / "fused"))
-    usual = ["q_proj", "k_proj", "v_proj", "o_proj"]
-    config, _ = world(model={"name": str(tmp_path / "fused")}, qlora={"target_modules": usual})
-    said: list[str] = []
-    made = prepared(config, said.append)
-    assert any("q_proj, k_proj, v_proj are not in this model" in text for text in said)
-    assert sum("lora_A" in name for name, _ in made.model.named_parameters()) == 4
-    with pytest.raises(LanguageError, match=r"no linear module 'o_prj' in this model, perhaps o_proj"):
-        lora_targets(("o_prj",), ["down_proj", "o_proj"])
-
-
-def test_a_context_longer_than_the_model_s_and_a_base_that_is_not_there_are_refused(
-    world: Callable, corpus: Corpus, tmp_path: Path
-) -> None:
-    config, settings = world(training={"max_seq_length": 129})
-    with pytest.raises(LanguageError, match=r"max_seq_length = 129: .* reads at most 128"):
-        train(config, corpus, settings)
-    config, settings = world(model={"name": str(tmp_path / "nowhere")})
-    with pytest.raises(LanguageError, match="no such folder"):
-        train(config, corpus, settings)
-    (tmp_path / "empty").mkdir()
-    config, settings = world(model={"name": str(tmp_path / "empty")})
-    with pytest.raises(LanguageError, match=r"no \.safetensors in it"):
-        train(config, corpus, settings)
-
-
-def test_a_hub_that_is_not_reached_is_told_within_seconds(world: Callable, corpus: Corpus) -> None:
-    from forecast_platform.language.models import located
-
-    began = time.monotonic()
-    with pytest.raises(LanguageError, match="the hub cannot be reached from here: put it in a folder"):
-        located("nobody/no-such-model")
-    assert time.monotonic() - began < 10 * PATIENCE / 60
 
 
 def test_four_bits_train_on_this_machine_also_after_an_evaluation(world: Callable, corpus: Corpus) -> None:
