@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """A known error: the pattern that tells it, why it happens, and what to do. Groups of the pattern fill {0}, {1}."""
+    """A known error: the pattern that tells it, why it happens, and what to do.
+
+    Where `why` has {0}, the pattern's groups fill {0}, {1}, ... of both texts; else the first one is named behind it.
+    """
 
     pattern: str
     why: str
@@ -136,6 +139,8 @@ def explain(error: str, where: str) -> tuple[str, str]:
     for cause in CAUSES:
         hit = re.search(cause.pattern, error)
         if hit:
-            named = next((group for group in hit.groups() if group), None)
-            return cause.why + (f" ({named})" if named else ""), cause.mend
+            named = [group for group in hit.groups() if group]
+            if "{0}" in cause.why:
+                return cause.why.format(*named), cause.mend.format(*named)
+            return cause.why + (f" ({named[0]})" if named else ""), cause.mend
     return "not known", f"read the full log: {where}"

@@ -45,6 +45,16 @@ def test_the_name_in_the_error_is_in_the_cause() -> None:
     assert explain("No module named 'pmdarima'", "")[0].endswith("(pmdarima)")
 
 
+def test_a_newest_close_that_is_not_believed_is_named_with_the_command_that_confirms_it() -> None:
+    error = (
+        "xgboost: the newest close of Coffee, 12 on 2018-01-25, is no close that the forecast of 2018-01-25 held "
+        "possible (95 %: 118.2 to 128.9; the close before is 123.65): nothing is forecast from it"
+    )
+    why, mend = explain(error, "")
+    assert why.startswith("Coffee's newest close, 12 on 2018-01-25, lies far outside")
+    assert "`forecast-platform infer --commodity Coffee --accept 2018-01-25`" in mend
+
+
 def test_an_unknown_error_says_where_the_whole_log_is() -> None:
     where = "run 1234 at http://127.0.0.1:3000/runs/1234; its output in /x/compute_logs/step.err"
     assert explain("ZeroDivisionError: division by zero", where) == ("not known", f"read the full log: {where}")
