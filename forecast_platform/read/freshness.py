@@ -92,9 +92,11 @@ def require_fresh(
         return
     mend = "make newer ones with `forecast-platform infer` (`forecast-platform health` says what is late)"
     if settings.end_date is None:
+        # The day after the newest close: a later end would have sessions before it that the data lack.
+        end = last_observed + _DAY
         mend += (
-            f"; where its data have ended for good set `end_date: {forecast_date}` of the series, or, where those of "
-            f"all have, FORECAST_PLATFORM_END_DATE={forecast_date}"
+            f"; where its data have ended for good set `end_date: {end}` of the series, or, where those of all have, "
+            f"FORECAST_PLATFORM_END_DATE={end}"
         )
     raise StaleForecastError(
         f"{text}; {mend}; to read it all the same, give max_age={found.behind}, or strict=False to be warned alone"
