@@ -177,8 +177,8 @@ def _no_layout(header: Sequence[str], unknown: Sequence[str], lacking: Sequence[
         key = theirs if re.fullmatch(r"[A-Za-z<][\w <>]*", theirs) else json.dumps(theirs, ensure_ascii=False)
         mapped.append(f"{key}: {ours}")
     return (
-        f"the header {', '.join(header)} is of no layout that is known, and has no {' and no '.join(lacking)}: name its "
-        f"columns in the series' entry of the YAML file, such as `columns: {{{', '.join(mapped)}}}` (with `dates: "
+        f"the header {', '.join(header)} is of no layout that is known, and has no {' and no '.join(lacking)}: name "
+        f"its columns in the series' entry of the YAML file, such as `columns: {{{', '.join(mapped)}}}` (with `dates: "
         "day-first` or `month-first` where dates such as 03/04/2024 may be either)"
     )
 

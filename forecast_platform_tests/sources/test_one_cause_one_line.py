@@ -88,7 +88,8 @@ def test_columns_of_no_known_layout_are_refused_with_a_mapping_that_reads_them(h
 
 
 def test_weather_of_no_named_place_is_one_line(tmp_path: Path) -> None:
-    about = "latitude,longitude,elevation,utc_offset_seconds,timezone,timezone_abbreviation\n-21.5,-45.4,907,0,GMT,GMT\n\n"
+    names = "latitude,longitude,elevation,utc_offset_seconds,timezone,timezone_abbreviation"
+    about = f"{names}\n-21.5,-45.4,907,0,GMT,GMT\n\n"
     days = "time,temperature_2m_max (°C)\n" + "".join(f"{day},28.1\n" for day in DAYS)
     write(tmp_path, market__coffee_csv=PLAIN, weather_csv=about + days)
     [refused] = read(tmp_path, one(regions=("V",))).rejections
