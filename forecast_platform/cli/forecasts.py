@@ -92,7 +92,8 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     # A span that ends before the newest day leaves the page as it is.
     if series and last >= last_forecastable(operations, series):
         renew_page(operations)
-    print_coverage(operations, series, models)
+    # As `coverage` tells it: no years before the first forecast are missed.
+    print_coverage(operations, series, models, in_use=True)
     return _summary(operations, started, good)
 
 
