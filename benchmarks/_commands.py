@@ -144,12 +144,9 @@ _TIMES = re.compile(
 """Times and days of today (the data are older), and random names, which differ from run to run."""
 
 
-_OF_RUNS = ("ensemble_", "daily")
-"""Pages that tell how long tasks took, and of runs that were killed: only that they are whole is compared."""
-
-
 def beside(root: Path) -> dict[str, str]:
-    """What commands leave beside the tables: the hash of each file, without the times at which it was made."""
+    """What commands leave beside the tables: the hash of each file, without the times at which it was made; of pages,
+    which tell of the day and of runs that were killed, only that they are there and whole."""
     warehouse, found = root / "warehouse", {}
     folders = [warehouse / "_reports", warehouse / "_workflows", root / "model", root / "corpus", root / "wheels"]
     for folder in folders:
@@ -158,8 +155,8 @@ def beside(root: Path) -> dict[str, str]:
                 content = path.read_bytes()
                 if path.suffix in _TEXTS:
                     content = _TIMES.sub("-", content.decode(errors="replace")).encode()
-                if path.name.startswith(_OF_RUNS):
-                    content = content.rstrip()[-7:]
+                if path.suffix == ".html":
+                    content = content.rstrip()[-len("</html>") :]
                 name = _TIMES.sub("-", str(path.relative_to(root)))
                 found[name] = hashlib.blake2b(content, digest_size=16).hexdigest()
     return found

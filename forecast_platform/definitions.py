@@ -29,7 +29,7 @@ from forecast_platform.work.platform import Platform
 
 
 def build_definitions(settings: Settings) -> Definitions:
-    """The asset graph of these settings."""
+    """The asset graph of these settings. Raises ValueError for a model that is not registered."""
     # Backfill policies and multi-partition mappings are beta; partitions.py is where that is known and kept.
     warnings.filterwarnings("ignore", category=BetaWarning)
     assets = [daily_page_asset(_health), *training_job_assets(settings)]

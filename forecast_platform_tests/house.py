@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "forecast_platform"
@@ -60,6 +61,7 @@ def part_of(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Full names of what a file imports anywhere, in functions and for types too; `from a import b` gives a.b."""
     found = set()
@@ -73,6 +75,7 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Each of our modules, and those of ours that it imports anywhere."""
     files = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}

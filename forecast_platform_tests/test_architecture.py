@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from textwrap import indent
 
@@ -35,6 +36,12 @@ HEAVY = (
 )
 FORECASTING_LIBRARIES = {"numpy", "scipy"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file's syntax tree, parsed once for all rules."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def libraries(path: Path) -> set[str]:
@@ -86,7 +93,7 @@ def test_the_page_of_the_architecture_shows_the_plan() -> None:
 def test_nothing_unpickles() -> None:
     for path in FILES:
         assert not libraries(path) & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}, path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 assert isinstance(node.value, ast.Constant), path
                 assert node.value.value is False, path
@@ -97,7 +104,7 @@ def test_clients_of_mlflow_are_made_in_one_place() -> None:
     made = {
         path.relative_to(PACKAGE).as_posix()
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("MlflowClient")
     }
     assert made == {"host/mlflow_store.py"}

@@ -102,7 +102,7 @@ class DelegationStatus(BaseModel):
 
 
 class UploadAnswer(BaseModel):
-    """A file that was taken: name its id as `file` in a job's config."""
+    """A file that was taken: name its id as `file` in a job's config. size: in bytes."""
 
     file: str
     name: str

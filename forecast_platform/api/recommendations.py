@@ -54,7 +54,7 @@ class AskedRecommendation(BaseModel):
 
 
 class EvaluatedModel(BaseModel):
-    """A version of a registered model with its figures."""
+    """A version of a registered model with its figures, each in the unit that its run logged it in."""
 
     name: str
     version: str

@@ -146,7 +146,7 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
 async def jobs_upload(jobs: TrainingJobs, request: Request, most: int) -> Any:
     """Receive a file and look at its columns; nothing is left of one that is refused.
 
-    Raises JobError where the body is no file or has no columns to read.
+    Raises JobError where the body is no file or has no columns to read, TooLargeError for a file above the limit.
     """
     with jobs.receiving(user_of(request)) as receiving:
         try:

@@ -19,7 +19,10 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """Questions to the API on behalf of one visitor."""
+    """Questions to the API on behalf of one visitor.
+
+    Every question raises ApiError where the API refuses it or does not answer.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +55,7 @@ class Api:
         return list(self._ask("GET", "/jobs/delegation-status").json()["places"])
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The visitor's newest jobs."""
+        """The visitor's newest jobs, at most `limit` (a count)."""
         return list(self._ask("GET", f"/jobs?limit={limit}").json()["jobs"])
 
     def job(self, job_id: str) -> dict[str, Any]:

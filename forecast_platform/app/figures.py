@@ -11,7 +11,10 @@ _BAND, _LINE, _INK = "rgba(127,176,245,.4)", "#1f5fbf", "#333"
 
 
 def forecast_figure(backtest: pd.DataFrame, forecasts: pd.DataFrame, series: str, model: str, level: int) -> Any:
-    """What was known at the end of a series, and a model's forecast with its band."""
+    """What was known at the end of a series, and a model's forecast with its band of `level` percent.
+
+    backtest, forecasts: a job's tables of these names, with the columns series, model and date.
+    """
     known = backtest[(backtest["series"] == series) & (backtest["model"] == model)]
     known = known.drop_duplicates("date").sort_values("date")
     ahead = forecasts[(forecasts["series"] == series) & (forecasts["model"] == model)]
@@ -24,7 +27,10 @@ def forecast_figure(backtest: pd.DataFrame, forecasts: pd.DataFrame, series: str
 
 
 def backtest_figure(backtest: pd.DataFrame, series: str, model: str, level: int) -> Any:
-    """What a model said in each window against what happened."""
+    """What a model said in each window against what happened, with its band of `level` percent.
+
+    backtest: a job's table of this name, with the columns series, model, window and date.
+    """
     chosen = backtest[(backtest["series"] == series) & (backtest["model"] == model)].sort_values("date")
     data: list[dict[str, Any]] = []
     for window, rows in chosen.groupby("window"):

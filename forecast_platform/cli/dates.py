@@ -30,7 +30,10 @@ MANY = 10
 def print_coverage(
     operations: Operations, series: Sequence[str], models: Sequence[str], *, in_use: bool = False
 ) -> bool:
-    """Print each series' dates and gaps, of many series those with gaps; False where there are any."""
+    """Print each series' dates and gaps, of many series those with gaps; False where there are any.
+
+    Raises NoDataError where a series has no data.
+    """
     from forecast_platform.work.coverage import coverage
     from forecast_platform.work.newest_close import unconfirmed_jump
 

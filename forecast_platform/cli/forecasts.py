@@ -65,7 +65,7 @@ def _summary(operations: Operations, started: float, good: bool) -> bool:
 def train(settings: Settings, options: argparse.Namespace) -> bool:
     """Fit the chosen models on the windows of a span.
 
-    Raises UsageError for windows of another frequency than the settings'.
+    Raises UsageError for windows of another frequency than the settings', NoDataError where no series has data.
     """
     started = time.perf_counter()
     if options.train_frequency and options.train_frequency != settings.train_frequency:
@@ -79,7 +79,7 @@ def train(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def backfill(settings: Settings, options: argparse.Namespace) -> bool:
-    """Forecast a span with trained models, write actuals, score."""
+    """Forecast a span with trained models, write actuals, score. Raises NoDataError where no series has data."""
     started = time.perf_counter()
     operations, series, models, (first, last), good = _ingested(settings, options)
     operations.check_span(first, last)
@@ -129,7 +129,10 @@ def accepting(settings: Settings, options: argparse.Namespace) -> Settings:
 
 
 def infer(settings: Settings, options: argparse.Namespace) -> bool:
-    """Forecast one date, all series of a group in one run."""
+    """Forecast one date, all series of a group in one run.
+
+    Raises NoDataError where no series' data allow a forecast of the date.
+    """
     started = time.perf_counter()
     operations = _operations(settings, options)
     series = operations.chosen_series(options.commodity, options.group)
@@ -183,7 +186,7 @@ def _refuse_without_data(operations: Operations, series: Sequence[str], day: dt.
 
 
 def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print the dates covered by each model; False where there are gaps."""
+    """Print the dates covered by each model; False where there are gaps. Raises NoDataError as `print_coverage`."""
     # Nothing is run, so a warehouse that can only be read will do.
     operations = Operations(settings, say, options.model_version_tag or settings.model_version)
     series = operations.chosen_series(options.commodity, options.group)
@@ -260,7 +263,10 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def quickstart(settings: Settings, models: Sequence[str] | None) -> bool:
-    """Ingest, train, forecast recent windows, evaluate, report; says where to look."""
+    """Ingest, train, forecast recent windows, evaluate, report; says where to look.
+
+    Raises NoDataError where no series has data.
+    """
     started = time.perf_counter()
     operations = Operations(settings, say, settings.model_version)
     operations.begin()

@@ -51,7 +51,10 @@ def _command(commands: Any, name: str, operation: Operation, text: str) -> argpa
 
 
 def health(settings: Settings, options: argparse.Namespace) -> bool:
-    """Print one line a fact, or serve them as JSON under /health until interrupted; False where something is bad."""
+    """Print one line a fact, or serve them as JSON under /health until interrupted; False where something is bad.
+
+    Raises SettingsError where `--http` cannot be served.
+    """
     from forecast_platform.housekeeping.health import health as look
 
     if options.http is not None:
@@ -86,7 +89,7 @@ def backup(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def restore(settings: Settings, options: argparse.Namespace) -> bool:
-    """Put a backup back and say what was set aside."""
+    """Put a backup back and say what was set aside. Raises HousekeepingError as `housekeeping.restore`."""
     from forecast_platform.housekeeping.restore import restore as put_back
 
     done = put_back(settings, Path(options.source), force=options.force)
@@ -119,7 +122,10 @@ def repair(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def migrate(settings: Settings, options: argparse.Namespace) -> bool:
-    """Add the columns that this version's tables have and the stored ones lack, and close what others may read."""
+    """Add the columns that this version's tables have and the stored ones lack, and close what others may read.
+
+    Raises HousekeepingError and HorizonError before a table is touched.
+    """
     from forecast_platform.host.home import prepare_home
     from forecast_platform.host.private_files import close, too_open
     from forecast_platform.housekeeping import exclusive

@@ -19,7 +19,10 @@ SURE = 0.05
 
 
 def by_series(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A line a series and model: CRPS skill over the whole horizon against naive, its test, bands and dates."""
+    """A line a series and model: CRPS skill over the whole horizon against naive, its test, bands and dates.
+
+    frames: by series its forecast_metadata rows.
+    """
     from forecast_platform.pages.scores import leaderboard
 
     head = f"{'series':<14}{'model':<22}{'version':<9}{'skill %':>8}{'p':>8}{'80 %':>7}{'95 %':>7}{'dates':>7}"
@@ -35,7 +38,10 @@ def by_series(frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def pooled(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The comparison with naive over the series of `frames`, by horizon; then whether the bands hold."""
+    """The comparison with naive over the series of `frames`, by horizon; then whether the bands hold.
+
+    frames: by series its forecast_metadata rows with the column PRICE.
+    """
     from forecast_platform.pages.pooled import calibrations, pooled_board
 
     board = pooled_board(frames)
@@ -71,7 +77,7 @@ def duel_over(result: PooledSkill, model: str, a: str, b: str) -> str:
 
 
 def what_it_tells(frames: Mapping[str, pd.DataFrame], names: Sequence[str]) -> list[str]:
-    """What the scores of a first look can and cannot say."""
+    """What the scores of a first look can and cannot say. frames: as of `pooled`."""
     from forecast_platform.pages.pooled import pooled_board
     from forecast_platform.pages.scores import horizon_of_all, overlap
 

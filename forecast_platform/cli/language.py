@@ -91,7 +91,7 @@ def prepare(settings: Settings, options: argparse.Namespace) -> bool:
 
 
 def pretrain(settings: Settings, options: argparse.Namespace) -> bool:
-    """Build the corpus and train on it."""
+    """Build the corpus and train on it. Raises LanguageError."""
     from tqdm import tqdm
 
     from forecast_platform.language.config import read_config
@@ -149,7 +149,7 @@ def perplexity(settings: Settings, options: argparse.Namespace) -> bool:
 def recommend(settings: Settings, options: argparse.Namespace) -> bool:
     """Print and write a recommendation; False where the registry holds no model.
 
-    Raises LanguageError without a task.
+    Raises LanguageError without a task, RegistryError where the registry does not answer.
     """
     from forecast_platform.language.errors import LanguageError
     from forecast_platform.language.recommend import recommend_model, write_recommendation

@@ -46,7 +46,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
 
     Processes of our own rather than `dagster dev`: that one reports a dead child only in its log, then exits with 0.
     The code servers (one of the platform, one of submitted workflows) are shared by webserver and daemon, and the UI's
-    "Reload" loads the definitions anew.
+    "Reload" loads the definitions anew. Raises ServiceError where an address is taken, or a process ends.
     """
     access_for(settings, host)
     if read_only and beside:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def compute_for(settings: Settings) -> Compute:
-    """The compute that `settings.compute` names."""
+    """The compute that `settings.compute` names. Raises SettingsError where a plugin cannot be made."""
     return remote_for(settings) or engine_for(settings)
 
 

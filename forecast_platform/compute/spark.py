@@ -62,7 +62,10 @@ _DAY_BYTES, _PATH_BYTES = 4, 8
 
 
 class SparkCompute:
-    """Fits and chunks on a Spark session: the platform's (a Dagster resource), or the one the settings describe."""
+    """Fits and chunks on a Spark session: the platform's (a Dagster resource), or the one the settings describe.
+
+    Each method raises SparkUnavailableError where there is no session.
+    """
 
     def __init__(self, worker: Worker | None = None, fitter: Fitter | None = None) -> None:
         self._worker = worker

@@ -37,7 +37,10 @@ _STALE_SECONDS = 2 * 86400
 def write_with_spark(
     platform: Platform, session: Any, todo: list[Prepared], rows: Any, folder: Path, numbers: list[int]
 ) -> Replies:
-    """Run the job with the table as its output, in one commit; where keys are replaced, only by valid ones."""
+    """Run the job with the table as its output, in one commit; where keys are replaced, only by valid ones.
+
+    Raises SparkJobError where a piece did not answer, or a date does not hold its paths afterwards.
+    """
     import pyarrow as pa
 
     from forecast_platform.compute.spark_worker import from_bytes, rows_ddl
@@ -98,7 +101,10 @@ def _turn(platform: Platform) -> AbstractContextManager[Any]:
 
 
 def replace_rows(platform: Platform, rows: Any, where: Where) -> None:
-    """One commit that replaces the rows of `where`. Never partitionOverwriteMode: sail replaces the table."""
+    """One commit that replaces the rows of `where`. Never partitionOverwriteMode: sail replaces the table.
+
+    Raises SparkJobError where the warehouse is no folder.
+    """
     warehouse = platform.warehouse
     if isinstance(warehouse, UnityWarehouse):
         warehouse.replace_frame(DISTRIBUTIONS, rows, where)
@@ -123,7 +129,10 @@ def _stored(platform: Platform, session: Any) -> Any:
 
 
 def prepare(platform: Platform, size: int) -> None:
-    """Make the table where it is not there yet, and look whether `size` bytes fit on the disk that it is on."""
+    """Make the table where it is not there yet, and look whether `size` bytes fit on the disk that it is on.
+
+    Raises SparkJobError where the warehouse is no folder.
+    """
     if isinstance(platform.warehouse, UnityWarehouse):
         platform.warehouse.create(DISTRIBUTIONS)
         return

@@ -54,7 +54,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Replies:
-    """What came back of a job, by piece."""
+    """What came back of a job, by piece.
+
+    reports: rows of spark_worker.REPORT; seconds: of wall time; rows: of distributions, where the driver writes them.
+    """
 
     reports: dict[int, pa.Table]
     seconds: dict[int, float]
@@ -78,7 +81,7 @@ def groups(chunks: Sequence[Chunk], slots: int, writer: Writer, horizon: int = D
 
 
 def piece_size(chunks: Sequence[Chunk], slots: int) -> int:
-    """Dates of a piece of these chunks: one piece a slot."""
+    """How many dates a piece of these chunks has: one piece a slot, but no fewer than MIN_PIECE_DATES."""
     return max(MIN_PIECE_DATES, -(-sum(len(chunk.dates) for chunk in chunks) // slots))
 
 
@@ -88,7 +91,8 @@ def key_of(chunk: Chunk) -> tuple[str, str, str]:
 
 
 def split(dates: Dates, size: int, *, whole_months: bool) -> list[slice]:
-    """Positions of consecutive dates, about `size` each: whole months where they fit, so that a file has one writer.
+    """Positions of consecutive dates [n], about `size` dates each: whole months where they fit, so that a file has one
+    writer.
 
     With `whole_months` a month is never cut: delta-rs refuses two writers of one file partition.
     """
@@ -142,7 +146,8 @@ def window_row(platform: Platform, prepared: Prepared, now: dt.datetime) -> dict
 
 
 def collected(found: pa.Table, numbers: list[int]) -> Replies:
-    """The replies of a job over these pieces. Raises SparkJobError where one lacks, or came twice."""
+    """The replies of a job over these pieces. found: rows of REPLY_DDL. Raises SparkJobError where one lacks, or came
+    twice."""
     from forecast_platform.compute.spark_worker import from_bytes
 
     rows = found.to_pylist()

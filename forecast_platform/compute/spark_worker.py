@@ -146,7 +146,8 @@ def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Tabl
 
 
 def stream_rows(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """For mapInArrow: the paths, for Spark to write; each piece's report goes to a file, complete or not there."""
+    """For mapInArrow: a batch of pieces' rows to the rows of distributions, for Spark to write; each piece's report
+    goes to a file, complete or not there."""
     for row in _rows_of(batches):
         started = time.perf_counter()
         made, rows = worker(job, row)
@@ -158,7 +159,8 @@ def stream_rows(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> 
 
 
 def stream_replies(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """For mapInArrow: one reply a piece; its paths are in the warehouse already, or in the reply."""
+    """For mapInArrow: a batch of pieces' rows to one row of REPLY_DDL a piece; its paths are in the warehouse already,
+    or in the reply."""
     for row in _rows_of(batches):
         started = time.perf_counter()
         made, rows = worker(job, row)
@@ -210,7 +212,7 @@ def history_of(series: str, data: bytes, calendar: Mapping[str, Any]) -> History
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """A table as an Arrow stream."""
+    """A table, of any columns, as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -218,13 +220,14 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    """The table that `to_bytes` wrote."""
+    """The table that `to_bytes` wrote, with its columns."""
     with pa.ipc.open_stream(data) as reader:
         return reader.read_all()
 
 
 def report_of(made: Forecasts) -> pa.Table:
-    """The report of what was made: good dates with their statistics, then failed ones with their reason."""
+    """The report of what was made, rows of REPORT: good dates with their statistics, then failed ones with their
+    reason."""
     summary = summarise(made.paths) if len(made.origins) else None
     columns: dict[str, Any] = {
         "forecast_date": [*made.days, *made.failed],
@@ -237,7 +240,7 @@ def report_of(made: Forecasts) -> pa.Table:
 
 
 def summary_of(report: pa.Table) -> tuple[Dates, Summary]:
-    """The good dates of a report and their statistics, by date."""
+    """The good dates [n] of a report (rows of REPORT) and their statistics, [n, horizon] each, by date."""
     good = report.filter(report["error"].is_null()).sort_by("forecast_date")
     dates = good["forecast_date"].to_numpy().astype("datetime64[D]")
     values = {name: np.array(good[name].to_pylist(), np.float64) for name in STATISTICS}

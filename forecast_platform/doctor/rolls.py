@@ -110,7 +110,11 @@ def _lacking(series: SeriesSettings, calendar: Dates, days: Dates, close: Floats
 
 def moves_on(rule: RollRule, calendar: Dates, days: Dates, close: Floats, shift: int = 0) -> Moves:
     """Moves on the rule's days (or `shift` sessions after them) against all others, each in units of the average
-    absolute move before it."""
+    absolute move before it.
+
+    calendar: the exchange's sessions, [m]; days, close: observed sessions and their closes, [n], ascending. The test is
+    Mann and Whitney's (1947).
+    """
     from scipy.signal import lfilter
 
     from forecast_platform.forecasting.metrics import mann_whitney_greater

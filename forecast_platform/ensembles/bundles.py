@@ -43,7 +43,11 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
     def predict(self, features: pd.DataFrame, extra: Floats | None, cells: Ints | None) -> Floats:
-        """Predictions of rows, [n, width]; extra: further columns, cells: each row's route."""
+        """Predictions of rows, [n, width]: probabilities by class, or numbers in the target's unit.
+
+        extra: further columns, [n, k]; cells: each row's route, [n]. Raises KeyError for a route without a learner,
+        where no common one is fitted.
+        """
         x = with_extra(self.encoder.apply(features), extra)
         return by_cell(self.learners, x, cells)
 
@@ -75,9 +79,10 @@ class Fitted:
 
 
 def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floats:
-    """Predictions of encoded rows, each by its route's learner.
+    """Predictions of encoded rows, [n, width], each by its route's learner: probabilities by class, or numbers in the
+    target's unit.
 
-    Raises KeyError for a route without one, where no common one is fitted.
+    cells: the rows' routes, [n]. Raises KeyError for a route without a learner, where no common one is fitted.
     """
     if cells is None:
         return learners[-1].predict(x)
@@ -110,17 +115,18 @@ def with_extra(x: Any, extra: Floats | None) -> Any:
 
 
 def array_bytes(values: NDArray[Any]) -> bytes:
-    """An array as a .npy file."""
+    """An array of any shape as a .npy file."""
     sink = io.BytesIO()
     np.save(sink, values, allow_pickle=False)
     return sink.getvalue()
 
 
 def array_from(data: bytes) -> NDArray[Any]:
-    """The array of a .npy file."""
+    """The array of a .npy file, of the shape and type that it was saved with."""
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def extra_columns(predictions: Sequence[Floats], n_classes: int) -> Floats:
-    """Predictions as features: of two classes the second, of more all but the first; numbers as they are."""
+    """Predictions, [n, width] each, as features, [n, k]: of two classes the second, of more all but the first; numbers
+    as they are."""
     return np.column_stack([one[:, 1:] if n_classes else one for one in predictions])

@@ -49,7 +49,7 @@ def combined_by_route(
 
 
 def weights_by_route(found: Outcome, key: str) -> dict[str, float]:
-    """Of a member its weight on each route that has a combination of its own; 0 where it was not chosen."""
+    """Of a member its weight (0 to 1) on each route that has a combination of its own; 0 where it was not chosen."""
     assert found.node is not None  # noqa: S101 - of a vote
     weights = {}
     for cell, node in found.node["cells"].items():

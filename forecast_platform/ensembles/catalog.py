@@ -46,15 +46,17 @@ class Base:
         return find_spec(self.requires) is not None
 
 
-_TREES = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
+_FOREST = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
+_TREES = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 1.0}
 _XGB = {"n_estimators": 220, "learning_rate": 0.07, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.6}
 _XGB_SMALL = {**_XGB, "n_estimators": 350, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 5}
 _LGB = {"n_estimators": 250, "learning_rate": 0.05, "num_leaves": 31, "subsample": 0.8, "subsample_freq": 1}
 _LGB |= {"colsample_bytree": 0.6, "min_child_samples": 20}
 _LGB_EXTRA = {**_LGB, "extra_trees": True, "n_estimators": 350, "min_child_samples": 10}
-_CAT = {"iterations": 400, "learning_rate": 0.07, "depth": 6}
+_CAT = {"iterations": 300, "learning_rate": 0.08, "depth": 6, "one_hot_max_size": 13, "border_count": 128}
 _MLP = {"hidden_layer_sizes": (128, 128), "learning_rate_init": 0.003, "batch_size": 128, "max_iter": 40}
 _MLP |= {"early_stopping": True, "n_iter_no_change": 6, "alpha": 1e-3}
+_REALMLP = {"n_epochs": 24, "batch_size": 256}
 
 BASES: dict[str, Base] = {
     one.name: one
@@ -65,8 +67,9 @@ BASES: dict[str, Base] = {
         Base("vectors", "vectors", "vectors", "dense", {"C": 5.0}, {"C": 5.0, "epsilon": 0.03}, most_rows=3_000),
         Base("neural", "neural", "neural", "dense", _MLP),
         Base("neural_log", "neural", "neural", "dense", _MLP, log_target=True, family="numbers"),
-        Base("forest", "forest", "forest", "tree", {**_TREES, "min_samples_leaf": 3}, _TREES),
-        Base("extra_trees", "extra_trees", "extra_trees", "tree", {**_TREES, "min_samples_leaf": 3}, _TREES),
+        Base("forest", "forest", "forest", "tree", {**_FOREST, "min_samples_leaf": 3}, _FOREST, default=False),
+        Base("extra_trees", "extra_trees", "extra_trees", "tree",
+             {"n_estimators": 100, "min_samples_leaf": 5, "max_features": "sqrt"}, _TREES),
         Base("extra_trees_log", "extra_trees", "extra_trees", "tree", _TREES, log_target=True, family="numbers"),
         Base("gbm", "gbm", "gbm", "tree", {"max_iter": 150, "learning_rate": 0.07, "max_leaf_nodes": 20}),
         Base("gbm_log", "gbm", "gbm", "tree",
@@ -79,10 +82,11 @@ BASES: dict[str, Base] = {
         Base("lightgbm_log", "lightgbm", "lightgbm", "tree", {**_LGB, "n_estimators": 400}, requires="lightgbm",
              log_target=True, family="numbers"),
         Base("catboost", "catboost", "catboost", "native", _CAT, requires="catboost"),
-        Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700}, requires="catboost",
-             log_target=True, family="numbers"),
-        Base("realmlp", "realmlp", "realmlp", "dense", {"n_epochs": 30, "batch_size": 256}, requires="pytabkit",
-             most_rows=20_000),
+        Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700, "learning_rate": 0.06},
+             requires="catboost", log_target=True, family="numbers"),
+        Base("realmlp", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", most_rows=5_000),
+        Base("realmlp_log", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", log_target=True,
+             family="numbers", most_rows=20_000),
         Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
     )
 }  # fmt: skip
@@ -115,7 +119,7 @@ def boosted(method: str) -> list[Base]:
 def base_named(name: str) -> Base:
     """The base model of this name; of a column of forecasts the model that gives them as they are. Raises KeyError."""
     if name.startswith(MEMBER):
-        return Base(name, name.removeprefix(MEMBER), "given", "native", requires="numpy", default=False)
+        return Base(name, name.removeprefix(MEMBER), "given", "given", requires="numpy", default=False)
     return BASES[name]
 
 

@@ -46,7 +46,8 @@ def fit_meta(kind: str, predictions: Sequence[Floats], y: NDArray[Any], n_classe
 
 
 def apply_meta(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
-    """What a fitted meta-learner makes of predictions, [n, classes] or [n, 1]."""
+    """What a fitted meta-learner makes of predictions, [n, classes] or [n, 1] each: one such array, of probabilities or
+    in the target's unit."""
     if state["kind"] == "ridge":
         x = np.column_stack([one[:, 0] for one in predictions])
         return (x @ np.asarray(state["coef"]) + state["intercept"]).reshape(-1, 1)
@@ -124,9 +125,9 @@ def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) 
         taken = np.clip(np.column_stack([one[np.arange(len(y)), y] for one in predictions]), 1e-12, None)
         weights = np.full(taken.shape[1], 1.0 / taken.shape[1])
         # The EM iteration of mixture weights (Dempster, Laird and Rubin 1977): monotone, and stays on the simplex.
-        for _ in range(2000):
+        for _ in range(500):
             new = weights * (taken / (taken @ weights)[:, None]).mean(axis=0)
-            done = np.abs(new - weights).max() < 1e-7
+            done = np.abs(new - weights).max() < 1e-6
             weights = new
             if done:
                 break
@@ -135,7 +136,8 @@ def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) 
 
 
 def pooled(predictions: Sequence[Floats], weights: Floats) -> Floats:
-    """The linear pool of predictions."""
+    """The linear pool (Stone, 1961) of predictions, [n, width] each, by weights [members] that sum to 1: [n, width], in
+    their unit."""
     made = np.zeros_like(predictions[0])
     for one, weight in zip(predictions, weights, strict=True):
         if weight:
@@ -144,7 +146,11 @@ def pooled(predictions: Sequence[Floats], weights: Floats) -> Floats:
 
 
 def fit_mix(mix: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) -> dict[str, Any]:
-    """What a mix needs beside the predictions: of `mean of ranks` where each model's lie. Raises CombineError."""
+    """What a mix needs beside the predictions, [n, width] each: of `mean of ranks` where each model's lie.
+
+    y: class codes or numbers, [n]. Raises CombineError for a majority of numbers, and a geometric mean of numbers that
+    are not above zero.
+    """
     if mix == "majority" and not n_classes:
         raise CombineError("vote.mix majority is of classes, and the target is a number: name mean")
     if mix == "geometric mean" and not n_classes and not all((one > 0).all() for one in predictions):
@@ -161,7 +167,7 @@ def fit_mix(mix: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes:
 
 
 def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
-    """A vote of predictions, [n, classes] or [n, 1]."""
+    """A vote of predictions, [n, classes] or [n, 1] each: one such array, of probabilities or in the target's unit."""
     mix, n_classes = state["mix"], state["n_classes"]
     if mix == "mean":
         return np.mean(predictions, axis=0)
@@ -189,7 +195,7 @@ def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
 
 
 def apply_node(node: Mapping[str, Any], predictions: Sequence[Floats]) -> Floats:
-    """What a combination says of its members' predictions."""
+    """What a combination says of its members' predictions, [n, width] each: [n, width], in their unit."""
     if node["kind"] == "meta":
         return apply_meta(node["state"], predictions)
     if node["kind"] == "mix":
@@ -198,13 +204,16 @@ def apply_node(node: Mapping[str, Any], predictions: Sequence[Floats]) -> Floats
 
 
 def normalised(values: Floats) -> Floats:
-    """Rows that sum to one."""
+    """Rows, [n, classes], divided by their sums: each sums to one, but one of zeros stays."""
     total = values.sum(axis=1, keepdims=True)
     return values / np.where(total > 0, total, 1.0)
 
 
 def fit_calibration(kind: str, predicted: Floats, y: NDArray[Any]) -> dict[str, Any]:
-    """A calibration of each class' probability: `sigmoid` (Platt 1999) or `isotonic` (Zadrozny and Elkan 2002)."""
+    """A calibration of each class' probability: `sigmoid` (Platt 1999) or `isotonic` (Zadrozny and Elkan 2002).
+
+    predicted: probabilities, [n, classes]; y: class codes, [n].
+    """
     curves: list[Any] = []
     for code in range(predicted.shape[1]):
         target = (y == code).astype(np.float64)
@@ -221,7 +230,7 @@ def fit_calibration(kind: str, predicted: Floats, y: NDArray[Any]) -> dict[str, 
 
 
 def calibrated(state: dict[str, Any] | None, predicted: Floats) -> Floats:
-    """Probabilities as a calibration has them; as they are where there is none."""
+    """Probabilities, [n, classes], as a calibration has them; as they are where there is none."""
     if state is None:
         return predicted
     columns = []

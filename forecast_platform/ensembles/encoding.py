@@ -2,7 +2,8 @@
 
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
 drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
-take categories themselves.
+take few categories themselves. Of pairs of columns that interact (crosses.py) each of these has the target means of the
+pair's cells as well. `given`: a frame of everything as it is.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles.crosses import crossed
+
 if TYPE_CHECKING:
     import pandas as pd
 
-Encoding = Literal["tree", "dense", "native"]
+Encoding = Literal["tree", "dense", "native", "given"]
 Floats32 = NDArray[np.float32]
 
 _FEW = 12
 """Categories up to which they are codes or one-hot; more are replaced by smoothed means of the target."""
 _CLIP = 4.0
 MISSING = "\x00missing"
+PAIRED = "\x00 x "
+"""Between the names of two columns; no column has it."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,22 @@ class Encoder:
 
     @property
     def kind(self) -> str:
-        """tree, dense or native."""
+        """tree, dense, native or given."""
         return str(self.state["kind"])
+
+    @property
+    def _crosses(self) -> list[list[str]]:
+        # Models of before pairs were looked for name none.
+        return list(self.state.get("crosses", ()))
 
     @classmethod
     def fit(
         cls, kind: Encoding, features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int,
-        transforms: Mapping[str, Sequence[str]],
+        transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
     ) -> tuple[Encoder, Any]:  # fmt: skip
         """An encoder fitted on these rows, and the rows as it encodes them for fitting.
 
+        pairs: columns that interact, found on the same rows.
         Target means of the rows themselves are made across five parts of them, so that none holds its own target.
         """
         numbers = {
@@ -58,38 +69,51 @@ class Encoder:
                 continue
             values = features[name].to_numpy()
             known = sorted({one for one in values.tolist() if one is not None})
-            if len(known) <= _FEW or kind == "native":
+            if len(known) <= _FEW or kind == "given":
                 categories[name] = {"levels": known}
                 continue
             state, means = _target_means(values, y, n_classes, seed)
             categories[name], cross[name] = state, means
-        encoder = cls({"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories})
+        crosses = []
+        for one, other in pairs:
+            name = f"{one}{PAIRED}{other}"
+            crosses.append([name, one, other])
+            categories[name], cross[name] = _target_means(crossed(features, one, other), y, n_classes, seed)
+        state = {"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories}
+        encoder = cls({**state, "crosses": crosses})
         return encoder, encoder._encoded(features, cross)
 
     def apply(self, features: pd.DataFrame) -> Any:
-        """Rows as numbers, float32 [n, columns]; of `native` a frame."""
+        """Rows as numbers, float32 [n, columns]; of `native` and `given` a frame."""
         return self._encoded(features, {})
 
     def _encoded(self, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]) -> Any:
         import pandas as pd
 
-        if self.kind == "native":
+        if self.kind in ("native", "given"):
             made = {}
             for name in self.state["columns"]:
+                values = features[name].to_numpy()
                 if name in self.state["numbers"]:
-                    made[name] = _number(self.state["numbers"][name], features[name].to_numpy())
+                    made[name] = _number(self.state["numbers"][name], values)
+                elif "means" in self.state["categories"][name]:
+                    means = self._means_of(name, cross, values)
+                    made |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}
                 else:
                     made[name] = pd.Series(features[name]).fillna(MISSING).astype(str)
+            for number, (name, *_) in enumerate(self._crosses):
+                made[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
             return pd.DataFrame(made)
         parts = []
         for name in self.state["columns"]:
             values = features[name].to_numpy()
             if name in self.state["numbers"]:
                 parts += self._number_parts(self.state["numbers"][name], values)
-            elif name in cross:
-                parts.append(self._scaled_means(self.state["categories"][name], cross[name]))
+            elif "means" in self.state["categories"][name]:
+                parts.append(self._means_of(name, cross, values))
             else:
-                parts += self._category_parts(self.state["categories"][name], values)
+                parts += self._code_parts(self.state["categories"][name], values)
+        parts += [self._of_pair(name, features, cross) for name, *_ in self._crosses]
         return np.column_stack(parts).astype(np.float32)
 
     def _number_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
@@ -102,20 +126,32 @@ class Encoder:
         parts = [scaled / np.sqrt(1 + (scaled / 3) ** 2)]
         return [*parts, missing.astype(np.float64)] if state["any_missing"] else parts
 
-    def _category_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
-        if "means" in state:
-            place = {level: number for number, level in enumerate(state["levels"])}
-            means = np.array([*state["means"], state["rest"]])
-            found = means[[place.get(one, len(place)) for one in values.tolist()]]
-            return [self._scaled_means(state, found)]
+    def _code_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
         codes = {level: number for number, level in enumerate(state["levels"])}
         found = np.array([codes.get(one, -1) for one in values.tolist()])
         if self.kind == "tree":
             return [np.where(found < 0, np.nan, found.astype(np.float64))]
         return [(found == code).astype(np.float64) for code in range(len(codes))]
 
+    def _of_pair(
+        self, name: str, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        pair = next((one, other) for known, one, other in self._crosses if known == name)
+        return self._means_of(name, cross, None if name in cross else crossed(features, *pair))
+
+    def _means_of(
+        self, name: str, cross: Mapping[str, NDArray[np.float64]], values: NDArray[Any] | None
+    ) -> NDArray[np.float64]:
+        """Target means of the categories of rows, [n, 1 or classes]; those of the rows fitted on are in `cross`."""
+        state = self.state["categories"][name]
+        if values is None or name in cross:
+            return self._scaled_means(state, cross[name])
+        place = {level: number for number, level in enumerate(state["levels"])}
+        means = np.array([*state["means"], state["rest"]])
+        return self._scaled_means(state, means[[place.get(one, len(place)) for one in values.tolist()]])
+
     def _scaled_means(self, state: Mapping[str, Any], means: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.kind == "tree":
+        if self.kind != "dense":
             return means
         return (means - np.asarray(state["centre"])) / np.asarray(state["spread"])
 

@@ -33,7 +33,11 @@ _SUFFIX = {"route": "clustering", "stack": "stacking", "boost": "boosting", "vot
 
 @dataclass(frozen=True)
 class Result:
-    """What a workflow came to. mlflow_run_id: the parent run, whose artifact `model` is the deployable model."""
+    """What a workflow came to.
+
+    scores: by metric the model's, in the metric's own unit. mlflow_run_id: the parent run, whose artifact `model` is
+    the deployable model.
+    """
 
     task: str
     sha256: str
@@ -45,7 +49,11 @@ class Result:
 
 
 def finish(run: Run, *, again: bool = False) -> Result:
-    """Make a workflow's model, report and MLflow runs, or find them made. Raises EarlierTaskError, PackageError."""
+    """Make a workflow's model, report and MLflow runs, or find them made.
+
+    Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and StoreError where MLflow's
+    database is another or was lost.
+    """
     if not again and (found := result_of(run)) is not None:
         return found
     outcomes = run.outcomes()

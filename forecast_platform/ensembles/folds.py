@@ -102,7 +102,7 @@ def make_folds(
 
 
 def strata_of(y: NDArray[Any], bins: int = 10) -> Ints:
-    """Class codes as they are; numbers by the quantile that they are in."""
+    """Class codes [n] as they are; numbers [n] by the quantile that they are in, 0 to bins - 1: int64 [n]."""
     if np.issubdtype(y.dtype, np.integer):
         return y.astype(np.int64)
     edges = np.unique(np.quantile(y, np.linspace(0, 1, bins + 1)[1:-1]))

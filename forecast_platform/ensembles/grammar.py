@@ -95,7 +95,7 @@ class Metric(Part):
 
 
 class Sample(Part):
-    """Rows that are worked on: at most `size`, chosen by the first method."""
+    """Rows that are worked on: at most `size` of them (a count), chosen by the first method."""
 
     size: int = Field(ge=20)
     method: Annotated[list[SampleMethod], BeforeValidator(listed)] = Field(default=["random"], min_length=1)
@@ -276,7 +276,7 @@ class Route(Part):
 
 
 class Stack(Part):
-    """Parameters of the stack tasks."""
+    """Parameters of the stack tasks: counts, and `holdout`, the share of rows (0 to 0.9) that blends weigh on."""
 
     top_n: int | None = Field(default=None, ge=1, le=50)
     top_alg: int | None = Field(default=None, ge=1, le=20)

@@ -15,8 +15,9 @@ Floats = NDArray[np.float64]
 class Outcome:
     """One task's result.
 
-    node: how it is deployed (None of a route). predicted: cross-fitted predictions of each row, nan where none,
-    [n, width]. cells: of a route each row's route, by routers that have not seen the row, [n].
+    node: how it is deployed (None of a route). predicted: cross-fitted predictions of each row, nan where none, [n,
+    width]. cells: of a route each row's route, by routers that have not seen the row, [n]. scores, intervals: by
+    metric, in its own unit; intervals: the ends of 95 % ones. seconds: of wall time; cpu_seconds: of the processor's.
     """
 
     task: str
@@ -47,7 +48,7 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], predicted: Floats | None, cells: NDArray[np.int64] | None) -> Outcome:
-        """What `to_dict` gave, with its arrays."""
+        """What `to_dict` gave, with its arrays: predicted [n, width], cells [n]."""
         values = {**values, "intervals": {name: tuple(pair) for name, pair in values["intervals"].items()}}
         return cls(**values, predicted=predicted, cells=cells)
 

@@ -60,7 +60,10 @@ def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
 
 
 def predictor_of(run: Run, outcomes: Mapping[str, Outcome]) -> Predictor:
-    """The predictor of a run's outcomes, from its store."""
+    """The predictor of a run's outcomes, from its store; it raises PackageError where a fit is gone.
+
+    Raises FoldError where a holdout leaves too few rows.
+    """
     shop = run.workshop()
     for name in run.plan.order:
         if run.workflow.task(name).kind == "route":
@@ -95,7 +98,7 @@ def _with_holdouts(run: Run, shop: Any, outcomes: Mapping[str, Outcome]) -> None
 def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tuple[Outcome, str]:
     """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
 
-    Raises PackageError, OSError.
+    Raises PackageError, OSError, and FoldError as `predictor_of`.
     """
     from mlflow.models import Model, infer_signature
 
@@ -205,7 +208,10 @@ class Ensemble:
         return self.predictor.predict(self.about["node"], features)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """`prediction`, and of classes `probability_<class>` each, a row a row."""
+        """`prediction`, and of classes `probability_<class>` each, a row a row.
+
+        Raises RowsError: a column is missing.
+        """
         import pandas as pd
 
         found = self.probabilities(frame)

@@ -24,7 +24,10 @@ _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "wa
 
 
 def write_report(run: Run, outcomes: Mapping[str, Outcome]) -> Path:
-    """Write the page of a workflow among the reports; returns its path. Raises OSError."""
+    """Write the page of a workflow among the reports; returns its path.
+
+    Raises OSError, and PackageError where the workflow ends in routes alone.
+    """
     context = run.workflow.context
     end = best_end(run, outcomes)
     scorers = run.rows.scorers(context)
@@ -172,8 +175,11 @@ def _routes(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> list[tuple[str, float]]:
-    """By feature how much the primary metric loses where it is shuffled among held-out rows of the first split, most
-    first (Breiman 2001), by that split's own models."""
+    """By feature how much the primary metric, in its unit, loses where it is shuffled among held-out rows of the first
+    split, most first (Breiman 2001), by that split's own models.
+
+    Raises PackageError and FoldError as `predictor_of`.
+    """
     import pandas as pd
 
     assert end.node is not None  # noqa: S101 - of a model

@@ -57,7 +57,7 @@ class Rows:
 
     @property
     def routable(self) -> pd.DataFrame:
-        """The features that routes may read."""
+        """The features that routes may read: a row each of the workflow's, a column a feature."""
         return self.features.drop(columns=list(self.members))
 
     @property
@@ -71,7 +71,7 @@ class Rows:
         return self.n_classes or 1
 
     def folds(self, context: Context) -> Folds:
-        """The folds that the context asks for."""
+        """The folds that the context asks for. Raises FoldError where there are too few rows or groups."""
         return make_folds(
             context.fold_type[0], self.y, context.folds, context.seed,
             time=self.time, groups=self.groups, until=self.until,
@@ -156,7 +156,7 @@ def prepared(frame: pd.DataFrame, columns: list[str], kinds: dict[str, str]) -> 
 
 
 def kinds_of(features: pd.DataFrame) -> dict[str, str]:
-    """Of each feature: number, category, or the part of a time that it is."""
+    """Of each feature (column): number, category, or the part of a time that it is."""
     found = {}
     for name in features.columns:
         origin, _, part = name.rpartition("__")

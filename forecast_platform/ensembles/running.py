@@ -59,7 +59,8 @@ class Run:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The source. Raises FileNotFoundError, ValueError."""
+        """The source, a row an example, a column a feature or the target. Raises FileNotFoundError, ValueError, and
+        ForecastsError where it is made of forecasts that are not there."""
         if self._frame is not None:
             return self._frame
         if self.workflow.context.source.forecasts is not None:

@@ -159,7 +159,8 @@ def get_outcome(store: FileStore, task: str) -> Outcome | None:
 
 
 def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> pd.DataFrame:
-    """The table of a workflow. Raises FileNotFoundError, ValueError: there is none, or it cannot be read."""
+    """The table of a workflow: its rows and columns as they are stored. Raises FileNotFoundError, ValueError: there is
+    none, or it cannot be read."""
     source = context.source
     if source.path is not None:
         import pandas as pd

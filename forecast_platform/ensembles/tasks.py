@@ -98,7 +98,10 @@ def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earli
 
 
 def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
-    """All base models of the workflow under a setup: fitted where the store has them not."""
+    """All base models of the workflow under a setup: fitted where the store has them not.
+
+    Raises BaseError for a base model that is unknown, not installed or of another target.
+    """
     rows = workshop.rows
     if rows.members:
         # A forecast is the same on every route: what a route changes is how forecasts are combined there.
@@ -142,7 +145,10 @@ def _meta_node(kind: str, members: Sequence[Floats], y: NDArray[Any], n_classes:
 
 
 def blend_splits(workshop: Workshop, share: float) -> str:
-    """The name of the one split that holds out this share, made where it is not there yet."""
+    """The name of the one split that holds out this share, made where it is not there yet.
+
+    Raises FoldError where too few rows are left.
+    """
     name = f"holdout {share:g}"
     if name not in workshop.folds:
         whole, context = workshop.folds["folds"], workshop.context

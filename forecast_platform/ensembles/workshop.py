@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
 from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.crosses import found_crosses
 from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 1
+ENGINE = 2
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -111,6 +113,8 @@ class Workshop:
     """Fits that were made here, and not found in the store."""
     cpu_seconds: float = 0.0
     _encoded: dict[Any, Any] = field(default_factory=dict)
+    _crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    _encoding: threading.Lock = field(default_factory=threading.Lock)
     _routes: dict[str, Task] = field(default_factory=dict)
 
     @property
@@ -119,7 +123,10 @@ class Workshop:
         return {one.feature: tuple(one.transform) for one in self.context.source.features.include if one.transform}
 
     def route(self, task: Task, splits: str = "folds") -> list[Router]:
-        """The routers of a task, one a split, each fitted on the split's training rows alone."""
+        """The routers of a task, one a split, each fitted on the split's training rows alone.
+
+        Raises RouteError where its features do not allow it.
+        """
         self._routes[task.name] = task
         known = self.routers.setdefault(splits, {})
         if task.name not in known:
@@ -131,11 +138,11 @@ class Workshop:
         return known[task.name]
 
     def routers_of(self, setup: Setup) -> dict[str, list[Router]]:
-        """The routers of a setup's routes, for its splits."""
+        """The routers of a setup's routes, for its splits. Raises RouteError as `route`."""
         return {name: self.route(self._routes[name], setup.splits) for name in (*setup.routes, *setup.columns)}
 
     def key(self, wanted: Wanted) -> str:
-        """What a base model's fits are known by: everything that they follow from."""
+        """What a base model's fits are known by: everything that they follow from. Raises RouteError as `route`."""
         base = wanted.base
         parts: dict[str, Any] = {
             "engine": ENGINE,
@@ -220,7 +227,7 @@ class Workshop:
         return found
 
     def features(self, setup: Setup, split: int) -> pd.DataFrame:
-        """The features, with the routes that a setup has as columns."""
+        """The features, with the routes that a setup has as columns. Raises RouteError as `route`."""
         if not setup.columns:
             return self.rows.features
         found = {
@@ -273,15 +280,24 @@ class Workshop:
         return self._made(plain, self.key(plain), number, whole=True).learners[-1]
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
-        key = (base.encoding, setup.columns, setup.splits, number, len(train), int(train.sum()))
-        found = self._encoded.get(key)
-        if found is None:
-            features = self.features(setup, number)
-            encoder, x = Encoder.fit(
-                base.encoding, features.iloc[train], self.rows.y[train], self.rows.n_classes, self.context.seed,
-                self.transforms,
-            )  # fmt: skip
-            found = self._encoded.setdefault(key, (encoder, x, encoder.apply(features.iloc[valid])))
+        place = (setup.columns, setup.splits, number, len(train), int(train.sum()))
+        # One at a time: models of one split begin at once, and would each encode its rows.
+        with self._encoding:
+            found = self._encoded.get((base.encoding, place))
+            if found is None:
+                features, y = self.features(setup, number), self.rows.y[train]
+                rows = features.iloc[train]
+                pairs: list[tuple[str, str]] = []
+                # Rows in order, or of groups, meet cells that no training row was of.
+                if base.encoding != "given" and self.rows.time is None and self.rows.groups is None:
+                    if place not in self._crosses:
+                        self._crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
+                    pairs = self._crosses[place]
+                encoder, x = Encoder.fit(
+                    base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs
+                )
+                found = encoder, x, encoder.apply(features.iloc[valid])
+                self._encoded[base.encoding, place] = found
         return found
 
 

@@ -90,7 +90,10 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self.store_event_batch([event])
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store `events`, of one run or several, in their order, as `store_event` of the parent would one by one."""
+        """Store `events`, of one run or several, in their order, as `store_event` of the parent would one by one.
+
+        Raises DagsterInvariantViolationError where the database gives an event no id.
+        """
         # Serialising comes before any lock is taken.
         rows = self._rows(events)
         by_run: dict[str, list[dict[str, Any]]] = {}

@@ -66,7 +66,10 @@ class RangeMultiPartitionMapping(MultiPartitionMapping):
         current_time: dt.datetime | None = None,
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> UpstreamPartitionsResult:
-        """The upstream partitions of a subset, and the upstream keys that it needs and that do not exist."""
+        """The upstream partitions of a subset, and the upstream keys that it needs and that do not exist.
+
+        Raises TypeError where either side has not two dimensions.
+        """
         if downstream_partitions_subset is None or isinstance(downstream_partitions_subset, AllPartitionsSubset):
             return super().get_upstream_mapped_partitions_result_for_partitions(
                 downstream_partitions_subset,
@@ -104,7 +107,7 @@ class RangeMultiPartitionMapping(MultiPartitionMapping):
         current_time: dt.datetime | None = None,
         dynamic_partitions_store: DynamicPartitionsStore | None = None,
     ) -> PartitionsSubset:
-        """The downstream partitions of a subset."""
+        """The downstream partitions of a subset. Raises TypeError where either side has not two dimensions."""
         if isinstance(upstream_partitions_subset, AllPartitionsSubset):
             return super().get_downstream_partitions_for_partitions(
                 upstream_partitions_subset,

@@ -38,5 +38,5 @@ class ClusterSession:
 
     @property
     def spark_session(self) -> Any:
-        """The cluster's session."""
+        """The cluster's session. Raises SparkUnavailableError."""
         return cluster_session(self._settings)

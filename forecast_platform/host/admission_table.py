@@ -102,7 +102,7 @@ class AdmissionTable(ABC, Generic[Row]):
             return self._one(connection, key, user)
 
     def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Row], int]:
-        """A user's newest rows, and how many there are in all."""
+        """A user's newest rows, at most `limit` (a count), and how many there are in all."""
         condition, values = "user_id = ?", [user]
         if status is not None:
             condition, values = f"{condition} AND status = ?", [*values, status]

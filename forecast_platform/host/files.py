@@ -53,7 +53,9 @@ def _sync(handle: int) -> None:
 
 
 def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) -> None:
-    """Replace a file, on disk when this returns; a reader sees the old content or the new one. Raises OSError.
+    """Replace a file, on disk when this returns; a reader sees the old content or the new one.
+
+    Raises OSError with the folder's name where nothing can be written to it.
 
     text: the content, or its parts one after the other where it is large. mode: who may read it, less the process's
     umask; its owner alone unless said.
@@ -66,7 +68,7 @@ def write_whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o6
 def whole(path: Path, text: str | bytes | Iterable[bytes], mode: int = 0o600) -> Iterator[None]:
     """As `write_whole`, where something else must be done before the content gets its name: the body of the `with`.
 
-    If that raises, the file stays as it was.
+    If that raises, the file stays as it was. Raises OSError with the folder's name where nothing can be written to it.
     """
     # Threads of one process, too, may write the same file at once.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")

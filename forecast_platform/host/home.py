@@ -66,8 +66,7 @@ def prepare_home(settings: Settings) -> Path:
         else:
             write_whole(target, shipped_file("dagster.yaml").read_bytes(), 0o644)
         refuse_foreign(home)
-        if not os.access(home, os.W_OK):
-            raise PermissionError(errno.EACCES, "not writable")
+        _require_writable(home)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # another folder would be no mend
@@ -78,6 +77,11 @@ def prepare_home(settings: Settings) -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     return home
+
+
+def _require_writable(home: Path) -> None:
+    if not os.access(home, os.W_OK):
+        raise PermissionError(errno.EACCES, "not writable")
 
 
 def _name_todays_modules(target: Path) -> None:

@@ -69,7 +69,8 @@ class Services:
     ) -> None:
         """Start the code servers, then webserver and daemon once those answer; no daemon where read-only.
 
-        key: lets its holder ask the webserver. level: what they log from. Raises ServiceError.
+        key: lets its holder ask the webserver. level: what they log from. Raises ServiceError, and StoppedError where
+        it is asked to stop meanwhile.
         """
         self.start_code(endpoints, level)
         workspace = ["-w", str(workspace_of(endpoints))]
@@ -80,7 +81,10 @@ class Services:
         self._until("webserver", lambda: answers(host, port) is not None)
 
     def start_code(self, endpoints: Sequence[Endpoint], level: str = "info") -> None:
-        """Start the code servers, and wait until each has loaded its definitions. Raises ServiceError."""
+        """Start the code servers, and wait until each has loaded its definitions.
+
+        Raises ServiceError, and StoppedError where it is asked to stop meanwhile.
+        """
         for endpoint in endpoints:
             self._start(
                 endpoint.name,
@@ -93,7 +97,10 @@ class Services:
             self._until(endpoint.name, endpoint.serves)
 
     def start_server(self, name: str, arguments: Sequence[str], host: str, port: int) -> None:
-        """Start a command of ours that serves, and wait until it takes connections. Raises ServiceError."""
+        """Start a command of ours that serves, and wait until it takes connections.
+
+        Raises ServiceError, and StoppedError where it is asked to stop meanwhile.
+        """
         self._start(name, "forecast_platform.cli", *arguments)
         self._until(name, lambda: not is_free(host, port))
 

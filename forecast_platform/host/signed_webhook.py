@@ -49,7 +49,7 @@ def key_of(secret: str) -> bytes:
 
 
 def signature(secret: str, delivery: str, timestamp: int, body: bytes) -> str:
-    """What webhook-signature is for a body."""
+    """What webhook-signature is for a body. Raises ValueError where what follows `whsec_` is no base64."""
     signed = f"{delivery}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key_of(secret), signed, hashlib.sha256).digest()).decode()
 

@@ -107,7 +107,10 @@ def tuned(folder: Path, base: Base) -> Any:
 
 
 def merge(folder: Path, say: Callable[[str], Any] = print) -> Path:
-    """Write base and adapter as one model into the folder's `merged`, in full precision; returns it."""
+    """Write base and adapter as one model into the folder's `merged`, in full precision; returns it.
+
+    Raises LanguageError where the folder holds no adapter, or its base cannot be loaded.
+    """
     about = described(folder)
     target = folder.parent / f"{folder.name}-{MERGED}"
     config = parse(about["configuration"], str(folder / HASHES))

@@ -61,7 +61,8 @@ def signature(text: str) -> NDArray[np.uint32]:
 
 
 def similarity(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:
-    """Estimate of the Jaccard similarity of two texts' shingles, from their signatures."""
+    """Estimate, 0 to 1, of the Jaccard similarity of two texts' shingles, from their signatures, uint32 [128] each: the
+    share of minima that agree (Broder 1997)."""
     return float((one == other).mean())
 
 
@@ -168,7 +169,10 @@ class Cleaner:
     _near: Near = field(default_factory=Near)
 
     def clean(self, texts: Iterable[str], source: str, apart: str | None = None) -> tuple[list[str], Counts]:
-        """The texts that stay, in their order, and what became of the others; see `kept`."""
+        """The texts that stay, in their order, and what became of the others; see `kept`.
+
+        Raises LanguageError as `kept`.
+        """
         counts = Counts()
         return list(self.kept(texts, source, counts, apart)), counts
 

@@ -13,7 +13,10 @@ from forecast_platform.settings import Settings
 
 
 def rows_now(config: Config, settings: Settings) -> int:
-    """Rows that the documents' table or file has, without reading a text. Raises LanguageError."""
+    """Rows that the documents' table or file has, without reading a text.
+
+    Raises LanguageError, and SparkUnavailableError where a table needs a session that cannot be had.
+    """
     data = config.data
     if data.train_table is not None:
         name = data.table(data.train_table)

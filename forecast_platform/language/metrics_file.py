@@ -53,8 +53,8 @@ def training_log(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def mean_loss(log: Sequence[Mapping[str, Any]]) -> float:
-    """The mean training loss over all steps, from the log's means since the line before: a Trainer's own leaves out
-    what a resumed run did before."""
+    """The mean training loss over all steps, in nats a token, from the log's means since the line before: a Trainer's
+    own leaves out what a resumed run did before."""
     total, last = 0.0, 0
     for line in log:
         if line["train_loss"] is not None:
@@ -66,7 +66,11 @@ def mean_loss(log: Sequence[Mapping[str, Any]]) -> float:
 def final(
     train_loss: float, eval_loss: float, samples: tuple[int, int], steps: int, trainable: int, total: int
 ) -> dict[str, Any]:
-    """The block `final_metrics`; `samples` are the documents trained on and held out."""
+    """The block `final_metrics`.
+
+    train_loss, eval_loss: in nats a token; samples: the documents trained on and held out; steps: the optimizer's;
+    trainable, total: parameters.
+    """
     return {
         "train_loss": train_loss,
         "eval_loss": eval_loss,

@@ -48,11 +48,12 @@ class Losses:
 
     @property
     def perplexity(self) -> float:
-        """exp of the loss a prediction."""
+        """exp of the loss a prediction (Jelinek, Mercer, Bahl and Baker, 1977)."""
         return math.exp(self.mean)
 
     def figures(self, draws: NDArray[np.int64]) -> dict[str, Any]:
-        """The figures of evaluation_results.json; std_loss is over documents' own mean losses."""
+        """The figures of evaluation_results.json; std_loss, in nats, is over documents' own mean losses. draws: of
+        `bootstrap`, int64 [draws, documents]."""
         each = self.nll / np.maximum(self.predictions, 1)
         return {
             "perplexity": self.perplexity,
@@ -80,12 +81,14 @@ def windows(length: int, context: int) -> list[tuple[int, int, int]]:
 
 
 def bootstrap(documents: int, seed: int = SEED) -> NDArray[np.int64]:
-    """Documents drawn with replacement, int64 [DRAWS, documents]: the same for each model that is compared."""
+    """Documents drawn with replacement (Efron, 1979), int64 [DRAWS, documents]: the same for each model that is
+    compared."""
     return np.random.default_rng(seed).integers(0, documents, (DRAWS, documents))
 
 
 def interval(values: NDArray[np.float64]) -> list[float]:
-    """The central 95 % of bootstrapped values."""
+    """The ends of the central 95 % of bootstrapped values [draws], in their unit: the percentile interval (Efron,
+    1982)."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
 

@@ -30,7 +30,10 @@ _ORDER = re.compile(r"\s*(lowest|highest)\s+([A-Za-z_][\w./%-]*)\s*", re.IGNOREC
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version of a registered model, and what its run says of it."""
+    """A version of a registered model, and what its run says of it.
+
+    metrics: by name, each in the unit that its run logged it in.
+    """
 
     name: str
     version: str
@@ -45,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rule:
-    """A bound on a metric."""
+    """A bound on a metric, in the metric's own unit."""
 
     metric: str
     sign: str

@@ -56,7 +56,10 @@ def general_text() -> tuple[Sequence[str], Sequence[str]]:
 
 
 def blank_model(folder: Path, texts: Sequence[str], *, layers: int = 2, width: int = 64, context: int = 512) -> Path:
-    """Write a LLaMA with random weights and a byte-pair tokenizer of 1,024 made from the texts; returns its folder."""
+    """Write a LLaMA with random weights and a byte-pair tokenizer of 1,024 made from the texts; returns its folder.
+
+    Raises LanguageError without the libraries of the extra `language`.
+    """
     require_extra()
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -140,7 +143,10 @@ def _no_table(name: str, column: str, limit: int | None) -> Documents:
 
 
 def pretrained_base(folder: Path, steps: int, settings: Any, say: Callable[[str], Any] = print) -> Path:
-    """A base that has learnt the general text: a blank LLaMA trained whole for `steps` steps; returns its folder."""
+    """A base that has learnt the general text: a blank LLaMA trained whole for `steps` steps; returns its folder.
+
+    Raises LanguageError as `training.train`.
+    """
     from forecast_platform.language.training import train
 
     general, _ = general_text()
@@ -160,7 +166,8 @@ def pretrained_base(folder: Path, steps: int, settings: Any, say: Callable[[str]
 def sample_outputs(target: Path, base: Path | None = None, say: Callable[[str], Any] = print) -> None:
     """Run everything on the sample and keep the three files that others read.
 
-    base: what `pretrained_base` made before; made anew where none is named.
+    base: what `pretrained_base` made before; made anew where none is named. Raises LanguageError and RegistryError as
+    the steps that it runs.
     """
     from forecast_platform.language.evaluation import RESULTS, evaluate, write_results
     from forecast_platform.language.recommend import recommend_model, write_recommendation

@@ -70,7 +70,7 @@ def _passes(pieces: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int]
 
 
 def documents_of(lists: Sequence[Sequence[int] | NDArray[np.int32]]) -> Tokens:
-    """Tokens of documents that are lists of them already."""
+    """Tokens of documents that are lists of them already, [its tokens] each: int32 [tokens], one list after another."""
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
     flat = np.concatenate([np.asarray(one, np.int32) for one in lists]) if lists else np.empty(0, np.int32)
     return Tokens(flat, offsets)

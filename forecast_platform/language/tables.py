@@ -34,7 +34,10 @@ def tables_of(settings: Settings) -> Tables:
 
 
 def spark_of(settings: Settings) -> Any:
-    """The Spark session that knows the tables, the cluster's or Unity Catalog's; None where they are a folder's."""
+    """The Spark session that knows the tables, the cluster's or Unity Catalog's; None where they are a folder's.
+
+    Raises SparkUnavailableError where the session cannot be had.
+    """
     if is_databricks():
         from pyspark.sql import SparkSession
 

@@ -57,7 +57,7 @@ class Texts(Sequence[str]):
         return (self._line(place) for place in range(len(self)))
 
     def taken(self, order: NDArray[np.int64]) -> Texts:
-        """The texts at these places, in their order."""
+        """The texts at these places, int64 [n], in their order."""
         return Texts(self._files, self._places[order])
 
     def joined(self, other: Texts) -> Texts:

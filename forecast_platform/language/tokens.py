@@ -33,7 +33,7 @@ class Tokens:
         return np.diff(self.offsets)
 
     def document(self, number: int) -> NDArray[np.int32]:
-        """The tokens of one document."""
+        """The tokens of one document, int32 [its lengths]."""
         return self.ids[self.offsets[number] : self.offsets[number + 1]]
 
 

@@ -152,7 +152,10 @@ def status(metadata: pd.DataFrame, expected: Sequence[dt.date], keys: Sequence[M
 
 
 def coverage_map(expected: Sequence[dt.date], keys: Sequence[ModelKey], made: Bools, failed: Bools) -> Figure:
-    """Heat map of models by time: a day, week or month a cell, whichever suits the span; worst state shown first."""
+    """Heat map of models by time: a day, week or month a cell, whichever suits the span; worst state shown first.
+
+    made, failed: bool [keys, dates], of `expected` dates ascending.
+    """
     days = np.array(sorted(set(expected)), "datetime64[D]")
     unit, cells = _cells(days)
     starts, position = np.unique(cells, return_inverse=True)

@@ -34,7 +34,7 @@ class Figure:
         self.data.append({"type": "scatter", **trace})
 
     def add_band(self, x: Sequence[str], lower: Floats, upper: Floats, colour: str, name: str, **trace: Any) -> None:
-        """The area between two lines over the same places, filled: there along the upper one, back along the lower."""
+        """The area between two lines [n] over the same places, filled: there along the upper, back along the lower."""
         self.add_scatter(
             x=[*x, *x[::-1]],
             y=np.concatenate([upper, lower[::-1]]),

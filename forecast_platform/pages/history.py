@@ -88,7 +88,7 @@ def write_history(
 
 
 def share(inside: np.ndarray, known: np.ndarray) -> float:
-    """Per cent of the known targets that are inside; NaN where none is known."""
+    """Per cent of the known targets that are inside, bool [n] each; NaN where none is known."""
     return float(100 * inside[known].mean()) if known.any() else float("nan")
 
 

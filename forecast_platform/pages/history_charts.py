@@ -127,7 +127,8 @@ def hits(days: Days, unit: str | None) -> Figure:
 
 
 def rolling(dates: Dates, values: Floats) -> tuple[list[str], Floats]:
-    """The mean of each ROLLING values that follow one another, NaN left out, at the last one's date; thinned."""
+    """The mean of each ROLLING values [n], in their unit, that follow one another, NaN left out, at the last one's
+    date; thinned."""
     known = np.isfinite(values)
     dates, values = dates[known], values[known]
     if len(values) < ROLLING:

@@ -63,7 +63,12 @@ def pooled_board(metadata: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def pooled_duel(
     metadata: Mapping[str, pd.DataFrame], a: ModelKey, b: ModelKey, suffix: str | None = None
 ) -> PooledSkill:
-    """The share of `a`'s CRPS that `b` saves over all series that have both; suffix None: over the whole horizon."""
+    """The share (0 to 1) of `a`'s CRPS that `b` saves over all series that have both; suffix None: over the whole
+    horizon.
+
+    metadata: by series its forecast_metadata rows with the column PRICE. Raises ValueError for a span that the horizon
+    does not have.
+    """
     suffix = suffix or horizon.suffix(horizon_of_all(metadata))
     groups = [scored(frame, suffix) for frame in metadata.values() if len(frame)]
     pairs = [_losses(found, b, a, suffix) for found in groups]
@@ -151,7 +156,10 @@ class Calibration:
 
 
 def calibrations(metadata: Mapping[str, pd.DataFrame]) -> list[Calibration]:
-    """Hit rates over the horizon of each model and version: over all series, then by series, each last close once."""
+    """Hit rates over the horizon of each model and version: over all series, then by series, each last close once.
+
+    metadata: by series its forecast_metadata rows.
+    """
     whole = horizon.suffix(horizon_of_all(metadata))
     found: dict[ModelKey, dict[str, pd.DataFrame]] = {}
     for name, frame in metadata.items():
@@ -180,8 +188,11 @@ def _calibration(key: ModelKey, series: str | None, parts: Mapping[str, pd.DataF
 
 @dataclass(frozen=True)
 class OverAll:
-    """What is known over all series, or over those of `group`: `pooled_board`, `calibrations`, and what volatility
-    known in advance would give (`oracles.over_series`)."""
+    """What is known over all series, or over those of `group`.
+
+    board: a row a model and horizon, of `pooled_board`; calibrations: of `calibrations`; oracles: what volatility known
+    in advance would give, the rows of `oracles.over_series`.
+    """
 
     board: pd.DataFrame
     calibrations: list[Calibration]

@@ -95,7 +95,10 @@ def leaderboard(metadata: pd.DataFrame, suffix: str | None = None) -> pd.DataFra
 
 
 def by_horizon(metadata: pd.DataFrame) -> pd.DataFrame:
-    """The leaderboard's rows for each span, with a column `horizon` (1d, 7d, 14d); ranked by the last."""
+    """The leaderboard's rows for each span, with a column `horizon` (1d, 7d, 14d); ranked by the last.
+
+    Raises ValueError where rows of several series are given.
+    """
     import pandas as pd
 
     boards = []
@@ -134,7 +137,8 @@ def scored(metadata: pd.DataFrame, suffix: str) -> dict[ModelKey, pd.DataFrame]:
 
 
 def normalised(metadata: pd.DataFrame) -> pd.DataFrame:
-    """A copy with forecast_date and last_observed_date as datetime64; ValueError where there are several series."""
+    """A copy with the columns forecast_date and last_observed_date as datetime64. Raises ValueError where there are
+    several series."""
     if "commodity" in metadata and metadata["commodity"].nunique() > 1:
         names = ", ".join(sorted(metadata["commodity"].astype(str).unique()))
         raise ValueError(f"forecast_metadata of several series ({names}): give the rows of one")

@@ -71,7 +71,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class SeriesDay:
-    """What the page shows of one series."""
+    """What the page shows of one series.
+
+    history_dates: datetime64[D] [n]; history_close: [n], in the price's unit, as hit_close is. made, failed: bool
+    [keys, expected], whether a forecast of that model and date is there, or failed.
+    """
 
     series: str
     forecast_date: dt.date | None
@@ -118,7 +122,7 @@ class SeriesDay:
 
     @property
     def last_close(self) -> float:
-        """The newest close that the forecast knew; NaN where there is none."""
+        """The newest close that the forecast knew, in the price's unit; NaN where there is none."""
         return float(self.history_close[-1]) if len(self.history_close) else float("nan")
 
     @property

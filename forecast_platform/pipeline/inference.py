@@ -132,7 +132,10 @@ def forecast(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Outcome:
-    """Paths and point forecasts of `model` for each of `dates`; what is there and unchanged is left alone."""
+    """Paths and point forecasts of `model` for each of `dates`; what is there and unchanged is left alone.
+
+    Raises RefusedError where the model's library is not installed here.
+    """
     from forecast_platform.compute import compute_for
 
     if platform.settings.compute == "local":
@@ -169,7 +172,10 @@ def forecast(
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
     """Metadata where it is missing, and point forecasts from the stored paths, for dates whose step was killed between
-    these writes."""
+    these writes.
+
+    Raises ValueError where dates hold different numbers of paths.
+    """
     _repair_metadata(platform, series, model, version, dates)
     for part in _parts(sorted(dates), most_dates(platform.horizon)):
         where = keys_of(series, model, version, part, by_month=True)

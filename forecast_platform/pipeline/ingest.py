@@ -44,7 +44,10 @@ class IngestReport:
 
 
 def read_source(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, UnifiedFrame], IngestReport]:
-    """Every series' unified frame from the first history day to the last complete day. Nothing is written."""
+    """Every series' unified frame from the first history day to the last complete day. Nothing is written.
+
+    Raises SourceError where no source can be made, and for an unknown exchange.
+    """
     from forecast_platform.sources.base import SourceError
     from forecast_platform.sources.calendars import sessions
     from forecast_platform.sources.choose import source_for
@@ -94,9 +97,9 @@ def _stored_closes(platform: Platform, name: str) -> pa.Table:
 def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str | None:
     """Why a revision of the whole series is not written before a person has confirmed it; None where it may be.
 
-    A source that changes its unit multiplies nearly all closes by one factor. What was fitted on the closes before it
-    would then forecast in the wrong unit. A day from the stored data's last on in the series' `confirmed` says that the
-    new level is meant.
+    unified, stored: rows of unified_data, a row a date. A source that changes its unit multiplies nearly all closes by
+    one factor. What was fitted on the closes before it would then forecast in the wrong unit. A day from the stored
+    data's last on in the series' `confirmed` says that the new level is meant.
     """
     from forecast_platform.sources.meaning import one_factor
 
@@ -120,7 +123,8 @@ def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str
 
 
 def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
-    """A frame made without a macro file, with the macro values that are `stored`, carried forward over new days.
+    """A frame made without a macro file, with the macro columns that are `stored` (rows of unified_data), carried
+    forward over new days.
 
     A series that no covariate ties to a refused macro file goes on without it; what the file had given stays.
     """
@@ -155,7 +159,10 @@ def keep_macro(unified: UnifiedFrame, stored: pd.DataFrame) -> UnifiedFrame:
 
 def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:
     """Write the days first..last of each series. Days whose rows are unchanged are left alone; days that the source
-    cannot fill are failed keys that say why; a rejected file fails its series and no other."""
+    cannot fill are failed keys that say why; a rejected file fails its series and no other.
+
+    Raises SourceError as `read_source`.
+    """
     frames, report = read_source(platform, series_names)
     wanted = [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
     for name in series_names:
@@ -194,7 +201,10 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
 
 def ingest_partitions(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:
     """`ingest` over the partitions first..last, whose outcomes are by partition: the first one, `lookback_end`, holds
-    the whole lookback."""
+    the whole lookback.
+
+    Raises SourceError as `read_source`.
+    """
     end = platform.settings.lookback_end
     report = ingest(platform, series_names, platform.settings.history_start if first == end else first, last)
     return replace(report, outcomes={name: by_partition(outcome, end) for name, outcome in report.outcomes.items()})
@@ -231,7 +241,10 @@ class Changes:
 
 
 def changes(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, Changes], list[str]]:
-    """What an ingest would change, by series (none where unified_data is up to date), and what the source refused."""
+    """What an ingest would change, by series (none where unified_data is up to date), and what the source refused.
+
+    Raises SourceError as `read_source`.
+    """
     frames, report = read_source(platform, series_names)
     found: dict[str, Changes] = {}
     for name, unified in frames.items():
@@ -248,7 +261,10 @@ def changes(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, 
 
 def catch_up(platform: Platform, series_names: Sequence[str]) -> tuple[dict[str, tuple[dt.date, dt.date]], list[str]]:
     """The partitions of each series that an ingest would change, from the first new or revised day to the last one
-    (none where unified_data is up to date), and what the source refused."""
+    (none where unified_data is up to date), and what the source refused.
+
+    Raises SourceError as `read_source`.
+    """
     found, rejections = changes(platform, series_names)
     return {name: change.partitions(platform.settings.lookback_end) for name, change in found.items()}, rejections
 

@@ -29,7 +29,10 @@ MIN_EARLIER = 120
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of the newest quarter against one reference."""
+    """One measure of the newest quarter against one reference.
+
+    recent, reference: what `trailing_performance` compares. p_value: 0 to 1, of its test.
+    """
 
     measure: str
     against: str

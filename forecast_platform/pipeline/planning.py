@@ -97,7 +97,8 @@ def backfill_plan(
     """What `backfill` over these would do now. Reads the source and the tables; writes nothing.
 
     The command line makes one run a series for each of ingest (where the source has newer or revised days), train
-    (where models are missing and `train`), forecast and score, whatever the number of models and dates.
+    (where models are missing and `train`), forecast and score, whatever the number of models and dates. Raises
+    SourceError as `ingest.read_source`.
     """
     notes = []
     stale: dict[str, tuple[dt.date, dt.date]] = {}

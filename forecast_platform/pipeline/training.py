@@ -37,7 +37,10 @@ def train(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Outcome:
-    """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there."""
+    """Fit `model` on each window of `series` that has no current fit, and keep every fit as soon as it is there.
+
+    Raises RefusedError where the model's library is not installed here.
+    """
     from forecast_platform.compute import engine_for, remote_for
     from forecast_platform.pipeline import tracking
 

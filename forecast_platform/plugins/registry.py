@@ -62,15 +62,24 @@ class Registry:
         self._add("model", model.name, model)
 
     def notifier(self, name: str, factory: Factory) -> None:
-        """Add a notifier: `factory(settings)` gives an object with `send(message)`."""
+        """Add a notifier: `factory(settings)` gives an object with `send(message)`.
+
+        Raises PluginError for what is no function, and a name that is taken or of another form.
+        """
         self._add("notifier", name, _callable("notifier", name, factory))
 
     def source(self, name: str, factory: Factory) -> None:
-        """Add a source: `factory(settings)` gives an object with `read(series)` and `fingerprint(series)`."""
+        """Add a source: `factory(settings)` gives an object with `read(series)` and `fingerprint(series)`.
+
+        Raises PluginError for what is no function, and a name that is taken or of another form.
+        """
         self._add("source", name, _callable("source", name, factory))
 
     def compute(self, name: str, factory: Factory) -> None:
-        """Add a compute: `factory(settings)` gives an object with `fits`, `run` and `perform`."""
+        """Add a compute: `factory(settings)` gives an object with `fits`, `run` and `perform`.
+
+        Raises PluginError for what is no function, and a name that is taken or of another form.
+        """
         self._add("compute", name, _callable("compute", name, factory))
 
     def _add(self, kind: str, name: str, thing: Any) -> None:

@@ -25,7 +25,7 @@ def do_task(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Do the task that a payload of `ensembles.remote_task` names, with the settings of this process.
 
     Returns what its asker compares: the input hash, whether it was computed, what it said. Raises what `Run.perform`
-    does.
+    does, and WorkflowError where its workflow cannot be read.
     """
     run = Run(Platform.from_settings(load()), read_workflow(payload["yaml"]))
     done = run.perform(payload["task"])

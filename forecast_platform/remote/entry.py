@@ -140,7 +140,10 @@ def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> 
 
 
 def create_tables(parameters: Mapping[str, str]) -> str:
-    """Create every table that does not exist yet; returns their names as JSON. Raises ParameterError."""
+    """Create every table that does not exist yet; returns their names as JSON.
+
+    Raises ParameterError, and HorizonError where stored forecasts cover another number of days.
+    """
     if set(parameters) - {"config"}:
         raise ParameterError(f"parameters {', '.join(sorted(set(parameters) - {'config'}))}: tables takes config only")
     warehouse = Platform.from_settings(settings_for(parameters)).warehouse

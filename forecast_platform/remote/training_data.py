@@ -19,7 +19,7 @@ _UNPLAIN = re.compile(r"[ ,;{}()\n\t=]")
 def make_table(parameters: Mapping[str, str]) -> str:
     """Make `data_table` of the Parquet file `data_file`; one that an earlier try left is replaced.
 
-    Returns the number of rows as JSON. Raises ParameterError.
+    Returns the number of rows as JSON. Raises ParameterError, and SparkUnavailableError where this is no Spark cluster.
     """
     import pyarrow as pa
     from pyarrow import parquet

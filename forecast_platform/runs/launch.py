@@ -88,7 +88,10 @@ class Launcher:
         *,
         tags: Mapping[str, str] | None = None,
     ) -> Finished:
-        """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order)."""
+        """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order).
+
+        Raises ValueError where the range holds no partition.
+        """
         from dagster._core.execution.api import execute_run
         from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
         from dagster._core.workspace.load_target import WorkspaceFileTarget

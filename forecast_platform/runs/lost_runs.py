@@ -17,7 +17,8 @@ _LAUNCHED_BY = ".dagster/grpc_info"
 def close_lost(settings: Settings) -> list[str]:
     """End such runs as failed, so that Dagster tries each again; returns their ids.
 
-    For a new `up` that is the only one of this instance: what an earlier one launched here has no parent now.
+    For a new `up` that is the only one of this instance: what an earlier one launched here has no parent now. Raises
+    SettingsError where the instance's folder is not to be had.
     """
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 

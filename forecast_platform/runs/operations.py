@@ -26,7 +26,10 @@ class UsageError(ValueError):
 
 @dataclass
 class Operations:
-    """The commands over one platform. Each returns whether everything asked for is there now."""
+    """The commands over one platform. Each returns whether everything asked for is there now.
+
+    Those that run jobs raise KeyboardInterrupt where a run was cancelled.
+    """
 
     settings: Settings
     say: Say
@@ -75,7 +78,8 @@ class Operations:
         """Bring unified_data up to date where the source has newer or revised days.
 
         Returns the series to go on with, and whether all is well. A refused file leaves its series with the data it
-        had; a series whose ingest failed, or whose data did not pass a blocking check, is left out.
+        had; a series whose ingest failed, or whose data did not pass a blocking check, is left out. Raises SourceError
+        as `pipeline.ingest.read_source`.
         """
         from forecast_platform.graph.keys import INGEST
         from forecast_platform.pipeline.ingest import catch_up
@@ -259,7 +263,10 @@ class Operations:
 
     def models_in_use(self, names: Sequence[str] | None, series: Sequence[str]) -> list[str]:
         """Models by these names; where none is named, those that were ever trained for one of the series in this
-        version, and all where none was. Those that are left out are told."""
+        version, and all where none was. Those that are left out are told.
+
+        Raises UsageError for a model that is not configured.
+        """
         from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
         chosen = self.chosen_models(names)

@@ -121,7 +121,8 @@ class SubmittedWorkflows:
     def submit(self, user: str, workflow_id: str) -> Submission:
         """Admit a workflow to the queue, and make it assets; also again: what is finished is not computed anew.
 
-        Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError.
+        Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError, and WorkflowError where its text
+        does not read any more.
         """
         self.jobs.require_enabled()
         one = self.store.get(workflow_id, user)
@@ -164,7 +165,7 @@ class SubmittedWorkflows:
         return self._settled(self.store.get(workflow_id, user))
 
     def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Submission], int]:
-        """A user's newest workflows, and how many there are in all."""
+        """A user's newest workflows, at most `limit` (a count), and how many there are in all."""
         for one in self.store.outbox():
             if one.user_id == user:
                 self._settled(one)
@@ -188,7 +189,10 @@ class SubmittedWorkflows:
         return ", ".join(task.task for task in tasks if task.state == "running")
 
     def tasks(self, one: Submission) -> list[TaskState]:
-        """The tasks in running order, then the model, as they stand in the last attempt."""
+        """The tasks in running order, then the model, as they stand in the last attempt.
+
+        Raises WorkflowError where its text does not read any more.
+        """
         from forecast_platform.graph.workflow_runs import Step, steps_of
 
         workflow = read_workflow(one.text)

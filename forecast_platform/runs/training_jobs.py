@@ -47,7 +47,7 @@ class Receiving:
     kept: bool = False
 
     def keep(self, name: str, size: int) -> Upload:
-        """The file is whole and good."""
+        """The file is whole and good; size in bytes."""
         found = self.store.add_upload(self.upload_id, self.user, name[:200], size)
         self.kept = True
         return found
@@ -134,7 +134,7 @@ class TrainingJobs:
         return job.step
 
     def listed(self, user: str, status: str | None, limit: int) -> tuple[list[Job], int]:
-        """A user's newest jobs, and how many there are in all."""
+        """A user's newest jobs, at most `limit` (a count), and how many there are in all."""
         return self.store.listed(user, status, limit)
 
     def cancel(self, user: str, job_id: str) -> Job:

@@ -57,7 +57,7 @@ class Rejection:
 class Suspect:
     """One value that looks wrong, kept or read as missing; `reason` says which.
 
-    file: path inside the source. row: its line, None where the source has none.
+    file: path inside the source. row: its line, None where the source has none. value: in the column's unit.
     """
 
     file: str

@@ -59,7 +59,7 @@ def sessions(exchange: str, start: Day, end: Day) -> Dates:
 
 
 def last_session_on_or_before(sessions: Dates, day: Day) -> dt.date:
-    """The newest of `sessions` that is not after `day`. Raises SourceError where there is none."""
+    """The newest of `sessions`, [n] ascending, that is not after `day`. Raises SourceError where there is none."""
     position = int(sessions.searchsorted(as_day(day), side="right"))
     if position == 0:
         raise SourceError(f"no session on or before {day}: ask for sessions from an earlier start")
@@ -68,7 +68,7 @@ def last_session_on_or_before(sessions: Dates, day: Day) -> dt.date:
 
 
 def next_session_after(sessions: Dates, day: Day) -> dt.date:
-    """The first of `sessions` after `day`. Raises SourceError where there is none."""
+    """The first of `sessions`, [n] ascending, after `day`. Raises SourceError where there is none."""
     position = int(sessions.searchsorted(as_day(day), side="right"))
     if position == len(sessions):
         raise SourceError(f"no session after {day}: ask for sessions to a later end")
@@ -77,7 +77,10 @@ def next_session_after(sessions: Dates, day: Day) -> dt.date:
 
 
 def closing(exchange: str, session: Day) -> dt.datetime | None:
-    """When a session closes, UTC; None for a day that is no session, or that the exchange's calendar does not reach."""
+    """When a session closes, UTC; None for a day that is no session, or that the exchange's calendar does not reach.
+
+    Raises SourceError for an unknown exchange.
+    """
     return _closing(exchange, str(as_day(session)))
 
 

@@ -55,7 +55,8 @@ def delivery_months(
 
 
 def joined(raw: RawData, name: str, frame: pd.DataFrame, chain: pd.DataFrame, file: str) -> pd.DataFrame:
-    """The market `frame` of series `name` with contract and close_2 of its chain file.
+    """The market `frame` of series `name`, a row a date, with the columns contract (yyyymm; where the chain has it) and
+    close_2 (in the price's unit) of its chain file.
 
     The second contract's close is left out where the chain's first is not the series' own close: the file has passed to
     another contract than the series then. Such days are counted in raw.warnings.
@@ -78,11 +79,12 @@ def joined(raw: RawData, name: str, frame: pd.DataFrame, chain: pd.DataFrame, fi
 
 
 def roll_days(series: SeriesSettings, closes: Dates, contracts: Floats | None) -> Dates:
-    """The days on which the nearby contract was another than at the close before, ascending.
+    """The days on which the nearby contract was another than at the close before, datetime64[D], ascending.
 
-    closes: days with a close, ascending; contracts: delivery months on them, or None. Between two closes whose
-    contracts the file tells, the file decides. Where it does not: the days in roll_dates, and after the last of these
-    (or where there are none) the series' rule, on the first close on or after the scheduled day.
+    closes: days with a close, [n], ascending; contracts: delivery months (yyyymm) on them, [n], or None. Between two
+    closes whose contracts the file tells, the file decides. Where it does not: the days in roll_dates, and after the
+    last of these (or where there are none) the series' rule, on the first close on or after the scheduled day. Raises
+    SourceError for an unknown exchange.
     """
     told = np.zeros(len(closes), np.bool_)
     changed = np.zeros(len(closes), np.bool_)

@@ -57,7 +57,8 @@ Weather = Callable[[FeedSettings, tuple[float, float], dt.date, dt.date], "pd.Da
 
 
 def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date) -> pd.DataFrame:
-    """Daily bars of `symbol` as traded (not adjusted), first..end - 1; the session in progress is left out.
+    """Daily bars of `symbol` as traded (not adjusted), first..end - 1, a row a session; the session in progress is left
+    out.
 
     Raises FeedError without the package, for no answer, and for an answer without a day.
     """

@@ -162,7 +162,10 @@ def _cell(value: object) -> str:
 
 
 def picture(values: Sequence[float] | Floats, height: int = _HEIGHT, width: int = _WIDTH) -> list[str]:
-    """Lines of block characters that show `values` from left to right, with the largest and the least beside them."""
+    """Lines of block characters that show `values` [n] from left to right, with the largest and the least beside them.
+
+    height: in lines; width: in characters.
+    """
     numbers = np.asarray(values, np.float64)
     at = np.linspace(0, len(numbers), min(width, len(numbers)) + 1).astype(int)
     means = np.array([numbers[a:b].mean() for a, b in pairwise(at)])

@@ -58,9 +58,9 @@ _SHIFTS = ((6, "Sundays", 4, "a Friday", "early"), (5, "Saturdays", 0, "a Monday
 class Fit:
     """How closes lie on an exchange's calendar.
 
-    sessions: scheduled from the first close judged to the last; share: of them, those with a close; shut: closes on
-    days that are none, and shut_share of all; spacing: the usual distance of closes; verdict: what does not fit, with
-    the mend, or None; refused: whether training on it would be wrong.
+    sessions: scheduled from the first close judged to the last; share: of them, those with a close (0 to 1); shut:
+    closes on days that are none, datetime64[D] [n_shut], and shut_share of all (0 to 1); spacing: the usual distance of
+    closes; verdict: what does not fit, with the mend, or None; refused: whether training on it would be wrong.
     """
 
     sessions: int
@@ -85,7 +85,7 @@ def fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
 
 
 def recent_fit(days: Dates, sessions: Dates, exchange: str) -> Fit:
-    """`fit` of the newest RECENT sessions and what lies among them."""
+    """`fit` of the newest RECENT sessions and what lies among them; days [n] and sessions [m] ascending."""
     if len(days) == 0:
         return fit(days, sessions, exchange)
     before = sessions[sessions <= days[-1]]
@@ -126,7 +126,7 @@ def _verdict(
 
 @dataclass(frozen=True)
 class Stretch:
-    """Closes first..last (positions, both included) that are `factor` of those around them."""
+    """Closes first..last (positions, both included) that are `factor` (a ratio) of those around them."""
 
     first: int
     last: int
@@ -134,8 +134,9 @@ class Stretch:
 
 
 def tenfold(closes: Floats) -> list[Stretch]:
-    """Stretches that are a power of ten off: from an edge where the close is multiplied by 10^k within 15 % to the edge
-    back, or to the end where the level after it is 10^k of that before. Prices that are not above zero make no edge."""
+    """Stretches of closes [n], in any unit, that are a power of ten off: from an edge where the close is multiplied by
+    10^k within 15 % to the edge back, or to the end where the level after it is 10^k of that before. Prices that are
+    not above zero make no edge."""
     good = closes > 0
     ratio = np.zeros(max(len(closes) - 1, 0))
     both = good[1:] & good[:-1]
@@ -158,7 +159,7 @@ def tenfold(closes: Floats) -> list[Stretch]:
 
 
 def standing(closes: Floats) -> list[tuple[int, int]]:
-    """Runs of at least STANDING equal closes in a row, as first and last position."""
+    """Runs of at least STANDING equal closes in a row, of closes [n] in any unit, as first and last position."""
     if len(closes) < STANDING:
         return []
     edges = np.flatnonzero(np.diff(closes) != 0) + 1
@@ -167,7 +168,8 @@ def standing(closes: Floats) -> list[tuple[int, int]]:
 
 
 def zeros(closes: Floats) -> Bools:
-    """Closes of exactly 0 that stand for missing: where every other one is above a tenth of their median size."""
+    """Closes of exactly 0 that stand for missing, bool [n]: where every other one is above a tenth of their median
+    size."""
     size = np.abs(closes[(closes != 0) & np.isfinite(closes)])
     if len(size) == 0 or size.min() <= 0.1 * float(np.median(size)):
         return np.zeros(len(closes), bool)
@@ -252,9 +254,11 @@ def odd_years(days: Dates, sessions: Dates, exchange: str) -> list[str]:
 
 
 def cut_short(closes: Floats) -> bool:
-    """Whether the last close is a fifth or less of the one before, or five times it or more: did a number break off?
+    """Whether the last of closes [n] is a fifth or less of the one before, or five times it or more: did a number break
+    off?
 
-    One that is back at the level of two or three closes before is not: it was the one between that was odd."""
+    One that is back at the level of two or three closes before is not: it was the one between that was odd.
+    """
     if len(closes) < 2 or closes[-2] <= 0:
         return False
     before = closes[-4:-1]
@@ -263,9 +267,11 @@ def cut_short(closes: Floats) -> bool:
 
 
 def one_factor(old: Floats, new: Floats) -> float | None:
-    """The factor by which nearly all (95 %) of at least five closes were multiplied, within 1 %; None where none was.
+    """The factor (a ratio) by which nearly all (95 %) of at least five closes were multiplied, within 1 %; None where
+    none was.
 
-    Factors within 5 % of 1 are none: a series that is adjusted at each roll moves by those.
+    old, new: closes of the same days, [n]. Factors within 5 % of 1 are none: a series that is adjusted at each roll
+    moves by those.
     """
     both = (old != 0) & (new != 0) & np.isfinite(old) & np.isfinite(new)
     if both.sum() < 5:
@@ -278,7 +284,7 @@ def one_factor(old: Floats, new: Floats) -> float | None:
 
 
 def one_weekday(days: Dates) -> str | None:
-    """The weekday that all of at least four days fall on; None where they do not."""
+    """The weekday that all of at least four days, [n], fall on; None where they do not."""
     if len(days) < 4:
         return None
     weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
@@ -287,7 +293,8 @@ def one_weekday(days: Dates) -> str | None:
 
 
 def unconfirmed(found: list[Stretch], days: Dates, confirmed: Collection[object]) -> list[Stretch]:
-    """Stretches of two closes or more of which no day is `confirmed`; a single one is a glitch."""
+    """Stretches of two closes or more of which no day is `confirmed`; a single one is a glitch. days: the closes'
+    dates, [n]."""
     kept = np.array(sorted(str(day) for day in confirmed), "datetime64[D]")
     longer = [one for one in found if one.last > one.first]
     return [one for one in longer if not np.isin(days[one.first : one.last + 1], kept).any()]

@@ -60,7 +60,7 @@ def recognise_step(dates: Dates, sessions: Dates) -> Step | None:
 
 
 def spacing_of(days: Dates) -> Spacing:
-    """The usual distance of ascending days, by its median."""
+    """The usual distance of days, datetime64[D] [n] ascending, by its median."""
     gap = _between(days) if len(days) > 1 else 1.0
     return "daily" if gap < 4.5 else "weekly" if gap < 16 else "monthly" if gap < 60 else "quarterly or rarer"
 
@@ -70,7 +70,8 @@ def _between(days: Dates) -> float:
 
 
 def share_of_sessions(dates: Dates, sessions: Dates) -> float:
-    """Share of the sessions between the first and the last of `dates` that have a close; nan where there is none."""
+    """Share (0 to 1) of the sessions [m] between the first and the last of `dates` [n], ascending, that have a close;
+    nan where there is none."""
     inside = sessions[(sessions >= dates[0]) & (sessions <= dates[-1])]
     return float(np.isin(inside, dates).mean()) if len(inside) else float("nan")
 

@@ -125,7 +125,10 @@ def last_complete_day(last_observed: dt.date, sessions: Dates, today: dt.date, l
 
 
 def last_observed_close(raw: RawData, name: str) -> dt.date:
-    """The newest day with a close of series `name` in the source: what `last_complete_day` starts from."""
+    """The newest day with a close of series `name` in the source: what `last_complete_day` starts from.
+
+    Raises SourceError where the source has no data of it.
+    """
     market = _market(raw, name)
     found: dt.date = _days(market)[np.isfinite(market["close"].to_numpy("float64"))][-1].item()
     return found

@@ -58,7 +58,7 @@ def check_market(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, 
 
 
 def check_chain(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
-    """A chain file's date, close, close_2 and delivery months, or why it is refused."""
+    """A chain file's columns date, close, close_2 and delivery months, a row a date, or why it is refused."""
     known = ("close", *CHAIN_COLUMNS)
     return _check(table, ("date", "close", "close_2"), known.__contains__, known, today)
 

@@ -1,4 +1,7 @@
-"""What every model must do, asked through the contract and its tags only; the project's own models are held to it."""
+"""What every model must do, asked through the contract and its tags only; the project's own models are held to it.
+
+Each check raises ContractError, which says what of the contract the model breaks.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,8 @@ class Subject:
         fitted: FittedModel | None = None,
         horizon: int = DEFAULT,
     ) -> Paths:
-        """Its paths; a combination is given members that are the naive model and the random walk, in turn."""
+        """Its paths, float32 [n_origins, n_paths, horizon], in the price's unit; a combination is given members that
+        are the naive model and the random walk, in turn."""
         fitted = fitted or self.fitted
         shocks = Shocks(SEED, fitted.n_slots)
         if not isinstance(fitted, CombinedFitted):
@@ -77,7 +81,8 @@ class Subject:
         return fitted.simulate_from(chosen, history, origins, horizon, n_paths, shocks)
 
     def same(self, one: Paths, other: Paths) -> bool:
-        """Whether two computations of the same paths agree: to the bit, or within the declared tolerance."""
+        """Whether two computations of the same paths [n_origins, n_paths, horizon] agree: to the bit, or within the
+        declared tolerance."""
         if one.shape != other.shape:
             return False
         if self.tags.tolerance == 0.0:

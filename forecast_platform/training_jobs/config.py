@@ -123,7 +123,7 @@ class JobConfig(BaseModel):
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """The quantiles that the levels' ends and the median are, ascending."""
+        """The quantiles (0 to 1) that the levels' ends and the median are, ascending."""
         tails = [(100 - level) / 200 for level in self.levels]
         return tuple(sorted({round(q, 6) for tail in tails for q in (tail, 1 - tail)} | {0.5}))
 

@@ -54,7 +54,7 @@ class Panel:
         return np.diff(self.starts)
 
     def series(self, k: int) -> Floats:
-        """The values of series k."""
+        """The values of series k, [its rows], in their unit."""
         return self.values[self.starts[k] : self.starts[k + 1]]
 
     def stamps(self, k: int) -> Stamps:

@@ -90,7 +90,8 @@ def read_file(path: Path, config: JobConfig, limits: Limits) -> Columns:
 
 
 def from_arrow(table: pa.Table, config: JobConfig, limits: Limits) -> Columns:
-    """A table of the warehouse. Raises JobError."""
+    """The columns that the config names of a table of the warehouse. Raises JobError for one that is lacking, too many
+    rows, and values that cannot be read."""
     _require(table.column_names, config)
     if table.num_rows > limits.rows:
         raise JobError(f"{table.num_rows:,} rows; at most {limits.rows:,}", "table")

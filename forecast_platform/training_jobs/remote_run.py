@@ -26,7 +26,7 @@ from forecast_platform.training_jobs.config import JobConfig, JobError
 from forecast_platform.training_jobs.panel import Panel
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.remote_files import DATA, EXTRAS, PROGRESS, RESULTS_FOLDER, table_bytes
-from forecast_platform.training_jobs.results import RESULTS
+from forecast_platform.training_jobs.results import NEEDED, RESULTS
 from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.training_jobs.training import PANEL
 
@@ -210,6 +210,7 @@ class RemoteRuns:
         found = volume.read(f"{source}/{RESULTS}")
         if found is None:
             raise JobError(f"run {record.run_id} succeeded, but left no {RESULTS} in {source}: see docs/jobs.md")
+        results = read_results(found, f"run {record.run_id}: {source}/{RESULTS}")
         for path in volume.files_in(source):
             name = PurePosixPath(path).relative_to(source)
             if ".." in name.parts or str(name) in (RESULTS, PROGRESS):
@@ -218,7 +219,7 @@ class RemoteRuns:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(volume.read(path) or b"")
         write_whole(folder / RESULTS, found.decode(), 0o644)
-        return dict(json.loads(found))
+        return results
 
     def sweep(self, say: Callable[[str], object]) -> None:
         """End and remove what jobs that are open no more have left in the workspace, as after a killed process."""
@@ -286,3 +287,15 @@ class RemoteRuns:
 
 def _run_name(job_id: str) -> str:
     return f"forecast_{job_id[:8]}"
+
+
+def read_results(content: bytes, name: str) -> dict[str, Any]:
+    """What a notebook's results.json holds. Raises JobError where a notebook of one's own leaves out what is needed."""
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise JobError(f"{name} is no JSON ({error}): see docs/jobs.md") from error
+    lacking = [key for key in NEEDED if key not in found] if isinstance(found, dict) else list(NEEDED)
+    if lacking:
+        raise JobError(f"{name} lacks {', '.join(lacking)}: let the notebook write them, as docs/jobs.md says")
+    return dict(found)

@@ -21,6 +21,8 @@ from forecast_platform.training_jobs.frequency import DAY, Frequency
 from forecast_platform.training_jobs.panel import Panel
 
 RESULTS = "results.json"
+NEEDED = ("best_model", "leaderboard", "horizon", "levels", "data_hash", "mlflow_run_id")
+"""Keys of results.json that the tables and the API cannot do without."""
 FORECAST = "forecast.csv"
 FORECASTS = "forecasts.csv"
 LEADERBOARD = "leaderboard.csv"

@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 
 
 def seasonal_scale(values: Floats, season: int) -> float:
-    """Mean absolute error of the seasonal naive method within a history: what MASE is relative to.
+    """Mean absolute error of the seasonal naive method within a history [n], in its unit: what MASE is relative to
+    (Hyndman and Koehler, 2006).
 
     nan where it is 0. A history no longer than a season is scaled by its steps.
     """
@@ -26,7 +27,8 @@ def seasonal_scale(values: Floats, season: int) -> float:
 
 
 def mase(actual: Floats, points: Floats, scale: Floats) -> Floats:
-    """Mean absolute scaled error of each row, [n]. Hyndman and Koehler (2006), doi 10.1016/j.ijforecast.2006.03.001."""
+    """Mean absolute scaled error of each row, [n], without unit. Hyndman and Koehler (2006), doi
+    10.1016/j.ijforecast.2006.03.001."""
     return _mean(np.abs(actual - points)) / scale
 
 
@@ -45,20 +47,26 @@ def mape(actual: Floats, points: Floats) -> Floats:
 
 
 def pinball(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
-    """Quantile loss summed over the horizon, [n, q]."""
+    """Quantile loss (Koenker and Bassett, 1978) summed over the horizon, [n, q], in the unit of `actual`. levels: the
+    quantiles', [q], in (0, 1)."""
     error = actual[:, :, None] - quantiles
     tau = np.asarray(levels)[None, None, :]
     return np.nansum(np.maximum(tau * error, (tau - 1) * error), axis=1)
 
 
 def wql(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> float:
-    """Weighted quantile loss of all rows together: twice the loss over the sum of what happened, mean over levels."""
+    """Weighted quantile loss of all rows together, without unit: twice the loss over the sum of what happened, mean
+    over levels [q]."""
     size = float(np.nansum(np.abs(actual)))
     return float(2 * pinball(actual, quantiles, levels).sum(0).mean() / size) if size > 0 else float("nan")
 
 
 def coverage(actual: Floats, quantiles: Floats, levels: Sequence[float], level: int) -> float:
-    """Share, in percent, of what happened that lies in the `level` % interval, its ends included."""
+    """Share, in percent, of what happened, [n, horizon], that lies in the `level` % interval of quantiles [n, horizon,
+    q], its ends included.
+
+    levels: the quantiles', [q], in (0, 1). Raises KeyError where the interval's ends are not among them.
+    """
     low, high = (1 - level / 100) / 2, (1 + level / 100) / 2
     place = {round(q, 6): k for k, q in enumerate(levels)}
     known = np.isfinite(actual)

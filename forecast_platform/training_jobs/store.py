@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a user brought."""
+    """A file that a user brought; size in bytes."""
 
     upload_id: str
     user_id: str
@@ -81,11 +81,11 @@ class JobStore(AdmissionTable[Job]):
         return self.settings.warehouse / FOLDER
 
     def job_folder(self, job_id: str) -> Path:
-        """Where a job's data and results are."""
+        """Where a job's data and results are. Raises UnknownJobError for what is no job's id."""
         return self.folder / "jobs" / _plain(job_id)
 
     def upload_path(self, upload_id: str) -> Path:
-        """Where an uploaded file is."""
+        """Where an uploaded file is. Raises UnknownJobError for what is no upload's id."""
         return self.folder / "uploads" / _plain(upload_id)
 
     def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:
@@ -209,7 +209,7 @@ class JobStore(AdmissionTable[Job]):
             connection.executemany("DELETE FROM forgotten_jobs WHERE job_id = ?", [(one,) for one in job_ids])
 
     def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
-        """A file is in its place."""
+        """A file of `size` bytes is in its place."""
         found = Upload(upload_id, user, name, size, self.now())
         with self._open(write=True) as connection:
             connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", tuple(vars(found).values()))

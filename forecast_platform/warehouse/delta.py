@@ -47,7 +47,11 @@ _LOOKED_BACK = 40
 
 
 class DeltaWarehouse:
-    """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork."""
+    """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork.
+
+    Whatever opens a stored table raises HorizonError where that is of another horizon, DamageError where it cannot be
+    read.
+    """
 
     def __init__(self, root: Path, *, min_free_gb: float = 0.0, horizon: int = DEFAULT) -> None:
         self.root = root
@@ -83,7 +87,10 @@ class DeltaWarehouse:
         return None if found is None else found.version()
 
     def rows(self, table: Table, where: Where | None = None) -> int:
-        """The number of rows, of partitions that match `where`, from the table's own statistics."""
+        """The number of rows, of partitions that match `where`, from the table's own statistics.
+
+        Raises ValueError where `where` names a column that the table is not partitioned by.
+        """
         import pyarrow as pa
 
         where = where or {}
@@ -103,7 +110,7 @@ class DeltaWarehouse:
         return [] if found is None else sorted(found.file_uris())
 
     def create(self, table: Table) -> None:
-        """Create the table where it does not exist yet, for another engine to write to."""
+        """Create the table where it does not exist yet, for another engine to write to. Raises DiskFullError."""
         self._create(table, table.at(self.horizon).arrow_schema())
 
     def check_space(self, size: int) -> None:
@@ -111,7 +118,10 @@ class DeltaWarehouse:
         self._check_disk(size)
 
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
-        """The rows that match `where`; files outside its partitions are not opened."""
+        """The rows that match `where`; files outside its partitions are not opened.
+
+        Raises WarehouseError where the stored table lacks a column that is asked for.
+        """
         import pyarrow as pa
         import pyarrow.dataset as ds
 
@@ -159,8 +169,8 @@ class DeltaWarehouse:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
         and not in memory alone.
 
-        Raises LostRaceError where another process changed them after `since`, else WarehouseError where the write
-        failed, others kept writing the same keys or the disk is full.
+        Raises LostRaceError where another process changed them after `since`, DiskFullError where the disk is full,
+        else WarehouseError where the write failed or others kept writing the same keys.
         """
         import pyarrow as pa
         from deltalake import DeltaTable, write_deltalake

@@ -46,7 +46,8 @@ class UnityWarehouse:
     """Tables catalog.schema.table of a Unity Catalog. Each write is one commit of one statement.
 
     The session is asked for on first use and kept while it lasts. `catalog` takes the place of the first part of the
-    tables' names, so that a test's tables lie beside the production ones.
+    tables' names, so that a test's tables lie beside the production ones. Where Spark fails a call raises
+    WarehouseError; reads and writes raise HorizonError where the stored table is of another horizon.
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class UnityWarehouse:
         return self._tried(table, lambda: self.dialect.version(self.session, name))
 
     def rows(self, table: Table, where: Where | None = None) -> int:
-        """The number of rows, of partitions that match `where`: a count that Delta answers from its statistics."""
+        """The number of rows, of partitions that match `where`: a count that Delta answers from its statistics.
+
+        Raises ValueError where `where` names a column that the table is not partitioned by.
+        """
         where = where or {}
         require_partition_columns(table, where)
 
@@ -174,7 +178,8 @@ class UnityWarehouse:
     def replace_frame(self, table: Table, frame: Any, where: Where) -> None:
         """As `replace`, with the rows still in Spark: one commit; that they lie inside `where` is the caller's care.
 
-        Not tried again on a conflict, because that would make the rows again: the job is what is tried again.
+        Not tried again on a conflict, because that would make the rows again: the job is what is tried again. Raises
+        LostRaceError then, WarehouseError where `where` names a column that no key may be.
         """
         table = table.at(self.horizon)
         check_keys(table, where)

@@ -44,7 +44,7 @@ from forecast_platform_tests.compute.engines import (
 )
 from forecast_platform_tests.worlds import days, settings_for
 
-pytestmark = needs_sail
+pytestmark = [needs_sail, pytest.mark.slow]
 
 SPAN = days("2017-12-20", "2018-01-15")
 
@@ -311,7 +311,6 @@ def test_paths_that_are_all_a_file_holds_keep_their_bits_when_sail_rewrites_it(s
         assert found.sort_by("path_id").combine_chunks().equals(expected.combine_chunks())
 
 
-@pytest.mark.slow
 def test_boosted_trees_are_the_same_bits_on_spark(small: Path, tmp_path: Path) -> None:
     models = ("naive", "random_walk", "xgboost")
     platform = Platform.from_settings(settings_for(small, models=models))
@@ -322,7 +321,6 @@ def test_boosted_trees_are_the_same_bits_on_spark(small: Path, tmp_path: Path) -
     assert_same_tables(here, there)
 
 
-@pytest.mark.slow
 def test_backfill_from_a_shell_runs_on_spark(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,8 @@ from forecast_platform_tests.compute.engines import (
 from forecast_platform_tests.unity_catalog import Lakehouse
 from forecast_platform_tests.worlds import days, settings_for
 
+pytestmark = pytest.mark.slow
+
 SPAN = days("2017-12-30", "2018-01-03")
 
 

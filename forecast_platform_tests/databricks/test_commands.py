@@ -17,6 +17,8 @@ from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 

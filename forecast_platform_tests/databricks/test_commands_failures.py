@@ -12,6 +12,8 @@ from forecast_platform_tests.databricks.shells import FOLDER, Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_progress_that_cannot_be_read_is_said_once(deployed: Workspace, shell: Shell) -> None:
     notebook(deployed, "backfill_spark", "import time\ntime.sleep(1.5)\ndbutils.notebook.exit('{}')")

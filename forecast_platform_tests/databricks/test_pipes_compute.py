@@ -28,6 +28,8 @@ from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_forecast_on_serverless_is_the_local_one(world: World, workspace: Workspace, tmp_path: Path) -> None:
     twin = world.twin(tmp_path / "twin")
@@ -107,7 +109,6 @@ task.do = held
 """
 
 
-@pytest.mark.slow
 @both
 def test_what_a_run_logs_is_in_dagster_while_it_goes_on(
     world: World, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -202,7 +203,6 @@ def test_a_chunk_runs_without_pipes_too(
         entry.main()
 
 
-@pytest.mark.slow
 def test_a_classic_run_has_its_cluster_tags_and_gives_the_local_bits(
     world: World, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -223,7 +223,6 @@ def test_a_classic_run_has_its_cluster_tags_and_gives_the_local_bits(
     assert not workspace.count("POST", "/dbfs/put"), "the volume is used, not DBFS"
 
 
-@pytest.mark.slow
 def test_serverless_runs_have_the_variables_that_a_new_cluster_would_have(world: World, workspace: Workspace) -> None:
     world.options |= {"environment": {"FORECAST_PLATFORM_SEED": "not a number"}}
     finished = world.forecast()
@@ -237,7 +236,6 @@ def test_serverless_runs_have_the_variables_that_a_new_cluster_would_have(world:
     assert not world.dates()
 
 
-@pytest.mark.slow
 def test_a_classic_run_uses_the_existing_cluster(world: World, workspace: Workspace) -> None:
     created = workspace.client().clusters.create(
         spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1
@@ -250,7 +248,6 @@ def test_a_classic_run_uses_the_existing_cluster(world: World, workspace: Worksp
     assert run.tasks[0].spec["existing_cluster_id"] == cluster
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compute", "model"),
     [("databricks_serverless", "naive"), ("databricks_serverless", "xgboost"), ("databricks_classic", "naive")],
@@ -278,7 +275,6 @@ def test_training_and_forecasting_give_the_local_fit_and_paths(
     assert len(workspace.jobs.runs) == 2, "a window whose fit is current starts no run"
 
 
-@pytest.mark.slow
 def test_each_window_is_a_run_and_overwrite_makes_dates_anew(world: World, workspace: Workspace) -> None:
     from forecast_platform.work.platform import OVERWRITE_TAG
 
@@ -292,7 +288,6 @@ def test_each_window_is_a_run_and_overwrite_makes_dates_anew(world: World, works
     assert world.dates() == {day(text) for text in ("2017-12-30", "2017-12-31", "2018-01-01", "2018-01-02")}
 
 
-@pytest.mark.slow
 def test_a_backfill_from_the_command_line_trains_forecasts_and_scores(
     world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +303,6 @@ def test_a_backfill_from_the_command_line_trains_forecasts_and_scores(
     settings.load.cache_clear()
 
 
-@pytest.mark.slow
 def test_remote_runs_are_limited_in_number(world: World, workspace: Workspace) -> None:
     world.options["concurrent_runs"] = 1
     assert world.forecast("2017-12-31", "2018-01-01").success

@@ -19,6 +19,8 @@ from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, fa
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 STEP = """
 import sys
 from pathlib import Path
@@ -64,7 +66,6 @@ def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World,
     world.no_secret_anywhere()
 
 
-@pytest.mark.slow
 @both
 def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
@@ -83,7 +84,6 @@ def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(worl
     assert not world.book()
 
 
-@pytest.mark.slow
 @both
 def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
     world: World, workspace: Workspace
@@ -116,7 +116,6 @@ def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
     assert world.partitions() == {"MATERIALIZED": keys(*span)}
 
 
-@pytest.mark.slow
 def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspace: Workspace, tmp_path: Path) -> None:
     from forecast_platform.host.services import free_port
     from forecast_platform_tests.ui.running import Running
@@ -151,7 +150,6 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
     world.no_secret_anywhere()
 
 
-@pytest.mark.slow
 @both
 def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
@@ -177,7 +175,6 @@ def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: Wor
     run.cancelled.set()
 
 
-@pytest.mark.slow
 @both
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.work.platform import VERSION_TAG
@@ -211,7 +208,6 @@ def killed(world: World, *, answered: bool = True) -> Path:
     return entry
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False])
 @both
 def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
@@ -231,7 +227,6 @@ def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
     world.no_secret_anywhere()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answered", [True, False])
 @both
 def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
@@ -253,7 +248,6 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     assert not list(workspace.local(MESSAGES).iterdir())
 
 
-@pytest.mark.slow
 @both
 def test_what_a_step_left_whose_run_is_found_nowhere_is_forgotten_after_a_day(
     world: World, workspace: Workspace
@@ -271,7 +265,6 @@ def test_what_a_step_left_whose_run_is_found_nowhere_is_forgotten_after_a_day(
     assert not list(workspace.local(MESSAGES).iterdir())
 
 
-@pytest.mark.slow
 @both
 def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, workspace: Workspace) -> None:
     entry = killed(world)
@@ -292,7 +285,6 @@ def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, wor
     assert not world.book()
 
 
-@pytest.mark.slow
 @both
 def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=120))
@@ -308,7 +300,6 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
     assert world.dates() == ALL
 
 
-@pytest.mark.slow
 @both
 def test_a_run_that_may_have_been_left_is_kept_known_when_the_submission_is_refused(
     world: World, workspace: Workspace

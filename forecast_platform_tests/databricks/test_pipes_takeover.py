@@ -31,6 +31,8 @@ from forecast_platform_tests.databricks_workspace.faults import ApiError
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import days
 
+pytestmark = pytest.mark.slow
+
 WANTED = TaskRequest.of_dates("chunk", "Alpha", "naive", "v1.0", tuple(days(FIRST, LAST)))
 
 
@@ -329,7 +331,6 @@ def test_a_book_that_cannot_be_written_leaves_no_run_going(steps: Steps, monkeyp
     assert [run.state.result for run in steps.runs] == ["CANCELED", "CANCELED"]
 
 
-@pytest.mark.slow
 def test_a_cancel_that_the_workspace_fails_to_take_is_asked_for_again(steps: Steps) -> None:
     def cancel() -> None:
         until(lambda: len(steps.runs) == 2 and None not in steps.kept)
@@ -344,7 +345,6 @@ def test_a_cancel_that_the_workspace_fails_to_take_is_asked_for_again(steps: Ste
     assert not steps.kept
 
 
-@pytest.mark.slow
 def test_messages_that_cannot_be_read_do_not_end_the_watch(world: World, workspace: Workspace) -> None:
     workspace.faults.add(
         Fault("error", "*/messages/*", "GET", times=99, status=403, code="PERMISSION_DENIED", message="READ VOLUME")

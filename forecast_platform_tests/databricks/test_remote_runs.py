@@ -20,6 +20,8 @@ from forecast_platform_tests.databricks.pipes_worlds import World, keys
 from forecast_platform_tests.databricks_workspace import Workspace
 from forecast_platform_tests.worlds import days, settings_for
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = "2018-02-01", "2018-02-05"
 
 

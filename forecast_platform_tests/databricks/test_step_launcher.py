@@ -24,6 +24,8 @@ from forecast_platform_tests.databricks.launched.graph import flaky_job, local_j
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
@@ -177,7 +179,6 @@ def logs_of(instance: DagsterInstance) -> str:
     return "\n".join(f"{entry.user_message} {entry.dagster_event}" for entry in instance.all_logs(run_id))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ours")
 def test_an_outage_while_a_run_is_watched_is_waited_out(workspace: Workspace, instance: DagsterInstance) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=2))
@@ -188,7 +189,6 @@ def test_an_outage_while_a_run_is_watched_is_waited_out(workspace: Workspace, in
     assert len(workspace.jobs.runs) == 2, "the step's two attempts"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ours")
 def test_an_outage_that_is_too_long_ends_the_run_and_says_so(
     workspace: Workspace, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
@@ -209,7 +209,6 @@ def test_an_outage_that_is_too_long_ends_the_run_and_says_so(
     assert remote.state.result == "CANCELED"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ours")
 def test_a_submission_that_is_never_answered_says_that_it_may_have_been_started(
     workspace: Workspace, instance: DagsterInstance
@@ -221,7 +220,6 @@ def test_a_submission_that_is_never_answered_says_that_it_may_have_been_started(
     assert "it may have been started all the same: run this again, which ends it first" in logs_of(instance)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ours")
 def test_a_cancel_that_comes_while_the_step_is_shipped_ends_its_run(
     workspace: Workspace, instance: DagsterInstance
@@ -246,7 +244,6 @@ def test_a_cancel_that_comes_while_the_step_is_shipped_ends_its_run(
     assert f"Cancelling Databricks run {remote.run_id}." in logs_of(instance)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ours")
 def test_the_platform_s_launcher_ships_each_attempt_of_a_step_that_is_retried(
     workspace: Workspace, instance: DagsterInstance

@@ -24,7 +24,7 @@ from forecast_platform.training_jobs.panel import build as panel_of
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.reading import Limits, from_arrow
 from forecast_platform.training_jobs.remote_files import table_of
-from forecast_platform.training_jobs.remote_run import RemoteRuns
+from forecast_platform.training_jobs.remote_run import RemoteRuns, read_results
 from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.training_jobs.training import PANEL, run_job
 from forecast_platform_tests.api.desk import Desk as Service
@@ -271,3 +271,16 @@ def test_a_small_job_is_serverless_and_a_large_one_has_2_to_8_workers(
     assert set(place) == expected
     if "new_cluster" in place:
         assert place["new_cluster"]["autoscale"] == {"min_workers": 2, "max_workers": 8}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<html>", "results.json is no JSON"),
+        (b"[1]", "lacks best_model, leaderboard, horizon, levels, data_hash, mlflow_run_id"),
+        (b'{"best_model": "naive", "leaderboard": [], "horizon": 4, "data_hash": "a"}', "lacks levels, mlflow_run_id"),
+    ],
+)
+def test_what_a_notebook_of_one_s_own_left_out_is_named(content: bytes, told: str) -> None:
+    with pytest.raises(JobError, match=told):
+        read_results(content, "run 7: /Volumes/a/b/c/results.json")

@@ -34,12 +34,12 @@ class MemoryStore:
         return nullcontext()
 
 
-def done(frame: pd.DataFrame, *tasks: dict, **context: Any) -> tuple[dict[str, Outcome], Workshop]:
+def done(frame: pd.DataFrame, *tasks: dict, workers: int = 1, **context: Any) -> tuple[dict[str, Outcome], Workshop]:
     """The outcomes of a workflow over a frame with the column `target`, and its workshop."""
     context.setdefault("bases", ["linear", "neighbours"])
     workflow = read_workflow(text_of(*tasks, **context))
     rows = make_rows(frame, workflow.context)
-    shop = Workshop(workflow.context, rows, {"folds": rows.folds(workflow.context)}, MemoryStore())
+    shop = Workshop(workflow.context, rows, {"folds": rows.folds(workflow.context)}, MemoryStore(), workers)
     plan = plan_of(workflow)
     outcomes: dict[str, Outcome] = {}
     for name in plan.order:

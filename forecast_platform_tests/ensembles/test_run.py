@@ -24,6 +24,8 @@ from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.workflows import text_of
 
+pytestmark = pytest.mark.slow
+
 TASKS = (
     {"task": "route_cluster", "route": {"cluster": {"kmeans": {"n_clusters": 2}}}},
     {"task": "stack_top_any", "stack": {"top_n": 2}, "depends_on": [{"task": "route_cluster"}]},
@@ -100,7 +102,6 @@ def test_what_is_finished_is_not_done_again_unless_something_changed(finished: t
     assert [seeded.finished(name) for name in seeded.plan.order] == [None, None, None]
 
 
-@pytest.mark.slow
 def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
     settings = world(tmp_path)
     first = run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"])
@@ -133,7 +134,6 @@ def test_an_export_that_fails_in_the_middle_leaves_no_half_model_under_the_name(
     assert (export_model(run_of(folder, settings), tmp_path / "model") / "MLmodel").is_file()
 
 
-@pytest.mark.slow
 def test_the_model_gives_the_same_predictions_in_a_fresh_process(
     finished: tuple[Path, Settings], tmp_path: Path
 ) -> None:
@@ -216,7 +216,6 @@ def test_a_table_of_the_warehouse_is_the_source(tmp_path: Path) -> None:
     assert (settings.warehouse / "main" / "risk" / "oof_predictions_small_vote_mix").is_dir()
 
 
-@pytest.mark.slow
 def test_the_command_line_checks_plans_runs_and_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -235,6 +235,19 @@ def test_tasks_share_their_out_of_fold_predictions() -> None:
     assert [one.fits for one in outcomes.values()] == [10, 0, 0, 0]
 
 
+def test_models_that_are_fitted_at_once_have_the_bits_of_one_after_the_other() -> None:
+    stack = {"task": "stack_top_any", "stack": {"top_n": 3}}
+    bases = ["linear", "gbm", "xgboost", "extra_trees"]
+    one, first = done(classes(), stack, bases=bases)
+    more, second = done(classes(), stack, bases=bases, workers=4)
+    assert np.array_equal(one["stack_top_any"].predicted, more["stack_top_any"].predicted)
+    for key, files in first.store.kept.items():
+        other = second.store.kept[key]
+        assert files.keys() == other.keys()
+        assert files["valid.npy"] == other["valid.npy"]
+        assert files["encoder.json"] == other["encoder.json"]
+
+
 def test_a_boost_after_a_stack_learns_from_what_the_stack_says() -> None:
     frame = two_groups()
     outcomes, _ = done(

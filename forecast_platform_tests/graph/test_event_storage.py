@@ -29,6 +29,8 @@ from forecast_platform.graph.event_storage import BATCH_SIZE, KEPT_ENGINES, Batc
 from forecast_platform.graph.instance_storage import HomeRunStorage, HomeScheduleStorage
 from forecast_platform_tests.waiting import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 RUN = "11111111-1111-1111-1111-111111111111"
 OTHER_RUN = "22222222-2222-2222-2222-222222222222"
 FIRST, SECOND = dg.AssetKey(["distributions", "naive"]), dg.AssetKey("unified_data")

@@ -28,6 +28,8 @@ from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform_tests.desk import write_desk, write_settings
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["Coffee", "Corn", "Gold", "Wheat", "Sugar", "Silver"]
 GROUPS = {"softs": ["Coffee", "Sugar"], "grains": ["Corn", "Wheat"]}
 FIRST, LAST, TODAY = dt.date(2014, 1, 2), dt.date(2018, 3, 29), dt.date(2018, 3, 30)

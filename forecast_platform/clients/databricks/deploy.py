@@ -57,7 +57,10 @@ class Deployment:
 
 
 def deploy(connection: Connection, say: Callable[[str], None], *, wheel: Path | None = None) -> Deployment:
-    """Upload everything a run needs; what is there is replaced, except wheels, which are kept by their content."""
+    """Upload everything a run needs; what is there is replaced, except wheels, which are kept by their content.
+
+    Raises DatabricksError where a part cannot be found or seems to hold a secret.
+    """
     options = connection.options
     folder = options.folder
     name, content = (wheel.name, wheel.read_bytes()) if wheel else build_wheel()

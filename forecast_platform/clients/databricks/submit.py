@@ -81,7 +81,10 @@ class Ledger:
             ) from error
 
     def claim(self, key: str, over: str | None) -> str:
-        """The token to submit a request with: a new one, kept before the call, where `over` is the newest known."""
+        """The token to submit a request with: a new one, kept before the call, where `over` is the newest known.
+
+        Raises DatabricksError as `read`.
+        """
         with self._lock():
             known = self.read()
             token = known.get(key, {}).get("token")
@@ -92,7 +95,7 @@ class Ledger:
             return str(token)
 
     def keep(self, key: str, token: str, run_id: int) -> None:
-        """Keep which run a token has started."""
+        """Keep which run a token has started. Raises DatabricksError as `read`."""
         with self._lock():
             self._write({**self.read(), key: {"token": token, "run_id": run_id}})
 

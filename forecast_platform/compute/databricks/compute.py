@@ -27,7 +27,10 @@ MAX_WINDOWS = 16
 
 
 class PipesCompute:
-    """Tasks as runs of a Databricks workspace, submitted by the Dagster step that needs them."""
+    """Tasks as runs of a Databricks workspace, submitted by the Dagster step that needs them.
+
+    Each method raises RefusedError where it runs in no Dagster step, or nothing is deployed that runs could be of.
+    """
 
     def __init__(self, *, serverless: bool) -> None:
         self.serverless = serverless

@@ -40,8 +40,11 @@ from forecast_platform.work.results import Outcome
 
 
 def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The step of one model over forecast dates and series of a group: the paths are in memory, so their statistics
-    are too."""
+    """The step of one model over forecast dates and series of a group: the paths are in memory, so their statistics are
+    too.
+
+    Raises ValueError for a model that is not registered.
+    """
     spec_of = partitions.settings.model_spec(model)
     entry = registry.entry(spec_of.type)
     keys = Keys(partitions.group.name)

@@ -182,7 +182,10 @@ def log_materialization(
 
 def requested(context: AssetExecutionContext, order: Sequence[str]) -> dict[str, list[dt.date]]:
     """The keys of this run, as dates by series. Raises Failure where there are none: a run that makes nothing is no
-    success."""
+    success.
+
+    Raises TypeError for a key of one dimension.
+    """
     found = partitions.by_series(context.partition_keys, order)
     if not found:
         chosen = context.partition_key_range

@@ -31,7 +31,10 @@ from forecast_platform.work.platform import Platform
 
 
 def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition:
-    """The asset of one model over training windows and series of a group."""
+    """The asset of one model over training windows and series of a group.
+
+    Raises ValueError for a model that is not registered.
+    """
     entry = registry.entry(partitions.settings.model_spec(model).type)
     keys = Keys(partitions.group.name)
     key = keys.trained_models(model)

@@ -69,7 +69,7 @@ class WebhookNotifier:
     name: str = "webhook"
 
     def send(self, message: Message) -> None:
-        """POST; anything but a 2xx answer is a failure."""
+        """POST; anything but a 2xx answer is a failure. Raises NotifierError."""
         _post(self.name, self.url, self.payload(message))
 
     def payload(self, message: Message) -> dict[str, Any]:

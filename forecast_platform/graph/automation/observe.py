@@ -87,7 +87,10 @@ class Observer:
         return Revisions(self.settings.warehouse / "_alerts")
 
     def read_source(self, files: Mapping[str, tuple[int, int]], content: str | None = None) -> SourceReading:
-        """What an ingest would change now; read again only where the source, the date or unified_data changed."""
+        """What an ingest would change now; read again only where the source, the date or unified_data changed.
+
+        Raises SourceError as `ingest.read_source`.
+        """
         from forecast_platform.pipeline.ingest import changes
         from forecast_platform.warehouse.schemas import UNIFIED_DATA
 
@@ -107,14 +110,17 @@ class Observer:
             return self._reading[1]
 
     def content(self) -> str:
-        """A hash of the source's content."""
+        """A hash of the source's content. Raises SourceError where no source can be made."""
         from forecast_platform.sources.choose import source_for
 
         found = source_for(self._settled).fingerprint(self.settings.series)
         return short_hash(*(f"{name}={digest}" for name, digest in sorted(found.items())))
 
     def pending(self, now: dt.datetime) -> Pending:
-        """Days that an ingest would write, unless a file is still being written."""
+        """Days that an ingest would write, unless a file is still being written.
+
+        Raises SourceError as `read_source`.
+        """
         files = signature(self.settings)
         with self._lock:
             self._look, unsettled = look(self._look, files, now, self.settings.file_settle_seconds)
@@ -172,14 +178,17 @@ class Observer:
         return _or_none(self.platform.warehouse.version(POINT_FORECASTS))
 
     def series_state(self, name: str, today: dt.date) -> SeriesState:
-        """How far a series' closes reach, and how far they should."""
+        """How far a series' closes reach, and how far they should. Raises SourceError for an unknown exchange."""
         table = self.table(name)
         due, earlier = (self.due(name, day) for day in (today, today - _DAY))
         return SeriesState(name, due, earlier, None if table is None else table.last_observed)
 
     def due(self, name: str, before: dt.date) -> dt.date:
         """The row of unified_data in which the newest close before `before` is first seen: the last session's day,
-        moved by the market's publication lag."""
+        moved by the market's publication lag.
+
+        Raises SourceError for an unknown exchange.
+        """
         from forecast_platform.sources.calendars import sessions
 
         lag = dt.timedelta(days=self.settings.publication_lag_days.market)

@@ -58,7 +58,10 @@ class Request:
         return "/".join([part for part in parts if part] + [self.data])
 
     def tags(self) -> dict[str, str]:
-        """Run tags: the partitions, the version, and what `attempts_of` finds it by."""
+        """Run tags: the partitions, the version, and what `attempts_of` finds it by.
+
+        Raises ValueError where the range holds no partition.
+        """
         return {
             **range_tags(self.first, self.last, self.series),
             **({VERSION_TAG: self.version} if self.version else {}),

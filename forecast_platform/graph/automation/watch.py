@@ -29,7 +29,8 @@ class Look:
 def signature(settings: Settings) -> dict[str, tuple[int, int]]:
     """Size and time of change of every file that a landing source reads; empty for a source without files.
 
-    Feeds are asked first, as often as they allow: what they bring lies in the same files.
+    Feeds are asked first, as often as they allow: what they bring lies in the same files. Raises SourceError where no
+    source can be made.
     """
     if settings.source == "feeds":
         from forecast_platform.sources.feeds import FeedSource

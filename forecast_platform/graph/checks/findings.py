@@ -15,7 +15,11 @@ from forecast_platform.work.results import ranges_text
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule's verdict on one subject (a series, or a series and model)."""
+    """One rule's verdict on one subject (a series, or a series and model).
+
+    figures: by name, those that end in _percent in percent, prices in the series' unit, else counts, shares (0 to 1)
+    and dates.
+    """
 
     subject: str
     problem: str | None = None
@@ -68,7 +72,7 @@ class Target:
         return Finding(str(self), problem, mend, severity, figures)
 
     def made_anew(self, dates: Dates) -> str:
-        """What mends wrong forecasts of `dates`."""
+        """What mends wrong forecasts of `dates`, datetime64[D] [n]."""
         return f"make them again with {self.command('backfill', as_days(dates), overwrite=True)}"
 
 
@@ -78,7 +82,7 @@ def as_days(dates: Dates) -> list[dt.date]:
 
 
 def days_text(dates: Dates) -> str:
-    """Dates as ranges, at most four of them."""
+    """Dates, datetime64[D] [n], as ranges, at most four of them."""
     return ranges_text(as_days(np.unique(dates)), most=4)
 
 

@@ -100,7 +100,10 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
 
 
 def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[str, list[Finding]]:
-    """The verdicts of each check's rules on one series' and model's paths of `dates`."""
+    """The verdicts of each check's rules on one series' and model's paths of `dates`.
+
+    Raises ValueError where there are no dates.
+    """
     platform = asked.platform
     if not dates:
         return {name: [target.good(dates=0)] for name in (VALID, LEAKAGE, PLAUSIBLE)}
@@ -131,7 +134,7 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
 
 
 def examine_points(platform: Platform, target: Target, dates: list[dt.date], there: Dates) -> dict[str, list[Finding]]:
-    """The verdicts of each check's rules on point forecasts; `there`: every date that has some."""
+    """The verdicts of each check's rules on point forecasts; `there`: every date that has some, [n] ascending."""
     settings = platform.settings
     # None where the newest close lies a weekend or more before the first forecast date, which is forecast all the same.
     expected = expected_dates(platform, target.series) or [settings.start_date]

@@ -34,7 +34,7 @@ class PathFigures:
     """Standard deviation of the prices of the horizon's last day."""
 
     def of(self, chosen: Bools) -> PathFigures:
-        """These dates alone."""
+        """These dates alone: chosen, bool [n_dates]."""
         return PathFigures(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 

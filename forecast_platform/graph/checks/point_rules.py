@@ -67,7 +67,7 @@ def agrees_with_paths(
 
 
 def date_gaps(target: Target, there: Dates, newest: dt.date) -> Finding:
-    """No forecast date is missing from the first one there is to `newest`, the last that the data allow."""
+    """No forecast date is missing from the first of `there` [n] to `newest`, the last that the data allow."""
     if len(there) == 0:
         return target.bad("there are no forecasts", f"make them with {target.command('backfill', [])}", "warning")
     whole = np.arange(there.min(), np.datetime64(newest, "D") + 1)

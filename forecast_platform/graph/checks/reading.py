@@ -44,7 +44,8 @@ def ended_on(settings: Settings, series: str) -> dt.date | None:
 def stored_paths(
     platform: Platform, target: Target, dates: Sequence[dt.date]
 ) -> tuple[PathFigures, dict[str, NDArray[Any]]]:
-    """The paths of these dates, half a year read at a time; and what identifies the inputs of each stored date.
+    """The figures of these dates' paths, each [n_dates], half a year read at a time; and what identifies the inputs of
+    each stored date, [n_stored] each.
 
     Raises ValueError where there are no dates.
     """
@@ -85,7 +86,11 @@ def stored_points(platform: Platform, target: Target, dates: Sequence[dt.date]) 
 def sample_from_paths(
     platform: Platform, target: Target, points: dict[str, NDArray[Any]]
 ) -> tuple[Dates, dict[str, Floats], dict[str, Floats]]:
-    """Of dates spread over `points`: the stored statistics, and those of the stored paths; each [n_dates, horizon]."""
+    """Of dates spread over `points`: the stored statistics, and those of the stored paths; each [n_dates, horizon], in
+    the price's unit.
+
+    points: by column [n], of `stored_points`. Raises ValueError where dates hold different numbers of paths.
+    """
     horizon = platform.horizon
     days, first, counts = np.unique(points["forecast_date"], return_index=True, return_counts=True)
     first = first[counts == horizon]
@@ -110,10 +115,11 @@ def sample_from_paths(
 
 
 def surroundings(platform: Platform, series: str, dates: Dates, last_observed: Dates) -> tuple[Floats, Bools, Floats]:
-    """Of each date: the last known close, whether it trades itself, and the spread that recent changes give day H.
+    """Of each of dates [n]: the last known close, whether it trades itself, and the spread that recent changes give day
+    H, [n] each; closes and spread in the price's unit.
 
-    The last is the root mean square of the last SPREAD_SESSIONS changes times the square root of the sessions in the
-    horizon; NaN where fewer are known.
+    last_observed: the day of each date's newest close, [n]. The spread is the root mean square of the last
+    SPREAD_SESSIONS changes times the square root of the sessions in the horizon; NaN where fewer are known.
     """
     table = platform.series_table(series)
     close = table.columns["close"]
@@ -132,7 +138,7 @@ def surroundings(platform: Platform, series: str, dates: Dates, last_observed: D
 
 
 def forecast_dates(platform: Platform, target: Target) -> Dates:
-    """Every date that has point forecasts, ascending."""
+    """Every date that has point forecasts, datetime64[D] [n], ascending."""
     where = {"commodity": target.series, "model_name": target.model, "model_version": target.version, "day_ahead": 1}
     rows = platform.warehouse.read(POINT_FORECASTS, ["forecast_date"], {**where, "model_success": True})
     return np.unique(dates_of(rows, "forecast_date"))

@@ -71,7 +71,7 @@ class Request:
 def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
     """What the run that this check of a group's asset is part of was about.
 
-    Raises Failure where the run's range holds no partition.
+    Raises Failure where the run's range holds no partition, TypeError for a key of one dimension.
     """
     platform: Platform = context.resources.platform
     version = platform.options(context.run.tags).version
@@ -108,7 +108,7 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
     """What is wrong by the newest evaluation with subjects that are not `examined` now and are still made.
 
     Dagster shows the newest evaluation alone, and a backfill makes a run a series: without these, one series' failure
-    would be gone as soon as the next series' run is good.
+    would be gone as soon as the next series' run is good. Raises TypeError for a storage that is not in SQL.
     """
     newest = newest_evaluation(instance, key)
     found = [one for one in failing(newest[0]) if one.subject not in examined] if newest else []
@@ -125,7 +125,7 @@ def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, exami
 
 
 def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[AssetCheckEvaluation, float] | None:
-    """The newest evaluation of a check that has ended, with its time as a timestamp.
+    """The newest evaluation of a check that has ended, with its time as a timestamp, in seconds since 1970, UTC.
 
     Dagster orders evaluations by when their runs were planned: one that is made last may stand behind others. Its own
     query reads every record's event; this one sorts them by their times first and reads the newest. Raises TypeError

@@ -121,8 +121,8 @@ def stale_source(
     """The last session due has arrived.
 
     last_observed: the day on which the newest close was first seen, `lag` days (the publication lag) after its session;
-    sessions: the exchange's, ascending; limit: days beyond which no forecast is
-    made; ended: the last day of a source that has ended, which is never late.
+    sessions: the exchange's, [n] ascending; limit: days beyond which no forecast is made; ended: the last day of a
+    source that has ended, which is never late.
     """
     if ended is not None:
         return Finding(series, figures={"last_close": str(last_observed), "source_ended": str(ended)})
@@ -232,7 +232,7 @@ def holdout_skill(target: Target, metrics: Mapping[dt.date, Mapping[str, Any]]) 
 
 
 def path_shape(target: Target, paths: PathFigures, n_paths: int, wanted: Dates) -> Finding:
-    """Exactly n_paths paths a date, numbered 0 to n_paths - 1. wanted: dates to be there."""
+    """Exactly n_paths paths a date, numbered 0 to n_paths - 1. wanted: dates to be there, [n]."""
     wrong = np.union1d(paths.dates[~paths.complete], np.setdiff1d(wanted, paths.dates))
     if len(wrong):
         first = wrong[0]
@@ -288,7 +288,7 @@ def training_cutoff(target: Target, dates: Dates, cutoffs: Dates, window_starts:
 def starts_from_last_close(target: Target, paths: PathFigures, last_close: Floats, trading: Bools) -> Finding:
     """Paths begin at the last close: exactly while the exchange is shut, else within three of day_1's deviations.
 
-    paths: of dates that are sound; last_close, trading (on the forecast date): [n_dates].
+    paths: of dates that are sound; last_close (in the price's unit), trading (on the forecast date): [n_dates].
     """
     dates, median, exact = paths.dates, paths.median, last_close.astype(np.float32)
     far = np.abs(median - last_close) > 3 * paths.deviation

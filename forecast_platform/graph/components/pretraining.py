@@ -41,7 +41,10 @@ class Pretraining(Component, Model, Resolvable):
         )
 
     def read(self, folder: Path) -> Config:
-        """The configuration: the file's keys with this component's in their place."""
+        """The configuration: the file's keys with this component's in their place.
+
+        Raises LanguageError where the file cannot be read or a key does not fit.
+        """
         found: dict[str, Any] = {}
         if self.config is not None:
             found = read_config(folder / self.config).plain()

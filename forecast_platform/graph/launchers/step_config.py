@@ -85,7 +85,10 @@ def launcher_config(
     package: str,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The configuration of `databricks_pyspark_step_launcher`, as its own schema takes it."""
+    """The configuration of `databricks_pyspark_step_launcher`, as its own schema takes it.
+
+    Raises DatabricksError for spot machines on Azure.
+    """
     limit = options.training_timeout_seconds if family == "train" else options.timeout_seconds
     return {
         **credentials,

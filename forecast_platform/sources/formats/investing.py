@@ -15,7 +15,7 @@ from forecast_platform.sources.formats.sheet import Meaning, RawTable, Sheet
 NAME, KIND = "investing.com", "market"
 
 _ENGLISH = ("date", "price", "open", "high", "low")
-_HEADERS = {
+_HEADERS: dict[tuple[str, ...], str] = {
     _ENGLISH: "change %",
     ("datum", "zuletzt", "eröffn.", "hoch", "tief"): "+/- %",
     ("fecha", "último", "apertura", "máximo", "mínimo"): "% var.",

@@ -35,7 +35,10 @@ def header(sheet: Sheet) -> int | None:
 
 
 def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
-    """Its rows. The place is called as the mapping says of `latitude longitude`, or as the file."""
+    """Its rows. The place is called as the mapping says of `latitude longitude`, or as the file.
+
+    Raises ValueError for an unknown unit.
+    """
     block = "\n".join(",".join(cells) for _, cells in sheet.records[:head])
     missing = re.search(r"cannot be computed[^:]*:\s*(-?\d+(?:\.\d+)?)", block)
     where = re.search(r"Latitude\s+(-?[\d.]+)\s+Longitude\s+(-?[\d.]+)", block, re.IGNORECASE)

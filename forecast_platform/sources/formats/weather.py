@@ -33,7 +33,8 @@ _SCALES: dict[str, tuple[float, float]] = {
 
 
 def converted(values: Floats, unit: str) -> Floats:
-    """Values in the platform's unit, rounded to a thousandth. Raises ValueError for an unknown unit."""
+    """Values [n] in the platform's unit (°C, mm, %, km/h), rounded to a thousandth. Raises ValueError for an unknown
+    unit."""
     scale = _SCALES.get(unit.strip().lower())
     if scale is None:
         raise ValueError(f"the unit {unit!r} is unknown; known are {', '.join(_SCALES)}")

@@ -39,12 +39,13 @@ class Cut:
     """Covariates over the horizon after each cutoff, where they are known ahead: by name [m, horizon]."""
 
     def values(self, row: int) -> Floats:
-        """The known values of the cut's row-th series."""
+        """The known values of the cut's row-th series, [ends[row]], in its own unit."""
         start = self.panel.starts[self.series[row]]
         return self.panel.values[start : start + self.ends[row]]
 
     def exogenous(self, row: int) -> tuple[Floats, Floats] | None:
-        """The covariates that are known ahead: [n, p] so far, [horizon, p] to come; None where there are none."""
+        """The covariates that are known ahead: [n, p] so far, [horizon, p] to come, each in its own unit; None where
+        there are none."""
         if not self.future:
             return None
         start = self.panel.starts[self.series[row]]
@@ -54,7 +55,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Ask:
-    """What every method of a job is asked for."""
+    """What every method of a job is asked for.
+
+    horizon, season: in rows of a series; quantiles: 0 to 1, ascending; levels: of the intervals, in percent.
+    """
 
     horizon: int
     quantiles: tuple[float, ...]
@@ -128,7 +132,11 @@ class SeasonalNaive:
 
 
 def naive(values: Floats, season: int, ask: Ask) -> tuple[Floats, Floats]:
-    """Points [horizon] and normal quantiles [horizon, q] of the seasonal naive method."""
+    """Points [horizon] and normal quantiles [horizon, q] of the seasonal naive method, in the unit of `values` [n].
+
+    Their spread is the errors' root mean square times the root of the seasons gone by, this one counted (Hyndman and
+    Athanasopoulos, 2021, section 5.5).
+    """
     from scipy.special import ndtri
 
     if len(values) <= season:

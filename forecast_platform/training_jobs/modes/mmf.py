@@ -37,7 +37,10 @@ class Runner:
         """By the identity of a cut, which is kept with it."""
 
     def forecasts(self, cut: Cut, ask: Ask) -> tuple[Mapping[str, Mapping[str, list[float]]], float]:
-        """By model and series, the points; and the seconds that the call took."""
+        """By model and series, the points; and the seconds that the call took.
+
+        Raises JobError for a frequency that the mode does not take, and where the call fails.
+        """
         if id(cut) not in self._kept:
             began = time.perf_counter()
             found = self._called(cut, ask)

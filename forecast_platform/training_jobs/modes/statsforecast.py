@@ -40,7 +40,10 @@ class Statistical:
         self.cost = COSTS.get(model, 0.1)
 
     def predict(self, cut: Cut, ask: Ask, tick: Tick) -> Predicted:
-        """Fit each series by itself, with the covariates that are known ahead where the model takes them."""
+        """Fit each series by itself, with the covariates that are known ahead where the model takes them.
+
+        Raises JobError for a model that gives no intervals.
+        """
         kind = model_class(self.model)
         found = Predicted.empty(len(cut.series), ask)
         for row in range(len(cut.series)):

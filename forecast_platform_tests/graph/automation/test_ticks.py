@@ -36,6 +36,8 @@ from forecast_platform.work.platform import Platform
 from forecast_platform_tests.graph.automation.simulation import Simulation, memory_instance
 from forecast_platform_tests.worlds import settings_for, write_landing
 
+pytestmark = pytest.mark.slow
+
 SUNDAY = dt.date(2018, 4, 1)
 """The last complete day of the small platform: Good Friday, a Saturday and this Sunday follow its last close."""
 

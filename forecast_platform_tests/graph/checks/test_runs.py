@@ -34,6 +34,8 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, 
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
+pytestmark = pytest.mark.slow
+
 SPAN = days("2018-01-01", "2018-01-12")
 PATHS, POINTS = AssetKey(["distributions", "naive"]), AssetKey(["point_forecasts", "naive"])
 UNIFIED, TRAINED, SCORES = (
