@@ -386,7 +386,7 @@ class Reader:
             "behind": None,
         }
         paths = many.array()
-        require_same_prices(many.series, many.model, list(many), about["last_closes"], paths)
+        require_same_prices(many.series, many.model, list(many), many.facts["last_close"].to_pylist(), paths)
         return {**_whose(many), **about}, paths
 
 

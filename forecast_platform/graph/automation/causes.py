@@ -58,6 +58,11 @@ CAUSES: tuple[Cause, ...] = (
         "--accept {2}`; the other series went on",
     ),
     Cause(
+        r"the unit has changed",
+        "the source counts in another unit than what was stored or fitted before",
+        "mend the source; or, if the new unit is meant, do what the message names: nothing is forecast across the two",
+    ),
+    Cause(
         r"the table cannot be read",
         "files of a table are damaged or were removed by something else than this platform",
         "put the newest backup back (`forecast-platform restore`); trained_models and distributions can also be made "

@@ -28,6 +28,8 @@ CASES = [
     ("sqlite3.OperationalError: database is locked", "SQLite", "Postgres"),
     ("market/coffee.csv, row 17: close 'abc' is not a number", "refused", "mend the row"),
     ("market/coffee.csv: still being written: its last line has no end, and it", "being written", "by itself"),
+    ("Coffee: 9 of 9 closes are 0.01 of what they were: the unit has changed; mend", "another unit", "mend the source"),
+    ("fitted on closes around 46; unified_data now holds 0.46 for them: the unit has changed", "unit", "is meant"),
     ("PermissionError: [Errno 13] Permission denied: '/data/x'", "may not read or write", "right"),
     ("v1.0 was made with algorithm version 1, the code is at 2", "new algorithm version", "model_version"),
     ("The run worker terminated unexpectedly.", "stopped from outside", "tried again"),
