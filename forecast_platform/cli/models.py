@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from forecast_platform.cli.forecasts import last_forecastable
+from forecast_platform.cli.newest import renew_page
 from forecast_platform.cli.terminal import say
 from forecast_platform.pipeline.champions import Champion, ChampionError, champion, duel, mirror
 from forecast_platform.pipeline.tracking import registered_name
@@ -120,6 +121,7 @@ def _tell(platform: Platform, chosen: Champion, before: str) -> None:
     note = mirror(platform, chosen)
     name = registered_name(platform.settings, chosen.series, chosen.model)
     say(f"note: {note}" if note else f"MLflow's alias champion of {name} follows")
+    renew_page(platform, only_where_it_is=True)
 
 
 def plan(settings: Settings, options: argparse.Namespace) -> bool:

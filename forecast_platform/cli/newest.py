@@ -11,6 +11,7 @@ from forecast_platform.runs.operations import Operations
 
 if TYPE_CHECKING:
     from forecast_platform.read import Forecast, Reader
+    from forecast_platform.work.platform import Platform
 
 SHOWN = 4
 """Series of which infer prints the forecast itself; of more, where to look."""
@@ -71,13 +72,15 @@ def _how_to_read(reader: Reader, found: Forecast, follows: bool) -> list[str]:
     ]
 
 
-def renew_page(operations: Operations) -> None:
+def renew_page(platform: Platform, *, only_where_it_is: bool = False) -> None:
     """Write the daily page anew, as the asset graph does after a day's forecasts: one that stayed would show prices
-    that a newer forecast has replaced."""
+    that a newer forecast has replaced, or a champion that is none any more."""
+    if only_where_it_is and not (platform.settings.reports / "daily.html").exists():
+        return
     from forecast_platform.housekeeping.health import health
     from forecast_platform.pages.daily_page import daily_page
 
-    written = daily_page(operations.platform, health)
+    written = daily_page(platform, health)
     for one in written.said:
         say(str(one))
     say(f"look at it: {written.file.with_name('daily.html')}; or forecast-platform up, then {written.address}")

@@ -234,11 +234,18 @@ def test_promote_and_rollback_from_a_shell(shell, ready: Platform, capsys: pytes
     assert "Alpha: the champion is random_walk v1.0 (before: naive v1.0)" in shown
     assert "lower CRPS" in shown
     assert "MLflow's alias champion of Alpha-random_walk follows" in shown
+    assert not ready.settings.reports.exists()
+    assert shell("daily-page") == cli.OK
+    page = ready.settings.reports / "daily.html"
+    assert "random_walk v1.1, champion" not in page.read_text(encoding="utf-8")
     assert shell("rollback", "--commodity", "Alpha") == cli.WRONG
     assert "nothing to roll back to" in capsys.readouterr().err
     arguments = ("--commodity", "Alpha", "--model", "random_walk", "--model-version-tag", "v1.1", "--why", "newer")
     assert shell("promote", *arguments) == cli.OK
+    # A page that is there does not go on naming the one before.
+    assert "random_walk v1.1, champion" in page.read_text(encoding="utf-8")
     assert shell("rollback", "--commodity", "Alpha", "--why", "worse") == cli.OK
+    assert "random_walk v1.1, champion" not in page.read_text(encoding="utf-8")
     assert "rollback from random_walk v1.1: worse" in capsys.readouterr().out
     assert _followed(ready) == ("random_walk", "v1.0")
     assert shell("promote", "--commodity", "Gamma", "--model", "naive", "--why", "x") == cli.WRONG
