@@ -15,7 +15,7 @@ import pytest
 
 from forecast_platform.pipeline.inference import Chunk, forecast, plan
 from forecast_platform.pipeline.training import train
-from forecast_platform.read import Reader, StaleForecastError
+from forecast_platform.read import Reader
 from forecast_platform.warehouse.base import DiskFullError, Where, keys_of
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import (
@@ -376,36 +376,3 @@ def test_a_series_whose_data_begin_later_says_so(tmp_path: Path) -> None:
     ingest_all(platform)
     outcome = train(platform, "Alpha", "naive", [dt.date(2017, 7, 1)])
     assert outcome.written == {dt.date(2017, 7, 1)}
-
-
-def test_a_model_that_was_fitted_on_another_unit_is_refused_until_trained_again(small: Path) -> None:
-    path = small / "landing" / "market" / "alpha.csv"
-    frame = pd.read_csv(path)
-    prices = ["open", "high", "low", "close"]
-    frame[prices] = frame[prices] / 100
-    frame.to_csv(path, index=False)
-    day = dt.date(2018, 1, 2)
-    assert forecast(_platform(small), "Alpha", "random_walk", [day]).written == {day}
-    alpha = {"name": "Alpha", "confirmed": [str(frame.date.iloc[-1])], "multiplier": 375, "currency": "USD"}
-    platform = _platform(small, series=[alpha])
-    ingest_all(platform)
-    outcome = forecast(platform, "Alpha", "random_walk", [day])
-    assert outcome.written == set()
-    assert "was fitted on closes around" in outcome.failed[day]
-    window = "--models random_walk --start-date 2018-01-01 --end-date 2018-01-01 --overwrite"
-    assert f"`forecast-platform train --commodity Alpha {window}`" in outcome.failed[day]
-    # What was forecast in the old unit is counted from no close in the new one.
-    reader = Reader(platform.settings, platform.warehouse)
-    for ask in (
-        lambda: reader.latest("Alpha", "random_walk", on=day, max_age=None, strict=False),
-        lambda: reader.odds("Alpha", 100.0, "random_walk", start=day),
-        lambda: reader.portfolio({"Alpha": 1}, "random_walk").risk(on=day, max_age=None),
-    ):
-        with pytest.raises(
-            StaleForecastError, match=r"was made from other prices .*infer --commodity Alpha --date 2018"
-        ):
-            ask()
-    train(platform, "Alpha", "random_walk", [dt.date(2018, 1, 1)], overwrite=True)
-    assert forecast(platform, "Alpha", "random_walk", [day]).written == {day}
-    assert reader.latest("Alpha", "random_walk", on=day, max_age=None).last_close < 5
-    assert _paths(platform)[day].max() < 5
