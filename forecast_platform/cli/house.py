@@ -20,6 +20,7 @@ Operation = Callable[[Settings, argparse.Namespace], bool]
 def register(commands: Any) -> None:
     """Add the commands of this module to the command line's subparsers."""
     one = _command(commands, "health", health, "is everything as it should be? one line a fact; exit code 1 where not")
+    one.set_defaults(looks=True)
     one.add_argument("--http", type=port, metavar="PORT", help="serve it as JSON under /health instead")
     one.add_argument("--host", default="127.0.0.1", help="address that --http binds; keep it on loopback")
     one.add_argument("--json", action="store_true", help="print JSON")

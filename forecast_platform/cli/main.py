@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         restrict(settings)
         for text in complete_restore(settings):
             print(text, file=sys.stderr)
-        with nullcontext() if "exchanges" in options else in_use(settings):
+        with nullcontext() if "exchanges" in options else in_use(settings, looks="looks" in options):
             return int(options.command(options, settings))
     except (SettingsError, UsageError) as error:
         _say_error(error)
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
     coverage = commands.add_parser("coverage", help="dates of the models in use, and gaps; exit code 1 with gaps")
     _selection(coverage)
-    coverage.set_defaults(command=_coverage)
+    coverage.set_defaults(command=_coverage, looks=True)
 
     evaluate = commands.add_parser("evaluate", help="metrics by model and horizon, skill against naive")
     _selection(evaluate)
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--deep", action="store_true", help="also compare every byte of the tables with what was written"
     )
-    doctor.set_defaults(command=_doctor)
+    doctor.set_defaults(command=_doctor, looks=True)
 
     house.register(commands)
     databricks.register(commands)
@@ -143,13 +143,13 @@ def _judging(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="also say which runs the UI would launch for these dates (years of them take it minutes)",
     )
-    plan.set_defaults(command=_plan)
+    plan.set_defaults(command=_plan, looks=True)
 
     compare = commands.add_parser("compare", help="which of two versions is better, by how much, how sure")
     compare.add_argument("versions", nargs=2, metavar="VERSION", help="the version in place, and its rival")
     _series(compare)
     compare.add_argument("--models", nargs="+", metavar="MODEL", help="models (default: all configured)")
-    compare.set_defaults(command=_compare)
+    compare.set_defaults(command=_compare, looks=True)
 
     promote = commands.add_parser("promote", help="make a model and version the one that readers follow")
     promote.add_argument("--commodity", required=True, metavar="SERIES", help="series")

@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
     check.add_argument("file", type=Path, help="a market, macro or weather file, anywhere")
     check.add_argument("--kind", choices=("market", "macro", "weather"), help="what it is (default: as it looks)")
     check.add_argument("--series", metavar="SERIES", help="read it by the columns, dates and exchange of this series")
-    check.set_defaults(command=lambda options, settings: 0 if check_file(settings, options) else 1)
+    check.set_defaults(command=lambda options, settings: 0 if check_file(settings, options) else 1, looks=True)
 
 
 def check_file(settings: Settings, options: argparse.Namespace) -> bool:

@@ -16,7 +16,7 @@ def register(commands: Any) -> None:
     one.add_argument(
         "--dialect", choices=DIALECTS, help="the engine (default: databricks with Unity Catalog, else duckdb)"
     )
-    one.set_defaults(command=lambda options, settings: print_views(settings, options))
+    one.set_defaults(command=lambda options, settings: print_views(settings, options), looks=True)
 
 
 def print_views(settings: Settings, options: argparse.Namespace) -> int:

@@ -18,9 +18,6 @@ class HousekeepingError(RefusedError):
     """The request was refused or failed; the message says why and what to do. Nothing is half done."""
 
 
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT
-
-
 @contextmanager
 def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[None]:
     """Hold the lock that backup, restore and maintenance share: each assumes that none of the others runs.
@@ -54,18 +51,20 @@ def exclusive(settings: Settings, what: str, timeout: float = 0.0) -> Iterator[N
 
 
 @contextmanager
-def in_use(settings: Settings) -> Iterator[None]:
+def in_use(settings: Settings, *, looks: bool = False) -> Iterator[None]:
     """Hold, as many may at once, that a command is at work on the warehouse, so that no restore exchanges it meanwhile:
     what is computed from one would be written into the other. A killed process lets it go.
+
+    looks: a command that writes nothing makes no file for it either.
     """
-    with _used(settings, shared=True):
+    with _used(settings, shared=True, make=not looks):
         yield
 
 
 @contextmanager
 def unused(settings: Settings, what: str) -> Iterator[None]:
     """Hold that no command is at work on the warehouse. Raises HousekeepingError where one is."""
-    with _used(settings, shared=False) as alone:
+    with _used(settings, shared=False, make=True) as alone:
         if not alone:
             raise HousekeepingError(
                 f"{what}: another forecast-platform command is at work on {settings.warehouse}: wait until it has "
@@ -75,13 +74,14 @@ def unused(settings: Settings, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _used(settings: Settings, *, shared: bool) -> Iterator[bool]:
+def _used(settings: Settings, *, shared: bool, make: bool) -> Iterator[bool]:
     """Hold the lock of use; whether it could be had. A folder that cannot be written to holds no lock, and nothing is
     exchanged there; nor does a system that has no such locks (Windows)."""
     try:
         import fcntl
 
-        handle = os.open(settings.warehouse.with_name(f".{settings.warehouse.name}.in-use.lock"), _LOCK_FLAGS, 0o600)
+        path = settings.warehouse.with_name(f".{settings.warehouse.name}.in-use.lock")
+        handle = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600)
     except (ImportError, OSError):
         yield True
         return

@@ -272,7 +272,7 @@ def test_a_port_that_is_none_is_named(arguments: tuple[str, ...], capsys: pytest
     assert f"'{arguments[2]}' is not a port: a number from 0 to 65535" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "up"])
+@pytest.mark.parametrize("command", ["infer", "up"])
 def test_a_dagster_home_that_cannot_be_is_named_with_the_mend(
     run: Run, small: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

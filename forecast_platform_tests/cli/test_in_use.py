@@ -10,6 +10,8 @@ from forecast_platform.settings import load
 from forecast_platform_tests.cli import test_cli
 from forecast_platform_tests.cli.test_cli import Run
 
+pytestmark = pytest.mark.slow
+
 run = test_cli.run
 """One command in this process, over the trained small platform."""
 

@@ -16,6 +16,8 @@ from forecast_platform.host.services import WORKFLOWS, Endpoint, free_port
 from forecast_platform_tests.cli.test_up import environment
 from forecast_platform_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_server_of_workflows_starts_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
     port = free_port()

@@ -14,7 +14,7 @@ from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-pytestmark = pytest.mark.usefixtures("_no_jvm")
+pytestmark = [pytest.mark.usefixtures("_no_jvm"), pytest.mark.slow]
 
 VOLUME = "/Volumes/main/forecast/pipes"
 

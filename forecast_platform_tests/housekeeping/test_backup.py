@@ -34,6 +34,8 @@ from forecast_platform_tests.ensembles.workflows import EXAMPLE
 from forecast_platform_tests.training_jobs.tables import asked
 from forecast_platform_tests.worlds import days, settings_for
 
+pytestmark = pytest.mark.slow
+
 _WRITER = """
 import datetime as dt, sys
 from pathlib import Path
@@ -81,7 +83,6 @@ def test_a_restored_backup_holds_the_same_rows(root: Path, settings: Settings, t
     assert (settings.warehouse / "_dagster" / "history" / "runs.db").is_file()
 
 
-@pytest.mark.slow
 def test_a_backup_made_while_others_write_is_consistent(
     root: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

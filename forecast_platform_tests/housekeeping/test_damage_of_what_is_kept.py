@@ -27,6 +27,8 @@ from forecast_platform.work.platform import Platform
 from forecast_platform_tests.housekeeping.test_repair import DAMAGES, THERE, _folder, _largest, _newest_entry
 from forecast_platform_tests.training_jobs.tables import write_results_of_a_job
 
+pytestmark = pytest.mark.slow
+
 KEPT = (TRAINED_MODELS, DISTRIBUTIONS_ARCHIVE, CHAMPIONS, TRAINING_JOB_FORECASTS, TRAINING_JOB_LEADERBOARDS)
 ARCHIVED = dt.datetime(2018, 4, 1, tzinfo=dt.timezone.utc)
 
