@@ -92,7 +92,8 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
     # A span that ends before the newest day leaves the page as it is.
     if series and last >= last_forecastable(operations, series):
         renew_page(operations.platform)
-    print_coverage(operations, series, models)
+    # As `coverage` tells it: no years before the first forecast are missed.
+    print_coverage(operations, series, models, in_use=True)
     return _summary(operations, started, good)
 
 
@@ -145,14 +146,17 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
         return _summary(operations, started, False)
     day = options.date or operations.newest_date(series)
     if options.train:
-        models = operations.chosen_models(options.models)
+        used = {tuple(operations.chosen_models(options.models)): series}
     else:
-        models = operations.models_in_use(options.models, series)
+        used = operations.models_in_use(options.models, series)
     _refuse_without_data(operations, series, day)
-    if not _models_there(operations, series, models, operations.windows(day, day), options.train):
+    windows = operations.windows(day, day)
+    there = [_models_there(operations, names, models, windows, options.train) for models, names in used.items()]
+    if not all(there):
         return False
-    good &= operations.forecast(series, models, day, day, together=True)
-    show_forecasts(operations, series, models, day)
+    for models, names in used.items():
+        good &= operations.forecast(names, models, day, day, together=True)
+    show_forecasts(operations, {name: models for models, names in used.items() for name in names}, day)
     renew_page(operations.platform)
     return _summary(operations, started, good)
 
@@ -189,8 +193,9 @@ def show_coverage(settings: Settings, options: argparse.Namespace) -> bool:
     # Nothing is run, so a warehouse that can only be read will do.
     operations = Operations(settings, say, options.model_version_tag or settings.model_version)
     series = operations.chosen_series(options.commodity, options.group)
-    models = operations.models_in_use(options.models, series)
-    whole = [*undamaged(operations), print_coverage(operations, series, models, in_use=not options.models)]
+    whole = list(undamaged(operations))
+    for models, names in operations.models_in_use(options.models, series).items():
+        whole.append(print_coverage(operations, names, models, in_use=not options.models))
     return all(whole)
 
 

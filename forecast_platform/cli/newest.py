@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forecast_platform.cli.terminal import say
@@ -17,13 +17,15 @@ SHOWN = 4
 """Series of which infer prints the forecast itself; of more, where to look."""
 
 
-def show_forecasts(operations: Operations, series: Sequence[str], models: Sequence[str], day: dt.date) -> None:
-    """Print what was forecast, of each series by the champion (else the first of the models), and how it is read."""
+def show_forecasts(operations: Operations, models_of: Mapping[str, Sequence[str]], day: dt.date) -> None:
+    """Print what was forecast, of each series by the champion (else the first of its models), and how it is read."""
     from forecast_platform.read import NoForecastError, Reader
 
     reader = Reader(operations.settings, operations.platform.warehouse)
     hint: list[str] = []
+    series = [name for name in operations.settings.series_names if name in models_of]
     for name in series[:SHOWN]:
+        models = models_of[name]
         champion, version = reader.champion(name)
         follows = champion in models and version == operations.version
         try:

@@ -122,12 +122,14 @@ def _late(
     for series, models in by_series.items():
         alike.setdefault(tuple(models), []).append(series)
     tag = "" if version == settings.model_version else f" --model-version-tag {version}"
-    # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before `due`.
-    span = "" if newest is None else f" --start-date {newest + _DAY}"
     for models, names in alike.items():
+        those = f"--train --commodity {' '.join(names)} --models {' '.join(models)}"
+        # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before
+        # `due`. Where there is none yet, all years are nothing that is late.
         command = (
-            f"forecast-platform backfill --commodity {' '.join(names)} --models {' '.join(models)}{span} "
-            f"--end-date {due}{tag}"
+            f"forecast-platform infer {those} --date {due}{tag}"
+            if newest is None
+            else f"forecast-platform backfill {those} --start-date {newest + _DAY} --end-date {due}{tag}"
         )
         said = (
             f"none yet, {due} is due"

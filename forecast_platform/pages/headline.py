@@ -11,6 +11,7 @@ import numpy as np
 from forecast_platform.host.times import in_zone
 from forecast_platform.pages import page
 from forecast_platform.pages.series_day import Bands, SeriesDay, champion_of, price
+from forecast_platform.read.freshness import other_prices
 
 _NAMED = 6
 """Series that a banner names; of more it gives the number."""
@@ -62,6 +63,11 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
             newest = [f"{one.series} of {date_text(one.forecast_date)}" for one in stuck]
             then = f"The newest forecasts: {_some(newest)}."
         loud.append(Said("Old data", f"{_some(each)}. {then}"))
+    other = [one for one in series if _other_prices(one)]
+    if other:
+        each = [f"{one.series}: the close of {date_text(one.last_date)} is {price(one.last_close)}" for one in other]
+        text = f"{_some(each)} by now. The forecast began at another, in another unit?: run `forecast-platform infer`."
+        loud.append(Said("Not these prices", text))
     nothing = [one.series for one in series if one.forecast_date is None]
     earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day and one not in behind]
     if earlier:
@@ -84,6 +90,13 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
     for one in over:
         text += f" {one.series} has ended on {date_text(one.ended)}."
     return [Said("Fresh.", text, fresh=True)]
+
+
+def _other_prices(one: SeriesDay) -> bool:
+    found = champion_of(one)
+    return found is not None and other_prices(
+        one.last_close, float(np.min(found.lower_95)), float(np.max(found.upper_95))
+    )
 
 
 def outdated(due: dt.datetime, zone: str, newest: str | None) -> page.Html:

@@ -117,8 +117,8 @@ def held(series: SeriesSettings, unified: UnifiedFrame, stored: pa.Table) -> str
     moved = int((np.abs(ratio / factor - 1) <= 0.01).sum())
     return (
         f"{series.name}: {moved:,} of {len(shared):,} closes are {factor:.4g} of what they were: the unit has changed; "
-        f"mend the source, or if it is meant, add `confirmed: [{new_days[-1]}]` to the series, ingest, and run "
-        f"`forecast-platform train --commodity {series.name} --overwrite`"
+        f"mend the source, or if it is meant, add `confirmed: [{new_days[-1]}]` to the series and run "
+        f"`forecast-platform infer --commodity {series.name}`, which names the command that trains each model again"
     )
 
 

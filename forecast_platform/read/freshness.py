@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
+from forecast_platform.forecasting.history import Floats
 from forecast_platform.settings import SeriesSettings, Settings
 
 _DAY = dt.timedelta(days=1)
+
+OTHER_PRICES = 0.15
+"""How far beyond all of a forecast's paths, in relation to the price, the close lies that they cannot have begun at."""
 
 
 class NoForecastError(LookupError):
@@ -59,6 +65,35 @@ def freshness(
     return Freshness(due, int((seen > np.datetime64(last_observed, "D")).sum()))
 
 
+def other_prices(last_close: float, low: float, high: float) -> bool:
+    """Whether a forecast whose paths run from `low` to `high` cannot have begun at `last_close`: its series has been
+    ingested anew in another unit, or with another history, since."""
+    gap = max(low - last_close, last_close - high)
+    return bool(gap > OTHER_PRICES * max(abs(low), abs(high), abs(last_close)))
+
+
+def require_same_prices(
+    series: str,
+    model: str,
+    dates: Sequence[dt.date],
+    last_closes: Sequence[float] | Floats,
+    paths: NDArray[np.float32],
+) -> None:
+    """Raise StaleForecastError where a forecast began at another close than unified_data now holds: what is counted
+    from that close would mean nothing.
+
+    dates, last_closes: [n_dates]; paths: [n_dates, n_paths, days].
+    """
+    lows, highs = paths.min(axis=(1, 2)), paths.max(axis=(1, 2))
+    for day, close, low, high in zip(dates, last_closes, lows, highs, strict=True):
+        if other_prices(float(close), float(low), float(high)):
+            raise StaleForecastError(
+                f"the forecast of {series} by {model} for {day} was made from other prices than those that are known "
+                f"now: its paths run from {low:.6g} to {high:.6g}, and the close that they began at is {close:.6g} by "
+                f"now; make it anew with `forecast-platform infer --commodity {series} --date {day}`"
+            )
+
+
 def _due_at(settings: Settings, moment: dt.datetime) -> dt.date:
     local = moment.astimezone(ZoneInfo(settings.timezone))
     return local.date() if local.time() >= settings.daily_time else local.date() - _DAY
@@ -92,9 +127,11 @@ def require_fresh(
         return
     mend = "make newer ones with `forecast-platform infer` (`forecast-platform health` says what is late)"
     if settings.end_date is None:
+        # The day after the newest close: a later end would have sessions before it that the data lack.
+        end = last_observed + _DAY
         mend += (
-            f"; where its data have ended for good set `end_date: {forecast_date}` of the series, or, where those of "
-            f"all have, FORECAST_PLATFORM_END_DATE={forecast_date}"
+            f"; where its data have ended for good set `end_date: {end}` of the series, or, where those of all have, "
+            f"FORECAST_PLATFORM_END_DATE={end}"
         )
     raise StaleForecastError(
         f"{text}; {mend}; to read it all the same, give max_age={found.behind}, or strict=False to be warned alone"

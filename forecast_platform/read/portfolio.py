@@ -18,7 +18,7 @@ from forecast_platform.forecasting.horizon import day_column
 from forecast_platform.forecasting.portfolio import PortfolioRisk, leg_profits, portfolio_risk, quantiles
 from forecast_platform.read.asking import Date, as_day, as_range
 from forecast_platform.read.forecast import behind_text, close_text
-from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh
+from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh, require_same_prices
 from forecast_platform.read.results import ByDate
 from forecast_platform.read.tables import Key, Tables, only
 from forecast_platform.read.tabular import Tabular, days_text
@@ -162,6 +162,8 @@ class Portfolio:
         # One day of the horizon is read, so it is the only column.
         paths = [found[np.isin(own, dates)] for own, found in read]
         closes = np.stack([found["last_close"].to_numpy() for found in facts])
+        for key, own, found in zip(keys, closes, paths, strict=True):
+            require_same_prices(key.series, key.model, dates.tolist(), own, found[..., None])
         sizes = [leg.size for leg in self.legs]
         profits = leg_profits(np.stack(paths)[..., None], closes, sizes)
         return PortfolioFigures(

@@ -15,7 +15,7 @@ from forecast_platform.forecasting import portfolio as figures
 from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.read.asking import Date, as_day, as_range, as_time, model_named
 from forecast_platform.read.forecast import Forecast, Paths
-from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh
+from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh, require_same_prices
 from forecast_platform.read.portfolio import Portfolio, legs_of
 from forecast_platform.read.results import ByDate, Odds, PathsByDate, Quantiles, Risk, RiskByDate, risk_by_date, risk_of
 from forecast_platform.read.tables import FACTS, Key, Span, Tables, only, open_warehouse
@@ -74,9 +74,9 @@ class Reader:
 
         It must have seen the newest session due: that is, before `on`; or before today from the time of the daily run
         on, else before yesterday; never after the end_date of the series. `max_age` sessions may be lacking (None: any
-        number); more raise StaleForecastError, or warn where `strict` is False. `as_of` returns what had been published
-        by then, and counts the sessions due then. `require_complete` leaves out dates whose run is not complete. Raises
-        NoForecastError, of which StaleForecastError is one.
+        number); more raise StaleForecastError, or warn where `strict` is False; prices in another unit by now always
+        raise it. `as_of` returns what had been published by then, and counts the sessions due then. `require_complete`
+        leaves out dates whose run is not complete. Raises NoForecastError, of which StaleForecastError is one.
         """
         key, moment = self._key(series, model, version), None if as_of is None else as_time(as_of, "as_of")
         day = None if on is None else as_day(on, "on")
@@ -352,6 +352,7 @@ class Reader:
         who = f"{found.series} by {found.model} {found.version}"
         dates = found.forecast_date, found.last_observed_date
         require_fresh(self.settings, found.freshness, who, *dates, strict=strict, max_age=max_age)
+        require_same_prices(found.series, found.model, [found.forecast_date], [found.last_close], found.paths[None])
         return found
 
     def _by_date(
@@ -384,7 +385,9 @@ class Reader:
             "last_observed": many.facts["last_observed_date"].to_numpy().astype("datetime64[D]"),
             "behind": None,
         }
-        return {**_whose(many), **about}, many.array()
+        paths = many.array()
+        require_same_prices(many.series, many.model, list(many), many.facts["last_close"].to_pylist(), paths)
+        return {**_whose(many), **about}, paths
 
 
 def _whose(found: Forecast | PathsByDate) -> dict[str, Any]:

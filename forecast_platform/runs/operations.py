@@ -261,25 +261,33 @@ class Operations:
             )
         return list(dict.fromkeys(by_name[name.lower()] for name in names or self.settings.models))
 
-    def models_in_use(self, names: Sequence[str] | None, series: Sequence[str]) -> list[str]:
-        """Models by these names; where none is named, those that were ever trained for one of the series in this
-        version, and all where none was. Those that are left out are told.
-
-        Raises UsageError for a model that is not configured.
-        """
+    def models_in_use(self, names: Sequence[str] | None, series: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+        """Series by their models: those by these names; where none is named, those that were ever trained for the
+        series in this version, for one that has none those of the others, and all where none was trained. Those that
+        are left out are told."""
         from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
         chosen = self.chosen_models(names)
-        if names:
-            return chosen
+        if names or not series:
+            return {tuple(chosen): list(series)}
         where = {"commodity": list(series), "model_version": self.version}
-        rows = self.platform.warehouse.read(TRAINED_MODELS, ["model_name"], where)
-        trained = set(rows["model_name"].to_pylist())
-        used = [name for name in chosen if name in trained]
-        unused = [name for name in chosen if name not in trained]
-        if used and unused:
-            self.say(f"not in use, since never trained: {', '.join(unused)} (name them with --models, or train them)")
-        return used or chosen
+        rows = self.platform.warehouse.read(TRAINED_MODELS, ["commodity", "model_name"], where)
+        trained: dict[str, set[str]] = {}
+        for owner, model in zip(rows["commodity"].to_pylist(), rows["model_name"].to_pylist(), strict=True):
+            trained.setdefault(owner, set()).add(model)
+        everything = set[str]().union(*trained.values())
+        used: dict[tuple[str, ...], list[str]] = {}
+        for one in series:
+            own = trained.get(one, everything)
+            used.setdefault(tuple(name for name in chosen if name in own) or tuple(chosen), []).append(one)
+        for models, owners in used.items():
+            if unused := [name for name in chosen if name not in models]:
+                whose = "" if len(used) == 1 else f" for {_listed(owners)}"
+                self.say(
+                    f"not in use{whose}, since never trained: {', '.join(unused)} (name them with --models, or train "
+                    "them)"
+                )
+        return used
 
     def newest_date(self, series: Sequence[str]) -> dt.date:
         """The date to forecast where none is named: today, or the end where all of the series have ended.

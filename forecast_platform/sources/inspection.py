@@ -64,7 +64,9 @@ def inspect(
     kind = kind or _kind(path, settings, one)
     today = settings.today()
     declared = {*settings.files.macro.values(), *(name for item in settings.series for name in item.covariates)}
-    _, _, place = path.stem.partition("_")
+    # As in a landing folder: the name of any other file is no place.
+    named = path.stem.lower() == kind or path.stem.lower().startswith(f"{kind}_")
+    place = path.stem.partition("_")[2] if named else ""
     said = Meaning(
         columns=one.columns if kind == "market" else settings.files.macro if kind == "macro" else {},
         regions=settings.files.regions,
@@ -82,7 +84,10 @@ def inspect(
         return validate.check_weather(table, today)
 
     parts = load([Found(path.stem, (path,))], "", kind, check, lambda _: said, (today, *sorted(declared)))
-    return _found(path, kind, one, known is not None, parts)
+    found = _found(path, kind, one, known is not None, parts)
+    if kind != "market" and not named:
+        found.said.append(f"in a landing folder it is read by the name {kind}.csv or {kind}_<name>.csv, beside market/")
+    return found
 
 
 def _kind(path: Path, settings: Settings, one: SeriesSettings) -> Kind:

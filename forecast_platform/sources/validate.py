@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
@@ -25,6 +26,14 @@ GLITCH_REVERT = 0.05
 FEW = 3
 """Rows with the same fault that are told one by one; more of them are one line."""
 
+_OF_MARKET = ("date", "close")
+"""Columns that a market file must have."""
+
+_LIKELY = {"date": ("date", "day", "time", "period", "^$"), "close": ("close", "settle", "last", "price", "value")}
+"""How others call a column of ours, the likeliest first; pandas gives an index no name."""
+
+_ADJUSTED = re.compile(r"adj", re.IGNORECASE)
+
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
 _VALUE = re.compile(r"(?<=: )'[^']*'|(?<=date )'[^']*'|-?\d[\d.,:+-]*")
 _STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.*")
@@ -45,7 +54,7 @@ def check_market(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, 
     is ahead of the platform's zone its day has begun.
     """
     known = (*MARKET_COLUMNS, *CHAIN_COLUMNS)
-    return _check(table, ("date", "close"), known.__contains__, known, today)
+    return _check(table, _OF_MARKET, known.__contains__, known, today)
 
 
 def check_chain(table: RawTable, today: dt.date) -> tuple[pd.DataFrame | None, list[Rejection]]:
@@ -132,14 +141,46 @@ def _check_names(
     problems: Problems,
 ) -> None:
     allowed = ["date", *(name for name in known if name != "date")]
-    for name in table.columns:
-        if name not in required and not is_known(name):
-            near = get_close_matches(name.lower(), allowed, n=1)
+    unknown = [name for name in table.columns if name not in required and not is_known(name)]
+    lacking = [name for name in required if name not in table.columns]
+    if any(_is_value(name) for name in table.columns):
+        wanted = ",".join(required)
+        problems.append((1, f"values stand where the columns' names belong: put a header such as {wanted} above them"))
+        return
+    if unknown and lacking and tuple(required) == _OF_MARKET:
+        problems.append((1, _no_layout(list(table.columns), unknown, lacking)))
+        return
+    for name in unknown:
+        if name == "":
+            hint = "an index? Save the file without it (pandas: index=False)"
+        elif _ADJUSTED.match(name):
+            hint = "adjusted prices are not what was traded: leave it out"
+        else:
+            near = get_close_matches(name.lower(), [one for one in allowed if one not in table.columns], n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"
-            problems.append((1, f"unknown column {name!r}; {hint}"))
-    for name in required:
-        if name not in table.columns:
-            problems.append((1, f"the column {name!r} is missing; the header is {', '.join(table.columns)}"))
+        problems.append((1, f"unknown column {name!r}; {hint}"))
+    for name in lacking:
+        problems.append((1, f"the column {name!r} is missing; the header is {', '.join(table.columns)}"))
+
+
+def _is_value(name: str) -> bool:
+    return _DAY.fullmatch(name) is not None or re.fullmatch(r"-?\d+(\.\d+)?", name) is not None
+
+
+def _no_layout(header: Sequence[str], unknown: Sequence[str], lacking: Sequence[str]) -> str:
+    """Why a market file's header tells nothing, and how the settings name its columns."""
+    mapped = []
+    for ours in lacking:
+        likely = [name for word in _LIKELY[ours] for name in unknown if re.search(word, name, re.IGNORECASE)]
+        theirs = next((name for name in likely if not _ADJUSTED.match(name)), f"<its {ours}>")
+        # As a key of YAML: what is more than words is quoted.
+        key = theirs if re.fullmatch(r"[A-Za-z<][\w <>]*", theirs) else json.dumps(theirs, ensure_ascii=False)
+        mapped.append(f"{key}: {ours}")
+    return (
+        f"the header {', '.join(header)} is of no layout that is known, and has no {' and no '.join(lacking)}: name "
+        f"its columns in the series' entry of the YAML file, such as `columns: {{{', '.join(mapped)}}}` (with `dates: "
+        "day-first` or `month-first` where dates such as 03/04/2024 may be either)"
+    )
 
 
 def _dates(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> Dates:
@@ -194,7 +235,9 @@ def _existing(days: list[str], rows: NDArray[np.int64], problems: Problems) -> D
 
 def _regions(values: NDArray[Any], rows: NDArray[np.int64], problems: Problems) -> NDArray[Any]:
     names = values if values.dtype == object else values.astype(str).astype(object)
-    problems.extend((int(row), "the region is blank") for row in rows[names == ""])
+    blank = names == ""
+    if not (blank.all() and problems):  # a file that names no place at all has been told as such
+        problems.extend((int(row), "the region is blank") for row in rows[blank])
     return names
 
 

@@ -144,7 +144,8 @@ class FitManifest:
         return (
             f"the model of window {self.window_start} was fitted on closes around {self.median_close:.6g}; "
             f"unified_data now holds {self.median_close * ratio:.6g} for them: the unit has changed; train it again: "
-            f"`forecast-platform train --commodity {history.series} --overwrite`"
+            f"`forecast-platform train --commodity {self.series} --models {self.model} "
+            f"--start-date {self.window_start} --end-date {self.window_start} --overwrite`"
         )
 
 

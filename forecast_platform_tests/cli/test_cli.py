@@ -67,6 +67,7 @@ def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path, monkeypat
     assert code == 0, told
     assert "distributions/naive: 90 written, 0 unchanged, 0 failed, 18,000 rows" in told
     assert "distributions/actuals: 90 written" in told
+    assert "2017-12-01  2018-02-28  30 dates: 2018-03-01 to 2018-03-30" in told  # as `coverage` counts
     code, told = run("backfill", "--commodity", "Alpha", *SPAN)
     assert code == 0, told
     assert "forecast Alpha: 2017-12-01 to 2018-02-28: nothing has changed, no run is needed" in told

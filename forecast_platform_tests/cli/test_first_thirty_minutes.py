@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from forecast_platform.cli.main import main
-from forecast_platform.settings import load
+from forecast_platform.settings import Settings, load
 from forecast_platform.sources.calendars import sessions
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-LAST = dt.date(2018, 12, 28)
-"""The newest session of the files, years ago: they are a history, as somebody has it on disk."""
+HISTORY = dt.date(2018, 12, 28)
+"""The newest session of files as somebody has them on disk: years ago."""
 
-SOONER = {"2018-01-01": "2018-07-01", "2022-12-31": "2018-12-28"}
-"""One window in place of ten: each more would cost ten seconds."""
+FIRST = "2022-01-01"
+"""README's first date, in place of which the tests take a later one: each window more would cost ten seconds."""
 
 
 def block(heading: str, language: str) -> str:
@@ -28,9 +28,9 @@ def block(heading: str, language: str) -> str:
     return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)[0]
 
 
-def export(path: Path, first: float, seed: int) -> None:
+def export(path: Path, first: float, seed: int, last: dt.date) -> None:
     """A file as investing.com exports daily prices: newest first, months first, thousands of contracts."""
-    days = sessions("XNYS", dt.date(2013, 1, 2), LAST)
+    days = sessions("XNYS", last - dt.timedelta(days=2190), last)
     rng = np.random.default_rng(seed)
     shared = np.random.default_rng(1).standard_t(5, len(days))
     close = first * np.exp(np.cumsum(0.008 * shared + 0.008 * rng.standard_t(5, len(days))))
@@ -47,16 +47,24 @@ def export(path: Path, first: float, seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", ["a history", "downloaded today"])
 def test_own_prices_to_a_portfolio_s_risk_without_a_command_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    today = Settings(source="sample").today()
+    last = HISTORY if kept == "a history" else sessions("XNYS", today - dt.timedelta(days=14), today)[-1].item()
+    if last == today:  # not over yet
+        last = sessions("XNYS", today - dt.timedelta(days=14), today)[-2].item()
+    assert FIRST in README
+
     def here(text: str) -> str:
-        for theirs, ours in {"/data/": f"{tmp_path}/", **SOONER}.items():
+        soon = last - dt.timedelta(days=60)
+        for theirs, ours in {"/data/": f"{tmp_path}/", FIRST: str(soon)}.items():
             text = text.replace(theirs, ours)
         return text
 
-    export(tmp_path / "landing" / "market" / "coffee.csv", 140.0, 2)
-    export(tmp_path / "landing" / "market" / "sugar.csv", 14.0, 3)
+    export(tmp_path / "landing" / "market" / "coffee.csv", 140.0, 2, last)
+    export(tmp_path / "landing" / "market" / "sugar.csv", 14.0, 3, last)
     # There is no macro.csv and no weather.csv in the first half hour.
     (tmp_path / "platform.yaml").write_text(here(block("Your own prices", "yaml")))
 
@@ -75,12 +83,14 @@ def test_own_prices_to_a_portfolio_s_risk_without_a_command_that_fails(
         told[words[1]] = said.out
     assert "investing.com" in told["source"]
     assert "by horizon" in told["evaluate"]
-    assert "forecast of 2018-12-29" in told["infer"]
+    day = "2018-12-29" if last == HISTORY else today
+    assert f"forecast of {day}" in told["infer"]
     assert "last close" in told["infer"]
     assert "none" in told["coverage"]
     exec(compile(block("Your own prices", "python"), "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert "portfolio in USD, forecast of 2018-12-29, held to day 10 (2019-01-07), 2,000 shared scenarios" in printed
+    assert f"portfolio in USD, forecast of {day}, held to day 10 (" in printed
+    assert "2,000 shared scenarios" in printed
     for leg in ("long 10 Coffee", "short 50 Sugar", "sum of legs"):
         assert leg in printed
     load.cache_clear()

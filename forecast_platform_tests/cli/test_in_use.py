@@ -56,6 +56,25 @@ def test_infer_and_coverage_follow_the_models_and_dates_in_use(
     assert "Reader().latest('Alpha', 'random_walk', on='2018-03-28')" in told
 
 
+def test_each_series_is_forecast_by_the_models_that_were_trained_for_it(run: Run) -> None:
+    version = ("--model-version-tag", "v2.0")
+    for who in (["--models", "naive"], ["--models", "random_walk", "--commodity", "Alpha"]):
+        code, told = run("train", *who, *version, "--start-date", "2018-01-01", "--end-date", "2018-03-30")
+        assert code == 0, told
+    code, told = run("infer", *version)
+    assert code == 0, told
+    assert "not in use for Beta, since never trained: random_walk" in told
+    assert "Alpha by naive v2.0" in told
+    assert "Beta by naive v2.0" in told
+    code, told = run("coverage", *version)
+    assert code == 0, told
+    assert [line.split()[0] for line in told.splitlines() if line.endswith("  none")] == [
+        "naive",
+        "random_walk",
+        "naive",
+    ]
+
+
 def test_no_model_is_asked_for_where_the_data_allow_no_forecast(run: Run) -> None:
     code, told = run("infer", "--date", "2018-07-03")
     assert code == 1

@@ -84,6 +84,13 @@ def test_weather_and_macro_files_are_known_by_their_columns(tmp_path: Path, caps
     said = capsys.readouterr().out
     assert "kind       weather" in said
     assert "row 3: temp_max_c -999 on 2018-01-03 stands for missing in NASA POWER" in said
+    assert "in a landing folder it is read by the name weather.csv or weather_<name>.csv" in said
+    station = '"STATION","DATE","TMAX","TMIN"\n' + "".join(
+        f'"BR00E3","2018-01-{n:02d}","29{n % 10}","180"\n' for n in range(1, 29)
+    )
+    (tmp_path / "GHCND_BR.csv").write_text(station)
+    assert main(["source", "check", str(tmp_path / "GHCND_BR.csv")]) == 0
+    assert "regions    BR00E3\n" in capsys.readouterr().out, "not the rest of the file's name"
     (tmp_path / "fx.csv").write_text("date,usd_brl\n2018-01-02,3.2\n2018-01-03,3.3\n")
     assert main(["source", "check", str(tmp_path / "fx.csv")]) == 0
     assert "kind       macro" in capsys.readouterr().out

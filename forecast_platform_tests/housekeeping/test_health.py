@@ -66,7 +66,7 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
     assert found.severity == "error"
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
     chosen, span = "--commodity Alpha Beta --models naive random_walk", "--start-date 2018-04-01 --end-date 2018-04-01"
-    assert f"forecast-platform backfill {chosen} {span}`" in found.text
+    assert f"forecast-platform backfill --train {chosen} {span}`" in found.text
 
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
@@ -214,9 +214,9 @@ def test_a_champion_without_forecasts_is_bad_whatever_its_version(root: Path, pl
     champions.promote(platform, "Alpha", "naive", "v0.9", "an older version", force=True)
     found = _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha, Beta naive v0.9"]
     assert found.severity == "error"
-    assert (
-        "backfill --commodity Alpha Beta --models naive --end-date 2018-03-31 --model-version-tag v0.9`" in found.text
-    )
+    # The one that is due and no years before it, and its model where there is none.
+    command = "infer --train --commodity Alpha Beta --models naive --date 2018-03-31 --model-version-tag v0.9"
+    assert f"none yet, 2018-03-31 is due; run `forecast-platform {command}`" in found.text
 
 
 @pytest.mark.parametrize("damage", ["log", "file", "no file"])

@@ -18,7 +18,7 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.read.tables import FIRST_CHOICE
-from forecast_platform.warehouse.schemas import FORECAST_METADATA, UNIFIED_DATA
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS, UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, settings_for
 
@@ -391,11 +391,9 @@ def test_someone_s_decision_is_left_alone(ready: Platform) -> None:
 
 
 def test_nothing_is_chosen_of_one_model_nor_without_the_newest_forecast(ready: Platform) -> None:
-    alone = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0})
-    assert champions.choose_first(alone, "Alpha") is None
-    from forecast_platform.warehouse.schemas import POINT_FORECASTS
-
-    platform = _with_scores(ready.settings.warehouse.parent, {"naive": 1.0, "random_walk": 0.97})
+    root = ready.settings.warehouse.parent
+    assert champions.choose_first(_with_scores(root, {"naive": 1.0}), "Alpha") is None
+    platform = _with_scores(root, {"naive": 1.0, "random_walk": 0.97})
     where = {"commodity": "Alpha", "model_name": "random_walk", "model_version": "v1.0"}
     platform.warehouse.replace(POINT_FORECASTS, POINT_FORECASTS.arrow_schema().empty_table(), where)
     assert champions.choose_first(platform, "Alpha") is None

@@ -376,21 +376,3 @@ def test_a_series_whose_data_begin_later_says_so(tmp_path: Path) -> None:
     ingest_all(platform)
     outcome = train(platform, "Alpha", "naive", [dt.date(2017, 7, 1)])
     assert outcome.written == {dt.date(2017, 7, 1)}
-
-
-def test_a_model_that_was_fitted_on_another_unit_is_refused_until_trained_again(small: Path) -> None:
-    path = small / "landing" / "market" / "alpha.csv"
-    frame = pd.read_csv(path)
-    prices = ["open", "high", "low", "close"]
-    frame[prices] = frame[prices] / 100
-    frame.to_csv(path, index=False)
-    platform = _platform(small, series=[{"name": "Alpha", "confirmed": [str(frame.date.iloc[-1])]}])
-    ingest_all(platform)
-    day = dt.date(2018, 1, 2)
-    outcome = forecast(platform, "Alpha", "random_walk", [day])
-    assert outcome.written == set()
-    assert "was fitted on closes around" in outcome.failed[day]
-    assert "`forecast-platform train --commodity Alpha --overwrite`" in outcome.failed[day]
-    train(platform, "Alpha", "random_walk", [dt.date(2018, 1, 1)], overwrite=True)
-    assert forecast(platform, "Alpha", "random_walk", [day]).written == {day}
-    assert _paths(platform)[day].max() < 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.read import NoForecastError, Reader, StaleForecastError, StaleForecastWarning
+from forecast_platform.read.freshness import freshness, require_fresh
 from forecast_platform.settings import SettingsError
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.read.conftest import SPAN, at
@@ -82,6 +84,19 @@ def test_a_series_that_has_ended_is_fresh_to_its_end(reader: Reader) -> None:
         Reader(at(later, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
     with pytest.raises(StaleForecastError, match="set `end_date: 2018-01-12` of the series"):
         Reader(at(reader.settings, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive")
+
+
+def test_the_end_that_an_error_names_is_that_of_the_newest_close(reader: Reader) -> None:
+    settings, observed = at(reader.settings, "2018-01-17 09:00"), dt.date(2018, 1, 11)
+    [series, *_] = settings.series
+    found = freshness(settings, series, observed)
+    # Made on a Sunday, without Friday's close: an end on that Sunday would have it due.
+    made = dt.date(2018, 1, 14)
+    with pytest.raises(StaleForecastError) as told:
+        require_fresh(settings, found, "Alpha", made, observed, strict=True, max_age=0)
+    [end] = re.findall(r"`end_date: (\S+)`", str(told.value))
+    ended = settings.model_copy(update={"end_date": dt.date.fromisoformat(end)})
+    assert freshness(ended, series, observed).behind == 0
 
 
 def test_one_series_ends_while_the_others_go_on(reader: Reader) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from forecast_platform_tests.sources.landings import PLAIN, one, read, reasons, write
 
@@ -70,3 +72,25 @@ def test_blank_dates_and_text_among_figures_are_a_line_each(tmp_path: Path) -> N
         "weather.csv, row 2: temp_max_c is not a number: 'warm0'; so are 149 more rows: 4, 6, 8, ...",
         "weather.csv, row 3: the date is blank; so are 149 more rows: 5, 7, 9, ...",
     ]
+
+
+@pytest.mark.parametrize("header", ["Date,Last", "datetime,close", ",Close", '"Day","Adj. Price","Price: US, c/lb"'])
+def test_columns_of_no_known_layout_are_refused_with_a_mapping_that_reads_them(header: str, tmp_path: Path) -> None:
+    more = ",1" if "Adj" in header else ""
+    rows = [line.replace(",", f"{more},") for line in PLAIN.splitlines()[1:]]
+    write(tmp_path, market__coffee_csv="\n".join([header, *rows]) + "\n")
+    [refused] = read(tmp_path).rejections
+    assert "is of no layout that is known" in refused.reason
+    [mapping] = re.findall(r"`columns: (\{.*?\})`", refused.reason)
+    raw = read(tmp_path, one(columns=yaml.safe_load(mapping)))
+    assert raw.rejections == []
+    assert raw.market["Coffee"]["close"].tolist() == [150.10, 151.40, 150.85, 152.20, 151.95]
+
+
+def test_weather_of_no_named_place_is_one_line(tmp_path: Path) -> None:
+    names = "latitude,longitude,elevation,utc_offset_seconds,timezone,timezone_abbreviation"
+    about = f"{names}\n-21.5,-45.4,907,0,GMT,GMT\n\n"
+    days = "time,temperature_2m_max (°C)\n" + "".join(f"{day},28.1\n" for day in DAYS)
+    write(tmp_path, market__coffee_csv=PLAIN, weather_csv=about + days)
+    [refused] = read(tmp_path, one(regions=("V",))).rejections
+    assert "the file names no region: call it weather_<region>.csv" in refused.reason

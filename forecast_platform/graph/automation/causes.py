@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """A known error: the pattern that tells it, why it happens, and what to do. Groups of the pattern fill {0}, {1}."""
+    """A known error: the pattern that tells it, why it happens, and what to do.
+
+    Where `why` has {0}, the pattern's groups fill {0}, {1}, ... of both texts; else the first one is named behind it.
+    """
 
     pattern: str
     why: str
@@ -53,6 +56,11 @@ CAUSES: tuple[Cause, ...] = (
         "unit, or a day that will be remembered",
         "look at the source: mend the number there, or confirm it with `forecast-platform infer --commodity {0} "
         "--accept {2}`; the other series went on",
+    ),
+    Cause(
+        r"the unit has changed",
+        "the source counts in another unit than what was stored or fitted before",
+        "mend the source; or, if the new unit is meant, do what the message names: nothing is forecast across the two",
     ),
     Cause(
         r"the table cannot be read",
@@ -136,6 +144,8 @@ def explain(error: str, where: str) -> tuple[str, str]:
     for cause in CAUSES:
         hit = re.search(cause.pattern, error)
         if hit:
-            named = next((group for group in hit.groups() if group), None)
-            return cause.why + (f" ({named})" if named else ""), cause.mend
+            named = [group for group in hit.groups() if group]
+            if "{0}" in cause.why:
+                return cause.why.format(*named), cause.mend.format(*named)
+            return cause.why + (f" ({named[0]})" if named else ""), cause.mend
     return "not known", f"read the full log: {where}"

@@ -28,6 +28,8 @@ CASES = [
     ("sqlite3.OperationalError: database is locked", "SQLite", "Postgres"),
     ("market/coffee.csv, row 17: close 'abc' is not a number", "refused", "mend the row"),
     ("market/coffee.csv: still being written: its last line has no end, and it", "being written", "by itself"),
+    ("Coffee: 9 of 9 closes are 0.01 of what they were: the unit has changed; mend", "another unit", "mend the source"),
+    ("fitted on closes around 46; unified_data now holds 0.46 for them: the unit has changed", "unit", "is meant"),
     ("PermissionError: [Errno 13] Permission denied: '/data/x'", "may not read or write", "right"),
     ("v1.0 was made with algorithm version 1, the code is at 2", "new algorithm version", "model_version"),
     ("The run worker terminated unexpectedly.", "stopped from outside", "tried again"),
@@ -43,6 +45,16 @@ def test_a_known_error_has_its_cause_and_its_mend(error: str, why: str, mend: st
 
 def test_the_name_in_the_error_is_in_the_cause() -> None:
     assert explain("No module named 'pmdarima'", "")[0].endswith("(pmdarima)")
+
+
+def test_a_newest_close_that_is_not_believed_is_named_with_the_command_that_confirms_it() -> None:
+    error = (
+        "xgboost: the newest close of Coffee, 12 on 2018-01-25, is no close that the forecast of 2018-01-25 held "
+        "possible (95 %: 118.2 to 128.9; the close before is 123.65): nothing is forecast from it"
+    )
+    why, mend = explain(error, "")
+    assert why.startswith("Coffee's newest close, 12 on 2018-01-25, lies far outside")
+    assert "`forecast-platform infer --commodity Coffee --accept 2018-01-25`" in mend
 
 
 def test_an_unknown_error_says_where_the_whole_log_is() -> None:
