@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from forecast_platform_tests.unity_catalog import Lakehouse
 
 _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 LONGEST = (
     "test_chaos.py",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from forecast_platform.forecasting.horizon import spans
+from forecast_platform.host.prices import HOVER
 from forecast_platform.pages import charts, page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.headline import date_text, freshness, outdated, tiles
@@ -146,7 +147,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
             mode="lines",
             line={"width": 1.1, "color": page.OTHERS[place % len(page.OTHERS)], "dash": "dot"},
             name=_label(bands.key, one),
-            hovertemplate="%{y:,.2f}",
+            hovertemplate=f"%{{y:{HOVER}}}",
         )
     figure.add_scatter(
         x=[str(day) for day in one.history_dates],
@@ -154,7 +155,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
         mode="lines",
         line={"width": 2, "color": page.INK},
         name="close",
-        hovertemplate="%{y:,.2f}",
+        hovertemplate=f"%{{y:{HOVER}}}",
     )
     if champion is not None:
         figure.add_scatter(
@@ -163,7 +164,7 @@ def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
             mode="lines",
             line={"width": 3.2, "color": page.ACCENT},
             name=f"{_label(champion.key, one)} ({one.role})",
-            hovertemplate="%{y:,.2f}",
+            hovertemplate=f"%{{y:{HOVER}}}",
         )
     figure.add_vline(x=str(origin), line={"width": 1, "dash": "dot", "color": page.MUTED})
     figure.layout |= {

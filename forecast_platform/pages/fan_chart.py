@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
 from forecast_platform.forecasting.summary import Paths, Summary, quantile_of_sorted, sorted_paths, summarise_sorted
+from forecast_platform.host.prices import HOVER, price_text
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 
@@ -144,7 +145,7 @@ def _figure(
         mode="lines",
         line={"width": 2, "color": page.INK},
         name="close",
-        hovertemplate="%{y:,.2f}",
+        hovertemplate=f"%{{y:{HOVER}}}",
     )
     figure.add_scatter(
         x=axis,
@@ -152,7 +153,7 @@ def _figure(
         mode="lines",
         line={"width": 3, "color": page.ACCENT},
         name="median",
-        hovertemplate="%{y:,.2f}",
+        hovertemplate=f"%{{y:{HOVER}}}",
     )
     known = np.isfinite(actuals)
     if known.any():
@@ -163,7 +164,7 @@ def _figure(
             line={"width": 1.6, "color": page.BAD},
             marker={"size": 6},
             name="actual close",
-            hovertemplate="%{y:,.2f}",
+            hovertemplate=f"%{{y:{HOVER}}}",
         )
     figure.add_vline(x=str(targets[0]), line={"width": 1, "dash": "dot", "color": page.MUTED})
     view = [str(targets[0] - np.timedelta64(_VIEW_DAYS, "D")), str(targets[-1] + np.timedelta64(1, "D"))]
@@ -245,7 +246,7 @@ def _amount(value: float) -> page.Amount:
 
 
 def _price(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:,.2f}"
+    return price_text(value)
 
 
 def _days_text(days: Dates) -> list[str]:

@@ -21,12 +21,12 @@ document.addEventListener("DOMContentLoaded", function () {
       return { type: "scatter", x: x.concat(x.slice().reverse()), y: upper.concat(lower.slice().reverse()), fill: "toself",
         fillcolor: "var(--band" + level + ")", line: { width: 0 }, mode: "lines", name: level + " % band", hoverinfo: "skip" };
     });
-    traces.push({ type: "scatter", x: closes.x, y: closes.y, mode: "lines", line: { width: 2, color: "var(--ink)" }, name: "close", hovertemplate: "%{y:,.2f}" });
-    traces.push({ type: "scatter", x: x, y: anchor.concat(data.median[row]), mode: "lines", line: { width: 3, color: "var(--accent)" }, name: "median", hovertemplate: "%{y:,.2f}" });
+    traces.push({ type: "scatter", x: closes.x, y: closes.y, mode: "lines", line: { width: 2, color: "var(--ink)" }, name: "close", hovertemplate: "%{y:,.6~r}" });
+    traces.push({ type: "scatter", x: x, y: anchor.concat(data.median[row]), mode: "lines", line: { width: 3, color: "var(--accent)" }, name: "median", hovertemplate: "%{y:,.6~r}" });
     var seen = { x: [], y: [] };
     data.actual[row].forEach(function (value, day) { if (value !== null) { seen.x.push(later(date, day)); seen.y.push(value); } });
     if (seen.x.length) {
-      traces.push({ type: "scatter", x: seen.x, y: seen.y, mode: "lines+markers", line: { width: 1.6, color: "var(--bad)" }, marker: { size: 6 }, name: "actual close", hovertemplate: "%{y:,.2f}" });
+      traces.push({ type: "scatter", x: seen.x, y: seen.y, mode: "lines+markers", line: { width: 1.6, color: "var(--bad)" }, marker: { size: 6 }, name: "actual close", hovertemplate: "%{y:,.6~r}" });
     }
     return { data: traces, layout: { hovermode: "x unified", margin: { l: 60, r: 16, t: 40, b: 30 },
       legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 }, xaxis: { showgrid: false, hoverformat: "%a %d %b %Y" },

@@ -10,6 +10,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
 from forecast_platform.forecasting.horizon import spans
+from forecast_platform.host.prices import HOVER
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.scores import counted
@@ -79,7 +80,7 @@ def hits(days: Days, unit: str | None) -> Figure:
             mode="lines",
             line={"width": 1.4, "color": page.ACCENT},
             name="median",
-            hovertemplate="%{x}: median %{y:,.2f}, forecast of %{customdata}<extra></extra>",
+            hovertemplate=f"%{{x}}: median %{{y:{HOVER}}}, forecast of %{{customdata}}<extra></extra>",
             **place,
         )
         close, in80, in95 = (part[known, day - 1] for part in (days.actual, days.inside(80), days.inside(95)))
@@ -95,7 +96,7 @@ def hits(days: Days, unit: str | None) -> Figure:
                 mode="markers",
                 marker={"size": 5, "color": colour},
                 name=label,
-                hovertemplate=f"%{{x}}: close %{{y:,.2f}}, {label}<br>forecast of %{{customdata}}<extra></extra>",
+                hovertemplate=f"%{{x}}: close %{{y:{HOVER}}}, {label}<br>forecast of %{{customdata}}<extra></extra>",
                 **place,
             )
         share = f"{100 * in80.mean():.0f} % in 80 %, {100 * in95.mean():.0f} % in 95 %" if len(close) else ""

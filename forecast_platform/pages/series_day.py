@@ -11,6 +11,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
 from forecast_platform.forecasting.horizon import DEFAULT
+from forecast_platform.host.prices import price_text
 from forecast_platform.pages.scores import ModelKey
 
 if TYPE_CHECKING:
@@ -148,4 +149,4 @@ def champion_of(one: SeriesDay) -> Bands | None:
 
 def price(value: float) -> str:
     """A price for people; a dash where it is not known."""
-    return "–" if np.isnan(value) else f"{value:,.2f}"
+    return price_text(value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from forecast_platform.forecasting import portfolio as figures
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.summary import summarise
+from forecast_platform.host.prices import price_text
 from forecast_platform.read.freshness import Freshness
 from forecast_platform.read.tabular import Tabular
 
@@ -136,7 +137,7 @@ class Forecast(Tabular):
 
 def close_text(price: float, day: dt.date, unit: str | None) -> str:
     """`last close 167.30 US cents/lb on 2022-12-30`."""
-    return f"last close {price:,.2f}{f' {unit}' if unit else ''} on {day}"
+    return f"last close {price_text(price)}{f' {unit}' if unit else ''} on {day}"
 
 
 def in_unit(unit: str | None) -> str:

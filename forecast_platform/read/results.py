@@ -12,6 +12,7 @@ import numpy as np
 from forecast_platform.forecasting import portfolio as figures
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.horizon import day_columns
+from forecast_platform.host.prices import price_text
 from forecast_platform.read.asking import as_day
 from forecast_platform.read.forecast import Forecast, Paths, behind_text, close_text, in_unit
 from forecast_platform.read.tables import Key
@@ -246,7 +247,7 @@ class Odds(_ByDate):
 
     def heading(self) -> list[str]:
         """The price, and the forecasts."""
-        return [*self._about(), f"price {self.price:,.2f}{f' {self.unit}' if self.unit else ''}"]
+        return [*self._about(), f"price {price_text(self.price)}{f' {self.unit}' if self.unit else ''}"]
 
     def to_arrow(self) -> pa.Table:
         """One row a forecast date and target day."""

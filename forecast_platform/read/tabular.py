@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.host.prices import price_text
+
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
@@ -85,7 +87,7 @@ def _text(value: Any, column: str) -> str:
     if isinstance(value, float):
         if column in _SHARES:
             return f"{100 * value:.4g} %" if column == "level" else f"{100 * value:.1f} %"
-        return f"{value:,.0f}" if abs(value) >= 100_000 else f"{value:,.2f}"
+        return f"{value:,.0f}" if abs(value) >= 100_000 else price_text(value)
     return str(value)
 
 

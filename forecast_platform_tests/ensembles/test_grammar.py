@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_platform.ensembles.grammar import BODY_OF, PARAMETERS, TASK_TYPES
@@ -223,7 +223,7 @@ CONTEXT_KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.lists(tasks(), max_size=3), st.dictionaries(CONTEXT_KEYS, JSON, max_size=2))
 def test_made_workflows_are_read_or_refused_and_never_crash(made: list, extra: dict) -> None:
     text = text_of(*made, **extra)
@@ -243,7 +243,7 @@ def test_made_workflows_are_read_or_refused_and_never_crash(made: list, extra: d
     assert all(place[one] < place[name] for name, needs in plan.needs.items() for one in needs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, len(EXAMPLE) - 1), st.sampled_from(["", ":", "#", "\t", "]", "{", "&a ", "*a ", "!x ", "\n", "'"])
 )

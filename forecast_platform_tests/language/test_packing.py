@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from forecast_platform.language.packing import IGNORED, one_by_one, pack, row, used
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 70), max_size=40), st.integers(1, 32), st.booleans())
 def test_every_token_stands_in_exactly_one_row(lengths: list[int], context: int, packing: bool) -> None:
     packed = (pack if packing else one_by_one)(lengths, context)
@@ -23,7 +23,7 @@ def test_every_token_stands_in_exactly_one_row(lengths: list[int], context: int,
     assert packed.tokens == sum(lengths)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 32), min_size=1, max_size=60))
 def test_rows_are_those_of_best_fit_by_a_slow_obvious_way(lengths: list[int]) -> None:
     room: list[int] = []

@@ -50,7 +50,7 @@ def test_closes_behind_the_session_due_are_loud_and_never_fresh(coffee: SeriesDa
 def test_a_forecast_in_another_unit_than_the_closes_is_never_fresh(coffee: SeriesDay) -> None:
     [banner] = freshness(DAY, [replace(coffee, history_close=coffee.history_close / 100)], DAY, ZONE)
     assert 'class="banner loud"' in banner
-    assert "Not these prices Coffee: the close of Tue 28 Apr 2020 is 1.06 by now." in said([banner])
+    assert "Not these prices Coffee: the close of Tue 28 Apr 2020 is 1.0590 by now." in said([banner])
 
 
 def test_what_old_data_cause_is_said_with_them_in_one_banner(coffee: SeriesDay) -> None:

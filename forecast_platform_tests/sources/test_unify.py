@@ -226,7 +226,7 @@ def test_series_without_data_is_an_error_that_says_why(folder: Path) -> None:
 prices = st.lists(st.one_of(st.none(), st.floats(-50, 500)), min_size=28, max_size=28)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(prices, prices, st.integers(1, 27), st.integers(0, 3))
 def test_a_row_never_changes_when_later_source_rows_change(
     first: list[float | None], second: list[float | None], cut: int, lag: int
