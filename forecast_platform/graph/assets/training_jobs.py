@@ -113,11 +113,11 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
                 found = RemoteRuns(settings).train(job, progress)
             else:
                 found = run_job(folder, job.asked, progress, keep=lambda results: tracker.log(job, folder, results))
+            _remove_forgotten(context, platform, store)
             rows = write_rows(platform.warehouse, store, job, found)
             if not store.complete(job.job_id, context.run_id, summary_of(found)):
                 remove_rows(platform.warehouse, [(job.job_id, job.day)])
                 _end_cancelled(context, store, job)
-        _remove_forgotten(context, platform, store)
         best = found["leaderboard"][0]
         yield MaterializeResult(asset_key=MODEL, metadata={"model": best["model"], "folder": str(folder)})
         yield MaterializeResult(asset_key=FORECAST, metadata={"rows": rows, "table": TRAINING_JOB_FORECASTS.name})
@@ -147,7 +147,8 @@ def training_job(settings: Settings) -> UnresolvedAssetJobDefinition:
 
 
 def _remove_forgotten(context: AssetExecutionContext, platform: Platform, store: JobStore) -> None:
-    """Remove the rows of jobs that are gone, now that a session with the tables is there; the job is done already."""
+    """Remove the rows of jobs that are gone, now that a session with the tables is there. Not after the job is called
+    completed: then its run ends at once."""
     from forecast_platform.training_jobs.tables import remove_forgotten
 
     try:
