@@ -201,6 +201,7 @@ def test_the_daemon_runs_the_day_from_the_schedule_to_the_page(automated: Automa
 
 
 def _the_day_is_complete(automated: Automated) -> None:
+    from forecast_platform.pages.headline import date_text
     from forecast_platform.warehouse.schemas import FORECAST_RUNS, POINT_FORECASTS
     from forecast_platform.work.platform import Platform
 
@@ -211,7 +212,7 @@ def _the_day_is_complete(automated: Automated) -> None:
     assert sorted(point["commodity"] for point in points) == ["Alpha"] * 14 + ["Beta"] * 14
     reports = automated.settings.reports
     assert (reports / f"daily_{automated.today}.html").is_file()
-    assert f"Forecast of {automated.today}" in (reports / "daily.html").read_text(encoding="utf-8")
+    assert f"Forecast of {date_text(automated.today)}" in (reports / "daily.html").read_text(encoding="utf-8")
 
 
 def test_a_new_file_is_ingested_by_the_sensor_and_what_it_changes_is_forecast_again(automated: Automated) -> None:
