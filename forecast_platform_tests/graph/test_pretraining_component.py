@@ -40,6 +40,7 @@ def test_a_file_becomes_assets_checks_a_job_and_a_sensor_that_is_off(tmp_path: P
     evaluation = graph.get(dg.AssetKey(["language", "notes", "evaluation"]))
     assert {key.path[-1] for key in evaluation.parent_keys} == {"corpus", "adapter"}
     assert {key.name for key in graph.asset_check_keys} == {
+        "adapter_is_whole",
         *("held_out_documents_are_unseen", "domain_is_predicted_better"),
         *("general_text_is_kept", "criteria_are_kept"),
     }
