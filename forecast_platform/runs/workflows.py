@@ -16,6 +16,7 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, Run
 from forecast_platform.ensembles.store import State, States
 from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.host.disk import full_disk_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
 from forecast_platform.settings import Settings
@@ -121,7 +122,8 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
             data = event.step_failure_data
             said = data.user_failure_data.description if data.user_failure_data else None
             cause = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-            messages.append(f"FAILED {event.step_key}: {said or (cause.message.strip() if cause else 'failed')}")
+            why = said or (cause.message.strip() if cause else "failed")
+            messages.append(f"FAILED {event.step_key}: {full_disk_of(why) or why}")
     return RunOfWorkflow(result.run_id, result.success, messages)
 
 
