@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from forecast_platform.forecasting.horizon import spans
-from forecast_platform.host.prices import HOVER
+from forecast_platform.host.prices import HOVER, price_text
 from forecast_platform.pages import charts, page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.headline import date_text, freshness, outdated, tiles
 from forecast_platform.pages.scores import REFERENCE, ModelKey
-from forecast_platform.pages.series_day import WEEK, Bands, Hit, SeriesDay, When, ahead_of, champion_of, price
+from forecast_platform.pages.series_day import WEEK, Bands, Hit, SeriesDay, When, ahead_of, champion_of
 
 _COLOURS = {"good": page.GOOD, "warn": page.WARN, "bad": page.BAD}
 
@@ -124,8 +124,8 @@ def _forecasts(one: SeriesDay, number: int) -> str:
 def _outlook(bands: Bands, day: int) -> str:
     """Median and 80 % band of one day; a band without width is that of a day before the market opens again."""
     if bands.lower_80[day] == bands.upper_80[day]:
-        return f"{price(bands.median[day])}  market shut"
-    return f"{price(bands.median[day])}  [{price(bands.lower_80[day])} to {price(bands.upper_80[day])}]"
+        return f"{price_text(bands.median[day])}  market shut"
+    return f"{price_text(bands.median[day])}  [{price_text(bands.lower_80[day])} to {price_text(bands.upper_80[day])}]"
 
 
 def _figure(one: SeriesDay, champion: Bands | None) -> Figure:
@@ -196,7 +196,7 @@ def _hits(one: SeriesDay) -> str:
         rows.append([name, key.version, *cells])
     columns = {"Model": "", "Version": "", **{_before(ahead): "" for ahead in ahead_of(one.horizon)}}
     inside = sum(hit.verdict(one.hit_close) != "missed" for hit in one.hits)
-    closed = page.priced(price(one.hit_close), one.unit)
+    closed = page.priced(price_text(one.hit_close), one.unit)
     return page.section(
         f"{one.series}: was the close of {date_text(one.hit_date)} inside the bands?",
         page.table(columns, rows),
@@ -216,7 +216,7 @@ def _verdict(hit: Hit | None, close: float) -> object:
     colour = {"inside 80 %": page.GOOD, "inside 95 %": page.WARN, "missed": page.BAD}[verdict]
     return page.Html(
         f'<span class="key"><i style="background:{colour}"></i>{verdict}</span> '
-        f'<span class="note">{price(hit.lower_80)} to {price(hit.upper_80)}</span>'
+        f'<span class="note">{price_text(hit.lower_80)} to {price_text(hit.upper_80)}</span>'
     )
 
 

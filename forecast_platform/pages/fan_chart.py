@@ -195,9 +195,12 @@ def _key_figures(
     horizon = summary.median.shape[1]
     last = float(closes[-1]) if len(closes) else float("nan")
     figures = [
-        (_price(last), page.priced(f"last known close, {seen:%a %d %b %Y}", unit)),
-        (_price(summary.median[0, -1]), page.priced(f"median, day {horizon}, {end:%a %d %b %Y}", unit)),
-        (f"{_price(lower[0, -1])} to {_price(upper[0, -1])}", page.priced(f"80 % band, {end:%a %d %b %Y}", unit)),
+        (price_text(last), page.priced(f"last known close, {seen:%a %d %b %Y}", unit)),
+        (price_text(summary.median[0, -1]), page.priced(f"median, day {horizon}, {end:%a %d %b %Y}", unit)),
+        (
+            f"{price_text(lower[0, -1])} to {price_text(upper[0, -1])}",
+            page.priced(f"80 % band, {end:%a %d %b %Y}", unit),
+        ),
     ]
     if last > 0:
         change = 100 * (summary.median[0, -1] / last - 1)
@@ -242,11 +245,7 @@ def _where(actual: float, bands: list[tuple[float, ...]]) -> str:
 
 
 def _amount(value: float) -> page.Amount:
-    return page.Amount(_price(value), float(value))
-
-
-def _price(value: float) -> str:
-    return price_text(value)
+    return page.Amount(price_text(value), float(value))
 
 
 def _days_text(days: Dates) -> list[str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecast_platform.host.prices import price_text
 from forecast_platform.host.times import in_zone
 from forecast_platform.pages import page
-from forecast_platform.pages.series_day import Bands, SeriesDay, champion_of, price
+from forecast_platform.pages.series_day import Bands, SeriesDay, champion_of
 from forecast_platform.read.freshness import other_prices
 
 _NAMED = 6
@@ -65,7 +66,9 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
         loud.append(Said("Old data", f"{_some(each)}. {then}"))
     other = [one for one in series if _other_prices(one)]
     if other:
-        each = [f"{one.series}: the close of {date_text(one.last_date)} is {price(one.last_close)}" for one in other]
+        each = [
+            f"{one.series}: the close of {date_text(one.last_date)} is {price_text(one.last_close)}" for one in other
+        ]
         text = f"{_some(each)} by now. The forecast began at another, in another unit?: run `forecast-platform infer`."
         loud.append(Said("Not these prices", text))
     nothing = [one.series for one in series if one.forecast_date is None]
@@ -150,16 +153,15 @@ def _outlook(one: SeriesDay, found: Bands, last: float, day: dt.date, zone: str)
     facts = {
         "Last close": _known(one, last),
         "Forecast": f"of {date_text(one.forecast_date)}{made}",
-        when: f"{price(median)}{move_text(median, last)} on {date_text(target)} (median)",
+        when: f"{price_text(median)}{move_text(median, last)} on {date_text(target)} (median)",
     }
     for level in (80, 95):
         lower, upper = (float(getattr(found, f"{side}_{level}")[end]) for side in ("lower", "upper"))
         half = f" (± {50 * (upper - lower) / last:.1f} %)" if last > 0 else ""
-        facts[f"{level} % band"] = f"{price(lower)} to {price(upper)}{half}"
+        facts[f"{level} % band"] = f"{price_text(lower)} to {price_text(upper)}{half}"
     facts["How sure"] = _held(one)
-    arrow = (
-        f'{price(last)} <span aria-hidden="true">→</span><span class="hidden">to</span> <span>{price(median)}</span>'
-    )
+    to = '<span aria-hidden="true">→</span><span class="hidden">to</span>'
+    arrow = f"{price_text(last)} {to} <span>{price_text(median)}</span>"
     moved = f" <small>{page.escape(move_text(median, last).strip())}</small>"
     return f'<p class="price">{arrow}{moved}</p>{_bullet(found, end, last)}{_listed(facts)}'
 
@@ -169,7 +171,7 @@ def _known(one: SeriesDay, last: float) -> str:
     newest = _closed(one, one.hit_close, one.hit_date)
     if one.last_date is None or one.last_date == one.hit_date:
         return newest
-    return f"{price(last)} of {date_text(one.last_date)}; by now {newest}"
+    return f"{price_text(last)} of {date_text(one.last_date)}; by now {newest}"
 
 
 def _listed(facts: Mapping[str, str]) -> str:
@@ -182,7 +184,7 @@ def _closed(one: SeriesDay, close: float, of: dt.date | None) -> str:
     if of is None:
         return "none is known"
     behind = f", {one.late} session{'s' if one.late > 1 else ''} behind" if one.late else ""
-    return f"{price(close)} of {date_text(of)}{behind}"
+    return f"{price_text(close)} of {date_text(of)}{behind}"
 
 
 def _held(one: SeriesDay) -> str:
@@ -217,8 +219,9 @@ def _bullet(found: Bands, end: int, last: float) -> str:
         return f'<line class="{name}" x1="{place}" x2="{place}" y1="2" y2="32" vector-effect="non-scaling-stroke"/>'
 
     label = page.escape(
-        f"80 % band {price(found.lower_80[end])} to {price(found.upper_80[end])}, 95 % band {price(values[0])} to "
-        f"{price(values[1])}; solid line: median {price(values[2])}; dashed line: last close {price(last)}"
+        f"80 % band {price_text(found.lower_80[end])} to {price_text(found.upper_80[end])}, "
+        f"95 % band {price_text(values[0])} to {price_text(values[1])}; "
+        f"solid line: median {price_text(values[2])}; dashed line: last close {price_text(last)}"
     )
     return (
         f'<svg class="bullet" viewBox="0 0 1000 34" preserveAspectRatio="none" role="img" aria-label="{label}">'

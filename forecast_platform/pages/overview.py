@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from forecast_platform.host.prices import price_text
 from forecast_platform.pages import page
 from forecast_platform.pages.daily_layout import health_section, light, problems, write_dated
 from forecast_platform.pages.headline import date_text, freshness
-from forecast_platform.pages.series_day import SeriesDay, When, champion_of, price
+from forecast_platform.pages.series_day import SeriesDay, When, champion_of
 
 
 def write_overview(
@@ -75,7 +76,7 @@ def _row(one: SeriesDay, day: dt.date) -> list[object]:
         name = page.Html(f'<a href="{page.escape(one.leaderboard_link)}">{page.escape(one.series)}</a>')
     if found is None or one.forecast_date is None:
         none = page.Html(f"{light('bad')} none")
-        close = page.Amount(price(one.hit_close), one.hit_close)
+        close = page.Amount(price_text(one.hit_close), one.hit_close)
         model = f"{one.champion.name} ({one.role})"
         return [name, one.unit or "", model, none, close, _closed(one, one.hit_date), "–", "–", "–", "–"]
     date: object = str(one.forecast_date)
@@ -88,17 +89,17 @@ def _row(one: SeriesDay, day: dt.date) -> list[object]:
         one.unit or "",
         f"{one.champion.name} ({one.role})",
         date,
-        page.Amount(price(last), last),
+        page.Amount(price_text(last), last),
         _closed(one, one.last_date),
-        page.Amount(price(found.median[-1]), float(found.median[-1])),
+        page.Amount(price_text(found.median[-1]), float(found.median[-1])),
         "–" if np.isnan(move) else f"{move + 0.0:+.1f} %",
-        f"{price(found.lower_80[-1])} to {price(found.upper_80[-1])}",
+        f"{price_text(found.lower_80[-1])} to {price_text(found.upper_80[-1])}",
         "–" if hit is None else hit.verdict(one.hit_close),
     ]
 
 
 def _closed(one: SeriesDay, of: dt.date | None) -> object:
     """The day of a close; the newest beside it where that is another, loud where sessions due are lacking after it."""
-    newer = f"; by now {price(one.hit_close)} of {date_text(one.hit_date)}" if of != one.hit_date else ""
+    newer = f"; by now {price_text(one.hit_close)} of {date_text(one.hit_date)}" if of != one.hit_date else ""
     text = page.escape(f"{date_text(of)}{newer}")
     return page.Html(f"{light('bad')} {text}, {one.late} behind") if one.late > 0 else text

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from forecast_platform.forecasting.history import Floats
+from forecast_platform.host.prices import price_text
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 from forecast_platform.pages.headline import date_text, outdated
-from forecast_platform.pages.series_day import When, price
+from forecast_platform.pages.series_day import When
 from forecast_platform.read.portfolio import PortfolioFigures
 
 FAN = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -195,7 +196,7 @@ def _legs_table(found: PortfolioFigures, level: float) -> page.Html:
                 leg.key.series,
                 f"{leg.key.model} {leg.key.version} ({leg.key.chosen.partition(',')[0]})",
                 page.Amount(f"{leg.contracts:+g}", leg.contracts),
-                page.Amount(f"{price(close)} {leg.unit or ''}".strip(), close),
+                page.Amount(f"{price_text(close)} {leg.unit or ''}".strip(), close),
                 date_text(found.last_observed[place, 0].astype(dt.date)),
                 _amount(close * leg.size),
                 _amount(float(one.leg_var[place, 0])),

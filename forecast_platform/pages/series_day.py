@@ -11,7 +11,6 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
 from forecast_platform.forecasting.horizon import DEFAULT
-from forecast_platform.host.prices import price_text
 from forecast_platform.pages.scores import ModelKey
 
 if TYPE_CHECKING:
@@ -145,8 +144,3 @@ class SeriesDay:
 def champion_of(one: SeriesDay) -> Bands | None:
     """The champion's forecast; None where it has none."""
     return next((bands for bands in one.models if bands.key == one.champion), None)
-
-
-def price(value: float) -> str:
-    """A price for people; a dash where it is not known."""
-    return price_text(value)

@@ -21,18 +21,15 @@ from forecast_platform.read.tabular import Tabular, days_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_Figures = TypeVar("_Figures", covariant=True)
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Risk(Tabular, Mapping[float, Mapping[str, float]]):
-    """Risk of a position in one series by level: `risk[0.95]["var"]`; with the forecast that it was made of."""
 
-    forecast: Forecast
-    position: float
-    day_ahead: int
-    figures: Mapping[float, Mapping[str, float]]
-    """By level: `var`, the loss exceeded with probability 1 - level, and `cvar`, the mean loss beyond it."""
+class _ByLevel(Mapping[float, _Figures]):
+    """A mapping from each level to what `figures` holds of it."""
 
-    def __getitem__(self, level: float) -> Mapping[str, float]:
+    figures: Mapping[float, _Figures]
+
+    def __getitem__(self, level: float) -> _Figures:
         return self.figures[level]
 
     def __iter__(self) -> Iterator[float]:
@@ -40,6 +37,17 @@ class Risk(Tabular, Mapping[float, Mapping[str, float]]):
 
     def __len__(self) -> int:
         return len(self.figures)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Risk(Tabular, _ByLevel[Mapping[str, float]]):
+    """Risk of a position in one series by level: `risk[0.95]["var"]`; with the forecast that it was made of."""
+
+    forecast: Forecast
+    position: float
+    day_ahead: int
+    figures: Mapping[float, Mapping[str, float]]
+    """By level: `var`, the loss exceeded with probability 1 - level, and `cvar`, the mean loss beyond it."""
 
     def heading(self) -> list[str]:
         """The position, and the forecast's own heading."""
@@ -175,22 +183,13 @@ class _ByDate(Tabular):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class RiskByDate(_ByDate, Mapping[float, Mapping[str, Floats]]):
+class RiskByDate(_ByDate, _ByLevel[Mapping[str, Floats]]):
     """Risk of a position in one series by level, over forecast dates: `risk[0.95]["var"]` is float64 [n_dates]."""
 
     position: float
     day_ahead: int
     figures: Mapping[float, Mapping[str, Floats]]
     """By level: `var` and `cvar` as in `Risk`, [n_dates] each."""
-
-    def __getitem__(self, level: float) -> Mapping[str, Floats]:
-        return self.figures[level]
-
-    def __iter__(self) -> Iterator[float]:
-        return iter(self.figures)
-
-    def __len__(self) -> int:
-        return len(self.figures)
 
     def heading(self) -> list[str]:
         """The forecasts, and the position."""

@@ -146,6 +146,14 @@ class Launcher:
         yield
 
 
+def why_a_step_failed(event: Any) -> str:
+    """What a step's failure says: its own words, else the error that it came from."""
+    data = event.step_failure_data
+    described = data.user_failure_data.description if data.user_failure_data else None
+    error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+    return described or (error.message.strip() if error else "failed")
+
+
 def _with_room(said: str) -> str:
     """Where a full disk ended a step, also which folder is full and what to do."""
     full = None if "free some space" in said else full_disk_of(said)
@@ -160,11 +168,7 @@ def _summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[
     totals: dict[str, dict[str, Any]] = {}
     for event in events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            described = data.user_failure_data.description if data.user_failure_data else None
-            error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-            said = described or (error.message.strip() if error else "failed")
-            messages.append(f"FAILED {event.step_key}: {_with_room(said)}")
+            messages.append(f"FAILED {event.step_key}: {_with_room(why_a_step_failed(event))}")
         elif event.event_type_value == "PIPELINE_FAILURE" and not messages:
             # Before any step: a resource that could not be made, such as a launcher without credentials.
             error = event.job_failure_data.error

@@ -19,6 +19,7 @@ from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.host.disk import full_disk_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
+from forecast_platform.runs.launch import why_a_step_failed
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 
@@ -119,10 +120,7 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
     messages = []
     for event in result.all_events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            said = data.user_failure_data.description if data.user_failure_data else None
-            cause = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-            why = said or (cause.message.strip() if cause else "failed")
+            why = why_a_step_failed(event)
             messages.append(f"FAILED {event.step_key}: {full_disk_of(why) or why}")
     return RunOfWorkflow(result.run_id, result.success, messages)
 
