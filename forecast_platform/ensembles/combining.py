@@ -126,7 +126,7 @@ def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) 
         weights = np.full(taken.shape[1], 1.0 / taken.shape[1])
         # The EM iteration of mixture weights (Dempster, Laird and Rubin 1977): monotone, and stays on the simplex.
         for _ in range(500):
-            new = weights * (taken / (taken @ weights)[:, None]).mean(axis=0)
+            new = weights * ((1 / (taken @ weights)) @ taken) / len(taken)
             done = np.abs(new - weights).max() < 1e-6
             weights = new
             if done:

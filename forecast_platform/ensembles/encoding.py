@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Encoding = Literal["tree", "dense", "native", "given"]
 Floats32 = NDArray[np.float32]
+TargetMeans = tuple[dict[str, Any], NDArray[np.float64]]
+"""Of a category's levels, as JSON; and of the rows that were fitted on, from other parts of them, [n, 1 or classes]."""
 
 _FEW = 12
 """Categories up to which they are codes or one-hot; more are replaced by smoothed means of the target."""
@@ -51,12 +53,15 @@ class Encoder:
     def fit(
         cls, kind: Encoding, features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int,
         transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
+        means: dict[str, TargetMeans] | None = None,
     ) -> tuple[Encoder, Any]:  # fmt: skip
         """An encoder fitted on these rows, and the rows as it encodes them for fitting.
 
-        pairs: columns that interact, found on the same rows.
+        pairs: columns that interact, found on the same rows. means: target means that an encoder of another kind has
+        made of the same rows, by column; those that are made now are added.
         Target means of the rows themselves are made across five parts of them, so that none holds its own target.
         """
+        means = {} if means is None else means
         numbers = {
             name: _number_state(features[name].to_numpy(), transforms.get(name, ()))
             for name in features.columns
@@ -72,13 +77,16 @@ class Encoder:
             if len(known) <= _FEW or kind == "given":
                 categories[name] = {"levels": known}
                 continue
-            state, means = _target_means(values, y, n_classes, seed)
-            categories[name], cross[name] = state, means
+            if name not in means:
+                means[name] = _target_means(values, y, n_classes, seed)
+            categories[name], cross[name] = means[name]
         crosses = []
         for one, other in pairs:
             name = f"{one}{PAIRED}{other}"
             crosses.append([name, one, other])
-            categories[name], cross[name] = _target_means(crossed(features, one, other), y, n_classes, seed)
+            if name not in means:
+                means[name] = _target_means(crossed(features, one, other), y, n_classes, seed)
+            categories[name], cross[name] = means[name]
         state = {"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories}
         encoder = cls({**state, "crosses": crosses})
         return encoder, encoder._encoded(features, cross)
@@ -188,9 +196,7 @@ def _number(state: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[np
     return np.clip(values, state["low"], state["high"]) if "low" in state else values
 
 
-def _target_means(
-    values: NDArray[Any], y: NDArray[Any], n_classes: int, seed: int
-) -> tuple[dict[str, Any], NDArray[np.float64]]:
+def _target_means(values: NDArray[Any], y: NDArray[Any], n_classes: int, seed: int) -> TargetMeans:
     """Smoothed target means of each category (Micci-Barreca 2001), and those of the rows, from other parts of them."""
     from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.preprocessing import TargetEncoder

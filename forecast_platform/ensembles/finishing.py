@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.forecasts import open_rows, write_newest
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.packaging import Ensemble, PackageError, write_model
@@ -21,6 +22,7 @@ from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
+from forecast_platform.ensembles.workshop import one_thread_each
 from forecast_platform.host import process_identity
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned
@@ -67,7 +69,8 @@ def finish(run: Run, *, again: bool = False) -> Result:
     state = State(RUNNING, wanted, attempts, began, run_id=run.run_id)
     run.states.write(MODEL, state)
     try:
-        result = _made(run, outcomes)
+        with one_thread_each():
+            result = _made(run, outcomes)
     except BaseException as error:
         said = f"{type(error).__name__}: {error}"
         ended = dt.datetime.now(dt.timezone.utc)
@@ -91,12 +94,13 @@ def finish(run: Run, *, again: bool = False) -> Result:
 def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
     with tempfile.TemporaryDirectory(prefix="forecast-ensemble-") as made:
         folder = Path(made)
-        end, digest = write_model(run, outcomes, folder)
+        known: dict[tuple[str, int], Fitted] = {}
+        end, digest = write_model(run, outcomes, folder, known)
         files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
         run.store.put(MODEL, files)
         if run.workflow.context.source.forecasts is not None:
             _vote_on_newest(run, folder)
-        report = write_report(run, outcomes)
+        report = write_report(run, outcomes, known)
         run_id, registered = _track(run, outcomes, end, folder, report)
     scores = {name: value for name, value in end.scores.items() if value == value}
     return Result(end.task, digest, str(report), run_id, registered, scores)

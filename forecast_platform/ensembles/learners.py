@@ -114,12 +114,22 @@ def _library(base: Base) -> str:
     return base.learner if base.learner in _KEPT else "sklearn"
 
 
-def _params(base: Base, n_classes: int) -> dict[str, Any]:
-    return dict(base.for_numbers if base.for_numbers and not n_classes else base.params)
+_ROUNDS = {"gbm": "max_iter", "xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
+"""What a boosting library calls its number of trees."""
+_ROUNDS_OF, _MOST_ROUNDS = 8_000, 3.0
+"""Rows that the trees of the catalog are of; with more rows they are more, by the root of the rows, to so many times."""
+
+
+def _params(base: Base, n_classes: int, n: int) -> dict[str, Any]:
+    found = dict(base.for_numbers if base.for_numbers and not n_classes else base.params)
+    if base.learner in _ROUNDS:
+        name = _ROUNDS[base.learner]
+        found[name] = round(found[name] * min(_MOST_ROUNDS, max(1.0, (n / _ROUNDS_OF) ** 0.5)))
+    return found
 
 
 def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
-    params = _params(base, n_classes)
+    params = _params(base, n_classes, len(y))
     if base.learner == "xgboost":
         import xgboost
 
@@ -192,12 +202,17 @@ def _sklearn_files(model: Any) -> dict[str, bytes]:
 
 def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
     import skops.io
+    import skops.io.exceptions
 
     data = files["model.skops"]
-    foreign = set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)
-    if foreign:
-        raise LearnerError(f"the files of {base.name} hold {', '.join(sorted(foreign))}, which no model of ours holds")
-    return skops.io.loads(data, trusted=list(_TRUSTED))
+    try:
+        # Audited before anything of it is made.
+        return skops.io.loads(data, trusted=list(_TRUSTED))
+    except skops.io.exceptions.UntrustedTypesFoundException:
+        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
+        raise LearnerError(
+            f"the files of {base.name} hold {', '.join(foreign)}, which no model of ours holds"
+        ) from None
 
 
 def _written(save: Any, name: str) -> dict[str, bytes]:

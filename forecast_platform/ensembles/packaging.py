@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from forecast_platform import __version__
 from forecast_platform.ensembles.bundles import Fitted, array_bytes
-from forecast_platform.ensembles.catalog import base_named
+from forecast_platform.ensembles.catalog import base_named, distribution_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.predictor import Predictor, bases_in
 from forecast_platform.ensembles.reading import written
@@ -59,16 +59,18 @@ def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
     return ends[::-1][order[0]]
 
 
-def predictor_of(run: Run, outcomes: Mapping[str, Outcome]) -> Predictor:
+def predictor_of(
+    run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted] | None = None
+) -> Predictor:
     """The predictor of a run's outcomes, from its store; it raises PackageError where a fit is gone.
 
-    Raises FoldError where a holdout leaves too few rows.
+    known: fits that were loaded before, by key and split; those that are loaded now are added. Raises FoldError where a holdout leaves too few rows.
     """
     shop = run.workshop()
     for name in run.plan.order:
         if run.workflow.task(name).kind == "route":
             shop.route(run.workflow.task(name))
-    known: dict[tuple[str, int], Fitted] = {}
+    known = {} if known is None else known
 
     def fits(key: str, base: str, split: int) -> Fitted:
         if (key, split) not in known:
@@ -95,10 +97,12 @@ def _with_holdouts(run: Run, shop: Any, outcomes: Mapping[str, Outcome]) -> None
                     shop.route(run.workflow.task(above), splits)
 
 
-def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tuple[Outcome, str]:
+def write_model(
+    run: Run, outcomes: Mapping[str, Outcome], folder: Path, known: dict[tuple[str, int], Fitted]
+) -> tuple[Outcome, str]:
     """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
 
-    Raises PackageError, OSError, and FoldError as `predictor_of`.
+    known: takes the fits as they were loaded from what was written, by key and split. Raises PackageError, OSError, and FoldError as `predictor_of`.
     """
     from mlflow.models import Model, infer_signature
 
@@ -139,7 +143,7 @@ def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tupl
     (data / "model.json").write_text(text, encoding="utf-8")
     (data / "workflow.yaml").write_text(written(run.workflow), encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
-    loaded = Ensemble.load(data)
+    loaded = Ensemble.load(data, known)
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
@@ -152,7 +156,8 @@ def write_model(run: Run, outcomes: Mapping[str, Outcome], folder: Path) -> tupl
     # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
     seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
     described.signature = infer_signature(seen, loaded.predict(example))
-    needed = sorted({_distribution(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {""})
+    used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
+    needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
     (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
     example.to_json(folder / "input_example.json", orient="split", index=False, date_format="iso")
     described.saved_input_example_info = {
@@ -179,22 +184,25 @@ class Ensemble:
         return list(dict.fromkeys(names))
 
     @classmethod
-    def load(cls, folder: Path) -> Ensemble:
-        """The model of a folder. Raises PackageError before a file is opened that its manifest does not name."""
+    def load(cls, folder: Path, known: dict[tuple[str, int], Fitted] | None = None) -> Ensemble:
+        """The model of a folder; known: takes its fits, by key and split, once they are loaded.
+
+        Raises PackageError before a file is opened that its manifest does not name.
+        """
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise PackageError(f"the model has format {about['format']}, this version reads {FORMAT}: upgrade it")
-        fits: dict[str, Fitted] = {}
+        fits: dict[tuple[str, int], Fitted] = {} if known is None else known
 
         def fit(key: str, base: str, split: int) -> Fitted:
-            name = f"{key}_{split}.zip"
-            if name not in fits:
+            if (key, split) not in fits:
+                name = f"{key}_{split}.zip"
                 data = (folder / "fits" / name).read_bytes()
                 if hashlib.sha256(data).hexdigest() != about["fits"].get(name):
                     raise PackageError(f"{folder / 'fits' / name} is not the file that the model was made with")
                 files = {**from_bytes(data), "valid.npy": array_bytes(np.zeros((0, 1)))}
-                fits[name] = Fitted.load(base_named(base), files)
-            return fits[name]
+                fits[key, split] = Fitted.load(base_named(base), files)
+            return fits[key, split]
 
         routers = {
             splits: {name: [Router(state) for state in states] for name, states in found.items()}
@@ -229,9 +237,3 @@ def _plain(classes: list[Any] | None) -> list[Any] | None:
         return None
     return [one if isinstance(one, str | bool | int | float) else str(one) for one in classes]
 
-
-def _distribution(module: str) -> str:
-    from importlib.metadata import packages_distributions, version
-
-    found = packages_distributions().get(module.partition(".")[0], [])
-    return f"{found[0]}=={version(found[0])}" if found else ""

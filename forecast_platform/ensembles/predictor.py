@@ -49,6 +49,7 @@ class Predictor:
             return self._known[node["key"]]
         if kind == "routed":
             return self._routed(node, features, split)
+        node = weighed(node)
         members = [self._of(one, features, split) for one in node["members"]]
         return calibrated(node.get("calibration"), apply_node(node, members))
 
@@ -91,6 +92,14 @@ class Predictor:
         return total / len(numbers)
 
 
+def weighed(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A combination without the members that it gives no weight: they are not predicted, and no part of the model."""
+    if node["kind"] != "weights" or all(node["weights"]):
+        return node
+    counted = [place for place, weight in enumerate(node["weights"]) if weight]
+    return {**node, **{name: [node[name][place] for place in counted] for name in ("weights", "members")}}
+
+
 def bases_in(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The base models that a node needs, by key."""
     if node["kind"] == "base":
@@ -99,7 +108,7 @@ def bases_in(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             found |= bases_in(one)
         return found
     found = {}
-    parts = (node["rest"], *node["cells"].values()) if node["kind"] == "routed" else node["members"]
+    parts = (node["rest"], *node["cells"].values()) if node["kind"] == "routed" else weighed(node)["members"]
     for one in parts:
         found |= bases_in(one)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.packaging import best_end, predictor_of
 from forecast_platform.ensembles.running import Run
@@ -23,10 +24,10 @@ _BINS = 10
 _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "waiting": page.EMPTY}
 
 
-def write_report(run: Run, outcomes: Mapping[str, Outcome]) -> Path:
+def write_report(run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted]) -> Path:
     """Write the page of a workflow among the reports; returns its path.
 
-    Raises OSError, and PackageError where the workflow ends in routes alone.
+    known: fits that were loaded before, by key and split. Raises OSError, and PackageError where the workflow ends in routes alone.
     """
     context = run.workflow.context
     end = best_end(run, outcomes)
@@ -53,7 +54,7 @@ def write_report(run: Run, outcomes: Mapping[str, Outcome]) -> Path:
         _ends(outcomes, [one.label for one in scorers], best, primary.label),
         _boards(outcomes, [one.label for one in scorers], primary.label),
         _routes(outcomes),
-        _importance(run, outcomes, end),
+        _importance(run, outcomes, end, known),
         _calibration(run, end),
         _notes(run, outcomes),
     ]
@@ -174,16 +175,18 @@ def _routes(outcomes: Mapping[str, Outcome]) -> str:
     )
 
 
-def importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> list[tuple[str, float]]:
+def importance(
+    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, known: dict[tuple[str, int], Fitted]
+) -> list[tuple[str, float]]:
     """By feature how much the primary metric, in its unit, loses where it is shuffled among held-out rows of the first
     split, most first (Breiman 2001), by that split's own models.
 
-    Raises PackageError and FoldError as `predictor_of`.
+    known: fits that were loaded before, by key and split. Raises PackageError and FoldError as `predictor_of`.
     """
     import pandas as pd
 
     assert end.node is not None  # noqa: S101 - of a model
-    predictor = predictor_of(run, outcomes)
+    predictor = predictor_of(run, outcomes, known)
     scorer = run.rows.scorers(run.workflow.context)[0]
     number = next(i for i, one in enumerate(run.folds["folds"].splits) if len(one.valid))
     rng = np.random.default_rng(run.workflow.context.seed)
@@ -205,8 +208,10 @@ def _parts(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def _importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome) -> str:
-    found = importance(run, outcomes, end)[:_SHOWN_FEATURES][::-1]
+def _importance(
+    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, known: dict[tuple[str, int], Fitted]
+) -> str:
+    found = importance(run, outcomes, end, known)[:_SHOWN_FEATURES][::-1]
     figure = Figure(layout={"margin": {"l": 160, "r": 16, "t": 10, "b": 40}})
     figure.add_bar(
         x=[value for _, value in found], y=[name for name, _ in found], orientation="h", marker={"color": page.ACCENT}

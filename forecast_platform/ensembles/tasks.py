@@ -16,11 +16,11 @@ from forecast_platform.ensembles.catalog import BASES, base_named, boosted, suit
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.folds import Folds, holdout
 from forecast_platform.ensembles.grammar import Task, Workflow
-from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval
+from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval, interval_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
-from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop
+from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop, one_thread_each
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +36,9 @@ def perform(workshop: Workshop, workflow: Workflow, plan: Plan, name: str, earli
     for above in plan.above(name):
         if workflow.task(above).kind == "route":
             workshop.route(workflow.task(above))
-    is_route = task.kind == "route"
-    found = _route(workshop, task) if is_route else _model(workshop, workflow, plan, task, earlier)
+    with one_thread_each():
+        is_route = task.kind == "route"
+        found = _route(workshop, task) if is_route else _model(workshop, workflow, plan, task, earlier)
     found.fits = workshop.fitted - before
     found.seconds, found.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     return found
@@ -292,12 +293,8 @@ def _score(workshop: Workshop, found: Outcome, scorers: Sequence[Scorer]) -> Non
     blocks = _blocks(workshop, known)
     for one in scorers:
         found.scores[one.label] = one(y, predicted)
-        found.intervals[one.label] = _sure(one, y, predicted, blocks)
+        found.intervals[one.label] = interval_of(one, y, predicted, blocks)
     found.scores["rows"] = float(len(known))
-
-
-def _sure(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: NDArray[np.int64]) -> tuple[float, float]:
-    return interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
 
 
 def _board(
@@ -316,7 +313,7 @@ def _board(
                 "name": one.name,
                 "algorithm": one.algorithm,
                 "scores": {each.label: each(y, found) for each in scorers},
-                "interval": _sure(scorers[0], y, found, blocks),
+                "interval": interval_of(scorers[0], y, found, blocks),
                 "chosen": one.name in used,
                 "weight": (weights or {}).get(one.name),
                 "seconds": one.seconds,

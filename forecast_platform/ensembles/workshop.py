@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
-from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.crosses import found_crosses
-from forecast_platform.ensembles.encoding import Encoder
+from forecast_platform.ensembles.encoding import Encoder, TargetMeans
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 2
+ENGINE = 3
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -114,6 +114,7 @@ class Workshop:
     cpu_seconds: float = 0.0
     _encoded: dict[Any, Any] = field(default_factory=dict)
     _crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    _means: dict[Any, dict[str, TargetMeans]] = field(default_factory=dict)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
     _routes: dict[str, Task] = field(default_factory=dict)
 
@@ -149,7 +150,7 @@ class Workshop:
             "rows": self.rows.digest,
             "part": hashlib.sha256(self._folds(wanted.setup).part.tobytes()).hexdigest(),
             "base": [base.name, base.learner, base.encoding, base.params, base.for_numbers, base.log_target],
-            "library": _version(base.requires),
+            "library": (distribution_of(base.requires) or ("", ""))[1],
             "transforms": self.transforms,
             "seed": self.context.seed,
             "setup": wanted.setup.to_dict(),
@@ -172,7 +173,7 @@ class Workshop:
             for place, one in enumerate(wanted)
             if number < len(self._folds(one.setup).splits)
         ]
-        with _one_thread_each(), ThreadPoolExecutor(max(1, self.workers)) as pool:
+        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers)) as pool:
             done = 0
             for split in sorted({number for number, _ in jobs}):
                 places = [place for number, place in jobs if number == split]
@@ -186,6 +187,7 @@ class Workshop:
                     done += 1
                     self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
                 self._encoded.clear()
+                self._means.clear()
         return [
             Member(
                 one.base.name,
@@ -294,8 +296,9 @@ class Workshop:
                         self._crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
                     pairs = self._crosses[place]
                 encoder, x = Encoder.fit(
-                    base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs
-                )
+                    base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
+                    self._means.setdefault(place, {}),
+                )  # fmt: skip
                 found = encoder, x, encoder.apply(features.iloc[valid])
                 self._encoded[base.encoding, place] = found
         return found
@@ -313,21 +316,10 @@ def _seed(seed: int, name: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name} {number}".encode()).digest()[:4], "big") % 2**31
 
 
-def _version(module: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    names = {"sklearn": "scikit-learn", "pytorch_tabnet": "pytorch-tabnet", "xgboost": "xgboost-cpu"}
-    for name in (names.get(module, module), module):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return ""
-
-
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Numerical libraries start no threads of their own: fits run side by side instead."""
+def one_thread_each() -> Iterator[None]:
+    """Within this the numerical libraries start no threads of their own: fits run side by side instead, and threads
+    that wait for the next small piece of work cost processor time."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

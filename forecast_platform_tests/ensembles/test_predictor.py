@@ -1,0 +1,31 @@
+"""A workflow's result applied: which of its base models are asked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from forecast_platform.ensembles.predictor import Predictor, bases_in
+
+
+def test_a_member_without_weight_is_no_part_of_the_model_and_is_not_asked() -> None:
+    setup = {"routes": [], "columns": [], "splits": "folds"}
+    members = [
+        {"kind": "base", "base": name, "key": name, "setup": setup, "extra": []} for name in ("good", "idle", "fair")
+    ]
+    asked = []
+
+    def fits(key: str, base: str, split: int) -> SimpleNamespace:
+        asked.append((key, split))
+        value = {"good": 4.0, "fair": 8.0}[key]
+        return SimpleNamespace(predict=lambda rows, extra, cells: np.full((len(rows), 1), value))
+
+    node = {"kind": "weights", "weights": [0.75, 0.0, 0.25], "members": members}
+    predictor = Predictor(0, {}, {"folds": [0, 1]}, fits)  # type: ignore[arg-type]
+    assert predictor.predict(node, pd.DataFrame({"x": [1.0, 2.0]})).tolist() == [[5.0], [5.0]]
+    assert sorted(asked) == [("fair", 0), ("fair", 1), ("good", 0), ("good", 1)]
+    assert sorted(bases_in(node)) == ["fair", "good"]
+    routed = {"kind": "routed", "rest": node, "cells": {"0": {**node, "weights": [0.0, 0.0, 1.0]}}}
+    assert sorted(bases_in(routed)) == ["fair", "good"]
