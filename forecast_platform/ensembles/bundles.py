@@ -65,7 +65,10 @@ class Fitted:
 
     @classmethod
     def load(cls, base: Base, files: Mapping[str, bytes], *, whole: bool = True) -> Fitted:
-        """The fit of these files; not `whole`: what it has predicted, without its models. Raises LearnerError."""
+        """The fit of these files; not `whole`: what it has predicted, without its encoder and models.
+
+        Raises LearnerError.
+        """
         about = json.loads(files["about.json"])
         learners = {}
         with _PARSING:
@@ -74,7 +77,7 @@ class Fitted:
                 own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
                 learners[int(cell)] = Learner.load(base, own)
             valid = array_from(files["valid.npy"])
-        encoder = Encoder(json.loads(files["encoder.json"]))
+        encoder = Encoder(json.loads(files["encoder.json"]) if whole else {})
         return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]))
 
 

@@ -52,7 +52,8 @@ _TREES = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 1.0}
 # Of classes few trees that learn fast, over few bins: on out-of-fold rows of tables with noise better than many that
 # learn slowly, at a third of their cost. Numbers with little noise gain from more and finer ones.
 _XGB = {"n_estimators": 220, "learning_rate": 0.07, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.6}
-_XGB_CLASSES = {**_XGB, "n_estimators": 80, "learning_rate": 0.12, "max_depth": 5, "colsample_bytree": 0.5, "max_bin": 64}
+_XGB_CLASSES = {**_XGB, "n_estimators": 80, "learning_rate": 0.12, "max_depth": 5, "max_bin": 64}
+_XGB_CLASSES |= {"colsample_bytree": 0.5}
 _XGB_SMALL = {**_XGB, "n_estimators": 350, "learning_rate": 0.05, "max_depth": 4, "min_child_weight": 5}
 _XGB_SMALL_CLASSES = {**_XGB_SMALL, "n_estimators": 120, "learning_rate": 0.1, "max_bin": 64}
 _LGB = {"n_estimators": 250, "learning_rate": 0.05, "num_leaves": 31, "subsample": 0.8, "subsample_freq": 1}
@@ -70,6 +71,8 @@ _MLP |= {"early_stopping": True, "n_iter_no_change": 6, "alpha": 1e-3}
 _MLP_CLASSES = {**_MLP, "hidden_layer_sizes": (64,), "batch_size": 256, "max_iter": 15, "n_iter_no_change": 3}
 _MLP_CLASSES |= {"alpha": 0.1}
 _REALMLP = {"n_epochs": 24, "batch_size": 256}
+# Probabilities are combined and scored, not labels alone: no smoothing of labels, and the epoch by their likelihood.
+_REALMLP_CLASSES = {**_REALMLP, "use_ls": False, "val_metric_name": "cross_entropy"}
 
 BASES: dict[str, Base] = {
     one.name: one
@@ -97,7 +100,8 @@ BASES: dict[str, Base] = {
         Base("catboost", "catboost", "catboost", "native", _CAT_CLASSES, _CAT, requires="catboost"),
         Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700, "learning_rate": 0.06},
              requires="catboost", log_target=True, family="numbers"),
-        Base("realmlp", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", most_rows=5_000),
+        Base("realmlp", "realmlp", "realmlp", "dense", _REALMLP_CLASSES, _REALMLP, requires="pytabkit",
+             most_rows=5_000),
         Base("realmlp_log", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", log_target=True,
              family="numbers", most_rows=20_000),
         Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),

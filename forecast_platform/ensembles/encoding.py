@@ -135,11 +135,10 @@ class Encoder:
         return [*parts, missing.astype(np.float64)] if state["any_missing"] else parts
 
     def _code_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
-        codes = {level: number for number, level in enumerate(state["levels"])}
-        found = np.array([codes.get(one, -1) for one in values.tolist()])
+        found = _places(state["levels"], values)
         if self.kind == "tree":
             return [np.where(found < 0, np.nan, found.astype(np.float64))]
-        return [(found == code).astype(np.float64) for code in range(len(codes))]
+        return [(found == code).astype(np.float64) for code in range(len(state["levels"]))]
 
     def _of_pair(
         self, name: str, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]
@@ -154,14 +153,22 @@ class Encoder:
         state = self.state["categories"][name]
         if values is None or name in cross:
             return self._scaled_means(state, cross[name])
-        place = {level: number for number, level in enumerate(state["levels"])}
         means = np.array([*state["means"], state["rest"]])
-        return self._scaled_means(state, means[[place.get(one, len(place)) for one in values.tolist()]])
+        return self._scaled_means(state, means[_places(state["levels"], values)])
 
     def _scaled_means(self, state: Mapping[str, Any], means: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.kind != "dense":
             return means
         return (means - np.asarray(state["centre"])) / np.asarray(state["spread"])
+
+
+def _places(levels: Sequence[str | None], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Of each value the number of its level, -1 where it is none of them; None is a missing one, [n]."""
+    import pandas as pd
+
+    known = pd.Index([MISSING if one is None else one for one in levels], dtype=object)
+    missing = np.equal(values, None)
+    return known.get_indexer(np.where(missing, MISSING, values)).astype(np.int64)
 
 
 def _number_state(values: NDArray[np.float64], transforms: Sequence[str]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _library(base: Base) -> str:
 _ROUNDS = {"gbm": "max_iter", "xgboost": "n_estimators", "lightgbm": "n_estimators", "catboost": "iterations"}
 """What a boosting library calls its number of trees."""
 _ROUNDS_OF, _MOST_ROUNDS = 8_000, 3.0
-"""Rows that the trees of the catalog are of; with more rows they are more, by the root of the rows, to so many times."""
+"""Rows that the trees of the catalog are of; for more rows they are more, by the root of the rows, to so many times."""
 
 
 def _params(base: Base, n_classes: int, n: int) -> dict[str, Any]:

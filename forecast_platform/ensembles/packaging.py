@@ -64,7 +64,8 @@ def predictor_of(
 ) -> Predictor:
     """The predictor of a run's outcomes, from its store; it raises PackageError where a fit is gone.
 
-    known: fits that were loaded before, by key and split; those that are loaded now are added. Raises FoldError where a holdout leaves too few rows.
+    known: fits that were loaded before, by key and split; those that are loaded now are added. Raises FoldError where a
+    holdout leaves too few rows.
     """
     shop = run.workshop()
     for name in run.plan.order:
@@ -102,7 +103,8 @@ def write_model(
 ) -> tuple[Outcome, str]:
     """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
 
-    known: takes the fits as they were loaded from what was written, by key and split. Raises PackageError, OSError, and FoldError as `predictor_of`.
+    known: takes the fits as they were loaded from what was written, by key and split. Raises PackageError, OSError, and
+    FoldError as `predictor_of`.
     """
     from mlflow.models import Model, infer_signature
 
@@ -155,7 +157,7 @@ def write_model(
     )
     # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
     seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
-    described.signature = infer_signature(seen, loaded.predict(example))
+    described.signature = infer_signature(seen, loaded.predict(example, _one_split(run, predictor)))
     used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
     needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
     (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
@@ -165,6 +167,14 @@ def write_model(
     }  # fmt: skip
     described.save(str(folder / "MLmodel"))
     return end, digest
+
+
+def _one_split(run: Run, predictor: Predictor) -> int:
+    """A split whose models are in the result; one that predicts rows where there is such a one: the report's
+    importances are by its models."""
+    held = [number for number, one in enumerate(run.folds["folds"].splits) if len(one.valid)]
+    deployed = predictor.deployed["folds"]
+    return next((number for number in held if number in deployed), deployed[-1])
 
 
 class Ensemble:
@@ -210,19 +220,22 @@ class Ensemble:
         }
         return cls(about, Predictor(len(about["classes"] or ()), routers, about["deployed"], fit))
 
-    def probabilities(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Probabilities [n, classes], or numbers [n, 1]. Raises RowsError: a column is missing."""
-        features = prepared(frame, self.about["columns"], self.about["kinds"])
-        return self.predictor.predict(self.about["node"], features)
+    def probabilities(self, frame: pd.DataFrame, split: int | None = None) -> NDArray[np.float64]:
+        """Probabilities [n, classes], or numbers [n, 1]; split: by the models of this one alone.
 
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """`prediction`, and of classes `probability_<class>` each, a row a row.
+        Raises RowsError: a column is missing.
+        """
+        features = prepared(frame, self.about["columns"], self.about["kinds"])
+        return self.predictor.predict(self.about["node"], features, split)
+
+    def predict(self, frame: pd.DataFrame, split: int | None = None) -> pd.DataFrame:
+        """`prediction`, and of classes `probability_<class>` each, a row a row; split: by the models of this one alone.
 
         Raises RowsError: a column is missing.
         """
         import pandas as pd
 
-        found = self.probabilities(frame)
+        found = self.probabilities(frame, split)
         classes = self.about["classes"]
         if classes is None:
             return pd.DataFrame({"prediction": found[:, 0]})
@@ -236,4 +249,3 @@ def _plain(classes: list[Any] | None) -> list[Any] | None:
     if classes is None:
         return None
     return [one if isinstance(one, str | bool | int | float) else str(one) for one in classes]
-

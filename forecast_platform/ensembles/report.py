@@ -27,7 +27,8 @@ _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "wa
 def write_report(run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted]) -> Path:
     """Write the page of a workflow among the reports; returns its path.
 
-    known: fits that were loaded before, by key and split. Raises OSError, and PackageError where the workflow ends in routes alone.
+    known: fits that were loaded before, by key and split. Raises OSError, and PackageError where the workflow ends in
+    routes alone.
     """
     context = run.workflow.context
     end = best_end(run, outcomes)
@@ -208,9 +209,7 @@ def _parts(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def _importance(
-    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, known: dict[tuple[str, int], Fitted]
-) -> str:
+def _importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome, known: dict[tuple[str, int], Fitted]) -> str:
     found = importance(run, outcomes, end, known)[:_SHOWN_FEATURES][::-1]
     figure = Figure(layout={"margin": {"l": 160, "r": 16, "t": 10, "b": 40}})
     figure.add_bar(

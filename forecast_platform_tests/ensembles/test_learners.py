@@ -10,7 +10,9 @@ from forecast_platform.ensembles.catalog import BASES, distribution_of
 from forecast_platform.ensembles.learners import _params
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("xgboost", "n_estimators"), ("gbm", "max_iter"), ("catboost", "iterations")])
+@pytest.mark.parametrize(
+    ("name", "rounds"), [("xgboost", "n_estimators"), ("gbm", "max_iter"), ("catboost", "iterations")]
+)
 def test_boosting_has_more_trees_for_more_rows(name: str, rounds: str) -> None:
     base = BASES[name]
     own = base.params[rounds]
