@@ -81,7 +81,7 @@ class Recent(NamedTuple):
         return cls(state[0], state[1], state[2:first], state[first:second], state[second : second + len(SPANS)])
 
     def following(self, y: Floats, z: Floats, variance: Floats) -> Recent:
-        """What the trees see after a session with the standardised return z."""
+        """What the trees see after a session with the standardised return z; each [rows, n_paths]."""
         return Recent(
             y,
             variance,
