@@ -48,7 +48,7 @@ class Base:
 
 
 _FOREST = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
-_TREES = {"n_estimators": 100, "min_samples_leaf": 2, "max_features": 1.0}
+_TREES = {"n_estimators": 50, "min_samples_leaf": 2, "max_features": 1.0}
 # Of classes few trees that learn fast, over few bins: on out-of-fold rows of tables with noise better than many that
 # learn slowly, at a third of their cost. Numbers with little noise gain from more and finer ones.
 _XGB = {"n_estimators": 220, "learning_rate": 0.07, "max_depth": 6, "subsample": 0.8, "colsample_bytree": 0.6}
@@ -88,7 +88,8 @@ BASES: dict[str, Base] = {
         Base("forest", "forest", "forest", "tree", {**_FOREST, "min_samples_leaf": 3}, _FOREST, default=False),
         Base("extra_trees", "extra_trees", "extra_trees", "tree",
              {"n_estimators": 50, "min_samples_leaf": 8, "max_features": "sqrt"}, _TREES),
-        Base("extra_trees_log", "extra_trees", "extra_trees", "tree", _TREES, log_target=True, family="numbers"),
+        Base("extra_trees_log", "extra_trees", "extra_trees", "tree", _TREES, log_target=True, family="numbers",
+             default=False),
         Base("gbm", "gbm", "gbm", "tree", _GBM_CLASSES, _GBM),
         Base("gbm_log", "gbm", "gbm", "tree",
              {"max_iter": 250, "learning_rate": 0.07, "max_leaf_nodes": 31}, log_target=True, family="numbers"),
@@ -162,7 +163,9 @@ def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) 
     found = [one for one in BASES.values() if one.default and one.installed]
     found = [one for one in found if not one.family or one.family == ("classes" if classes else "numbers")]
     found = [one for one in found if one.most_rows is None or n_rows <= one.most_rows]
-    return [one for one in found if positive or not one.log_target]
+    found = [one for one in found if positive or not one.log_target]
+    # Where RealMLP is fitted, scikit-learn's network costs more than it adds.
+    return [one for one in found if one.learner != "neural" or all(other.learner != "realmlp" for other in found)]
 
 
 _DISTRIBUTIONS = {

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from forecast_platform.ensembles.catalog import BASES, distribution_of
+from forecast_platform.ensembles.catalog import BASES, Base, distribution_of, suited
 from forecast_platform.ensembles.learners import _params
 
 
@@ -28,3 +28,17 @@ def test_a_module_s_package_is_named_with_its_version() -> None:
     assert name in ("xgboost", "xgboost-cpu")
     assert found == version(name)
     assert distribution_of("no_such_module") is None
+
+
+def test_one_kind_of_network_is_fitted_the_better_one_where_it_suits_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Base, "installed", property(lambda one: True))
+    few, many = (suited((), n, classes=True, positive=False) for n in (1_000, 50_000))
+    assert [one.name for one in few if one.algorithm in ("neural", "realmlp")] == ["realmlp"]
+    assert [one.name for one in many if one.algorithm in ("neural", "realmlp")] == ["neural"]
+    assert len(few) >= 10
+    prices = suited((), 10_000, classes=False, positive=True)
+    assert [one.name for one in prices if one.algorithm in ("neural", "realmlp")] == ["realmlp_log"]
+    assert [one.name for one in suited(("neural", "realmlp"), 1_000, classes=True, positive=False)] == [
+        "neural",
+        "realmlp",
+    ]
