@@ -167,8 +167,8 @@ def _places(levels: Sequence[str | None], values: NDArray[Any]) -> NDArray[np.in
     import pandas as pd
 
     known = pd.Index([MISSING if one is None else one for one in levels], dtype=object)
-    missing = np.equal(values, None)
-    return known.get_indexer(np.where(missing, MISSING, values)).astype(np.int64)
+    texts = np.where(pd.isna(values), MISSING, values)
+    return np.asarray(known.get_indexer(pd.Index(texts, dtype=object)), np.int64)
 
 
 def _number_state(values: NDArray[np.float64], transforms: Sequence[str]) -> dict[str, Any]:
