@@ -63,7 +63,13 @@ _LGB_EXTRA = {**_LGB, "extra_trees": True, "n_estimators": 350, "min_child_sampl
 _LGB_EXTRA_CLASSES = {**_LGB_EXTRA, "n_estimators": 150, "learning_rate": 0.1, "num_leaves": 24, "max_bin": 63}
 _GBM = {"max_iter": 150, "learning_rate": 0.07, "max_leaf_nodes": 20}
 _GBM_CLASSES = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 16, "max_bins": 63}
-_CAT = {"iterations": 300, "learning_rate": 0.08, "depth": 6, "one_hot_max_size": 13, "border_count": 128}
+_CAT: dict[str, Any] = {
+    "iterations": 300,
+    "learning_rate": 0.08,
+    "depth": 6,
+    "one_hot_max_size": 13,
+    "border_count": 128,
+}
 _CAT_CLASSES = {**_CAT, "iterations": 150, "learning_rate": 0.12, "border_count": 32, "leaf_estimation_iterations": 1}
 _CAT_CLASSES |= {"bootstrap_type": "Bernoulli", "subsample": 0.8}
 _MLP = {"hidden_layer_sizes": (128, 128), "learning_rate_init": 0.003, "batch_size": 128, "max_iter": 40}
