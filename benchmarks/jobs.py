@@ -214,7 +214,7 @@ def wide(n_series: int, mode: str) -> None:
 
 def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
     """The parts of the extras that take whole panels or the daily graph."""
-    config = asked(training_mode="autogluon", models=[])
+    config = asked(training_mode="autogluon", models=[], backtest_windows=options.windows)
     if "presets" in chosen:
         from benchmarks._job_panels import presets
 
@@ -224,7 +224,7 @@ def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
 
         if options.m4 is None:
             raise SystemExit("m4: name the folder of Weekly-train.csv and Weekly-test.csv by --m4")
-        m4(options.m4, config, options.series)
+        m4(options.m4, config, options.arima)
     if "graph" in chosen:
         from benchmarks._job_graph import graph
 
@@ -240,8 +240,11 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3, help="of `library`: the least of so many is told")
     parser.add_argument("--longest", type=int, default=2500, help="rows of the longest generated series")
     parser.add_argument("--mode", default="statsforecast", help="of `wide`: statsforecast, autogluon, neuralforecast")
+    parser.add_argument("--arima", type=int, default=400, help="series of `m4` that AutoARIMA is measured on")
+    parser.add_argument("--windows", type=int, default=3, help="of the backtest of `m4` and `presets`")
     parser.add_argument("--m4", type=Path, help="folder of the M4 competition's weekly files")
     parser.add_argument("--landing", type=Path, help="folder of prices, for `graph`")
     parser.add_argument("--commodity", default="Coffee", help="series of `graph`")
@@ -264,7 +267,7 @@ def main() -> None:
         from benchmarks._job_library import beside_the_library
 
         config = asked()
-        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config)
+        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config, options.rounds)
     of_the_extras(set(chosen), options)
     if {"latency", "service"} & set(chosen):
         from benchmarks._job_service import latency, service
