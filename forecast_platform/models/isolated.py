@@ -22,7 +22,7 @@ from forecast_platform.forecasting.history import Dates, History, RollSchedule
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Paths, TrainingWindow
-from forecast_platform.models.prepared import EndedError, prepared
+from forecast_platform.models.prepared import EndedError, work
 from forecast_platform.models.tags import ModelSpec
 
 SECONDS = 3600.0
@@ -60,8 +60,8 @@ class IsolatedFitted(FittedModel):
             (exchange / "request.json").write_text(json.dumps(request), encoding="utf-8")
             tags = registry.model_of(self.spec).tags
             try:
-                with prepared((__name__, self.spec.module, *tags.requires, *tags.prepares)) as process:
-                    process.work(exchange, tags.time_limit or SECONDS)
+                modules = (__name__, self.spec.module, *tags.requires, *tags.prepares)
+                work(modules, exchange, tags.time_limit or SECONDS)
             except EndedError as error:
                 raise IsolatedError(f"{self.spec.name}: {error}") from None
             paths: Paths = np.load(exchange / "paths.npy", allow_pickle=False)
