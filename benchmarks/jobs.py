@@ -192,11 +192,12 @@ def tables(n_jobs: int = 1000) -> None:
         timed("removing the rows of 100 jobs", lambda: remove_rows(DeltaWarehouse(settings.warehouse), gone))
 
 
-def wide(n_series: int, mode: str) -> None:
+def wide(n_series: int, mode: str, windows: int) -> None:
     """Ten thousand series of 200 rows: memory."""
     import resource
 
-    config = asked(training_mode=mode, models=["DynamicOptimizedTheta"] if mode == "statsforecast" else [])
+    models = ["DynamicOptimizedTheta"] if mode == "statsforecast" else []
+    config = asked(training_mode=mode, models=models, backtest_windows=windows)
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(1)
         stamps = np.tile(np.datetime64("2021-01-04", "s") + 7 * 86_400 * np.arange(200), n_series)
@@ -244,7 +245,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=2500, help="rows of the longest generated series")
     parser.add_argument("--mode", default="statsforecast", help="of `wide`: statsforecast, autogluon, neuralforecast")
     parser.add_argument("--arima", type=int, default=400, help="series of `m4` that AutoARIMA is measured on")
-    parser.add_argument("--windows", type=int, default=3, help="of the backtest of `m4` and `presets`")
+    parser.add_argument("--windows", type=int, default=3, help="of the backtest of `m4`, `presets` and `wide`")
     parser.add_argument("--m4", type=Path, help="folder of the M4 competition's weekly files")
     parser.add_argument("--landing", type=Path, help="folder of prices, for `graph`")
     parser.add_argument("--commodity", default="Coffee", help="series of `graph`")
@@ -262,7 +263,7 @@ def main() -> None:
     if "statsforecast" in chosen:
         against_statsforecast(options.series)
     if "wide" in chosen:
-        wide(options.wide, options.mode)
+        wide(options.wide, options.mode, options.windows)
     if "library" in chosen:
         from benchmarks._job_library import beside_the_library
 
