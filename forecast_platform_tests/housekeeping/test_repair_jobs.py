@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,13 +23,16 @@ from forecast_platform_tests.training_jobs.tables import write_results_of_a_job
 DAYS = (dt.datetime(2026, 3, 1, 9, tzinfo=dt.timezone.utc), dt.datetime(2026, 3, 2, 9, tzinfo=dt.timezone.utc))
 
 
+def _same(day: dt.datetime) -> dt.datetime:
+    return day
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A warehouse with the results of two jobs of one day and of one of the next."""
     settings = build(warehouse=tmp_path / "warehouse")
     for day in (DAYS[0], *DAYS):
-        of_the_day = settings.with_clock(lambda day=day: day)
-        write_results_of_a_job(of_the_day, DeltaWarehouse(settings.warehouse))
+        write_results_of_a_job(settings.with_clock(partial(_same, day)), DeltaWarehouse(settings.warehouse))
     return settings
 
 

@@ -57,7 +57,9 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     assert by_model == {row["model"]: row["mase"] for row in found["leaderboard"]}
     version = client.get_model_version_by_alias("commodity.forecast.sales", "newest")
     assert {"job_id", "best_model", "mape"} <= set(version.tags)
-    [best] = client.search_runs([client.get_experiment_by_name(PRODUCTION).experiment_id])
+    production = client.get_experiment_by_name(PRODUCTION)
+    assert production is not None
+    [best] = client.search_runs([production.experiment_id])
     assert PRODUCTION == "/Shared/forecast_platform/production/best_models"
     assert (best.info.run_name, best.info.status) == ("commodity.forecast.sales/1", "FINISHED")
     assert best.data.tags["job_id"] == job.job_id
