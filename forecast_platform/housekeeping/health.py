@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -172,7 +172,10 @@ def _instance(platform: Platform, opened: DagsterInstance | None) -> Iterator[Fa
     try:
         if opened is None:
             prepare_home(settings)
-        with DagsterInstance.from_config(str(home)) if opened is None else nullcontext(opened) as instance:
+        asked: AbstractContextManager[DagsterInstance] = (
+            DagsterInstance.from_config(str(home)) if opened is None else nullcontext(opened)
+        )
+        with asked as instance:
             yield from _runs(platform, instance)
             yield from _daemons(settings, instance)
             yield from _checks(platform, instance)
