@@ -99,4 +99,11 @@ def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
     }
 
 
-defs = build_definitions(load())
+_LOADED = load()
+defs = build_definitions(_LOADED)
+
+
+def definitions_of(settings: Settings) -> Definitions:
+    """The asset graph of these settings: `defs` where they are those that it was made of, for it is made once a
+    process. Raises ValueError for a model that is not registered."""
+    return defs if settings == _LOADED else build_definitions(settings)

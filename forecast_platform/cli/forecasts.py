@@ -91,7 +91,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> bool:
         good &= operations.score(series, models, windows)
     # A span that ends before the newest day leaves the page as it is.
     if series and last >= last_forecastable(operations, series):
-        renew_page(operations.platform)
+        renew_page(operations.platform, operations.launcher.instance)
     # As `coverage` tells it: no years before the first forecast are missed.
     print_coverage(operations, series, models, in_use=True)
     return _summary(operations, started, good)
@@ -157,7 +157,7 @@ def infer(settings: Settings, options: argparse.Namespace) -> bool:
     for models, names in used.items():
         good &= operations.forecast(names, models, day, day, together=True)
     show_forecasts(operations, {name: models for models, names in used.items() for name in names}, day)
-    renew_page(operations.platform)
+    renew_page(operations.platform, operations.launcher.instance)
     return _summary(operations, started, good)
 
 

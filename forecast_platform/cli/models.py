@@ -183,11 +183,11 @@ def _say_ui(
     windows: Sequence[dt.date],
 ) -> None:
     """The runs of the UI's backfills of the same keys: a table family at a time, and all of them marked at once."""
-    from forecast_platform.definitions import build_definitions
+    from forecast_platform.definitions import definitions_of
     from forecast_platform.graph.keys import FORECAST, SCORE, TRAIN, Keys
     from forecast_platform.runs.preview import ui_runs
 
-    definitions = build_definitions(settings)
+    definitions = definitions_of(settings)
     say("\nin the UI, where these assets are marked (docs/backfills.md):")
     for group in settings.series_groups:
         chosen = [name for name in group.series if name in series]

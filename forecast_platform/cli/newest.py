@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forecast_platform.cli.terminal import say
 from forecast_platform.runs.operations import Operations
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from forecast_platform.read import Forecast, Reader
     from forecast_platform.work.platform import Platform
 
@@ -72,15 +75,18 @@ def _how_to_read(reader: Reader, found: Forecast, follows: bool) -> list[str]:
     ]
 
 
-def renew_page(platform: Platform, *, only_where_it_is: bool = False) -> None:
+def renew_page(platform: Platform, instance: DagsterInstance | None = None, *, only_where_it_is: bool = False) -> None:
     """Write the daily page anew, as the asset graph does after a day's forecasts: one that stayed would show prices
-    that a newer forecast has replaced, or a champion that is none any more."""
+    that a newer forecast has replaced, or a champion that is none any more.
+
+    instance: the Dagster instance in DAGSTER_HOME, where it is open already.
+    """
     if only_where_it_is and not (platform.settings.reports / "daily.html").exists():
         return
     from forecast_platform.housekeeping.health import health
     from forecast_platform.pages.daily_page import daily_page
 
-    written = daily_page(platform, health)
+    written = daily_page(platform, partial(health, instance=instance))
     for one in written.said:
         say(str(one))
     say(f"look at it: {written.file.with_name('daily.html')}; or forecast-platform up, then {written.address}")

@@ -49,13 +49,15 @@ class Shocks:
             raise ValueError(f"horizon is {horizon}: 1 to {LONGEST} days")
         drawn = np.empty((len(origins), horizon, n_paths), np.uint32)
         ordinals = (np.asarray(origins, "datetime64[D]") - _EPOCH).astype(np.int64)
+        product = np.empty((n_paths, WORDS_PER_PATH), "<u8")
+        # Lemire's multiply-shift maps a word to [0, n_slots) without a division; the bias is n_slots / 2**32. The shift
+        # by 32 is a view of the products' upper halves.
+        upper = product.view("<u4")[:, 1::2].T
         for row, ordinal in enumerate(ordinals):
             for stream, first in enumerate(range(0, horizon, WORDS_PER_PATH)):
                 words = self._words(int(ordinal), stream, n_paths)
-                # Lemire's multiply-shift maps a word to [0, n_slots) without a division; the bias is n_slots / 2**32.
-                scaled = words[:, : horizon - first].T.astype(np.uint64)
-                np.right_shift(scaled * np.uint64(self.n_slots), np.uint64(32), out=scaled)
-                drawn[row, first : first + len(scaled)] = scaled
+                np.multiply(words, np.uint64(self.n_slots), out=product, dtype=np.uint64)
+                drawn[row, first : first + WORDS_PER_PATH] = upper[: horizon - first]
         return drawn
 
     def _words(self, ordinal: int, stream: int, n_paths: int) -> NDArray[np.uint32]:

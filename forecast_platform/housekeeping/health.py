@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,11 @@ class HealthReport:
         return json.dumps({"state": SIGNAL[self.severity], "healthy": self.healthy, "at": at, "facts": facts}, indent=1)
 
 
-def health(settings: Settings) -> HealthReport:
-    """Look at forecasts, data, runs, daemons and disk. Never raises for what is wrong: that becomes a fact."""
+def health(settings: Settings, instance: DagsterInstance | None = None) -> HealthReport:
+    """Look at forecasts, data, runs, daemons and disk. Never raises for what is wrong: that becomes a fact.
+
+    instance: the Dagster instance in DAGSTER_HOME, where this process has it open already.
+    """
     report = HealthReport(settings.now())
     report.facts.append(_disk(settings))
     platform = Platform.from_settings(settings)
@@ -89,7 +93,7 @@ def health(settings: Settings) -> HealthReport:
     report.facts.extend(condensed("data", data))
     report.facts.extend(condensed("forecast", forecasts))
     report.facts.extend(_tables(platform))
-    report.facts.extend(_instance(platform))
+    report.facts.extend(_instance(platform, instance))
     return report
 
 
@@ -155,7 +159,7 @@ def _disk(settings: Settings) -> Fact:
     return Fact("disk", "good", text)
 
 
-def _instance(platform: Platform) -> Iterator[Fact]:
+def _instance(platform: Platform, opened: DagsterInstance | None) -> Iterator[Fact]:
     """Runs, daemons and checks, from the instance in DAGSTER_HOME; it is opened, never created."""
     settings = platform.settings
     home = instance_home(settings)
@@ -166,8 +170,12 @@ def _instance(platform: Platform) -> Iterator[Fact]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        prepare_home(settings)
-        with DagsterInstance.from_config(str(home)) as instance:
+        if opened is None:
+            prepare_home(settings)
+        asked: AbstractContextManager[DagsterInstance] = (
+            DagsterInstance.from_config(str(home)) if opened is None else nullcontext(opened)
+        )
+        with asked as instance:
             yield from _runs(platform, instance)
             yield from _daemons(settings, instance)
             yield from _checks(platform, instance)

@@ -59,9 +59,9 @@ class Launcher:
     @cached_property
     def definitions(self) -> Definitions:
         """The platform's definitions."""
-        from forecast_platform.definitions import build_definitions
+        from forecast_platform.definitions import definitions_of
 
-        return build_definitions(self.settings)
+        return definitions_of(self.settings)
 
     def close_orphans(self) -> list[str]:
         """End runs that a killed shell left as started; returns their ids. Their rows are kept, a rerun goes on."""

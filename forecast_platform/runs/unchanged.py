@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.pipeline.scoring import actuals_are_stored, open_before
+from forecast_platform.warehouse.base import months_between
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def nothing_to_forecast(
     from forecast_platform.graph.keys import FORECAST, keys_of
 
     dates = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+    if any(_lacking(platform, name, model, version, first, last) for name in series for model in models):
+        return False
     for name in series:
         for model in models:
             found = plan(platform, name, model, version, dates)
@@ -47,6 +51,14 @@ def nothing_to_forecast(
     return _recorded(instance, keys.of_job(FORECAST, models), series, dates) and _checked(
         instance, keys, models, series
     )
+
+
+def _lacking(platform: Platform, series: str, model: str, version: str, first: dt.date, last: dt.date) -> bool:
+    """Whether the months of first..last hold fewer paths than these dates have: counted, not read, so that a run which
+    is needed anyway is not planned twice."""
+    where = {"commodity": series, "model_name": model, "model_version": version}
+    held = platform.warehouse.rows(DISTRIBUTIONS, {**where, "forecast_month": months_between(first, last)})
+    return held < ((last - first).days + 1) * platform.settings.n_paths
 
 
 def _recorded(

@@ -39,15 +39,16 @@ def distributions_table(
         "data_cutoff_date": [day - dt.timedelta(days=1) for day in dates],
         "forecast_month": [f"{day:%Y-%m}" for day in dates],
         **per_date,
-        **{name: [value] * n_origins for name, value in constant.items()},
-        "is_actuals": [False] * n_origins,
     }
+    same = {**constant, "is_actuals": False}
     arrays = []
     for field in schema:
         if field.name in columns:
             arrays.append(pa.array(columns[field.name], field.type))
-        else:
+        elif field.name in repeated:
             arrays.append(pa.array(repeated[field.name], field.type).take(row))
+        else:
+            arrays.append(pa.repeat(pa.scalar(same[field.name], field.type), len(row)))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

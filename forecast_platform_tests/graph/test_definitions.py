@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dagster import AssetKey, instance_for_test
 
-from forecast_platform.definitions import build_definitions
+from forecast_platform import definitions
+from forecast_platform.definitions import build_definitions, definitions_of
 from forecast_platform.graph.jobs import FORECAST, TRAIN
 from forecast_platform.graph.partitions import range_tags
 from forecast_platform.models import registry
@@ -20,6 +21,12 @@ def test_everything_loads_as_in_a_code_server() -> None:
     repository = build_definitions(build()).get_repository_def()
     repository.load_all_definitions()
     assert {"ingest", "train", "forecast", "score", "maintenance"} <= {job.name for job in repository.get_all_jobs()}
+
+
+def test_a_process_makes_the_graph_of_its_own_settings_once() -> None:
+    assert definitions_of(definitions._LOADED) is definitions.defs
+    other = definitions_of(build(models=["naive"]))
+    assert AssetKey(["distributions", "xgboost"]) not in other.resolve_asset_graph().get_all_asset_keys()
 
 
 def test_every_model_has_its_asset_in_every_family_and_the_tables_their_name_and_schema() -> None:

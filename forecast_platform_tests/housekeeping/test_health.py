@@ -166,6 +166,15 @@ def test_without_an_instance_it_answers_and_creates_none(root: Path) -> None:
     assert not (settings.warehouse / "_dagster").exists()
 
 
+def test_an_instance_that_is_open_already_is_asked_and_stays_open(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _at(root, "2018-03-31T20:00")
+    instance = Launcher(settings).instance
+    expected = health(settings).facts
+    monkeypatch.setattr(DagsterInstance, "from_config", None)  # opening another would fail
+    assert health(settings, instance).facts == expected
+    assert instance.get_runs() == []
+
+
 def test_a_damaged_instance_is_a_fact_not_an_error(root: Path) -> None:
     settings = _at(root, "2018-03-31T20:00")
     home = Launcher(settings).home

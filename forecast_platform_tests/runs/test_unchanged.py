@@ -15,6 +15,8 @@ from forecast_platform.graph import partitions
 from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.report import result
 from forecast_platform.graph.keys import Keys
+from forecast_platform.runs import unchanged
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import load
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
@@ -124,3 +126,11 @@ def test_series_with_the_same_new_days_are_ingested_in_one_run_and_a_bad_one_is_
     told = capsys.readouterr().out
     assert "ingest Alpha, Beta: " in told
     assert told.count("ingest ") == 1
+
+
+def test_a_run_that_lacks_paths_is_not_planned_before_it_begins(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(small)
+    monkeypatch.setattr(unchanged, "plan", None)  # calling it would fail
+    span = dt.date(2018, 2, 1), dt.date(2018, 2, 10)
+    instance, platform = Launcher(settings).instance, Platform.from_settings(settings)
+    assert not unchanged.nothing_to_forecast(instance, platform, ["Alpha"], ["naive"], "v1.0", *span)
