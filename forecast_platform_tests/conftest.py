@@ -22,6 +22,9 @@ _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().par
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# A JVM lives for seconds here: half of its processor time would go into the optimizing compiler.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 LONGEST = (
     "test_chaos.py",
     "test_every_compute.py",

@@ -327,25 +327,14 @@ def run_wheel(task, entry):
         getattr(import_module(entry["package_name"].replace("-", "_")), entry["entry_point"])()
 
 
-def unpack(wheels):
-    """Put each wheel's contents at the front of the path."""
-    import tempfile
-    import zipfile
-
-    for wheel in wheels:
-        folder = tempfile.mkdtemp(prefix="wheel-", dir=os.getcwd())
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-        sys.path.insert(0, folder)
-
-
 def main():
     """Run the task and leave what became of it in its result file."""
     spec = json.load(sys.stdin)
     sys.stdin = open(os.devnull)  # noqa: SIM115
     task = Task(spec)
     found = {}
-    unpack(spec["wheels"])
+    for folder in spec["wheels"]:  # unpacked
+        sys.path.insert(0, folder)
     task.mapping.install()
     if spec["conf"] or spec["remote"]:
         sys.meta_path.insert(0, ActiveSession(task))
