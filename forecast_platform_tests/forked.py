@@ -30,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DROPPED = ("FORECAST_PLATFORM_", "DAGSTER_", "DATABRICKS_", "SPARK_")
 """Variables that the process that is forked does not have: each of its children is given its own."""
 
+MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store")
+CALENDAR = "import exchange_calendars as x; x.get_calendar('XNYS', start='2000-01-01', end='2029-12-31')"
+"""What `sources.calendars` builds for these tests' days, which the library keeps."""
+
 
 class Forked:
     """A process, as `subprocess.Popen` has it; its output is in files."""
@@ -63,10 +67,10 @@ class Forked:
 
 
 class Forks:
-    """Starts processes from one that has imported `modules`."""
+    """Starts processes from one that has imported `modules`, and then run the text of `first`."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        self._modules = modules
+    def __init__(self, modules: Sequence[str], first: str = "") -> None:
+        self._modules, self._first = modules, first
         self._turn = threading.Lock()
         self._channel: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -103,7 +107,7 @@ class Forks:
         here, there = socket.socketpair()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
         self._server = subprocess.Popen(
-            [sys.executable, __file__, str(there.fileno()), *self._modules],
+            [sys.executable, __file__, str(there.fileno()), self._first, *self._modules],
             env={**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
@@ -134,8 +138,9 @@ COMMANDS = Forks(
     (
         *("forecast_platform.cli.main", "forecast_platform.definitions", "forecast_platform.pipeline.inference"),
         *("forecast_platform.pipeline.training", "pandas", "pyarrow.dataset", "deltalake", "scipy.stats", "sqlalchemy"),
-        *("exchange_calendars", "mlflow.tracking"),
-    )
+        *("exchange_calendars", *MLFLOW),
+    ),
+    CALENDAR,
 )
 """For `forecast-platform`'s commands."""
 
@@ -164,11 +169,12 @@ class Command(Program):
         super().__init__("-m", "forecast_platform.cli", *arguments, env=env, cwd=cwd)
 
 
-def serve(channel: socket.socket, modules: Iterable[str]) -> dict[str, Any] | None:
+def serve(channel: socket.socket, first: str, modules: Iterable[str]) -> dict[str, Any] | None:
     """Fork for each that is asked for until nobody can ask any more (None); in the fork, returns what was asked for."""
     for name in modules:
         with suppress(ImportError):
             importlib.import_module(name)
+    exec(first, {})
     gc.collect()
     gc.freeze()
     awake, wake = os.pipe()
@@ -243,6 +249,6 @@ def become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     # The folder of this file, where a name of a library may be another's.
     sys.path.pop(0)
-    given = serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    given = serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])
     if given is not None:
         become(given)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform_tests.databricks_workspace.clusters import Cluster, now
-from forecast_platform_tests.forked import Forked, Forks
+from forecast_platform_tests.forked import CALENDAR, MLFLOW, Forked, Forks
 
 if TYPE_CHECKING:
     from forecast_platform_tests.databricks_workspace.jobs import Run, Task
@@ -34,7 +34,11 @@ KEPT = ("PATH", "LANG", "LC_ALL", "JAVA_HOME", "JDK_JAVA_OPTIONS", "TMPDIR", "TZ
 """Variables of the server's process that a task sees; everything else (tokens, PYTHONPATH) it does not."""
 
 INTERPRETERS = Forks(
-    ("pandas", "pyarrow.dataset", "deltalake", "scipy.stats", "pydantic_settings", "requests", "exchange_calendars")
+    (
+        *("pandas", "pyarrow.dataset", "deltalake", "scipy.stats", "pydantic_settings", "requests", "filelock"),
+        *("yaml", "dagster", "dagster_pipes", "pyspark.sql.connect.session", "exchange_calendars", *MLFLOW),
+    ),
+    CALENDAR,
 )
 """With a cluster's libraries, and nothing of ours: that comes from the task's own wheels and paths."""
 

@@ -223,21 +223,25 @@ class ActiveSession(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             loader_exec(module)
-            real = module.SparkSession.getActiveSession
-            starting = []
-
-            def active():
-                if self.task.spec["remote"]:
-                    return self.task.spark.now()
-                if self.task.spec["spark"] and (starting or real() is not None):
-                    return real()
-                starting.append(True)
-                return self.task.spark.now()
-
-            module.SparkSession.getActiveSession = staticmethod(active)
+            self.change(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+    def change(self, module):
+        """Let this module's sessions be the task's."""
+        real = module.SparkSession.getActiveSession
+        starting = []
+
+        def active():
+            if self.task.spec["remote"]:
+                return self.task.spark.now()
+            if self.task.spec["spark"] and (starting or real() is not None):
+                return real()
+            starting.append(True)
+            return self.task.spark.now()
+
+        module.SparkSession.getActiveSession = staticmethod(active)
 
 
 class Notebooks:
@@ -337,7 +341,10 @@ def main():
         sys.path.insert(0, folder)
     task.mapping.install()
     if spec["conf"] or spec["remote"]:
-        sys.meta_path.insert(0, ActiveSession(task))
+        if loaded := sys.modules.get("pyspark.sql.session"):
+            ActiveSession(task).change(loaded)
+        else:
+            sys.meta_path.insert(0, ActiveSession(task))
     dbutils_parts.install_runtime(task.names({}), spec["host"], spec["token"])
     asked = spec["task"]
     try:
