@@ -136,13 +136,16 @@ class Forks:
 
 COMMANDS = Forks(
     (
-        *("forecast_platform.cli.main", "forecast_platform.definitions", "forecast_platform.pipeline.inference"),
+        *("forecast_platform.cli.main", "forecast_platform.pipeline.inference", "forecast_platform.graph.automation"),
+        *("forecast_platform.graph.assets.training_jobs", "forecast_platform.graph.checks.catalog"),
+        *("forecast_platform.graph.assets.forecast", "forecast_platform.graph.launchers.resources"),
         *("forecast_platform.pipeline.training", "pandas", "pyarrow.dataset", "deltalake", "scipy.stats", "sqlalchemy"),
         *("exchange_calendars", *MLFLOW),
     ),
     CALENDAR,
 )
-"""For `forecast-platform`'s commands."""
+"""For `forecast-platform`'s commands. Not with the definitions, whose import reads the settings: those are each one's own.
+"""
 
 
 class Program(Forked):

@@ -41,6 +41,8 @@ INTERPRETERS = Forks(
     CALENDAR,
 )
 """With a cluster's libraries, and nothing of ours: that comes from the task's own wheels and paths."""
+PLAIN = Forks(("json", "traceback", "importlib.util"))
+"""For tasks without a wheel, which mostly need no library."""
 
 _INSTALLING = threading.Lock()
 
@@ -265,7 +267,7 @@ class Execution:
             }
             (home / "spec").write_text(json.dumps(spec))
             with (home / "spec").open("rb") as asked, (home / "log").open("wb") as log:
-                process = INTERPRETERS.start(
+                process = (INTERPRETERS if spec["wheels"] else PLAIN).start(
                     [str(RUNNER)],
                     env=self._environment(task, home),
                     cwd=home,

@@ -41,18 +41,12 @@ def forecasts(running: Running) -> Running:
     return running
 
 
-@pytest.fixture(scope="module")
-def _window() -> Iterator[Browser]:
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser window of this test's own."""
     window = Browser()
     yield window
     window.close()
-
-
-@pytest.fixture
-def browser(_window: Browser) -> Browser:
-    """The browser, as new to this test: what pages kept in it, and what its console holds, is forgotten."""
-    _window.forget()
-    return _window
 
 
 def launch_by_clicking(browser: Browser, url: str, first: str, last: str, picture: Path) -> str:
