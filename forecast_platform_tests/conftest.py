@@ -26,14 +26,17 @@ settings.load_profile("patient")
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 LONGEST = (
-    "test_chaos.py",
     "test_every_compute.py",
     "test_backfills.py",
-    "test_quickstart.py",
-    "test_automation.py",
-    "test_service.py",
     "test_pipes_interrupts.py",
-    "test_spark_models.py",
+    "test_a_month.py",
+    "test_automation.py",
+    "test_compute_databricks.py",
+    "test_chaos.py",
+    "test_workflow_service.py",
+    "test_service.py",
+    "test_quickstart.py",
+    "test_spark_jvm.py",
     "test_unchanged.py",
 )
 """Files of slow tests that take minutes: begun last, they would be waited for alone."""

@@ -180,11 +180,7 @@ def test_infer_forecasts_all_series_and_models_of_a_date_in_one_run(run: Run, sm
     for series in ("Alpha", "Beta"):
         for model in ("naive", "random_walk"):
             assert list(reader.paths(series, model, require_complete=True)) == [dt.date(2018, 3, 1)]
-
-
-def test_two_series_of_one_date_share_their_shocks(run: Run, small: Path) -> None:
-    run("infer", "--date", "2018-03-01")
-    reader = Reader(_settings(small))
+    # And the two series of the date share their shocks.
     moves = [reader.latest(series, "naive", max_age=None).paths[:, 0].astype(float) for series in ("Alpha", "Beta")]
     assert np.corrcoef(*moves)[0, 1] > 0.5
 
