@@ -144,8 +144,8 @@ COMMANDS = Forks(
     ),
     CALENDAR,
 )
-"""For `forecast-platform`'s commands. Not with the definitions, whose import reads the settings: those are each one's own.
-"""
+"""For `forecast-platform`'s commands. Not with the definitions: their import reads the settings, which are each one's
+own."""
 
 
 class Program(Forked):

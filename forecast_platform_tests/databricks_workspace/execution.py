@@ -1,4 +1,4 @@
-"""Running what was submitted: each task waits for its upstream tasks and its cluster, then runs in a process of its own."""
+"""Running what was submitted: each task waits for its upstream tasks and its cluster, then is a process of its own."""
 
 from __future__ import annotations
 

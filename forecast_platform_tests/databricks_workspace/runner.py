@@ -9,7 +9,7 @@ with a Spark Connect server gives its serverless tasks a session there.
 """
 
 # pathlib is among what is mapped, and whatever ends a task becomes its result.
-# ruff: noqa: BLE001, PTH105, PTH109, PTH118, PTH120, PTH123, T201
+# ruff: noqa: BLE001, PTH105, PTH118, PTH120, PTH123, T201
 
 from __future__ import annotations
 
