@@ -99,7 +99,7 @@ class Forks:
             line = json.dumps(asked).encode() + b"\n"
             sent = socket.send_fds(channel, [line], list(files))
             channel.sendall(line[sent:])
-            if not made.started.wait(120):
+            if not made.started.wait(600):
                 raise RuntimeError(f"the process that is forked does not answer: {self._modules}")
         return made
 
@@ -132,6 +132,9 @@ class Forks:
                     one = self._known.pop(told["ended"])
                     one.returncode = told["code"]
                     one.ended.set()
+        for one in self._known.values():  # their end can no more be told
+            one.returncode = -signal.SIGKILL
+            one.ended.set()
 
 
 COMMANDS = Forks(
