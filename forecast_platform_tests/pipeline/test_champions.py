@@ -44,10 +44,11 @@ def _ready(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def ready(_ready: Path, tmp_path: Path) -> Platform:
+def ready(_ready: Path, small: Path) -> Platform:
     """Both models have the newest date in v1.0, random_walk also in v1.1."""
-    shutil.copytree(_ready, tmp_path / "platform")
-    return _platform(tmp_path / "platform")
+    shutil.rmtree(small)
+    shutil.copytree(_ready, small)
+    return _platform(small)
 
 
 def _followed(platform: Platform) -> tuple[str, str]:
