@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -230,8 +231,14 @@ def _plain(classes: list[Any] | None) -> list[Any] | None:
     return [one if isinstance(one, str | bool | int | float) else str(one) for one in classes]
 
 
+@cache
 def _distribution(module: str) -> str:
-    from importlib.metadata import packages_distributions, version
+    """What installs a module, as a requirement; empty for no module. `packages_distributions` would look at each of the
+    environment's files, which takes seconds."""
+    from importlib.metadata import distributions
 
-    found = packages_distributions().get(module.partition(".")[0], [])
-    return f"{found[0]}=={version(found[0])}" if found else ""
+    package = f"\n{module.partition('.')[0]}/__init__.py,"
+    for one in distributions() if module else ():
+        if package in f"\n{one.read_text('RECORD') or ''}":
+            return f"{one.name}=={one.version}"
+    return ""
