@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,24 +30,15 @@ def _platform(root: Path, **changes: object) -> Platform:
     return Platform.from_settings(settings_for(root, **changes))
 
 
-@pytest.fixture(scope="module")
-def _ready(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ready") / "platform"
-    shutil.copytree(trained_template, root)
-    platform = _platform(root)
+@pytest.fixture
+def ready(small: Path) -> Platform:
+    """Both models have the newest date in v1.0, random_walk also in v1.1."""
+    platform = _platform(small)
     for model in MODELS:
         assert forecast(platform, "Alpha", model, [NEWEST]).written
     train(platform, "Alpha", "random_walk", [dt.date(2018, 1, 1)], version="v1.1")
     assert forecast(platform, "Alpha", "random_walk", [NEWEST], version="v1.1").written
-    return root
-
-
-@pytest.fixture
-def ready(_ready: Path, small: Path) -> Platform:
-    """Both models have the newest date in v1.0, random_walk also in v1.1."""
-    shutil.rmtree(small)
-    shutil.copytree(_ready, small)
-    return _platform(small)
+    return platform
 
 
 def _followed(platform: Platform) -> tuple[str, str]:
