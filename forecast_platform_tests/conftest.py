@@ -22,15 +22,21 @@ _SHARED = Path(os.environ.get("FORECAST_TEST_DATA", Path(__file__).resolve().par
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# A JVM lives for seconds here: half of its processor time would go into the optimizing compiler.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 LONGEST = (
-    "test_chaos.py",
     "test_every_compute.py",
     "test_backfills.py",
-    "test_quickstart.py",
-    "test_automation.py",
-    "test_service.py",
     "test_pipes_interrupts.py",
-    "test_spark_models.py",
+    "test_a_month.py",
+    "test_automation.py",
+    "test_compute_databricks.py",
+    "test_chaos.py",
+    "test_workflow_service.py",
+    "test_service.py",
+    "test_quickstart.py",
+    "test_spark_jvm.py",
     "test_unchanged.py",
 )
 """Files of slow tests that take minutes: begun last, they would be waited for alone."""

@@ -62,10 +62,16 @@ def part_of(module: str) -> str:
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    """A file's syntax tree, parsed once for all rules."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(path: Path) -> set[str]:
     """Full names of what a file imports anywhere, in functions and for types too; `from a import b` gives a.b."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from textwrap import indent
 
@@ -26,6 +25,7 @@ from forecast_platform_tests.house import (
     module_of,
     part_of,
     render,
+    tree,
 )
 
 ROOT = PACKAGE.parent
@@ -36,12 +36,6 @@ HEAVY = (
 )
 FORECASTING_LIBRARIES = {"numpy", "scipy"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-@cache
-def tree(path: Path) -> ast.Module:
-    """A file's syntax tree, parsed once for all rules."""
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def libraries(path: Path) -> set[str]:
@@ -159,18 +153,18 @@ def public_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast
             yield f"{prefix}{child.name}", child
 
 
-def unnamed_errors(source: str) -> list[str]:
+def unnamed_errors(source: ast.Module) -> list[str]:
     """The public functions of a file that raise an error which their docstring does not name."""
     return [
         f"{name}: {error}"
-        for name, function in public_functions(ast.parse(source))
+        for name, function in public_functions(source)
         for error in sorted(raised(function.body))
         if not re.search(rf"\b{error}\b", ast.get_docstring(function) or "")
     ]
 
 
 def test_public_functions_name_the_errors_that_they_raise_in_their_docstrings() -> None:
-    unnamed = {str(path.relative_to(ROOT)): unnamed_errors(path.read_text(encoding="utf-8")) for path in FILES}
+    unnamed = {str(path.relative_to(ROOT)): unnamed_errors(tree(path)) for path in FILES}
     assert {path: names for path, names in unnamed.items() if names} == {}, "add `Raises ... where ...`"
 
 
@@ -191,9 +185,10 @@ def test_public_functions_name_the_errors_that_they_raise_in_their_docstrings() 
 )
 def test_an_error_that_no_docstring_names_is_found(body: str, found: list[str]) -> None:
     function = f"async def f(x):\n{indent(body, '  ')}\n"
-    assert unnamed_errors(function) == [f"f: {error}" for error in found]
-    assert unnamed_errors(f"if True:\n class C:\n{indent(function, '  ')}") == [f"C.f: {error}" for error in found]
-    assert unnamed_errors(f"class _C:\n{indent(function, ' ')}") == []
+    places = {"f": function, "C.f": f"if True:\n class C:\n{indent(function, '  ')}"}
+    for name, text in places.items():
+        assert unnamed_errors(ast.parse(text)) == [f"{name}: {error}" for error in found]
+    assert unnamed_errors(ast.parse(f"class _C:\n{indent(function, ' ')}")) == []
 
 
 def test_no_file_has_more_than_400_lines() -> None:

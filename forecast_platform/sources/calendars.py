@@ -111,13 +111,14 @@ def _covering(exchange: str, first: int, last: int) -> Dates:
     """Sessions of at least the decades first..last: of all that were asked for so far, in one calendar.
 
     Building a calendar costs 0.1 s and 10 ms a year more, so one wide calendar serves requests as slices; the decade
-    before is nearly always asked for next.
+    before is nearly always asked for next, and so is today's.
     """
     known = _built.get(exchange)
     if known is not None:
         if known[0] <= first and last <= known[1]:
             return known[2]
         first, last = min(first, known[0]), max(last, known[1])
+    last = max(last, dt.date.today().year // 10)
     first = min(first, last - 1)
     start, end = np.datetime64(f"{first}0-01-01"), np.datetime64(f"{last}9-12-31")
     found = _span(_BASE.get(exchange, exchange), start, end)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TABLES
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.forked import Command
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -181,11 +180,7 @@ def test_infer_forecasts_all_series_and_models_of_a_date_in_one_run(run: Run, sm
     for series in ("Alpha", "Beta"):
         for model in ("naive", "random_walk"):
             assert list(reader.paths(series, model, require_complete=True)) == [dt.date(2018, 3, 1)]
-
-
-def test_two_series_of_one_date_share_their_shocks(run: Run, small: Path) -> None:
-    run("infer", "--date", "2018-03-01")
-    reader = Reader(_settings(small))
+    # And the two series of the date share their shocks.
     moves = [reader.latest(series, "naive", max_age=None).paths[:, 0].astype(float) for series in ("Alpha", "Beta")]
     assert np.corrcoef(*moves)[0, 1] > 0.5
 
@@ -300,14 +295,8 @@ def test_a_part_of_the_maintenance_that_fails_keeps_no_other_from_running(run: R
     assert all(f"{part}: done in" in told for part in ("vacuum", "prune"))
 
 
-def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "forecast_platform.cli", *arguments],
-        env={**os.environ, **environment(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _start(root: Path, *arguments: str) -> Command:
+    return Command(*arguments, env={**os.environ, **environment(root)})
 
 
 def _wait_for_rows(root: Path) -> None:
@@ -331,7 +320,7 @@ def test_a_killed_backfill_is_completed_by_running_it_again(small: Path, pause: 
     kept = {(row["model_name"], row["forecast_date"]): row["generation_timestamp"] for row in before.to_pylist()}
     assert kept
     again = _start(small, *command)
-    told, _ = again.communicate(timeout=PATIENCE)
+    told = again.told(PATIENCE)
     assert again.returncode == 0, told
     assert "was killed; what it wrote is kept" in told
     after = platform.warehouse.read(
@@ -351,14 +340,14 @@ def test_an_interrupted_backfill_ends_as_canceled_and_is_resumed(small: Path, mo
     process = _start(small, "backfill", "--commodity", "Alpha")
     _wait_for_rows(small)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     assert process.returncode == INTERRUPTED, told
     assert "run the command again to complete it" in told
     monkeypatch.setenv("DAGSTER_HOME", str(small / "dagster"))
     with DagsterInstance.get() as instance:
         assert [record.status.value for record in instance.get_runs() if record.job_name == "forecast"] == ["CANCELED"]
     again = _start(small, "backfill", "--commodity", "Alpha")
-    told, _ = again.communicate(timeout=PATIENCE)
+    told = again.told(PATIENCE)
     assert again.returncode == 0, told
 
 
@@ -370,7 +359,7 @@ def test_two_backfills_at_once_of_one_model_and_month_lose_nothing(small: Path) 
         for a, b in halves
     ]
     for process in running:
-        told, _ = process.communicate(timeout=PATIENCE)
+        told = process.told(PATIENCE)
         assert process.returncode == 0, told
     found = Reader(settings_for(small)).paths("Alpha", "naive")
     assert list(found) == [dt.date(2018, 1, day) for day in range(1, 32)]

@@ -87,7 +87,9 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 
 @pytest.mark.slow
-def test_up_serves_the_ui_and_the_reports_and_leaves_no_process_after_an_interrupt(started: Started) -> None:
+def test_up_serves_the_ui_and_the_reports_beside_others_and_leaves_no_process_after_an_interrupt(
+    started: Started, tmp_path: Path
+) -> None:
     assert started.process.poll() is None, started.process.communicate()
     said = "".join(started.said)
     assert f"http://127.0.0.1:{started.port}" in said
@@ -113,6 +115,9 @@ def test_up_serves_the_ui_and_the_reports_and_leaves_no_process_after_an_interru
             get(reports + outside)
     assert not is_free("127.0.0.1", started.port)
 
+    screens_beside(started, tmp_path)
+    refused_beside(started)
+
     assert len(started.family) >= 3
     [daemon] = [process.cmdline() for process in started.family if "dagster._daemon" in process.cmdline()]
     assert daemon[daemon.index("--log-level") + 1] == "info"
@@ -131,14 +136,12 @@ def test_one_process_that_dies_stops_all_and_is_named(started: Started) -> None:
     assert started.left(1) == []
 
 
-@pytest.mark.slow
-def test_a_read_only_up_runs_beside_the_other_without_a_daemon_and_asks_for_the_token(
-    started: Started, tmp_path: Path
-) -> None:
+def screens_beside(started: Started, folder: Path) -> None:
+    """A read-only `up` runs beside the other, without a daemon, and asks for the token."""
     port, token = free_port(), "a token of this test"
     screens = start(
         ["--read-only", "--host", "0.0.0.0", "--port", str(port)],
-        *(started.warehouse, started.reports_port, tmp_path),
+        *(started.warehouse, started.reports_port, folder),
         FORECAST_PLATFORM_WEB_TOKEN=token,
     )
     try:
@@ -161,12 +164,20 @@ def test_a_read_only_up_runs_beside_the_other_without_a_daemon_and_asks_for_the_
         ) as found:
             assert found.status == 200
         if webdriver.missing() is None:
-            look_at_the_screens(port, token, tmp_path)
+            look_at_the_screens(port, token, folder)
         screens.send_signal(signal.SIGINT)
         assert screens.wait(PATIENCE) == 0
     finally:
         screens.kill()
         screens.communicate()
+
+
+def refused_beside(started: Started) -> None:
+    """A second one on the same instance."""
+    second = start(["--port", str(free_port())], started.warehouse, free_port(), started.warehouse)
+    _, errors = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 1
+    assert "runs already" in errors
 
 
 def look_at_the_screens(port: int, token: str, folder: Path) -> None:
@@ -183,11 +194,7 @@ def look_at_the_screens(port: int, token: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_up_on_the_same_instance_is_refused_and_a_kill_leaves_no_process(started: Started) -> None:
-    second = start(["--port", str(free_port())], started.warehouse, free_port(), started.warehouse)
-    _, errors = second.communicate(timeout=PATIENCE)
-    assert second.returncode == 1
-    assert "runs already" in errors
+def test_a_kill_leaves_no_process(started: Started) -> None:
     started.process.kill()
     assert started.left(30) == []
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +20,12 @@ from typing import Any
 import yaml
 
 from forecast_platform_tests.databricks_workspace import Workspace
+from forecast_platform_tests.forked import Command
 from forecast_platform_tests.waiting import until
 
 MODELS = ("naive", "xgboost")
+ONE = ("xgboost",)
+"""For what is put together of parts that have made both: each model costs a remote run a series and command."""
 SERIES = [{"name": "Alpha", "roll_rule": "wti"}, {"name": "Beta"}]
 """One series with bars, a second contract and a roll rule, one with closes alone."""
 
@@ -42,9 +45,10 @@ class Serving:
     """How often it did work until now; given what the commands printed until now."""
     tables: dict[str, Any] = field(default_factory=dict)
     """Changes of `settings_for` with which this process reads the tables."""
+    models: tuple[str, ...] = MODELS
 
 
-def environment_of(root: Path) -> Environment:
+def environment_of(root: Path, models: Sequence[str] = MODELS) -> Environment:
     """The settings of `worlds.settings_for`, for a process of its own."""
     others = ("FORECAST_", "DATABRICKS_", "SPARK_", "RUST_LOG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
@@ -53,7 +57,7 @@ def environment_of(root: Path) -> Environment:
         "FORECAST_PLATFORM_SOURCE": "landing",
         "FORECAST_PLATFORM_LANDING": str(root / "landing"),
         "FORECAST_PLATFORM_WAREHOUSE": str(root / "warehouse"),
-        "FORECAST_PLATFORM_MODELS": ",".join(MODELS),
+        "FORECAST_PLATFORM_MODELS": ",".join(models),
         "FORECAST_PLATFORM_SERIES": json.dumps(SERIES),
         "FORECAST_PLATFORM_LOOKBACK_YEARS": "3",
         "FORECAST_PLATFORM_START_DATE": "2017-07-01",
@@ -147,7 +151,9 @@ _FOLDER = Serving({}, lambda _: 0, {"spark": {"master": "sail"}})
 
 
 @contextmanager
-def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[Serving]:
+def _workspace(
+    compute: str, root: Path, tables: Serving = _FOLDER, models: tuple[str, ...] = MODELS
+) -> Iterator[Serving]:
     """A workspace on loopback that is deployed to; its clusters see the same files, and the same `tables`."""
     with Workspace(root / "databricks", environment={"OMP_NUM_THREADS": "1"}) as workspace:
         workspace.spark = False
@@ -155,7 +161,7 @@ def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[
         workspace.serverless_spark = tables.tables["spark"]["master"] if over_catalog else None
         cluster = {
             name.removeprefix("FORECAST_PLATFORM_").lower(): json.loads(value) if value.startswith("[") else value
-            for name, value in environment_of(root).items()
+            for name, value in environment_of(root, models).items()
             if name.startswith("FORECAST_PLATFORM_")
         }
         cluster |= tables.tables
@@ -171,20 +177,21 @@ def _workspace(compute: str, root: Path, tables: Serving = _FOLDER) -> Iterator[
             "DATABRICKS_HOST": workspace.host,
             "DATABRICKS_TOKEN": workspace.token,
         }
-        deploy = [sys.executable, "-m", "forecast_platform.cli", "databricks", "deploy"]
-        subprocess.run(deploy, env={**environment_of(root), **chosen}, check=True, capture_output=True, timeout=120)
+        deploying = Command("databricks", "deploy", env={**environment_of(root), **chosen})
+        told = deploying.told(120)
+        assert deploying.wait() == 0, told
         runs = workspace.jobs.runs
 
         def succeeded(_: str) -> int:
             return sum(run.state.result == "SUCCESS" for run in list(runs.values()))
 
-        yield Serving(chosen, succeeded, tables.tables)
+        yield Serving(chosen, succeeded, tables.tables, models)
 
 
 @contextmanager
 def _workspace_on_unity(compute: str, root: Path) -> Iterator[Serving]:
     """A workspace and a catalog: the platform on Databricks as it is meant to be, its tables by name on both sides."""
-    with _unity(root) as tables, _workspace(compute, root, tables) as workspace:
+    with _unity(root) as tables, _workspace(compute, root, tables, ONE) as workspace:
         yield workspace
 
 
@@ -195,7 +202,7 @@ COMPUTES: dict[str, Callable[[Path], AbstractContextManager[Serving]]] = {
     "Unity Catalog": _unity,
     "step launcher": partial(_workspace, "databricks"),
     "Pipes serverless": partial(_workspace, "databricks_serverless"),
-    "Pipes classic": partial(_workspace, "databricks_classic"),
+    "Pipes classic": partial(_workspace, "databricks_classic", models=ONE),
     "step launcher on Unity Catalog": partial(_workspace_on_unity, "databricks"),
     "Pipes serverless on Unity Catalog": partial(_workspace_on_unity, "databricks_serverless"),
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from forecast_platform.warehouse.schemas import DISTRIBUTIONS, TRAINED_MODELS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.cli.test_cli import environment
 from forecast_platform_tests.databricks_workspace import Workspace
+from forecast_platform_tests.forked import Command
 from forecast_platform_tests.ui.running import keys
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import settings_for
@@ -40,18 +39,14 @@ class Shipping:
     workspace: Workspace
     variables: dict[str, str]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "forecast_platform.cli", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, env=self.variables, cwd=self.root, stdout=pipe, stderr=subprocess.STDOUT, text=True
-        )
+    def start(self, *arguments: str) -> Command:
+        return Command(*arguments, env=self.variables, cwd=self.root)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """One command to its end: exit code and what it printed."""
         process = self.start(*arguments)
-        told, _ = process.communicate(timeout=PATIENCE)
-        return process.returncode, told
+        told = process.told(PATIENCE)
+        return process.wait(), told
 
     def instance(self) -> DagsterInstance:
         return DagsterInstance.get()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from forecast_platform_tests.databricks.shells import Shell, notebook
 from forecast_platform_tests.databricks_workspace import Fault, Workspace
+from forecast_platform_tests.forked import Command
 from forecast_platform_tests.waiting import PATIENCE, until
 
 GO = "/Volumes/commodity/forecast/landing/go"
@@ -23,15 +22,9 @@ dbutils.notebook.exit("{{}}")"""
 """A notebook that goes on until a file is there."""
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str) -> Command:
     """The command as a shell starts it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "forecast_platform.cli", "databricks", *arguments],
-        env=dict(os.environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Command("databricks", *arguments, env=os.environ)
 
 
 def let_go(workspace: Workspace) -> None:
@@ -48,7 +41,7 @@ def test_ctrl_c_ends_the_watch_and_not_the_run(deployed: Workspace, shell: Shell
     looked = deployed.count("GET", "/jobs/runs/get")
     until(lambda: deployed.count("GET", "/jobs/runs/get") > looked + 1)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     assert process.returncode == 130, told
     [run] = deployed.jobs.runs.values()
     assert f"no longer watched; run {run.run_id} goes on" in told
@@ -88,7 +81,7 @@ def test_a_submission_that_was_killed_is_one_run_when_it_is_made_again(
     else:
         until(lambda: deployed.count("POST", "/jobs/runs/submit"))
     process.kill()
-    process.communicate()
+    process.wait()
     first = list(deployed.jobs.runs)
     assert len(first) == (0 if fault and fault.kind == "throttle" else 1)
     [kept] = json.loads(ledger.read_text()).values()

@@ -127,14 +127,14 @@ def test_ctrl_c_ends_the_remote_run_and_a_killed_command_s_run_is_ended_by_the_n
     process = shipping.start(*BACKFILL)
     first = shipping.submitted()
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     assert process.returncode == 130, told
     assert (first.state.life, first.state.result) == ("TERMINATED", "CANCELED"), "its end was waited for"
     assert not shipping.dates()
     killed = shipping.start(*BACKFILL)
     until(lambda: len(shipping.workspace.jobs.runs) == 2, "the second run")
     killed.kill()
-    killed.communicate()
+    killed.wait()
     second = list(shipping.workspace.jobs.runs.values())[1]
     assert second.state.life == "PENDING"
     code, told = shipping.run(*BACKFILL)

@@ -114,7 +114,7 @@ def test_a_run_that_is_ended_elsewhere_fails_the_step_and_says_what_became_of_it
         client.jobs.cancel_run(run.run_id)
     else:
         del workspace.jobs.runs[run.run_id]
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     run.cancelled.set()
     assert process.returncode == 1, told
     expected = {"cancelled in the workspace": "ended as CANCELED", "forgotten by it": "does not exist"}[fate]
@@ -136,7 +136,7 @@ def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_
     process = shipping.start(*BACKFILL)
     first = shipping.submitted()
     del workspace.tokens[workspace.token]
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     assert process.returncode == 1
     assert "the token is wrong or has expired" in told
     assert f"end it with `forecast-platform databricks cancel {first.run_id}`" in told
@@ -153,7 +153,7 @@ def test_a_token_that_expires_tells_so_and_the_run_that_went_on_is_ended_by_the_
     until(lambda: workspace.count("GET", "/jobs/runs/get") > looked, "the watch")
     del workspace.tokens[workspace.token]
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=PATIENCE)
+    told = process.told(PATIENCE)
     assert process.returncode == 130, told
     with shipping.instance() as instance:
         assert f"Databricks run {second.run_id} may go on still" in told_by_runs(instance)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import pytest
 from forecast_platform_tests.databricks.pipes_worlds import MESSAGES, World, both, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
+from forecast_platform_tests.forked import Program
 from forecast_platform_tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
@@ -32,13 +31,14 @@ sys.exit(0 if world.forecast().success else 3)
 
 
 @contextmanager
-def process(world: World) -> Iterator[subprocess.Popen[bytes]]:
+def process(world: World) -> Iterator[Program]:
     """The same forecast in another Dagster process; ended with the block."""
-    with subprocess.Popen([sys.executable, "-c", STEP, str(world.root), world.compute], env={**os.environ}) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
+    running = Program("-c", STEP, str(world.root), world.compute, env={**os.environ})
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
 
 
 def interrupt() -> None:

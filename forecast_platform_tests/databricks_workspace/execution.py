@@ -1,22 +1,26 @@
-"""Running what was submitted: each task waits for its upstream tasks and its cluster, then runs in a subprocess."""
+"""Running what was submitted: each task waits for its upstream tasks and its cluster, then is a process of its own."""
 
 from __future__ import annotations
 
+import compileall
+import hashlib
+import io
 import json
 import os
 import re
 import secrets as random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
+import zipfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform_tests.databricks_workspace.clusters import Cluster, now
+from forecast_platform_tests.forked import CALENDAR, MLFLOW, Forked, Forks
 
 if TYPE_CHECKING:
     from forecast_platform_tests.databricks_workspace.jobs import Run, Task
@@ -26,8 +30,41 @@ if TYPE_CHECKING:
 RUNNER = Path(__file__).with_name("runner.py")
 OUTPUT_LIMIT = 5 * 1024 * 1024
 _SECRET = re.compile(r"^\{\{secrets/([^/]+)/([^/}]+)\}\}$")
-KEPT = ("PATH", "LANG", "LC_ALL", "JAVA_HOME", "TMPDIR", "TZ")
+KEPT = ("PATH", "LANG", "LC_ALL", "JAVA_HOME", "JDK_JAVA_OPTIONS", "TMPDIR", "TZ")
 """Variables of the server's process that a task sees; everything else (tokens, PYTHONPATH) it does not."""
+
+INTERPRETERS = Forks(
+    (
+        *("pandas", "pyarrow.dataset", "deltalake", "scipy.stats", "pydantic_settings", "requests", "filelock"),
+        *("yaml", "dagster", "dagster_pipes", "pyspark.sql.connect.session", "exchange_calendars", *MLFLOW),
+    ),
+    CALENDAR,
+)
+"""With a cluster's libraries, and nothing of ours: that comes from the task's own wheels and paths."""
+PLAIN = Forks(("json", "traceback", "importlib.util"))
+"""For tasks without a wheel, which mostly need no library."""
+
+_INSTALLING = threading.Lock()
+
+
+@cache
+def _installations() -> tempfile.TemporaryDirectory[str]:
+    """Where wheels are unpacked, until this process ends."""
+    return tempfile.TemporaryDirectory(prefix="databricks-wheels-")
+
+
+def installed(wheel: Path) -> Path:
+    """A wheel's contents as pip leaves them, with bytecode; one of the same content is unpacked once."""
+    content = wheel.read_bytes()
+    folder = Path(_installations().name) / hashlib.blake2b(content, digest_size=16).hexdigest()
+    with _INSTALLING:
+        if not folder.exists():
+            made = folder.with_suffix(".part")
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                archive.extractall(made)
+            compileall.compile_dir(made, quiet=2, stripdir=str(made), prependdir=str(folder))
+            made.rename(folder)
+    return folder
 
 
 class LibraryError(Exception):
@@ -217,7 +254,7 @@ class Execution:
             spec = {
                 "task": task.spec,
                 "root": str(self.workspace.root),
-                "wheels": [str(self.workspace.local(wheel)) for wheel in self._dependencies(task)[0]],
+                "wheels": [str(installed(self.workspace.local(wheel))) for wheel in self._dependencies(task)[0]],
                 "secrets": self.workspace.access.scopes,
                 "host": self.workspace.host,
                 "token": token,
@@ -228,28 +265,22 @@ class Execution:
                 "fail": self.workspace.faults.for_task("task", task.key) is not None,
                 "result": str(home / "result.json"),
             }
-            with (home / "log").open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", str(RUNNER)]
-                    if sys.version_info >= (3, 11)
-                    else [sys.executable, str(RUNNER)],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=home,
+            (home / "spec").write_text(json.dumps(spec))
+            with (home / "spec").open("rb") as asked, (home / "log").open("wb") as log:
+                process = (INTERPRETERS if spec["wheels"] else PLAIN).start(
+                    [str(RUNNER)],
                     env=self._environment(task, home),
-                    start_new_session=True,
+                    cwd=home,
+                    files=(asked.fileno(), log.fileno(), log.fileno()),
+                    session=True,
                 )
-                assert process.stdin is not None
-                process.stdin.write(json.dumps(spec).encode())
-                process.stdin.close()
-                ending = self._wait(task, process)
+            ending = self._wait(task, process)
             self._conclude(task, home, process, ending)
         finally:
             self.workspace.tokens.pop(token, None)
             shutil.rmtree(home, ignore_errors=True)
 
-    def _wait(self, task: Task, process: subprocess.Popen[bytes]) -> str | None:
+    def _wait(self, task: Task, process: Forked) -> str | None:
         """Until the process ends by itself (None), or is ended: cancelled, timeout or lost."""
         lost = self.workspace.faults.for_task("lost", task.key)
         timeout = self.workspace.faults.for_task("timeout", task.key)
@@ -271,7 +302,7 @@ class Execution:
                 return ending
         return None
 
-    def _conclude(self, task: Task, home: Path, process: subprocess.Popen[bytes], ending: str | None) -> None:
+    def _conclude(self, task: Task, home: Path, process: Forked, ending: str | None) -> None:
         text = (home / "log").read_text(errors="replace")
         output: dict[str, Any] = {}
         if not task.spec.get("notebook_task"):

@@ -9,7 +9,7 @@ with a Spark Connect server gives its serverless tasks a session there.
 """
 
 # pathlib is among what is mapped, and whatever ends a task becomes its result.
-# ruff: noqa: BLE001, PTH105, PTH109, PTH118, PTH120, PTH123, T201
+# ruff: noqa: BLE001, PTH105, PTH118, PTH120, PTH123, T201
 
 from __future__ import annotations
 
@@ -223,21 +223,25 @@ class ActiveSession(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             loader_exec(module)
-            real = module.SparkSession.getActiveSession
-            starting = []
-
-            def active():
-                if self.task.spec["remote"]:
-                    return self.task.spark.now()
-                if self.task.spec["spark"] and (starting or real() is not None):
-                    return real()
-                starting.append(True)
-                return self.task.spark.now()
-
-            module.SparkSession.getActiveSession = staticmethod(active)
+            self.change(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+    def change(self, module):
+        """Let this module's sessions be the task's."""
+        real = module.SparkSession.getActiveSession
+        starting = []
+
+        def active():
+            if self.task.spec["remote"]:
+                return self.task.spark.now()
+            if self.task.spec["spark"] and (starting or real() is not None):
+                return real()
+            starting.append(True)
+            return self.task.spark.now()
+
+        module.SparkSession.getActiveSession = staticmethod(active)
 
 
 class Notebooks:
@@ -327,28 +331,20 @@ def run_wheel(task, entry):
         getattr(import_module(entry["package_name"].replace("-", "_")), entry["entry_point"])()
 
 
-def unpack(wheels):
-    """Put each wheel's contents at the front of the path."""
-    import tempfile
-    import zipfile
-
-    for wheel in wheels:
-        folder = tempfile.mkdtemp(prefix="wheel-", dir=os.getcwd())
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-        sys.path.insert(0, folder)
-
-
 def main():
     """Run the task and leave what became of it in its result file."""
     spec = json.load(sys.stdin)
     sys.stdin = open(os.devnull)  # noqa: SIM115
     task = Task(spec)
     found = {}
-    unpack(spec["wheels"])
+    for folder in spec["wheels"]:  # unpacked
+        sys.path.insert(0, folder)
     task.mapping.install()
     if spec["conf"] or spec["remote"]:
-        sys.meta_path.insert(0, ActiveSession(task))
+        if loaded := sys.modules.get("pyspark.sql.session"):
+            ActiveSession(task).change(loaded)
+        else:
+            sys.meta_path.insert(0, ActiveSession(task))
     dbutils_parts.install_runtime(task.names({}), spec["host"], spec["token"])
     asked = spec["task"]
     try:

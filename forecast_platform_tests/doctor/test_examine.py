@@ -56,6 +56,7 @@ def lines(capsys: pytest.CaptureFixture[str], level: str) -> list[str]:
     return [line for line in found if line.startswith(level)]
 
 
+@pytest.mark.slow
 def test_a_fresh_installation_with_the_sample_is_well_and_nothing_is_written(
     warehouse: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,8 @@ from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
 from forecast_platform_tests.ensembles.workflows import EXAMPLE
+from forecast_platform_tests.forked import Command
+from forecast_platform_tests.waiting import PATIENCE
 
 
 def execute(settings: Settings, text: str, instance: DagsterInstance):
@@ -132,9 +134,9 @@ def test_a_run_that_is_killed_goes_on_from_its_last_finished_fit(tmp_path: Path)
     file.write_text(text)
     environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
     environment["FORECAST_PLATFORM_WORKERS"] = "1"
-    command = [sys.executable, "-W", "ignore", "-m", "forecast_platform.cli", "ensemble", "run", str(file)]
+    command = ("ensemble", "run", str(file))
     fits = settings.warehouse / "_artifacts" / "ensembles" / "small"
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Command(*command, env=environment)
     deadline = time.monotonic() + 120
     while len(kept := [one for one in fits.rglob("*.zip") if one.parent.name != "tasks"]) < 4:
         assert process.poll() is None, "it ended before it could be killed"
@@ -145,12 +147,14 @@ def test_a_run_that_is_killed_goes_on_from_its_last_finished_fit(tmp_path: Path)
     before = {one: one.stat().st_mtime_ns for one in kept}
     workflow = read_workflow(text)
     assert {one.task: one.state for one in status(settings, workflow)}["model"] == "waiting"
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = Command(*command, env=environment)
+    told = done.told(PATIENCE)
+    assert done.returncode == 0, told
     assert {one.state for one in status(settings, workflow)} == {"finished"}
     assert {one: one.stat().st_mtime_ns for one in before} == before, "no finished fit is made again"
     attempts = {one.task: one.attempts for one in status(settings, workflow)}
     assert attempts["route_cluster"] == 1, "a finished task is not begun again"
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    again = Command(*command, env=environment)
+    told = again.told(PATIENCE)
+    assert again.returncode == 0, told
     assert {one.task: one.attempts for one in status(settings, workflow)} == attempts

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,8 @@ from forecast_platform.ensembles.running import MODEL
 from forecast_platform.ensembles.store import FINISHED, RUNNING, States
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
+from forecast_platform_tests.forked import Program
+from forecast_platform_tests.waiting import PATIENCE
 
 PROGRAM = """
 import sys
@@ -41,20 +40,21 @@ def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_
     states = States(Platform.from_settings(settings).warehouse, workflow.context)
     environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
     environment["FORECAST_PLATFORM_WORKERS"] = "1"
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(file)]
+    command = ("-c", PROGRAM, str(file))
     order = [*(task.name for task in workflow.tasks), MODEL]
     for name in order:
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        process = Program(*command, env=environment)
         end = time.monotonic() + 120
         while (found := states.read().get(name)) is None or found.state != RUNNING:
-            assert process.poll() is None, process.stderr.read().decode()
+            assert process.poll() is None, process.told()
             assert time.monotonic() < end
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.wait()
         assert states.read()[name].state == RUNNING, "nobody was left to say how it ended"
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = Program(*command, env=environment)
+    told = done.told(PATIENCE)
+    assert done.returncode == 0, told
     found = states.read()
     assert {one.state for one in found.values()} == {FINISHED}
     assert {name: one.attempts for name, one in found.items()} == dict.fromkeys(order, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,7 @@ def test_the_model_gives_the_same_predictions_in_a_fresh_process(
     assert (here["prediction"] == classes(seed=9)["target"]).mean() > 0.7
     assert "'many'" in done.stdout or "many" in done.stdout
     assert (exported / "input_example.json").is_file()
+    assert f"xgboost-cpu=={version('xgboost-cpu')}\n" in (exported / "requirements.txt").read_text()
 
 
 def test_a_model_whose_file_was_exchanged_is_not_opened(finished: tuple[Path, Settings], tmp_path: Path) -> None:

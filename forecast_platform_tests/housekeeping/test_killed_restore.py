@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.restore import complete_restore, restore
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform_tests.forked import Program
 from forecast_platform_tests.worlds import settings_for
 
 pytestmark = pytest.mark.slow
@@ -42,8 +42,7 @@ def test_a_killed_restore_is_old_or_new_and_is_seen_to(root: Path, tmp_path: Pat
     rows = warehouse.rows(POINT_FORECASTS)
     where = {"commodity": "Alpha", "model_name": "naive"}
     warehouse.replace(POINT_FORECASTS, POINT_FORECASTS.arrow_schema().empty_table(), where)
-    arguments = [sys.executable, "-c", _CHILD, point, str(root), str(tmp_path / "saved")]
-    assert subprocess.run(arguments, capture_output=True).returncode == 9
+    assert Program("-c", _CHILD, point, str(root), str(tmp_path / "saved"), env=os.environ).wait() == 9
     [text] = complete_restore(settings)
     assert ("complete" in text) == restored
     assert not list(root.glob(".warehouse.restore-*"))

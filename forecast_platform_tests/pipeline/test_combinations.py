@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +29,23 @@ def _platform(root: Path, pool: dict[str, object] | None = None, **changes: obje
     return Platform.from_settings(settings_for(root, models=[*MEMBERS, pool or POOL], **changes))
 
 
-@pytest.fixture
-def pooled(small: Path) -> Platform:
-    """A platform whose pool is trained and whose members have forecast the span."""
-    platform = _platform(small)
+@pytest.fixture(scope="module")
+def _pooled(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pooled") / "platform"
+    shutil.copytree(trained_template, root)
+    platform = _platform(root)
     assert train(platform, "Alpha", "pool", WINDOWS).written == set(WINDOWS)
     for member in MEMBERS:
         forecast(platform, "Alpha", member, SPAN)
-    return platform
+    return root
+
+
+@pytest.fixture
+def pooled(_pooled: Path, small: Path) -> Platform:
+    """A platform whose pool is trained and whose members have forecast the span."""
+    shutil.rmtree(small)
+    shutil.copytree(_pooled, small)
+    return _platform(small)
 
 
 def _paths(platform: Platform, model: str) -> dict[dt.date, np.ndarray]:

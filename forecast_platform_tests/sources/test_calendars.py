@@ -7,6 +7,7 @@ import datetime as dt
 import numpy as np
 import pytest
 
+from forecast_platform.sources import calendars
 from forecast_platform.sources.base import SourceError
 from forecast_platform.sources.calendars import (
     US_COMMODITIES,
@@ -29,6 +30,15 @@ def test_a_request_is_the_slice_of_a_wider_one() -> None:
     start, end = np.datetime64("2009-12-30"), np.datetime64("2020-01-03")
     assert np.array_equal(sessions("XNYS", start, end), wide[(wide >= start) & (wide <= end)])
     assert np.all(np.diff(wide) > np.timedelta64(0, "D"))
+
+
+def test_one_calendar_serves_days_long_past_and_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make = [], calendars._calendar
+    monkeypatch.setattr(calendars, "_built", {})
+    monkeypatch.setattr(calendars, "_calendar", lambda *given, **more: made.append(given) or make(*given, **more))
+    assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date(2018, 3, 29))) == 1068
+    assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date.today())) > 1068
+    assert made == [("XNYS",)]
 
 
 @pytest.mark.parametrize(("exchange", "start"), [("XSHG", 2080), ("XSHG", 1970), ("XSAU", 2080), ("XSAU", 2010)])

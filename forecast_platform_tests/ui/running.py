@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 
 from forecast_platform.host.services import free_port
+from forecast_platform_tests.forked import Command
 from forecast_platform_tests.waiting import PATIENCE, until
 
 log = logging.getLogger(__name__)
@@ -262,17 +263,11 @@ class Running:
 def command(environment: dict[str, str], *arguments: str) -> str:
     """Run one forecast-platform command to its end; returns what it printed."""
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "forecast_platform.cli", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = Command(*arguments, env=environment)
+    told = done.told(400)
+    assert done.returncode == 0, told
     log.info(f"forecast-platform {' '.join(arguments)}: {time.perf_counter() - started:.1f} s")
-    return done.stdout
+    return told
 
 
 def keys(series: Iterable[str], *spans: tuple[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from forecast_platform_tests.graph.automation.simulation import memory_instance
 
 pytestmark = pytest.mark.slow
 
-FIRST, LAST = dt.date(2021, 12, 17), dt.date(2022, 1, 15)
+FIRST, LAST = dt.date(2021, 12, 19), dt.date(2022, 1, 15)
 
 
 def test_a_month_leaves_every_forecast_once(tmp_path: Path, landing: Path) -> None:
