@@ -2,8 +2,8 @@
 
 Nothing is deleted: what is damaged goes to `_quarantine/<time>/` in the warehouse. A log entry comes back from the
 journal; a file from a backup that holds the same bytes; paths, point forecasts, scores, actuals and unified data are
-made again from the models and the data. What cannot be made again (trained models, the archive, the champions) is left
-as it is and named.
+made again from the models and the data; a workflow's tables by running it again. What cannot be made again (trained
+models, the archive, the champions) is left as it is and named.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forecast_platform.ensembles.store import forget_tasks
 from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits, put_back
@@ -65,7 +66,7 @@ def verify(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
     from forecast_platform.warehouse.damage import unrecorded
 
     found = []
-    for table in TABLES:
+    for table in warehouse.tables():
         damages = examine(warehouse, table, deep=True)
         found += damages
         if not damages:
@@ -100,7 +101,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
     done = Repair()
     aside = settings.warehouse / QUARANTINE / f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
     with exclusive(settings, "repair", timeout=60):
-        for table in TABLES:
+        for table in warehouse.tables():
             try:
                 _mend(warehouse, table, aside, backup, done, say)
             except (OSError, WarehouseError) as error:
@@ -114,6 +115,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
         # A process that was killed, or a commit that did not outlive a power loss, leaves less than is told of.
         for text in remake(Platform.from_settings(settings), done.lost, say):
             done.failed.append(text)
+        done.failed += _workflows_to_run(warehouse, done.lost)
         left = verify(settings, DeltaWarehouse(settings.warehouse, horizon=settings.horizon))
         named = " ".join(done.failed)
         done.failed += [f"{one}: {_FIT if one.kind == 'fit' else _RESTORE}" for one in left if one.file not in named]
@@ -124,6 +126,14 @@ _RESTORE = (
     "it cannot be made again: name a backup that holds it (`repair --backup`), or `forecast-platform restore` one"
 )
 _FIT = "or name a backup that holds it (`repair --backup`)"
+
+
+def _workflows_to_run(warehouse: DeltaWarehouse, lost: Sequence[Damage]) -> Iterator[str]:
+    """What a workflow has to be run again for: its rows are out of these tables, and its tasks no longer finished."""
+    others = {one.table.name for one in lost if one.kind == "data" and one.table not in TABLES}
+    for name in sorted(others):
+        told = ", ".join(forget_tasks(warehouse, name)) or "the workflow that it is of"
+        yield f"{name}: run {told} again (`forecast-platform ensemble run`), which makes its rows anew from kept fits"
 
 
 def _mend_fits(
@@ -150,7 +160,7 @@ def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | N
     gone = [one for one in files if not _from_backup(warehouse, one, aside, backup, done, say)]
     if not gone:
         return
-    if table not in REMADE:
+    if table in TABLES and table not in REMADE:
         done.failed += [f"{one}: {_RESTORE}" for one in gone]
         return
     for one in gone:
