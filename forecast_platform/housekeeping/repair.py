@@ -171,7 +171,7 @@ def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | N
     before = opened.version()
     removed = set(opened.repair()["files_removed"])
     warehouse.settle(table, before + 1)
-    say(f"{table.name}: {len(removed)} files are out of the table; their rows are made again")
+    say(f"{table.name}: {len(removed)} files are out of the table, to be made again")
     done.lost += gone
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from forecast_platform.doctor.stores import tables
@@ -130,6 +131,24 @@ def test_an_entry_in_the_middle_of_the_log_comes_back_too(platform: Platform) ->
         DeltaWarehouse(platform.settings.warehouse).read(TRAINED_MODELS)
     assert not repair(platform.settings, lambda text: None).failed
     assert _contents(platform) == before
+
+
+def test_the_newest_entry_comes_back_also_where_a_checkpoint_says_the_same(platform: Platform) -> None:
+    """Such a table can be read, and no longer be written to."""
+    warehouse = _folder(platform)
+    opened = open_table(warehouse, FORECAST_RUNS)
+    assert opened is not None
+    opened.create_checkpoint()
+    warehouse.settle(FORECAST_RUNS, opened.version())
+    rows = warehouse.read(FORECAST_RUNS)
+    _newest_entry(warehouse, FORECAST_RUNS).unlink()
+    [found] = examine(warehouse, FORECAST_RUNS)
+    assert (found.kind, found.version) == ("entry", opened.version())
+    assert not repair(platform.settings, lambda text: None).failed
+    fresh, day = DeltaWarehouse(platform.settings.warehouse), rows["forecast_date"][0].as_py()
+    of_the_day = rows.filter(pc.field("forecast_date") == day)
+    assert fresh.replace(FORECAST_RUNS, of_the_day, {"forecast_date": day}) == opened.version() + 1
+    assert fresh.rows(FORECAST_RUNS) == rows.num_rows
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES))
