@@ -117,8 +117,8 @@ def _log(warehouse: DeltaWarehouse, table: Table, *, deep: bool) -> Iterator[Dam
         name = f"{version:020d}.json"
         what = None
         if version not in entries:
-            # Delta itself removes entries before a checkpoint after a month. Without the newest one, a checkpoint of the
-            # same version is enough to read and not to write: delta-rs 1.6 calls that an invalid version.
+            # Delta itself removes entries before a checkpoint after a month. Without the newest one a checkpoint of its
+            # version is enough to read and not to write: delta-rs 1.6 calls that an invalid version.
             what = "is gone" if version > usable or version == newest else None
         else:
             record = warehouse.journal.record(table.name, version) if deep or version == newest else None
