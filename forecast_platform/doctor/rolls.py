@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from forecast_platform.doctor.finding import Finding
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule, seen_rolls
 
 if TYPE_CHECKING:
@@ -115,15 +116,13 @@ def moves_on(rule: RollRule, calendar: Dates, days: Dates, close: Floats, shift:
     calendar: the exchange's sessions, [m]; days, close: observed sessions and their closes, [n], ascending. The test is
     Mann and Whitney's (1947).
     """
-    from scipy.signal import lfilter
-
     from forecast_platform.forecasting.metrics import mann_whitney_greater
     from forecast_platform.forecasting.roll_moves import FIRST_SESSION, HALF_LIFE
 
     moves = np.abs(np.diff(np.arcsinh(close / (0.5 * float(np.median(np.abs(close)) or 1.0))), prepend=np.nan))
     moves[0] = 0.0
     decay = 0.5 ** (1.0 / HALF_LIFE)
-    sizes = lfilter([1.0 - decay], [1.0, -decay], moves)
+    sizes = linear_filter([1.0 - decay], [1.0, -decay], moves)
     flagged = np.flatnonzero(seen_rolls(rule.schedule(calendar), days)) + shift
     known = np.arange(len(days)) > FIRST_SESSION
     known[1:] &= sizes[:-1] > 0.0

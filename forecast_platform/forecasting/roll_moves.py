@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats, History, RollSchedule
 from forecast_platform.forecasting.rolls import nearest
 
@@ -77,13 +78,11 @@ def past_rolls(history: History, schedule: RollSchedule, y: Floats) -> PastRolls
 
     Causal: a roll, and the size after k sessions, depend on the first k sessions and the calendar alone.
     """
-    from scipy.signal import lfilter
-
     moves = np.diff(y, prepend=np.nan)
     seen = np.isfinite(moves)
     decay = 0.5 ** (1.0 / HALF_LIFE)
-    total = lfilter([1.0], [1.0, -decay], np.where(seen, np.abs(moves), 0.0))
-    weight = lfilter([1.0], [1.0, -decay], seen.astype(np.float64))
+    total = linear_filter([1.0], [1.0, -decay], np.where(seen, np.abs(moves), 0.0))
+    weight = linear_filter([1.0], [1.0, -decay], seen.astype(np.float64))
     size = np.full(len(y) + 1, np.nan)
     np.divide(TO_DEVIATION * total, weight, out=size[1:], where=weight > 0.0)
     dates = history.observed_dates

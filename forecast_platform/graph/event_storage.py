@@ -65,6 +65,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._joined = threading.local()
         self._engines: dict[str, Engine] = {}
+        self._tables: set[str] = set()
         super().__init__(str(Path(base_dir) / "history" / "runs"), inst_data=inst_data)
         # A batch holds connections to several shards at once; the parent's lock admits one.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
@@ -286,10 +287,6 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def _has_asset_index_columns(self) -> bool:
         return self.has_asset_key_index_cols()
 
-    @cached_property
-    def _has_asset_event_tags(self) -> bool:
-        return super().has_table(AssetEventTagsTable.name)
-
     @property
     def supports_partition_subset_in_asset_materialization_planned_events(self) -> bool:
         """True: a run over a range plans each asset in one event that names the range, not in one for each partition.
@@ -345,14 +342,15 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         return found
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the index shard has the table; looked up once for the tags' table, which every asset event needs."""
-        return self._has_asset_event_tags if table_name == AssetEventTagsTable.name else super().has_table(table_name)
+        """Whether the index shard has the table. What is there stays: every asset event and check asks for some."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def upgrade(self) -> None:
         """Migrate the schema, and forget what was known of it."""
         super().upgrade()
-        for name in ("_has_asset_index_columns", "_has_asset_event_tags"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("_has_asset_index_columns", None)
 
 
 def _engine_at(address: str) -> Engine:

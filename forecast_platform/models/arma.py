@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.history import Floats, History
 from forecast_platform.forecasting.transform import AsinhTransform
 from forecast_platform.models.base import require_sessions
@@ -52,10 +53,7 @@ class Arma:
 
     def innovations(self, w: Floats) -> Floats:
         """Innovations [n] of the centred differenced series w [n], in its unit; both count as zero before the first."""
-        from scipy.signal import lfilter
-
-        filtered: Floats = lfilter([1.0, *(-a for a in self.ar)], [1.0, *self.ma], w)
-        return filtered
+        return linear_filter([1.0, *(-a for a in self.ar)], [1.0, *self.ma], w)
 
     def to_state(self) -> dict[str, Any]:
         """Coefficients by name."""

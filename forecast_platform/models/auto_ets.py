@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.history import Floats, History
 from forecast_platform.models.arma import after_each, training_series, without_roll_moves
 from forecast_platform.models.base import FittedModel, TrainingWindow
@@ -24,12 +25,10 @@ class AutoEtsFitted(InnovationsFitted):
 
     def filter(self, history: History) -> Filtered:
         """See `InnovationsFitted`. A roll's move goes into the level and counts as no innovation."""
-        from scipy.signal import lfilter
-
         y, shift = without_roll_moves(history, self.transform.forward(history.observed_close))
         alpha, level = self.state["alpha"], self.state["level"]
         if not self.state["trend"]:
-            levels, _ = lfilter([alpha], [1.0, alpha - 1.0], y, zi=[(1.0 - alpha) * level])
+            levels = linear_filter([alpha], [1.0, alpha - 1.0], y, [(1.0 - alpha) * level])
             levels = after_each(levels, level)
             return Filtered(y - levels[:-1], (levels + after_each(shift, 0.0),))
         levels, slopes = _smoothed(y.tolist(), level, self.state["slope"], alpha, self.state["beta"], self.state["phi"])

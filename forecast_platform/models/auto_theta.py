@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.history import Floats, History
 from forecast_platform.models.arma import after_each, training_series, without_roll_moves
 from forecast_platform.models.base import FittedModel, TrainingWindow
@@ -34,11 +35,9 @@ class AutoThetaFitted(InnovationsFitted):
 
     def filter(self, history: History) -> Filtered:
         """See `InnovationsFitted`. The first innovation is nan; a roll's move counts as none."""
-        from scipy.signal import lfilter
-
         y, shift = without_roll_moves(history, self.transform.forward(history.observed_close))
         alpha, initial = self.state["alpha"], self.state["initial"]
-        levels, _ = lfilter([alpha], [1.0, alpha - 1.0], y, zi=[(1.0 - alpha) * initial])
+        levels = linear_filter([alpha], [1.0, alpha - 1.0], y, [(1.0 - alpha) * initial])
         shift = after_each(shift, 0.0)
         count = np.arange(len(y) + 1.0)
         states: State = (after_each(levels, initial) + shift, shift, count)

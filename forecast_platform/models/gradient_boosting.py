@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.history import ONE_DAY, Dates, Floats, History
 from forecast_platform.forecasting.volatility import ConditionalVariance
 from forecast_platform.models.base import Covariates, FittedModel, TrainingWindow, require_sessions
@@ -81,7 +82,7 @@ class Recent(NamedTuple):
         return cls(state[0], state[1], state[2:first], state[first:second], state[second : second + len(SPANS)])
 
     def following(self, y: Floats, z: Floats, variance: Floats) -> Recent:
-        """What the trees see after a session with the standardised return z."""
+        """What the trees see after a session with the standardised return z; each [rows, n_paths]."""
         return Recent(
             y,
             variance,
@@ -383,11 +384,8 @@ def deviations(values: Floats) -> Floats:
 
 def weighted(values: Floats, span: float, initial: float) -> Floats:
     """Exponentially weighted means of values [n], [n + 1]: element k is of the first k, starting from `initial`."""
-    from scipy.signal import lfilter
-
     a = gain(span)
-    means: Floats = lfilter([1.0], [1.0, a - 1.0], np.concatenate([[initial], a * values]))
-    return means
+    return linear_filter([1.0], [1.0, a - 1.0], np.concatenate([[initial], a * values]))
 
 
 def gain(span: float) -> float:

@@ -177,7 +177,8 @@ class InnovationsFitted(FittedModel):
         return innovations / filtered.spreads, ranges / filtered.spreads**2
 
     def rolls_ahead(self, history: History, origins: Dates, known: NDArray[np.intp], steps: Steps) -> RollMoves | None:
-        """The moves of the scheduled rolls within the horizon; None where there are none, or the fit knows of none.
+        """The moves of the scheduled rolls within the horizon, in transformed units; None where there are none, or the
+        fit knows of none. origins [n]; known [n]: the position of each one's newest close.
 
         Raises ValueError where the fit knows of some and the history has no schedule.
         """

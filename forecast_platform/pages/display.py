@@ -129,7 +129,8 @@ def history(platform: Platform, series: str, model: str, version: str) -> str | 
 
 
 def closes_on(wanted: Dates, dates: Dates, close: Floats) -> Floats:
-    """The closes of the days `wanted`, of any shape; NaN on days that are not among the ascending `dates`."""
+    """The closes of the days `wanted`, of its shape; NaN on days that are not among `dates` [n] ascending, close [n] in
+    the series' unit."""
     if not len(dates):
         return np.full(wanted.shape, np.nan)
     place = np.minimum(np.searchsorted(dates, wanted), len(dates) - 1)

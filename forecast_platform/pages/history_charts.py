@@ -156,7 +156,8 @@ def score_lines(groups: Sequence[tuple[str, pd.DataFrame]], column: str, label: 
 
 
 def hit_rate_lines(rows: pd.DataFrame, suffix: str) -> Figure:
-    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to."""
+    """The rolling share of targets inside the 80 and 95 % bands, with the lines that they ought to keep to. rows:
+    forecast_metadata of one model, ascending; suffix: of the span, such as `14d`."""
     figure, own = Figure(), rows[counted(rows)]
     dates = own["forecast_date"].to_numpy("datetime64[D]")
     for level, colour in ((80, page.ACCENT), (95, page.INK)):

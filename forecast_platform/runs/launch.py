@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,10 +87,12 @@ class Launcher:
         series: Sequence[str],
         *,
         tags: Mapping[str, str] | None = None,
+        untold: Collection[str] = (),
     ) -> Finished:
         """Run `assets` of `job` over the partitions first..last of `series` (contiguous in configured order).
 
-        Raises ValueError where the range holds no partition.
+        untold: checks whose failures are recorded as all are, but left out of the messages, since the caller tells
+        them in its own words. Raises ValueError where the range holds no partition.
         """
         from dagster._core.execution.api import execute_run
         from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
@@ -114,7 +116,7 @@ class Launcher:
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
-        return Finished(run.run_id, status, *summarise_events(result.all_events))
+        return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
 
     def _executable(self, job: str) -> IJob:
         """The job as this process runs it; where its steps are shipped, as another can load it too."""
@@ -154,9 +156,14 @@ def _why(event: Any) -> str:
     return described or (error.message.strip() if error else "failed")
 
 
-def summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+def summarise_events(
+    events: Sequence[Any], untold: Collection[str] = ()
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Of a run's events: why it failed and what its checks say, a text each; and what was said of each asset, by name
-    (`Finished.totals`)."""
+    (`Finished.totals`).
+
+    untold: names of checks that are told by other means.
+    """
     from forecast_platform.graph.checks.report import EARLIER, OWN
 
     messages: list[str] = []
@@ -174,8 +181,8 @@ def summarise_events(events: Sequence[Any]) -> tuple[list[str], dict[str, dict[s
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"
-            if OWN in found.metadata and found.metadata[OWN].value:
-                continue  # of another series, and told when that one was run
+            if found.check_name in untold or (OWN in found.metadata and found.metadata[OWN].value):
+                continue  # the latter: of another series, and told when that one was run
             if found.severity.value == "ERROR":
                 own = (found.description or "").partition(EARLIER)[0].strip().replace("\n\n", "\n  ")
                 messages.append(f"FAILED check {name}: {own}")

@@ -321,6 +321,7 @@ class Operations:
         tags: Mapping[str, str] | None = None,
     ) -> bool:
         """Run one of the jobs over neighbouring series of a group."""
+        from forecast_platform.graph.checks.forecasts import ON_TIME
         from forecast_platform.graph.keys import keys_of
 
         keys, title = keys_of(self.settings, series[0]), f"{job} {_listed(series)}"
@@ -328,7 +329,14 @@ class Operations:
         self.say(f"{title}: {first} to {last}" if first != last else f"{title}: {first}")
         with progress_bar(title):
             done = self.launcher.run(
-                keys.job(job), keys.of_job(job, models), first, last, series, tags={**self.tags, **(tags or {})}
+                keys.job(job),
+                keys.of_job(job, models),
+                first,
+                last,
+                series,
+                tags={**self.tags, **(tags or {})},
+                # That dates outside this run's span are missing is told once, by coverage, and not for each model.
+                untold={ON_TIME},
             )
         seconds = time.perf_counter() - started
         self.finished.append((title, done, seconds))

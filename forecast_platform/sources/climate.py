@@ -63,13 +63,14 @@ def unit_hint(name: str, values: Floats) -> str:
 
 
 def fraction(name: str, values: Floats) -> bool:
-    """Whether a humidity in per cent looks like a share of 1: no place is at 1 % all the time."""
+    """Whether a humidity in per cent, values [n] with NaN, looks like a share of 1: no place is at 1 % all the time."""
     known = values[np.isfinite(values)]
     return name == "humidity_mean_pct" and len(known) >= 30 and float(known.max()) <= 1.0 and float(known.max()) > 0
 
 
 def too_warm(name: str, values: Floats) -> bool:
-    """Whether a temperature column is warmer than any place on earth in the mean: Fahrenheit within the limits."""
+    """Whether a temperature column, values [n] in C with NaN, is warmer than any place on earth in the mean: Fahrenheit
+    within the limits."""
     known = values[np.isfinite(values)]
     most = {"temp_max_c": 45.0, "temp_mean_c": 38.0, "temp_min_c": 33.0}.get(name, np.inf)
     return len(known) >= 30 and float(known.mean()) > most

@@ -100,7 +100,8 @@ def yahoo_prices(feeds: FeedSettings, symbol: str, first: dt.date, end: dt.date)
 
 
 def open_meteo(feeds: FeedSettings, place: tuple[float, float], first: dt.date, end: dt.date) -> pd.DataFrame:
-    """Daily weather at `place` (latitude, longitude), local days first..end - 1; days not published are left out.
+    """Daily weather at `place` (latitude, longitude in degrees), local days first..end - 1: a row a day, date and
+    WEATHER_COLUMNS in their units; days not published are left out.
 
     Raises FeedError for no answer, a refusal, and an answer without the values.
     """

@@ -114,7 +114,7 @@ def twins(raw: RawData, series: Sequence[SeriesSettings]) -> None:
 
 def macro(raw: RawData, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with -999 and the like read as missing, and so exact zeros among volatilities and exchange rates,
-    which are never 0; both are said in `raw`."""
+    which are never 0; both are said in `raw`. frame: date, FILE, ROW and a float column a covariate, ascending."""
     for name in frame.columns:
         if name in ("date", FILE, ROW):
             continue
@@ -216,7 +216,10 @@ def _without_running_bar(raw: RawData, one: SeriesSettings, frame: pd.DataFrame,
 
 
 def weather(raw: RawData, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
-    """The frame with sentinels read as missing, and why it is refused: one line a cause, however many values it has."""
+    """The frame with sentinels read as missing, and why it is refused: one line a cause, however many values it has.
+
+    frame: date, region, FILE, ROW and the columns of WEATHER_COLUMNS that are there, in their units.
+    """
     columns = [name for name in WEATHER_COLUMNS if name in frame.columns]
     frame = frame.copy()
     impossible: dict[tuple[str, str], dict[str, np.ndarray]] = {}

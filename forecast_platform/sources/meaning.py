@@ -178,8 +178,8 @@ def zeros(closes: Floats) -> Bools:
 
 
 def sentinels(closes: Floats) -> Bools:
-    """Closes that stand for missing, such as -999: below zero where every other one is not, or is a fifth of that at
-    most."""
+    """Which closes [n] stand for missing, such as -999, [n]: below zero where every other one is not, or is a fifth of
+    that at most."""
     signs = np.isin(closes, [-(10.0**k - 1) - tail for k in (2, 3, 4, 5) for tail in (0.0, 0.9, 0.99)])
     others = closes[~signs & np.isfinite(closes)]
     if not signs.any() or len(others) == 0:
@@ -189,8 +189,8 @@ def sentinels(closes: Floats) -> Bools:
 
 
 def levels(closes: Floats) -> list[Stretch]:
-    """Where the level changes from one close to the next by LEVEL times or more and stays, by a factor that is no power
-    of ten: first, the last close, and the factor.
+    """Where the level of closes [n] changes from one to the next by LEVEL times or more and stays, by a factor that is
+    no power of ten: first, the last close, and the factor.
 
     It stays where the median of the STAYS closes from there on is that factor of the STAYS before, within a tenth, and
     the move is FARTHER times the median of the 60 moves before it; prices not above zero are no part of it.
@@ -213,8 +213,8 @@ def levels(closes: Floats) -> list[Stretch]:
 
 
 def restless(closes: Floats) -> str | None:
-    """What says that closes are no prices: they cross zero at every other step, as returns do, or their usual move is
-    USUAL, as that of volumes is; None where nothing does. Of fewer than YEARLY nothing is said."""
+    """What says that closes [n], NaN where missing, are no prices: they cross zero at every other step, as returns do,
+    or their usual move is USUAL, as that of volumes is; None where nothing does, and of fewer than YEARLY."""
     known = closes[np.isfinite(closes)]
     if len(known) < YEARLY:
         return None

@@ -33,10 +33,16 @@ def read_workbook(content: bytes, file: str) -> list[Sheet]:
 
 
 def _text(value: Any) -> str:
-    """A cell as a CSV file would have it: 123 for 123.0, dates as YYYY-MM-DD."""
+    """A cell as a CSV file would have it: 123 for 123.0, dates as YYYY-MM-DD.
+
+    A stamp that a formula summed lies a few milliseconds beside the one that Excel shows: one just below midnight would
+    be of the day before.
+    """
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, dt.datetime):
+        if value.year < dt.MAXYEAR:
+            value = (value + dt.timedelta(seconds=0.5)).replace(microsecond=0)
         return value.date().isoformat() if value.time() == dt.time(0) else value.isoformat(sep=" ")
     if isinstance(value, dt.date):
         return value.isoformat()

@@ -10,6 +10,10 @@ import pytest
 from forecast_platform.sources.files import FileProblem, read_table
 
 
+class Serial(float):
+    """Days since 1899-12-30, shown as a date."""
+
+
 def _xls(path: Path, rows: list[list[object]], sheet: str = "COFFEE") -> Path:
     xlwt = pytest.importorskip("xlwt")
     pytest.importorskip("python_calamine", reason="the extra `excel` is not installed")
@@ -18,7 +22,12 @@ def _xls(path: Path, rows: list[list[object]], sheet: str = "COFFEE") -> Path:
     day = xlwt.easyxf(num_format_str="MM/DD/YYYY")
     for at, row in enumerate(rows):
         for column, value in enumerate(row):
-            page.write(at, column, value, day if isinstance(value, dt.date) else xlwt.Style.default_style)
+            page.write(
+                at,
+                column,
+                float(value) if isinstance(value, Serial) else value,
+                day if isinstance(value, dt.date | Serial) else xlwt.Style.default_style,
+            )
     book.save(str(path))
     return path
 
@@ -60,11 +69,14 @@ def test_eia_s_workbook_and_our_own_layout_in_one(tmp_path: Path) -> None:
         ["Date", title],
         [dt.date(1986, 1, 2), 25.56],
         [dt.date(1986, 1, 3), 26.0],
+        # As a formula that sums hours leaves it; Excel shows 1986-01-06.
+        [Serial((dt.date(1986, 1, 6) - dt.date(1899, 12, 30)).days - 4e-7), 26.5],
     ]
     table = read_table(_xls(tmp_path / "wti.xls", rows, "Data 1"), "market/wti.xls")
     assert (table.format, table.unit) == ("EIA", "Dollars per Barrel")
-    assert table.columns["close"].tolist() == [25.56, 26.0]
-    assert table.rows.tolist() == [4, 5]
+    assert table.columns["close"].tolist() == [25.56, 26.0, 26.5]
+    assert table.columns["date"].astype(str).tolist() == ["1986-01-02", "1986-01-03", "1986-01-06"]
+    assert table.rows.tolist() == [4, 5, 6]
     own = read_table(_xls(tmp_path / "own.xls", [["date", "close"], ["2018-01-02", 1.5]]), "market/own.xls")
     assert own.columns["close"].tolist() == ["1.5"]
     (tmp_path / "cut.xls").write_bytes((tmp_path / "wti.xls").read_bytes()[:700])

@@ -30,7 +30,8 @@ def header(sheet: Sheet) -> int | None:
 
 
 def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
-    """Its days: the nearby's high, low, close and volume, and contract and close of the second (`close_2`)."""
+    """Its days, a row each: the nearby's high, low, close and volume, and contract and close of the second (`close_2`),
+    as numbered in the sheet."""
     names = sheet.names(head)
     starts = [position for position, name in enumerate(names) if name.startswith("CONTRACT")][:2]
     records = [(row, cells) for row, cells in sheet.records[head + 1 :] if cells[0]]

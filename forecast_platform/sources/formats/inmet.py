@@ -38,7 +38,8 @@ def header(sheet: Sheet) -> int | None:
 
 
 def read(sheet: Sheet, head: int, meaning: Meaning) -> RawTable:
-    """Its days."""
+    """Its days, a row each, from its hours: temperatures in C, rain in mm, humidity in per cent, by the station's
+    region."""
     names = [name.upper() for name in sheet.names(head)]
     while names and not names[-1]:
         names.pop()
