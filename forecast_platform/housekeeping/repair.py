@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from forecast_platform.ensembles.store import forget_tasks
 from forecast_platform.host.files import sync_folder, sync_tree, write_whole
@@ -24,7 +25,7 @@ from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import Damage, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.journal import FOLDER, LOG, print_of
+from forecast_platform.warehouse.journal import FOLDER, LOG, actions, print_of
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,
@@ -160,6 +161,9 @@ def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | N
     gone = [one for one in files if not _from_backup(warehouse, one, aside, backup, done, say)]
     if not gone:
         return
+    if table not in REMADE and _undone(warehouse, table, gone, aside, done, say):
+        _mend(warehouse, table, aside, backup, done, say)
+        return
     if table in TABLES and table not in REMADE:
         done.failed += [f"{one}: {_RESTORE}" for one in gone]
         return
@@ -173,6 +177,26 @@ def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | N
     warehouse.settle(table, before + 1)
     say(f"{table.name}: {len(removed)} files are out of the table, to be made again")
     done.lost += gone
+
+
+def _undone(
+    warehouse: DeltaWarehouse, table: Table, gone: Sequence[Damage], aside: Path, done: Repair, say: Say
+) -> bool:
+    """Take the newest commit back where one of these files is of it and it never counted as written: a power loss came
+    between its entry and its files. What it replaced is there still."""
+    log = warehouse.path(table) / LOG
+    newest, known = max(_versions(log), default=-1), warehouse.journal.versions(table.name)
+    if not known or newest <= max(known):
+        return False
+    entry = log / f"{newest:020d}.json"
+    added = {unquote(str(one["add"]["path"])) for one in actions(entry.read_text(encoding="utf-8")) if "add" in one}
+    if not added & {one.file for one in gone}:
+        return False
+    for name in (entry.name, *(path.name for path in log.glob(f"{newest:020d}.checkpoint*")), "_last_checkpoint"):
+        _set_aside(warehouse, Damage(table, f"{LOG}/{name}", "", "entry", newest), aside)
+    say(f"{table.name}: {LOG}/{entry.name} was never completed; the table is back at the commit before it")
+    done.lost.append(Damage(table, f"{LOG}/{entry.name}", "was never completed", "entry", newest))
+    return True
 
 
 def _mend_log(
