@@ -45,8 +45,9 @@ def settings(made: Path, tmp_path: Path) -> Settings:
     return build(warehouse=tmp_path / "warehouse", source="sample", workers=1)
 
 
-def again(settings: Settings, folder: Path) -> Run:
-    return run_of(folder, settings, TASK, bases=["linear"], folds=2)
+def again(settings: Settings, made: Path) -> Run:
+    """The same workflow over its own table, in another warehouse."""
+    return run_of(made, settings, TASK, bases=["linear"], folds=2)
 
 
 def others(settings: Settings) -> dict[str, Table]:
@@ -81,7 +82,7 @@ def test_a_damaged_entry_is_named_and_comes_back_as_it_was(settings: Settings, d
 @pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
 @pytest.mark.parametrize("name", ["ensemble_tasks", "oof_predictions_small_vote_weight"])
 def test_lost_rows_are_named_and_made_again_by_the_workflow_from_kept_fits(
-    settings: Settings, tmp_path: Path, name: str, damage: str
+    settings: Settings, made: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
     before, warehouse, table = contents(settings), DeltaWarehouse(settings.warehouse), others(settings)[name]
     path = _largest(warehouse, table)
@@ -94,7 +95,7 @@ def test_lost_rows_are_named_and_made_again_by_the_workflow_from_kept_fits(
     assert failed.startswith(f"{table.name}: run ")
     assert "forecast-platform ensemble run" in failed
     assert len(list((settings.warehouse / "_quarantine").rglob("*.parquet"))) == (damage != "gone")
-    done = again(settings, tmp_path).perform("vote_weight")
+    done = again(settings, made).perform("vote_weight")
     assert (done.fresh, done.outcome.fits) == (True, 0)
     after = contents(settings)
     assert after["oof_predictions_small_vote_weight"].equals(before["oof_predictions_small_vote_weight"])
@@ -102,13 +103,15 @@ def test_lost_rows_are_named_and_made_again_by_the_workflow_from_kept_fits(
     assert repair(settings, lambda text: None).failed == []
 
 
-def test_they_come_back_from_a_backup_and_are_merged_and_vacuumed(settings: Settings, tmp_path: Path) -> None:
+def test_they_come_back_from_a_backup_and_are_merged_and_vacuumed(
+    settings: Settings, made: Path, tmp_path: Path
+) -> None:
     before = contents(settings)
     backup(settings, tmp_path / "saved")
     shutil.rmtree(settings.warehouse)
     restore(settings, tmp_path / "saved")
     assert contents(settings) == before
-    assert not again(settings, tmp_path).perform("vote_weight").fresh
+    assert not again(settings, made).perform("vote_weight").fresh
     warehouse = DeltaWarehouse(settings.warehouse)
     named = {table.name for table in others(settings).values()}
     assert named <= {one.table for one in compact(warehouse, dt.date(2030, 1, 1))}
