@@ -202,8 +202,8 @@ def summarise_events(
 def own_output() -> Iterator[None]:
     """At the end of this, what is printed goes where it went before.
 
-    A step's output goes to its log; where the disk of that is full, Dagster 1.13 fails over what is left to be written
-    there, before it gives the process its own output back, and whatever is told afterwards would go to the log, too.
+    A step's output goes to its log; where a full disk ends a run, Dagster 1.13 does not always give the process its own
+    output back, and whatever is told afterwards would go to the log, too, and be lost.
     """
     kept = []
     for stream in (sys.stdout, sys.stderr):
