@@ -97,8 +97,8 @@ def _autogluon() -> tuple[Call, Call, str]:
             )  # fmt: skip
             one_thread = {"model_hyperparameters": {"num_threads": 1, "n_jobs": 1}}
             predictor.fit(
-                data, hyperparameters={"RecursiveTabular": one_thread}, enable_ensemble=False, refit_full=True,
-                random_seed=1,
+                data, hyperparameters={"RecursiveTabular": one_thread}, enable_ensemble=False, random_seed=1,
+                skip_model_selection=True,
             )  # fmt: skip
             given = predictor.predict(data, random_seed=1).sort_index()
             return given["mean"].to_numpy().reshape(-1, ask.horizon)

@@ -1,9 +1,13 @@
 """Training jobs: what the job adds to the library's own calls, how fast the store answers, and memory.
 
-    python benchmarks/jobs.py [PART ...] [--series 400] [--wide 10000] [--users 20]
+    python benchmarks/jobs.py [PART ...] [--series 400] [--wide 10000] [--users 20] [--m4 FOLDER] [--landing FOLDER]
 
-The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service; and
-library, in the environment of an extra (_job_library.py).
+The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service; and in the
+environment of an extra (`.venv-automl/bin/python -m benchmarks.jobs ...`) library (_job_library.py), presets and m4
+(_job_panels.py), graph (_job_graph.py).
+
+--m4 names the folder of the M4 competition's Weekly-train.csv and Weekly-test.csv; its repository (Mcompetitions,
+M4-methods) keeps them in Dataset/Train and Dataset/Test. --landing names one of files as the source `landing` reads.
 
 A generator makes weekly series with seasons, trends and breaks. Mode statsforecast's backtest and forecast stand beside
 the library's `cross_validation` and `forecast` with the same models, windows and one process; both in one run,
@@ -188,30 +192,65 @@ def tables(n_jobs: int = 1000) -> None:
         timed("removing the rows of 100 jobs", lambda: remove_rows(DeltaWarehouse(settings.warehouse), gone))
 
 
-def wide(n_series: int) -> None:
+def wide(n_series: int, mode: str, windows: int) -> None:
     """Ten thousand series of 200 rows: memory."""
     import resource
 
-    config = asked(models=["DynamicOptimizedTheta"])
+    models = ["DynamicOptimizedTheta"] if mode == "statsforecast" else []
+    config = asked(training_mode=mode, models=models, backtest_windows=windows)
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(1)
         stamps = np.tile(np.datetime64("2021-01-04", "s") + 7 * 86_400 * np.arange(200), n_series)
         ids = np.repeat(np.array([f"s{k:05d}" for k in range(n_series)]), 200)
         columns = Columns(stamps, np.cumsum(rng.normal(size=200 * n_series)) + 100, ids, {})
         panel_of(columns, config, Limits()).save(Path(folder) / PANEL)
-        timed(f"job of {n_series:,} series of 200 rows", lambda: run_job(Path(folder), config, Progress()))
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+        what = f"job of {n_series:,} series of 200 rows, mode {mode}"
+        *_, found = timed(what, lambda: run_job(Path(folder), config, Progress()))
+    for row in found["leaderboard"]:
+        print(
+            f"  {row['model']:<24} MASE {row['mase']:.3f}, {row['total_seconds']:.0f} s, {row['fallbacks']} fallbacks"
+        )
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB (at most 4)")
+
+
+def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
+    """The parts of the extras that take whole panels or the daily graph."""
+    config = asked(training_mode="autogluon", models=[], backtest_windows=options.windows)
+    if "presets" in chosen:
+        from benchmarks._job_panels import presets
+
+        presets(panel_of(generated(options.series, options.longest), config, Limits()), config)
+    if "m4" in chosen:
+        from benchmarks._job_panels import m4
+
+        if options.m4 is None:
+            raise SystemExit("m4: name the folder of Weekly-train.csv and Weekly-test.csv by --m4")
+        m4(options.m4, config, options.arima)
+    if "graph" in chosen:
+        from benchmarks._job_graph import graph
+
+        if options.landing is None:
+            raise SystemExit("graph: name the folder of prices by --landing")
+        graph(options.landing, options.commodity)
 
 
 def main() -> None:
     """Print the figures asked for; all without the service where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "library")
+    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "library", "presets", "m4", "graph")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3, help="of `library`: the least of so many is told")
+    parser.add_argument("--longest", type=int, default=2500, help="rows of the longest generated series")
+    parser.add_argument("--mode", default="statsforecast", help="of `wide`: statsforecast, autogluon, neuralforecast")
+    parser.add_argument("--arima", type=int, default=400, help="series of `m4` that AutoARIMA is measured on")
+    parser.add_argument("--windows", type=int, default=3, help="of the backtest of `m4`, `presets` and `wide`")
+    parser.add_argument("--m4", type=Path, help="folder of the M4 competition's weekly files")
+    parser.add_argument("--landing", type=Path, help="folder of prices, for `graph`")
+    parser.add_argument("--commodity", default="Coffee", help="series of `graph`")
     parser.add_argument("--users", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=330, help="after which `service` says what is done by then")
+    parser.add_argument("--seconds", type=float, default=5400, help="after which `service` says what is done by then")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(parts)}")
@@ -224,12 +263,13 @@ def main() -> None:
     if "statsforecast" in chosen:
         against_statsforecast(options.series)
     if "wide" in chosen:
-        wide(options.wide)
+        wide(options.wide, options.mode, options.windows)
     if "library" in chosen:
         from benchmarks._job_library import beside_the_library
 
         config = asked()
-        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config)
+        beside_the_library(panel_of(generated(options.series, 600), config, Limits()), config, options.rounds)
+    of_the_extras(set(chosen), options)
     if {"latency", "service"} & set(chosen):
         from benchmarks._job_service import latency, service
     if "latency" in chosen:

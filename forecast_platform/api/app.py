@@ -33,7 +33,8 @@ way. Errors are `{"detail": "field: what is wrong"}`."""
 def build_app(settings: Settings, host: str = "127.0.0.1", jobs: TrainingJobs | None = None) -> App:
     """The guarded app for a server that binds `host`. Raises SettingsError where nothing says who may ask it."""
     users = Users(settings, host)
-    return Guard(_Limited(plain_app(jobs or TrainingJobs(settings)), settings), users)
+    jobs = jobs or TrainingJobs(settings)
+    return Guard(_Limited(plain_app(jobs), settings), users, jobs.note_use)
 
 
 def plain_app(jobs: TrainingJobs) -> FastAPI:

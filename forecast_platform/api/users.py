@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 
 from forecast_platform.host.guarded_app import App, Receive, Scope, Send, asked_of
@@ -61,8 +62,9 @@ def _same(token: str, given: str) -> bool:
 class Guard:
     """An ASGI app behind the guard; the user is in the scope's state."""
 
-    def __init__(self, app: App, users: Users) -> None:
-        self._app, self._users = app, users
+    def __init__(self, app: App, users: Users, let_in: Callable[[], None]) -> None:
+        """let_in: called for each request that is let in, before it is answered."""
+        self._app, self._users, self._let_in = app, users, let_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -75,6 +77,7 @@ class Guard:
             await refuse_as_json(refusal, scope, send)
             return
         scope.setdefault("state", {})["user"] = self._users.user_of(asked)
+        self._let_in()
         await self._app(scope, receive, send)
 
 

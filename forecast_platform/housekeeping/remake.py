@@ -1,4 +1,4 @@
-"""Rows that were lost, made again from models and data; a forecast bears the time at which it was first made."""
+"""Rows that were lost, made again from models, data and jobs' results; a forecast bears its first time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from forecast_platform.housekeeping.remake_jobs import remake_jobs
 from forecast_platform.models import registry
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
@@ -40,6 +41,7 @@ _OWNER = ("commodity", "model_name", "model_version")
 def remake(platform: Platform, lost: Sequence[Damage], say: Callable[[str], None]) -> Iterator[str]:
     """Make again what the damaged files held, and what points or scores tell of and the paths lack; yields why not."""
     try:
+        yield from remake_jobs(platform, lost, say)
         yield from _data(platform, lost, say)
         yield from _actuals(platform, lost, say)
         yield from _forecasts(platform, lost, say)

@@ -2,8 +2,8 @@
 
 Nothing is deleted: what is damaged goes to `_quarantine/<time>/` in the warehouse. A log entry comes back from the
 journal; a file from a backup that holds the same bytes; paths, point forecasts, scores, actuals and unified data are
-made again from the models and the data; a workflow's tables by running it again. What cannot be made again (trained
-models, the archive, the champions) is left as it is and named.
+made again from the models and the data, rows of training jobs from the jobs' folders, a workflow's tables by running it
+again. What cannot be made again (trained models, the archive, the champions) is left as it is and named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits, put_back
 from forecast_platform.housekeeping.remake import remake
+from forecast_platform.housekeeping.remake_jobs import can_be_made
 from forecast_platform.settings import Settings
+from forecast_platform.training_jobs.tables import TABLES as TABLES_OF_JOBS
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import Damage, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -104,7 +106,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
     with exclusive(settings, "repair", timeout=60):
         for table in warehouse.tables():
             try:
-                _mend(warehouse, table, aside, backup, done, say)
+                _mend(settings, warehouse, table, aside, backup, done, say)
             except (OSError, WarehouseError) as error:
                 done.failed.append(f"{table.name}: {error}")
         if backup is not None:
@@ -149,7 +151,15 @@ def _mend_fits(
             done.mended.append(one.file)
 
 
-def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | None, done: Repair, say: Say) -> None:
+def _mend(
+    settings: Settings,
+    warehouse: DeltaWarehouse,
+    table: Table,
+    aside: Path,
+    backup: Path | None,
+    done: Repair,
+    say: Say,
+) -> None:
     for _ in range(2):  # a log that is whole again may show files that are not
         found = examine(warehouse, table, deep=True)
         for one in found:
@@ -162,9 +172,10 @@ def _mend(warehouse: DeltaWarehouse, table: Table, aside: Path, backup: Path | N
     if not gone:
         return
     if table not in REMADE and _undone(warehouse, table, gone, aside, done, say):
-        _mend(warehouse, table, aside, backup, done, say)
+        _mend(settings, warehouse, table, aside, backup, done, say)
         return
-    if table in TABLES and table not in REMADE:
+    of_a_job = table in TABLES_OF_JOBS and can_be_made(settings, gone)
+    if table in TABLES and table not in REMADE and not of_a_job:
         done.failed += [f"{one}: {_RESTORE}" for one in gone]
         return
     for one in gone:

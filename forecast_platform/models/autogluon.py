@@ -63,7 +63,13 @@ class AutoGluon(ScaledReturnsModel):
     name: ClassVar[str] = "autogluon"
     description: ClassVar[str] = "A global model of AutoGluon (recursive boosted trees by default) on scaled returns."
     tags: ClassVar[ModelTags] = ModelTags(
-        extra="automl", requires=("autogluon.timeseries",), default=False, slow_fit=True, tolerance=1e-5, kept="pickle"
+        extra="automl",
+        requires=("autogluon.timeseries",),
+        prepares=("autogluon.timeseries.models", "autogluon.tabular.models", "mlforecast", "lightgbm", "torch"),
+        default=False,
+        slow_fit=True,
+        tolerance=1e-5,
+        kept="pickle",
     )
     kind: ClassVar[str] = "python"
     hyperparameters: ClassVar[Hyperparameters] = {

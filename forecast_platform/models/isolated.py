@@ -1,17 +1,15 @@
 """Models whose library can load nothing but pickle, simulated in a process of their own.
 
 What goes over: one JSON file and arrays without objects (`.npy`), in a folder of its own; back comes one array, checked
-for type and shape. The process has none of this one's environment but where Python finds its modules. That keeps
-secrets and this process' memory from what a pickle may do; it is no sandbox: the process has the account's rights, so a
-pickle is opened only where this warehouse's own signed manifest names its hash (`work/signing.py`).
+for type and shape. The process has none of this one's environment but where Python finds its modules, and no other
+model's files (`prepared.py`). That keeps secrets and this process' memory from what a pickle may do; it is no sandbox:
+the process has the account's rights, so a pickle is opened only where this warehouse's own signed manifest names its
+hash (`work/signing.py`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -24,12 +22,11 @@ from forecast_platform.forecasting.history import Dates, History, RollSchedule
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import registry
 from forecast_platform.models.base import FittedModel, Paths, TrainingWindow
+from forecast_platform.models.prepared import EndedError, work
 from forecast_platform.models.tags import ModelSpec
 
 SECONDS = 3600.0
 """Longest simulation where the model's tag `time_limit` says nothing."""
-
-_KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH")
 
 
 class IsolatedError(RuntimeError):
@@ -61,20 +58,13 @@ class IsolatedFitted(FittedModel):
             }
             np.save(exchange / "origins.npy", np.asarray(origins, "datetime64[D]"), allow_pickle=False)
             (exchange / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            limit = registry.model_of(self.spec).tags.time_limit or SECONDS
-            done = subprocess.run(
-                [sys.executable, "-s", "-m", __name__, str(exchange)],
-                env=_environment(exchange),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=limit,
-            )
-            answer = exchange / "paths.npy"
-            if done.returncode != 0 or not answer.is_file():
-                said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                raise IsolatedError(f"{self.spec.name}: its process ended with code {done.returncode}: {said}")
-            paths: Paths = np.load(answer, allow_pickle=False)
+            tags = registry.model_of(self.spec).tags
+            try:
+                modules = (__name__, self.spec.module, *tags.requires, *tags.prepares)
+                work(modules, exchange, tags.time_limit or SECONDS)
+            except EndedError as error:
+                raise IsolatedError(f"{self.spec.name}: {error}") from None
+            paths: Paths = np.load(exchange / "paths.npy", allow_pickle=False)
         if paths.dtype != np.float32 or paths.shape != wanted:
             raise IsolatedError(f"{self.spec.name}: its process gave {paths.dtype} {paths.shape}, not float32 {wanted}")
         return paths
@@ -89,13 +79,6 @@ class IsolatedFitted(FittedModel):
 
 
 _FIELDS = [item for item in fields(History) if item.init]
-
-
-def _environment(exchange: Path) -> dict[str, str]:
-    """What the process may know of this one's environment; its threads are one, as everywhere."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **threads, "HOME": str(exchange), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _write(exchange: Path, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +125,3 @@ def main(exchange: Path) -> None:
     with temporary.open("wb") as sink:
         np.save(sink, paths, allow_pickle=False)
     temporary.replace(exchange / "paths.npy")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

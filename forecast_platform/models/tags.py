@@ -20,6 +20,8 @@ class ModelTags:
     """The optional extra of this package that its library comes with; None where the base install has it."""
     requires: tuple[str, ...] = ()
     """Modules that must be there to fit and simulate, such as prophet: what a missing extra is seen by."""
+    prepares: tuple[str, ...] = ()
+    """Modules that opening and simulating imports beyond those: a process that opens pickles has them before."""
     needs_gpu: bool = False
     scope: Literal["series", "panel"] = "series"
     """Fitted on one series, or on many at once: the daily graph fits one, a panel is a training job's."""

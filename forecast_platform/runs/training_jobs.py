@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import sqlite3
 import threading
@@ -27,6 +28,9 @@ from forecast_platform.training_jobs.store import Job, JobStore, Upload
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+_USE_SECONDS = 30.0
+"""How often it is noted at the most that somebody asks."""
 
 _BEAT_SECONDS = 90.0
 """Age of the sensor daemon's heartbeat (every 30 s) beyond which nobody would run a job."""
@@ -61,6 +65,7 @@ class TrainingJobs:
         self.store = JobStore(settings)
         self._lock = threading.Lock()
         self._instance: DagsterInstance | None = None
+        self._noted = -math.inf
 
     @property
     def instance(self) -> DagsterInstance:
@@ -76,6 +81,13 @@ class TrainingJobs:
                     raise UnavailableError(f"Dagster's instance cannot be opened: {error}") from error
             return self._instance
 
+    def note_use(self) -> None:
+        """Somebody asks for something: Dagster's sensor is there from now on when a job is submitted."""
+        now = time.monotonic()
+        if now - self._noted > _USE_SECONDS and self.store.exists:
+            self._noted = now
+            self.store.note_use()
+
     def create(self, user: str, given: Any) -> Job:
         """A new job of a config (data among it), checked, and nothing left behind where it is refused.
 
@@ -89,10 +101,12 @@ class TrainingJobs:
             upload = self.upload_file(user, config.file)
         admit(self.settings, self.store.job_folder(job_id), config, upload)
         try:
-            return self.store.create(user, config, job_id)
+            job = self.store.create(user, config, job_id)
         except BaseException:
             remove_folder(self.store, job_id)
             raise
+        self.note_use()
+        return job
 
     def upload_file(self, user: str, upload_id: str) -> Path:
         """Where a user's upload is. Raises JobError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -106,6 +107,23 @@ class JobStore(AdmissionTable[Job]):
         """
         return self._admit(job_id, user, ("failed", "cancelled") if again else ("pending",))
 
+    def note_use(self) -> None:
+        """Somebody asks for something now. Where that cannot be noted, a job that is submitted waits some seconds."""
+        with contextlib.suppress(OSError):
+            self._use.touch()
+
+    def used_within(self, seconds: float) -> bool:
+        """Whether somebody asked for something in the last `seconds`."""
+        try:
+            return abs(time.time() - self._use.stat().st_mtime) < seconds
+        except OSError:
+            return False
+
+    @property
+    def _use(self) -> Path:
+        """An empty file that was written when somebody asked last."""
+        return self.path.with_name("jobs.used")
+
     def wait_for_one(self, seconds: float, pause: float) -> bool:
         """Wait, for so long at the most, until a job is to be asked for; whether one is."""
         end = time.monotonic() + seconds
@@ -196,6 +214,14 @@ class JobStore(AdmissionTable[Job]):
                 ended_before,
                 drafts_before,
             )
+
+    def submitted_on(self, days: Sequence[str] | None = None) -> list[Job]:
+        """Jobs that were submitted once, the oldest first: those created on these days (in UTC), or on any."""
+        condition = "attempt > 0"
+        if days is not None:
+            condition += f" AND substr(created_at, 1, 10) IN ({', '.join('?' * len(days))})"
+        with self._open() as connection:
+            return self._select(connection, f"{condition} ORDER BY created_at, job_id", *(days or ()))
 
     def forgotten(self) -> list[tuple[str, str]]:
         """Jobs that were submitted once and are gone, whose rows in the tables may still be there: id and day."""

@@ -31,13 +31,13 @@ _AT_ONCE = 500
 def write_rows(warehouse: Warehouse, store: JobStore, job: Job, results: Mapping[str, Any]) -> int:
     """Put a job's rows in the place of those of an earlier attempt, the leaderboard's last; returns the forecast's.
 
-    results: what results.json holds; the forecast's rows are read from the job's forecast.csv, which has them all.
-    Raises WarehouseError.
+    results: what results.json holds; the forecast's rows are read from the job's forecast.csv, which has them all. They
+    bear the time at which the job was completed, or that of now. Raises WarehouseError.
     """
     rows = _forecast(job, results, store.job_folder(job.job_id) / FORECAST)
     where = {"job_day": job.day, "job_id": job.job_id}
     warehouse.replace(TRAINING_JOB_FORECASTS, rows, where)
-    warehouse.replace(TRAINING_JOB_LEADERBOARDS, _leaderboard(job, results, store.now()), where)
+    warehouse.replace(TRAINING_JOB_LEADERBOARDS, _leaderboard(job, results, job.completed_at or store.now()), where)
     return rows.num_rows
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 JOBS = "/Shared/forecast_platform/jobs"
 """The folder of the jobs' experiments."""
+PRODUCTION = "/Shared/forecast_platform/production/best_models"
+"""The experiment with a run for each version of a model that a job registered."""
 JOB_TAG = "job_id"
 ALIAS = "newest"
 _ARTIFACTS = "artifacts/training_jobs"
@@ -63,11 +65,13 @@ class JobTracker:
     def client_for(self, job_id: str) -> tuple[MlflowClient, str]:
         """A client, and the id of the job's experiment; creates database, folder and experiment on first use, one
         process at a time."""
-        experiment = self.experiment_of(job_id)
+        own = self.settings.training_jobs.experiment is None
+        return self._client(self.experiment_of(job_id), f"{_ARTIFACTS}/{job_id}" if own else _ARTIFACTS)
+
+    def _client(self, experiment: str, artifacts: str) -> tuple[MlflowClient, str]:
         if in_workspace(self.settings.tracking_uri):
             self._make_folder(experiment.rpartition("/")[0])
-        own = self.settings.training_jobs.experiment is None
-        return client_with(self.settings, experiment, f"{_ARTIFACTS}/{job_id}" if own else _ARTIFACTS)
+        return client_with(self.settings, experiment, artifacts)
 
     def _make_folder(self, folder: str) -> None:
         """A workspace makes no experiment in a folder that is not there."""
@@ -148,6 +152,7 @@ class JobTracker:
             self._log_files(client, run_id, folder)
             if config.register_model:
                 results["registered_model"] = self._register(client, run_id, job, results)
+                self._log_best(run_id, job, results)
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
@@ -216,6 +221,32 @@ class JobTracker:
         )
         client.set_registered_model_alias(name, ALIAS, version.version)
         return f"{name}/{version.version}"
+
+    def _log_best(self, job_run: str, job: Job, results: Mapping[str, Any]) -> None:
+        """A run in PRODUCTION that names what was registered, by whom, and how good it was in the job's backtest. It
+        stays when the job is pruned, as the model does."""
+        from mlflow.entities import Param
+
+        client, experiment_id = self._client(PRODUCTION, f"{_ARTIFACTS}/best_models")
+        close_abandoned(client, experiment_id)
+        best, version = results["leaderboard"][0], str(results["registered_model"])
+        tags = {
+            JOB_TAG: job.job_id,
+            "job_run": job_run,
+            "user_id": job.user_id,
+            "registered_model": version,
+            PROCESS_TAG: process_identity.this_process(),
+        }
+        run_id = str(client.create_run(experiment_id, tags=tags, run_name=version).info.run_id)
+        parameters = {
+            "job_id": job.job_id,
+            "best_model": results["best_model"],
+            "data_hash": results["data_hash"],
+            **{key: results[key] for key in ("horizon", "frequency", "series")},
+        }
+        params = [Param(key, str(value)) for key, value in parameters.items()]
+        client.log_batch(run_id, params=params, metrics=_metrics(_figures(best)))
+        client.set_terminated(run_id)
 
     def forget(self, job_id: str) -> None:
         """Move a job's runs, children too, to MLflow's deleted stage, and its experiment where that is its own; those

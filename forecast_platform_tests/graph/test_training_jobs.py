@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from forecast_platform.graph.automation.training_jobs import NAME
 from forecast_platform.graph.requested_runs import KIND_TAG, USER_TAG
 from forecast_platform.graph.training_jobs import JOB, JOB_TAG, tags_of
 from forecast_platform.host.home import shipped_file
-from forecast_platform.training_jobs.store import Job
+from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.training_jobs.tables import asked
 
@@ -88,6 +89,30 @@ def test_a_later_look_is_there_when_a_job_is_submitted(desk: Desk) -> None:
         desk.jobs.store.submit(job_id, "local")
         found: Any = look.result(60)
     assert [request.run_key for request in found.run_requests] == [job_id]
+
+
+def test_a_look_does_not_wait_where_nobody_has_asked_for_anything_lately(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(JobStore, "wait_for_one", lambda _, seconds, pause: waits.append(seconds))
+    job_id = desk.create(asked())
+
+    def look() -> int:
+        context = build_sensor_context(
+            instance=desk.instance,
+            cursor=desk.settings.now().isoformat(),
+            repository_def=desk.definitions.get_repository_def(),
+        )
+        desk.definitions.resolve_sensor_def(NAME)(context)
+        return len(waits)
+
+    assert look() == 1, "somebody has just created a job"
+    an_hour_ago = time.time() - 3600
+    os.utime(desk.jobs.store.path.with_name("jobs.used"), (an_hour_ago, an_hour_ago))
+    assert look() == 1
+    assert Desk(desk.settings).ask("GET", f"/jobs/{job_id}")[0] == 200
+    assert look() == 2, "whoever looks at a job may submit the next"
 
 
 def test_the_queue_of_the_shipped_instance_limits_jobs_and_users_by_the_tags_that_runs_carry(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.repair import repair
 from forecast_platform.pipeline import champions
+from forecast_platform.training_jobs.tables import TABLES as TABLES_OF_JOBS
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import (
@@ -20,33 +21,29 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS_ARCHIVE,
     TABLES,
     TRAINED_MODELS,
-    TRAINING_JOB_FORECASTS,
-    TRAINING_JOB_LEADERBOARDS,
 )
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.housekeeping.test_repair import DAMAGES, THERE, _folder, _largest, _newest_entry
-from forecast_platform_tests.training_jobs.tables import write_results_of_a_job
 
 pytestmark = pytest.mark.slow
 
-KEPT = (TRAINED_MODELS, DISTRIBUTIONS_ARCHIVE, CHAMPIONS, TRAINING_JOB_FORECASTS, TRAINING_JOB_LEADERBOARDS)
+KEPT = (TRAINED_MODELS, DISTRIBUTIONS_ARCHIVE, CHAMPIONS)
 ARCHIVED = dt.datetime(2018, 4, 1, tzinfo=dt.timezone.utc)
 
 
 def test_each_table_s_damage_is_under_test() -> None:
-    assert {*THERE, *KEPT} == set(TABLES)
+    assert {*THERE, *KEPT, *TABLES_OF_JOBS} == set(TABLES)
 
 
 @pytest.fixture
 def kept(platform: Platform) -> DeltaWarehouse:
-    """The tables of a platform that also has an archive, a champion and a job's results."""
+    """The tables of a platform that also has an archive and a champion."""
     warehouse = _folder(platform)
     champions.promote(platform, "Alpha", "naive", "v1.0", "a test", force=True)
     where = {"commodity": "Alpha", "model_name": "naive", "model_version": "v1.0", "forecast_month": "2018-03"}
     rows = warehouse.read(DISTRIBUTIONS, where=where)
     times = pa.array([ARCHIVED] * rows.num_rows, pa.timestamp("us", "UTC"))
     warehouse.replace(DISTRIBUTIONS_ARCHIVE, rows.append_column("archived_at", times), where)
-    write_results_of_a_job(platform.settings, warehouse)
     return warehouse
 
 

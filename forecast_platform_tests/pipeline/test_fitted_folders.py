@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 
 from forecast_platform.forecasting.shocks import Shocks
-from forecast_platform.models.isolated import IsolatedError, IsolatedFitted, _environment
+from forecast_platform.models.isolated import IsolatedError, IsolatedFitted
+from forecast_platform.models.prepared import environment
 from forecast_platform.models.saved import ArtifactError, Saved, from_bytes, manifest_of, to_bytes
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.tracking import Tracker
@@ -168,7 +169,7 @@ def test_a_pickle_is_opened_in_a_process_that_knows_no_secret_of_this_one(
     assert isinstance(stored.fitted, IsolatedFitted)
     assert forecast(platform, "Alpha", "pickled", SPAN).written == set(SPAN)
     monkeypatch.setenv("DATABRICKS_TOKEN", "very-secret")
-    assert not {name for name in _environment(small) if "TOKEN" in name or name.startswith("FORECAST_PLATFORM")}
+    assert not {name for name in environment(small) if "TOKEN" in name or name.startswith("FORECAST_PLATFORM")}
 
 
 def test_a_history_with_bars_and_a_roll_schedule_goes_over_whole(small: Path) -> None:

@@ -66,8 +66,11 @@ def trained(store: JobStore, given: dict[str, Any]) -> tuple[Job, dict[str, Any]
 
 
 def write_results_of_a_job(settings: Settings, warehouse: Warehouse, **changes: Any) -> Job:
-    """A job whose results are in the tables."""
+    """A completed job, whose results are in its folder and in the tables."""
     store = JobStore(settings)
     job, results = trained(store, asked(**changes))
-    write_rows(warehouse, store, job, results)
-    return job
+    store.submit(job.job_id, "ann")
+    store.started(job.job_id, "a run")
+    write_rows(warehouse, store, store.get(job.job_id), results)
+    store.complete(job.job_id, "a run", {})
+    return store.get(job.job_id)

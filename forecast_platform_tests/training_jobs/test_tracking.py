@@ -17,7 +17,7 @@ from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.settings import build
 from forecast_platform.training_jobs.progress import Progress
 from forecast_platform.training_jobs.store import JobStore
-from forecast_platform.training_jobs.tracking import JOB_TAG, JOBS, JobTracker
+from forecast_platform.training_jobs.tracking import JOB_TAG, JOBS, PRODUCTION, JobTracker
 from forecast_platform.training_jobs.training import PANEL, run_job
 from forecast_platform_tests.training_jobs.tables import asked, panel_of, weekly
 
@@ -57,6 +57,14 @@ def test_a_job_is_one_run_with_a_child_a_model_and_its_model_loads_back_to_the_s
     assert by_model == {row["model"]: row["mase"] for row in found["leaderboard"]}
     version = client.get_model_version_by_alias("commodity.forecast.sales", "newest")
     assert {"job_id", "best_model", "mape"} <= set(version.tags)
+    production = client.get_experiment_by_name(PRODUCTION)
+    assert production is not None
+    [best] = client.search_runs([production.experiment_id])
+    assert PRODUCTION == "/Shared/forecast_platform/production/best_models"
+    assert (best.info.run_name, best.info.status) == ("commodity.forecast.sales/1", "FINISHED")
+    assert best.data.tags["job_id"] == job.job_id
+    assert best.data.params["best_model"] == found["best_model"]
+    assert best.data.metrics["mase"] == found["leaderboard"][0]["mase"]
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", settings.tracking_uri)

@@ -28,8 +28,11 @@ from forecast_platform.warehouse.base import WarehouseError
 
 NAME = "training_jobs"
 _LINGER_SECONDS = 4.0
-"""How long a look waits for a job where there is none. The daemon looks every 5 s at the most, whatever interval a
-sensor asks for: a job that somebody submits in between would wait for half of that at the median."""
+"""How long a look waits for a job where there is none, while somebody uses the service. The daemon looks every 5 s at
+the most, whatever interval a sensor asks for: a job that is submitted in between would wait for half of that at the
+median."""
+_USED_SECONDS = 600.0
+"""Since the last request of anybody: from then on no look waits, and the daemon's thread is the other sensors'."""
 _LOOK_SECONDS = 0.1
 _PRUNE_EVERY = dt.timedelta(minutes=10)
 
@@ -49,7 +52,7 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
         if not store.exists:
             return SkipReason("nobody has asked for a training job yet")
         cursor = context.cursor
-        if cursor is not None:  # the first look of a daemon is at once
+        if cursor is not None and store.used_within(_USED_SECONDS):  # the first look of a daemon is at once
             store.wait_for_one(_LINGER_SECONDS, _LOOK_SECONDS)
         now = settings.now()
         if cursor is None or abs(now - dt.datetime.fromisoformat(cursor)) > _PRUNE_EVERY:

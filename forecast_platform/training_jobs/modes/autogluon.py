@@ -76,7 +76,8 @@ class Gluon:
                 learnt,
                 hyperparameters={self.name: _parameters(self.name)},
                 enable_ensemble=False,
-                refit_full=True,
+                # The job has its own backtest: the library's would fit once more and is not looked at.
+                skip_model_selection=True,
                 random_seed=1,
                 time_limit=None if left == float("inf") else max(1.0, left),
             )
