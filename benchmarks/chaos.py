@@ -230,7 +230,7 @@ def disk(world: World, work: Path, rng: random.Random) -> tuple[str, list[str]]:
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(aside, work, symlinks=True)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)  # `quickstart` begins without a warehouse
     room = rng.randint(0, 1_000_000 if place == "." else 200_000)
     with _small_disk(folder) as resize:
         if (aside / place).is_dir():

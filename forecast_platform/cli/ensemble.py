@@ -119,10 +119,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _line(one: Any) -> str:
     spent = "" if one.seconds is None else f"{one.seconds:9.1f} s"
-    from forecast_platform.host.disk import full_disk_of
-
-    error = (full_disk_of(one.error) or one.error) if one.error else ""
-    said = [f"run {one.run_id}" if one.run_id else "", f"webhook: {one.report}" if one.report else "", error]
+    said = [f"run {one.run_id}" if one.run_id else "", f"webhook: {one.report}" if one.report else "", one.error]
     rest = "".join(f"  {text}" for text in said if text)
     return f"{one.task:<24}{one.state:<10}{one.attempts:>3} tries{spent:>12}{rest}"
 

@@ -70,7 +70,7 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     from forecast_platform.housekeeping.kept_fits import damaged_fits
     from forecast_platform.warehouse.damage import examine
     from forecast_platform.warehouse.delta import DeltaWarehouse
-    from forecast_platform.warehouse.schemas import TABLES, TRAINED_MODELS
+    from forecast_platform.warehouse.schemas import TRAINED_MODELS
 
     if settings.tables == "unity_catalog":
         from forecast_platform.doctor.unity import unity_tables
@@ -80,13 +80,13 @@ def tables(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     yield from horizon(settings, Platform.from_settings(settings).warehouse)
     absent = []
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
-    for table in (one.at(settings.horizon) for one in TABLES):
+    for table in (one.at(settings.horizon) for one in warehouse.tables()):
         path = settings.warehouse.joinpath(*table.name.split("."))
         damaged = examine(warehouse, table, deep=deep)
         if deep and table.name == TRAINED_MODELS.name and not damaged:
             damaged = damaged_fits(settings, warehouse)
         yield from (Finding("tables", "error", str(one), "run `forecast-platform repair`") for one in damaged)
-        if damaged:
+        if damaged or not table.columns:  # another's table, of which no more is known
             continue
         if (path / "_delta_log").is_dir():
             yield _table(table, path, deep=deep)

@@ -24,6 +24,7 @@ from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
 from forecast_platform.ensembles.workshop import one_thread_each
 from forecast_platform.host import process_identity
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned
 
@@ -72,7 +73,7 @@ def finish(run: Run, *, again: bool = False) -> Result:
         with one_thread_each():
             result = _made(run, outcomes)
     except BaseException as error:
-        said = f"{type(error).__name__}: {error}"
+        said = full_disk(error) or f"{type(error).__name__}: {error}"
         ended = dt.datetime.now(dt.timezone.utc)
         run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said))
         raise

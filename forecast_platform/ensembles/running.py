@@ -21,6 +21,7 @@ from forecast_platform.ensembles.rows import Rows, make_rows
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import ENGINE, Workshop
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import silent
 from forecast_platform.work.platform import Platform
 
@@ -186,7 +187,7 @@ class _Kept:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if error is None:
             return
-        said = f"{type(error).__name__}: {error}"
+        said = full_disk(error) or f"{type(error).__name__}: {error}"
         spent = time.perf_counter() - self.began
         self.run.states.write(
             self.name, replace(self.state, state=FAILED, finished_at=_now(), seconds=spent, error=said)

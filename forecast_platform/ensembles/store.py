@@ -28,7 +28,10 @@ from forecast_platform.work import artifacts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecast_platform.warehouse.delta import DeltaWarehouse
+
 FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+_STATES = "ensemble_tasks"
 
 
 class FileStore:
@@ -72,8 +75,12 @@ class FileStore:
 def states_table(context: Context) -> Table:
     """The table of a schema's workflow tasks: one row a task."""
     catalog, schema, _ = context.source.place
+    return _states_at(f"{catalog}.{schema}.{_STATES}")
+
+
+def _states_at(name: str) -> Table:
     return Table(
-        f"{catalog}.{schema}.ensemble_tasks",
+        name,
         "One row a task of a workflow: its state, what it was made from, and its result.",
         (
             Column("workflow", "string", "Name of the workflow.", False),
@@ -134,6 +141,22 @@ class States:
         row = {"workflow": self.name, "task": task, **vars(state)}
         data = pa.Table.from_pylist([row], schema=self.table.arrow_schema())
         self.warehouse.replace(self.table, data, {"workflow": self.name, "task": task})
+
+
+def forget_tasks(warehouse: DeltaWarehouse, name: str) -> list[str]:
+    """Let no task count as finished of the workflows whose table this is (by its full name), for rows of it are lost;
+    returns their names. Raises WarehouseError."""
+    found: list[str] = []
+    for table in warehouse.tables():
+        if table.short_name != _STATES or table.name == name:
+            continue
+        states = _states_at(table.name)
+        for workflow in sorted(set(warehouse.read(states, ["workflow"])["workflow"].to_pylist())):
+            # A task's tables end in its workflow's name and its own, that of the newest forecasts in the first.
+            if f"_{workflow.replace('-', '_')}" in name:
+                warehouse.replace(states, states.arrow_schema().empty_table(), {"workflow": workflow})
+                found.append(workflow)
+    return found
 
 
 def put_outcome(store: FileStore, outcome: Outcome) -> str:

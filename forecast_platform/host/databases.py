@@ -71,7 +71,8 @@ def copy_checked(path: Path, copy: Path) -> None:
         )
 
 
-def lacks_room(error: sqlite3.Error, folder: Path) -> bool:
-    """Whether SQLite's error is the one of a disk with no room for the index of its log, which it calls a fault of the
-    disk."""
-    return "disk I/O error" in str(error) and shutil.disk_usage(folder).free < NO_ROOM
+def lacks_room(error: sqlite3.Error | str, folder: Path) -> bool:
+    """Whether SQLite's error, or its text, is the one of a disk with no room for its log or the log's index, which it
+    calls a fault of the disk or a file that cannot be opened."""
+    odd = any(text in str(error) for text in ("disk I/O error", "unable to open database file"))
+    return odd and shutil.disk_usage(folder).free < NO_ROOM

@@ -14,7 +14,8 @@ from forecast_platform.host.home import instance_home
 from forecast_platform.settings import SettingsError, load
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_TEXTS = ("database or disk is full", "No space left on device", "os error 28")
+_TEXTS = ("database or disk is full", "No space left on device", "os error 28", "Disk quota exceeded")
+_MEND = "free some space"
 
 
 def full_disk(error: BaseException, *places: Path) -> str | None:
@@ -33,17 +34,21 @@ def full_disk(error: BaseException, *places: Path) -> str | None:
     return _room(folders)
 
 
-def full_disk_of(text: str) -> str | None:
-    """As `full_disk`, of an error of which only the text is known: another process's, or a step's."""
-    return _room({_existing(folder) for folder in _ours()}) if any(one in text for one in _TEXTS) else None
+def with_room(said: str) -> str:
+    """The text of an error of which nothing else is known, another process's or a step's; where a full disk caused it,
+    the line of it that says so, with the folder and the mend where they are not told yet."""
+    if _MEND in said:
+        return next(line.strip() for line in said.splitlines() if _MEND in line)
+    folders = {_existing(folder) for folder in _ours()}
+    for line in said.splitlines():
+        if any(text in line for text in _TEXTS) or any(lacks_room(line, folder) for folder in folders):
+            return f"{line.strip()}: {_room(folders)}"
+    return said
 
 
 def _room(folders: Iterable[Path]) -> str:
     free, folder = min((shutil.disk_usage(folder).free, str(folder)) for folder in folders)
-    return (
-        f"the disk is full: {free / 1e6:.1f} MB free at {folder}: free some space there, then run the same command "
-        "again"
-    )
+    return f"the disk is full: {free / 1e6:.1f} MB free at {folder}: {_MEND} there, then run the same command again"
 
 
 def _ours() -> Iterator[Path]:

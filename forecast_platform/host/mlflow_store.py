@@ -57,8 +57,8 @@ def client_of(uri: str) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
-    # MLflow announces each migration of a new database: nothing an operator could act on.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    # MLflow announces each migration of a new database, and shows the traceback of a full disk that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri, registry_uri=registry_uri(uri))
 
 

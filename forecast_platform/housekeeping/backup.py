@@ -36,7 +36,7 @@ from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.journal import FOLDER, Journal, Print
-from forecast_platform.warehouse.schemas import TABLES, Table
+from forecast_platform.warehouse.schemas import Table
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -172,13 +172,15 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     from deltalake.exceptions import DeltaError
 
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
-    damaged = [one for table in TABLES for one in examine(warehouse, table)] or damaged_fits(settings, warehouse)
+    damaged = [one for table in warehouse.tables() for one in examine(warehouse, table)] or damaged_fits(
+        settings, warehouse
+    )
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise HousekeepingError(f"{damaged[0]}{more}; {_ASIDE}")
     # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
     opened = {}
-    for table in reversed(TABLES):
+    for table in reversed(warehouse.tables()):
         path = warehouse.path(table)
         try:
             if DeltaTable.is_deltatable(str(path)):

@@ -23,7 +23,6 @@ from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import examine
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import TABLES
 from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def _tables(platform: Platform) -> Iterator[Fact]:
     if not isinstance(warehouse, DeltaWarehouse):
         return
     damaged = []
-    for table in TABLES:
+    for table in warehouse.tables():
         try:
             damaged += [str(one) for one in examine(warehouse, table)]
         except OSError as error:

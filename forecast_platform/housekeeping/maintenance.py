@@ -71,10 +71,11 @@ class Pruning:
     """Runs old enough, but holding the newest materialization of some partition."""
 
 
-def compact(warehouse: DeltaWarehouse, today: dt.date, tables: Sequence[Table] = TABLES) -> list[Compaction]:
-    """Merge small files of each table, one commit a file partition; months still being written are left alone."""
+def compact(warehouse: DeltaWarehouse, today: dt.date, tables: Sequence[Table] = ()) -> list[Compaction]:
+    """Merge small files of each table (or of `tables`), one commit a file partition; months still being written stay
+    as they are."""
     found = []
-    for table in tables:
+    for table in tables or warehouse.tables():
         opened = _open(warehouse, table)
         if opened is not None:
             found.append(_compact(warehouse, table, opened, today))
@@ -103,7 +104,7 @@ def _compact(warehouse: DeltaWarehouse, table: Table, opened: DeltaTable, today:
     return Compaction(table.name, int(done["numFilesRemoved"]), int(done["numFilesAdded"]))
 
 
-def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = TABLES) -> list[Vacuum]:
+def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = ()) -> list[Vacuum]:
     """Delete files that no version of the last `hours` refers to, and what killed writers left.
 
     Raises HousekeepingError where `hours` is below MIN_VACUUM_HOURS: a reader could lose a file that it is about to
@@ -111,7 +112,7 @@ def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = TABL
     """
     _check_hours(hours)
     found = []
-    for table in tables:
+    for table in tables or warehouse.tables():
         opened = _open(warehouse, table)
         if opened is None:
             continue
@@ -285,7 +286,7 @@ def _verify(platform: Platform, instance: DagsterInstance) -> list[str]:
             + "\n  ".join(map(str, damaged))
         )
     dropped, files = 0, 0
-    for table in TABLES:
+    for table in warehouse.tables():
         opened = _open(warehouse, table)
         if opened is not None:
             names = [name for name, *_ in active(opened)]

@@ -2,8 +2,8 @@
 
 Nothing is deleted: what is damaged goes to `_quarantine/<time>/` in the warehouse. A log entry comes back from the
 journal; a file from a backup that holds the same bytes; paths, point forecasts, scores, actuals and unified data are
-made again from the models and the data, rows of training jobs from the jobs' folders. What cannot be made again
-(trained models, the archive, the champions) is left as it is and named.
+made again from the models and the data, rows of training jobs from the jobs' folders, a workflow's tables by running it
+again. What cannot be made again (trained models, the archive, the champions) is left as it is and named.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
+from forecast_platform.ensembles.store import forget_tasks
 from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits, put_back
@@ -25,7 +27,7 @@ from forecast_platform.training_jobs.tables import TABLES as TABLES_OF_JOBS
 from forecast_platform.warehouse.base import WarehouseError
 from forecast_platform.warehouse.damage import Damage, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.journal import FOLDER, LOG, print_of
+from forecast_platform.warehouse.journal import FOLDER, LOG, actions, print_of
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     FORECAST_METADATA,
@@ -67,7 +69,7 @@ def verify(settings: Settings, warehouse: DeltaWarehouse) -> list[Damage]:
     from forecast_platform.warehouse.damage import unrecorded
 
     found = []
-    for table in TABLES:
+    for table in warehouse.tables():
         damages = examine(warehouse, table, deep=True)
         found += damages
         if not damages:
@@ -102,7 +104,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
     done = Repair()
     aside = settings.warehouse / QUARANTINE / f"{dt.datetime.now(dt.timezone.utc):%Y%m%dT%H%M%S}"
     with exclusive(settings, "repair", timeout=60):
-        for table in TABLES:
+        for table in warehouse.tables():
             try:
                 _mend(settings, warehouse, table, aside, backup, done, say)
             except (OSError, WarehouseError) as error:
@@ -116,6 +118,7 @@ def repair(settings: Settings, say: Say = print, *, backup: Path | None = None) 
         # A process that was killed, or a commit that did not outlive a power loss, leaves less than is told of.
         for text in remake(Platform.from_settings(settings), done.lost, say):
             done.failed.append(text)
+        done.failed += _workflows_to_run(warehouse, done.lost)
         left = verify(settings, DeltaWarehouse(settings.warehouse, horizon=settings.horizon))
         named = " ".join(done.failed)
         done.failed += [f"{one}: {_FIT if one.kind == 'fit' else _RESTORE}" for one in left if one.file not in named]
@@ -126,6 +129,14 @@ _RESTORE = (
     "it cannot be made again: name a backup that holds it (`repair --backup`), or `forecast-platform restore` one"
 )
 _FIT = "or name a backup that holds it (`repair --backup`)"
+
+
+def _workflows_to_run(warehouse: DeltaWarehouse, lost: Sequence[Damage]) -> Iterator[str]:
+    """What a workflow has to be run again for: its rows are out of these tables, and its tasks no longer finished."""
+    others = {one.table.name for one in lost if one.kind == "data" and one.table not in TABLES}
+    for name in sorted(others):
+        told = ", ".join(forget_tasks(warehouse, name)) or "the workflow that it is of"
+        yield f"{name}: run {told} again (`forecast-platform ensemble run`), which makes its rows anew from kept fits"
 
 
 def _mend_fits(
@@ -160,7 +171,11 @@ def _mend(
     gone = [one for one in files if not _from_backup(warehouse, one, aside, backup, done, say)]
     if not gone:
         return
-    if not (table in REMADE or (table in TABLES_OF_JOBS and can_be_made(settings, gone))):
+    if table not in REMADE and _undone(warehouse, table, gone, aside, done, say):
+        _mend(settings, warehouse, table, aside, backup, done, say)
+        return
+    of_a_job = table in TABLES_OF_JOBS and can_be_made(settings, gone)
+    if table in TABLES and table not in REMADE and not of_a_job:
         done.failed += [f"{one}: {_RESTORE}" for one in gone]
         return
     for one in gone:
@@ -171,8 +186,28 @@ def _mend(
     before = opened.version()
     removed = set(opened.repair()["files_removed"])
     warehouse.settle(table, before + 1)
-    say(f"{table.name}: {len(removed)} files are out of the table; their rows are made again")
+    say(f"{table.name}: {len(removed)} files are out of the table, to be made again")
     done.lost += gone
+
+
+def _undone(
+    warehouse: DeltaWarehouse, table: Table, gone: Sequence[Damage], aside: Path, done: Repair, say: Say
+) -> bool:
+    """Take the newest commit back where one of these files is of it and it never counted as written: a power loss came
+    between its entry and its files. What it replaced is there still."""
+    log = warehouse.path(table) / LOG
+    newest, known = max(_versions(log), default=-1), warehouse.journal.versions(table.name)
+    if not known or newest <= max(known):
+        return False
+    entry = log / f"{newest:020d}.json"
+    added = {unquote(str(one["add"]["path"])) for one in actions(entry.read_text(encoding="utf-8")) if "add" in one}
+    if not added & {one.file for one in gone}:
+        return False
+    for name in (entry.name, *(path.name for path in log.glob(f"{newest:020d}.checkpoint*")), "_last_checkpoint"):
+        _set_aside(warehouse, Damage(table, f"{LOG}/{name}", "", "entry", newest), aside)
+    say(f"{table.name}: {LOG}/{entry.name} was never completed; the table is back at the commit before it")
+    done.lost.append(Damage(table, f"{LOG}/{entry.name}", "was never completed", "entry", newest))
+    return True
 
 
 def _mend_log(

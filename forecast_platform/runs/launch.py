@@ -6,13 +6,13 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 from forecast_platform.host import process_identity, progress
-from forecast_platform.host.disk import full_disk_of
+from forecast_platform.host.disk import with_room
 from forecast_platform.host.home import prepare_home, shipped_file
 from forecast_platform.settings import Settings
 
@@ -112,11 +112,11 @@ class Launcher:
             asset_selection=frozenset(assets),
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )
-        with self._canceled_when_interrupted(run):
+        with self._canceled_when_interrupted(run), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
-        return Finished(run.run_id, status, *_summarise_events(result.all_events, untold))
+        return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
 
     def _executable(self, job: str) -> IJob:
         """The job as this process runs it; where its steps are shipped, as another can load it too."""
@@ -148,7 +148,7 @@ class Launcher:
         yield
 
 
-def why_a_step_failed(event: Any) -> str:
+def _why(event: Any) -> str:
     """What a step's failure says: its own words, else the error that it came from."""
     data = event.step_failure_data
     described = data.user_failure_data.description if data.user_failure_data else None
@@ -156,13 +156,14 @@ def why_a_step_failed(event: Any) -> str:
     return described or (error.message.strip() if error else "failed")
 
 
-def _with_room(said: str) -> str:
-    """Where a full disk ended a step, also which folder is full and what to do."""
-    full = None if "free some space" in said else full_disk_of(said)
-    return said if full is None else f"{said}: {full}"
+def summarise_events(
+    events: Sequence[Any], untold: Collection[str] = ()
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Of a run's events: why it failed and what its checks say, a text each; and what was said of each asset, by name
+    (`Finished.totals`).
 
-
-def _summarise_events(events: Sequence[Any], untold: Collection[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    untold: names of checks that are told by other means.
+    """
     from forecast_platform.graph.checks.report import EARLIER, OWN
 
     messages: list[str] = []
@@ -170,13 +171,13 @@ def _summarise_events(events: Sequence[Any], untold: Collection[str]) -> tuple[l
     totals: dict[str, dict[str, Any]] = {}
     for event in events:
         if event.is_step_failure:
-            messages.append(f"FAILED {event.step_key}: {_with_room(why_a_step_failed(event))}")
+            messages.append(f"FAILED {event.step_key}: {with_room(_why(event))}")
         elif event.event_type_value == "PIPELINE_FAILURE" and not messages:
             # Before any step: a resource that could not be made, such as a launcher without credentials.
             error = event.job_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            messages.append(f"FAILED: {error.message.strip() if error else event.message}")
+            messages.append(f"FAILED: {with_room(error.message.strip() if error else event.message)}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"
@@ -195,6 +196,26 @@ def _summarise_events(events: Sequence[Any], untold: Collection[str]) -> tuple[l
     if warnings:
         messages.append(f"{len(warnings)} checks warn: {', '.join(warnings)} (see them in the UI)")
     return messages, totals
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """At the end of this, what is printed goes where it went before.
+
+    A step's output goes to its log; where a full disk ends a run, Dagster 1.13 does not always give the process its own
+    output back, and whatever is told afterwards would go to the log, too, and be lost.
+    """
+    kept = []
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError, ValueError):  # embedded, with streams that are no files
+            stream.flush()
+            kept.append((stream.fileno(), os.dup(stream.fileno())))
+    try:
+        yield
+    finally:
+        for number, own in kept:
+            os.dup2(own, number)
+            os.close(own)
 
 
 @contextmanager

@@ -16,10 +16,8 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, Run
 from forecast_platform.ensembles.store import State, States
 from forecast_platform.ensembles.yaml_lines import WorkflowError
-from forecast_platform.host.disk import full_disk_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
-from forecast_platform.runs.launch import why_a_step_failed
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 
@@ -104,25 +102,21 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
     those that need nothing of a failed one go on."""
     from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
     from forecast_platform.host import process_identity
-    from forecast_platform.runs.launch import SHELL_TAG, Launcher
+    from forecast_platform.runs.launch import SHELL_TAG, Launcher, own_output, summarise_events
 
     launcher = Launcher(settings)
     for run_id in launcher.close_orphans():
         tell(f"closed the run {run_id}, whose process is gone; what it finished is kept")
     definitions = workflow_definitions(workflow, lambda: Platform.from_settings(settings))
     job = definitions.resolve_job_def(job_name(workflow))
-    result = job.execute_in_process(
-        instance=launcher.instance,
-        raise_on_error=False,
-        tags={SHELL_TAG: process_identity.this_process()},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
-    messages = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            why = why_a_step_failed(event)
-            messages.append(f"FAILED {event.step_key}: {full_disk_of(why) or why}")
-    return RunOfWorkflow(result.run_id, result.success, messages)
+    with own_output():
+        result = job.execute_in_process(
+            instance=launcher.instance,
+            raise_on_error=False,
+            tags={SHELL_TAG: process_identity.this_process()},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    return RunOfWorkflow(result.run_id, result.success, summarise_events(result.all_events)[0])
 
 
 def status(settings: Settings, workflow: Workflow) -> list[TaskStatus]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 SMALLEST = 2**20
 """Bytes from which on it is worth it."""
 
-_ODD = (b'"', b"\r", b"\t", b"\0", b"\n\n", b" ,", b", ", b" \n", b"\n ")
-"""What takes the reader's care: quotes, lone carriage returns, blanks around a cell, blank lines."""
+_ODD = (b'"', b"\r", b"\t", b"\0")
+"""What takes the reader's care: quotes, lone carriage returns, tabs."""
 
 
 def plain_weather(content: bytes, file: str) -> RawTable | None:
@@ -29,10 +29,12 @@ def plain_weather(content: bytes, file: str) -> RawTable | None:
     """
     if len(content) < SMALLEST:
         return None
-    content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n")
     if not content.endswith(b"\n"):
         content += b"\n"
-    if any(odd in content for odd in _ODD):
+    if any(odd in content for odd in _ODD) or _blank_around(content):
         return None
     names = content[: content.index(b"\n")].decode("latin-1").split(",")
     if len(set(names)) < len(names) or not {"date", "region"} <= set(names) <= {"date", "region", *WEATHER_COLUMNS}:
@@ -51,3 +53,17 @@ def plain_weather(content: bytes, file: str) -> RawTable | None:
         for name in names
     }
     return RawTable(file, columns, np.arange(2, table.num_rows + 2, dtype=np.int64)) if table.num_rows else None
+
+
+def _blank_around(content: bytes) -> bool:
+    """Whether a cell begins or ends with a blank, or a line is blank. The last byte is a line's end."""
+    found = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(found == ord("\n"))
+    if ends[0] == 0 or bool((np.diff(ends) == 1).any()):
+        return True
+    blanks = np.flatnonzero(found == ord(" "))
+    if len(blanks) == 0:
+        return False
+    # Before the first byte there is a line's end, too: the last one.
+    edges = np.concatenate([found[blanks - 1], found[blanks + 1]])
+    return bool(((edges == ord(",")) | (edges == ord("\n"))).any())

@@ -205,7 +205,7 @@ class LandingSource:
             frame = frame[~frame[FILE].isin({item.file for item in impossible})]
             raw.weather = _plain(frame) if len(frame) else None
         held = any(item.held for item in rejections)
-        regions = set() if raw.weather is None or held else set(raw.weather["region"])
+        regions = set() if raw.weather is None or held else set(raw.weather["region"].unique())
         wanting = [one.name for one in series if one.regions is None or (one.regions and set(one.regions) - regions)]
         raw.rejections += [replace(item, series=tuple(wanting)) for item in rejections]
 

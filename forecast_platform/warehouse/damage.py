@@ -113,12 +113,13 @@ def _log(warehouse: DeltaWarehouse, table: Table, *, deep: bool) -> Iterator[Dam
     if "_last_checkpoint" in names and (what := _pointer(names["_last_checkpoint"], set(checkpoints))):
         yield Damage(table, f"{LOG}/_last_checkpoint", what, "checkpoint")
     newest = max(entries | recorded, default=-1)
-    for version in range(0 if deep else usable + 1, newest + 1):
+    for version in range(0 if deep else min(usable + 1, newest), newest + 1):
         name = f"{version:020d}.json"
         what = None
         if version not in entries:
-            # Delta itself removes entries before a checkpoint after a month.
-            what = "is gone" if version > usable else None
+            # Delta itself removes entries before a checkpoint after a month. Without the newest one a checkpoint of its
+            # version is enough to read and not to write: delta-rs 1.6 calls that an invalid version.
+            what = "is gone" if version > usable or version == newest else None
         else:
             record = warehouse.journal.record(table.name, version) if deep or version == newest else None
             what = _entry(folder / name, None if record is None else record.entry)

@@ -32,7 +32,7 @@ from forecast_platform.warehouse.checking import (
 )
 from forecast_platform.warehouse.journal import FOLDER, LOG, Journal, refuse_empty
 from forecast_platform.warehouse.predicates import delta_sql, expression
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Table
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, TABLES, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +63,13 @@ class DeltaWarehouse:
     def path(self, table: Table) -> Path:
         """The table's folder."""
         return self.root.joinpath(*table.name.split("."))
+
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of `schemas`, and the others that were written here and are there, such as workflows'."""
+        known, folder = {table.name for table in TABLES}, self.root / FOLDER
+        names = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else ()
+        others = (Table(name, "", (), (), (), open_columns=True) for name in names)
+        return (*TABLES, *(one for one in others if self.path(one).is_dir()))
 
     def stored_horizon(self) -> tuple[int, str] | None:
         """Days that the stored forecasts cover, and the table that tells; None where there is none yet."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
-from forecast_platform.host.disk import full_disk, full_disk_of
+from forecast_platform.host import disk
+from forecast_platform.host.disk import full_disk, with_room
 from forecast_platform.settings import load
 
 
@@ -58,8 +60,35 @@ def test_what_is_no_full_disk_is_left_alone() -> None:
         assert full_disk(other) is None
 
 
-def test_of_a_step_s_error_only_the_text_is_known() -> None:
-    text = full_disk_of("OSError: [Errno 28] No space left on device")
-    assert text is not None
-    assert "free some space there, then run the same command again" in text
-    assert full_disk_of("OSError: [Errno 13] Permission denied") is None
+ROOM = "free some space there, then run the same command again"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OSError: [Errno 28] No space left on device",
+        "MlflowException: no\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT INTO runs]",
+    ],
+)
+def test_of_a_step_s_error_only_the_text_is_known(said: str, tmp_path: Path) -> None:
+    text = with_room(said)
+    assert "\n" not in text
+    assert text.endswith(ROOM)
+    assert "MB free at /" in text
+    assert with_room(f"the step failed:\n{text}\nin a file") == text, "told once"
+    assert (
+        with_room("OSError: [Errno 13] Permission denied\nof a file")
+        == "OSError: [Errno 13] Permission denied\nof a file"
+    )
+
+
+@pytest.mark.parametrize("said", ["disk I/O error", "unable to open database file"])
+def test_what_sqlite_says_without_room_for_its_log_is_a_full_disk_where_there_is_none(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = f"sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) {said}\n(Background on this error)"
+    assert with_room(other) == other
+    assert full_disk(sqlite3.OperationalError(said)) is None
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 4096))
+    assert with_room(other).endswith(ROOM)
+    told(sqlite3.OperationalError(said))

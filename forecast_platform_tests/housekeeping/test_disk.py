@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, Column
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import distributions_table
+from forecast_platform_tests.small_disk import disk_at, filled, resize
 from forecast_platform_tests.worlds import settings_for
 
 pytestmark = pytest.mark.slow
@@ -37,47 +37,9 @@ pytestmark = pytest.mark.slow
 DAY = dt.date(2020, 1, 1)
 
 
-@contextmanager
-def _disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of that size at `folder`, with what is there."""
-    if not shutil.which("mount"):
-        pytest.skip("no mount command here")
-    aside = folder.with_name(f"{folder.name}.aside")
-    if folder.exists():
-        folder.rename(aside)
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        if aside.exists():
-            shutil.copytree(aside, folder, dirs_exist_ok=True)
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def _resize(folder: Path, size: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
-
-
-@contextmanager
-def _filled(folder: Path) -> Iterator[None]:
-    """Not a byte is free at `folder`."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as stream, suppress(OSError):
-        while stream.write(bytes(4096)):
-            pass
-    try:
-        yield
-    finally:
-        ballast.unlink()
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    with _disk(tmp_path / "disk", 3) as folder:
+    with disk_at(tmp_path / "disk", 3) as folder:
         yield folder
 
 
@@ -139,11 +101,11 @@ def test_a_backup_that_finds_no_room_says_where_and_is_made_once_there_is(
     root: Path, small_disk: Path, name: str
 ) -> None:
     settings = settings_for(root)
-    with _filled(small_disk), pytest.raises(HousekeepingError, match="nothing is left of it: the disk is full") as full:
+    with filled(small_disk), pytest.raises(HousekeepingError, match="nothing is left of it: the disk is full") as full:
         backup(settings, small_disk / name)
     _told(str(full.value), small_disk)
     assert list(small_disk.iterdir()) == []
-    _resize(small_disk, 100_000_000)
+    resize(small_disk, 100_000_000)
     assert backup(settings, small_disk / name).size > 0
     assert [path.name for path in small_disk.iterdir()] == [name]
 
@@ -156,8 +118,8 @@ def test_a_restore_that_finds_no_room_changes_nothing_and_is_made_once_there_is(
     settings = settings_for(root)
     saved = backup(settings, tmp_path / "saved")
     rows = DeltaWarehouse(settings.warehouse).read(POINT_FORECASTS)
-    with _disk(root, 500) as folder:
-        _resize(folder, shutil.disk_usage(folder).used + int(share * saved.size))
+    with disk_at(root, 500) as folder:
+        resize(folder, shutil.disk_usage(folder).used + int(share * saved.size))
         before = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
         with pytest.raises(HousekeepingError, match=said) as full:
             restore(settings, tmp_path / "saved", force=True)
@@ -165,7 +127,7 @@ def test_a_restore_that_finds_no_room_changes_nothing_and_is_made_once_there_is(
         assert "\n" not in str(full.value)
         assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == before
         assert DeltaWarehouse(settings.warehouse).read(POINT_FORECASTS).equals(rows)
-        _resize(folder, 500_000_000)
+        resize(folder, 500_000_000)
         assert len(restore(settings, tmp_path / "saved", force=True).kept) == 1
         assert DeltaWarehouse(settings.warehouse).rows(POINT_FORECASTS) == rows.num_rows
 
@@ -173,10 +135,10 @@ def test_a_restore_that_finds_no_room_changes_nothing_and_is_made_once_there_is(
 def test_a_migration_that_finds_no_room_keeps_the_tables_and_is_made_once_there_is(root: Path) -> None:
     settings = settings_for(root)
     newer = replace(POINT_FORECASTS, columns=(*POINT_FORECASTS.columns, Column("note", "string", "A remark.")))
-    with _disk(settings.warehouse, 300) as folder:
+    with disk_at(settings.warehouse, 300) as folder:
         warehouse = Platform.from_settings(settings).warehouse
         rows = warehouse.read(POINT_FORECASTS)
-        with _filled(folder), pytest.raises((OSError, WarehouseError, DeltaError)) as full:
+        with filled(folder), pytest.raises((OSError, WarehouseError, DeltaError)) as full:
             migrate(warehouse, [newer])
         told = full_disk(full.value, folder)
         assert told is not None
@@ -189,7 +151,7 @@ def test_a_migration_that_finds_no_room_keeps_the_tables_and_is_made_once_there_
 
 def test_a_home_that_finds_no_room_is_a_full_disk_and_no_wrong_folder(small_disk: Path) -> None:
     settings = build(source="sample", warehouse=small_disk / "warehouse")
-    with _filled(small_disk), pytest.raises(OSError, match="No space left") as full:
+    with filled(small_disk), pytest.raises(OSError, match="No space left") as full:
         prepare_home(settings)
     told = full_disk(full.value, small_disk)
     assert told is not None
@@ -198,8 +160,8 @@ def test_a_home_that_finds_no_room_is_a_full_disk_and_no_wrong_folder(small_disk
 
 def test_mlflow_without_room_costs_the_link_and_says_where_space_is_needed(root: Path) -> None:
     settings, window = settings_for(root), dt.date(2018, 1, 1)
-    with _disk(settings.warehouse / "_mlflow", 20) as folder:
-        with _filled(folder):
+    with disk_at(settings.warehouse / "_mlflow", 20) as folder:
+        with filled(folder):
             outcome = train(Platform.from_settings(settings), "Alpha", "naive", [window], overwrite=True)
         assert outcome.written == {window}
         _told(outcome.notes[-1], folder)
@@ -213,7 +175,7 @@ def test_records_without_room_are_a_full_disk_and_no_damage(small_disk: Path) ->
     with closing(sqlite3.connect(path)) as store, store:
         store.execute("PRAGMA journal_mode=WAL")
         store.execute("CREATE TABLE runs (body TEXT)")
-    with _filled(small_disk):
+    with filled(small_disk):
         assert why_foreign(path, "runs", records=True) is None
         with closing(sqlite3.connect(path)) as store, pytest.raises(sqlite3.OperationalError, match="disk") as full:
             store.execute("SELECT * FROM runs")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from forecast_platform.doctor.stores import tables
@@ -15,11 +16,13 @@ from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.repair import repair, verify
+from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.base import DamageError
 from forecast_platform.warehouse.damage import active, examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import (
+    CHAMPIONS,
     DISTRIBUTIONS,
     FORECAST_METADATA,
     FORECAST_RUNS,
@@ -132,6 +135,24 @@ def test_an_entry_in_the_middle_of_the_log_comes_back_too(platform: Platform) ->
     assert _contents(platform) == before
 
 
+def test_the_newest_entry_comes_back_also_where_a_checkpoint_says_the_same(platform: Platform) -> None:
+    """Such a table can be read, and no longer be written to."""
+    warehouse = _folder(platform)
+    opened = open_table(warehouse, FORECAST_RUNS)
+    assert opened is not None
+    opened.create_checkpoint()
+    warehouse.settle(FORECAST_RUNS, opened.version())
+    rows = warehouse.read(FORECAST_RUNS)
+    _newest_entry(warehouse, FORECAST_RUNS).unlink()
+    [found] = examine(warehouse, FORECAST_RUNS)
+    assert (found.kind, found.version) == ("entry", opened.version())
+    assert not repair(platform.settings, lambda text: None).failed
+    fresh, day = DeltaWarehouse(platform.settings.warehouse), rows["forecast_date"][0].as_py()
+    of_the_day = rows.filter(pc.field("forecast_date") == day)
+    assert fresh.replace(FORECAST_RUNS, of_the_day, {"forecast_date": day}) == opened.version() + 1
+    assert fresh.rows(FORECAST_RUNS) == rows.num_rows
+
+
 @pytest.mark.parametrize("damage", list(DAMAGES))
 def test_a_damaged_file_is_named_with_its_dates_and_made_again_to_the_same_bits(
     platform: Platform, damage: str
@@ -221,6 +242,26 @@ def test_the_commit_that_a_power_loss_left_empty_is_undone_and_made_by_the_next_
     assert not done.failed
     after = _contents(platform)
     assert _simulated(after).equals(_simulated(before))
+
+
+def test_a_commit_whose_file_a_power_loss_took_is_undone_where_it_cannot_be_made_again(platform: Platform) -> None:
+    for model in ("naive", "random_walk"):
+        champions.promote(platform, "Alpha", model, "v1.0", "a test", force=True)
+    warehouse = _folder(platform)
+    entry = _newest_entry(warehouse, CHAMPIONS)
+    path = _largest(warehouse, CHAMPIONS)
+    assert path.name in entry.read_text()
+    path.unlink()
+    assert len(repair(platform.settings, lambda text: None).failed) == 1, "it counted as written"
+    # The record is made last: where there is none, nobody was told that the commit is there.
+    (warehouse.journal.folder(CHAMPIONS.name) / entry.name).unlink()
+    told: list[str] = []
+    assert repair(platform.settings, told.append).failed == []
+    assert any(f"{entry.name} was never completed" in text for text in told)
+    after = Platform.from_settings(platform.settings)
+    assert champions.champion(after, "Alpha") == ("naive", "v1.0")
+    champions.promote(after, "Alpha", "random_walk", "v1.0", "a test", force=True)
+    assert champions.champion(after, "Alpha") == ("random_walk", "v1.0")
 
 
 def test_coverage_counts_dates_that_have_both_paths_and_points(platform: Platform) -> None:

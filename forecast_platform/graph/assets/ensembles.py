@@ -31,6 +31,7 @@ from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
 from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
+from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import reporter
 from forecast_platform.work.platform import Platform
 
@@ -229,6 +230,8 @@ class _told:
         # Faults of the workflow or its table are ValueErrors of ours; a table that is not there is a FileNotFoundError.
         if isinstance(error, ValueError | EarlierTaskError | TaskTimeoutError | FileNotFoundError):
             raise Failure(str(error), allow_retries=False) from error
+        if isinstance(error, Exception) and (full := full_disk(error)) is not None:
+            raise Failure(full, allow_retries=False) from error
 
 
 def _metadata(done: Done) -> dict[str, Any]:
