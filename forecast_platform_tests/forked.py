@@ -200,14 +200,21 @@ def serve(channel: socket.socket, first: str, modules: Iterable[str]) -> dict[st
             data += channel.recv(65536)
         if not data:
             return None
+        asked = json.loads(data)
+        led, leads = os.pipe()
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for number in (awake, wake):
+            if asked["session"]:
+                os.setsid()
+            for number in (awake, wake, led, leads):
                 os.close(number)
             channel.close()
-            return {**json.loads(data), "files": files}
-        for number in files:
+            return {**asked, "files": files}
+        # Told of once it leads its session, which whoever asked may end as a whole.
+        os.close(leads)
+        os.read(led, 1)
+        for number in (*files, led):
             os.close(number)
         channel.sendall(json.dumps({"started": pid}).encode() + b"\n")
 
@@ -221,8 +228,6 @@ def _reap(channel: socket.socket) -> None:
 
 def become(asked: dict[str, Any]) -> None:
     """Be the program that was asked for."""
-    if asked["session"]:
-        os.setsid()
     for target, source in enumerate(asked["files"]):
         os.dup2(source, target)
         os.close(source)
@@ -237,7 +242,11 @@ def become(asked: dict[str, Any]) -> None:
     sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), line_buffering=at_once)  # noqa: SIM115
     sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), line_buffering=True)  # noqa: SIM115
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-    sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    added = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    sys.path[:0] = added
+    if any(Path(part, "sitecustomize.py").is_file() for part in added):  # as an interpreter does when it starts
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
     kind, *rest = asked["program"]
     if kind in ("-m", "-c"):
         sys.path.insert(0, asked["cwd"])

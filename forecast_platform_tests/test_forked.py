@@ -75,3 +75,6 @@ def test_how_it_ends_is_told(start, tmp_path: Path) -> None:
     killed.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(killed.pid, 0)
+    led = start("-c", "import time; time.sleep(600)", session=True)
+    os.killpg(led.pid, signal.SIGKILL)  # from the moment that it is told of
+    assert led.wait(PATIENCE) == -signal.SIGKILL
