@@ -26,12 +26,16 @@ from forecast_platform.ensembles.workshop import one_thread_each
 from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
-from forecast_platform.host.mlflow_store import PROCESS_TAG, client_with, close_abandoned
+from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SUFFIX = {"route": "clustering", "stack": "stacking", "boost": "boosting", "vote": "voting"}
+
+
+class UntrackedError(RuntimeError):
+    """A workflow's model is made and kept, and MLflow did not take the record of it."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ class Result:
 def finish(run: Run, *, again: bool = False) -> Result:
     """Make a workflow's model, report and MLflow runs, or find them made.
 
-    Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and StoreError where MLflow's
-    database is another or was lost.
+    Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and UntrackedError where
+    MLflow does not answer, or its database is another or was lost: the model can be exported, and the next try records
+    it.
     """
     if not again and (found := result_of(run)) is not None:
         return found
@@ -73,9 +78,11 @@ def finish(run: Run, *, again: bool = False) -> Result:
         with one_thread_each():
             result = _made(run, outcomes)
     except BaseException as error:
-        said = full_disk(error) or f"{type(error).__name__}: {error}"
+        made = isinstance(error, UntrackedError)
+        said = full_disk(error) or (str(error) if made else f"{type(error).__name__}: {error}")
         ended = dt.datetime.now(dt.timezone.utc)
-        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said))
+        kept = run.store.digest(MODEL) if made else None
+        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said, artifact_sha256=kept))
         raise
     now = dt.datetime.now(dt.timezone.utc)
     run.states.write(
@@ -102,7 +109,16 @@ def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
         if run.workflow.context.source.forecasts is not None:
             _vote_on_newest(run, folder)
         report = write_report(run, outcomes, known)
-        run_id, registered = _track(run, outcomes, end, folder, report)
+        try:
+            run_id, registered = _track(run, outcomes, end, folder, report)
+        except Exception as error:
+            # Whatever MLflow or its database raises: it costs the record, never the model.
+            told = str(error).strip() or type(error).__name__
+            why = told if isinstance(error, StoreError) else told.splitlines()[0]
+            raise UntrackedError(
+                f"MLflow at {run.platform.settings.tracking_uri} did not take the result: {why}; the model is made "
+                "(`forecast-platform ensemble export` writes it), run the workflow again to record it"
+            ) from error
     scores = {name: value for name, value in end.scores.items() if value == value}
     return Result(end.task, digest, str(report), run_id, registered, scores)
 

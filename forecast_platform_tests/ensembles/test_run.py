@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from forecast_platform.cli.main import main
-from forecast_platform.ensembles.finishing import experiment_name, export_model, finish, result_of
+from forecast_platform.ensembles.finishing import UntrackedError, experiment_name, export_model, finish, result_of
 from forecast_platform.ensembles.packaging import Ensemble, PackageError
 from forecast_platform.ensembles.reading import read_workflow
-from forecast_platform.ensembles.running import EarlierTaskError, Run
+from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, states_table
 from forecast_platform.host import process_identity
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_of, client_with
@@ -184,6 +184,31 @@ def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tup
     text = Path(result.report).read_text(encoding="utf-8")
     for word in ("Ensembles against the best single model", "unrouted on the same folds", "Calibration", "importance"):
         assert word in text
+
+
+def test_mlflow_s_damage_costs_the_record_and_not_the_model(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    run = run_of(tmp_path, settings, {"task": "vote_weight"}, bases=["linear"], folds=2)
+    all_done(run)
+    client_with(settings, experiment_name(run))
+    database = Path(settings.tracking_uri.removeprefix("sqlite:///"))
+    whole = database.read_bytes()
+    database.write_bytes(b"not a database" * 1000)
+    with pytest.raises(UntrackedError, match=r"did not take the result: .*run the workflow again to record it"):
+        finish(run)
+    state = run.states.read()[MODEL]
+    assert state.state == FAILED
+    assert "`forecast-platform ensemble export` writes it" in (state.error or "")
+    rows = classes().drop(columns="target")
+    predicted = Ensemble.load(export_model(run, tmp_path / "model") / "ensemble").predict(rows)
+    assert result_of(run) is None, "the next run makes its record"
+    database.write_bytes(whole)
+    assert all_done(run) == [-1]
+    result = finish(run)
+    assert client_of(settings.tracking_uri).get_run(result.mlflow_run_id).info.status == "FINISHED"
+    pd.testing.assert_frame_equal(
+        Ensemble.load(export_model(run, tmp_path / "again") / "ensemble").predict(rows), predicted
+    )
 
 
 def test_a_task_that_waits_says_for_what_and_one_that_fails_keeps_why(tmp_path: Path) -> None:
