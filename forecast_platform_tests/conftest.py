@@ -26,6 +26,7 @@ settings.load_profile("patient")
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 LONGEST = (
+    "test_repair.py",
     "test_every_compute.py",
     "test_backfills.py",
     "test_pipes_interrupts.py",
