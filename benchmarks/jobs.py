@@ -231,7 +231,7 @@ def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
 
         if options.landing is None:
             raise SystemExit("graph: name the folder of prices by --landing")
-        graph(options.landing, options.commodity)
+        graph(options.landing, options.commodity, options.rounds)
 
 
 def main() -> None:
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3, help="of `library`: the least of so many is told")
+    parser.add_argument("--rounds", type=int, default=3, help="of `library` and `graph`: the least is told")
     parser.add_argument("--longest", type=int, default=2500, help="rows of the longest generated series")
     parser.add_argument("--mode", default="statsforecast", help="of `wide`: statsforecast, autogluon, neuralforecast")
     parser.add_argument("--arima", type=int, default=400, help="series of `m4` that AutoARIMA is measured on")

@@ -64,7 +64,11 @@ class IsolatedFitted(FittedModel):
                 work(modules, exchange, tags.time_limit or SECONDS)
             except EndedError as error:
                 raise IsolatedError(f"{self.spec.name}: {error}") from None
-            paths: Paths = np.load(exchange / "paths.npy", allow_pickle=False)
+            axes = json.loads((exchange / "axes.json").read_text(encoding="utf-8"))
+            stored = np.load(exchange / "paths.npy", allow_pickle=False)
+        if sorted(axes) != list(range(stored.ndim)):
+            raise IsolatedError(f"{self.spec.name}: its process gave axes {axes} of an array of {stored.ndim}")
+        paths: Paths = stored.transpose(np.argsort(axes))
         if paths.dtype != np.float32 or paths.shape != wanted:
             raise IsolatedError(f"{self.spec.name}: its process gave {paths.dtype} {paths.shape}, not float32 {wanted}")
         return paths
@@ -121,7 +125,10 @@ def main(exchange: Path) -> None:
     history = History(**_read(exchange, request["history"]))
     origins = np.load(exchange / "origins.npy", allow_pickle=False)
     paths = fitted.simulate(history, origins, request["horizon"], request["n_paths"], Shocks(*request["shocks"]))
+    # As they lie in memory: to write them in another order takes longer than many a model's forecasts.
+    axes = sorted(range(paths.ndim), key=lambda axis: -paths.strides[axis])
+    (exchange / "axes.json").write_text(json.dumps(axes), encoding="utf-8")
     temporary = exchange / "paths.tmp"
     with temporary.open("wb") as sink:
-        np.save(sink, paths, allow_pickle=False)
+        np.save(sink, paths.transpose(axes), allow_pickle=False)
     temporary.replace(exchange / "paths.npy")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +14,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Floats
 from forecast_platform.models.base import FittedModel
+from forecast_platform.models.quiet import quiet
 from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel, write_files
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 
@@ -155,19 +153,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' progress and advice."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning.pytorch")]
-    levels = [one.level for one in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for one in loggers:
-            one.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for one, level in zip(loggers, levels, strict=True):
-                one.setLevel(level)

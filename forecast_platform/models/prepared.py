@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -160,6 +161,9 @@ def serve(modules: Modules) -> None:
         return
     import select
 
+    # A child's garbage collector would write to every object that was imported, and so copy all their pages.
+    gc.collect()
+    gc.freeze()
     at_work: dict[int, Path] = {}
     given = b""
     while True:

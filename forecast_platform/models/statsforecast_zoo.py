@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from forecast_platform.models.base import FittedModel, Model, TrainingWindow
 from forecast_platform.models.innovations import InnovationsModel, Steps
 from forecast_platform.models.library_state import packed, unpacked
 from forecast_platform.models.mean_path import MeanPathFitted, by_session
+from forecast_platform.models.quiet import quiet
 from forecast_platform.models.random_walk import RandomWalkFitted
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 
@@ -110,8 +110,7 @@ class CarriedOnFitted(MeanPathFitted):
         y, shift = without_roll_moves(history, self.transform.forward(history.observed_close))
         different, place = by_session(history.known_sessions(origins))
         paths = np.empty((len(different), LONGEST))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             for row, count in enumerate(different):
                 paths[row] = self.library.forward(y=y[:count], h=LONGEST)["mean"] + shift[count - 1]
         return paths[place]
@@ -143,8 +142,7 @@ class StatsForecast(InnovationsModel):
         import statsforecast.models
 
         transform, y = training_series(history, MINIMUM_SESSIONS, self.name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             fitted = getattr(statsforecast.models, self.library_name)(**self._arguments()).fit(y)
         kept = json.dumps(packed(fitted, statsforecast.models), allow_nan=False, sort_keys=True)
         return CarriedOnFitted(window, {"scale": transform.scale, "library": kept}).calibrated(history)
