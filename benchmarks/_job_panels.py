@@ -145,7 +145,10 @@ def by_backtest(panel: Panel, config: JobConfig) -> str:
         ]
     board = leaderboard(trained, windows, config)
     told = ", ".join(f"{row['model']} {row['mase']:.3f}" for row in board)
-    print(f"backtest of {len(windows)} windows: {clock.wall:.1f} s wall {clock.processor:.1f} s processor; MASE {told}")
+    print(
+        f"backtest of {len(windows)} windows: {clock.wall:.1f} s wall {clock.processor:.1f} s processor; MASE {told}",
+        flush=True,
+    )
     return str(board[0]["model"])
 
 

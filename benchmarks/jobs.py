@@ -17,6 +17,7 @@ processor time beside wall time.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -34,7 +35,7 @@ from forecast_platform.training_jobs.modes.choose import methods_of
 from forecast_platform.training_jobs.panel import Panel
 from forecast_platform.training_jobs.panel import build as panel_of
 from forecast_platform.training_jobs.progress import Progress
-from forecast_platform.training_jobs.reading import Columns, Limits
+from forecast_platform.training_jobs.reading import Columns, Limits, read_file
 from forecast_platform.training_jobs.store import JobStore
 from forecast_platform.training_jobs.training import PANEL, run_job
 
@@ -71,15 +72,18 @@ def timed(what: str, work: Callable[[], Any]) -> tuple[float, float, Any]:
     return wall, processor, found
 
 
-def against_statsforecast(n_series: int) -> None:
-    """The job's backtest and forecast beside the library's own."""
+def against_statsforecast(n_series: int, part: int, parts: int) -> None:
+    """The job's backtest and forecast beside the library's own, of one part of the series."""
     import pandas as pd
     from statsforecast import StatsForecast, models
 
     config, limits = asked(), Limits()
-    panel: Panel = panel_of(generated(n_series, 2500), config, limits)
+    columns = generated(n_series, 2500)
+    mine = np.isin(columns.ids, np.array_split(np.unique(columns.ids), parts)[part - 1])
+    panel: Panel = panel_of(Columns(columns.stamps[mine], columns.values[mine], columns.ids[mine], {}), config, limits)
     print(
-        f"{len(panel.ids)} series, {len(panel.values):,} rows, lengths {panel.lengths.min()} to {panel.lengths.max()}"
+        f"part {part} of {parts} of {n_series} series: {len(panel.ids)} series, {len(panel.values):,} rows, lengths "
+        f"{panel.lengths.min()} to {panel.lengths.max()}, load {os.getloadavg()[0]:.1f}"
     )
     windows = windows_of(panel, config)
     one = next(iter(methods_of(asked(models=["AutoETS"]))[0]))
@@ -193,24 +197,34 @@ def tables(n_jobs: int = 1000) -> None:
 
 
 def wide(n_series: int, mode: str, windows: int) -> None:
-    """Ten thousand series of 200 rows: memory."""
-    import resource
+    """Ten thousand series of 200 rows, as an uploaded CSV file: memory when it is read, and when it is trained on."""
+    import pyarrow as pa
+    from pyarrow import csv
 
     models = ["DynamicOptimizedTheta"] if mode == "statsforecast" else []
     config = asked(training_mode=mode, models=models, backtest_windows=windows)
     with tempfile.TemporaryDirectory() as folder:
-        rng = np.random.default_rng(1)
-        stamps = np.tile(np.datetime64("2021-01-04", "s") + 7 * 86_400 * np.arange(200), n_series)
+        rng, file = np.random.default_rng(1), Path(folder) / "upload.csv"
+        stamps = np.tile(np.datetime64("2021-01-04", "D") + 7 * np.arange(200), n_series)
         ids = np.repeat(np.array([f"s{k:05d}" for k in range(n_series)]), 200)
-        columns = Columns(stamps, np.cumsum(rng.normal(size=200 * n_series)) + 100, ids, {})
-        panel_of(columns, config, Limits()).save(Path(folder) / PANEL)
-        what = f"job of {n_series:,} series of 200 rows, mode {mode}"
-        *_, found = timed(what, lambda: run_job(Path(folder), config, Progress()))
+        values = np.cumsum(rng.normal(size=200 * n_series)) + 100
+        csv.write_csv(pa.table({"week": stamps, "id": ids, "sales": values}), file)
+        timed(f"{n_series:,} series of 200 rows, a CSV file of {file.stat().st_size / 1e6:.0f} MB, read", lambda: panel_of(
+            read_file(file, config, Limits()), config, Limits()).save(Path(folder) / PANEL))  # fmt: skip
+        print(f"peak memory {peak():.2f} GB")
+        *_, found = timed(f"job of mode {mode}, {windows} windows", lambda: run_job(Path(folder), config, Progress()))
     for row in found["leaderboard"]:
         print(
             f"  {row['model']:<24} MASE {row['mase']:.3f}, {row['total_seconds']:.0f} s, {row['fallbacks']} fallbacks"
         )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB (at most 4)")
+    print(f"peak memory {peak():.2f} GB (at most 4)")
+
+
+def peak() -> float:
+    """The most memory that this process has had, in GB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
@@ -249,6 +263,8 @@ def main() -> None:
     parser.add_argument("--m4", type=Path, help="folder of the M4 competition's weekly files")
     parser.add_argument("--landing", type=Path, help="folder of prices, for `graph`")
     parser.add_argument("--commodity", default="Coffee", help="series of `graph`")
+    parser.add_argument("--part", type=int, nargs=2, default=(1, 1), metavar=("K", "N"),
+                        help="of `statsforecast`: the K-th of N parts of the series")  # fmt: skip
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5400, help="after which `service` says what is done by then")
     options = parser.parse_args()
@@ -261,7 +277,7 @@ def main() -> None:
     if "tables" in chosen:
         tables()
     if "statsforecast" in chosen:
-        against_statsforecast(options.series)
+        against_statsforecast(options.series, *options.part)
     if "wide" in chosen:
         wide(options.wide, options.mode, options.windows)
     if "library" in chosen:
