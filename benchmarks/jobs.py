@@ -209,8 +209,9 @@ def wide(n_series: int, mode: str, windows: int) -> None:
         ids = np.repeat(np.array([f"s{k:05d}" for k in range(n_series)]), 200)
         values = np.cumsum(rng.normal(size=200 * n_series)) + 100
         csv.write_csv(pa.table({"week": stamps, "id": ids, "sales": values}), file)
-        timed(f"{n_series:,} series of 200 rows, a CSV file of {file.stat().st_size / 1e6:.0f} MB, read", lambda: panel_of(
-            read_file(file, config, Limits()), config, Limits()).save(Path(folder) / PANEL))  # fmt: skip
+        what = f"{n_series:,} series of 200 rows, a CSV file of {file.stat().st_size / 1e6:.0f} MB"
+        panel = timed(f"{what}, read", lambda: panel_of(read_file(file, config, Limits()), config, Limits()))[2]
+        panel.save(Path(folder) / PANEL)
         print(f"peak memory {peak():.2f} GB")
         *_, found = timed(f"job of mode {mode}, {windows} windows", lambda: run_job(Path(folder), config, Progress()))
     for row in found["leaderboard"]:
