@@ -58,6 +58,7 @@ class DeltaWarehouse:
         self.min_free_gb = min_free_gb
         self.horizon = horizon
         self._open: dict[str, DeltaTable] = {}
+        self._seen: dict[str, int | None] = {}
         self.journal = Journal(root)
 
     def path(self, table: Table) -> Path:
@@ -206,7 +207,6 @@ class DeltaWarehouse:
                         writer_properties=self.writer_properties,
                         schema_mode="merge" if table.open_columns or _has_more(target, prepared) else None,
                     )
-                self._open.pop(table.name, None)
                 refreshed = self.version(table)
                 assert refreshed is not None  # noqa: S101 - just written
                 self._settle(table, before + 1, refreshed)
@@ -248,6 +248,10 @@ class DeltaWarehouse:
             known = self._open.get(table.name)
             if known is not None:
                 earlier = known.version()
+                changed = _changed(path)
+                if changed is not None and changed == self._seen.get(table.name) and not _entry(path, earlier + 1).exists():
+                    return known
+                self._seen[table.name] = changed
                 known.update_incremental()
                 refuse_empty(path, earlier, known.version())
                 return known
@@ -327,6 +331,21 @@ class DeltaWarehouse:
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
+
+
+def _entry(path: Path, version: int) -> Path:
+    return path / LOG / f"{version:020d}.json"
+
+
+def _changed(path: Path) -> int | None:
+    """When an entry was last added to the log or removed, ns; None where there is no log.
+
+    The clock's steps are milliseconds: a commit within the same one is known by its entry alone.
+    """
+    try:
+        return (path / LOG).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _damaged(table: Table, error: Exception) -> DamageError:
