@@ -94,7 +94,7 @@ def closing(exchange: str, session: Day) -> dt.datetime | None:
         return None
     if exchange in _SETTLED:
         time, zone = _SETTLED[exchange]
-        return dt.datetime.combine(day.item(), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
+        return dt.datetime.combine(dt.date.fromisoformat(str(day)), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
     closed: dt.datetime | None = closes[position].item()
     return None if closed is None else closed.replace(tzinfo=dt.timezone.utc)
 

@@ -58,7 +58,8 @@ def _damaged(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "builds"), [(lambda file: None, 1), (Path.unlink, 2), (_damaged, 2), (lambda file: file.write_bytes(b""), 2)]
+    ("change", "builds"),
+    [(lambda file: None, 1), (Path.unlink, 2), (_damaged, 2), (lambda file: file.write_bytes(b""), 2)],
 )
 @pytest.mark.parametrize("exchange", ["24/7", "XSAU", US_COMMODITIES])
 def test_sessions_are_kept_for_later_processes_and_damage_is_no_session(
