@@ -85,7 +85,7 @@ def backfilled(platform: Any, series: str, model: str, dates: list[dt.date]) -> 
 
     for table in ("distributions", "point_forecasts", "forecast_metadata", "forecast_runs"):
         shutil.rmtree(platform.settings.warehouse / "commodity" / "forecast" / table, ignore_errors=True)
-    platform.warehouse._open.clear()
+    platform.warehouse._opened.forget_all()
     with Clock() as clock:
         outcome = forecast(platform, series, model, dates)
     if outcome.failed or len(outcome.written) != len(dates):

@@ -103,13 +103,13 @@ def run_engine(platform, options: argparse.Namespace, model: str) -> tuple[float
     # Warm: the libraries are imported, as they are in a running code location.
     forecast(platform, options.series, model, dates[:1])
     forget(platform.settings.warehouse)
-    platform.warehouse._open.clear()
+    platform.warehouse._opened.forget_all()
     started = time.perf_counter()
     outcome = forecast(platform, options.series, model, dates)
     if outcome.failed:
         raise SystemExit(str(outcome.failed))
     seconds = time.perf_counter() - started
-    platform.warehouse._open.clear()
+    platform.warehouse._opened.forget_all()
     return seconds, len(dates)
 
 

@@ -121,7 +121,7 @@ def timed(platform, work) -> tuple[float, float]:
     """Wall and CPU seconds over an empty table."""
     for table in ("distributions", "point_forecasts", "forecast_metadata"):
         shutil.rmtree(platform.settings.warehouse / "commodity" / "forecast" / table, ignore_errors=True)
-    platform.warehouse._open.clear()
+    platform.warehouse._opened.forget_all()
     wall, cpu = time.perf_counter(), processor_seconds()
     outcome = work()
     if outcome.failed or not outcome.written:

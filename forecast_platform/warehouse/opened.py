@@ -72,6 +72,13 @@ class Opened:
     def forget(self, name: str) -> None:
         """Open the table anew where it is asked for next."""
         self._tables.pop(name, None)
+        self._changed.pop(name, None)
+        self._files.pop(name, None)
+
+    def forget_all(self) -> None:
+        """As `forget`, of every table: their folders were put there by somebody else."""
+        for name in list(self._tables):
+            self.forget(name)
 
     def _bring_up_to_date(self, name: str, opened: DeltaTable, path: Path) -> None:
         earlier, changed = opened.version(), _changed(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def test_what_was_read_is_replaced_only_while_it_is_what_was_read(tmp_path: Path
     since = mine.version(FORECAST_METADATA)
     other.replace(FORECAST_METADATA, metadata("b", days(2, 2)), where("b", days(2, 2)))
     mine.replace(FORECAST_METADATA, metadata("a", days(1, 1), 2.0), keys, since)  # other keys are no race
+
+
+def test_a_table_that_another_was_put_in_the_place_of_is_read_anew_once_it_is_forgotten(tmp_path: Path) -> None:
+    """The other has the same number of versions: nothing of the earlier one's files is kept."""
+    mine, other = DeltaWarehouse(tmp_path / "mine"), DeltaWarehouse(tmp_path / "other")
+    for warehouse, value in ((mine, 1.0), (other, 2.0)):
+        warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2), value), where("a", days(1, 2)))
+        assert warehouse.read(FORECAST_METADATA).num_rows == 2
+    shutil.rmtree(mine.path(FORECAST_METADATA))
+    shutil.copytree(other.path(FORECAST_METADATA), mine.path(FORECAST_METADATA))
+    assert mine.version(FORECAST_METADATA) == other.version(FORECAST_METADATA)
+    mine._opened.forget_all()
+    assert mine.read(FORECAST_METADATA).sort_by("forecast_date") == other.read(FORECAST_METADATA).sort_by(
+        "forecast_date"
+    )
 
 
 def test_two_writers_that_each_add_a_row_to_what_they_read_keep_both(tmp_path: Path) -> None:
