@@ -26,7 +26,8 @@ def expression(where: Where) -> Expression | None:
         if isinstance(value, Between):
             condition = (field >= value.low) & (field <= value.high)
         elif isinstance(value, _COLLECTIONS):
-            condition = field.isin(list(value)) if value else pc.scalar(False)  # of no type, an empty set fits no column
+            # An empty set has no type, and fits no column.
+            condition = field.isin(list(value)) if value else pc.scalar(False)
         else:
             condition = field == value
         combined = condition if combined is None else combined & condition
