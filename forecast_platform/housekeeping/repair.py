@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from forecast_platform.ensembles.store import forget_tasks
 from forecast_platform.host.files import sync_folder, sync_tree, write_whole
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder
 from forecast_platform.housekeeping.kept_fits import damaged_fits, put_back
@@ -133,6 +132,9 @@ _FIT = "or name a backup that holds it (`repair --backup`)"
 
 def _workflows_to_run(warehouse: DeltaWarehouse, lost: Sequence[Damage]) -> Iterator[str]:
     """What a workflow has to be run again for: its rows are out of these tables, and its tasks no longer finished."""
+    # Here, for every command's page imports this module for a date, and this brings the grammar with it.
+    from forecast_platform.ensembles.store import forget_tasks
+
     others = {one.table.name for one in lost if one.kind == "data" and one.table not in TABLES}
     for name in sorted(others):
         told = ", ".join(forget_tasks(warehouse, name)) or "the workflow that it is of"

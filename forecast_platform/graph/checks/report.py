@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from dagster import (
@@ -25,7 +26,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster_shared.serdes import deserialize_value
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 
 from forecast_platform.graph import partitions
 from forecast_platform.graph.checks.findings import Finding, Target
@@ -134,21 +135,8 @@ def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[As
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         raise TypeError(f"checks are read from an event log in SQL, not from {type(storage).__name__}")
-    table = AssetCheckExecutionsTable.c
-    recent = (
-        select(table.id, table.evaluation_event, table.evaluation_event_timestamp.label("at"))
-        .where(
-            table.asset_key == key.asset_key.to_string(),
-            table.check_name == key.name,
-            table.execution_status.in_(_ENDED),
-        )
-        .order_by(table.id.desc())
-        .limit(_RECENT)
-        .subquery()
-    )
     with storage.index_connection() as connection:
-        query = select(recent.c.evaluation_event).order_by(recent.c.at.desc(), recent.c.id.desc())
-        events = connection.execute(query).scalars().all()
+        events = connection.execute(_newest(), {"asset": key.asset_key.to_string(), "name": key.name}).scalars().all()
     for text in events:
         event = deserialize_value(text, EventLogEntry) if text else None
         evaluation = event.dagster_event.event_specific_data if event and event.dagster_event else None
@@ -156,6 +144,24 @@ def newest_evaluation(instance: DagsterInstance, key: AssetCheckKey) -> tuple[As
         if event is not None and isinstance(evaluation, AssetCheckEvaluation):
             return evaluation, event.timestamp
     return None
+
+
+@cache
+def _newest() -> Select[Any]:
+    """The query for a check, made once: a page asks for each of them."""
+    table = AssetCheckExecutionsTable.c
+    recent = (
+        select(table.id, table.evaluation_event, table.evaluation_event_timestamp.label("at"))
+        .where(
+            table.asset_key == bindparam("asset"),
+            table.check_name == bindparam("name"),
+            table.execution_status.in_(_ENDED),
+        )
+        .order_by(table.id.desc())
+        .limit(_RECENT)
+        .subquery()
+    )
+    return select(recent.c.evaluation_event).order_by(recent.c.at.desc(), recent.c.id.desc())
 
 
 def failing(evaluation: AssetCheckEvaluation) -> list[Finding]:
