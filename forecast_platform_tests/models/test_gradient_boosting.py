@@ -12,12 +12,11 @@ from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.gradient_boosting import (
     GradientBoosting,
     GradientBoostingFitted,
-    LibraryTrees,
     calendar,
     weights,
 )
 from forecast_platform.models.random_walk import RandomWalk
-from forecast_platform.models.shallow_trees import MOST_LEVELS, ShallowTrees
+from forecast_platform.models.trees import MOST_LEVELS, LibraryTrees, ShallowTrees
 from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
