@@ -153,15 +153,21 @@ class DeltaWarehouse:
         if not files:
             return schema.empty_table().select(names)
         partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
+        # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
+        coded = [name for name in _coded(table, schema) if name in names and name not in where]
+        reading = pa.schema(
+            [field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in coded else field for field in schema]
+        )
         try:
             dataset = ds.dataset(
                 sorted(files),
-                schema=schema,
-                format="parquet",
+                schema=reading,
+                format=ds.ParquetFileFormat(dictionary_columns=coded),
                 partitioning=partitioning,
                 partition_base_dir=str(self.path(table)),
             )
-            return dataset.to_table(columns=names, filter=expression(where))
+            rows = dataset.to_table(columns=names, filter=expression(where))
+            return rows.cast(pa.schema([schema.field(name) for name in names])) if coded else rows
         except OSError as error:
             # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
             if error.errno not in (None, errno.ENOENT):
@@ -335,6 +341,14 @@ def _damaged(table: Table, error: Exception) -> DamageError:
         f"{table.name}: the table cannot be read ({reason}): `forecast-platform repair` names what is damaged, sets it "
         "aside and makes it again"
     )
+
+
+def _coded(table: Table, schema: pa.Schema) -> list[str]:
+    import pyarrow as pa
+
+    if "path_id" not in table.key:
+        return []
+    return [field.name for field in schema if pa.types.is_string(field.type) and field.name not in table.partition_by]
 
 
 def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:
