@@ -164,9 +164,7 @@ class Model(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 
-    def path_members(
-        self, there: NDArray[np.bool_], weights: Floats | None, n_paths: int
-    ) -> NDArray[np.intp] | None:
+    def path_members(self, there: NDArray[np.bool_], weights: Floats | None, n_paths: int) -> NDArray[np.intp] | None:
         """Position of the member whose path p is path p of the combination, [n_origins, n_paths], for one that takes
         its members' paths as they are; None for one that makes paths of all of them.
 

@@ -156,7 +156,10 @@ class DeltaWarehouse:
         # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
         coded = [name for name in _coded(table, schema) if name in names and name not in where]
         reading = pa.schema(
-            [field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in coded else field for field in schema]
+            [
+                field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in coded else field
+                for field in schema
+            ]
         )
         try:
             dataset = ds.dataset(

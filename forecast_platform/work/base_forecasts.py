@@ -36,11 +36,16 @@ def with_base(
     at least one member is there. Models that are made of no others come back as they are. `known`: the members as they
     were read before; where one was made anew since, all are read again. Raises WarehouseError where that goes on.
     """
-    if not platform.settings.model_spec(record.model).of or not len(inputs.dates):
+    of = platform.settings.model_spec(record.model).of
+    if not of or not len(inputs.dates):
         return inputs
+    days = [day.astype(dt.date) for day in inputs.dates]
+    known = known or _read(platform, record, of, days, counted=False)
     for attempt in range(_TRIES):
         try:
-            return _with_base(platform, record, inputs, known if attempt == 0 else (), paths=paths)
+            if attempt:
+                known = _read(platform, record, of, days, counted=True)
+            return _with_base(platform, record, inputs, known, paths=paths)
         except ChangedError as error:
             if attempt == _TRIES - 1:
                 raise WarehouseError(f"{error}; {record.model} is made of it: run it again") from error
@@ -48,11 +53,10 @@ def with_base(
 
 
 def _with_base(
-    platform: Platform, record: FitManifest, inputs: Inputs, known: tuple[Member, ...], *, paths: bool
+    platform: Platform, record: FitManifest, inputs: Inputs, members: tuple[Member, ...], *, paths: bool
 ) -> Inputs:
     spec, model = platform.settings.model_spec(record.model), platform.model(record.model)
     days = [day.astype(dt.date) for day in inputs.dates]
-    members = known or _read(platform, record, spec.of, days)
     skip = model.params.get("missing") == "skip"
     failed = dict(inputs.failed)
     there = np.array([[day in member.rows for day in days] for member in members])
@@ -112,37 +116,25 @@ def _with_base(
 
 
 def _read(
-    platform: Platform, record: FitManifest, names: Sequence[str], days: Sequence[dt.date]
+    platform: Platform, record: FitManifest, names: Sequence[str], days: Sequence[dt.date], *, counted: bool
 ) -> tuple[Member, ...]:
-    """What identifies the forecasts of each member that have as many paths as the settings ask for."""
-    n_paths = platform.settings.n_paths
-    where = {
-        **paths_key(record.series, names[0], record.version, days),
-        "model_name": list(names),
-        # Of n paths there is the last, and none after it: to count them would be to read them.
-        "path_id": [0, n_paths - 1, n_paths],
-    }
-    columns = ["model_name", "forecast_date", "path_id", "generation_timestamp", *_IDENTITY]
+    """What identifies the members' forecasts: one read for all of them. `counted`: those with another number of paths
+    than the settings' are told; else whoever reads the paths meets them."""
     wanted = set(days)
+    where = {**paths_key(record.series, names[0], record.version, days), "model_name": list(names), "path_id": 0}
+    columns = ["model_name", "forecast_date", "generation_timestamp", *_IDENTITY]
     rows: dict[str, dict[dt.date, dict[str, Any]]] = {name: {} for name in names}
-    seen: dict[str, dict[dt.date, set[int]]] = {name: {} for name in names}
     for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
-        name, day, path = row["model_name"], row["forecast_date"], row["path_id"]
-        seen[name].setdefault(day, set()).add(path)
-        if path == 0 and day in wanted:
-            rows[name][day] = row
-    found: list[Member] = []
-    for name in names:
-        off = [day for day, ids in seen[name].items() if ids != {0, n_paths - 1} and day in wanted]
-        wrong = _other_count(platform, record, name, off) if off else {}
-        found.append(Member({day: row for day, row in rows[name].items() if day not in wrong}, wrong))
-    return tuple(found)
+        if row["forecast_date"] in wanted:
+            rows[row["model_name"]][row["forecast_date"]] = row
+    wrong = {name: _other_count(platform, record, name, days) if counted else {} for name in names}
+    return tuple(
+        Member({day: row for day, row in rows[name].items() if day not in wrong[name]}, wrong[name]) for name in names
+    )
 
 
-def _other_count(
-    platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date]
-) -> dict[dt.date, str]:
-    """Why forecasts with another number of paths than the settings' cannot be used."""
+def _other_count(platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date]) -> dict[dt.date, str]:
+    """The dates on which the member has another number of paths than the settings', and why that cannot be used."""
     where = keys_of(record.series, member, record.version, days, by_month=True)
     rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)
     counts = rows.group_by("forecast_date").aggregate([([], "count_all")])
@@ -151,6 +143,7 @@ def _other_count(
         day: f"{member} {record.version} of {record.series} has {count} paths on {day}, n_paths is {n_paths}: make it "
         f"again, {_command(platform, record, member, day)}"
         for day, count in zip(counts["forecast_date"].to_pylist(), counts["count_all"].to_pylist(), strict=True)
+        if count != n_paths
     }
 
 

@@ -106,23 +106,28 @@ class _Places:
         n_origins, self._n_paths = wanted.shape
         self._first = int(dates[0].astype(np.int64))
         span = int((dates[-1] - dates[0]).astype(np.int64)) + 1
-        # By days since the first one: the origin, and the microsecond of its forecast; of no origin the one past all.
-        self._origin = np.full(span, n_origins, np.int64)
-        self._origin[dates.astype(np.int64) - self._first] = np.arange(n_origins)
+        # By days since the first one: its place, and the microsecond of its forecast; of no origin the one past all.
+        self._start = np.full(span, n_origins * self._n_paths)
+        self._start[dates.astype(np.int64) - self._first] = np.arange(n_origins) * self._n_paths
         self._made = np.full(span, np.iinfo(np.int64).min)
-        stamps = np.array([moment.astimezone(dt.timezone.utc).replace(tzinfo=None) for moment in made], "datetime64[us]")
+        stamps = np.array(
+            [moment.astimezone(dt.timezone.utc).replace(tzinfo=None) for moment in made], "datetime64[us]"
+        )
         self._made[np.array(days, "datetime64[D]").astype(np.int64) - self._first] = stamps.astype(np.int64)
         self._wanted = np.append(wanted, np.zeros((1, self._n_paths), bool), axis=0).ravel()
         self.expected = len(days) * self._n_paths
         self.found = 0
 
-    def of(self, batch: pa.RecordBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def of(self, batch: pa.RecordBatch) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """The wanted rows of a batch, and the position of each."""
         import pyarrow as pa
 
         day = batch["forecast_date"].view(pa.int32()).to_numpy() - self._first
+        path = batch["path_id"].to_numpy()
         same = batch["generation_timestamp"].view(pa.int64()).to_numpy() == self._made[day]
-        self.found += int(same.sum())
-        position = self._origin[day] * self._n_paths + batch["path_id"].to_numpy()
-        chosen = np.flatnonzero(self._wanted[position] & same)
+        self.found += int(np.count_nonzero(same))
+        same &= path < self._n_paths
+        position = self._start[day] + path
+        position[~same] = len(self._wanted) - 1
+        chosen = np.flatnonzero(self._wanted[position])
         return chosen, position[chosen]

@@ -107,9 +107,7 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
 def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-    inputs = read_chunk_inputs(
-        platform, stored, chunk.series, chunk.dates, base_paths=True, members=chunk.members
-    )
+    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True, members=chunk.members)
     made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:
