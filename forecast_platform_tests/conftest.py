@@ -89,13 +89,20 @@ def cases() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on what the caller's shell has set, or on the settings that another test has loaded."""
+def _plain_environment() -> Iterator[None]:
+    """No test depends on what the caller's shell has set, or on what another test has set or loaded."""
+    _forget_settings()
+    yield
+    # Also now: fixtures of a wider scope are made before this one, and would see what this test's code has left.
+    _forget_settings()
+
+
+def _forget_settings() -> None:
     if loading := sys.modules.get("forecast_platform.settings.loading"):
         loading.load.cache_clear()
     for name in list(os.environ):
         if name.startswith("FORECAST_PLATFORM_") or name == "DAGSTER_HOME":
-            monkeypatch.delenv(name)
+            del os.environ[name]
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,11 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster_shared.serdes import deserialize_value
-from sqlalchemy import NullPool, inspect, select, text
+from sqlalchemy import inspect, select, text
 
 from forecast_platform.graph.event_text import MaterializationTexts, made_partition
+from forecast_platform.graph.kept_connections import engine_at
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
@@ -141,7 +140,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """A transaction on a connection of its own to a shard.
+        """A transaction on a shard, on a connection that no other has meanwhile.
 
         As the parent's, with one engine kept for each of the shards used last: the parent makes one for every
         connection, and with it goes the memory of compiled statements, which costs more than the statements do.
@@ -175,7 +174,9 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         empty = shard.with_name(f"empty-{dagster.__version__}")
         if not empty.exists():
             made = empty.with_name(f"{empty.name}-{uuid.uuid4().hex}")
-            super()._initdb(_engine_at(f"sqlite:///{made}"))
+            maker = engine_at(f"sqlite:///{made}")
+            super()._initdb(maker)
+            maker.dispose()
             made.replace(empty)
         copy = shard.with_name(f"{shard.name}-{uuid.uuid4().hex}")
         shutil.copyfile(empty, copy)
@@ -186,11 +187,11 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
     def _engine(self, shard: str) -> Engine:
         engine = self._engines.pop(shard, None)
         if engine is None:
-            engine = _engine_at(self.conn_string_for_shard(shard))
+            engine = engine_at(self.conn_string_for_shard(shard))
         self._engines[shard] = engine
         while len(self._engines) > KEPT_ENGINES:
-            # No pool, so an engine holds no connection: one that is in use elsewhere may be forgotten.
-            self._engines.pop(next(iter(self._engines)))
+            # One that is in use elsewhere stays open until it is given back.
+            self._engines.pop(next(iter(self._engines))).dispose()
         return engine
 
     @contextmanager
@@ -347,14 +348,16 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def dispose(self) -> None:
+        """Stop watching runs, and close the connections that are kept."""
+        super().dispose()
+        for engine in self._engines.values():
+            engine.dispose()
+
     def upgrade(self) -> None:
         """Migrate the schema, and forget what was known of it."""
         super().upgrade()
         self.__dict__.pop("_has_asset_index_columns", None)
-
-
-def _engine_at(address: str) -> Engine:
-    return create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

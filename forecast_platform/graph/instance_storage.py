@@ -14,6 +14,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 
+from forecast_platform.graph.kept_connections import Kept
 from forecast_platform.host.home import instance_home, one_creates
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _InHome:
         return {}
 
 
-class HomeRunStorage(_InHome, SqliteRunStorage):
+class HomeRunStorage(_InHome, Kept, SqliteRunStorage):
     """Dagster's SQLite run storage in `instance_home()`, in the default place."""
 
     @classmethod
@@ -42,7 +43,7 @@ class HomeRunStorage(_InHome, SqliteRunStorage):
             return cls.from_local(str(folder), inst_data=inst_data)
 
 
-class HomeScheduleStorage(_InHome, SqliteScheduleStorage):
+class HomeScheduleStorage(_InHome, Kept, SqliteScheduleStorage):
     """Dagster's SQLite schedule storage in `instance_home()`, in the default place."""
 
     @classmethod

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.pipeline.champions import versions_to_run
@@ -17,6 +18,9 @@ from forecast_platform.work.platform import Platform
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Owner = tuple[str, str, str]
+"""Series, model and version."""
 
 
 def forecast_runs(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, str]:
@@ -54,24 +58,32 @@ def _signals(platform: Platform, dates: Sequence[dt.date]) -> dict[dt.date, dict
     first, last = min(dates), max(dates)
     expected = versions_to_run(platform)
     everything = {(series, model, version) for series in settings.series_names for model, version in expected}
-    there: dict[dt.date, dict[tuple[str, str, str], tuple[int, bool]]] = {day: {} for day in dates}
-    for row in _published(platform, everything, first, last):
-        if row["forecast_date"] in there:
-            there[row["forecast_date"]][_owner(row)] = (row["staleness_days"], row["is_backfill"])
+    there: dict[dt.date, dict[Owner, tuple[int, bool]]] = {day: {} for day in dates}
+    for owner, day, staleness, late in _published(platform, everything, first, last):
+        if day in there:
+            there[day][owner] = (staleness, late)
     now = platform.settings.now()
+
+    @cache
+    def of(owners: frozenset[Owner], due: tuple[str, ...]) -> tuple[str, str]:
+        """What is whole and what is missing where these are there: the same on most dates."""
+        whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in owners for s in due)]
+        missing = sorted(key for key in everything - owners if key[0] in due)
+        return ",".join(whole), ",".join(f"{series}/{model}:{version}" for series, model, version in missing)
+
+    ends = {name: settings.end_of(name) for name in settings.series_names}
     rows: dict[dt.date, dict[str, Any]] = {}
     for day, found in there.items():
         if not found:
             continue
-        due = [name for name in settings.series_names if day <= (settings.end_of(name) or day)]
-        missing = sorted(key for key in everything - found.keys() if key[0] in due)
+        due = tuple(name for name, end in ends.items() if end is None or day <= end)
+        whole, missing = of(frozenset(found), due)
         stale = max(days for days, _ in found.values())
-        whole = [f"{m}:{v}" for m, v in expected if all((s, m, v) in found for s in due)]
         rows[day] = {
             "forecast_date": day,
             "status": "partial" if missing else "late" if stale else "complete",
-            "models": ",".join(whole),
-            "missing": ",".join(f"{series}/{model}:{version}" for series, model, version in missing),
+            "models": whole,
+            "missing": missing,
             "n_series": len(due),
             "staleness_days": stale,
             "is_backfill": any(late for _, late in found.values()),
@@ -88,24 +100,24 @@ def not_complete(platform: Platform, dates: Collection[dt.date]) -> list[dt.date
 
 
 def _published(
-    platform: Platform, wanted: set[tuple[str, str, str]], first: dt.date, last: dt.date
-) -> Iterator[dict[str, Any]]:
-    """One row for each forecast of first..last by the `wanted` (series, model, version) that has paths and points."""
-    owner: dict[str, Any] = {
-        name: sorted({item[place] for item in wanted})
-        for place, name in enumerate(("commodity", "model_name", "model_version"))
-    }
-    where = {**owner, "forecast_date": Between(first, last)}
-    rows = platform.warehouse.read(POINT_FORECASTS, [*owner, "forecast_date"], {**where, "day_ahead": platform.horizon})
-    points = {(*_owner(row), row["forecast_date"]) for row in rows.to_pylist()}
+    platform: Platform, wanted: set[Owner], first: dt.date, last: dt.date
+) -> Iterator[tuple[Owner, dt.date, int, bool]]:
+    """Of each forecast of first..last by `wanted` that has paths and points: whose and when it is, how stale its data,
+    and whether it was made later."""
+    names = ("commodity", "model_name", "model_version")
+    owners: dict[str, Any] = {name: sorted({item[place] for item in wanted}) for place, name in enumerate(names)}
+    where = {**owners, "forecast_date": Between(first, last)}
+    identity = [*names, "forecast_date"]
+    points = set(_tuples(platform.warehouse.read(POINT_FORECASTS, identity, {**where, "day_ahead": platform.horizon})))
     if not points:
         return
     where |= {"forecast_month": months_between(first, last), "path_id": 0}
-    columns = [*owner, "forecast_date", "staleness_days", "is_backfill"]
-    for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
-        if _owner(row) in wanted and (*_owner(row), row["forecast_date"]) in points:
-            yield row
+    columns = [*identity, "staleness_days", "is_backfill"]
+    for *owner, day, staleness, late in _tuples(platform.warehouse.read(DISTRIBUTIONS, columns, where)):
+        key = tuple(owner)
+        if key in wanted and (*key, day) in points:
+            yield key, day, staleness, late
 
 
-def _owner(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["commodity"], row["model_name"], row["model_version"]
+def _tuples(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
+    return zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True)

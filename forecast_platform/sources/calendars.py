@@ -7,17 +7,22 @@ import logging
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from forecast_platform.sources import session_cache
 from forecast_platform.sources.base import SourceError
 
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
     from forecast_platform.forecasting.history import Dates
+    from forecast_platform.sources.session_cache import Times
 
 Day = dt.date | np.datetime64
+UNKNOWN = np.datetime64("NaT", "m")
+"""The closing of a session that the exchange has not published."""
 
 US_COMMODITIES = "US_COMMODITIES"
 """The platform's own calendar: XNYS, which fits US commodity futures best, and the days on which they settled while the
@@ -54,7 +59,7 @@ def sessions(exchange: str, start: Day, end: Day) -> Dates:
     first, last = as_day(start), as_day(end)
     if last < first:
         return np.empty(0, "datetime64[D]")
-    found = _covering(exchange, int(str(first)[:3]), int(str(last)[:3]))
+    found, _ = _covering(exchange, int(str(first)[:3]), int(str(last)[:3]))
     return found[(found >= first) & (found <= last)]
 
 
@@ -81,59 +86,59 @@ def closing(exchange: str, session: Day) -> dt.datetime | None:
 
     Raises SourceError for an unknown exchange.
     """
-    return _closing(exchange, str(as_day(session)))
-
-
-@lru_cache(maxsize=512)
-def _closing(exchange: str, day: str) -> dt.datetime | None:
-    from zoneinfo import ZoneInfo
-
-    session = np.datetime64(day, "D")
-    if not len(sessions(exchange, session, session)):
+    day = as_day(session)
+    decade = int(str(day)[:3])
+    days, closes = _covering(exchange, decade, decade)
+    position = int(days.searchsorted(day))
+    if position == len(days) or days[position] != day:
         return None
     if exchange in _SETTLED:
         time, zone = _SETTLED[exchange]
-        return dt.datetime.combine(session.item(), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
-    calendar = _calendars[_BASE.get(exchange, exchange)]
-    if not calendar.first_session.to_datetime64() <= session <= calendar.last_session.to_datetime64():
-        return None
-    closed: dt.datetime = calendar.session_close(day).to_pydatetime()
-    return closed
+        return dt.datetime.combine(dt.date.fromisoformat(str(day)), time, ZoneInfo(zone)).astimezone(dt.timezone.utc)
+    closed: dt.datetime | None = closes[position].item()
+    return None if closed is None else closed.replace(tzinfo=dt.timezone.utc)
 
 
-_built: dict[str, tuple[int, int, Dates]] = {}
-"""By exchange: the first and the last decade whose sessions are known in this process, and the sessions."""
-_calendars: dict[str, ExchangeCalendar] = {}
-"""The calendars that they are from, which know the closings too."""
+_built: dict[str, tuple[int, int, Dates, Times]] = {}
+"""By exchange: the first and the last decade whose sessions are known in this process, the sessions, and when each
+closes."""
 
 
-def _covering(exchange: str, first: int, last: int) -> Dates:
-    """Sessions of at least the decades first..last: of all that were asked for so far, in one calendar.
+def _covering(exchange: str, first: int, last: int) -> tuple[Dates, Times]:
+    """Sessions of at least the decades first..last, and their closings: of all that were asked for so far, in one
+    calendar.
 
     Building a calendar costs 0.1 s and 10 ms a year more, so one wide calendar serves requests as slices; the decade
-    before is nearly always asked for next, and so is today's.
+    before is nearly always asked for next, and so is today's. What it gives is kept for later processes.
     """
     known = _built.get(exchange)
     if known is not None:
         if known[0] <= first and last <= known[1]:
-            return known[2]
+            return known[2], known[3]
         first, last = min(first, known[0]), max(last, known[1])
     last = max(last, dt.date.today().year // 10)
     first = min(first, last - 1)
     start, end = np.datetime64(f"{first}0-01-01"), np.datetime64(f"{last}9-12-31")
-    found = _span(_BASE.get(exchange, exchange), start, end)
+    base = _BASE.get(exchange, exchange)
+    kept = session_cache.read(base, start, end)
+    if kept is None:
+        kept = _span(base, start, end)
+        session_cache.keep(base, start, end, *kept)
+    days, closes = kept
     if exchange in _ADDED:
         added = _ADDED[exchange]
-        found = np.union1d(found, added[(added >= start) & (added <= end)])
-    found.setflags(write=False)
-    _built[exchange] = (first, last, found)
-    return found
+        added = np.setdiff1d(added[(added >= start) & (added <= end)], days)
+        place = days.searchsorted(added)
+        days, closes = np.insert(days, place, added), np.insert(closes, place, UNKNOWN)
+    for values in (days, closes):
+        values.setflags(write=False)
+    _built[exchange] = (first, last, days, closes)
+    return days, closes
 
 
-def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> Dates:
+def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> tuple[Dates, Times]:
     try:
-        _calendars[exchange] = _calendar(exchange, start=str(start), end=str(end))
-        return _sessions_of(_calendars[exchange])
+        return _sessions_of(_calendar(exchange, start=str(start), end=str(end)))
     except ValueError as refused:
         low, high = _bounds(exchange)
         if low <= start and end <= high:
@@ -142,23 +147,23 @@ def _span(exchange: str, start: np.datetime64, end: np.datetime64) -> Dates:
     inner_start, inner_end = max(start, low), min(end, high)
     if inner_end < inner_start:
         inner_start, inner_end = (low, low + 366) if end < low else (high - 366, high)
-    calendar = _calendars[exchange] = _calendar(exchange, start=str(inner_start), end=str(inner_end))
-    inside = _sessions_of(calendar)
+    calendar = _calendar(exchange, start=str(inner_start), end=str(inner_end))
+    inside, closes = _sessions_of(calendar)
     before = np.arange(start, min(inner_start, end + 1), dtype="datetime64[D]")
     after = np.arange(max(inner_end + 1, start), end + 1, dtype="datetime64[D]")
     week = calendar.weekmask
-    return np.concatenate(
-        [
-            before[np.is_busday(before, weekmask=week)],
-            inside[(inside >= start) & (inside <= end)],
-            after[np.is_busday(after, weekmask=week)],
-        ]
+    before, after = (days[np.is_busday(days, weekmask=week)] for days in (before, after))
+    asked = (inside >= start) & (inside <= end)
+    return (
+        np.concatenate([before, inside[asked], after]),
+        np.concatenate([np.full(len(before), UNKNOWN), closes[asked], np.full(len(after), UNKNOWN)]),
     )
 
 
-def _sessions_of(calendar: ExchangeCalendar) -> Dates:
-    found: Dates = calendar.sessions.to_numpy().astype("datetime64[D]")
-    return found
+def _sessions_of(calendar: ExchangeCalendar) -> tuple[Dates, Times]:
+    days: Dates = calendar.sessions.to_numpy().astype("datetime64[D]")
+    closes: Times = calendar.closes_nanos.astype("datetime64[ns]").astype("datetime64[m]")
+    return days, closes
 
 
 @lru_cache(maxsize=64)

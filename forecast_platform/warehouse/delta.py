@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import errno
 import random
 import shutil
@@ -10,12 +9,11 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.warehouse.base import (
-    Between,
-    DamageError,
     DiskFullError,
     LostRaceError,
     WarehouseError,
@@ -25,12 +23,12 @@ from forecast_platform.warehouse.base import (
 from forecast_platform.warehouse.checking import (
     ATTEMPTS,
     check_columns,
-    check_horizon,
     checked,
     in_order,
     lacking_columns,
 )
-from forecast_platform.warehouse.journal import FOLDER, LOG, Journal, refuse_empty
+from forecast_platform.warehouse.journal import FOLDER, LOG, Journal
+from forecast_platform.warehouse.opened import Opened, damaged
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, TABLES, Table
 
@@ -41,9 +39,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 2**14
 """Rows handed to the writer at a time: 3 MB of paths."""
 
-
-_LOOKED_BACK = 40
-"""Log entries before the newest that are looked at where a table is opened: two checkpoints' worth."""
+_SMALL = 4 * 2**20
+"""Bytes of files up to which one thread reads them: several would cost more than they save."""
 
 
 class DeltaWarehouse:
@@ -57,7 +54,7 @@ class DeltaWarehouse:
         self.root = root
         self.min_free_gb = min_free_gb
         self.horizon = horizon
-        self._open: dict[str, DeltaTable] = {}
+        self._opened = Opened()
         self.journal = Journal(root)
 
     def path(self, table: Table) -> Path:
@@ -83,7 +80,7 @@ class DeltaWarehouse:
                     continue
                 found = of_columns(field.name for field in DeltaTable(str(path)).schema().fields)
             except (DeltaError, ValueError) as error:
-                raise _damaged(table, error) from error
+                raise damaged(table, error) from error
             if found is not None:
                 return found, table.name
         return None
@@ -98,18 +95,12 @@ class DeltaWarehouse:
 
         Raises ValueError where `where` names a column that the table is not partitioned by.
         """
-        import pyarrow as pa
-
         where = where or {}
         require_partition_columns(table, where)
         found = self._table(table)
         if found is None:
             return 0
-        files = pa.table(found.get_add_actions(flatten=True))
-        if where:
-            files = files.rename_columns([name.removeprefix("partition.") for name in files.column_names])
-            files = files.filter(expression(where))
-        return int(sum(count or 0 for count in files["num_records"].to_pylist()))
+        return int(sum(count or 0 for count in self._opened.files(table, found, where)["num_records"].to_pylist()))
 
     def files(self, table: Table) -> list[str]:
         """The table's files as of now, sorted; what else lies in its folder was replaced."""
@@ -141,17 +132,14 @@ class DeltaWarehouse:
         schema = pa.schema(found.schema().to_arrow())
         check_columns(table, schema.names, columns, where)
         names = in_order(table, schema.names) if columns is None else list(columns)
-        partition_filters = [
-            found_filter
-            for name in table.partition_by
-            if name in where
-            for found_filter in _file_filter(name, where[name])
-        ]
+        files = self._opened.files(table, found, {name: where[name] for name in table.partition_by if name in where})
         # pyarrow.dataset over the file list: DeltaTable.to_pyarrow_table aborts the process at exit now and then
         # (deltalake 1.6.6 with pyarrow 25), this does not.
-        files = found.file_uris(partition_filters or None)
-        if not files:
+        if not files.num_rows:
             return schema.empty_table().select(names)
+        folder = self.path(table)
+        paths = sorted(str(folder / unquote(path)) for path in files["path"].to_pylist())
+        many = sum(files["size_bytes"].to_pylist()) > _SMALL
         partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
         # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
         coded = [name for name in _coded(table, schema) if name in names and name not in where]
@@ -163,23 +151,23 @@ class DeltaWarehouse:
         )
         try:
             dataset = ds.dataset(
-                sorted(files),
+                paths,
                 schema=reading,
                 format=ds.ParquetFileFormat(dictionary_columns=coded),
                 partitioning=partitioning,
-                partition_base_dir=str(self.path(table)),
+                partition_base_dir=str(folder),
             )
-            rows = dataset.to_table(columns=names, filter=expression(where))
+            rows = dataset.to_table(columns=names, filter=expression(where), use_threads=many)
             return rows.cast(pa.schema([schema.field(name) for name in names])) if coded else rows
         except OSError as error:
             # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
             if error.errno not in (None, errno.ENOENT):
                 raise
-            raise _damaged(table, error) from error
+            raise damaged(table, error) from error
         except pa.ArrowInvalid as error:
             if "Parquet" not in str(error):
                 raise
-            raise _damaged(table, error) from error
+            raise damaged(table, error) from error
 
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
@@ -215,13 +203,12 @@ class DeltaWarehouse:
                         writer_properties=self.writer_properties,
                         schema_mode="merge" if table.open_columns or _has_more(target, prepared) else None,
                     )
-                self._open.pop(table.name, None)
                 refreshed = self.version(table)
                 assert refreshed is not None  # noqa: S101 - just written
                 self._settle(table, before + 1, refreshed)
                 return refreshed
             except CommitFailedError as conflict:
-                self._open.pop(table.name, None)
+                self._opened.forget(table.name)
                 if since is not None:
                     raise LostRaceError(
                         f"{table.name}: another process has changed {delta_sql(where)} since it was read; nothing was "
@@ -233,10 +220,10 @@ class DeltaWarehouse:
                     ) from conflict
                 time.sleep(random.uniform(0.05, min(0.2 * (attempt + 1), 4.0)))  # noqa: S311 - jitter
             except OSError as error:
-                self._open.pop(table.name, None)
+                self._opened.forget(table.name)
                 raise self._disk_error(table, error) from error
             except DeltaError as error:
-                self._open.pop(table.name, None)
+                self._opened.forget(table.name)
                 if "No space left" in str(error) or "os error 28" in str(error):
                     raise self._disk_error(table, error) from error
                 there = [item.name for item in target.schema().fields]
@@ -248,29 +235,7 @@ class DeltaWarehouse:
         raise WarehouseError(f"{table.name}: unreachable")
 
     def _table(self, table: Table) -> DeltaTable | None:
-        """The table at its newest version, opened once and then only brought up to date. Raises HorizonError."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError
-
-        path = self.path(table)
-        try:
-            known = self._open.get(table.name)
-            if known is not None:
-                earlier = known.version()
-                known.update_incremental()
-                refuse_empty(path, earlier, known.version())
-                return known
-            if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
-                return None
-            opened = DeltaTable(str(path))
-            refuse_empty(path, max(0, opened.version() - _LOOKED_BACK), opened.version())
-        except (DeltaError, ValueError) as error:
-            self._open.pop(table.name, None)
-            raise _damaged(table, error) from error
-        # Once: no write here changes the days that a table holds.
-        check_horizon(table.at(self.horizon), [field.name for field in opened.schema().fields])
-        self._open[table.name] = opened
-        return opened
+        return self._opened.table(table.at(self.horizon), self.path(table))
 
     def settle(self, table: Table, first: int) -> None:
         """Write through to the disk, and record, the versions from `first` on, which were committed by other means than
@@ -338,32 +303,12 @@ class DeltaWarehouse:
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
 
 
-def _damaged(table: Table, error: Exception) -> DamageError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DamageError(
-        f"{table.name}: the table cannot be read ({reason}): `forecast-platform repair` names what is damaged, sets it "
-        "aside and makes it again"
-    )
-
-
 def _coded(table: Table, schema: pa.Schema) -> list[str]:
     import pyarrow as pa
 
     if "path_id" not in table.key:
         return []
     return [field.name for field in schema if pa.types.is_string(field.type) and field.name not in table.partition_by]
-
-
-def _file_filter(name: str, value: Any) -> list[tuple[str, str, Any]]:
-    if isinstance(value, Between):
-        return [(name, ">=", _text(value.low)), (name, "<=", _text(value.high))]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [(name, "in", [_text(item) for item in value])]
-    return [(name, "=", _text(value))]
-
-
-def _text(value: Any) -> str:
-    return value.isoformat() if isinstance(value, dt.date | dt.datetime) else str(value)
 
 
 def _has_more(stored: DeltaTable, data: pa.Table) -> bool:

@@ -90,6 +90,7 @@ def test_backfill_coverage_evaluate_and_a_rerun(run: Run, small: Path, monkeypat
     assert run("evaluate", "--all", "--commodity", "Alpha")[0] != 0
 
 
+@pytest.mark.slow
 def test_coverage_is_whole_from_the_first_window_to_the_day_after_the_last_data(run: Run) -> None:
     assert run("backfill", "--commodity", "Alpha", "--models", "naive")[0] == 0
     code, told = run("coverage", "--commodity", "Alpha", "--models", "naive")
@@ -97,6 +98,7 @@ def test_coverage_is_whole_from_the_first_window_to_the_day_after_the_last_data(
     assert "273  2017-07-01  2018-03-30  none" in told
 
 
+@pytest.mark.slow
 def test_runs_are_recorded_with_their_partitions_and_the_code_location(run: Run, small: Path) -> None:
     run("backfill", "--commodity", "Beta", "--models", "naive", *SPAN)
     from dagster import AssetKey, DagsterInstance
@@ -110,6 +112,7 @@ def test_runs_are_recorded_with_their_partitions_and_the_code_location(run: Run,
     assert all(key.endswith("|Beta") for key in done)
 
 
+@pytest.mark.slow
 def test_a_backfill_without_models_names_windows_and_the_command_and_writes_nothing(run: Run, small: Path) -> None:
     code, told = run("backfill", "--commodity", "Alpha", "--models", "naive", "--model-version-tag", "v2.0", *SPAN)
     assert code == 1
@@ -122,6 +125,7 @@ def test_a_backfill_without_models_names_windows_and_the_command_and_writes_noth
     assert code == 0, told
 
 
+@pytest.mark.slow
 def test_backfill_with_train_trains_what_is_missing_first(run: Run) -> None:
     code, told = run(
         "backfill", "--commodity", "Alpha", "--models", "naive", "--model-version-tag", "v3", "--train", *SPAN
@@ -130,6 +134,7 @@ def test_backfill_with_train_trains_what_is_missing_first(run: Run) -> None:
     assert "trained_models/naive: 2 written" in told
 
 
+@pytest.mark.slow
 def test_a_warehouse_of_another_horizon_is_refused_by_every_command_before_any_work(
     run: Run, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +164,7 @@ def test_a_warehouse_of_another_horizon_is_refused_by_every_command_before_any_w
     assert "leaderboard by CRPS (20 days, each last close and target once)" in told
 
 
+@pytest.mark.slow
 def test_new_source_data_are_ingested_before_a_backfill(
     run: Run, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +248,7 @@ def test_only_their_owner_may_read_what_commands_write_and_migrate_closes_the_re
         os.umask(before)
 
 
+@pytest.mark.slow
 def test_a_refused_file_fails_its_series_and_no_other(run: Run, small: Path) -> None:
     beta = small / "landing" / "market" / "beta.csv"
     beta.write_text(beta.read_text() + "2018-04-02,x,1,1,1,1\n")

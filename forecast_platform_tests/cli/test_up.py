@@ -226,6 +226,7 @@ def test_screens_that_change_nothing_have_no_api_that_would(
     load.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_taken_port_names_the_mend(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -125,6 +125,7 @@ def test_a_session_that_is_lost_between_fits_is_made_anew(small: Path, monkeypat
     assert session_for(platform.settings) is not lost
 
 
+@pytest.mark.slow
 @needs_sail
 def test_an_interrupt_while_a_session_is_waited_for_starts_no_fit(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,6 +173,7 @@ class Lost:
         raise SparkUnavailableError("no session on sc://gone:15002")
 
 
+@pytest.mark.slow
 @needs_sail
 def test_an_interrupt_ends_training_and_no_fit_is_sent_again(small: Path, tmp_path: Path) -> None:
     platform = on_sail(small)

@@ -124,6 +124,7 @@ def test_a_notebook_reads_its_widgets_and_exits_with_its_result(client: Workspac
     assert shown.result == '{"name": "X"}'
 
 
+@pytest.mark.slow
 def test_a_wheel_is_installed_and_its_entry_point_called(workspace: Workspace, client: WorkspaceClient) -> None:
     folder = workspace.local("/Volumes/main/forecast/files")
     folder.mkdir(parents=True)

@@ -125,6 +125,7 @@ def test_a_calendar_with_too_many_sessions_is_told_apart_by_the_data(exchange: s
     assert all("`exchange: XNYS` of Coffee fits better" in one.mend for one in said)
 
 
+@pytest.mark.slow
 def test_real_prices_fit_new_york_s_calendar(landing: Path) -> None:
     real = settings(landing, "2023-01-01", series=[{"name": "Coffee"}, {"name": "Sugar", "regions": ["Brazil"]}])
     said = [one for one in source(real) if one.name == "calendars"]

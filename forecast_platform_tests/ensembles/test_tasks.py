@@ -235,6 +235,7 @@ def test_tasks_share_their_out_of_fold_predictions() -> None:
     assert [one.fits for one in outcomes.values()] == [10, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_models_that_are_fitted_at_once_have_the_bits_of_one_after_the_other() -> None:
     stack = {"task": "stack_top_any", "stack": {"top_n": 3}}
     bases = ["linear", "gbm", "xgboost", "extra_trees"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from dagster import AssetKey, instance_for_test
 
 from forecast_platform import definitions
@@ -49,6 +50,7 @@ def test_automation_is_off_for_a_source_that_has_ended() -> None:
     assert set(everything.values()) == {"STOPPED"}
 
 
+@pytest.mark.slow
 def test_a_pool_stands_downstream_of_its_members_and_one_run_makes_them_before_it(small: Path) -> None:
     settings = settings_for(small, models=["naive", "random_walk", POOL])
     definitions = build_definitions(settings)

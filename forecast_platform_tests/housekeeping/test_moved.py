@@ -74,6 +74,7 @@ def test_what_a_killed_backup_left_is_removed_by_the_next_and_a_running_one_s_is
     assert sorted(path.name for path in tmp_path.iterdir() if path != root) == ["one", "two.tar"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_became_read_only_is_backed_up_and_scores_are_read_from_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,7 @@ def test_models_are_read_from_a_variable_and_go_to_a_cluster_as_they_were_writte
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
+@pytest.mark.slow
 def test_a_fit_that_takes_longer_than_the_model_s_time_limit_is_ended_and_fails_its_window(small: Path) -> None:
     slow = [{"name": "late", "type": "endless"}, {"name": "soon", "type": "endless", "params": {"seconds": 0.01}}]
     platform = Platform.from_settings(settings_for(small, models=slow, plugins=[kept_models.__name__]))

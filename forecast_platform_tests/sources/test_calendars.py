@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,13 +34,59 @@ def test_a_request_is_the_slice_of_a_wider_one() -> None:
     assert np.all(np.diff(wide) > np.timedelta64(0, "D"))
 
 
-def test_one_calendar_serves_days_long_past_and_today(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, make = [], calendars._calendar
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
+    """The calendars that are built, as in a first process: nothing is kept of earlier ones."""
+    built: list[tuple[str, ...]] = []
+    make = calendars._calendar
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(calendars, "_built", {})
-    monkeypatch.setattr(calendars, "_calendar", lambda *given, **more: made.append(given) or make(*given, **more))
+    monkeypatch.setattr(calendars, "_calendar", lambda *given, **more: built.append(given) or make(*given, **more))
+    return built
+
+
+def test_one_calendar_serves_days_long_past_and_today(made: list[tuple[str, ...]]) -> None:
     assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date(2018, 3, 29))) == 1068
     assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date.today())) > 1068
     assert made == [("XNYS",)]
+
+
+def _damaged(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "builds"),
+    [(lambda file: None, 1), (Path.unlink, 2), (_damaged, 2), (lambda file: file.write_bytes(b""), 2)],
+)
+@pytest.mark.parametrize("exchange", ["24/7", "XSAU", US_COMMODITIES])
+def test_sessions_are_kept_for_later_processes_and_damage_is_no_session(
+    made: list[tuple[str, ...]], tmp_path: Path, exchange: str, change: Callable[[Path], object], builds: int
+) -> None:
+    span = dt.date(2012, 1, 2), dt.date(2026, 3, 29)
+    first = sessions(exchange, *span)
+    once = len(made)
+    [file] = tmp_path.rglob("*.sessions*")
+    change(file)
+    calendars._built.clear()
+    assert np.array_equal(sessions(exchange, *span), first)
+    assert len(made) == once * builds
+    assert list(tmp_path.rglob("*.sessions*")) == [file], "whole again"
+
+
+def test_without_a_place_for_them_sessions_are_worked_out(
+    made: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date(2018, 3, 29))) == 1068
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    calendars._built.clear()
+    assert len(sessions("XNYS", dt.date(2014, 1, 2), dt.date(2018, 3, 29))) == 1068
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize(("exchange", "start"), [("XSHG", 2080), ("XSHG", 1970), ("XSAU", 2080), ("XSAU", 2010)])

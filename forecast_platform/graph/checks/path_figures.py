@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Bools, Dates, Floats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,30 @@ def joined(parts: Sequence[PathFigures]) -> PathFigures:
 
 
 def path_figures(
-    days: Dates, path_ids: NDArray[np.int64], columns: Sequence[NDArray[np.float32]], n_paths: int
+    days: Dates, path_ids: NDArray[np.int64], columns: Sequence[pa.ChunkedArray], n_paths: int
 ) -> PathFigures:
     """The figures of rows of distributions. days, path_ids, and day_1 to the last of the horizon: one value a row."""
+    return _figures(days, path_ids, finite_rows(columns), floats(columns[0]), floats(columns[-1]), n_paths)
+
+
+def _figures(
+    days: Dates,
+    path_ids: NDArray[np.int64],
+    finite: Bools,
+    day_1: NDArray[np.float32],
+    last: NDArray[np.float32],
+    n_paths: int,
+) -> PathFigures:
     first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]])) if len(days) else np.zeros(0, np.intp)
     if len(np.unique(days[first])) < len(first):  # a date's rows lie apart
         order = np.argsort(days, kind="stable")
-        return path_figures(days[order], path_ids[order], [values[order] for values in columns], n_paths)
+        return _figures(days[order], path_ids[order], finite[order], day_1[order], last[order], n_paths)
     # Files come in any order: each date is looked at where it lies, and the figures alone are put in order.
     dates, rows = days[first], np.diff(np.append(first, len(days)))
-    not_finite = _counts(first, ~finite_rows(columns)) if len(first) else np.zeros(0, np.int64)
+    not_finite = _counts(first, ~finite) if len(first) else np.zeros(0, np.int64)
     sound = (rows == n_paths) & (not_finite == 0)
     of_sound = slice(None) if sound.all() else np.repeat(sound, rows)
-    day_1, last = (values[of_sound].reshape(-1, n_paths) for values in (columns[0], columns[-1]))
+    day_1, last = (values[of_sound].reshape(-1, n_paths) for values in (day_1, last))
 
     def figure(values: NDArray[Any]) -> NDArray[Any]:
         held = np.full(len(dates), np.nan, values.dtype)
@@ -98,13 +112,19 @@ def _complete(rows: NDArray[np.int64], path_ids: NDArray[np.int64], n_paths: int
     return np.asarray(once & (rows == n_paths), bool)
 
 
-def finite_rows(columns: Sequence[NDArray[np.float32]]) -> Bools:
+def finite_rows(columns: Sequence[pa.ChunkedArray]) -> Bools:
     """Which paths are finite throughout, [rows]. columns: day_1 to the last of the horizon, each [rows]."""
+    import pyarrow.compute as pc
+
     good = np.ones(len(columns[0]), bool)
     for values in columns:
         # A sum is finite only where all terms are: one pass, and rows are looked at only where it is not.
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(values.sum())
-        if not finite:
-            good &= np.isfinite(values)
+        if values.null_count or not np.isfinite(pc.sum(values, min_count=0).as_py()):
+            good &= np.isfinite(floats(values))
     return good
+
+
+def floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column's values as float32, NaN where null."""
+    values: NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values

@@ -56,7 +56,7 @@ def stored_paths(
         rows = platform.warehouse.read(DISTRIBUTIONS, ["path_id", *_IDENTITY, _LEAKS, *names], where)
         path_ids = rows["path_id"].to_numpy().astype(np.int64)
         firsts.append(rows.select([*_IDENTITY, _LEAKS]).filter(_mask(path_ids == 0)))
-        columns = [_floats(rows, name) for name in names]
+        columns = [rows[name] for name in names]
         parts.append(path_figures(dates_of(rows, "forecast_date"), path_ids, columns, platform.settings.n_paths))
     if not parts:
         raise ValueError(f"{target}: no dates to read")
@@ -147,10 +147,6 @@ def forecast_dates(platform: Platform, target: Target) -> Dates:
 def dates_of(rows: pa.Table, name: str) -> Dates:
     """A date column as datetime64[D]."""
     return rows[name].to_numpy().astype("datetime64[D]")
-
-
-def _floats(rows: pa.Table, name: str) -> NDArray[np.float32]:
-    return rows[name].to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
 
 
 def _mask(chosen: Bools) -> pa.Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import pytest
+
 from forecast_platform.housekeeping.health import health
 from forecast_platform.pages.daily_page import daily_page
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_RUNS
@@ -16,6 +18,7 @@ SATURDAY = dt.date(2017, 7, 1)
 """A window's first day. Five days after their session, closes up to that of Friday 23 June were seen before it."""
 
 
+@pytest.mark.slow
 def test_a_window_and_its_first_day_run_by_themselves_and_nothing_is_late(tmp_path: Path) -> None:
     write_landing(tmp_path / "landing", last=dt.date(2017, 6, 26))
     simulation = simulate(tmp_path, SATURDAY, 9, publication_lag_days={"market": 5}, models=("naive",))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -147,7 +148,15 @@ def _figures(
 ) -> PathFigures:
     """The figures of three dates' five paths, all ones where no columns are given."""
     ids = np.tile(np.arange(5), 3) if path_ids is None else path_ids
-    return path_figures(days, ids, columns or [np.ones(len(days), np.float32)] * 14, 5)
+    return _of(days, ids, columns or [np.ones(len(days), np.float32)] * 14, 5)
+
+
+def _of(
+    days: Dates, path_ids: NDArray[np.int64], columns: Sequence[NDArray[np.float32]], n_paths: int, parts: int = 2
+) -> PathFigures:
+    """The figures of columns that are read in parts."""
+    split = [pa.chunked_array([pa.array(part) for part in np.array_split(values, parts)]) for values in columns]
+    return path_figures(days, path_ids, split, n_paths)
 
 
 def test_a_date_with_a_path_too_few_too_many_or_twice_is_named() -> None:
@@ -172,12 +181,12 @@ def test_the_order_of_rows_and_files_makes_no_difference() -> None:
     days, ids = np.repeat(DAYS[:4], 5), np.tile(np.arange(5), 4)
     columns = list(random.normal(100, 9, (14, 20)).astype(np.float32))
     columns[3][6] = np.nan
-    wanted = path_figures(days, ids, columns, 5)
+    wanted = _of(days, ids, columns, 5)
     assert wanted.not_finite.tolist() == [0, 1, 0, 0]
     assert wanted.complete.all()
     dates = np.concatenate([np.flatnonzero(days == day) for day in DAYS[[2, 0, 3, 1]]])
     for order in (dates, random.permutation(20)):
-        found = path_figures(days[order], ids[order], [values[order] for values in columns], 5)
+        found = _of(days[order], ids[order], [values[order] for values in columns], 5)
         for field in fields(wanted):
             np.testing.assert_allclose(
                 getattr(found, field.name).astype(float), getattr(wanted, field.name).astype(float), err_msg=field.name
@@ -243,7 +252,7 @@ def test_a_forecast_of_another_windows_model_is_named() -> None:
 
 def _of_day_1(day_1: NDArray[np.float32]) -> PathFigures:
     days, ids = np.repeat(DAYS[:3], 500), np.tile(np.arange(500), 3)
-    return path_figures(days, ids, [day_1.ravel()] * 14, 500)
+    return _of(days, ids, [day_1.ravel()] * 14, 500)
 
 
 def test_paths_that_start_elsewhere_than_the_last_close_are_named() -> None:
