@@ -168,8 +168,8 @@ class Operations:
                 for group in self.settings.series_groups
                 for found in neighbours(group.series, names)
             ]
-        # The signal of a date is of all series: each run would read what all of them have.
-        later = {SIGNAL_TAG: LATER} if len(stretches) > 1 else {}
+        # The signal of a date is of all series and models: each step would read what all of them have.
+        later = {SIGNAL_TAG: LATER} if len(stretches) * len(models) > 1 else {}
         good, before = True, len(self.finished)
         try:
             for stretch, until in stretches:
