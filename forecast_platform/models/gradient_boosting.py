@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -25,6 +25,7 @@ from forecast_platform.models.innovations import (
     fitted_variance,
     without_rolls,
 )
+from forecast_platform.models.shallow_trees import ShallowTrees
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters
 
 if TYPE_CHECKING:
@@ -107,10 +108,10 @@ class GradientBoostingFitted(InnovationsFitted):
     """State: y, the returns' variance, lagged standardised returns and their weighted moments; covariates, calendar."""
 
     @cached_property
-    def boosters(self) -> dict[str, Booster]:
+    def trees(self) -> dict[str, ShallowTrees | LibraryTrees]:
         """The trees that have a say, by head, from the library's own JSON."""
-        heads = {name: head for name, head in self.state["heads"].items() if head["weight"] > 0.0}
-        return {name: loaded(head["trees"], PREDICT_THREADS) for name, head in heads.items()}
+        heads = {name: head["trees"] for name, head in self.state["heads"].items() if head["weight"] > 0.0}
+        return {name: ShallowTrees.of(trees) or LibraryTrees(trees) for name, trees in heads.items()}
 
     @cached_property
     def return_variance(self) -> ConditionalVariance:
@@ -120,11 +121,11 @@ class GradientBoostingFitted(InnovationsFitted):
     def filter(self, history: History) -> Filtered:
         """See `InnovationsFitted`."""
         recent, returns = self.recent(history)
-        if not self.boosters:
+        if not self.trees:
             return Filtered(returns, recent.flat())
         covariates = self.covariate_features(history)[:-1]
         varying = [column[:-1] for column in recent.columns(self.return_variance.level)]
-        features = self.matrix(varying, [*calendar(history.observed_dates).T, *covariates.T])
+        features = [*varying, *calendar(history.observed_dates).T, *covariates.T]
         change, spread = self.learned(features, recent.variance[:-1])
         return Filtered(returns - change, recent.flat(), spread)
 
@@ -133,7 +134,7 @@ class GradientBoostingFitted(InnovationsFitted):
     ) -> State:
         """See `InnovationsFitted`; adds the covariates as known and the calendar of the days ahead."""
         state = super().start(filtered, known, history, origins, steps)
-        if not self.boosters:
+        if not self.trees:
             return state[:1]
         ahead = calendar(origins[:, None] + steps.column * ONE_DAY)
         return (*state, self.covariate_features(history)[known], ahead)
@@ -144,17 +145,18 @@ class GradientBoostingFitted(InnovationsFitted):
 
     def moments(self, state: State, step: int) -> tuple[Floats, Floats | None]:
         """See `InnovationsFitted`."""
-        if not self.boosters:
+        if not self.trees:
             return state[0], None
         recent = Recent.of(state)
         covariates, ahead = state[N_STATE:]
         fixed = [column[:, None] for column in (*ahead[:, step].T, *covariates.T)]
-        change, spread = self.learned(self.matrix(recent.columns(self.return_variance.level), fixed), recent.variance)
+        features = [*recent.columns(self.return_variance.level), *fixed]
+        change, spread = self.learned(features, recent.variance)
         return recent.y + change, spread
 
     def advance(self, state: State, y: Floats, innovation: Floats) -> State:
         """See `InnovationsFitted`."""
-        if not self.boosters:
+        if not self.trees:
             return (y,)
         recent = Recent.of(state)
         change = y - recent.y
@@ -165,7 +167,7 @@ class GradientBoostingFitted(InnovationsFitted):
     def after_roll(self, state: State, mean: Floats, move: Floats) -> State:
         """See `InnovationsFitted`: as `recent` has it, a roll day's return is none, of the variance expected."""
         y = mean + move
-        if not self.boosters:
+        if not self.trees:
             return (y,)
         recent = Recent.of(state)
         unsurprising = self.return_variance.step(recent.variance, np.sqrt(recent.variance))
@@ -199,21 +201,24 @@ class GradientBoostingFitted(InnovationsFitted):
             known[1:, column] = deviations(history.observed_covariate(name)) / scale
         return known
 
-    def matrix(self, varying: list[Floats], fixed: list[Floats]) -> NDArray[np.float32]:
-        """Features in the trees' order, float32 [..., n_features]; `fixed` broadcasts over paths."""
-        shape = np.broadcast_shapes(*(column.shape for column in varying), fixed[0].shape)
-        features = np.empty((*shape, len(varying) + len(fixed)), np.float32)
-        for position, column in enumerate([*varying, *fixed]):
-            features[..., position] = column
-        return features
+    def learned(self, features: Sequence[Floats], variance: Floats) -> tuple[Floats, Floats | None]:
+        """Mean return on the model's scale, factor on its standard deviation: [...] for features that are each [...] or
+        broadcast to it.
 
-    def learned(self, features: NDArray[np.float32], variance: Floats) -> tuple[Floats, Floats | None]:
-        """Mean return on the model's scale, factor on its standard deviation: [...] for features [..., n_features]."""
-        predicted = {
-            name: self.state["heads"][name]["weight"] * margin(booster, features)
-            for name, booster in self.boosters.items()
-        }
-        change = predicted["mean"] * np.sqrt(variance) if "mean" in predicted else np.zeros(features.shape[:-1])
+        NaN where a feature is not finite: the trees would take it for a missing one, and go on as if nothing were
+        wrong.
+        """
+        with np.errstate(over="ignore"):
+            columns = [column.astype(np.float32) for column in features]
+        bad = [~finite for finite in map(np.isfinite, columns) if not finite.all()]
+        predicted = {}
+        for name, trees in self.trees.items():
+            found = trees.margin([np.nan_to_num(column) for column in columns] if bad else columns).astype(np.float64)
+            for missing in bad:
+                found[np.broadcast_to(missing, found.shape)] = np.nan
+            predicted[name] = self.state["heads"][name]["weight"] * found
+        shape = np.broadcast_shapes(*(column.shape for column in columns))
+        change = predicted["mean"] * np.sqrt(variance) if "mean" in predicted else np.zeros(shape)
         return change, np.exp(0.5 * predicted["log_variance"]) if "log_variance" in predicted else None
 
     def training_metrics(self) -> dict[str, float]:
@@ -284,7 +289,7 @@ def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDAr
     target = returns / np.sqrt(recent.variance[:-1])
     keep = np.isfinite(target)
     keep[:BURN_IN] = False
-    return draft.matrix(columns, fixed)[keep], limited(target[keep])
+    return matrix([*columns, *fixed])[keep], limited(target[keep])
 
 
 def weights(features: NDArray[np.float32], target: Floats, params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -356,17 +361,29 @@ def loaded(trees: str, threads: int) -> Booster:
 
 
 def margin(booster: Booster, features: NDArray[np.float32]) -> Floats:
-    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing.
-
-    NaN where a feature is not finite: the trees would take it for a missing one, and go on as if nothing were wrong.
-    """
+    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing."""
     flat = features.reshape(-1, features.shape[-1])
-    finite = np.isfinite(flat).all(axis=1)
-    total = np.full(len(flat), np.nan)
-    if finite.any():
-        asked = flat if finite.all() else flat[finite]
-        total[finite] = booster.inplace_predict(asked, predict_type="margin")
+    total: Floats = booster.inplace_predict(flat, predict_type="margin").astype(np.float64)
     return total.reshape(features.shape[:-1])
+
+
+class LibraryTrees:
+    """Trees of more levels than `ShallowTrees` takes."""
+
+    def __init__(self, trees: str) -> None:
+        self.booster = loaded(trees, PREDICT_THREADS)
+
+    def margin(self, columns: Sequence[NDArray[np.float32]]) -> Floats:
+        """As `ShallowTrees.margin`."""
+        return margin(self.booster, matrix(columns))
+
+
+def matrix(columns: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Features in the trees' order, float32 [..., n_features], of columns that are each [...] or broadcast to it."""
+    features = np.empty((*np.broadcast_shapes(*(column.shape for column in columns)), len(columns)), np.float32)
+    for position, column in enumerate(columns):
+        features[..., position] = column
+    return features
 
 
 def calendar(dates: Dates) -> Floats:

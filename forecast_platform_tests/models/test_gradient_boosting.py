@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xgboost
 
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models import gradient_boosting
@@ -11,11 +12,12 @@ from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.gradient_boosting import (
     GradientBoosting,
     GradientBoostingFitted,
+    LibraryTrees,
     calendar,
-    margin,
     weights,
 )
 from forecast_platform.models.random_walk import RandomWalk
+from forecast_platform.models.shallow_trees import MOST_LEVELS, ShallowTrees
 from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
@@ -40,18 +42,54 @@ def test_momentum_is_learned_and_moves_the_mean_of_the_paths() -> None:
     assert np.corrcoef(np.log(paths[:, :, 0].mean(axis=1) / closes[known - 1]), expected)[0, 1] > 0.8
 
 
-def test_a_feature_that_is_not_finite_is_never_asked_of_the_trees() -> None:
-    import xgboost
+def _booster(features: np.ndarray, depth: int, seed: int) -> tuple[xgboost.Booster, str]:
+    random = np.random.default_rng(seed)
+    label = features @ random.normal(size=features.shape[1]) + random.normal(size=len(features))
+    options = {"base_score": 0.0, "nthread": 1, "max_depth": depth, "max_bin": 16, "seed": seed}
+    booster = xgboost.train(options, xgboost.DMatrix(features, label=label), num_boost_round=12)
+    return booster, bytes(booster.save_raw("json")).decode()
 
-    features = np.random.default_rng(5).normal(size=(200, 3)).astype(np.float32)
-    data = xgboost.DMatrix(features, label=features[:, 0])
-    booster = xgboost.train({"base_score": 0.0, "nthread": 1}, data, num_boost_round=5)
-    asked = features[:8].reshape(2, 4, 3).copy()
-    asked[0, 1, 2], asked[1, 0, 0], asked[1, 3, 1] = np.inf, -np.inf, np.nan
-    found = margin(booster, asked)
+
+@pytest.mark.parametrize("depth", range(1, MOST_LEVELS + 1))
+def test_shallow_trees_say_what_the_library_says_to_the_bit(depth: int) -> None:
+    random = np.random.default_rng(depth)
+    features = random.normal(size=(600, 4)).round(1).astype(np.float32)  # on thresholds, too
+    features[:5] = [[-0.0], [0.0], [1e30], [-1e30], [1e-45]]
+    booster, text = _booster(features, depth, depth)
+    trees = ShallowTrees.of(text)
+    assert trees is not None
+    wanted = booster.inplace_predict(features, predict_type="margin")
+    assert trees.margin(list(features.T)).tobytes() == wanted.tobytes()
+    paths = features.reshape(6, 100, 4).copy()
+    paths[:, :, 3] = paths[:, :1, 3]  # a date's own, the same on all of its paths
+    columns = [paths[:, :, 0], paths[:, :, 1], paths[:, :, 2], paths[:, :1, 3]]
+    found = trees.margin(columns)
+    assert found.tobytes() == booster.inplace_predict(paths.reshape(600, 4), predict_type="margin").tobytes()
+    assert np.array_equal(LibraryTrees(text).margin(columns), found)
+
+
+def test_deeper_trees_are_the_library_s() -> None:
+    features = np.random.default_rng(1).normal(size=(600, 4)).astype(np.float32)
+    assert ShallowTrees.of(_booster(features, MOST_LEVELS + 1, 1)[1]) is None
+    deep = GradientBoosting({"max_depth": MOST_LEVELS + 2, "rounds": 5, "min_child_weight": 1})
+    model = deep.fit(TRENDING.before(WINDOW.end), WINDOW)
+    assert {type(trees) for trees in model.trees.values()} == {LibraryTrees}
+    paths = model.simulate(TRENDING, np.array(["2018-01-03"], "datetime64[D]"), 5, 40, Shocks(3, model.n_slots))
+    assert np.isfinite(paths).all()
+
+
+def test_a_feature_that_is_not_finite_is_never_asked_of_the_trees() -> None:
+    model = fit(TRENDING)
+    n_features = 14 + len(model.state["covariate_scales"])
+    columns = list(np.random.default_rng(5).normal(size=(n_features, 2, 4)))
+    columns[-1] = columns[-1][:, :1]
+    whole, _ = model.learned(columns, np.ones((2, 4)))
+    columns[0][0, 1], columns[3][1, 0], columns[1][1, 3] = np.inf, -np.inf, np.nan
+    found, _ = model.learned(columns, np.ones((2, 4)))
     assert np.argwhere(np.isnan(found)).tolist() == [[0, 1], [1, 0], [1, 3]]
-    whole = margin(booster, features[:8].reshape(2, 4, 3))
     assert np.array_equal(found[~np.isnan(found)], whole[~np.isnan(found)])
+    columns[-1][1] = 1e300  # too large for the trees' own numbers
+    assert np.isnan(model.learned(columns, np.ones((2, 4)))[0][1]).all()
 
 
 def test_noise_teaches_neither_head() -> None:
