@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.forecasting.horizon import of_columns
 from forecast_platform.warehouse.base import HorizonError, WarehouseError, Where, other_horizon_text
-from forecast_platform.warehouse.predicates import delta_sql, expression
+from forecast_platform.warehouse.predicates import delta_sql, matching
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _SMALL = 200_000
 def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
     """`data` in the table's column order and types; WarehouseError where a row does not belong there."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
     if not where and table.partition_by:
         raise WarehouseError(f"{table.name}: a write must name the keys it replaces")
@@ -45,7 +44,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         raise WarehouseError(f"{table.name}: {error}") from error
     prepared = _missing_as_null(table, data, prepared)
     if where and prepared.num_rows:
-        outside = prepared.num_rows - ds.InMemoryDataset(prepared).count_rows(filter=expression(where))
+        outside = prepared.num_rows - matching(prepared, where)
         if outside:
             raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
     if prepared.num_rows <= _SMALL and table.key:
