@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd  # noqa: TID253 - a script of its own
 
 from forecast_platform.ensembles.finishing import export_model, finish
+from forecast_platform.ensembles.learners import skops_io
 from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.packaging import Ensemble
 from forecast_platform.ensembles.reading import read_workflow
@@ -107,7 +108,7 @@ def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, pr
     return Scorer(metric)(test[target].map(codes).to_numpy(), predicted)
 
 
-LIBRARIES = ("scipy.stats", "sklearn.ensemble", "skops.io", "xgboost", "lightgbm", "catboost", "deltalake")
+LIBRARIES = ("scipy.stats", "sklearn.ensemble", "xgboost", "lightgbm", "catboost", "deltalake")
 """What every workflow loads; a neural network's own are loaded by its first fit."""
 
 
@@ -144,6 +145,7 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
         for library in LIBRARIES:
             if find_spec(library.partition(".")[0]):
                 importlib.import_module(library)
+        skops_io()
         loading = time.process_time() - cpu
         print(f"  the libraries loaded, once a process: {loading:.1f} s")
         if memory:

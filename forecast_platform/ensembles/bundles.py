@@ -17,7 +17,7 @@ from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.learners import Learner
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,14 +42,13 @@ class Fitted:
     seconds: float
     notes: tuple[str, ...] = ()
 
-    def predict(self, features: pd.DataFrame, extra: Floats | None, cells: Ints | None) -> Floats:
+    def predict(self, encoded: Any, extra: Floats | None, cells: Ints | None) -> Floats:
         """Predictions of rows, [n, width]: probabilities by class, or numbers in the target's unit.
 
-        extra: further columns, [n, k]; cells: each row's route, [n]. Raises KeyError for a route without a learner,
-        where no common one is fitted.
+        encoded: the rows as `encoder` makes them; extra: further columns, [n, k]; cells: each row's route, [n]. Raises
+        KeyError for a route without a learner, where no common one is fitted.
         """
-        x = with_extra(self.encoder.apply(features), extra)
-        return by_cell(self.learners, x, cells)
+        return by_cell(self.learners, with_extra(encoded, extra), cells)
 
     def files(self) -> dict[str, bytes]:
         """The fit as files."""

@@ -112,17 +112,19 @@ class Encoder:
             for number, (name, *_) in enumerate(self._crosses):
                 made[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
             return pd.DataFrame(made)
-        parts = []
+        parts: list[Floats32] = []
         for name in self.state["columns"]:
             values = features[name].to_numpy()
             if name in self.state["numbers"]:
-                parts += self._number_parts(self.state["numbers"][name], values)
+                found = self._number_parts(self.state["numbers"][name], values)
             elif "means" in self.state["categories"][name]:
-                parts.append(self._means_of(name, cross, values))
+                found = [self._means_of(name, cross, values)]
             else:
-                parts += self._code_parts(self.state["categories"][name], values)
-        parts += [self._of_pair(name, features, cross) for name, *_ in self._crosses]
-        return np.column_stack(parts).astype(np.float32)
+                found = self._code_parts(self.state["categories"][name], values)
+            # A column at a time: all of them as float64 would take more than the table.
+            parts += [one.astype(np.float32) for one in found]
+        parts += [self._of_pair(name, features, cross).astype(np.float32) for name, *_ in self._crosses]
+        return np.column_stack(parts)
 
     def _number_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
         found = _number(state, values)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,11 @@ _TRUSTED = (
     "sklearn.calibration._SigmoidCalibration",
 )
 """Classes beyond skops' own list that our scikit-learn models hold: arrays of numbers in C or plain attributes."""
+
+
+_PLATT_FOLDS = 3
+_LOADING = threading.Lock()
+_ADAPTERS = ("sklearn.externals.array_api_compat.torch", "sklearn.externals.array_api_compat.dask")
 
 
 class LearnerError(ValueError):
@@ -52,7 +60,12 @@ class Learner:
         if base.learner == "given":
             return cls(base, n_classes, None, [])
         if n_classes:
-            present = np.unique(y)
+            present, counts = np.unique(y, return_counts=True)
+            if base.learner == "vectors" and counts.min() < _PLATT_FOLDS:
+                # Its probabilities are fitted over folds that each hold every class: a rarer one gets none.
+                often = present[counts >= _PLATT_FOLDS]
+                present = often if len(often) else present[[int(np.argmax(counts))]]
+                x, y = x[np.isin(y, present)], y[np.isin(y, present)]
             if len(present) == 1:
                 return cls(base, n_classes, None, [int(present[0])])
             model = _fit(base, x, np.searchsorted(present, y), len(present), seed)
@@ -184,8 +197,8 @@ def _sklearn(learner: str, params: dict[str, Any], n_classes: int, seed: int, n:
 
         if not n_classes:
             return SVR(**params)
-        # Platt's sigmoid over five folds; SVC's own probabilities are deprecated.
-        return CalibratedClassifierCV(SVC(**params), method="sigmoid", cv=3, ensemble=False)
+        # Platt's sigmoid over folds; SVC's own probabilities are deprecated.
+        return CalibratedClassifierCV(SVC(**params), method="sigmoid", cv=_PLATT_FOLDS, ensemble=False)
     kinds = {
         "forest": (ensemble.RandomForestClassifier, ensemble.RandomForestRegressor),
         "extra_trees": (ensemble.ExtraTreesClassifier, ensemble.ExtraTreesRegressor),
@@ -194,22 +207,38 @@ def _sklearn(learner: str, params: dict[str, Any], n_classes: int, seed: int, n:
     return kinds[learner][0 if n_classes else 1](**seeded)
 
 
-def _sklearn_files(model: Any) -> dict[str, bytes]:
-    import skops.io
+def skops_io() -> Any:
+    """The module skops.io, loaded without PyTorch.
 
-    return {"model.skops": skops.io.dumps(model)}
+    When it is loaded it lists scikit-learn's estimators, by a walk over all of its packages: also those that adapt it
+    to PyTorch and Dask, which load these where they are installed. That is two seconds of every process that keeps a
+    model.
+    """
+    with _LOADING:
+        walked = "skops.io" in sys.modules
+        stand_ins = {} if walked else {name: ModuleType(name) for name in _ADAPTERS if name not in sys.modules}
+        sys.modules.update(stand_ins)
+        try:
+            import skops.io
+            import skops.io.exceptions
+        finally:
+            for name in stand_ins:
+                del sys.modules[name]
+    return skops.io
+
+
+def _sklearn_files(model: Any) -> dict[str, bytes]:
+    return {"model.skops": skops_io().dumps(model)}
 
 
 def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
-    import skops.io
-    import skops.io.exceptions
-
+    skops = skops_io()
     data = files["model.skops"]
     try:
         # Audited before anything of it is made.
-        return skops.io.loads(data, trusted=list(_TRUSTED))
-    except skops.io.exceptions.UntrustedTypesFoundException:
-        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
+        return skops.loads(data, trusted=list(_TRUSTED))
+    except skops.exceptions.UntrustedTypesFoundException:
+        foreign = sorted(set(skops.get_untrusted_types(data=data)) - set(_TRUSTED))
         raise LearnerError(
             f"the files of {base.name} hold {', '.join(foreign)}, which no model of ours holds"
         ) from None

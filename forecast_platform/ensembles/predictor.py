@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, extra_columns
 from forecast_platform.ensembles.combining import apply_node, calibrated
+from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.workshop import cells_of
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
+
+
+_REMEMBERED = 20_000
+"""Rows up to which their encodings are kept for the other models of a split; of more they would take much memory."""
 
 
 @dataclass
@@ -32,14 +37,17 @@ class Predictor:
     deployed: Mapping[str, list[int]]
     fits: Callable[[str, str, int], Fitted]
     _known: dict[str, Floats] = field(default_factory=dict)
+    _encoded: list[tuple[Encoder, Any]] = field(default_factory=list)
 
     def predict(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None = None) -> Floats:
         """Probabilities [n, classes] or numbers [n, 1] of prepared rows; split: by the models of this one alone."""
         self._known.clear()
+        self._encoded.clear()
         try:
             return self._of(node, features, split)
         finally:
             self._known.clear()
+            self._encoded.clear()
 
     def _of(self, node: Mapping[str, Any], features: pd.DataFrame, split: int | None) -> Floats:
         kind = node["kind"]
@@ -86,10 +94,22 @@ class Predictor:
             cells = None
             if setup["routes"]:
                 cells = cells_of([routers[name][number] for name in setup["routes"]], features, None)
-            found = fitted.predict(rows, extra, cells)
+            # Rows with routes as columns are other rows for each split.
+            encoded = fitted.encoder.apply(rows) if setup["columns"] else self._as_numbers(fitted.encoder, rows)
+            found = fitted.predict(encoded, extra, cells)
             total = found if total is None else total + found
         assert total is not None  # noqa: S101 - a workflow has splits
         return total / len(numbers)
+
+    def _as_numbers(self, encoder: Encoder, rows: pd.DataFrame) -> Any:
+        """The rows encoded, once for all models of a split that encode alike."""
+        for known, encoded in self._encoded:
+            if known.state == encoder.state:
+                return encoded
+        encoded = encoder.apply(rows)
+        if len(rows) <= _REMEMBERED:
+            self._encoded.append((encoder, encoded))
+        return encoded
 
 
 def weighed(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -118,7 +118,8 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     if classes is not None:
         present = np.unique(y)
         classes, y = [classes[one] for one in present], np.searchsorted(present, y)
-    features = _features(frame.iloc[place].reset_index(drop=True), context, notes)
+    # All rows are not copied to be looked at.
+    features = _features(frame if len(place) == len(frame) else frame.iloc[place], context, notes)
     time = None if time is None else time[kept]
     groups = None if context.group_col is None else frame[context.group_col].iloc[place].astype(str).to_numpy()
     digest = _digest(features, y, classes, time, groups)
@@ -239,8 +240,8 @@ def _sampled(y: NDArray[Any], time: NDArray[Any] | None, context: Context, notes
 def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    names = [str(name) for name in frame.columns]
-    frame.columns = pd.Index(names)
+    columns = {str(name): name for name in frame.columns}
+    names = list(columns)
     chosen = context.source.features
     for name in (*(one.feature for one in chosen.include), *chosen.exclude):
         if name not in names:
@@ -257,7 +258,7 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
     for name in included or names:
         if name in left_out:
             continue
-        values = frame[name]
+        values = frame[columns[name]]
         if pd.api.types.is_datetime64_any_dtype(values):
             for part in _TIME_PARTS:
                 found[f"{name}__{part}"] = _part_of_time(values, part)
@@ -271,7 +272,7 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
                 notes.append(f"{name} has another text in nearly every row: it is left out")
                 continue
             found[name] = texts
-    made = pd.DataFrame(found)
+    made = pd.DataFrame(found, copy=False)
     constant = [name for name in made.columns if name not in members and made[name].nunique(dropna=False) < 2]
     if constant:
         notes.append(f"of one value only, and left out: {', '.join(constant)}")

@@ -164,6 +164,16 @@ class Model(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} reads no scores of its members")
 
+    def path_members(self, there: NDArray[np.bool_], weights: Floats | None, n_paths: int) -> NDArray[np.intp] | None:
+        """Position of the member whose path p is path p of the combination, [n_origins, n_paths], for one that takes
+        its members' paths as they are; None for one that makes paths of all of them.
+
+        there: bool [n_members, n_origins], at least one member an origin; weights: what `member_weights` gave. Called
+        without a fit, before paths are read: of each member only these are, and `CombinedFitted.simulate_from`, which
+        is not called then, gives the same to the bit.
+        """
+        return None
+
     def version_of(self, fitted_with: int) -> int:
         """The algorithm version of the paths that a fit of version `fitted_with` gives today."""
         return fitted_with if fitted_with in self.continues else self.algorithm_version

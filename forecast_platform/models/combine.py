@@ -73,20 +73,15 @@ class CombineFitted(CombinedFitted):
         """
         if shocks.n_slots != self.n_slots:
             raise ValueError(f"n_slots is {shocks.n_slots}; the window's pool has {self.n_slots}")
-        if self.state["how"] in WEIGHTED:
-            if base.weights is None:
-                raise ValueError(f"{self.state['how']} without weights: pass what Combine.member_weights gives")
-            return _taken(base.paths, drawn(base.weights, n_paths), horizon)
+        chosen = path_members(self.state["how"], base.there, base.weights, n_paths)
         out = np.empty((len(origins), n_paths, horizon), np.float32)
-        for there in np.unique(base.there, axis=1).T:
-            rows = np.flatnonzero((base.there == there[:, None]).all(axis=0))
-            members = np.flatnonzero(there)
-            if self.state["how"] == "quantile_average":
-                for row in rows:
-                    out[row] = averaged(base.paths[members, row, :n_paths, :horizon])
-            else:
-                chosen = members[assignment(len(members), n_paths)]
-                out[rows] = _taken(base.paths[:, rows], np.broadcast_to(chosen, (len(rows), n_paths)), horizon)
+        if chosen is not None:
+            columns = np.arange(n_paths)
+            for row, members in enumerate(chosen):
+                out[row] = base.paths[members, row, columns, :horizon]
+            return out
+        for row, there in enumerate(base.there.T):
+            out[row] = averaged(base.paths[there, row, :n_paths, :horizon])
         return out
 
     def training_metrics(self) -> dict[str, float]:
@@ -94,13 +89,19 @@ class CombineFitted(CombinedFitted):
         return {"members": float(self.state["members"])}
 
 
-def _taken(paths: Paths, chosen: NDArray[np.intp], horizon: int) -> Paths:
-    """Path p of origin o from member chosen[o, p]: [n_members, n_origins, n_paths, horizon] to [n_origins, ...]."""
-    out = np.empty((*chosen.shape, horizon), np.float32)
-    columns = np.arange(chosen.shape[1])
-    for row, members in enumerate(chosen):
-        out[row] = paths[members, row, columns, :horizon]
-    return out
+def path_members(how: str, there: Bools, weights: Floats | None, n_paths: int) -> NDArray[np.intp] | None:
+    """See `Model.path_members`. Raises ValueError for missing weights."""
+    if how == "quantile_average":
+        return None
+    if how in WEIGHTED:
+        if weights is None:
+            raise ValueError(f"{how} without weights: pass what Combine.member_weights gives")
+        return drawn(weights, n_paths)
+    chosen = np.empty((there.shape[1], n_paths), np.intp)
+    for pattern in np.unique(there, axis=1).T:
+        members = np.flatnonzero(pattern)
+        chosen[(there == pattern[:, None]).all(axis=0)] = members[assignment(len(members), n_paths)]
+    return chosen
 
 
 def averaged(members: Paths) -> Paths:
@@ -164,6 +165,10 @@ class Combine(Model):
         if len(self.of) < 2:
             raise ValueError(f"combine for {history.series}: of {', '.join(self.of)}: name two models or more")
         return CombineFitted(window, {"how": self.params["how"], "members": len(self.of)})
+
+    def path_members(self, there: Bools, weights: Floats | None, n_paths: int) -> NDArray[np.intp] | None:
+        """See `Model.path_members`: all but quantile_average take their members' paths."""
+        return path_members(self.params["how"], there, weights, n_paths)
 
     @property
     def scored_days(self) -> int:

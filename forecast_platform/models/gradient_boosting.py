@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,8 @@ from forecast_platform.models.innovations import (
     fitted_variance,
     without_rolls,
 )
-from forecast_platform.models.shallow_trees import ShallowTrees
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters
-
-if TYPE_CHECKING:
-    from xgboost import Booster
+from forecast_platform.models.trees import LibraryTrees, ShallowTrees, loaded, margin, matrix
 
 MINIMUM_SESSIONS = 250
 LAGS = 5
@@ -59,8 +56,6 @@ PARAMETERS: dict[str, Any] = {
 }
 FOLDS = 4
 FIRST_FOLD = 0.4
-PREDICT_THREADS = 1
-"""One: callers simulate chunks in threads, and the library's own threads spin while they wait."""
 
 
 class Recent(NamedTuple):
@@ -349,41 +344,6 @@ def boost(head: str, features: NDArray[np.float32], target: Floats, params: Mapp
 def mean_square(target: Floats) -> float:
     """Mean of the squared targets [n] as the variance's trees see them."""
     return float(np.mean(np.minimum(target**2, SQUARE_LIMIT))) + TINY
-
-
-def loaded(trees: str, threads: int) -> Booster:
-    """A booster from its JSON."""
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": threads})
-    booster.load_model(bytearray(trees, "utf8"))
-    return booster
-
-
-def margin(booster: Booster, features: NDArray[np.float32]) -> Floats:
-    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing."""
-    flat = features.reshape(-1, features.shape[-1])
-    total: Floats = booster.inplace_predict(flat, predict_type="margin").astype(np.float64)
-    return total.reshape(features.shape[:-1])
-
-
-class LibraryTrees:
-    """Trees of more levels than `ShallowTrees` takes."""
-
-    def __init__(self, trees: str) -> None:
-        self.booster = loaded(trees, PREDICT_THREADS)
-
-    def margin(self, columns: Sequence[NDArray[np.float32]]) -> Floats:
-        """As `ShallowTrees.margin`."""
-        return margin(self.booster, matrix(columns))
-
-
-def matrix(columns: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """Features in the trees' order, float32 [..., n_features], of columns that are each [...] or broadcast to it."""
-    features = np.empty((*np.broadcast_shapes(*(column.shape for column in columns)), len(columns)), np.float32)
-    for position, column in enumerate(columns):
-        features[..., position] = column
-    return features
 
 
 def calendar(dates: Dates) -> Floats:

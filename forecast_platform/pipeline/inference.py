@@ -107,7 +107,10 @@ def plan(
         result.failed.update(held)
         todo = [day for day in todo if day not in held]
         result.chunks.extend(
-            Chunk(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part)))
+            Chunk(
+                *(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part))),
+                members=inputs.members,
+            )
             for part in _parts(todo, most_dates(platform.horizon))
         )
     return result

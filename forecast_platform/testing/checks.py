@@ -70,15 +70,22 @@ class Subject:
         shocks = Shocks(SEED, fitted.n_slots)
         if not isinstance(fitted, CombinedFitted):
             return fitted.simulate(history, origins, horizon, n_paths, shocks)
-        members = [_member(place % 2, fitted.window) for place in range(len(self.model.of))]
+        chosen = self.base(history, origins, fitted.window, n_paths, horizon)
+        return fitted.simulate_from(chosen, history, origins, horizon, n_paths, shocks)
+
+    def base(
+        self, history: History, origins: Dates, window: TrainingWindow, n_paths: int = N_PATHS, horizon: int = DEFAULT
+    ) -> BasePaths:
+        """What a combination is given."""
+        members = [_member(place % 2, window) for place in range(len(self.model.of))]
+        shocks = Shocks(SEED, members[0].n_slots)
         base = np.stack([member.simulate(history, origins, horizon, n_paths, shocks) for member in members])
         there = np.ones((len(members), len(origins)), bool)
         weights = None
         if self.model.scored_days:
-            scores = _member_scores(members, history, fitted.window, origins.max())
-            weights = self.model.member_weights(scores, there, history, origins, fitted.window)
-        chosen = BasePaths(self.model.of, base, there, weights)
-        return fitted.simulate_from(chosen, history, origins, horizon, n_paths, shocks)
+            scores = _member_scores(members, history, window, origins.max())
+            weights = self.model.member_weights(scores, there, history, origins, window)
+        return BasePaths(self.model.of, base, there, weights)
 
     def same(self, one: Paths, other: Paths) -> bool:
         """Whether two computations of the same paths [n_origins, n_paths, horizon] agree: to the bit, or within the
@@ -285,6 +292,30 @@ def shocks_of_another_window_are_refused(subject: Subject) -> None:
     raise ContractError(f"{type(subject.model).name}: simulates with the shocks of another window: check n_slots")
 
 
+def paths_that_a_combination_takes_are_those_that_it_makes(subject: Subject) -> None:
+    """What `path_members` names is, taken from the members' paths, what simulate_from gives of all of them; also where
+    a member is missing."""
+    if not subject.tags.combines:
+        return
+    fitted = subject.fitted
+    _require(subject, isinstance(fitted, CombinedFitted), "combines, but its fit is no CombinedFitted")
+    assert isinstance(fitted, CombinedFitted)  # noqa: S101 - as was just demanded
+    base = subject.base(synthetic(), ORIGINS, fitted.window)
+    lacks = base.there.copy()
+    lacks[0, ::3] = False
+    for there in (base.there, lacks):
+        shares = None if base.weights is None else np.where(there, base.weights + 1e-6, 0.0)
+        weights = None if shares is None else shares / shares.sum(axis=0)
+        members = subject.model.path_members(there, weights, N_PATHS)
+        if members is None:
+            return
+        paths = np.where(there[:, :, None, None], base.paths, np.float32(np.nan))
+        given = BasePaths(base.members, paths, there, weights)
+        made = fitted.simulate_from(given, synthetic(), ORIGINS, DEFAULT, N_PATHS, Shocks(SEED, fitted.n_slots))
+        taken = paths[members, np.arange(len(ORIGINS))[:, None], np.arange(N_PATHS)]
+        _require(subject, np.array_equal(taken, made), "path_members names other paths than simulate_from makes")
+
+
 def training_metrics_are_finite_numbers(subject: Subject) -> None:
     """At least one figure worth tracking."""
     figures = subject.fitted.training_metrics()
@@ -308,6 +339,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         too_short_a_history_names_the_series,
         a_constant_price_names_the_series,
         shocks_of_another_window_are_refused,
+        paths_that_a_combination_takes_are_those_that_it_makes,
         training_metrics_are_finite_numbers,
     )
 }

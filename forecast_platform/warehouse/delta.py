@@ -141,15 +141,24 @@ class DeltaWarehouse:
         paths = sorted(str(folder / unquote(path)) for path in files["path"].to_pylist())
         many = sum(files["size_bytes"].to_pylist()) > _SMALL
         partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
+        # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
+        coded = [name for name in _coded(table, schema) if name in names and name not in where]
+        reading = pa.schema(
+            [
+                field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in coded else field
+                for field in schema
+            ]
+        )
         try:
             dataset = ds.dataset(
                 paths,
-                schema=schema,
-                format="parquet",
+                schema=reading,
+                format=ds.ParquetFileFormat(dictionary_columns=coded),
                 partitioning=partitioning,
                 partition_base_dir=str(folder),
             )
-            return dataset.to_table(columns=names, filter=expression(where), use_threads=many)
+            rows = dataset.to_table(columns=names, filter=expression(where), use_threads=many)
+            return rows.cast(pa.schema([schema.field(name) for name in names])) if coded else rows
         except OSError as error:
             # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
             if error.errno not in (None, errno.ENOENT):
@@ -292,6 +301,14 @@ class DeltaWarehouse:
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
         return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
+
+
+def _coded(table: Table, schema: pa.Schema) -> list[str]:
+    import pyarrow as pa
+
+    if "path_id" not in table.key:
+        return []
+    return [field.name for field in schema if pa.types.is_string(field.type) and field.name not in table.partition_by]
 
 
 def _has_more(stored: DeltaTable, data: pa.Table) -> bool:

@@ -1,51 +1,63 @@
-"""Other models' forecasts as inputs of a combination: what identifies them, and their paths."""
+"""Other models' forecasts as inputs of a combination: what identifies them, which are there, and their paths."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.forecasting.horizon import day_columns
-from forecast_platform.models.base import BasePaths, Paths
-from forecast_platform.warehouse.base import keys_of
+from forecast_platform.models.base import BasePaths
+from forecast_platform.warehouse.base import WarehouseError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.work.base_paths import ChangedError, StoredPaths, paths_key
 from forecast_platform.work.base_scores import weights_of
-from forecast_platform.work.chunks import Inputs
+from forecast_platform.work.chunks import Inputs, Member
 from forecast_platform.work.platform import Platform
-from forecast_platform.work.rows import paths_of
 
 if TYPE_CHECKING:
     from forecast_platform.work.fits import FitManifest
 
 _IDENTITY = ("model_id", "input_hash", "algorithm_version")
 
-
-@dataclass(frozen=True)
-class _Member:
-    """One member's forecasts: the row of each date's first path, and the dates' paths where they were read."""
-
-    rows: Mapping[dt.date, Mapping[str, Any]]
-    paths: Mapping[dt.date, Paths]
-    wrong: Mapping[dt.date, str]
+_TRIES = 5
+"""Times that members are read again which another process made anew meanwhile."""
 
 
-def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths: bool) -> Inputs:
+def with_base(
+    platform: Platform, record: FitManifest, inputs: Inputs, *, paths: bool, known: tuple[Member, ...] = ()
+) -> Inputs:
     """`inputs` with the members of the record's model: hashes over both, the members' paths where they are wanted.
 
     A date that lacks a member's forecast fails by name, or goes on without it where the model's `missing` is `skip` and
-    at least one member is there. Models that are made of no others come back as they are.
+    at least one member is there. Models that are made of no others come back as they are. `known`: the members as they
+    were read before; where one was made anew since, all are read again. Raises WarehouseError where that goes on.
     """
-    spec = platform.settings.model_spec(record.model)
-    if not spec.of or not len(inputs.dates):
+    of = platform.settings.model_spec(record.model).of
+    if not of or not len(inputs.dates):
         return inputs
     days = [day.astype(dt.date) for day in inputs.dates]
-    members = [_read(platform, record, member, days, paths=paths) for member in spec.of]
-    skip = platform.model(record.model).params.get("missing") == "skip"
+    known = known or _read(platform, record, of, days, counted=False)
+    for attempt in range(_TRIES):
+        try:
+            if attempt:
+                known = _read(platform, record, of, days, counted=True)
+            return _with_base(platform, record, inputs, known, paths=paths)
+        except ChangedError as error:
+            if attempt == _TRIES - 1:
+                raise WarehouseError(f"{error}; {record.model} is made of it: run it again") from error
+    raise AssertionError("unreachable")
+
+
+def _with_base(
+    platform: Platform, record: FitManifest, inputs: Inputs, members: tuple[Member, ...], *, paths: bool
+) -> Inputs:
+    spec, model = platform.settings.model_spec(record.model), platform.model(record.model)
+    days = [day.astype(dt.date) for day in inputs.dates]
+    skip = model.params.get("missing") == "skip"
     failed = dict(inputs.failed)
     there = np.array([[day in member.rows for day in days] for member in members])
     keep, lacking = [], {}
@@ -58,9 +70,8 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
         lacking[day] = spec.of[first]
     hashes, made = [], {}
     chosen = np.array(keep, np.intp)
-    weights = weights_of(
-        platform, record, platform.model(record.model), inputs.history, inputs.dates[chosen], there[:, chosen]
-    )
+    there = there[:, chosen]
+    weights = weights_of(platform, record, model, inputs.history, inputs.dates[chosen], there)
     for place, column in enumerate(keep):
         day = days[column]
         digest = hashlib.blake2b(inputs.hashes[column].encode(), digest_size=8)
@@ -72,14 +83,23 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
             digest.update(np.ascontiguousarray(weights[:, place]).tobytes())
         hashes.append(digest.hexdigest())
         made[day] = max(member.rows[day]["generation_timestamp"] for member in members if day in member.rows)
-    base = None
-    if paths:
-        stacked = np.full((len(members), len(keep), platform.settings.n_paths, platform.horizon), np.nan, np.float32)
-        for position, member in enumerate(members):
-            for place, column in enumerate(keep):
-                if there[position, column]:
-                    stacked[position, place] = member.paths[days[column]]
-        base = BasePaths(spec.of, stacked, there[:, chosen], weights)
+    base = drawn = None
+    if paths and keep:
+        stored = StoredPaths(
+            platform,
+            record.series,
+            record.version,
+            inputs.dates[chosen],
+            {
+                name: {day: row["generation_timestamp"] for day, row in member.rows.items()}
+                for name, member in zip(spec.of, members, strict=True)
+            },
+        )
+        sources = model.path_members(there, weights, platform.settings.n_paths)
+        if sources is None:
+            base = BasePaths(spec.of, stored.all(there), there, weights)
+        else:
+            drawn = stored.drawn(sources)
     return replace(
         inputs,
         dates=inputs.dates[chosen],
@@ -88,49 +108,43 @@ def with_base(platform: Platform, record: FitManifest, inputs: Inputs, *, paths:
         staleness=[inputs.staleness[column] for column in keep],
         failed=failed,
         base=base,
+        drawn=drawn,
         base_made=made,
         lacking=lacking,
+        members=members,
     )
 
 
-def _read(platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date], *, paths: bool) -> _Member:
-    """Identity and paths come out of one read: a member that is made anew meanwhile is the one or the other, whole."""
+def _read(
+    platform: Platform, record: FitManifest, names: Sequence[str], days: Sequence[dt.date], *, counted: bool
+) -> tuple[Member, ...]:
+    """What identifies the members' forecasts: one read for all of them. `counted`: those with another number of paths
+    than the settings' are told; else whoever reads the paths meets them."""
+    wanted = set(days)
+    where = {**paths_key(record.series, names[0], record.version, days), "model_name": list(names), "path_id": 0}
+    columns = ["model_name", "forecast_date", "generation_timestamp", *_IDENTITY]
+    rows: dict[str, dict[dt.date, dict[str, Any]]] = {name: {} for name in names}
+    for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
+        if row["forecast_date"] in wanted:
+            rows[row["model_name"]][row["forecast_date"]] = row
+    wrong = {name: _other_count(platform, record, name, days) if counted else {} for name in names}
+    return tuple(
+        Member({day: row for day, row in rows[name].items() if day not in wrong[name]}, wrong[name]) for name in names
+    )
+
+
+def _other_count(platform: Platform, record: FitManifest, member: str, days: Sequence[dt.date]) -> dict[dt.date, str]:
+    """The dates on which the member has another number of paths than the settings', and why that cannot be used."""
     where = keys_of(record.series, member, record.version, days, by_month=True)
-    columns = [
-        "forecast_date",
-        "path_id",
-        "generation_timestamp",
-        *_IDENTITY,
-        *(day_columns(platform.horizon) if paths else ()),
-    ]
-    table = platform.warehouse.read(DISTRIBUTIONS, columns, where if paths else {**where, "path_id": 0})
-    first = table.filter(_is_first()).select(["forecast_date", "generation_timestamp", *_IDENTITY])
-    rows = {row["forecast_date"]: row for row in first.to_pylist()}
-    if not paths:
-        return _Member(rows, {}, {})
+    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)
+    counts = rows.group_by("forecast_date").aggregate([([], "count_all")])
     n_paths = platform.settings.n_paths
-    counts = table.group_by("forecast_date").aggregate([([], "count_all")])
-    found = dict(zip(counts["forecast_date"].to_pylist(), counts["count_all"].to_pylist(), strict=True))
-    wrong = {
+    return {
         day: f"{member} {record.version} of {record.series} has {count} paths on {day}, n_paths is {n_paths}: make it "
         f"again, {_command(platform, record, member, day)}"
-        for day, count in found.items()
+        for day, count in zip(counts["forecast_date"].to_pylist(), counts["count_all"].to_pylist(), strict=True)
         if count != n_paths
     }
-    rows = {day: row for day, row in rows.items() if day not in wrong}
-    if wrong:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        table = table.filter(~pc.field("forecast_date").isin(pa.array(list(wrong), pa.date32())))
-    origins, values = paths_of(table)
-    return _Member(rows, {day.astype(dt.date): values[row] for row, day in enumerate(origins)}, wrong)
-
-
-def _is_first() -> Any:
-    import pyarrow.compute as pc
-
-    return pc.field("path_id") == 0
 
 
 def _missing_text(platform: Platform, record: FitManifest, member: str, day: dt.date) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,14 @@ def most_dates(horizon: int) -> int:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member of a combination: the row of each date's first path, and why a date's forecast cannot be used."""
+
+    rows: Mapping[dt.date, Mapping[str, Any]]
+    wrong: Mapping[dt.date, str]
+
+
+@dataclass(frozen=True)
 class Chunk:
     """The unit of work that is sent to a compute: dates of one series, model, version and window."""
 
@@ -40,6 +48,8 @@ class Chunk:
     dates: tuple[dt.date, ...]
     published: tuple[dt.date, ...] = ()
     """Those whose stored paths were made live and must be archived before they are replaced."""
+    members: tuple[Member, ...] = field(default=(), compare=False, repr=False)
+    """Of a combination, its members as they were when the chunk was planned; read where they are not given."""
 
     @property
     def training_cutoff(self) -> dt.date:
@@ -73,11 +83,15 @@ class Inputs:
     staleness: list[int]
     failed: dict[dt.date, str]
     base: BasePaths | None = None
-    """The members' paths, where the model is made of other models' forecasts and they were read."""
+    """The members' paths, where the model makes its own of all of them and they were read."""
+    drawn: Paths | None = None
+    """The model's own paths, float32 [n_dates, n_paths, horizon], where they are its members' and those were read."""
     base_made: dict[dt.date, dt.datetime] = field(default_factory=dict)
     """When the newest of a date's members was made."""
     lacking: dict[dt.date, str] = field(default_factory=dict)
     """Of the failed dates, the member whose forecast is missing."""
+    members: tuple[Member, ...] = ()
+    """A combination's members, in its order."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +123,12 @@ def simulate(fitted: FittedModel, inputs: Inputs, horizon: int, n_paths: int, se
         return Forecasts(origins, np.empty((0, n_paths, horizon), np.float32), [], [], [], failed)
     shocks = Shocks(seed, fitted.n_slots)
     if isinstance(fitted, CombinedFitted):
-        if inputs.base is None:
+        if inputs.drawn is not None:
+            paths = inputs.drawn
+        elif inputs.base is not None:
+            paths = fitted.simulate_from(inputs.base, inputs.history, origins, horizon, n_paths, shocks)
+        else:
             raise ValueError("the members' forecasts were not read")
-        paths = fitted.simulate_from(inputs.base, inputs.history, origins, horizon, n_paths, shocks)
     else:
         paths = fitted.simulate(inputs.history, origins, horizon, n_paths, shocks)
     known = inputs.history.known_sessions(origins)

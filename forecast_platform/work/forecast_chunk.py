@@ -17,7 +17,7 @@ from forecast_platform.warehouse.base import DiskFullError, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work import store
 from forecast_platform.work.base_forecasts import with_base
-from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, distribution_rows, simulate
+from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, Member, distribution_rows, simulate
 from forecast_platform.work.fits import FitManifest, MissingModelError, StoredModel, load_model
 from forecast_platform.work.platform import Platform, row_hashes
 
@@ -28,12 +28,18 @@ log = logging.getLogger(__name__)
 
 
 def read_chunk_inputs(
-    platform: Platform, stored: FitManifest, series: str, dates: Sequence[dt.date], *, base_paths: bool = False
+    platform: Platform,
+    stored: FitManifest,
+    series: str,
+    dates: Sequence[dt.date],
+    *,
+    base_paths: bool = False,
+    members: tuple[Member, ...] = (),
 ) -> Inputs:
     """The history a chunk reads, the hash of each date's share of it, and the dates that cannot be forecast.
 
     Where the model is made of other models' forecasts, the hashes cover which those are too; with `base_paths` their
-    paths are read.
+    paths are read. `members`: what those were when the chunk was planned.
     """
     settings = platform.settings
     origins = np.array(sorted(dates), "datetime64[D]")
@@ -69,7 +75,7 @@ def read_chunk_inputs(
         for count, mask, ahead in zip(rows_before, trading, rolls, strict=True)
     ]
     inputs = Inputs(history, origins, hashes, last, [int(days) for days in staleness], failed)
-    return with_base(platform, stored, inputs, paths=base_paths)
+    return with_base(platform, stored, inputs, paths=base_paths, known=members)
 
 
 def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> list[bytes]:
@@ -101,7 +107,7 @@ def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
 def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
-    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True)
+    inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True, members=chunk.members)
     made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
     days = made.days
     if not days:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forecast_platform.ensembles.catalog import BASES, Base, distribution_of, suited
-from forecast_platform.ensembles.learners import _params
+from forecast_platform.ensembles.learners import Learner, _params
 
 
 @pytest.mark.parametrize(
@@ -42,3 +47,29 @@ def test_one_kind_of_network_is_fitted_the_better_one_where_it_suits_the_rows(mo
         "neural",
         "realmlp",
     ]
+
+
+def test_a_class_of_too_few_rows_for_its_folds_is_none_of_the_support_vectors() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 3)).astype(np.float32)
+    y = np.r_[np.zeros(44, np.int64), np.ones(44, np.int64), [2, 2]]
+    x[y == 1] += 3.0
+    predicted = Learner.fit(BASES["vectors"], x, y, 4, 0).predict(x)
+    assert predicted.shape == (90, 4)
+    assert np.allclose(predicted.sum(axis=1), 1.0)
+    assert np.array_equal(predicted[:, 2:], np.zeros((90, 2)))
+    assert np.mean(predicted.argmax(axis=1)[:88] == y[:88]) > 0.9
+    rare = Learner.fit(BASES["vectors"], x[:4], np.array([3, 1, 1, 0]), 4, 0).predict(x[:2])
+    assert np.array_equal(rare, np.tile([0.0, 1.0, 0.0, 0.0], (2, 1)))
+
+
+def test_keeping_a_model_loads_no_pytorch(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('loaded')")
+    code = (
+        "import sys; from forecast_platform.ensembles.learners import skops_io; "
+        "assert skops_io().dumps(1); assert 'torch' not in sys.modules; "
+        "assert not [one for one in sys.modules if 'array_api_compat.torch' in one]"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})

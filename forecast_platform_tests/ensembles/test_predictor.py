@@ -15,17 +15,22 @@ def test_a_member_without_weight_is_no_part_of_the_model_and_is_not_asked() -> N
     members = [
         {"kind": "base", "base": name, "key": name, "setup": setup, "extra": []} for name in ("good", "idle", "fair")
     ]
-    asked = []
+    asked: list[tuple[str, int]] = []
+    encoded: list[int] = []
 
     def fits(key: str, base: str, split: int) -> SimpleNamespace:
         asked.append((key, split))
         value = {"good": 4.0, "fair": 8.0}[key]
-        return SimpleNamespace(predict=lambda rows, extra, cells: np.full((len(rows), 1), value))
+        encoder = SimpleNamespace(state={"split": split}, apply=lambda rows: encoded.append(split) or rows)
+        return SimpleNamespace(
+            encoder=encoder, predict=lambda rows, extra, cells: np.full((len(rows), 1), value + len(rows.columns) - 1)
+        )
 
     node = {"kind": "weights", "weights": [0.75, 0.0, 0.25], "members": members}
     predictor = Predictor(0, {}, {"folds": [0, 1]}, fits)  # type: ignore[arg-type]
     assert predictor.predict(node, pd.DataFrame({"x": [1.0, 2.0]})).tolist() == [[5.0], [5.0]]
     assert sorted(asked) == [("fair", 0), ("fair", 1), ("good", 0), ("good", 1)]
+    assert sorted(encoded) == [0, 1], "once for both models of a split, which encode alike"
     assert sorted(bases_in(node)) == ["fair", "good"]
     routed = {"kind": "routed", "rest": node, "cells": {"0": {**node, "weights": [0.0, 0.0, 1.0]}}}
     assert sorted(bases_in(routed)) == ["fair", "good"]

@@ -7,17 +7,16 @@ import pytest
 import xgboost
 
 from forecast_platform.forecasting.shocks import Shocks
-from forecast_platform.models import gradient_boosting
+from forecast_platform.models import gradient_boosting, trees
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.gradient_boosting import (
     GradientBoosting,
     GradientBoostingFitted,
-    LibraryTrees,
     calendar,
     weights,
 )
 from forecast_platform.models.random_walk import RandomWalk
-from forecast_platform.models.shallow_trees import MOST_LEVELS, ShallowTrees
+from forecast_platform.models.trees import MOST_LEVELS, LibraryTrees, ShallowTrees
 from forecast_platform.testing.histories import random_history
 
 WINDOW = TrainingWindow(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
@@ -56,14 +55,14 @@ def test_shallow_trees_say_what_the_library_says_to_the_bit(depth: int) -> None:
     features = random.normal(size=(600, 4)).round(1).astype(np.float32)  # on thresholds, too
     features[:5] = [[-0.0], [0.0], [1e30], [-1e30], [1e-45]]
     booster, text = _booster(features, depth, depth)
-    trees = ShallowTrees.of(text)
-    assert trees is not None
+    shallow = ShallowTrees.of(text)
+    assert shallow is not None
     wanted = booster.inplace_predict(features, predict_type="margin")
-    assert trees.margin(list(features.T)).tobytes() == wanted.tobytes()
+    assert shallow.margin(list(features.T)).tobytes() == wanted.tobytes()
     paths = features.reshape(6, 100, 4).copy()
     paths[:, :, 3] = paths[:, :1, 3]  # a date's own, the same on all of its paths
     columns = [paths[:, :, 0], paths[:, :, 1], paths[:, :, 2], paths[:, :1, 3]]
-    found = trees.margin(columns)
+    found = shallow.margin(columns)
     assert found.tobytes() == booster.inplace_predict(paths.reshape(600, 4), predict_type="margin").tobytes()
     assert np.array_equal(LibraryTrees(text).margin(columns), found)
 
@@ -73,7 +72,7 @@ def test_deeper_trees_are_the_library_s() -> None:
     assert ShallowTrees.of(_booster(features, MOST_LEVELS + 1, 1)[1]) is None
     deep = GradientBoosting({"max_depth": MOST_LEVELS + 2, "rounds": 5, "min_child_weight": 1})
     model = deep.fit(TRENDING.before(WINDOW.end), WINDOW)
-    assert {type(trees) for trees in model.trees.values()} == {LibraryTrees}
+    assert {type(found) for found in model.trees.values()} == {LibraryTrees}
     paths = model.simulate(TRENDING, np.array(["2018-01-03"], "datetime64[D]"), 5, 40, Shocks(3, model.n_slots))
     assert np.isfinite(paths).all()
 
@@ -143,13 +142,15 @@ def test_a_path_s_features_are_those_the_filter_sees_on_the_same_data() -> None:
         assert advanced[0, 0] == pytest.approx(column[520], rel=1e-9, abs=1e-12)
 
 
-def test_bits_do_not_depend_on_the_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fit(TRENDING)
+@pytest.mark.parametrize("levels", [2, MOST_LEVELS + 1])
+def test_bits_do_not_depend_on_the_thread_count(monkeypatch: pytest.MonkeyPatch, levels: int) -> None:
+    own = GradientBoosting({"max_depth": levels})
+    model = own.fit(TRENDING.before(WINDOW.end), WINDOW)
     origins = np.arange(np.datetime64("2018-02-01"), np.datetime64("2018-02-15"))
     one = model.simulate(TRENDING, origins, 14, 300, Shocks(3, model.n_slots))
-    monkeypatch.setattr(gradient_boosting, "PREDICT_THREADS", 2)
+    monkeypatch.setattr(trees, "PREDICT_THREADS", 2)
     monkeypatch.setitem(gradient_boosting.PARAMETERS, "nthread", 2)
-    again = fit(TRENDING)
+    again = own.fit(TRENDING.before(WINDOW.end), WINDOW)
     assert again.to_json() == model.to_json()
     assert np.array_equal(again.simulate(TRENDING, origins, 14, 300, Shocks(3, model.n_slots)), one)
 

@@ -16,6 +16,7 @@ from forecast_platform.pipeline.inference import forecast, plan
 from forecast_platform.pipeline.planning import backfill_plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -146,6 +147,43 @@ def test_members_with_another_number_of_paths_are_refused_by_name(pooled: Platfo
     more = _platform(small, n_paths=300)
     outcome = forecast(more, "Alpha", "pool", SPAN[:1])
     assert "naive v1.0 of Alpha has 200 paths on 2017-12-27, n_paths is 300" in outcome.failed[SPAN[0]]
+
+
+def test_a_member_that_is_made_anew_between_plan_and_read_is_the_one_that_the_pool_is_made_of(
+    pooled: Platform, small: Path
+) -> None:
+    chunks = plan(pooled, "Alpha", "pool", "v1.0", SPAN).chunks
+    other = _platform(small, seed=5)
+    forecast(other, "Alpha", "naive", SPAN)
+    results = [forecast_chunk(pooled, chunk) for chunk in chunks]
+    assert [result.failed for result in results] == [{}] * len(chunks)
+    chosen, naive, pool = assignment(2, 200), _paths(pooled, "naive"), _paths(pooled, "pool")
+    assert all(np.array_equal(pool[day][chosen == 0], naive[day][chosen == 0]) for day in SPAN)
+    assert plan(pooled, "Alpha", "pool", "v1.0", SPAN).skipped == set(SPAN), "its hash is of what it was made of"
+
+
+def test_a_member_that_cannot_be_read_whole_fails_by_name_and_is_skipped_where_that_is_allowed(
+    pooled: Platform, small: Path
+) -> None:
+    forecast(_platform(small, n_paths=300), "Alpha", "naive", SPAN[2:4], overwrite=True)
+    outcome = forecast(pooled, "Alpha", "pool", SPAN)
+    assert set(outcome.failed) == set(SPAN[2:4])
+    assert "naive v1.0 of Alpha has 300 paths on 2017-12-29, n_paths is 200" in outcome.failed[SPAN[2]]
+    skipping = _platform(small, {**POOL, "name": "lenient", "missing": "skip"})
+    train(skipping, "Alpha", "lenient", WINDOWS)
+    assert forecast(skipping, "Alpha", "lenient", SPAN).written == set(SPAN)
+    assert np.array_equal(_paths(skipping, "lenient")[SPAN[2]], _paths(skipping, "random_walk")[SPAN[2]])
+
+
+def test_a_whole_month_of_a_pool_has_the_bits_of_its_days(pooled: Platform) -> None:
+    month = days("2018-01-01", "2018-01-31")
+    for member in MEMBERS:
+        forecast(pooled, "Alpha", member, month)
+    forecast(pooled, "Alpha", "pool", month[4:9])
+    some = _paths(pooled, "pool")
+    assert forecast(pooled, "Alpha", "pool", month, overwrite=True).written == set(month)
+    whole = _paths(pooled, "pool")
+    assert all(np.array_equal(whole[day], some[day]) for day in month[4:9])
 
 
 def test_a_pool_of_pools_is_made_in_order(pooled: Platform, small: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_kit_names_what_a_model_breaks(plugin: Write, right: str, wrong: str
         check_model(__import__(name).Drift)
     assert told in str(caught.value), caught.value
     assert str(caught.value).startswith("drift: ")
-    assert len(CHECKS) == 14
+    assert len(CHECKS) == 15
 
 
 REGISTERS = "from forecast_platform.models.naive import Naive\n\n\ndef register(registry):\n    {}\n"

@@ -1,6 +1,6 @@
-"""Boosted trees of few levels, evaluated on whole arrays, to the bit as XGBoost does.
+"""Boosted trees in XGBoost's JSON: those of few levels are evaluated on whole arrays, to the bit as the library does.
 
-A library walks down each tree row by row. Of trees with two or three levels every split is rather looked at for all
+The library walks down each tree row by row. Of trees with two or three levels every split is rather looked at for all
 rows at once: a third of the time for simulated paths, and what is the same on all paths of a date (the calendar,
 covariates) is compared once.
 """
@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecast_platform.forecasting.history import Floats
+
+if TYPE_CHECKING:
+    from xgboost import Booster
 
 Column = NDArray[np.float32]
 
 MOST_LEVELS = 4
 """Splits from a root to its leaves up to which this is the faster way."""
+PREDICT_THREADS = 1
+"""One: callers simulate chunks in threads, and the library's own threads spin while they wait."""
 
 
 class Split(NamedTuple):
@@ -84,3 +91,38 @@ def _node(tree: Mapping[str, Any], place: int) -> Node:
 
 def _levels(node: Node) -> int:
     return 1 + max(_levels(node.left), _levels(node.right)) if isinstance(node, Split) else 0
+
+
+class LibraryTrees:
+    """Trees of more levels than `ShallowTrees` takes."""
+
+    def __init__(self, trees: str) -> None:
+        self.booster = loaded(trees, PREDICT_THREADS)
+
+    def margin(self, columns: Sequence[NDArray[np.float32]]) -> Floats:
+        """As `ShallowTrees.margin`."""
+        return margin(self.booster, matrix(columns))
+
+
+def margin(booster: Booster, features: NDArray[np.float32]) -> Floats:
+    """The trees' sum, [...] for features [..., n_features], in one call for all rows; both base scores add nothing."""
+    flat = features.reshape(-1, features.shape[-1])
+    total: Floats = booster.inplace_predict(flat, predict_type="margin").astype(np.float64)
+    return total.reshape(features.shape[:-1])
+
+
+def loaded(trees: str, threads: int) -> Booster:
+    """A booster from its JSON."""
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": threads})
+    booster.load_model(bytearray(trees, "utf8"))
+    return booster
+
+
+def matrix(columns: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Features in the trees' order, float32 [..., n_features], of columns that are each [...] or broadcast to it."""
+    features = np.empty((*np.broadcast_shapes(*(column.shape for column in columns)), len(columns)), np.float32)
+    for position, column in enumerate(columns):
+        features[..., position] = column
+    return features
