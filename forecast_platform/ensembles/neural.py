@@ -5,18 +5,16 @@ RealMLP is kept as TorchScript and TabNet as its own archive of JSON and weights
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecast_platform.models.quiet import quiet
 
 _CHECKED = 0.12
 """Share of the rows on which the best epoch is found."""
@@ -57,7 +55,7 @@ def files(model: Any) -> dict[str, bytes]:
         sink = io.BytesIO()
         torch.jit.save(model, sink)
         return {"model.torchscript": sink.getvalue()}
-    with tempfile.TemporaryDirectory(prefix="forecast-base-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="forecast-base-") as folder, quiet(prints=False):
         path = Path(model.save_model(str(Path(folder) / "model")))
         return {"model.zip": path.read_bytes()}
 
@@ -71,7 +69,7 @@ def load(learner: str, kept: Mapping[str, bytes], n_classes: int) -> Any:
     from pytorch_tabnet.tab_model import TabNetClassifier, TabNetRegressor
 
     model = TabNetClassifier(device_name="cpu") if n_classes else TabNetRegressor(device_name="cpu")
-    with _quiet():
+    with quiet(prints=False):
         model.load_model(io.BytesIO(kept["model.zip"]))
     return model
 
@@ -86,7 +84,7 @@ def _fit_realmlp(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any]
 
     kind = RealMLP_TD_S_Classifier if n_classes else RealMLP_TD_S_Regressor
     fixed = {"device": "cpu", "random_state": seed, "n_threads": 1, "n_cv": 1, "n_refit": 0, "verbosity": 0}
-    with _quiet():
+    with quiet(prints=False):
         fitted = kind(**params, **fixed, val_fraction=_CHECKED).fit(x, y if n_classes else y.astype(np.float32))
         network = _network(fitted)
         sample = torch.from_numpy(x[: min(len(x), 16)])
@@ -138,7 +136,7 @@ def _fit_tabnet(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any],
     kind = TabNetClassifier if n_classes else TabNetRegressor
     target = y if n_classes else y.reshape(-1, 1)
     size = int(min(1024, max(32, len(rest) // 8)))
-    with _quiet():
+    with quiet(prints=False):
         model = kind(seed=seed, verbose=0, device_name="cpu", n_d=16, n_a=16)
         known = held[np.isin(y[held], y[rest])] if n_classes else held
         model.fit(
@@ -146,19 +144,3 @@ def _fit_tabnet(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any],
             virtual_batch_size=min(128, size), drop_last=True, **params,
         )  # fmt: skip
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within this the libraries announce no devices, epochs or files."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning")]
-    before = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)

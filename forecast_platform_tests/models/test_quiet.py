@@ -45,3 +45,26 @@ def test_it_is_left_by_an_error_too() -> None:
     with pytest.raises(ValueError, match="of the library"), quiet():
         raise ValueError("of the library")
     assert list(warnings.filters) == filters
+
+
+def test_what_a_library_prints_is_dropped_in_its_own_thread_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    stdout, printing, done = sys.stdout, threading.Event(), threading.Event()
+
+    def library() -> None:
+        with quiet(prints=False):
+            print("epoch 1")  # noqa: T201 - the library's
+            printing.set()
+            done.wait(10)
+            print("epoch 2")  # noqa: T201 - the library's
+        print("the thread's own, afterwards")  # noqa: T201
+
+    thread = threading.Thread(target=library)
+    thread.start()
+    assert printing.wait(10)
+    with quiet(prints=False):
+        print("another library's")  # noqa: T201
+    print("the command's")  # noqa: T201
+    done.set()
+    thread.join(10)
+    assert sys.stdout is stdout
+    assert capsys.readouterr().out == "the command's\nthe thread's own, afterwards\n"
