@@ -210,9 +210,9 @@ def _sklearn(learner: str, params: dict[str, Any], n_classes: int, seed: int, n:
 def skops_io() -> Any:
     """The module skops.io, loaded without PyTorch.
 
-    When it is loaded it (0.16, with scikit-learn 1.9) lists scikit-learn's estimators, by a walk over all of its packages: also those that adapt it
-    to PyTorch and Dask, which load these where they are installed. That is two seconds of every process that keeps a
-    model.
+    When it (0.16, with scikit-learn 1.9) is loaded it lists scikit-learn's estimators, by a walk over all of its
+    packages: also those that adapt it to PyTorch and Dask, which load these where they are installed. That is two
+    seconds of every process that keeps a model.
     """
     with _LOADING:
         walked = "skops.io" in sys.modules
