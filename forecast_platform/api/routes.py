@@ -166,9 +166,22 @@ async def _config(request: Request) -> Any:
         given = json.loads(body)
     except ValueError as error:
         raise JobError(f"the body is no JSON: {error}") from None
+    except RecursionError:
+        raise JobError("the body is nested too deep: rows are one value a cell") from None
+    if b"\\ud" in body.lower():
+        _require_whole_characters(given)
     if not isinstance(given, dict) or "config" not in given:
         raise JobError("is missing: the body is {'config': {...}}", "config")
     return given["config"]
+
+
+def _require_whole_characters(given: Any) -> None:
+    """JSON may hold halves of a character, which no file, table or database takes. Raises JobError."""
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = str(error.object)[error.start]
+        raise JobError(f"the body holds half a character ({half!a}), which is no text: write the whole one") from None
 
 
 class WrongTypeError(ValueError):

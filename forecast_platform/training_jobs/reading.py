@@ -67,7 +67,7 @@ def read_rows(rows: Sequence[Mapping[str, Any]], config: JobConfig, limits: Limi
         if kinds & {dict, list, tuple}:
             raise JobError(f"column {name!r} holds lists or mappings: one value a cell", _field_of(name, config))
         if kinds <= {int, float} and kinds:
-            columns[name] = pa.array([None if cell is None else float(cell) for cell in cells], pa.float64())
+            columns[name] = pa.array([None if cell is None else _as_float(cell) for cell in cells], pa.float64())
             if name != config.target_col and name not in config.covariates and kinds == {int}:
                 columns[name] = pa.array([None if cell is None else str(cell) for cell in cells])
         else:
@@ -272,6 +272,14 @@ def _numbers(column: Any, name: str, field: str, place: Any) -> Floats:
     if np.isinf(values).any():
         raise JobError(f"{place(int(np.flatnonzero(np.isinf(values))[0]), name)}: infinite", field)
     return values
+
+
+def _as_float(cell: float) -> float:
+    """A number of a request; one beyond what a float holds is infinite, which is refused with its row."""
+    try:
+        return float(cell)
+    except OverflowError:
+        return float("inf")
 
 
 def _is_number(text: str) -> bool:

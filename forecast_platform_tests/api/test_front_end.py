@@ -149,6 +149,18 @@ WRONG: dict[str, tuple[Any, str]] = {
     "time": ({"config": {**SENT, "time_limit": 4000}}, "time_limit: 4000 s; at most 3600 s here"),
     "upload": ({"config": {**SENT, "data": None, "file": "x"}}, "file: no upload 'x'"),
     "table": ({"config": {**SENT, "data": None, "table": "a.b.c"}}, "table: a.b.c: the warehouse has no such table"),
+    "a huge number": (
+        {"config": {**SENT, "data": [*weekly(1, 39), {"week": "2023-10-02", "sales": 10**400}]}},
+        "target_col: row 40, column 'sales': infinite",
+    ),
+    "half a character": (
+        {"config": {**SENT, "data": [{**row, "store": "\ud800"} for row in weekly(1, 40)], "id_col": "store"}},
+        "the body holds half a character ('\\ud800')",
+    ),
+    "half a character for a file": (
+        {"config": {**SENT, "data": None, "file": "\ud800"}},
+        "the body holds half a character ('\\ud800')",
+    ),
     "table's name": ({"config": {**SENT, "data": None, "table": "../x"}}, "table: '../x' is no name of a table"),
 }
 
@@ -156,11 +168,18 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_400_names_the_field_and_leaves_nothing_behind(desk: Desk, name: str) -> None:
     body, message = WRONG[name]
-    status, fault = desk.ask("POST", "/jobs", json=body)
+    # Not by `json=`, which cannot encode halves of characters.
+    status, fault = desk.ask("POST", "/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert status == 400
     assert fault["detail"].startswith(message)
     assert not list(desk.jobs.store.folder.glob("jobs/*"))
     assert desk.ask("GET", "/jobs")[1]["total"] == 0
+
+
+def test_a_body_that_is_nested_beyond_what_can_be_read_is_400(desk: Desk) -> None:
+    body = '{"config": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    status, fault = desk.ask("POST", "/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert (status, fault) == (400, {"detail": "the body is nested too deep: rows are one value a cell"})
 
 
 def test_a_limit_that_is_reached_says_when_to_try_again(desk: Desk) -> None:
