@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _DELIMITERS = (",", ";", "\t", "|")
-_FORMULA = re.compile(r"^\s*(=|@|\+\s*[A-Za-z(]|-\s*[A-Za-z(])")
+_FORMULA = re.compile(r"^\s*(=|@|[+-]\s*[A-Za-z(]|[+-](?![\d.]+[eE]).*[-+*/^(|!&'\"])")
+"""What a spreadsheet takes for a formula: also -1+cmd|..., but neither -1e-5 nor texts such as -12 EUR or +49 30."""
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
 _ORDERS = {"%m/%d/%Y": "month/day/year", "%d/%m/%Y": "day/month/year", "%d.%m.%Y": "day.month.year"}
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
@@ -77,15 +78,8 @@ def read_rows(rows: Sequence[Mapping[str, Any]], config: JobConfig, limits: Limi
 
 def read_file(path: Path, config: JobConfig, limits: Limits) -> Columns:
     """A CSV or Parquet file, known by its first bytes. Raises JobError."""
-    with path.open("rb") as stream:
-        head = stream.read(4)
-    if not head:
-        raise JobError("the file is empty", "file")
-    if head == b"PAR1":
+    if _is_parquet(path):
         return _convert(_parquet(path, config, limits), config, "row", first=1)
-    for magic, kind in ((b"PK", "a workbook or zip archive"), (b"\x1f\x8b", "compressed"), (b"\xd0\xcf", "a workbook")):
-        if head.startswith(magic):
-            raise JobError(f"the file is {kind}: save it as CSV (UTF-8) or Parquet", "file")
     return _convert(_csv(path, config, limits), config, "line", first=2)
 
 
@@ -100,11 +94,21 @@ def from_arrow(table: pa.Table, config: JobConfig, limits: Limits) -> Columns:
 
 def column_names(path: Path) -> list[str]:
     """Columns of an uploaded file. Raises JobError where it is neither CSV nor Parquet."""
+    if _is_parquet(path):
+        return list(_opened_parquet(path).schema_arrow.names)
+    return _header(path)[1]
+
+
+def _is_parquet(path: Path) -> bool:
+    """By its first bytes, which also tell what is neither that nor a CSV. Raises JobError."""
     with path.open("rb") as stream:
         head = stream.read(4)
-    if head == b"PAR1":
-        return _opened_parquet(path).schema_arrow.names
-    return _header(path)[1]
+    if not head:
+        raise JobError("the file is empty", "file")
+    for magic, kind in ((b"PK", "a workbook or zip archive"), (b"\x1f\x8b", "compressed"), (b"\xd0\xcf", "a workbook")):
+        if head.startswith(magic):
+            raise JobError(f"the file is {kind}: save it as CSV (UTF-8) or Parquet", "file")
+    return head == b"PAR1"
 
 
 def _csv(path: Path, config: JobConfig, limits: Limits) -> pa.Table:
@@ -226,6 +230,9 @@ def _convert(table: pa.Table, config: JobConfig, unit: str, first: int) -> Colum
         return f"{unit} {row + first}, column {name!r}"
 
     ids = np.zeros(table.num_rows, "U1")
+    if config.id_col is None and _FORMULA.match(config.target_col):
+        # It names the series, in files that people open in a spreadsheet.
+        raise JobError(f"{config.target_col!r} is a formula: rename the column", "target_col")
     if config.id_col is not None:
         ids = _texts(table[config.id_col], config.id_col, place)
     return Columns(

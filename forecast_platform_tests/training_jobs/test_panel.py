@@ -90,6 +90,19 @@ BAD = {
     "only a header": (b"week,store,sales\n", "data: there are no rows"),
     "text for a number": (changed(3, "2023-01-16,s0,many"), "target_col: line 4, column 'sales': 'many' is no number"),
     "a formula": (changed(3, "2023-01-16,s0,=A1*2"), "target_col: line 4, column 'sales': '=A1\\*2' is a formula"),
+    "a number with its unit": (changed(3, "2023-01-16,s0,-12 EUR"), "target_col: line 4, .*: '-12 EUR' is no number"),
+    "a formula that begins with a number": (
+        changed(3, "2023-01-16,s0,-1+cmd|' /C calc'!A0"),
+        "target_col: line 4, column 'sales': .* is a formula",
+    ),
+    "a name that begins with a number": (
+        changed(3, "2023-01-16,-1+cmd|' /C calc'!A0,1"),
+        "id_col: column 'store': .* is a formula",
+    ),
+    "a formula for a stamp": (
+        changed(3, "=TODAY(),s0,1"),
+        "time_col: line 4, column 'week': '=TODAY\\(\\)' is a formula",
+    ),
     "a formula for a name": (changed(3, "2023-01-16,=cmd(),1"), "id_col: column 'store': '=cmd\\(\\)' is a formula"),
     "text for a stamp": (changed(3, "soon,s0,1"), "time_col: line 4, column 'week': 'soon' is no stamp"),
     "a missing stamp": (changed(3, ",s0,1"), "time_col: line 4, column 'week': the stamp is missing"),
@@ -129,6 +142,20 @@ def test_an_upload_that_cannot_be_used_is_refused_with_what_is_wrong(name: str, 
     data, message = BAD[name]
     with pytest.raises(JobError, match=message):
         from_file(tmp_path, data)
+
+
+def test_a_column_that_names_the_only_series_is_no_formula() -> None:
+    with pytest.raises(JobError, match=r"target_col: '=cmd\(\)' is a formula: rename the column"):
+        panel_of(
+            asked(
+                [{"week": row["week"], "=cmd()": row["sales"]} for row in weekly(1)], target_col="=cmd()", id_col=None
+            )
+        )
+
+
+def test_names_that_begin_with_a_sign_and_are_no_formulas_are_taken(tmp_path: Path) -> None:
+    data = CSV.replace("s0", "-12").replace("s1", "+49 30")
+    assert from_file(tmp_path, data.encode()).ids == ("+49 30", "-12")
 
 
 def test_days_with_the_day_first_are_read_where_the_data_leave_no_doubt(tmp_path: Path) -> None:
