@@ -74,6 +74,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     for kind, status, text in statuses:
         app.add_exception_handler(kind, _answering(status, text))
     app.add_exception_handler(405, _not_allowed)
+    app.add_exception_handler(Exception, _answering(500, lambda _: "an error of this server: its log has the cause"))
     made = app.openapi
 
     def whole() -> dict[str, Any]:
