@@ -89,8 +89,8 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
     @router.delete("/jobs/{job_id}", tags=["jobs"])
     def delete_job(request: Request, job_id: Id) -> answers.Message:
         """Remove a job that does not run, with all that it left."""
-        jobs.delete(user_of(request), job_id)
-        return answers.Message(message=f"job {job_id} is deleted")
+        left = jobs.delete(user_of(request), job_id)
+        return answers.Message(message=f"job {job_id} is deleted" + (f"; {left}" if left else ""))
 
     @router.get("/jobs/{job_id}/results", response_model=answers.Results, tags=["jobs"])
     def job_results(request: Request, job_id: Id) -> dict[str, Any]:

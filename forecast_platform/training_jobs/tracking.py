@@ -8,10 +8,12 @@ MLFLOW_EXPERIMENT_NAME names one, all jobs are in that, told apart by the tag `j
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from forecast_platform import __version__
 from forecast_platform.host import process_identity
@@ -21,6 +23,7 @@ from forecast_platform.host.mlflow_store import (
     client_with,
     close_abandoned,
     in_workspace,
+    local_folder,
     param_text,
 )
 from forecast_platform.settings import Settings
@@ -250,7 +253,7 @@ class JobTracker:
 
     def forget(self, job_id: str) -> None:
         """Move a job's runs, children too, to MLflow's deleted stage, and its experiment where that is its own; those
-        with a registered model are kept."""
+        with a registered model are kept. Of the local store their files go too."""
         uri = self.settings.tracking_uri
         if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
             return  # a client would make it
@@ -268,8 +271,18 @@ class JobTracker:
             for child in client.search_runs([found.experiment_id], children):
                 client.delete_run(child.info.run_id)
             client.delete_run(run_id)
+            self._remove_files(str(run.info.artifact_uri).removesuffix("/artifacts"))
         if not kept and self.settings.training_jobs.experiment is None and found.lifecycle_stage == "active":
             client.delete_experiment(found.experiment_id)
+            self._remove_files(str(found.artifact_location))
+
+    def _remove_files(self, place: str) -> None:
+        """A folder of artifacts, where it is one of the local store's own."""
+        address = urlsplit(place)
+        path = Path(unquote(address.path))
+        own = local_folder(self.settings) / _ARTIFACTS
+        if address.scheme in ("", "file") and own in path.parents:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _close_abandoned(self, client: MlflowClient, experiment_id: str) -> None:
         """End what killed processes of this machine left running: in the job's experiment, and of the local store in

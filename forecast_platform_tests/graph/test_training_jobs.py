@@ -21,6 +21,8 @@ from forecast_platform.graph.requested_runs import KIND_TAG, USER_TAG
 from forecast_platform.graph.training_jobs import JOB, JOB_TAG, tags_of
 from forecast_platform.host.home import shipped_file
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.tracking import JOB_TAG as JOB_TAG_OF_MLFLOW
+from forecast_platform.training_jobs.tracking import JobTracker
 from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.training_jobs.tables import asked
 
@@ -196,6 +198,32 @@ def test_a_job_that_cannot_be_trained_fails_with_its_reason_and_is_tried_again(d
     assert request.run_key == f"{job.job_id}:2"
     assert desk.run(request)
     assert desk.jobs.get("local", job.job_id).status == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["deleted", "pruned"])
+def test_a_job_that_failed_after_it_was_logged_leaves_nothing_in_mlflow(desk: Desk, how: str) -> None:
+    job = submitted(desk)
+    client, experiment_id = JobTracker(desk.settings).client_for(job.job_id)
+    logged = client.create_run(experiment_id, tags={JOB_TAG_OF_MLFLOW: job.job_id}).info.run_id
+    desk.jobs.store.fail(job.job_id, "the tables' disk is full")
+    if how == "deleted":
+        assert desk.ask("DELETE", f"/jobs/{job.job_id}") == (200, {"message": f"job {job.job_id} is deleted"})
+    else:
+        later = desk.settings.now() + dt.timedelta(days=2)
+        Desk(desk.settings.with_clock(lambda: later)).tick()
+    assert client.get_run(logged).info.lifecycle_stage == "deleted"
+    assert client.get_experiment(experiment_id).lifecycle_stage == "deleted"
+
+
+def test_a_job_is_deleted_also_where_mlflow_is_not_there_and_that_is_said(desk: Desk) -> None:
+    away = Desk(desk.settings.model_copy(update={"mlflow_tracking_uri": "nonsense://host"}))
+    job = submitted(away)
+    away.jobs.store.fail(job.job_id, "broken")
+    status, found = away.ask("DELETE", f"/jobs/{job.job_id}")
+    assert status == 200
+    assert found["message"].startswith(f"job {job.job_id} is deleted; MLflow keeps its runs (nonsense://host): ")
+    assert away.ask("GET", f"/jobs/{job.job_id}")[0] == 404
 
 
 @pytest.mark.slow

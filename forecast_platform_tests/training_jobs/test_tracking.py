@@ -96,10 +96,13 @@ def test_a_forgotten_job_takes_its_own_experiment_with_it_and_not_one_that_other
         client, experiment_id = tracker.client_for(job_id)
         assert client.get_experiment(experiment_id).name == (chosen or f"{JOBS}/{job_id}")
         runs[job_id] = client.create_run(experiment_id, tags={JOB_TAG: job_id}).info
+        client.log_text(runs[job_id].run_id, "{}", "config.json")
     tracker.forget(ids[0])
     tracker.forget(ids[0])
     stages = [client.get_run(runs[job_id].run_id).info.lifecycle_stage for job_id in ids]
     assert stages == ["deleted", "active"]
+    files = (settings.warehouse / "_mlflow" / "artifacts" / "training_jobs").rglob("config.json")
+    assert [file.parts[-3] for file in files] == [runs[ids[1]].run_id]
     experiments = [client.get_experiment(runs[job_id].experiment_id).lifecycle_stage for job_id in ids]
     assert experiments == ["active" if chosen else "deleted", "active"]
 

@@ -102,13 +102,14 @@ def _forget_rows(context: SensorEvaluationContext, settings: Settings, store: Jo
 def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job]) -> None:
     """Remove what Dagster and MLflow have of jobs that are pruned."""
     forget_runs(context.instance, [job.job_id for job in jobs])
-    done = [job.job_id for job in jobs if job.status == "completed"]
-    if not done:
+    # Also of those that failed or were cancelled: they may have been logged before that.
+    begun = [job.job_id for job in jobs if job.attempt]
+    if not begun:
         return
     from forecast_platform.training_jobs.tracking import JobTracker
 
     tracker = JobTracker(settings)
-    for job_id in done:
+    for job_id in begun:
         try:
             tracker.forget(job_id)
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises; its records outlive the job's
