@@ -31,7 +31,9 @@ FAULTS: dict[int | str, dict[str, Any]] = {
 Id = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="As it was given when it was created.")]
 """An id of a job, an upload or a workflow; what can be none is refused before it is looked up."""
 FileName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
-OneStatus = Annotated[str | None, Query(json_schema_extra={"enum": [*STATUSES, None]}, description="Only those.")]
+OneStatus = Annotated[
+    str | None, Query(json_schema_extra={"enum": [*STATUSES, "", None]}, description="Only those; empty: all.")
+]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 

@@ -1,6 +1,8 @@
 """The routes of /api/v2: each hands on to `runs.training_jobs` and says the answer in HTTP's terms."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -42,9 +44,9 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         limit: Limit = 50,
     ) -> answers.JobList:
         """The user's newest jobs."""
-        if status is not None and status not in STATUSES:
+        if status and status not in STATUSES:
             raise JobError(f"{status!r} is none of {', '.join(STATUSES)}", "status")
-        found, total = jobs.listed(user_of(request), status, limit)
+        found, total = jobs.listed(user_of(request), status or None, limit)
         return answers.JobList(jobs=[shown(job) for job in found], total=total)
 
     @router.get("/jobs/training-modes", tags=["about"])
@@ -73,8 +75,9 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
 
     @router.post("/jobs/{job_id}/submit", tags=["jobs"])
     def submit_job(request: Request, job_id: Id) -> answers.JobAnswer:
-        """Put a pending job into the queue."""
-        return shown(jobs.submit(user_of(request), job_id))
+        """Put a pending job into the queue; 400 where there is none of this id, too."""
+        with _unknown_as_wrong():
+            return shown(jobs.submit(user_of(request), job_id))
 
     @router.post("/jobs/{job_id}/retry", tags=["jobs"])
     def retry_job(request: Request, job_id: Id) -> answers.JobAnswer:
@@ -83,8 +86,9 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
 
     @router.post("/jobs/{job_id}/cancel", tags=["jobs"])
     def cancel_job(request: Request, job_id: Id) -> answers.JobAnswer:
-        """Cancel a job: at once where it waits, else as soon as its run takes notice."""
-        return shown(jobs.cancel(user_of(request), job_id))
+        """Cancel a job: at once where it waits, else as soon as its run takes notice; 400 for an unknown one, too."""
+        with _unknown_as_wrong():
+            return shown(jobs.cancel(user_of(request), job_id))
 
     @router.delete("/jobs/{job_id}", tags=["jobs"])
     def delete_job(request: Request, job_id: Id) -> answers.Message:
@@ -173,6 +177,15 @@ async def _config(request: Request) -> Any:
     if not isinstance(given, dict) or "config" not in given:
         raise JobError("is missing: the body is {'config': {...}}", "config")
     return given["config"]
+
+
+@contextlib.contextmanager
+def _unknown_as_wrong() -> Iterator[None]:
+    """An unknown job answers 400 where the front end's contract says so."""
+    try:
+        yield
+    except UnknownJobError as error:
+        raise JobError(str(error)) from None
 
 
 def _require_whole_characters(given: Any) -> None:

@@ -47,9 +47,9 @@ def workflow_routes(workflows: SubmittedWorkflows) -> APIRouter:
     @router.get("")
     def list_workflows(request: Request, status: OneStatus = None, limit: Limit = 50) -> workflow_answers.WorkflowList:
         """The user's newest workflows."""
-        if status is not None and status not in STATUSES:
+        if status and status not in STATUSES:
             raise JobError(f"{status!r} is none of {', '.join(STATUSES)}", "status")
-        found, total = workflows.listed(user_of(request), status, limit)
+        found, total = workflows.listed(user_of(request), status or None, limit)
         shown = [workflow_answers.workflow_answer(one) for one in found]
         return workflow_answers.WorkflowList(workflows=shown, total=total)
 

@@ -135,7 +135,7 @@ def found_modes(desk: Desk) -> list[str]:
 @pytest.mark.parametrize("job_id", ["7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10", "nonsense"])
 def test_an_unknown_job_is_not_found_and_the_detail_is_one_text(desk: Desk, act: tuple[str, str], job_id: str) -> None:
     status, fault = desk.ask(act[0], f"/jobs/{job_id}{act[1]}")
-    assert (status, fault) == (404, {"detail": f"no job {job_id!r}"})
+    assert (status, fault) == (400 if act[0] == "POST" else 404, {"detail": f"no job {job_id!r}"})
 
 
 WRONG: dict[str, tuple[Any, str]] = {
@@ -200,6 +200,12 @@ def test_without_a_daemon_a_submit_is_503_and_the_job_stays_pending(tmp_path: Pa
     status, fault = desk.ask("POST", f"/jobs/{job_id}/submit")
     assert (status, fault["detail"][:27]) == (503, "Dagster's daemon does not r")
     assert desk.ask("GET", f"/jobs/{job_id}")[1]["status"] == "pending"
+
+
+def test_an_empty_status_in_a_list_s_address_is_none(desk: Desk) -> None:
+    desk.create(SENT)
+    assert desk.ask("GET", "/jobs?status=&limit=50")[1]["total"] == 1
+    assert desk.ask("GET", "/workflows?status=&limit=50") == (200, {"workflows": [], "total": 0})
 
 
 def test_where_jobs_are_switched_off_they_are_503(tmp_path: Path) -> None:
