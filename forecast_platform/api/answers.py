@@ -11,24 +11,46 @@ from forecast_platform.training_jobs.config import JobConfig
 from forecast_platform.training_jobs.store import Job
 
 _ID = "7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10"
+_JOB: dict[str, Any] = {
+    "job_id": _ID,
+    "status": "running",
+    "progress": 42,
+    "current_step": "AutoETS: backtest window 2 of 3",
+    "run_id": "5b0b1f0e",
+    "created_at": "2026-11-28T08:00:00.000+00:00",
+    "submitted_at": "2026-11-28T08:00:01.000+00:00",
+    "completed_at": None,
+    "results": None,
+    "error": None,
+    "user_id": "local",
+    "cluster_id": None,
+    "mlflow_run_id": None,
+    "training_mode": "statsforecast",
+    "model_name": None,
+}
+_FOUND: dict[str, Any] = {
+    "best_model": "AutoETS",
+    "mape": 4.2,
+    "leaderboard": [
+        {"model": "AutoETS", "score_val": 0.81, "mase": 0.81, "mape": 4.2, "fit_time_marginal": 0.9},
+        {"model": "SeasonalNaive", "score_val": 1.07, "mase": 1.07, "mape": 5.6, "fit_time_marginal": 0.0},
+    ],
+    "forecast": [
+        {"series": "north", "date": "2026-11-30", "model": "AutoETS", "forecast": 13.1, "median": 13.1}
+        | {"lower_80": 12.2, "upper_80": 14.0, "lower_95": 11.7, "upper_95": 14.5}
+    ],
+}
+
+
+def _shown(example: dict[str, Any]) -> ConfigDict:
+    """A model's example in the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class JobAnswer(BaseModel):
     """A job."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "job_id": _ID, "status": "running", "progress": 42,
-                    "current_step": "AutoETS: backtest window 2 of 3", "run_id": "5b0b1f0e",
-                    "created_at": "2026-11-28T08:00:00.000+00:00", "submitted_at": "2026-11-28T08:00:01.000+00:00",
-                    "completed_at": None, "results": None, "error": None, "user_id": "local", "cluster_id": None,
-                    "mlflow_run_id": None, "training_mode": "statsforecast", "model_name": None,
-                }
-            ]
-        }
-    )  # fmt: skip
+    model_config = _shown(_JOB)
 
     job_id: str
     status: str = Field(
@@ -52,6 +74,8 @@ class JobAnswer(BaseModel):
 class JobList(BaseModel):
     """Jobs, newest first."""
 
+    model_config = _shown({"jobs": [_JOB], "total": 1})
+
     jobs: list[JobAnswer]
     total: int = Field(description="How many there are, also beyond the limit.")
 
@@ -65,13 +89,15 @@ class CreateJob(BaseModel):
 class Message(BaseModel):
     """What was done."""
 
+    model_config = _shown({"message": f"job {_ID} is deleted"})
+
     message: str
 
 
 class Fault(BaseModel):
     """Why a request was refused: one text, which begins with the field to blame where there is one."""
 
-    detail: str = Field(examples=["config.horizon: 0: Input should be greater than or equal to 1"])
+    detail: str = Field(examples=["horizon: 0: Input should be greater than or equal to 1"])
 
 
 class TrainingMode(BaseModel):
@@ -88,11 +114,30 @@ class TrainingMode(BaseModel):
 class TrainingModes(BaseModel):
     """All ways to train."""
 
+    model_config = _shown(
+        {
+            "modes": [
+                {"value": "statsforecast", "name": "StatsForecast", "description": "Statistical models, each series by "
+                 "itself.", "speed": "fast", "recommended": True, "available": True}
+            ]
+        }
+    )  # fmt: skip
+
     modes: list[TrainingMode]
 
 
 class DelegationStatus(BaseModel):
     """Whether jobs are taken, and where they run."""
+
+    model_config = _shown(
+        {
+            "enabled": True,
+            "cluster_id": None,
+            "message": "training jobs run on this machine",
+            "training_modes": ["autogluon", "statsforecast", "neuralforecast", "mmf", "legacy"],
+            "places": ["local"],
+        }
+    )
 
     enabled: bool
     cluster_id: str | None
@@ -104,6 +149,8 @@ class DelegationStatus(BaseModel):
 class UploadAnswer(BaseModel):
     """A file that was taken: name its id as `file` in a job's config. size: in bytes."""
 
+    model_config = _shown({"file": _ID, "name": "sales.csv", "size": 1874, "columns": ["week", "store", "sales"]})
+
     file: str
     name: str
     size: int
@@ -112,6 +159,22 @@ class UploadAnswer(BaseModel):
 
 class Look(BaseModel):
     """What is in an uploaded file; figures once its columns are named."""
+
+    model_config = _shown(
+        {
+            "columns": ["week", "store", "sales"],
+            "series": 2,
+            "rows": 119,
+            "gaps": 1,
+            "frequency": "W-MON",
+            "season_length": 52,
+            "notes": ["1 missing rows in 1 series were closed with the value before them; none is scored"],
+            "examples": [
+                {"series": "north", "rows": 60, "first": "2025-10-06T00:00:00", "last": "2026-11-23T00:00:00"}
+                | {"gaps": 1, "dates": ["2026-11-23T00:00:00"], "values": [12.5]}
+            ],
+        }
+    )
 
     columns: list[str]
     series: int | None = None
@@ -126,7 +189,15 @@ class Look(BaseModel):
 class Results(BaseModel):
     """What a completed job found; its own figures stand at the top level and in `results` too."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"job_id": _ID, "status": "completed", "mlflow_run_id": "0f6c2b", **_FOUND, "results": _FOUND}
+                | {"completed_at": "2026-11-28T08:01:00.000+00:00"}
+            ]
+        },
+    )
 
     job_id: str
     status: str

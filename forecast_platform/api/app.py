@@ -42,6 +42,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
 
+    from forecast_platform.api import answers, workflow_answers
     from forecast_platform.api.answers import CreateJob
     from forecast_platform.api.recommendations import NoModelError, recommendation_routes
     from forecast_platform.api.routes import WrongTypeError, job_routes
@@ -81,7 +82,18 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
         # The body of POST /jobs is read by hand, so its parts are not among what FastAPI collects.
         document = made()
         body = CreateJob.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**body.pop("$defs"), "CreateJob": body}
+        schemas = document["components"]["schemas"]
+        schemas |= {**body.pop("$defs"), "CreateJob": body}
+        # The framework's own refusal of a field, which is a 400 here, with one text.
+        for operation in (one for path in document["paths"].values() for one in path.values()):
+            operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        # It leaves each null out of examples, which then lack fields that every answer has.
+        for module in (answers, workflow_answers):
+            for name in schemas.keys() & vars(module).keys():
+                if extra := vars(module)[name].model_config.get("json_schema_extra"):
+                    schemas[name] |= extra
         return document
 
     app.openapi = whole  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from forecast_platform.api import answers
 from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.training_jobs.tables import weekly
 
@@ -221,3 +222,16 @@ def test_the_openapi_document_names_every_route_with_an_example(desk: Desk) -> N
     body = found["paths"]["/api/v2/jobs"]["post"]["requestBody"]["content"]["application/json"]
     assert body["example"]["config"]["training_mode"] == "statsforecast"
     assert "401" in found["paths"]["/api/v2/jobs/{job_id}"]["get"]["responses"]
+    shapes = set()
+    for path in jobs:
+        for one in found["paths"][path].values():
+            for status, reply in one["responses"].items():
+                if "application/json" in reply["content"]:
+                    shapes.add((status[0], reply["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]))
+    assert len(shapes) == 10
+    for status, name in shapes - {("4", "Fault"), ("5", "Fault")}:
+        [example] = found["components"]["schemas"][name]["examples"]
+        shape = getattr(answers, name)
+        assert status == "2"
+        assert set(example) == set(shape.model_fields), name
+        shape.model_validate(example)
