@@ -70,7 +70,7 @@ def up(settings: Settings, host: str, port: int, *, read_only: bool = False, bes
         for name, (command, its_port) in servers.items():
             services.start_server(name, [*command, "--host", host, "--port", str(its_port)], host, its_port)
         for name, (_, its_port) in servers.items():
-            print(f"{name + ':':<10}http://{host}:{its_port}")
+            print(f"{name + ': ':<10}http://{host}:{its_port}")
         _announce(settings, host, port, home, reports, read_only)
         if broken := load_error(host, port, key):
             print(f"WARNING:  the definitions did not load, the UI shows no assets: {broken}")
