@@ -17,10 +17,14 @@ from forecast_platform.settings.parts import (
     refuse_unknown_variables,
 )
 from forecast_platform.settings.root import PREFIX, Settings
+from forecast_platform.settings.training_jobs import ENVIRONMENT
 from forecast_platform.settings.yaml_file import read_yaml
 
-SECRETS = ("webhook_url", "slack_webhook_url", "email.password", "artifact_key", "web_token")
-"""Settings whose values are never repeated."""
+SECRETS = (
+    *("webhook_url", "slack_webhook_url", "email.password", "artifact_key", "web_token", "language.endpoint_token"),
+    *("training_jobs.tokens", "training_jobs.webhook_url", "training_jobs.webhook_secret"),
+)
+"""Settings whose values are never repeated, nor what is within them."""
 
 
 def describe(error: ValidationError) -> str:
@@ -28,8 +32,11 @@ def describe(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
+        if name in ENVIRONMENT and name not in Settings.model_fields and item["type"] != "extra_forbidden":
+            name = f"training_jobs.{name}"  # made by default, of nothing but those variables
         # What was given as a secret, or with one beside it, is not repeated.
-        hidden = name in SECRETS or isinstance(item.get("input"), dict)
+        secret = any(name == one or name.startswith(f"{one}.") for one in SECRETS)
+        hidden = secret or isinstance(item.get("input"), dict)
         value = "..." if hidden else item.get("input")
         allowed = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
@@ -41,8 +48,15 @@ def describe(error: ValidationError) -> str:
         if not name:
             lines.append(allowed)
             continue
-        lines.append(f"{name} ({PREFIX}{name.split('.')[0].upper()}) = {value!r}: {allowed}")
+        lines.append(f"{name} ({_variable(name, item.get('input'))}) = {value!r}: {allowed}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _variable(name: str, given: Any) -> str:
+    """The variable that a setting is given by: one of the deployments' own where that holds the value."""
+    first, _, field = name.partition(".")
+    other = ENVIRONMENT.get(field, "") if first == "training_jobs" else ""
+    return other if other and os.environ.get(other) == given else f"{PREFIX}{first.upper()}"
 
 
 @cache

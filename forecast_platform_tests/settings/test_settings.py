@@ -310,3 +310,47 @@ def test_the_log_level_is_one_of_four() -> None:
     assert build().log_level == "info"
     with pytest.raises(SettingsError, match="log_level"):
         build(log_level="loud")
+
+
+DEPLOYED = {
+    "ENABLE_CLUSTER_DELEGATION": ("true", "delegation", True),
+    "DEDICATED_CLUSTER_ID": ("0412-1", "cluster_id", "0412-1"),
+    "TRAINING_NOTEBOOK_PATH": ("/Shared/train_{mode}", "notebook", "/Shared/train_{mode}"),
+    "JOB_STATE_DB_PATH": ("/var/lib/jobs.db", "store", Path("/var/lib/jobs.db")),
+    "MLFLOW_EXPERIMENT_NAME": ("/Shared/ours", "experiment", "/Shared/ours"),
+    "MAX_JOBS_PER_USER": ("4", "jobs_a_user", 4),
+    "MAX_TOTAL_JOBS": ("20", "jobs_in_all", 20),
+}
+"""Variables of the front end's deployments: a value, the setting, and what it is then."""
+
+
+@pytest.mark.parametrize("variable", DEPLOYED)
+def test_a_variable_that_deployments_set_already_means_what_it_meant(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, name, value = DEPLOYED[variable]
+    monkeypatch.delenv(variable, raising=False)
+    default = getattr(build().training_jobs, name)
+    assert default != value
+    monkeypatch.setenv(variable, "")
+    assert getattr(build().training_jobs, name) == default, "an empty one is none"
+    monkeypatch.setenv(variable, text)
+    assert getattr(build().training_jobs, name) == value
+    assert getattr(build(training_jobs={name: default}).training_jobs, name) == default, "the settings go before it"
+
+
+@pytest.mark.parametrize("beside", [{}, {"training_jobs": {"keep_days": 5}}])
+def test_a_wrong_value_of_such_a_variable_is_told_with_its_own_name(
+    beside: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_JOBS_PER_USER", "abc")
+    with pytest.raises(
+        SettingsError, match=r"training_jobs.jobs_a_user \(MAX_JOBS_PER_USER\) = 'abc': Input should be"
+    ):
+        build(**beside)
+
+
+def test_a_wrong_token_of_a_user_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match=r"training_jobs\.tokens\.ann") as refused:
+        build(training_jobs={"tokens": {"ann": 123454321}})
+    assert "123454321" not in str(refused.value)
