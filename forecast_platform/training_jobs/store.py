@@ -215,6 +215,11 @@ class JobStore(AdmissionTable[Job]):
                 drafts_before,
             )
 
+    def ids(self) -> frozenset[str]:
+        """The ids of all jobs."""
+        with self._open() as connection:
+            return frozenset(str(row["job_id"]) for row in connection.execute("SELECT job_id FROM jobs"))
+
     def submitted_on(self, days: Sequence[str] | None = None) -> list[Job]:
         """Jobs that were submitted once, the oldest first: those created on these days (in UTC), or on any."""
         condition = "attempt > 0"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import sqlite3
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,3 +192,33 @@ def test_old_jobs_drafts_and_uploads_are_pruned_and_nothing_else(settings: Setti
     assert not store.job_folder(done).exists()
     assert store.get(running).status == "running"
     assert store.job_folder(running).exists()
+
+
+def test_a_look_for_what_is_old_asks_the_store_as_often_however_many_jobs_there_are(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **more: opened.append(given) or connect(*given, **more))
+
+    def looks() -> int:
+        before = len(opened)
+        assert prune(store) == []
+        return len(opened) - before
+
+    def old_folder(name: str) -> Path:
+        folder = store.folder / "jobs" / name
+        folder.mkdir(parents=True)
+        os.utime(folder, (1, 1))
+        return folder
+
+    jobs = []
+    for user in "abcdefgh":
+        jobs.append(store.submit(store.create(user, CONFIG).job_id, user))
+        old_folder(jobs[-1].job_id)
+        if user == "a":
+            few = looks()
+    left = old_folder(str(uuid.uuid4()))
+    assert looks() == few
+    assert not left.exists(), "it has no row"
+    assert all(store.job_folder(job.job_id).is_dir() for job in jobs)
