@@ -176,9 +176,10 @@ def _completed(task: Any) -> Any:
         return task
     type_ = task["task"]
     body = BODY_OF[type_]
-    given = task.get(body, {})
-    if not isinstance(given, dict):
+    given = task.get(body)
+    if not isinstance(given, dict | None):
         return task
+    given = given or {}
     found = {name: value for name, value in given.items() if value is not None}
     if type_ == "route_cluster":
         cluster = found.get("cluster")

@@ -71,6 +71,13 @@ def test_a_cluster_with_nothing_under_it_has_its_defaults(cluster: str) -> None:
     assert (found.method, found.count) == ("kmeans", 5)
 
 
+@pytest.mark.parametrize("name", [name for name in TASK_TYPES if name != "route_feature"])
+def test_a_task_with_nothing_under_its_parameters_has_their_defaults(name: str) -> None:
+    bare = read_workflow(text_of({"task": name, BODY_OF[name]: None}))
+    assert bare == read_workflow(text_of({"task": name}))
+    assert bare.tasks[0].body() is not None
+
+
 def test_two_bare_names_are_refused_as_the_one_text_that_they_are() -> None:
     text = EXAMPLE.replace(
         "route: {cluster: {kmeans: {n_clusters: 3}}}", "route:\n        cluster:\n          kmeans\n          bisect"
@@ -143,7 +150,7 @@ def test_a_circle_and_an_unknown_name_are_each_told_as_what_they_are() -> None:
     assert "there is no task 'b'" in problem
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900)])
+@pytest.mark.parametrize(("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900), (".00005 s", 5e-5)])
 def test_a_duration_is_what_it_says(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
     assert seconds_of(duration_text(seconds)) == seconds
@@ -191,7 +198,7 @@ def tasks(draw) -> dict:
     kind = draw(st.sampled_from([*TASK_TYPES, "boots"]))
     body = BODY_OF.get(kind, "stack")
     names = draw(st.lists(st.sampled_from(list(VALUES)), max_size=3, unique=True))
-    made = {"task": kind, body: {name: draw(VALUES[name]) for name in names}}
+    made = {"task": kind, body: {name: draw(VALUES[name]) for name in names} or draw(st.sampled_from([None, {}]))}
     if draw(st.booleans()):
         made["id"] = draw(NAMES)
     if draw(st.booleans()):
