@@ -133,6 +133,28 @@ def test_what_can_be_fixed_by_quoting_is_fixed() -> None:
     assert (workflow.context.source.target, workflow.context.name) == ("on", "2026-02-01")
 
 
+def test_columns_whose_names_yaml_takes_for_something_else_are_told_and_fixed() -> None:
+    source = "{path: a.csv, target: late, features: {include: [on, 2020, {feature: 2020-01-01, transform: scale}]"
+    text = f"""obsrv:
+  context:
+    name: columns
+    source: {source}, exclude: [no]}}}}
+  job:
+    - task: route_feature
+      route: {{feature: off}}
+"""
+    problems = refused(text)
+    assert [one.partition(": ")[2].partition(",")[0] for one in problems] == [
+        "on is a bool in YAML", "2020 is an int in YAML", "2020-01-01 is a date in YAML", "no is a bool in YAML",
+        "off is a bool in YAML",
+    ]  # fmt: skip
+    assert [one.partition(":")[0] for one in problems] == ["4"] * 4 + ["7"]
+    workflow = read_workflow(fixed(text)[0])
+    features = workflow.context.source.features
+    assert [*(one.feature for one in features.include), *features.exclude] == ["on", "2020", "2020-01-01", "no"]
+    assert workflow.tasks[0].body().feature == "off"
+
+
 def test_a_type_that_is_used_twice_needs_ids() -> None:
     twice = [{"task": "boost", "boost": {"method": "xgboost"}}, {"task": "boost"}]
     [problem] = refused(text_of(*twice))
