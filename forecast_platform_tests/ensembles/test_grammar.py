@@ -172,7 +172,9 @@ def test_a_circle_and_an_unknown_name_are_each_told_as_what_they_are() -> None:
     assert "there is no task 'b'" in problem
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900), (".00005 s", 5e-5)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900), (".00005 s", 5e-5)]
+)
 def test_a_duration_is_what_it_says(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
     assert seconds_of(duration_text(seconds)) == seconds

@@ -10,7 +10,7 @@ from forecast_platform.ensembles.combining import CombineError, apply_mix, fit_m
 from forecast_platform.ensembles.folds import FoldError, holdout, make_folds
 from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval
 from forecast_platform.ensembles.rows import RowsError, make_rows
-from forecast_platform.ensembles.workshop import TaskTimeoutError
+from forecast_platform.ensembles.workshop import TaskTimeoutError, Workshop
 from forecast_platform_tests.ensembles.shops import classes, done, two_groups
 
 METHODS = ["kmeans", "bisect", "agglom", "mixture", "hierarch"]
@@ -312,6 +312,29 @@ def test_samples_are_of_the_size_and_method_that_is_declared() -> None:
 def test_a_table_that_does_not_suit_is_refused_before_any_work(change: dict, said: str) -> None:
     with pytest.raises(RowsError, match=said):
         done(classes(), {"task": "boost"}, **change)
+
+
+@pytest.mark.parametrize(
+    ("frame", "task", "context", "said"),
+    [
+        (classes, {"task": "stack_top_any", "stack": {"meta": "ridge"}}, {}, "ridge is of numbers"),
+        (two_groups, {"task": "stack_top_alg", "stack": {"meta": "logistic"}}, {}, "logistic is of classes"),
+        (two_groups, {"task": "stack_classwise"}, {}, "stack_classwise needs classes"),
+        (two_groups, {"task": "vote_mix", "vote": {"mix": "majority"}}, {}, "majority is of classes"),
+        (classes, {"task": "vote_weight", "vote": {"weight_col": "rmse"}}, {}, "it has auc, accuracy, f1, log_loss"),
+        (classes, {"task": "boost"}, {"metric": {"classification": [{"f1": "binary"}]}}, "name macro"),
+        (two_groups, {"task": "boost"}, {"calibrate": "sigmoid"}, "calibrate is of probabilities"),
+    ],
+)
+def test_what_the_target_does_not_allow_is_refused_before_anything_is_fitted(
+    frame, task: dict, context: dict, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: object) -> None:
+        pytest.fail("a base model was fitted")
+
+    monkeypatch.setattr(Workshop, "_fit", fitted)
+    with pytest.raises(ValueError, match=said):
+        done(frame(), task, **context)
 
 
 def test_a_task_that_takes_too_long_says_so_and_keeps_what_it_has_fitted() -> None:
