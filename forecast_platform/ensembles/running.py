@@ -60,7 +60,7 @@ class Run:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The source, a row an example, a column a feature or the target. Raises FileNotFoundError, ValueError, and
+        """The source, a row an example, a column a feature or the target. Raises FileNotFoundError, RowsError, and
         ForecastsError where it is made of forecasts that are not there."""
         if self._frame is not None:
             return self._frame
