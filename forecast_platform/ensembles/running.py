@@ -20,7 +20,7 @@ from forecast_platform.ensembles.plan import Plan, plan_of
 from forecast_platform.ensembles.rows import Rows, make_rows
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import ENGINE, Workshop
+from forecast_platform.ensembles.workshop import ENGINE, Memory, Workshop
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import silent
 from forecast_platform.work.platform import Platform
@@ -57,6 +57,7 @@ class Run:
         self.store = FileStore(platform.settings, workflow.context.slug)
         self.states = States(platform.warehouse, workflow.context)
         self._frame = frame
+        self._memory = Memory()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -111,7 +112,10 @@ class Run:
         again: also where it is finished for these inputs. Raises EarlierTaskError, TaskTimeoutError, and the errors of
         rows, folds, routes and combinations; the state then says why.
         """
-        if not again and (found := self.finished(name)) is not None:
+        if again:
+            # Fits that are gone from the store are made anew.
+            self._memory = Memory()
+        elif (found := self.finished(name)) is not None:
             return Done(found, False)
         earlier = {}
         for above in self.plan.above(name):
@@ -132,7 +136,14 @@ class Run:
         timeout = self.workflow.context.timeout
         settings = self.platform.settings
         return Workshop(
-            self.workflow.context, self.rows, self.folds, self.store, settings.workers, time.monotonic() + timeout, tell
+            self.workflow.context,
+            self.rows,
+            self.folds,
+            self.store,
+            settings.workers,
+            time.monotonic() + timeout,
+            tell,
+            self._memory,
         )
 
     def outcomes(self) -> dict[str, Outcome]:

@@ -137,7 +137,7 @@ def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
     notes = [note for one in members for note in one.notes]
     for _ in range(1, max(levels, 1)):
         seen = np.flatnonzero(_seen(members))
-        below = [members[place] for place in chosen(task, members, rows.y, seen, scorer)]
+        below = [members[place] for place in chosen(workshop, task, members, seen, scorer)]
         names = list(dict.fromkeys(one.node["base"] for one in below))
         members = workshop.members([Wanted(BASES[name], setup, tuple(below)) for name in names])
         everything = [*everything, *(replace(one, name=f"{one.name} (level 2)") for one in members)]
@@ -279,11 +279,11 @@ def _combined(
             "too few parts to score a combination on rows that it was not fitted on: more folds"
         )
     for fit, score in pairs:
-        places = chosen(task, members, y, fit, scorer)
+        places = chosen(workshop, task, members, fit, scorer)
         node = make([members[place].predicted[fit] for place in places], y[fit])
         predicted[score] = combining.apply_node(node, [members[place].predicted[score] for place in places])
     whole = np.flatnonzero(seen)
-    places = chosen(task, members, y, whole, scorer)
+    places = chosen(workshop, task, members, whole, scorer)
     node = make([members[place].predicted[whole] for place in places], y[whole])
     node["members"] = [members[place].node for place in places]
     method = workshop.context.calibrate
@@ -320,17 +320,16 @@ def _board(
     """A leaderboard of members, best first: scores on the rows that all have predicted."""
     scorers = workshop.rows.scorers(workshop.context)
     known = np.flatnonzero(_seen(members))
-    y = workshop.rows.y[known]
-    blocks = _blocks(workshop, known)
+    scores = {each.label: workshop.scores_of(each, members, known) for each in scorers}
+    intervals = workshop.intervals_of(scorers[0], members, known, _blocks(workshop, known))
     rows = []
-    for one in members:
-        found = one.predicted[known]
+    for place, one in enumerate(members):
         rows.append(
             {
                 "name": one.name,
                 "algorithm": one.algorithm,
-                "scores": {each.label: each(y, found) for each in scorers},
-                "interval": interval_of(scorers[0], y, found, blocks),
+                "scores": {label: values[place] for label, values in scores.items()},
+                "interval": intervals[place],
                 "chosen": one.name in used,
                 "weight": (weights or {}).get(one.name),
                 "seconds": one.seconds,
