@@ -76,7 +76,7 @@ def test_tasks_after_the_first_read_no_fit_again_and_fit_no_router_and_come_to_t
     assert [few[name]["reads"] for name in ("vote_weight", "vote_mix")] == [0, 0]
     assert [many[name]["reads"] for name in ("vote_weight", "vote_mix")] == [8, 8]
     assert [one["routers"] for one in few.values()] == [2, 0, 0, 0]
-    assert few["vote_mix"]["scores"] < many["vote_mix"]["scores"] - 100, "those of base models are known"
+    assert few["vote_mix"]["scores"] + 20 < many["vote_mix"]["scores"], "those of base models are known"
 
 
 def test_what_is_too_large_to_remember_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
