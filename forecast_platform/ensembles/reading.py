@@ -102,8 +102,9 @@ def json_schema() -> dict[str, Any]:
 
 def nearest(name: object, known: Sequence[str]) -> str:
     """`; did you mean X?` where a known name is near, else what is known."""
-    found = difflib.get_close_matches(str(name), list(known), 1, 0.6)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(known)}"
+    plain = {one.casefold(): one for one in reversed(known)}
+    found = difflib.get_close_matches(str(name).casefold(), list(plain), 1, 0.6)
+    return f"did you mean {plain[found[0]]!r}?" if found else f"known: {', '.join(known)}"
 
 
 def _shape(document: Document) -> Iterator[Problem]:

@@ -111,6 +111,7 @@ def test_a_comment_mark_removed_beside_a_key_is_told_with_line_column_and_mend()
         ("{task: route_cluster}]", "{task: route_clusters}]", "15:27", "did you mean 'route_cluster'?"),
         ("size: 50000", "size: '50,000'", "7:20 obsrv.context.sample.size", "write the number plainly, 50000"),
         ("[accuracy, f1, auc]", "[accuracy, auk]", "6:41 obsrv.context.metric.classification[1]", "'auc'"),
+        ("[accuracy, f1, auc]", "[AUC]", "6:31 obsrv.context.metric.classification[0]", "did you mean 'auc'?"),
         ("fold_type: [stratified]", "fold_type: [time_series]", "3:5 obsrv.context", "needs `time_col`"),
         ("target: default_label", "target: a, target: b", "9:", "stands here twice"),
         ("n_clusters: 3", "n_clusters: 3, k: 2", "12:49", "'k' is unknown here"),
