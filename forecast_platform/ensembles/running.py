@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -97,9 +97,12 @@ class Run:
         found[MODEL] = _hash(made_of)
         return found
 
-    def finished(self, name: str) -> Outcome | None:
-        """The outcome of a task that is finished for these inputs; None where it has to be done."""
-        state = self.states.read().get(name)
+    def finished(self, name: str, states: Mapping[str, State] | None = None) -> Outcome | None:
+        """The outcome of a task that is finished for these inputs; None where it has to be done.
+
+        states: of the tasks, where they were read before.
+        """
+        state = (self.states.read() if states is None else states).get(name)
         if state is None or state.state != FINISHED or state.input_hash != self.hashes[name]:
             return None
         if self.store.digest(f"tasks/{name}") != state.artifact_sha256:
@@ -112,14 +115,15 @@ class Run:
         again: also where it is finished for these inputs. Raises EarlierTaskError, TaskTimeoutError, and the errors of
         rows, folds, routes and combinations; the state then says why.
         """
+        states = self.states.read()
         if again:
             # Fits that are gone from the store are made anew.
             self._memory = Memory()
-        elif (found := self.finished(name)) is not None:
+        elif (found := self.finished(name, states)) is not None:
             return Done(found, False)
         earlier = {}
         for above in self.plan.above(name):
-            outcome = self.finished(above)
+            outcome = self.finished(above, states)
             if outcome is None:
                 raise EarlierTaskError(
                     f"{name} waits for {above}, which is not finished for these inputs: run it first"
@@ -148,7 +152,8 @@ class Run:
 
     def outcomes(self) -> dict[str, Outcome]:
         """The outcomes of the tasks that are finished for these inputs, in running order."""
-        found = {name: self.finished(name) for name in self.plan.order}
+        states = self.states.read()
+        found = {name: self.finished(name, states) for name in self.plan.order}
         return {name: one for name, one in found.items() if one is not None}
 
     def _tables(self, outcome: Outcome) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
+from forecast_platform.ensembles.store import States
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import Memory, Workshop
 from forecast_platform.settings import build
@@ -87,13 +88,21 @@ def test_what_is_too_large_to_remember_is_read_again(monkeypatch: pytest.MonkeyP
 
 def test_a_run_hands_its_memory_from_task_to_task_and_forgets_it_where_a_task_is_done_again(tmp_path: Path) -> None:
     settings = build(warehouse=tmp_path / "warehouse", source="sample", workers=1)
-    workflow = read_workflow(text_of({"task": "vote_mix"}, bases=["linear"], folds=2))
+    both = {"task": "vote_mix"}, {"task": "vote_weight", "depends_on": ["vote_mix"]}
+    workflow = read_workflow(text_of(*both, bases=["linear"], folds=2))
     run = Run(Platform.from_settings(settings), workflow, classes())
     run.perform("vote_mix")
     memory = run.workshop().memory
     assert len(memory.fits) == 2
     assert run.workshop().memory is memory
-    [fit, _] = sorted(run.store.root.rglob("1.zip"))[:1] * 2
+    [fit] = run.store.root.rglob("1.zip")
     fit.unlink()
+    reads: list[None] = []
+    real = States.read
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(States, "read", lambda own: (reads.append(None), real(own))[1])
+        assert list(run.outcomes()) == ["vote_mix"]
+        assert not run.perform("vote_mix").fresh
+    assert len(reads) == 2, "once for each, however many tasks there are"
     run.perform("vote_mix", again=True)
     assert fit.is_file(), "a fit that is gone is made anew"
