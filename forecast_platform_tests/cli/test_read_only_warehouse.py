@@ -32,6 +32,7 @@ raise SystemExit(main(["coverage", "--commodity", "Alpha", "--models", "naive"])
 """
 
 
+@pytest.mark.slow
 def test_reader_and_coverage_need_no_folder_that_can_be_written_to(small: Path) -> None:
     dates = days("2017-07-01", "2018-03-30")
     platform = Platform.from_settings(settings_for(small))

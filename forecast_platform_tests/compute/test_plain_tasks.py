@@ -54,6 +54,7 @@ def performed(platform: Platform, *requests: TaskRequest) -> dict[str, TaskResul
     return {result.request.keys[0]: result for result in results}
 
 
+@pytest.mark.slow
 def test_a_task_gives_its_value_and_a_refused_one_its_reason_and_neither_touches_the_other(platform: Platform) -> None:
     asked = [TaskRequest.plain("double", f"task {value}", {"value": value}) for value in range(3)]
     found = performed(platform, *asked, TaskRequest.plain("refuse", "bad", {"value": "gold"}))

@@ -56,6 +56,7 @@ def assert_same_models(here: Platform, there: Platform, model: str, version: str
         assert found[day]["mlflow_run_id"]
 
 
+@pytest.mark.slow
 @needs_sail
 def test_workers_fit_the_local_models_to_the_bit_and_a_rerun_fits_nothing(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ def test_one_windows_error_is_its_own_and_said_as_locally(small: Path) -> None:
     assert len(outcome.failed) == 1
 
 
+@pytest.mark.slow
 @needs_sail
 def test_a_fit_that_is_lost_every_time_fails_its_window_alone(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def second_is_lost(task: FitTask) -> Fit:

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from forecast_platform.cli.main import main
@@ -54,6 +55,7 @@ def test_the_wheel_for_clusters_brings_no_spark(tmp_path: Path) -> None:
         assert any(line.endswith(f'extra == "{extra}"') or line.endswith(f"extra == '{extra}'") for line in lines)
 
 
+@pytest.mark.slow
 def test_definitions_and_tasks_do_without_what_clusters_lack(tmp_path: Path) -> None:
     environment = {
         **os.environ,

@@ -298,6 +298,7 @@ def test_what_the_jobs_api_refuses_is_refused(
     assert not workspace.jobs.runs
 
 
+@pytest.mark.slow
 def test_a_job_is_defined_once_and_run_with_other_parameters(workspace: Workspace, client: WorkspaceClient) -> None:
     path = script(workspace, "import sys; print(sys.argv[1:])")
     definition = {

@@ -39,6 +39,7 @@ def test_columns_that_count_independently_of_each_other_are_no_pair() -> None:
     assert found_crosses(pd.DataFrame({"a": a, "b": b}), y, 2, 0) == []
 
 
+@pytest.mark.slow
 def test_models_learn_what_a_pair_says() -> None:
     frame = calendar()
     outcomes, shop = done(frame, {"task": "vote_mix"}, bases=["linear"], folds=3)

@@ -101,7 +101,7 @@ def _flip(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {"empty": _empty, "cut": _cut, "gone": Path.unlink, "flipped": _flip}
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "gone"])
+@pytest.mark.parametrize("damage", ["empty", *(pytest.param(one, marks=pytest.mark.slow) for one in ("cut", "gone"))])
 def test_a_damaged_log_entry_is_named_and_comes_back_as_it_was(platform: Platform, damage: str) -> None:
     warehouse = _folder(platform)
     before = _contents(platform)
@@ -153,7 +153,9 @@ def test_the_newest_entry_comes_back_also_where_a_checkpoint_says_the_same(platf
     assert fresh.rows(FORECAST_RUNS) == rows.num_rows
 
 
-@pytest.mark.parametrize("damage", list(DAMAGES))
+@pytest.mark.parametrize(
+    "damage", [pytest.param(one, marks=() if one == "flipped" else pytest.mark.slow) for one in DAMAGES]
+)
 def test_a_damaged_file_is_named_with_its_dates_and_made_again_to_the_same_bits(
     platform: Platform, damage: str
 ) -> None:

@@ -191,6 +191,7 @@ def test_long_documents_of_a_parquet_file_are_read_few_at_a_time_and_one_too_lon
         list(documents.from_file(path, "text"))
 
 
+@pytest.mark.slow
 def test_a_corpus_larger_than_memory_goes_through_it_document_by_document(tmp_path: Path) -> None:
     sentence = document(5, 4_000)
     with (tmp_path / "d.jsonl").open("w") as stream:

@@ -129,6 +129,7 @@ def test_an_empty_registry_and_names_that_are_not_there(registry: Callable[..., 
         recommend_model("  ", settings=settings)
 
 
+@pytest.mark.slow
 def test_of_more_than_ten_models_the_ten_best_are_shown(registry: Callable[..., Settings]) -> None:
     settings = registry(*((f"Coffee-m{place:02}", {"crps_14d": 20.0 - place}, None, "") for place in range(12)))
     found, missing = candidates(Tracker(settings).client)

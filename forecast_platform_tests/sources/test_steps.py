@@ -159,6 +159,7 @@ def test_the_case_of_weekly_as_daily_is_refused(tmp_path: Path) -> None:
     assert "weekly data" in refused.found
 
 
+@pytest.mark.slow
 def test_variance_accumulates_on_weekends_of_a_series_that_never_closes(tmp_path: Path) -> None:
     _write(tmp_path / "landing", "coin", EVERY, 1)
     _write(tmp_path / "landing", "franc", WEEKDAYS, 2)

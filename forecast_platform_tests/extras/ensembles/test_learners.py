@@ -34,8 +34,9 @@ def test_a_learner_learns_and_is_the_same_from_its_files(name: str, numbers: boo
         assert (np.argmax(found, axis=1) == codes).mean() > 0.7
     fitted = Fitted(base, encoder, {-1: learner}, found, 0.0)
     again = Fitted.load(base, fitted.files())
-    assert np.allclose(again.predict(features, None, None), found, atol=1e-6)
-    assert np.array_equal(again.predict(features, None, None), again.predict(features, None, None))
+    rows = again.encoder.apply(features)
+    assert np.allclose(again.predict(rows, None, None), found, atol=1e-6)
+    assert np.array_equal(again.predict(rows, None, None), again.predict(rows, None, None))
     other = Learner.fit(base, x, codes, n_classes, 0)
     assert np.allclose(other.predict(x), learner.predict(x), atol=1e-6), "the same seed gives the same model"
 
