@@ -58,7 +58,9 @@ def _guarded(command: Any) -> Any:
 
 
 def _text(options: argparse.Namespace) -> str:
-    return str(options.file.read_text(encoding="utf-8"))
+    from forecast_platform.ensembles.yaml_lines import text_of
+
+    return text_of(options.file.read_bytes(), options.file.name)
 
 
 def _workflow(options: argparse.Namespace) -> Any:

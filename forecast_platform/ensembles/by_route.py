@@ -70,7 +70,7 @@ def _node(
     scorer, y = workshop.rows.scorers(workshop.context)[0], workshop.rows.y
 
     def one(inside: Ints) -> dict[str, Any]:
-        places = chosen(task, members, y, inside, scorer)
+        places = chosen(workshop, task, members, inside, scorer)
         node = make([members[place].predicted[inside] for place in places], y[inside])
         return {**node, "members": [members[place].node for place in places]}
 

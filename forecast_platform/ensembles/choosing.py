@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.grammar import Task
 from forecast_platform.ensembles.metrics import Scorer
-from forecast_platform.ensembles.workshop import Member
+from forecast_platform.ensembles.workshop import Member, Workshop
 
 
 def chosen(
-    task: Task, members: Sequence[Member], y: NDArray[Any], rows: NDArray[np.int64], scorer: Scorer
+    workshop: Workshop, task: Task, members: Sequence[Member], rows: NDArray[np.int64], scorer: Scorer
 ) -> list[int]:
     """Positions of the members that the task combines, best first, by their scores on `rows` alone."""
-    order = scorer.best_first([scorer(y[rows], one.predicted[rows]) for one in members])
+    order = scorer.best_first(workshop.scores_of(scorer, members, rows))
     body, kind = task.body(), task.task
     if kind == "stack_top_any":
         return order[: body.top_n]

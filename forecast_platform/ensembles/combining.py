@@ -25,13 +25,10 @@ def fit_meta(kind: str, predictions: Sequence[Floats], y: NDArray[Any], n_classe
     kind: `logistic` (multinomial over log-probabilities), `ridge` (over numbers), `classwise` (a logistic one a class,
     over the models' log-odds of that class), `auto`. Raises CombineError: it does not suit the target.
     """
+    refuse_meta(kind, n_classes)
     kind = ("logistic" if n_classes else "ridge") if kind == "auto" else kind
     if kind == "ridge":
-        if n_classes:
-            raise CombineError("meta: ridge is of numbers, and the target has classes: name logistic, or leave it out")
         return _ridge(np.column_stack([one[:, 0] for one in predictions]), y)
-    if not n_classes:
-        raise CombineError(f"{kind} is of classes, and the target is a number: name ridge, or leave it out")
     present = np.unique(y)
     if len(present) < 2:
         raise CombineError("the rows that the meta-learner is fitted on have one class: stratify the folds")
@@ -43,6 +40,16 @@ def fit_meta(kind: str, predictions: Sequence[Floats], y: NDArray[Any], n_classe
         return {"kind": "classwise", "learners": learners}
     found = _logistic(_inputs(predictions, n_classes), np.searchsorted(present, y))
     return {"kind": "logistic", **found, "present": present.tolist(), "n_classes": n_classes}
+
+
+def refuse_meta(kind: str, n_classes: int) -> None:
+    """Raises CombineError where a meta-learner does not suit the target, of n_classes (0: a number)."""
+    if kind == "ridge" and n_classes:
+        raise CombineError("meta: ridge is of numbers, and the target has classes: name logistic, or leave it out")
+    if kind == "classwise" and not n_classes:
+        raise CombineError("stack_classwise needs classes, and the target is a number: use stack_top_any")
+    if kind == "logistic" and not n_classes:
+        raise CombineError("meta: logistic is of classes, and the target is a number: name ridge, or leave it out")
 
 
 def apply_meta(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
@@ -151,8 +158,7 @@ def fit_mix(mix: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes:
     y: class codes or numbers, [n]. Raises CombineError for a majority of numbers, and a geometric mean of numbers that
     are not above zero.
     """
-    if mix == "majority" and not n_classes:
-        raise CombineError("vote.mix majority is of classes, and the target is a number: name mean")
+    refuse_mix(mix, n_classes)
     if mix == "geometric mean" and not n_classes and not all((one > 0).all() for one in predictions):
         raise CombineError("vote.mix geometric mean needs predictions above zero: name mean")
     state: dict[str, Any] = {"kind": "mix", "mix": mix, "n_classes": n_classes}
@@ -164,6 +170,12 @@ def fit_mix(mix: str, predictions: Sequence[Floats], y: NDArray[Any], n_classes:
         else:
             state["target"] = np.quantile(y, levels).tolist()
     return state
+
+
+def refuse_mix(mix: str, n_classes: int) -> None:
+    """Raises CombineError where a mix does not suit the target, of n_classes (0: a number)."""
+    if mix == "majority" and not n_classes:
+        raise CombineError("vote.mix majority is of classes, and the target is a number: name mean")
 
 
 def apply_mix(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -214,7 +214,10 @@ def _track(
         )
         client.log_text(child_id, json.dumps(outcome.members, indent=1), "base_models.json")
         client.log_text(child_id, states[name].result or "{}", "result_metadata.json")
-        client.set_terminated(child_id)
+        for file, fitted in _fitted(kind, outcome).items():
+            client.log_text(child_id, json.dumps(fitted, indent=1), file)
+        finished = states[name].finished_at
+        client.set_terminated(child_id, end_time=None if finished is None else int(finished.timestamp() * 1000))
     client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in _metrics("stack", end).items() if v == v])
     client.log_text(run_id, written(run.workflow), "workflow.yaml")
     client.log_artifact(run_id, str(report))
@@ -222,6 +225,16 @@ def _track(
     registered = _register(run, client, run_id) if context.register_ else ""
     client.set_terminated(run_id)
     return run_id, registered
+
+
+def _fitted(kind: str, outcome: Outcome) -> dict[str, Any]:
+    """What a task has fitted over rows and base models, by the artifacts that others look for."""
+    if kind == "route":
+        return {"cluster_model/routers.json": outcome.routers}
+    if kind != "stack" or outcome.node is None:
+        return {}
+    own = {name: outcome.node[name] for name in ("state", "weights", "calibration") if name in outcome.node}
+    return {"meta_learner/meta_learner.json": own}
 
 
 def _metrics(kind: str, outcome: Outcome) -> dict[str, float]:

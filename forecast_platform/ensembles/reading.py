@@ -102,8 +102,9 @@ def json_schema() -> dict[str, Any]:
 
 def nearest(name: object, known: Sequence[str]) -> str:
     """`; did you mean X?` where a known name is near, else what is known."""
-    found = difflib.get_close_matches(str(name), list(known), 1, 0.6)
-    return f"did you mean {found[0]!r}?" if found else f"known: {', '.join(known)}"
+    plain = {one.casefold(): one for one in reversed(known)}
+    found = difflib.get_close_matches(str(name).casefold(), list(plain), 1, 0.6)
+    return f"did you mean {plain[found[0]]!r}?" if found else f"known: {', '.join(known)}"
 
 
 def _shape(document: Document) -> Iterator[Problem]:
@@ -121,8 +122,9 @@ def _shape(document: Document) -> Iterator[Problem]:
             )
         elif _must_be_text(path) and mark.plain and not isinstance(_at(values, path), str | list | dict | None):
             became = type(_at(values, path)).__name__
+            what = f"{'an' if became[0] in 'aeiou' else 'a'} {became}"
             yield document.problem(
-                path, f'{mark.raw} is a {became} in YAML, not a text: quote it, "{mark.raw}" (`check --fix` does)'
+                path, f'{mark.raw} is {what} in YAML, not a text: quote it, "{mark.raw}" (`check --fix` does)'
             )
     jobs = _at(values, ("obsrv", "job"))
     for number, task in enumerate(jobs if isinstance(jobs, list) else ()):
@@ -150,8 +152,12 @@ def _list_of(path: Path) -> Path | None:
 
 def _must_be_text(path: Path) -> bool:
     source = (*_CONTEXT, "source")
-    names = {(*_CONTEXT, "name"), *((*source, key) for key in ("catalog", "schema", "table", "target", "path"))}
-    return path in names or path in {(*_CONTEXT, "time_col"), (*_CONTEXT, "group_col")}
+    names = {*((*source, key) for key in ("catalog", "schema", "table", "target", "path"))}
+    names |= {(*_CONTEXT, key) for key in ("name", "time_col", "group_col")}
+    if path in names or path[3:] in (("route", "feature"), ("vote", "weight_col")):
+        return True
+    column = path[len(source) + 2 :] if path[: len(source) + 1] == (*source, "features") else ()
+    return len(column) == 1 or column[1:] == ("feature",)
 
 
 def _at(values: Any, path: Path) -> Any:
@@ -176,9 +182,10 @@ def _completed(task: Any) -> Any:
         return task
     type_ = task["task"]
     body = BODY_OF[type_]
-    given = task.get(body, {})
-    if not isinstance(given, dict):
+    given = task.get(body)
+    if not isinstance(given, dict | None):
         return task
+    given = given or {}
     found = {name: value for name, value in given.items() if value is not None}
     if type_ == "route_cluster":
         cluster = found.get("cluster")

@@ -128,7 +128,9 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
     if source.forecasts is not None:
         members = tuple(member_columns(features))
         until = frame[SEEN].iloc[place].to_numpy("datetime64[D]")
-    return Rows(features, y, classes, place, time, groups, digest, notes, members, until)
+    rows = Rows(features, y, classes, place, time, groups, digest, notes, members, until)
+    rows.scorers(context)
+    return rows
 
 
 def member_columns(frame: pd.DataFrame) -> list[str]:
@@ -193,6 +195,8 @@ def _target(values: pd.Series, context: Context, notes: list[str]) -> tuple[NDAr
         family = "classes" if classes else "numbers"
         notes.append(f"the target {name} is taken as {family}: name one family of metrics to say otherwise")
     if not classes:
+        if context.calibrate != "none":
+            raise RowsError(f"calibrate is of probabilities, and the target {name!r} is a number: leave it out")
         numbers = values.to_numpy(np.float64)
         if not np.isfinite(numbers).all():
             raise RowsError(f"target {name!r} holds infinite values: remove those rows")

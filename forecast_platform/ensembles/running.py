@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from forecast_platform.ensembles.plan import Plan, plan_of
 from forecast_platform.ensembles.rows import Rows, make_rows
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import ENGINE, Workshop
+from forecast_platform.ensembles.workshop import ENGINE, Memory, Workshop
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import silent
 from forecast_platform.work.platform import Platform
@@ -57,10 +57,11 @@ class Run:
         self.store = FileStore(platform.settings, workflow.context.slug)
         self.states = States(platform.warehouse, workflow.context)
         self._frame = frame
+        self._memory = Memory()
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The source, a row an example, a column a feature or the target. Raises FileNotFoundError, ValueError, and
+        """The source, a row an example, a column a feature or the target. Raises FileNotFoundError, RowsError, and
         ForecastsError where it is made of forecasts that are not there."""
         if self._frame is not None:
             return self._frame
@@ -96,9 +97,12 @@ class Run:
         found[MODEL] = _hash(made_of)
         return found
 
-    def finished(self, name: str) -> Outcome | None:
-        """The outcome of a task that is finished for these inputs; None where it has to be done."""
-        state = self.states.read().get(name)
+    def finished(self, name: str, states: Mapping[str, State] | None = None) -> Outcome | None:
+        """The outcome of a task that is finished for these inputs; None where it has to be done.
+
+        states: of the tasks, where they were read before.
+        """
+        state = (self.states.read() if states is None else states).get(name)
         if state is None or state.state != FINISHED or state.input_hash != self.hashes[name]:
             return None
         if self.store.digest(f"tasks/{name}") != state.artifact_sha256:
@@ -111,11 +115,15 @@ class Run:
         again: also where it is finished for these inputs. Raises EarlierTaskError, TaskTimeoutError, and the errors of
         rows, folds, routes and combinations; the state then says why.
         """
-        if not again and (found := self.finished(name)) is not None:
+        states = self.states.read()
+        if again:
+            # Fits that are gone from the store are made anew.
+            self._memory = Memory()
+        elif (found := self.finished(name, states)) is not None:
             return Done(found, False)
         earlier = {}
         for above in self.plan.above(name):
-            outcome = self.finished(above)
+            outcome = self.finished(above, states)
             if outcome is None:
                 raise EarlierTaskError(
                     f"{name} waits for {above}, which is not finished for these inputs: run it first"
@@ -132,12 +140,20 @@ class Run:
         timeout = self.workflow.context.timeout
         settings = self.platform.settings
         return Workshop(
-            self.workflow.context, self.rows, self.folds, self.store, settings.workers, time.monotonic() + timeout, tell
+            self.workflow.context,
+            self.rows,
+            self.folds,
+            self.store,
+            settings.workers,
+            time.monotonic() + timeout,
+            tell,
+            self._memory,
         )
 
     def outcomes(self) -> dict[str, Outcome]:
         """The outcomes of the tasks that are finished for these inputs, in running order."""
-        found = {name: self.finished(name) for name in self.plan.order}
+        states = self.states.read()
+        found = {name: self.finished(name, states) for name in self.plan.order}
         return {name: one for name, one in found.items() if one is not None}
 
     def _tables(self, outcome: Outcome) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from forecast_platform.ensembles.bundles import array_bytes, array_from
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.rows import Rows
+from forecast_platform.ensembles.rows import Rows, RowsError
 from forecast_platform.models.saved import from_bytes, to_bytes
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
@@ -182,8 +182,8 @@ def get_outcome(store: FileStore, task: str) -> Outcome | None:
 
 
 def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> pd.DataFrame:
-    """The table of a workflow: its rows and columns as they are stored. Raises FileNotFoundError, ValueError: there is
-    none, or it cannot be read."""
+    """The table of a workflow: its rows and columns as they are stored. Raises FileNotFoundError: there is none;
+    RowsError: it cannot be read."""
     source = context.source
     if source.path is not None:
         import pandas as pd
@@ -191,9 +191,13 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
         path = Path(source.path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path)
+        parquet = path.suffix.lower() in (".parquet", ".pq")
+        try:
+            return pd.read_parquet(path) if parquet else pd.read_csv(path)
+        except ValueError as error:
+            kind = "Parquet" if parquet else "CSV (its suffix is not .parquet)"
+            why = str(error).strip().splitlines()[0]
+            raise RowsError(f"source.path {str(path)!r} cannot be read as {kind}: {why}: mend the file") from error
     found = warehouse.read(_open_table(settings, ".".join(source.place)))
     if not found.num_columns:
         raise FileNotFoundError(f"there is no table {'.'.join(source.place)} in the warehouse")

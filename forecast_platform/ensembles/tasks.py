@@ -75,6 +75,7 @@ def _route(workshop: Workshop, task: Task) -> Outcome:
 
 
 def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earlier: Mapping[str, Outcome]) -> Outcome:
+    _refuse_unsuited(workshop, task)
     setup = setup_of(workflow, plan, task)
     maker: Callable[[Setup], Outcome]
     if task.kind == "stack":
@@ -98,6 +99,17 @@ def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earli
     return found
 
 
+def _refuse_unsuited(workshop: Workshop, task: Task) -> None:
+    """Raises CombineError where the target does not allow what a task asks for: before anything is fitted."""
+    body, n_classes = task.body(), workshop.rows.n_classes
+    if task.kind == "stack":
+        combining.refuse_meta(_meta_kind(task), n_classes)
+    elif task.task == "vote_mix":
+        combining.refuse_mix(body.mix, n_classes)
+    elif task.task == "vote_weight" and body.weight_col:
+        _weighing(body.weight_col, workshop.rows.scorers(workshop.context))
+
+
 def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
     """All base models of the workflow under a setup: fitted where the store has them not.
 
@@ -115,12 +127,9 @@ def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
 
 def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
     body, rows = task.body(), workshop.rows
-    kind = "classwise" if task.task == "stack_classwise" else body.meta or "auto"
-    if task.task == "stack_classwise" and not rows.n_classes:
-        raise combining.CombineError("stack_classwise needs classes, and the target is a number: use stack_top_any")
+    kind = _meta_kind(task)
     if task.task == "stack_blend":
         setup = replace(setup, splits=blend_splits(workshop, body.holdout))
-        kind = "mean" if body.levels == 1 else kind
     folds = workshop.folds[setup.splits]
     members = everything = base_members(workshop, setup)
     scorer = rows.scorers(workshop.context)[0]
@@ -128,7 +137,7 @@ def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
     notes = [note for one in members for note in one.notes]
     for _ in range(1, max(levels, 1)):
         seen = np.flatnonzero(_seen(members))
-        below = [members[place] for place in chosen(task, members, rows.y, seen, scorer)]
+        below = [members[place] for place in chosen(workshop, task, members, seen, scorer)]
         names = list(dict.fromkeys(one.node["base"] for one in below))
         members = workshop.members([Wanted(BASES[name], setup, tuple(below)) for name in names])
         everything = [*everything, *(replace(one, name=f"{one.name} (level 2)") for one in members)]
@@ -137,6 +146,14 @@ def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
     found.bases = [one.node for one in everything if not one.node["extra"]]
     found.notes += notes
     return found
+
+
+def _meta_kind(task: Task) -> str:
+    """How a stack combines: the kind of its meta-learner, or `mean`."""
+    body = task.body()
+    if task.task == "stack_classwise":
+        return "classwise"
+    return "mean" if task.task == "stack_blend" and body.levels == 1 else str(body.meta or "auto")
 
 
 def _meta_node(kind: str, members: Sequence[Floats], y: NDArray[Any], n_classes: int) -> dict[str, Any]:
@@ -262,11 +279,11 @@ def _combined(
             "too few parts to score a combination on rows that it was not fitted on: more folds"
         )
     for fit, score in pairs:
-        places = chosen(task, members, y, fit, scorer)
+        places = chosen(workshop, task, members, fit, scorer)
         node = make([members[place].predicted[fit] for place in places], y[fit])
         predicted[score] = combining.apply_node(node, [members[place].predicted[score] for place in places])
     whole = np.flatnonzero(seen)
-    places = chosen(task, members, y, whole, scorer)
+    places = chosen(workshop, task, members, whole, scorer)
     node = make([members[place].predicted[whole] for place in places], y[whole])
     node["members"] = [members[place].node for place in places]
     method = workshop.context.calibrate
@@ -303,17 +320,16 @@ def _board(
     """A leaderboard of members, best first: scores on the rows that all have predicted."""
     scorers = workshop.rows.scorers(workshop.context)
     known = np.flatnonzero(_seen(members))
-    y = workshop.rows.y[known]
-    blocks = _blocks(workshop, known)
+    scores = {each.label: workshop.scores_of(each, members, known) for each in scorers}
+    intervals = workshop.intervals_of(scorers[0], members, known, _blocks(workshop, known))
     rows = []
-    for one in members:
-        found = one.predicted[known]
+    for place, one in enumerate(members):
         rows.append(
             {
                 "name": one.name,
                 "algorithm": one.algorithm,
-                "scores": {each.label: each(y, found) for each in scorers},
-                "interval": interval_of(scorers[0], y, found, blocks),
+                "scores": {label: values[place] for label, values in scores.items()},
+                "interval": intervals[place],
                 "chosen": one.name in used,
                 "weight": (weights or {}).get(one.name),
                 "seconds": one.seconds,

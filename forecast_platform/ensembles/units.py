@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
@@ -34,4 +35,4 @@ def duration_text(seconds: float) -> str:
     for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
         if seconds % size == 0:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds!r} seconds"
+    return f"{Decimal(repr(seconds)):f} seconds"

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from forecast_platform.ensembles.encoding import Encoder, TargetMeans
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
+from forecast_platform.ensembles.metrics import Scorer, interval_of
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import Rows
 
@@ -35,6 +37,8 @@ ENGINE = 3
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
+_MOST_HELD = 64 * 2**20
+"""Bytes of predictions that a run remembers; what is more is read from the store again."""
 
 
 class TaskTimeoutError(RuntimeError):
@@ -95,6 +99,27 @@ class Member:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def digest(self) -> str:
+        """The hash of its predictions."""
+        return hashlib.sha256(self.predicted.tobytes()).hexdigest()
+
+
+@dataclass
+class Memory:
+    """What the tasks of one run need to find out once, over the same rows and folds.
+
+    routers: by the splits' name and the route task, one a split. fits: by place, without their models. scores: by what
+    was asked, the predictions' hash and that of the rows.
+    """
+
+    routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
+    crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    fits: dict[str, Fitted] = field(default_factory=dict)
+    scores: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    held: int = 0
+    """Bytes of the fits' predictions."""
+
 
 @dataclass
 class Workshop:
@@ -107,16 +132,19 @@ class Workshop:
     workers: int = 1
     deadline: float | None = None
     tell: Callable[[int, int, str], None] = lambda done, total, what: None
-    routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
-    """By the splits' name and the route task, one router a split."""
+    memory: Memory = field(default_factory=Memory)
     fitted: int = 0
     """Fits that were made here, and not found in the store."""
     cpu_seconds: float = 0.0
     _encoded: dict[Any, Any] = field(default_factory=dict)
-    _crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
     _means: dict[Any, dict[str, TargetMeans]] = field(default_factory=dict)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
     _routes: dict[str, Task] = field(default_factory=dict)
+
+    @property
+    def routers(self) -> dict[str, dict[str, list[Router]]]:
+        """By the splits' name and the route task, one router a split."""
+        return self.memory.routers
 
     @property
     def transforms(self) -> dict[str, tuple[str, ...]]:
@@ -212,8 +240,10 @@ class Workshop:
     def _made(self, wanted: Wanted, key: str, split: int, *, whole: bool = False) -> Fitted:
         """The fit, made where it is not in the store; one that is comes without its models unless `whole`."""
         place = f"{key}/{split}"
+        if not whole and (known := self.memory.fits.get(place)) is not None:
+            return known
         if (files := self.store.get(place)) is not None:
-            return Fitted.load(wanted.base, files, whole=whole)
+            return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise TaskTimeoutError(
                 f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
@@ -221,12 +251,43 @@ class Workshop:
             )
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
-                return Fitted.load(wanted.base, files, whole=whole)
+                return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
             found = self._fit(wanted, split)
             self.store.put(place, found.files())
         self.fitted += 1
         self.cpu_seconds += found.seconds
+        return self._remembered(place, found)
+
+    def _remembered(self, place: str, found: Fitted) -> Fitted:
+        memory = self.memory
+        if place not in memory.fits and memory.held + found.valid.nbytes <= _MOST_HELD:
+            memory.held += found.valid.nbytes
+            memory.fits[place] = replace(found, encoder=Encoder({}), learners={})
         return found
+
+    def scores_of(self, scorer: Scorer, members: Sequence[Member], rows: Ints) -> list[float]:
+        """Each member's score on these rows: made once, for tasks choose among the same models on the same rows."""
+        return self._once(scorer.label, members, rows, lambda y, one: scorer(y, one))
+
+    def intervals_of(
+        self, scorer: Scorer, members: Sequence[Member], rows: Ints, blocks: Ints
+    ) -> list[tuple[float, float]]:
+        """Each member's interval of a metric on these rows, in its unit, as `interval_of` has it; made once.
+
+        blocks: each of these rows' group, [n]; it follows from the rows.
+        """
+        made = self._once(f"interval {scorer.label}", members, rows, lambda y, one: interval_of(scorer, y, one, blocks))
+        return list(made)
+
+    def _once(
+        self, what: str, members: Sequence[Member], rows: Ints, make: Callable[[NDArray[Any], Floats], Any]
+    ) -> list[Any]:
+        known, y = self.memory.scores, self.rows.y[rows]
+        which = hashlib.sha256(rows.tobytes()).hexdigest()
+        for one in members:
+            if (what, one.digest, which) not in known:
+                known[what, one.digest, which] = make(y, one.predicted[rows])
+        return [known[what, one.digest, which] for one in members]
 
     def features(self, setup: Setup, split: int) -> pd.DataFrame:
         """The features, with the routes that a setup has as columns. Raises RouteError as `route`."""
@@ -283,6 +344,7 @@ class Workshop:
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
         place = (setup.columns, setup.splits, number, len(train), int(train.sum()))
+        crosses = self.memory.crosses
         # One at a time: models of one split begin at once, and would each encode its rows.
         with self._encoding:
             found = self._encoded.get((base.encoding, place))
@@ -292,9 +354,9 @@ class Workshop:
                 pairs: list[tuple[str, str]] = []
                 # Rows in order, or of groups, meet cells that no training row was of.
                 if base.encoding != "given" and self.rows.time is None and self.rows.groups is None:
-                    if place not in self._crosses:
-                        self._crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
-                    pairs = self._crosses[place]
+                    if place not in crosses:
+                        crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
+                    pairs = crosses[place]
                 encoder, x = Encoder.fit(
                     base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
                     self._means.setdefault(place, {}),

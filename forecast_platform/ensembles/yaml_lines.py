@@ -79,6 +79,17 @@ def dotted(path: Path) -> str:
     return text
 
 
+def text_of(data: bytes, name: str = "") -> str:
+    """The text that a file of this name holds. Raises WorkflowError where it is not in UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8")) + 1
+        what = f"the byte {data[error.start]:#04x} is no UTF-8: save the file as UTF-8"
+        raise WorkflowError([Problem(line, column, "", what)], name) from None
+
+
 def read_document(text: str) -> Document:
     """The document that a text holds. Raises WorkflowError: it is no YAML, names a key twice, or is several."""
     import yaml

@@ -15,7 +15,7 @@ from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, Run
 from forecast_platform.ensembles.store import State, States
-from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.ensembles.yaml_lines import WorkflowError, text_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
 from forecast_platform.settings import Settings
@@ -68,7 +68,7 @@ def submit(settings: Settings, text: str, name: str = "") -> Workflow:
     path = folder / f"{workflow.context.slug}.yaml"
     if path.is_file():
         try:
-            other = read_workflow(path.read_text(encoding="utf-8")).context.name
+            other = read_workflow(text_of(path.read_bytes())).context.name
         except WorkflowError:
             other = workflow.context.name
         if other != workflow.context.name:
@@ -84,7 +84,7 @@ def submitted(settings: Settings) -> dict[str, Workflow | WorkflowError]:
     found: dict[str, Workflow | WorkflowError] = {}
     for path in sorted(folder_of(settings).glob("*.yaml")):
         try:
-            found[path.stem] = read_workflow(path.read_text(encoding="utf-8"), path.name)
+            found[path.stem] = read_workflow(text_of(path.read_bytes(), path.name), path.name)
         except WorkflowError as error:
             found[path.stem] = error
     return found

@@ -87,6 +87,14 @@ def test_the_notebook_s_widgets_give_the_exit_values_that_others_read(
     assert routed["output_table"] == "ensembles.files.table_clustered_risk_route_cluster"
     assert (routed["n_clusters"], routed["method"], sum(routed["cluster_sizes"])) == (2, "kmeans", 240)
 
+    whole = json.dumps({"obsrv": {"job": [{"task": "stack_top_any"}, {"task": "vote_mix"}]}})
+    stacked = json.loads(run_ensemble_task({**given, "task_id": "stack_top_any_service", "config": whole}))
+    assert stacked.pop("primary_metric") == {"auc": stacked.pop("scores")["auc"]}
+    assert stacked == {
+        "meta_learner_run_id": None, "n_base_models": 1, "task_type": "classification",
+        "oof_table": "ensembles.files.oof_predictions_risk_stack_top_any",
+    }  # fmt: skip
+
     with pytest.raises(ParameterError, match="task_id 'rout_cluster': one of route_cluster"):
         run_ensemble_task({**given, "task_id": "rout_cluster"})
     with pytest.raises(ParameterError, match="context: list is no mapping"):

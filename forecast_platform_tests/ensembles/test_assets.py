@@ -90,6 +90,10 @@ def test_the_component_is_public_lazy_and_one_broken_file_fails_alone(tmp_path: 
     [key] = broken.resolve_asset_graph().get_all_asset_keys()
     assert key == AssetKey(["ensembles", "risk", "unreadable"])
     assert "did you mean 'top_n'?" in (broken.resolve_asset_graph().get(key).description or "")
+    (Context.path / "workflow.yaml").write_bytes(b"obsrv:\n  name: caf\xe9")
+    latin = components.Ensemble(file="workflow.yaml").build_defs(Context())
+    told = latin.resolve_asset_graph().get(key).description or ""
+    assert "workflow.yaml: line 2, column 12: the byte 0xe9 is no UTF-8: save the file as UTF-8" in told
     inline = components.Ensemble(obsrv={"context": {}, "job": []}).build_defs(Context())
     assert len(inline.resolve_asset_graph().get_all_asset_keys()) == 1
 
@@ -120,9 +124,11 @@ def test_submitted_workflows_are_a_code_location_of_their_own_and_names_do_not_m
     with pytest.raises(WorkflowRunError, match="same asset names"):
         submit(settings, text_at(tmp_path, {"task": "boost"}, name="a_b"))
     (settings.warehouse / "_workflows" / "broken.yaml").write_text("obsrv: [")
+    (settings.warehouse / "_workflows" / "latin.yaml").write_bytes("obsrv:\n  name: café".encode("latin-1"))
     keys = build_workflow_definitions(settings).resolve_asset_graph().get_all_asset_keys()
     assert {"/".join(key.path) for key in keys} == {
         "ensembles/a_b/boost", "ensembles/a_b/model", "ensembles/broken/unreadable",
+        "ensembles/latin/unreadable",
     }  # fmt: skip
 
 

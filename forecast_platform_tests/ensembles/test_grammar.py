@@ -71,6 +71,13 @@ def test_a_cluster_with_nothing_under_it_has_its_defaults(cluster: str) -> None:
     assert (found.method, found.count) == ("kmeans", 5)
 
 
+@pytest.mark.parametrize("name", [name for name in TASK_TYPES if name != "route_feature"])
+def test_a_task_with_nothing_under_its_parameters_has_their_defaults(name: str) -> None:
+    bare = read_workflow(text_of({"task": name, BODY_OF[name]: None}))
+    assert bare == read_workflow(text_of({"task": name}))
+    assert bare.tasks[0].body() is not None
+
+
 def test_two_bare_names_are_refused_as_the_one_text_that_they_are() -> None:
     text = EXAMPLE.replace(
         "route: {cluster: {kmeans: {n_clusters: 3}}}", "route:\n        cluster:\n          kmeans\n          bisect"
@@ -104,6 +111,7 @@ def test_a_comment_mark_removed_beside_a_key_is_told_with_line_column_and_mend()
         ("{task: route_cluster}]", "{task: route_clusters}]", "15:27", "did you mean 'route_cluster'?"),
         ("size: 50000", "size: '50,000'", "7:20 obsrv.context.sample.size", "write the number plainly, 50000"),
         ("[accuracy, f1, auc]", "[accuracy, auk]", "6:41 obsrv.context.metric.classification[1]", "'auc'"),
+        ("[accuracy, f1, auc]", "[AUC]", "6:31 obsrv.context.metric.classification[0]", "did you mean 'auc'?"),
         ("fold_type: [stratified]", "fold_type: [time_series]", "3:5 obsrv.context", "needs `time_col`"),
         ("target: default_label", "target: a, target: b", "9:", "stands here twice"),
         ("n_clusters: 3", "n_clusters: 3, k: 2", "12:49", "'k' is unknown here"),
@@ -126,6 +134,28 @@ def test_what_can_be_fixed_by_quoting_is_fixed() -> None:
     assert (workflow.context.source.target, workflow.context.name) == ("on", "2026-02-01")
 
 
+def test_columns_whose_names_yaml_takes_for_something_else_are_told_and_fixed() -> None:
+    source = "{path: a.csv, target: late, features: {include: [on, 2020, {feature: 2020-01-01, transform: scale}]"
+    text = f"""obsrv:
+  context:
+    name: columns
+    source: {source}, exclude: [no]}}}}
+  job:
+    - task: route_feature
+      route: {{feature: off}}
+"""
+    problems = refused(text)
+    assert [one.partition(": ")[2].partition(",")[0] for one in problems] == [
+        "on is a bool in YAML", "2020 is an int in YAML", "2020-01-01 is a date in YAML", "no is a bool in YAML",
+        "off is a bool in YAML",
+    ]  # fmt: skip
+    assert [one.partition(":")[0] for one in problems] == ["4"] * 4 + ["7"]
+    workflow = read_workflow(fixed(text)[0])
+    features = workflow.context.source.features
+    assert [*(one.feature for one in features.include), *features.exclude] == ["on", "2020", "2020-01-01", "no"]
+    assert workflow.tasks[0].body().feature == "off"
+
+
 def test_a_type_that_is_used_twice_needs_ids() -> None:
     twice = [{"task": "boost", "boost": {"method": "xgboost"}}, {"task": "boost"}]
     [problem] = refused(text_of(*twice))
@@ -143,7 +173,9 @@ def test_a_circle_and_an_unknown_name_are_each_told_as_what_they_are() -> None:
     assert "there is no task 'b'" in problem
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90 seconds", 90), ("1 hour", 3600), ("1.5h", 5400), ("15 min", 900), (".00005 s", 5e-5)]
+)
 def test_a_duration_is_what_it_says(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
     assert seconds_of(duration_text(seconds)) == seconds
@@ -191,7 +223,7 @@ def tasks(draw) -> dict:
     kind = draw(st.sampled_from([*TASK_TYPES, "boots"]))
     body = BODY_OF.get(kind, "stack")
     names = draw(st.lists(st.sampled_from(list(VALUES)), max_size=3, unique=True))
-    made = {"task": kind, body: {name: draw(VALUES[name]) for name in names}}
+    made = {"task": kind, body: {name: draw(VALUES[name]) for name in names} or draw(st.sampled_from([None, {}]))}
     if draw(st.booleans()):
         made["id"] = draw(NAMES)
     if draw(st.booleans()):

@@ -21,6 +21,67 @@ def test_an_interval_of_a_metric_is_the_jackknife_of_its_scores_without_each_blo
     assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-12)
 
 
+CLASSES = pytest.mark.parametrize("classes", [2, 4])
+
+
+def said(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and probabilities of 600 rows, of which none is of the last of four classes nor taken for it."""
+    rng = np.random.default_rng(classes)
+    y = rng.integers(0, min(classes, 3), 600)
+    predicted = rng.dirichlet(np.ones(classes), 600)
+    predicted[np.arange(600), y] += 0.2
+    if classes == 4:
+        predicted[:, 3] = 0.0
+    return y, predicted / predicted.sum(axis=1, keepdims=True)
+
+
+@CLASSES
+@pytest.mark.parametrize("average", ["weighted", "macro", "micro", "binary"])
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "accuracy", "auc"])
+def test_scores_of_classes_are_scikit_learn_s_and_their_intervals_the_jackknife(
+    name: str, average: str, classes: int
+) -> None:
+    from sklearn import metrics
+
+    if average == "binary" and classes > 2:
+        pytest.skip("refused before")
+    y, predicted = said(classes)
+    scorer, labels = Scorer(name, average), predicted.argmax(axis=1)
+    if name == "accuracy":
+        expected = metrics.accuracy_score(y, labels)
+    elif name == "auc":
+        kind = {"multi_class": "ovr", "average": "weighted" if average == "weighted" else "macro", "labels": [0, 1, 2]}
+        expected = metrics.roc_auc_score(
+            y, *([predicted[:, 1]] if classes == 2 else [predicted[:, :3]]), **({} if classes == 2 else kind)
+        )
+    else:
+        score = {"precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score}[name]
+        expected = score(y, labels, average=average, zero_division=0.0)
+    assert scorer(y, predicted) == pytest.approx(expected, rel=1e-14)
+    blocks = blocks_of(600, 3, in_order=False)
+    slow = interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
+    assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-10)
+
+
+def test_a_class_that_is_never_taken_and_one_that_no_row_is_of_count_as_scikit_learn_counts_them() -> None:
+    from sklearn.metrics import f1_score, precision_score
+
+    y, taken = np.array([0, 0, 1, 1, 2]), np.array([0, 3, 0, 3, 0])
+    predicted = np.eye(5)[taken]
+    for average in ("macro", "weighted", "micro"):
+        assert Scorer("f1", average)(y, predicted) == f1_score(y, taken, average=average, zero_division=0.0)
+        expected = precision_score(y, taken, average=average, zero_division=0.0)
+        assert Scorer("precision", average)(y, predicted) == expected
+
+
+def test_intervals_cost_no_score_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, predicted = said(4)
+    monkeypatch.setattr(Scorer, "__call__", lambda *_: pytest.fail("a score of rows without a block"))
+    for name in ("accuracy", "precision", "recall", "f1", "auc"):
+        low, high = interval_of(Scorer(name), y, predicted, blocks_of(600, 0, in_order=False))
+        assert low < high
+
+
 def test_an_interval_of_an_area_is_not_defined_where_a_block_holds_all_of_a_class() -> None:
     y, blocks = np.repeat([1, 0], [5, 95]), blocks_of(100, 0, in_order=True)
     share = np.linspace(0.1, 0.9, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from forecast_platform.ensembles.finishing import UntrackedError, experiment_nam
 from forecast_platform.ensembles.packaging import Ensemble, PackageError
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
-from forecast_platform.ensembles.store import FAILED, FINISHED, states_table
+from forecast_platform.ensembles.store import FAILED, FINISHED, States, states_table
 from forecast_platform.host import process_identity
 from forecast_platform.host.mlflow_store import PROCESS_TAG, client_of, client_with
 from forecast_platform.settings import Settings, build
@@ -32,6 +33,19 @@ TASKS = (
     {"task": "stack_top_any", "stack": {"top_n": 2}, "depends_on": [{"task": "route_cluster"}]},
     {"task": "vote_weight"},
 )
+
+
+CHILDREN = {
+    "route_cluster": ("route_cluster_clustering", ["cluster_model"]),
+    "stack_top_any": ("stack_top_any_stacking", ["meta_learner"]),
+    "vote_weight": ("vote_weight_voting", []),
+}
+"""Of each task its run in MLflow, and the artifacts that others look for there."""
+
+
+def milliseconds(when: dt.datetime) -> int:
+    """As MLflow has a time."""
+    return int(when.timestamp() * 1000)
 
 
 def world(folder: Path) -> Settings:
@@ -178,6 +192,16 @@ def test_the_result_is_tracked_and_its_report_says_how_routing_did(finished: tup
     states = {one.info.run_name: one.info.status for one in client.search_runs([experiment.experiment_id])}
     assert states.pop("killed") == "KILLED", "the next run closes it"
     assert set(states.values()) == {"FINISHED"}
+    tasks = {one.info.run_name: one.info for one in client.search_runs([experiment.experiment_id])}
+    kept = States(Platform.from_settings(settings).warehouse, run_of(folder, settings).workflow.context).read()
+    for name, (run_name, artifact) in CHILDREN.items():
+        info = tasks[run_name]
+        assert (info.start_time, info.end_time) == (
+            milliseconds(kept[name].started_at),
+            milliseconds(kept[name].finished_at),
+        )
+        names = {one.path for one in client.list_artifacts(info.run_id)}
+        assert names >= {"base_models.json", "result_metadata.json", *artifact}
     assert result.registered == "ensembles.files.small"
     [version] = client.search_model_versions(f"name = '{result.registered}'")
     assert version.run_id == result.mlflow_run_id

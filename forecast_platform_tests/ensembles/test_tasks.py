@@ -9,9 +9,11 @@ import pytest
 from forecast_platform.ensembles.combining import CombineError, apply_mix, fit_meta, fit_mix, fit_weights
 from forecast_platform.ensembles.folds import FoldError, holdout, make_folds
 from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval
+from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.rows import RowsError, make_rows
-from forecast_platform.ensembles.workshop import TaskTimeoutError
+from forecast_platform.ensembles.workshop import TaskTimeoutError, Workshop
 from forecast_platform_tests.ensembles.shops import classes, done, two_groups
+from forecast_platform_tests.ensembles.workflows import text_of
 
 METHODS = ["kmeans", "bisect", "agglom", "mixture", "hierarch"]
 
@@ -275,8 +277,6 @@ def test_calibration_mends_probabilities_that_are_too_sure() -> None:
 @pytest.mark.parametrize("labels", [[True, False], [3, 7], ["yes", "no"], [1.5, 2.5], [0, "zero"]])
 def test_labels_of_any_type_are_classes(labels: list) -> None:
     from forecast_platform.ensembles.grammar import Workflow
-    from forecast_platform.ensembles.reading import read_workflow
-    from forecast_platform_tests.ensembles.workflows import text_of
 
     workflow: Workflow = read_workflow(text_of({"task": "boost"}, metric={"classification": ["auc"]}))
     frame = pd.DataFrame({"x": np.arange(40.0), "target": pd.Series([labels[i % 2] for i in range(40)], dtype=object)})
@@ -284,8 +284,6 @@ def test_labels_of_any_type_are_classes(labels: list) -> None:
 
 
 def test_samples_are_of_the_size_and_method_that_is_declared() -> None:
-    from forecast_platform.ensembles.reading import read_workflow
-    from forecast_platform_tests.ensembles.workflows import text_of
 
     frame = pd.DataFrame({"x": np.arange(1000.0), "t": np.arange(1000)[::-1], "target": ["a"] * 900 + ["b"] * 100})
     task = {"task": "boost"}
@@ -312,6 +310,40 @@ def test_samples_are_of_the_size_and_method_that_is_declared() -> None:
 def test_a_table_that_does_not_suit_is_refused_before_any_work(change: dict, said: str) -> None:
     with pytest.raises(RowsError, match=said):
         done(classes(), {"task": "boost"}, **change)
+
+
+@pytest.mark.parametrize(
+    ("frame", "task", "context", "said"),
+    [
+        (classes, {"task": "stack_top_any", "stack": {"meta": "ridge"}}, {}, "ridge is of numbers"),
+        (two_groups, {"task": "stack_top_alg", "stack": {"meta": "logistic"}}, {}, "logistic is of classes"),
+        (two_groups, {"task": "stack_classwise"}, {}, "stack_classwise needs classes"),
+        (two_groups, {"task": "vote_mix", "vote": {"mix": "majority"}}, {}, "majority is of classes"),
+        (classes, {"task": "vote_weight", "vote": {"weight_col": "rmse"}}, {}, "it has auc, accuracy, f1, log_loss"),
+        (classes, {"task": "boost"}, {"metric": {"classification": [{"f1": "binary"}]}}, "name macro"),
+        (two_groups, {"task": "boost"}, {"calibrate": "sigmoid"}, "calibrate is of probabilities"),
+    ],
+)
+def test_what_the_target_does_not_allow_is_refused_before_anything_is_fitted(
+    frame, task: dict, context: dict, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(*_: object) -> None:
+        pytest.fail("a base model was fitted")
+
+    monkeypatch.setattr(Workshop, "_fit", fitted)
+    with pytest.raises(ValueError, match=said):
+        done(frame(), task, **context)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.csv", "CSV"), ("a.parquet", "Parquet")])
+def test_a_file_that_holds_no_table_is_told_by_name(tmp_path, name: str, kind: str) -> None:
+    from forecast_platform.ensembles.store import source_frame
+
+    path = tmp_path / name
+    path.write_text("a,b\n1,2\n1,2,3,4\n")
+    context = read_workflow(text_of({"task": "boost"}, source={"path": str(path)})).context
+    with pytest.raises(RowsError, match=rf"{name}' cannot be read as {kind}.*: mend the file"):
+        source_frame(None, None, context)
 
 
 def test_a_task_that_takes_too_long_says_so_and_keeps_what_it_has_fitted() -> None:

@@ -106,7 +106,6 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         code_version=code,
         retry_policy=_RETRIES,
         pool=POOL,
-        op_tags={"dagster/max_runtime": str(int(workflow.context.timeout) + 60)},
         tags={"workflow": workflow.context.slug},
     )
     def made(context: AssetExecutionContext) -> MaterializeResult[Any]:

@@ -9,7 +9,7 @@ import dagster as dg
 import yaml
 
 from forecast_platform.ensembles.reading import read_workflow
-from forecast_platform.ensembles.yaml_lines import WorkflowError
+from forecast_platform.ensembles.yaml_lines import WorkflowError, text_of
 from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
 
 FILE = "workflow.yaml"
@@ -60,4 +60,5 @@ class Ensemble(dg.Component, dg.Model, dg.Resolvable):
     def _text(self, folder: Path) -> str:
         if self.obsrv is not None:
             return str(yaml.safe_dump({"obsrv": self.obsrv}, sort_keys=False))
-        return (folder / (self.file or FILE)).read_text(encoding="utf-8")
+        path = folder / (self.file or FILE)
+        return text_of(path.read_bytes(), path.name)

@@ -1,0 +1,108 @@
+"""What the tasks of a run find out once: fits' predictions, scores, routers; and that it changes no result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forecast_platform.ensembles import workshop as workshops
+from forecast_platform.ensembles.metrics import Scorer
+from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.rows import make_rows
+from forecast_platform.ensembles.running import Run
+from forecast_platform.ensembles.store import States
+from forecast_platform.ensembles.tasks import perform
+from forecast_platform.ensembles.workshop import Memory, Workshop
+from forecast_platform.settings import build
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.shops import MemoryStore, classes
+from forecast_platform_tests.ensembles.workflows import text_of
+
+TASKS = (
+    {"task": "route_cluster", "route": {"cluster": {"kmeans": {"n_clusters": 2}}}},
+    {"task": "stack_top_any", "stack": {"top_n": 2}, "depends_on": ["route_cluster"]},
+    {"task": "vote_weight", "depends_on": ["stack_top_any"]},
+    {"task": "vote_mix", "depends_on": ["stack_top_any"]},
+)
+
+
+def outcomes_of(memory: Memory | None) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """The outcomes of the tasks, and of each how often it read a fit, scored a model and fitted a router; memory: that
+    of all tasks, a new one for each where there is none."""
+    workflow = read_workflow(text_of(*TASKS, bases=["linear", "neighbours"], folds=2))
+    rows = make_rows(classes(), workflow.context)
+    folds, store, plan = {"folds": rows.folds(workflow.context)}, MemoryStore(), plan_of(workflow)
+    outcomes: dict[str, Any] = {}
+    counts: dict[str, dict[str, int]] = {}
+    with pytest.MonkeyPatch.context() as patched:
+        for name in plan.order:
+            counted = counts[name] = {"reads": 0, "scores": 0, "routers": 0}
+
+            def counting(what: str, real: Any, counted: dict[str, int] = counted) -> Any:
+                def call(*arguments: Any) -> Any:
+                    counted[what] += 1
+                    return real(*arguments)
+
+                return call
+
+            patched.setattr(MemoryStore, "get", counting("reads", lambda own, key: own.kept.get(key)))
+            patched.setattr(Scorer, "__call__", counting("scores", SCORE))
+            patched.setattr(Router, "fit", counting("routers", FIT))
+            shop = Workshop(workflow.context, rows, folds, store, memory=memory or Memory())
+            outcomes[name] = perform(shop, workflow, plan, name, outcomes)
+    return outcomes, counts
+
+
+SCORE, FIT = Scorer.__call__, Router.fit
+
+
+def test_tasks_after_the_first_read_no_fit_again_and_fit_no_router_and_come_to_the_same() -> None:
+    shared, few = outcomes_of(Memory())
+    alone, many = outcomes_of(None)
+    for name, one in shared.items():
+        other = alone[name]
+        timed = {"seconds", "cpu_seconds", "fits", "members"}
+        assert {k: v for k, v in one.to_dict().items() if k not in timed} == {
+            k: v for k, v in other.to_dict().items() if k not in timed
+        }
+        for mine, theirs in zip(one.members, other.members, strict=True):
+            assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+        if one.predicted is not None:
+            assert np.array_equal(one.predicted, other.predicted)
+    assert [few[name]["reads"] for name in ("vote_weight", "vote_mix")] == [0, 0]
+    assert [many[name]["reads"] for name in ("vote_weight", "vote_mix")] == [8, 8]
+    assert [one["routers"] for one in few.values()] == [2, 0, 0, 0]
+    assert few["vote_mix"]["scores"] + 20 < many["vote_mix"]["scores"], "those of base models are known"
+
+
+def test_what_is_too_large_to_remember_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workshops, "_MOST_HELD", 0)
+    _, counts = outcomes_of(Memory())
+    assert counts["vote_mix"]["reads"] == 8
+
+
+def test_a_run_hands_its_memory_from_task_to_task_and_forgets_it_where_a_task_is_done_again(tmp_path: Path) -> None:
+    settings = build(warehouse=tmp_path / "warehouse", source="sample", workers=1)
+    both = {"task": "vote_mix"}, {"task": "vote_weight", "depends_on": ["vote_mix"]}
+    workflow = read_workflow(text_of(*both, bases=["linear"], folds=2))
+    run = Run(Platform.from_settings(settings), workflow, classes())
+    run.perform("vote_mix")
+    memory = run.workshop().memory
+    assert len(memory.fits) == 2
+    assert run.workshop().memory is memory
+    [fit] = run.store.root.rglob("1.zip")
+    fit.unlink()
+    reads: list[None] = []
+    real = States.read
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(States, "read", lambda own: (reads.append(None), real(own))[1])
+        assert list(run.outcomes()) == ["vote_mix"]
+        assert not run.perform("vote_mix").fresh
+    assert len(reads) == 2, "once for each, however many tasks there are"
+    run.perform("vote_mix", again=True)
+    assert fit.is_file(), "a fit that is gone is made anew"
