@@ -61,24 +61,25 @@ class ShallowTrees(NamedTuple):
         """
         total = np.zeros(np.broadcast_shapes(*(column.shape for column in columns)), np.float32)
         below: dict[tuple[int, np.float32], NDArray[np.int32]] = {}
-
-        def bits(node: Node) -> Any:
-            """A node's value in each row, as the integer of the same bits: chosen by a mask in a tenth of the time that
-            `numpy.where` takes."""
-            if not isinstance(node, Split):
-                return node.view(np.int32)
-            asked = (node.feature, node.threshold)
-            if asked not in below:
-                # All bits where the row goes left, none where it goes right. Few splits differ: bins are coarse.
-                below[asked] = -(columns[node.feature] < node.threshold).astype(np.int32)
-            right = bits(node.right)
-            chosen = below[asked] & (bits(node.left) ^ right)
-            chosen ^= right
-            return chosen
-
         for root in self.roots:
-            total += bits(root).view(np.float32)
+            total += _bits(root, columns, below).view(np.float32)
         return total
+
+
+def _bits(node: Node, columns: Sequence[Column], below: dict[tuple[int, np.float32], NDArray[np.int32]]) -> Any:
+    """A node's value in each row, as the integer of the same bits: chosen by a mask in a tenth of the time that
+    `numpy.where` takes. `below`: the masks that are known."""
+    # No function within `margin`: one that calls itself is garbage that keeps all masks until the collector comes.
+    if not isinstance(node, Split):
+        return node.view(np.int32)
+    asked = (node.feature, node.threshold)
+    if asked not in below:
+        # All bits where the row goes left, none where it goes right. Few splits differ: bins are coarse.
+        below[asked] = -(columns[node.feature] < node.threshold).astype(np.int32)
+    right = _bits(node.right, columns, below)
+    chosen = below[asked] & (_bits(node.left, columns, below) ^ right)
+    chosen ^= right
+    return chosen
 
 
 def _node(tree: Mapping[str, Any], place: int) -> Node:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +67,25 @@ def test_shallow_trees_say_what_the_library_says_to_the_bit(depth: int) -> None:
     found = shallow.margin(columns)
     assert found.tobytes() == booster.inplace_predict(paths.reshape(600, 4), predict_type="margin").tobytes()
     assert np.array_equal(LibraryTrees(text).margin(columns), found)
+
+
+def test_evaluated_trees_leave_no_memory_to_the_garbage_collector() -> None:
+    features = np.random.default_rng(1).normal(size=(600, 4)).astype(np.float32)
+    shallow = ShallowTrees.of(_booster(features, 2, 1)[1])
+    assert shallow is not None
+    columns = [np.repeat(column, 200) for column in features.T]
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(5):
+            shallow.margin(columns)
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < columns[0].nbytes
 
 
 def test_deeper_trees_are_the_library_s() -> None:
