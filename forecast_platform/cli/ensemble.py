@@ -60,7 +60,7 @@ def _guarded(command: Any) -> Any:
 def _text(options: argparse.Namespace) -> str:
     from forecast_platform.ensembles.yaml_lines import text_of
 
-    return text_of(options.file.read_bytes(), options.file.name)
+    return text_of(options.file)
 
 
 def _workflow(options: argparse.Namespace) -> Any:

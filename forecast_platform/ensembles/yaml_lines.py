@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,15 +80,16 @@ def dotted(path: Path) -> str:
     return text
 
 
-def text_of(data: bytes, name: str = "") -> str:
-    """The text that a file of this name holds. Raises WorkflowError where it is not in UTF-8."""
+def text_of(path: pathlib.Path) -> str:
+    """The text that a file holds. Raises OSError, and WorkflowError where it is not in UTF-8."""
+    data = path.read_bytes()
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8")) + 1
         what = f"the byte {data[error.start]:#04x} is no UTF-8: save the file as UTF-8"
-        raise WorkflowError([Problem(line, column, "", what)], name) from None
+        raise WorkflowError([Problem(line, column, "", what)], path.name) from None
 
 
 def read_document(text: str) -> Document:

@@ -68,7 +68,7 @@ def submit(settings: Settings, text: str, name: str = "") -> Workflow:
     path = folder / f"{workflow.context.slug}.yaml"
     if path.is_file():
         try:
-            other = read_workflow(text_of(path.read_bytes())).context.name
+            other = read_workflow(text_of(path)).context.name
         except WorkflowError:
             other = workflow.context.name
         if other != workflow.context.name:
@@ -84,7 +84,7 @@ def submitted(settings: Settings) -> dict[str, Workflow | WorkflowError]:
     found: dict[str, Workflow | WorkflowError] = {}
     for path in sorted(folder_of(settings).glob("*.yaml")):
         try:
-            found[path.stem] = read_workflow(text_of(path.read_bytes(), path.name), path.name)
+            found[path.stem] = read_workflow(text_of(path), path.name)
         except WorkflowError as error:
             found[path.stem] = error
     return found

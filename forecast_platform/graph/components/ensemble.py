@@ -60,5 +60,4 @@ class Ensemble(dg.Component, dg.Model, dg.Resolvable):
     def _text(self, folder: Path) -> str:
         if self.obsrv is not None:
             return str(yaml.safe_dump({"obsrv": self.obsrv}, sort_keys=False))
-        path = folder / (self.file or FILE)
-        return text_of(path.read_bytes(), path.name)
+        return text_of(folder / (self.file or FILE))
