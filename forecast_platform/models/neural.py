@@ -36,13 +36,13 @@ class NeuralFitted(ScaledReturnsFitted):
         """The library's object, loaded once."""
         from neuralforecast import NeuralForecast
 
-        with tempfile.TemporaryDirectory(prefix="forecast-library-") as made, quiet():
+        with tempfile.TemporaryDirectory(prefix="forecast-library-") as made, quiet(prints=False):
             write_files(self.state["files"], Path(made))
             return NeuralForecast.load(path=made, allow_pickle=False)
 
     def step_quantiles(self, contexts: Floats) -> Floats:
         """See `ScaledReturnsFitted`. Raises ValueError where the library gives another number of levels."""
-        with quiet():
+        with quiet(prints=False):
             made = self.library.predict(df=frame(contexts))
         columns = [name for name in made.columns if name not in ("unique_id", "ds")]
         if len(columns) != len(LEVELS):
@@ -107,7 +107,7 @@ class Neural(ScaledReturnsModel):
             "scaler_type": "identity",
             **_TRAINER,
         }
-        with quiet(), one_thread():
+        with quiet(prints=False), one_thread():
             torch.manual_seed(self.params["seed"])
             forecaster = NeuralForecast(models=[kind(**given)], freq=1)
             forecaster.fit(df=frame(r[None]))
