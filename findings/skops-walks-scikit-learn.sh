@@ -4,8 +4,8 @@
 # happen to be in its environment.
 # Behaviour: skops.io asks scikit-learn for all of its estimators, which imports every one of its packages, also those of
 # the array standard's adapters; `sklearn.externals.array_api_compat.dask` and `.torch` import Dask and PyTorch where they
-# are installed, which nothing in the program names. With PyTorch that is seconds of every process that
-# reads or writes a model. `import sklearn.linear_model` alone loads neither.
+# are installed, which nothing in the program names. With PyTorch that is seconds of every process that reads or writes a
+# model. `import sklearn.linear_model` alone loads neither.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

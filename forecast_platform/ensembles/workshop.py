@@ -276,8 +276,7 @@ class Workshop:
 
         blocks: each of these rows' group, [n]; it follows from the rows.
         """
-        made = self._once(f"interval {scorer.label}", members, rows, lambda y, one: interval_of(scorer, y, one, blocks))
-        return list(made)
+        return self._once(f"interval {scorer.label}", members, rows, lambda y, one: interval_of(scorer, y, one, blocks))
 
     def _once(
         self, what: str, members: Sequence[Member], rows: Ints, make: Callable[[NDArray[Any], Floats], Any]

@@ -206,9 +206,10 @@ class GradientBoostingFitted(InnovationsFitted):
         with np.errstate(over="ignore"):
             columns = [column.astype(np.float32) for column in features]
         bad = [~finite for finite in map(np.isfinite, columns) if not finite.all()]
+        asked = [np.nan_to_num(column) for column in columns] if bad else columns
         predicted = {}
         for name, trees in self.trees.items():
-            found = trees.margin([np.nan_to_num(column) for column in columns] if bad else columns).astype(np.float64)
+            found = trees.margin(asked).astype(np.float64)
             for missing in bad:
                 found[np.broadcast_to(missing, found.shape)] = np.nan
             predicted[name] = self.state["heads"][name]["weight"] * found

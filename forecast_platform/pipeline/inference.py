@@ -108,8 +108,13 @@ def plan(
         todo = [day for day in todo if day not in held]
         result.chunks.extend(
             Chunk(
-                *(series, model, version, start, tuple(part), tuple(day for day in live if day in set(part))),
-                members=inputs.members,
+                series,
+                model,
+                version,
+                start,
+                tuple(part),
+                tuple(day for day in live if day in set(part)),
+                inputs.members,
             )
             for part in _parts(todo, most_dates(platform.horizon))
         )
