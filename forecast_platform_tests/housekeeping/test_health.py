@@ -115,7 +115,7 @@ def test_a_series_is_due_to_its_own_end_date_only(root: Path) -> None:
     assert found["data Beta"].severity == "error"
     platform = Platform.from_settings(settings)
     assert expected_dates(platform, "Alpha")[-1] == dt.date(2018, 3, 30)
-    [on_time, _] = examine_points(platform, Target("Alpha", "naive", "v1.0", "v1.0"), [], NO_DATES)[ON_TIME]
+    [on_time, _] = examine_points(platform, Target("Alpha", "naive", "v1.0", "v1.0"), None, NO_DATES)[ON_TIME]
     assert on_time.figures["source_ended"] == "2018-03-30"
     observer, today = Observer(settings), settings.today()
     assert {series for series, _, _ in observer.missing([today])[today]} == {"Beta"}

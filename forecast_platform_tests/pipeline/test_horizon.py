@@ -12,7 +12,7 @@ import pytest
 from forecast_platform.doctor.stores import tables
 from forecast_platform.forecasting.horizon import day_columns, of_columns, sessions, spans, suffixes
 from forecast_platform.graph.checks.forecasts import examine_paths, examine_points
-from forecast_platform.graph.checks.reading import forecast_dates
+from forecast_platform.graph.checks.reading import forecast_dates, sampled_dates, stored_points
 from forecast_platform.graph.checks.report import Request
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.migrate import plan
@@ -143,10 +143,10 @@ def test_checks_pass_and_see_a_spoilt_last_day(world: Platform, tmp_path: Path) 
     for platform, good in ((world, True), (_spoilt(world, tmp_path), False)):
         asked = Request(platform, "v1.0", {"Alpha": SPAN}, SERIES)
         target = asked.target("Alpha", "naive")
-        findings = [
-            *examine_paths(asked, target, SPAN).values(),
-            *examine_points(platform, target, SPAN, forecast_dates(platform, target)).values(),
-        ]
+        points = stored_points(platform, target, SPAN)
+        sampled, of_paths = examine_paths(asked, target, SPAN, sampled_dates(points, platform.horizon))
+        of_points = examine_points(platform, target, points, forecast_dates(platform, target), sampled)
+        findings = [*of_paths.values(), *of_points.values()]
         bad = [found for group in findings for found in group if not found.passed and found.severity == "error"]
         assert (not bad) == good, [found.text for found in bad]
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,9 +14,12 @@ from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
 from forecast_platform.graph.checks import point_rules, rules
 from forecast_platform.graph.checks.findings import Finding, Target
 from forecast_platform.graph.checks.reading import (
+    Points,
+    agreement,
     ended_on,
     forecast_dates,
-    sample_from_paths,
+    paths_on,
+    sampled_dates,
     stored_paths,
     stored_points,
     surroundings,
@@ -25,6 +29,9 @@ from forecast_platform.graph.keys import Keys
 from forecast_platform.settings import Settings
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VALID, LEAKAGE, PLAUSIBLE, AGREES, ON_TIME = (
     "complete_and_finite",
@@ -87,9 +94,12 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
             target = asked.target(series, model)
             there = forecast_dates(asked.platform, target)
             dates = list(there[-NEWEST_DATES:].astype(dt.date)) if asked.keys is None else asked.keys[series]
-            groups = {points: examine_points(asked.platform, target, dates, there)}
+            stored = stored_points(asked.platform, target, dates) if dates else None
+            sampled, of_paths = None, dict[str, list[Finding]]()
             if any(key.asset_key == paths for key in chosen):
-                groups[paths] = examine_paths(asked, target, dates)
+                keep = sampled_dates(stored, asked.platform.horizon)
+                sampled, of_paths = examine_paths(asked, target, dates, keep)
+            groups = {points: examine_points(asked.platform, target, stored, there, sampled), paths: of_paths}
             for asset, verdicts in groups.items():
                 for name, findings in verdicts.items():
                     if AssetCheckKey(asset, name) in found:
@@ -99,16 +109,16 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
     return check_forecasts
 
 
-def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[str, list[Finding]]:
-    """The verdicts of each check's rules on one series' and model's paths of `dates`.
-
-    Raises ValueError where there are no dates.
-    """
+def examine_paths(
+    asked: Request, target: Target, dates: list[dt.date], keep: Dates
+) -> tuple["pa.Table | None", dict[str, list[Finding]]]:
+    """The paths on the dates of `keep`, [n], of one series and model, None where there are no `dates`; and the verdicts
+    of each check's rules on those of `dates`."""
     platform = asked.platform
     if not dates:
-        return {name: [target.good(dates=0)] for name in (VALID, LEAKAGE, PLAUSIBLE)}
+        return None, {name: [target.good(dates=0)] for name in (VALID, LEAKAGE, PLAUSIBLE)}
     n_paths = platform.settings.n_paths
-    stored, keys = stored_paths(platform, target, dates)
+    stored, keys, kept = stored_paths(platform, target, dates, keep)
     days, last = keys["forecast_date"], keys["last_observed_date"]
     windows = np.array(platform.frequency.starts(min(dates), max(dates)), "datetime64[D]")
     starts = windows[np.searchsorted(windows, days, side="right") - 1]
@@ -117,7 +127,7 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
     last_close, trading, recent = surroundings(
         platform, target.series, whole.dates, last[np.searchsorted(days, whole.dates)]
     )
-    return {
+    return kept, {
         VALID: [
             rules.path_shape(target, stored, n_paths, wanted),
             rules.finite_paths(target, stored),
@@ -133,8 +143,14 @@ def examine_paths(asked: Request, target: Target, dates: list[dt.date]) -> dict[
     }
 
 
-def examine_points(platform: Platform, target: Target, dates: list[dt.date], there: Dates) -> dict[str, list[Finding]]:
-    """The verdicts of each check's rules on point forecasts; `there`: every date that has some, [n] ascending."""
+def examine_points(
+    platform: Platform, target: Target, points: Points | None, there: Dates, paths: "pa.Table | None" = None
+) -> dict[str, list[Finding]]:
+    """The verdicts of each check's rules on point forecasts.
+
+    points: those looked at, None where there are no dates. there: every date that has some, [n] ascending. paths: those
+    on `sampled_dates`, which are read where they are not given.
+    """
     settings = platform.settings
     # None where the newest close lies a weekend or more before the first forecast date, which is forecast all the same.
     expected = expected_dates(platform, target.series) or [settings.start_date]
@@ -149,10 +165,11 @@ def examine_points(platform: Platform, target: Target, dates: list[dt.date], the
         ),
         point_rules.date_gaps(target, there, expected[-1]),
     ]
-    if not dates:
+    if points is None:
         return {ON_TIME: timely, AGREES: [target.good(dates=0)]}
-    points = stored_points(platform, target, dates)
-    sampled, stored, from_paths = sample_from_paths(platform, target, points)
+    if paths is None:
+        paths = paths_on(platform, target, sampled_dates(points, platform.horizon))
+    sampled, stored, from_paths = agreement(platform, points, paths)
     agreeing = [point_rules.ordered_quantiles(target, points["forecast_date"], points, platform.horizon)]
     if len(sampled):
         agreeing.append(point_rules.agrees_with_paths(target, sampled, stored, from_paths))

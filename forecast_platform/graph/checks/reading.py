@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SAMPLED_DATES = 12
 """Dates whose statistics are computed anew from the paths: enough to see any systematic difference."""
 
+Points = dict[str, NDArray[Any]]
+"""Point forecasts by column, [n], a day ahead of a date each."""
+
 _IDENTITY = ("forecast_date", "data_cutoff_date", "training_cutoff_date", "last_observed_date")
 _LEAKS = "has_data_leakage"
 
@@ -42,14 +45,16 @@ def ended_on(settings: Settings, series: str) -> dt.date | None:
 
 
 def stored_paths(
-    platform: Platform, target: Target, dates: Sequence[dt.date]
-) -> tuple[PathFigures, dict[str, NDArray[Any]]]:
-    """The figures of these dates' paths, each [n_dates], half a year read at a time; and what identifies the inputs of
-    each stored date, [n_stored] each.
+    platform: Platform, target: Target, dates: Sequence[dt.date], keep: Dates
+) -> tuple[PathFigures, dict[str, NDArray[Any]], pa.Table]:
+    """The figures of these dates' paths, each [n_dates], half a year read at a time; what identifies the inputs of each
+    stored date, [n_stored] each; and the rows of the dates of `keep` among them, for `agreement`.
 
     Raises ValueError where there are no dates.
     """
-    parts, firsts = [], []
+    import pyarrow as pa
+
+    parts, firsts, kept = [], [], []
     names, most = day_columns(platform.horizon), most_dates(platform.horizon)
     for begin in range(0, len(dates), most):
         where = keys_of(target.series, target.model, target.version, dates[begin : begin + most], by_month=True)
@@ -58,9 +63,23 @@ def stored_paths(
         firsts.append(rows.select([*_IDENTITY, _LEAKS]).filter(_mask(path_ids == 0)))
         columns = [rows[name] for name in names]
         parts.append(path_figures(dates_of(rows, "forecast_date"), path_ids, columns, platform.settings.n_paths))
+        kept.append(_of_dates(rows.select(_compared(platform.horizon)), keep))
     if not parts:
         raise ValueError(f"{target}: no dates to read")
-    return joined(parts), _identities(firsts)
+    return joined(parts), _identities(firsts), pa.concat_tables(kept)
+
+
+def _of_dates(rows: pa.Table, wanted: Dates) -> pa.Table:
+    """The rows of these dates."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.is_in(rows["forecast_date"], pa.array(wanted.astype("datetime64[D]"), pa.date32())))
+
+
+def _compared(horizon: int) -> list[str]:
+    """The columns of paths that statistics are made from again."""
+    return ["forecast_date", "path_id", *day_columns(horizon)]
 
 
 def _identities(firsts: Sequence[pa.Table]) -> dict[str, NDArray[Any]]:
@@ -73,41 +92,48 @@ def _identities(firsts: Sequence[pa.Table]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def stored_points(platform: Platform, target: Target, dates: Sequence[dt.date]) -> dict[str, NDArray[Any]]:
+def stored_points(platform: Platform, target: Target, dates: Sequence[dt.date]) -> Points:
     """The point forecasts of these dates, one a row, by date and day ahead."""
     where = keys_of(target.series, target.model, target.version, dates, by_month=False)
     rows = platform.warehouse.read(POINT_FORECASTS, ["forecast_date", "day_ahead", *STATISTICS], where)
     rows = rows.sort_by([("forecast_date", "ascending"), ("day_ahead", "ascending")])
-    found: dict[str, NDArray[Any]] = {name: rows[name].to_numpy() for name in ("day_ahead", *STATISTICS)}
+    found: Points = {name: rows[name].to_numpy() for name in ("day_ahead", *STATISTICS)}
     found["forecast_date"] = dates_of(rows, "forecast_date")
     return found
 
 
-def sample_from_paths(
-    platform: Platform, target: Target, points: dict[str, NDArray[Any]]
-) -> tuple[Dates, dict[str, Floats], dict[str, Floats]]:
-    """Of dates spread over `points`: the stored statistics, and those of the stored paths; each [n_dates, horizon], in
-    the price's unit.
+def sampled_dates(points: Points | None, horizon: int) -> Dates:
+    """Dates spread over `points`, of those that have all of their days; none where there are no points."""
+    if points is None:
+        return np.empty(0, "datetime64[D]")
+    days, counts = np.unique(points["forecast_date"], return_counts=True)
+    days = days[counts == horizon]
+    return days[np.unique(np.linspace(0, len(days) - 1, min(SAMPLED_DATES, len(days))).astype(int))]
 
-    points: by column [n], of `stored_points`. Raises ValueError where dates hold different numbers of paths.
+
+def paths_on(platform: Platform, target: Target, dates: Dates) -> pa.Table:
+    """The stored paths of these dates, for `agreement`."""
+    where: dict[str, Any] = {"commodity": target.series, "model_name": target.model, "forecast_date": []}
+    if len(dates):
+        where = keys_of(target.series, target.model, target.version, list(dates.astype(dt.date)), by_month=True)
+    return platform.warehouse.read(DISTRIBUTIONS, _compared(platform.horizon), where)
+
+
+def agreement(platform: Platform, points: Points, rows: pa.Table) -> tuple[Dates, dict[str, Floats], dict[str, Floats]]:
+    """Of the dates of `rows` that have all their paths: the stored statistics, and those of the paths; each [n_dates,
+    horizon], in the price's unit.
+
+    points: by column [n], of `stored_points`; rows: their paths on `sampled_dates`. Raises ValueError where dates hold
+    different numbers of paths.
     """
     horizon = platform.horizon
-    days, first, counts = np.unique(points["forecast_date"], return_index=True, return_counts=True)
-    first = first[counts == horizon]
-    days = days[counts == horizon]
-    if len(days) == 0:
-        return days, {name: np.empty((0, horizon)) for name in STATISTICS}, {}
-    chosen = np.unique(np.linspace(0, len(days) - 1, SAMPLED_DATES).astype(int))
-    wanted = list(days[chosen].astype(dt.date))
-    where = keys_of(target.series, target.model, target.version, wanted, by_month=True)
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "path_id", *day_columns(horizon)], where)
     held = dates_of(rows, "forecast_date")
     whole, sizes = np.unique(held, return_counts=True)
     whole = whole[sizes == platform.settings.n_paths]
-    rows = rows.filter(_mask(np.isin(held, whole)))
-    dates, paths = paths_of(rows)
+    dates, paths = paths_of(_of_dates(rows, whole))
     if len(dates) == 0:
         return dates, {name: np.empty((0, horizon)) for name in STATISTICS}, {}
+    days, first = np.unique(points["forecast_date"], return_index=True)
     rows_of = first[np.searchsorted(days, dates)][:, None] + np.arange(horizon)
     summary = summarise(paths)
     stored = {name: points[name][rows_of].astype(np.float64) for name in STATISTICS}
