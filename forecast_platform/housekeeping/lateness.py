@@ -178,10 +178,13 @@ def _known(platform: Platform, series: str) -> bool:
 def _refused(platform: Platform, names: Sequence[str]) -> dict[str, str]:
     """Why the landing folder does not give the newest days of these series, where a file is refused."""
     from forecast_platform.pipeline.ingest import read_source
+    from forecast_platform.pipeline.up_to_date import SourceMark
 
     if not names or platform.settings.source != "landing":
         return {}
     try:
+        if SourceMark(platform, names).is_up_to_date():
+            return {}
         _, report = read_source(platform, names)
     except (SourceError, WarehouseError, OSError) as error:
         return dict.fromkeys(names, f"the cause: {error}")

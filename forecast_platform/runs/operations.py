@@ -83,7 +83,11 @@ class Operations:
         """
         from forecast_platform.graph.keys import INGEST
         from forecast_platform.pipeline.ingest import catch_up
+        from forecast_platform.pipeline.up_to_date import SourceMark
 
+        mark = SourceMark(self.platform, series)
+        if mark.is_up_to_date():
+            return list(series), True
         stale, rejected = catch_up(self.platform, series)
         for text in rejected:
             self.say(f"refused by the source: {text}")
@@ -96,7 +100,10 @@ class Operations:
             failed += [name for name in names if len(names) == 1 or not self._run(INGEST, [], first, last, [name])]
         for name in failed:
             self.say(f"{name} is left out of what follows: its data are not sound")
-        return [name for name in series if name not in failed], not failed and not rejected
+        good = not failed and not rejected
+        if good:
+            mark.keep()
+        return [name for name in series if name not in failed], good
 
     def _alike(self, spans: Mapping[str, tuple[dt.date, dt.date]]) -> list[list[str]]:
         """The series of `spans` in groups that one run can take: neighbours in a group with the same span."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from forecast_platform.host.files import write_whole
+from forecast_platform.host.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,18 +71,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def _file(exchange: str, start: np.datetime64, end: np.datetime64) -> Path | None:
-    folder = _folder()
-    return None if folder is None else folder / f"{quote(exchange, safe='')}_{start}_{end}.sessions{_LAYOUT}"
-
-
-def _folder() -> Path | None:
-    """A folder for each version of exchange-calendars; None for a user without a home."""
     from importlib.metadata import version
 
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    try:
-        root = Path(chosen) if chosen else Path.home() / ".cache"
-    except RuntimeError as error:
-        log.debug("no folder for what is kept between processes: %s", error)
-        return None
-    return root / "forecast_platform" / f"exchange-calendars-{version('exchange-calendars')}"
+    folder = cache_folder(f"exchange-calendars-{version('exchange-calendars')}")
+    return None if folder is None else folder / f"{quote(exchange, safe='')}_{start}_{end}.sessions{_LAYOUT}"

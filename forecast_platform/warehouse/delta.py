@@ -90,6 +90,17 @@ class DeltaWarehouse:
         found = self._table(table)
         return None if found is None else found.version()
 
+    def state(self, table: Table) -> bytes | None:
+        """The log entry of the table's newest version: tells this state from all others, also from one of the same
+        number that was restored over or made anew. None where there is no table, or the entry is gone."""
+        version = self.version(table)
+        if version is None:
+            return None
+        try:
+            return (self.path(table) / LOG / f"{version:020d}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+
     def rows(self, table: Table, where: Where | None = None) -> int:
         """The number of rows, of partitions that match `where`, from the table's own statistics.
 
