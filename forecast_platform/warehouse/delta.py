@@ -6,7 +6,8 @@ import errno
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from forecast_platform.warehouse.checking import (
     lacking_columns,
 )
 from forecast_platform.warehouse.journal import FOLDER, LOG, Journal
+from forecast_platform.warehouse.new_files import FROM_ROWS, NewFiles, parts
 from forecast_platform.warehouse.opened import Opened, damaged
 from forecast_platform.warehouse.predicates import delta_sql, expression
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, TABLES, Table
@@ -187,14 +189,19 @@ class DeltaWarehouse:
         Raises LostRaceError where another process changed them after `since`, DiskFullError where the disk is full,
         else WarehouseError where the write failed or others kept writing the same keys.
         """
-        import pyarrow as pa
-        from deltalake import DeltaTable, write_deltalake
-        from deltalake.exceptions import CommitFailedError, DeltaError
-
         table = table.at(self.horizon)
         prepared = checked(table, data, where)
         self._check_disk(prepared.nbytes)
         self._create(table, prepared.schema)
+        with self._new_files(table) as new:
+            return self._replace(table, prepared, where, since, new)
+
+    def _replace(self, table: Table, prepared: pa.Table, where: Where, since: int | None, new: NewFiles) -> int:
+        import pyarrow as pa
+        from deltalake import DeltaTable, write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        apart = parts(prepared, table.partition_by) if since is None and prepared.num_rows >= FROM_ROWS else None
         for attempt in range(ATTEMPTS):
             newest = self._table(table)
             assert newest is not None  # noqa: S101 - created above
@@ -204,6 +211,9 @@ class DeltaWarehouse:
             try:
                 if prepared.num_rows == 0:
                     target.delete(delta_sql(where) or None)
+                elif apart and self._nothing_there(table, newest, prepared, where):
+                    new.write(prepared, apart, day_columns(self.horizon))
+                    new.add_to(newest, prepared.schema, table.partition_by)
                 else:
                     write_deltalake(
                         target,
@@ -244,6 +254,25 @@ class DeltaWarehouse:
                     f"{table.name}: the write failed, nothing of it was kept: {error}{mend}"
                 ) from error
         raise WarehouseError(f"{table.name}: unreachable")
+
+    @contextmanager
+    def _new_files(self, table: Table) -> Iterator[NewFiles]:
+        """Files to be written in the table's folder; at the end of this those are removed that are no part of it."""
+        new = NewFiles(self.path(table))
+        try:
+            yield new
+        finally:
+            # A commit may be there although what followed it failed, such as its checkpoint on a full disk. What a
+            # table that cannot be read holds is not known: vacuum removes what is no part of it.
+            if new.are_loose:
+                with suppress(WarehouseError):
+                    new.discard(self.files(table))
+
+    def _nothing_there(self, table: Table, newest: DeltaTable, data: pa.Table, where: Where) -> bool:
+        """Whether the partitions of `where` hold no rows, and the table has the columns of `data`."""
+        partitions = {name: where[name] for name in table.partition_by if name in where}
+        same = {field.name for field in newest.schema().fields} == set(data.column_names)
+        return same and not self._opened.files(table, newest, partitions).num_rows
 
     def _table(self, table: Table) -> DeltaTable | None:
         return self._opened.table(table.at(self.horizon), self.path(table))
