@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 FIRST, LAST = "2018-02-01", "2018-02-03"
 MESSAGES = "/Volumes/commodity/forecast/pipes"
 
-both = pytest.mark.parametrize(
-    "world",
-    ["databricks_serverless", pytest.param("databricks_classic", marks=pytest.mark.slow)],
-    ids=["serverless", "classic"],
-    indirect=True,
-)
+
+def _on(*classic: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    computes = ["databricks_serverless", pytest.param("databricks_classic", marks=classic)]
+    return pytest.mark.parametrize("world", computes, ids=["serverless", "classic"], indirect=True)
+
+
+both = _on(pytest.mark.slow)
 """Runs a test on serverless compute and on a cluster."""
+
+cluster_before_release = _on(pytest.mark.slow, pytest.mark.long)
+"""As `both`, on a cluster before a release alone: what happens to a run that was submitted is watched by the same code
+for both, and what differs, the submission and what a cluster reports, is in test_pipes_compute and test_pipes_clients."""
 
 
 @dataclass

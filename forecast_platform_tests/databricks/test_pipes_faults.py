@@ -14,7 +14,15 @@ from forecast_platform.clients.databricks.monitor import TaskError
 from forecast_platform.clients.databricks.volume import Volume
 from forecast_platform.compute.databricks.fleet import passing
 from forecast_platform.graph.pipes_step import VolumeMessages
-from forecast_platform_tests.databricks.pipes_worlds import FIRST, LAST, MESSAGES, World, both, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import (
+    FIRST,
+    LAST,
+    MESSAGES,
+    World,
+    cluster_before_release,
+    day,
+    keys,
+)
 from forecast_platform_tests.databricks_workspace import RunFault, Workspace
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days
@@ -67,7 +75,7 @@ def failed(world: World, *said: str, status: str = "FAILURE") -> str:
         (RunFault("library", message="no distribution", times=9), "to mend: a library could not be installed"),
     ],
 )
-@both
+@cluster_before_release
 def test_a_fault_that_another_try_would_meet_again_fails_at_once(
     world: World, workspace: Workspace, fault: RunFault, said: str
 ) -> None:
@@ -78,7 +86,7 @@ def test_a_fault_that_another_try_would_meet_again_fails_at_once(
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Workspace) -> None:
     world.options["concurrent_runs"] = 1
     workspace.faults.add(RunFault("cluster", code="QUOTA_EXCEEDED", times=9))
@@ -101,7 +109,7 @@ def test_a_quota_stops_what_is_not_submitted_yet(world: World, workspace: Worksp
         RunFault("lost", seconds=0.1),
     ],
 )
-@both
+@cluster_before_release
 def test_a_run_that_databricks_lost_is_submitted_again(world: World, workspace: Workspace, fault: RunFault) -> None:
     workspace.faults.add(fault)
     finished = world.forecast()
@@ -121,7 +129,7 @@ def test_a_run_that_databricks_lost_is_submitted_again(world: World, workspace: 
         (RunFault("lost", times=9, seconds=0.1), "larger driver_node_type"),
     ],
 )
-@both
+@cluster_before_release
 def test_a_run_that_databricks_loses_each_time_fails_with_the_cause(
     world: World, workspace: Workspace, fault: RunFault, said: str
 ) -> None:
@@ -131,7 +139,7 @@ def test_a_run_that_databricks_loses_each_time_fails_with_the_cause(
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again(
     world: World, workspace: Workspace
 ) -> None:
@@ -141,7 +149,7 @@ def test_a_failure_of_the_remote_code_shows_its_traceback_and_is_not_tried_again
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_chunk_that_fails_leaves_the_others_their_keys(world: World, workspace: Workspace) -> None:
     world.options["concurrent_runs"] = 1
     workspace.faults.add(RunFault("task"))
@@ -155,7 +163,7 @@ def test_a_chunk_that_fails_leaves_the_others_their_keys(world: World, workspace
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_are_kept(
     world: World, workspace: Workspace
 ) -> None:
@@ -173,7 +181,7 @@ def test_keys_that_failed_remotely_fail_here_with_their_reason_and_the_others_ar
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_success_that_the_tables_do_not_show_is_a_failure(world: World, workspace: Workspace) -> None:
     world.cluster["seed"] = 99
     world.deploy()
@@ -185,7 +193,7 @@ def test_a_success_that_the_tables_do_not_show_is_a_failure(world: World, worksp
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_secret_that_remote_code_shows_is_hidden_everywhere(world: World, workspace: Workspace) -> None:
     other = "dapi0123456789abcdef0123456789abcdef"
     world.deploy()
@@ -260,7 +268,7 @@ def test_only_what_databricks_failed_is_tried_again() -> None:
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_service_principal_submits_and_its_secret_is_nowhere(
     world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform_tests.databricks.pipes_worlds import MESSAGES, World, both, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import MESSAGES, World, cluster_before_release, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.forked import Program
@@ -46,7 +46,7 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@both
+@cluster_before_release
 def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
 
@@ -66,7 +66,7 @@ def test_a_cancelled_step_cancels_its_run_and_materializes_nothing(world: World,
     world.no_secret_anywhere()
 
 
-@both
+@cluster_before_release
 def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
     workspace.faults.add(Fault("throttle", "*/runs/submit", retry_after=3))
@@ -84,7 +84,7 @@ def test_a_cancel_while_a_run_is_submitted_cancels_the_run_that_comes_of_it(worl
     assert not world.book()
 
 
-@both
+@cluster_before_release
 def test_a_cancel_between_chunks_keeps_what_is_written_and_a_rerun_records_it(
     world: World, workspace: Workspace
 ) -> None:
@@ -150,7 +150,7 @@ def test_a_run_terminated_in_the_ui_cancels_its_remote_run(world: World, workspa
     world.no_secret_anywhere()
 
 
-@both
+@cluster_before_release
 def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=60))
     world.options["poll_seconds"] = 4
@@ -175,7 +175,7 @@ def test_a_cancel_that_the_workspace_refuses_says_which_run_may_go_on(world: Wor
     run.cancelled.set()
 
 
-@both
+@cluster_before_release
 def test_a_cancel_during_training_ends_the_fit(world: World, workspace: Workspace) -> None:
     from forecast_platform.work.platform import VERSION_TAG
 
@@ -209,7 +209,7 @@ def killed(world: World, *, answered: bool = True) -> Path:
 
 
 @pytest.mark.parametrize("answered", [True, False])
-@both
+@cluster_before_release
 def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
     world: World, workspace: Workspace, answered: bool
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_killed_step_leaves_a_run_that_the_next_step_attaches_to(
 
 
 @pytest.mark.parametrize("answered", [True, False])
-@both
+@cluster_before_release
 def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     world: World, workspace: Workspace, answered: bool
 ) -> None:
@@ -248,7 +248,7 @@ def test_a_killed_step_whose_run_ended_meanwhile_is_recorded_without_another(
     assert not list(workspace.local(MESSAGES).iterdir())
 
 
-@both
+@cluster_before_release
 def test_what_a_step_left_whose_run_is_found_nowhere_is_forgotten_after_a_day(
     world: World, workspace: Workspace
 ) -> None:
@@ -265,7 +265,7 @@ def test_what_a_step_left_whose_run_is_found_nowhere_is_forgotten_after_a_day(
     assert not list(workspace.local(MESSAGES).iterdir())
 
 
-@both
+@cluster_before_release
 def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, workspace: Workspace) -> None:
     entry = killed(world)
     [run] = workspace.jobs.runs.values()
@@ -285,7 +285,7 @@ def test_an_attached_step_that_is_cancelled_cancels_the_orphan(world: World, wor
     assert not world.book()
 
 
-@both
+@cluster_before_release
 def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=120))
     with process(world) as running:
@@ -300,7 +300,7 @@ def test_two_steps_that_want_the_same_dates_share_one_run(world: World, workspac
     assert world.dates() == ALL
 
 
-@both
+@cluster_before_release
 def test_a_run_that_may_have_been_left_is_kept_known_when_the_submission_is_refused(
     world: World, workspace: Workspace
 ) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform_tests.databricks.pipes_worlds import World, both, day, keys
+from forecast_platform_tests.databricks.pipes_worlds import World, cluster_before_release, day, keys
 from forecast_platform_tests.databricks.test_pipes_faults import ALL, beside, failed, released
 from forecast_platform_tests.databricks_workspace import Fault, RunFault, Workspace
 from forecast_platform_tests.waiting import until
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(
     world: World, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -36,7 +36,7 @@ def test_disturbances_are_waited_out_and_nothing_is_submitted_twice(
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace: Workspace) -> None:
     world.options["pending_warning_seconds"] = 0.2
     workspace.faults.add(RunFault("queued", seconds=1.5))
@@ -49,7 +49,7 @@ def test_a_run_that_queues_for_long_is_said_to_with_why(world: World, workspace:
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_run_whose_cluster_starts_slowly_is_said_to_be_pending_with_why(world: World, workspace: Workspace) -> None:
     world.options["pending_warning_seconds"] = 0.2
     workspace.faults.add(RunFault("slow_start", seconds=120))
@@ -78,7 +78,7 @@ def test_a_run_whose_cluster_starts_slowly_is_said_to_be_pending_with_why(world:
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_run_that_somebody_else_cancels_fails_and_is_not_submitted_again(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=120))
 
@@ -96,7 +96,7 @@ def test_a_run_that_somebody_else_cancels_fails_and_is_not_submitted_again(world
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_run_that_takes_longer_than_allowed_fails_and_is_not_submitted_again(
     world: World, workspace: Workspace
 ) -> None:
@@ -122,7 +122,7 @@ def test_what_tells_why_a_run_failed_may_itself_be_refused(world: World, workspa
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=120))
     user = workspace.tokens[workspace.token]
@@ -150,7 +150,7 @@ def test_a_token_that_expires_fails_the_step_and_a_rerun_finds_the_run(world: Wo
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=120))
     world.options["outage_seconds"] = 0
@@ -171,7 +171,7 @@ def test_an_outage_is_waited_for_as_long_as_the_settings_say(world: World, works
 
 
 @pytest.mark.slow
-@both
+@cluster_before_release
 def test_a_run_that_the_workspace_forgot_fails_and_a_rerun_starts_one(world: World, workspace: Workspace) -> None:
     workspace.faults.add(RunFault("slow_start", seconds=30))
     workspace.faults.add(RunFault("forgotten", seconds=0.5))
