@@ -39,8 +39,8 @@ both = _on(pytest.mark.slow)
 """Runs a test on serverless compute and on a cluster."""
 
 cluster_before_release = _on(pytest.mark.slow, pytest.mark.long)
-"""As `both`, on a cluster before a release alone: what happens to a run that was submitted is watched by the same code
-for both, and what differs, the submission and what a cluster reports, is in test_pipes_compute and test_pipes_clients."""
+"""As `both`, on a cluster before a release alone: what happens to a submitted run is watched by the same code for both,
+and what differs, submitting and what a cluster reports, is in test_pipes_compute and test_pipes_clients."""
 
 
 @dataclass
