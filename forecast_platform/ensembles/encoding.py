@@ -3,7 +3,7 @@
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
 drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
 take few categories themselves. Of pairs of columns that interact (crosses.py) each of these has the target means of the
-pair's cells as well. `given`: a frame of everything as it is.
+pair's cells as well, and each has what columns that are alike say beyond each other (ratios.py). `given`: a frame of everything as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.crosses import crossed
+from forecast_platform.ensembles.ratios import Ratio, with_ratios
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,15 +54,17 @@ class Encoder:
     def fit(
         cls, kind: Encoding, features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int,
         transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
-        means: dict[str, TargetMeans] | None = None,
+        means: dict[str, TargetMeans] | None = None, ratios: Sequence[Ratio] = (),
     ) -> tuple[Encoder, Any]:  # fmt: skip
         """An encoder fitted on these rows, and the rows as it encodes them for fitting.
 
         pairs: columns that interact, found on the same rows. means: target means that an encoder of another kind has
         made of the same rows, by column; those that are made now are added.
+        ratios: columns to add, found on the same rows.
         Target means of the rows themselves are made across five parts of them, so that none holds its own target.
         """
         means = {} if means is None else means
+        features = with_ratios(features, ratios)
         numbers = {
             name: _number_state(features[name].to_numpy(), transforms.get(name, ()))
             for name in features.columns
@@ -88,12 +91,12 @@ class Encoder:
                 means[name] = _target_means(crossed(features, one, other), y, n_classes, seed)
             categories[name], cross[name] = means[name]
         state = {"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories}
-        encoder = cls({**state, "crosses": crosses})
+        encoder = cls({**state, "crosses": crosses, "ratios": list(ratios)})
         return encoder, encoder._encoded(features, cross)
 
     def apply(self, features: pd.DataFrame) -> Any:
         """Rows as numbers, float32 [n, columns]; of `native` and `given` a frame."""
-        return self._encoded(features, {})
+        return self._encoded(with_ratios(features, self.state.get("ratios", ())), {})
 
     def _encoded(self, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]) -> Any:
         import pandas as pd

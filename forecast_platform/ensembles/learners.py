@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.trees import TREES, with_trees, without_trees
 
 Floats = NDArray[np.float64]
 
@@ -228,7 +229,9 @@ def skops_io() -> Any:
 
 
 def _sklearn_files(model: Any) -> dict[str, bytes]:
-    return {"model.skops": skops_io().dumps(model)}
+    bare, trees = without_trees(model)
+    found = {"model.skops": skops_io().dumps(bare)}
+    return found if trees is None else {**found, TREES: trees}
 
 
 def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
@@ -236,12 +239,13 @@ def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
     data = files["model.skops"]
     try:
         # Audited before anything of it is made.
-        return skops.loads(data, trusted=list(_TRUSTED))
+        model = skops.loads(data, trusted=list(_TRUSTED))
     except skops.exceptions.UntrustedTypesFoundException:
         foreign = sorted(set(skops.get_untrusted_types(data=data)) - set(_TRUSTED))
         raise LearnerError(
             f"the files of {base.name} hold {', '.join(foreign)}, which no model of ours holds"
         ) from None
+    return with_trees(model, files[TREES]) if TREES in files else model
 
 
 def _written(save: Any, name: str) -> dict[str, bytes]:

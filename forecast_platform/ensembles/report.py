@@ -18,7 +18,8 @@ from forecast_platform.ensembles.store import State
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
 
-_IMPORTANCE_ROWS, _IMPORTANCE_BATCH = 400, 8_000
+_IMPORTANCE_ROWS, _FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH = 400, 100, 6_000
+"""Held-out rows that features are shuffled among; at least so many, where the features are many; predicted at once."""
 _SHOWN_FEATURES = 20
 _BINS = 10
 _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "waiting": page.EMPTY}
@@ -192,7 +193,8 @@ def importance(
     number = next(i for i, one in enumerate(run.folds["folds"].splits) if len(one.valid))
     rng = np.random.default_rng(run.workflow.context.seed)
     held = run.folds["folds"].splits[number].valid
-    held = np.sort(rng.permutation(held)[:_IMPORTANCE_ROWS])
+    shown = max(_FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH // len(run.rows.features.columns))
+    held = np.sort(rng.permutation(held)[: min(_IMPORTANCE_ROWS, shown)])
     features, y = run.rows.features.iloc[held].reset_index(drop=True), run.rows.y[held]
     whole = scorer(y, predictor.predict(end.node, features, number))
     found = []

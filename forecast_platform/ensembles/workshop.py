@@ -24,6 +24,7 @@ from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.metrics import Scorer, interval_of
+from forecast_platform.ensembles.ratios import Ratio, found_ratios
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import Rows
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 3
+ENGINE = 4
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -115,6 +116,7 @@ class Memory:
 
     routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
     crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    ratios: dict[Any, list[Ratio]] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
     scores: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     held: int = 0
@@ -201,7 +203,7 @@ class Workshop:
             for place, one in enumerate(wanted)
             if number < len(self._folds(one.setup).splits)
         ]
-        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers)) as pool:
+        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=_one_thread_here) as pool:
             done = 0
             for split in sorted({number for number, _ in jobs}):
                 places = [place for number, place in jobs if number == split]
@@ -356,9 +358,12 @@ class Workshop:
                     if place not in crosses:
                         crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
                     pairs = crosses[place]
+                if place not in self.memory.ratios:
+                    self.memory.ratios[place] = found_ratios(rows, self.context.seed)
+                ratios = self.memory.ratios[place] if base.encoding != "given" else []
                 encoder, x = Encoder.fit(
                     base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
-                    self._means.setdefault(place, {}),
+                    self._means.setdefault(place, {}), ratios,
                 )  # fmt: skip
                 found = encoder, x, encoder.apply(features.iloc[valid])
                 self._encoded[base.encoding, place] = found
@@ -385,3 +390,10 @@ def one_thread_each() -> Iterator[None]:
 
     with threadpool_limits(1):
         yield
+
+
+def _one_thread_here() -> None:
+    """OpenMP has its number of threads a thread: a new one begins with all cores, whatever its maker was limited to."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)

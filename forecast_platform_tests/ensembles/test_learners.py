@@ -7,12 +7,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from forecast_platform.ensembles.catalog import BASES, Base, distribution_of, suited
-from forecast_platform.ensembles.learners import Learner, _params
+from forecast_platform.ensembles.learners import Learner, _params, skops_io
+from forecast_platform_tests.ensembles.shops import done, two_groups
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,45 @@ def test_keeping_a_model_loads_no_pytorch(tmp_path: Path) -> None:
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+@pytest.mark.parametrize("name", ["extra_trees", "forest", "gbm"])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_trees_that_are_kept_as_one_array_predict_the_same_bits(name: str, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    x[::7, 1] = np.nan
+    y = np.arange(200) % classes if classes else x[:, 0]
+    fitted = Learner.fit(BASES[name], x, y, classes, 0)
+    files = fitted.files()
+    assert sorted(files) == ["learner.json", "model.skops", "trees.npz"]
+    assert np.array_equal(Learner.load(BASES[name], files).predict(x), fitted.predict(x))
+    assert np.array_equal(fitted.predict(x), Learner.load(BASES[name], fitted.files()).predict(x)), "it is left whole"
+
+
+def test_models_that_were_kept_with_their_trees_are_read() -> None:
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    fitted = Learner.fit(BASES["extra_trees"], x, x[:, 0], 0, 0)
+    files = {"learner.json": fitted.files()["learner.json"], "model.skops": skops_io().dumps(fitted.model)}
+    assert np.array_equal(Learner.load(BASES["extra_trees"], files).predict(x), fitted.predict(x))
+
+
+def test_fits_that_run_at_once_have_one_thread_each() -> None:
+    """OpenMP of a thread that the pool has made, too."""
+    from threadpoolctl import threadpool_info
+
+    from forecast_platform.ensembles.workshop import Setup, Wanted
+
+    _, shop = done(two_groups(), {"task": "vote_mix"}, bases=["linear"], folds=2)
+    found: list[int] = []
+    real = Learner.fit
+    with pytest.MonkeyPatch.context() as patched:
+
+        def watched(*arguments: Any) -> Learner:
+            found.extend(one["num_threads"] for one in threadpool_info())
+            return real(*arguments)
+
+        patched.setattr(Learner, "fit", watched)
+        shop.members([Wanted(BASES["gbm"], Setup())])
+    assert len(found) >= 4
+    assert set(found) == {1}
