@@ -70,6 +70,9 @@ class Encoder:
             for name in features.columns
             if features[name].dtype == np.float64
         }
+        for one in ratios:
+            # Where it is missing its columns are, which say so.
+            numbers[one["name"]]["any_missing"] = False
         categories: dict[str, Any] = {}
         cross: dict[str, NDArray[np.float64]] = {}
         for name in features.columns:
@@ -103,10 +106,12 @@ class Encoder:
 
         if self.kind in ("native", "given"):
             made = {}
+            # CatBoost takes a name for its text up to the first null.
+            shown = {one["name"]: f"__beside_{number}" for number, one in enumerate(self.state.get("ratios", ()))}
             for name in self.state["columns"]:
                 values = features[name].to_numpy()
                 if name in self.state["numbers"]:
-                    made[name] = _number(self.state["numbers"][name], values)
+                    made[shown.get(name, name)] = _number(self.state["numbers"][name], values)
                 elif "means" in self.state["categories"][name]:
                     means = self._means_of(name, cross, values)
                     made |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles import ending
 from forecast_platform.ensembles.catalog import Base
 from forecast_platform.ensembles.trees import TREES, with_trees, without_trees
 
@@ -148,25 +149,31 @@ def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
         import xgboost
 
         kind = xgboost.XGBClassifier if n_classes else xgboost.XGBRegressor
-        return kind(**params, n_jobs=1, random_state=seed, tree_method="hist", verbosity=0).fit(x, y)
+        fixed = {"n_jobs": 1, "random_state": seed, "tree_method": "hist", "verbosity": 0}
+        model = kind(**params, **fixed, callbacks=ending.xgboost_steps()).fit(x, y)
+        return model.set_params(callbacks=None)
     if base.learner == "lightgbm":
         import lightgbm
 
         kind = lightgbm.LGBMClassifier if n_classes else lightgbm.LGBMRegressor
         fixed = {"n_jobs": 1, "random_state": seed, "deterministic": True, "force_row_wise": True, "verbose": -1}
-        return kind(**params, **fixed).fit(x, y).booster_
+        return kind(**params, **fixed).fit(x, y, callbacks=[ending.step]).booster_
     if base.learner == "catboost":
         import catboost
 
         kind = catboost.CatBoostClassifier if n_classes else catboost.CatBoostRegressor
         names = [name for name in x.columns if x[name].dtype == object]
         fixed = {"thread_count": 1, "random_seed": seed, "verbose": False, "allow_writing_files": False}
-        return kind(**params, **fixed).fit(x, y, cat_features=names)
+        callbacks = [ending.CatBoostSteps()] if ending.has_end() else None
+        model = kind(**params, **fixed).fit(x, y, cat_features=names, callbacks=callbacks)
+        ending.step()
+        return model
     if base.learner in ("realmlp", "tabnet"):
         from forecast_platform.ensembles import neural
 
-        return neural.fit(base.learner, params, x, y, n_classes, seed)
-    return _sklearn(base.learner, params, n_classes, seed, len(y)).fit(x, y)
+        with ending.layers_ask():
+            return neural.fit(base.learner, params, x, y, n_classes, seed)
+    return ending.fitted_in_steps(_sklearn(base.learner, params, n_classes, seed, len(y)), x, y)
 
 
 def _predict(base: Base, model: Any, x: Any, n_classes: int) -> Any:

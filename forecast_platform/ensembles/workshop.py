@@ -20,6 +20,7 @@ from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, 
 from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.crosses import found_crosses
 from forecast_platform.ensembles.encoding import Encoder, TargetMeans
+from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
@@ -247,18 +248,25 @@ class Workshop:
         if (files := self.store.get(place)) is not None:
             return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TaskTimeoutError(
-                f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
-                "next one goes on from there: raise the timeout, or run it again"
-            )
+            raise self._too_long()
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
                 return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
-            found = self._fit(wanted, split)
+            try:
+                with ends_at(self.deadline):
+                    found = self._fit(wanted, split)
+            except FitEndedError:
+                raise self._too_long() from None
             self.store.put(place, found.files())
         self.fitted += 1
         self.cpu_seconds += found.seconds
         return self._remembered(place, found)
+
+    def _too_long(self) -> TaskTimeoutError:
+        return TaskTimeoutError(
+            f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
+            "next one goes on from there: raise the timeout, or run it again"
+        )
 
     def _remembered(self, place: str, found: Fitted) -> Fitted:
         memory = self.memory

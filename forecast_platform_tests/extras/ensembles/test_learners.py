@@ -10,6 +10,7 @@ from forecast_platform.ensembles.catalog import BASES
 from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform_tests.ensembles.shops import classes, done, two_groups
+from forecast_platform_tests.ensembles.test_ending import ended
 
 pytestmark = pytest.mark.extra
 
@@ -47,3 +48,28 @@ def test_every_boost_method_runs_and_automl_takes_the_best() -> None:
         assert outcomes["boost"].scores["auc"] > 0.7, method
         if method == "automl":
             assert len(outcomes["boost"].members) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("lightgbm", {"n_estimators": 10**7}),
+        ("catboost", {"iterations": 10**7}),
+        ("realmlp", {"n_epochs": 10**6}),
+        ("tabnet", {"max_epochs": 10**6}),
+    ],
+)
+def test_a_fit_at_work_is_ended_with_its_task_s_time(name: str, params: dict) -> None:
+    ended(name, params)
+
+
+def test_boost_of_tabnet_is_a_task_like_another() -> None:
+    found, shop = done(classes(120), {"task": "boost", "boost": {"method": "tabnet"}}, folds=2)
+    outcome = found["boost"]
+    assert [one["name"] for one in outcome.members] == ["tabnet (boost)"]
+    assert outcome.fits == 2
+    assert outcome.predicted is not None
+    assert np.isfinite(outcome.predicted).all()
+    assert outcome.predicted.sum(axis=1) == pytest.approx(np.ones(120))
+    assert outcome.node is not None
+    assert outcome.node["base"] == "tabnet"
