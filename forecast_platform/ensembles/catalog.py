@@ -195,5 +195,11 @@ def distribution_of(module: str) -> tuple[str, str] | None:
     return None
 
 
+def libraries() -> dict[str, str]:
+    """The packages of the base models that are installed, and their versions: what a workflow's results follow from."""
+    found = {distribution_of(one.requires) for one in BASES.values() if one.installed}
+    return dict(sorted(one for one in found if one is not None))
+
+
 def _install(module: str) -> str:
     return f"`pip install 'forecast-platform[{EXTRA}]'`"

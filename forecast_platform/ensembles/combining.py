@@ -69,6 +69,23 @@ def apply_meta(state: dict[str, Any], predictions: Sequence[Floats]) -> Floats:
     return made
 
 
+def shares_of(state: dict[str, Any]) -> list[float]:
+    """How much of a meta-learner each model's predictions are, summing to one: of numbers its coefficient, of classes
+    the sum of its coefficients' sizes over what it says of the classes."""
+    if state["kind"] == "ridge":
+        sizes = np.asarray(state["coef"])
+        return (sizes / sizes.sum()).tolist() if sizes.sum() > 0 else sizes.tolist()
+    learners = [one for one in state["learners"] if one] if state["kind"] == "classwise" else [state]
+    found: Floats | None = None
+    for one in learners:
+        sizes = np.abs(np.asarray(one["coef"])).sum(axis=0)
+        if state["kind"] == "logistic" and state["n_classes"] > 2:
+            sizes = sizes.reshape(-1, state["n_classes"]).sum(axis=1)
+        found = sizes if found is None else found + sizes
+    assert found is not None  # noqa: S101 - two classes at least
+    return (found / (found.sum() or 1.0)).tolist()
+
+
 def _ridge(x: Floats, y: NDArray[Any]) -> dict[str, Any]:
     from sklearn.linear_model import Ridge
 

@@ -3,7 +3,8 @@
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
 drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
 take few categories themselves. Of pairs of columns that interact (crosses.py) each of these has the target means of the
-pair's cells as well, and each has what columns that are alike say beyond each other (ratios.py). `given`: a frame of everything as it is.
+pair's cells as well, and what columns that are alike say beyond each other (ratios.py). `given`: a frame of everything
+as it is.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class Encoder:
             for name in features.columns
             if features[name].dtype == np.float64
         }
-        for one in ratios:
+        for ratio in ratios:
             # Where it is missing its columns are, which say so.
-            numbers[one["name"]]["any_missing"] = False
+            numbers[ratio["name"]]["any_missing"] = False
         categories: dict[str, Any] = {}
         cross: dict[str, NDArray[np.float64]] = {}
         for name in features.columns:

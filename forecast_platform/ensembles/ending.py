@@ -117,7 +117,7 @@ def layers_ask() -> Iterator[None]:
         return
     from torch.nn.modules.module import register_module_forward_pre_hook
 
-    hook = register_module_forward_pre_hook(step)  # type: ignore[arg-type]
+    hook = register_module_forward_pre_hook(step)
     try:
         yield
     finally:

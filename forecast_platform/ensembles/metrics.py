@@ -54,14 +54,33 @@ def interval_of(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: Ints
 
     y: class codes or numbers, [n]; predicted: [n, classes] or [n, 1]; blocks: each row's group, [n].
     """
+    return _jackknife(*_without_blocks(scorer, y, predicted, blocks))
+
+
+def _without_blocks(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: Ints) -> tuple[float, Floats]:
+    """A metric of all rows, and of those without each block in turn, [blocks]."""
     if scorer.name == "auc":
-        return _jackknife(*_areas_of_classes(y, predicted, scorer.average, blocks))
+        return _areas_of_classes(y, predicted, scorer.average, blocks)
     if scorer.name in _COUNTED:
         tables = _tables(y, predicted, blocks)
         whole = tables.sum(axis=0)
         parts = [_of_counts(scorer.name, whole - one, scorer.average) for one in tables]
-        return _jackknife(_of_counts(scorer.name, whole, scorer.average), np.array(parts))
-    return interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
+        return _of_counts(scorer.name, whole, scorer.average), np.array(parts)
+    return scorer(y, predicted), _scores_without(lambda keep: scorer(y[keep], predicted[keep]), blocks)
+
+
+def _scores_without(score: Callable[[NDArray[np.bool_]], float], blocks: Ints) -> Floats:
+    return np.array([score(blocks != block) for block in np.unique(blocks)])
+
+
+def gain_interval_of(scorer: Scorer, y: NDArray[Any], new: Floats, old: Floats, blocks: Ints) -> tuple[float, float]:
+    """The 95 % interval of how much better `new` is than `old`, paired: both on the same rows without each block.
+
+    y: class codes or numbers, [n]; new, old: [n, classes] or [n, 1]; blocks: each row's group, [n].
+    """
+    (whole, parts), (before, others) = (_without_blocks(scorer, y, one, blocks) for one in (new, old))
+    sign = -1.0 if scorer.smaller_is_better else 1.0
+    return _jackknife(sign * (whole - before), sign * (parts - others))
 
 
 def blocks_of(n: int, seed: int, *, in_order: bool) -> Ints:
@@ -76,8 +95,7 @@ def interval(score: Callable[[NDArray[np.bool_]], float], blocks: Ints) -> tuple
     score: its value over the rows that a mask, bool [n], keeps; blocks: each row's group, [n]. Undefined (nan) where it
     is so without some block.
     """
-    parts = np.array([score(blocks != block) for block in np.unique(blocks)])
-    return _jackknife(score(np.ones(len(blocks), np.bool_)), parts)
+    return _jackknife(score(np.ones(len(blocks), np.bool_)), _scores_without(score, blocks))
 
 
 def _jackknife(whole: float, parts: Floats) -> tuple[float, float]:

@@ -29,6 +29,8 @@ class Outcome:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     unrouted: dict[str, Any] | None = None
     """The same task without routes on the same folds: its scores, the gain of routing and its interval."""
+    against_best: dict[str, Any] | None = None
+    """Beside the best single one of its models, on the same rows: its name, the metric, the gain and its interval."""
     routers: list[dict[str, Any]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -39,12 +41,16 @@ class Outcome:
     cells: NDArray[np.int64] | None = None
     parts: list[Floats] = field(default_factory=list)
     """Of each model that was combined its predictions of rows that it has not seen; for the table, kept there alone."""
+    best: tuple[str, Floats] | None = None
+    """Name and predictions of the best single model, kept nowhere."""
     bases: list[dict[str, Any]] = field(default_factory=list)
     """Nodes of the base models that the task has made, for votes over them."""
 
     def to_dict(self) -> dict[str, Any]:
         """All but the arrays, as JSON has it."""
-        return {name: value for name, value in vars(self).items() if name not in ("predicted", "cells", "parts")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("predicted", "cells", "parts", "best")
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], predicted: Floats | None, cells: NDArray[np.int64] | None) -> Outcome:

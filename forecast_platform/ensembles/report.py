@@ -120,19 +120,29 @@ def _tasks(run: Run, outcomes: Mapping[str, Outcome], states: Mapping[str, State
 
 def _ends(outcomes: Mapping[str, Outcome], labels: Sequence[str], best: dict[str, Any], primary: str) -> str:
     columns = {"Model": "", **dict.fromkeys(labels, "number"), f"95 % interval of {primary}": "number"}
+    columns |= {"Better than its best model by": "number"}
     rows = []
     for one in outcomes.values():
         if one.node is not None:
-            rows.append([one.task, *(_number(one.scores[label]) for label in labels), _pair(one.intervals[primary])])
-    rows.append(
-        [f"best single: {best['name']}", *(_number(best["scores"][label]) for label in labels), _pair(best["interval"])]
-    )
+            scores = [_number(one.scores[label]) for label in labels]
+            rows.append([one.task, *scores, _pair(one.intervals[primary]), _gain(one)])
+    scores = [_number(best["scores"][label]) for label in labels]
+    rows.append([f"best single: {best['name']}", *scores, _pair(best["interval"]), ""])
     return page.section(
         "Ensembles against the best single model",
         page.table(columns, rows, {len(rows) - 1: "reference"}),
         note="Every score is of rows that neither the base models nor the combination were fitted on. The best single "
-        "model was chosen on these rows, which flatters it. Intervals are delete-a-group jackknife over 20 blocks.",
+        "model was chosen on these rows, which flatters it. Intervals are delete-a-group jackknife over 20 blocks; "
+        "that of a difference is of both on the same rows, and where it holds zero neither is surely better.",
     )
+
+
+def _gain(one: Outcome) -> str:
+    """How much better a task is than the best of its models, with the interval of the difference."""
+    if one.against_best is None:
+        return ""
+    found = one.against_best
+    return f"{_number(found['gain'], '+.3g')} ({_pair(found['interval'])}), {found['name']}"
 
 
 def _boards(outcomes: Mapping[str, Outcome], labels: Sequence[str], primary: str) -> str:

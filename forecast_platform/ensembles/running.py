@@ -81,11 +81,12 @@ class Run:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """Of each task, and of the model, the hash of what it follows from: rows, parameters, code, earlier tasks."""
-        from forecast_platform.ensembles.catalog import BASES
+        """Of each task, and of the model, the hash of what it follows from: rows, parameters, code, versions of the
+        libraries, earlier tasks."""
+        from forecast_platform.ensembles.catalog import libraries
 
         context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
-        shared = [ENGINE, self.rows.digest, context, [one.name for one in BASES.values() if one.installed]]
+        shared = [ENGINE, self.rows.digest, context, libraries()]
         found: dict[str, str] = {}
         for name in self.plan.order:
             task = self.workflow.task(name).model_dump(mode="json")

@@ -16,7 +16,7 @@ from forecast_platform.ensembles.catalog import BASES, base_named, boosted, suit
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.folds import Folds, holdout
 from forecast_platform.ensembles.grammar import Task, Workflow
-from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval, interval_of
+from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
@@ -91,6 +91,7 @@ def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earli
     found = maker(setup)
     scorers = workshop.rows.scorers(workshop.context)
     _score(workshop, found, scorers)
+    found.against_best = _against_best(workshop, found, scorers[0])
     if plain is not None:
         _score(workshop, plain, scorers)
         found.unrouted = _compared(workshop, found, plain, scorers[0])
@@ -142,7 +143,9 @@ def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
         members = workshop.members([Wanted(BASES[name], setup, tuple(below)) for name in names])
         everything = [*everything, *(replace(one, name=f"{one.name} (level 2)") for one in members)]
     found = _combined(workshop, task, members, folds, lambda parts, y: _meta_node(kind, parts, y, rows.n_classes))
-    found.members = _board(workshop, everything, [one["name"] for one in found.members])
+    shares = _shares(found)
+    found.members = _board(workshop, everything, [one["name"] for one in found.members], shares)
+    found.best = _best_of(found, everything)
     found.bases = [one.node for one in everything if not one.node["extra"]]
     found.notes += notes
     return found
@@ -197,7 +200,15 @@ def _boost(workshop: Workshop, task: Task, setup: Setup, above: Sequence[Outcome
     if method in ("tf", "dl", "pytorch"):
         found.notes.append(f"boost.method {method} is a neural network: {members[0].node['base']}")
     found.members = _board(workshop, members, [one["name"] for one in found.members])
+    found.best = _best_of(found, members)
     return found
+
+
+def _shares(found: Outcome) -> dict[str, float]:
+    """How much of a stack's combination each of its models is, by name, as `combining.shares_of` has it."""
+    assert found.node is not None  # noqa: S101 - of a stack
+    shares = found.node["weights"] if found.node["kind"] == "weights" else combining.shares_of(found.node["state"])
+    return dict(zip([one["name"] for one in found.members], shares, strict=True))
 
 
 def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcome]) -> Outcome:
@@ -219,12 +230,14 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
         found = combined_by_route(workshop, task, members, setup.routes, make)
         names = [one["name"] for one in found.members]
         found.members = _board(workshop, members, names)
+        found.best = _best_of(found, members)
         for row in found.members:
             row["by_route"] = weights_by_route(found, row["key"])
         return found
     found = _combined(workshop, task, members, folds, make)
     weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
     found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
+    found.best = _best_of(found, members)
     return found
 
 
@@ -340,24 +353,36 @@ def _board(
     return [rows[place] for place in order]
 
 
+def _best_of(found: Outcome, members: Sequence[Member]) -> tuple[str, Floats]:
+    """Name and predictions of the first of a leaderboard."""
+    by_key = {(one.name, one.node["key"]): one.predicted for one in members}
+    row = found.members[0]
+    return row["name"], by_key[row["name"], row["key"]]
+
+
 def _compared(workshop: Workshop, routed: Outcome, plain: Outcome, scorer: Scorer) -> dict[str, Any]:
     assert routed.predicted is not None  # noqa: S101 - of a model
     assert plain.predicted is not None  # noqa: S101 - of a model
-    both = np.isfinite(routed.predicted).all(axis=1) & np.isfinite(plain.predicted).all(axis=1)
-    known = np.flatnonzero(both)
-    y, new, old = workshop.rows.y[known], routed.predicted[known], plain.predicted[known]
+    found = _gain(workshop, routed.predicted, plain.predicted, scorer)
+    return {**found, "scores": plain.scores, "node": plain.node}
 
-    def gain(keep: NDArray[np.bool_]) -> float:
-        return scorer.gain(scorer(y[keep], new[keep]), scorer(y[keep], old[keep]))
 
-    low, high = interval(gain, _blocks(workshop, known))
-    return {
-        "metric": scorer.label,
-        "scores": plain.scores,
-        "gain": gain(np.ones(len(known), np.bool_)),
-        "interval": [low, high],
-        "node": plain.node,
-    }
+def _against_best(workshop: Workshop, found: Outcome, scorer: Scorer) -> dict[str, Any] | None:
+    """The task beside the best single one of its models, on the rows that both have predicted."""
+    best = found.best
+    if best is None or found.predicted is None:
+        return None
+    name, predicted = best
+    return {"name": name, **_gain(workshop, found.predicted, predicted, scorer)}
+
+
+def _gain(workshop: Workshop, new: Floats, old: Floats, scorer: Scorer) -> dict[str, Any]:
+    """How much better `new` predicts than `old`, of the same rows, with the interval of the difference."""
+    known = np.flatnonzero(np.isfinite(new).all(axis=1) & np.isfinite(old).all(axis=1))
+    low, high = gain_interval_of(scorer, workshop.rows.y[known], new[known], old[known], _blocks(workshop, known))
+    y = workshop.rows.y[known]
+    gain = scorer.gain(scorer(y, new[known]), scorer(y, old[known]))
+    return {"metric": scorer.label, "gain": gain, "interval": [low, high]}
 
 
 def _blocks(workshop: Workshop, known: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ def without_trees(model: Any) -> tuple[Any, bytes | None]:
 
 
 def with_trees(model: Any, data: bytes) -> Any:
-    """The model that `without_trees` was given. Raises ValueError: an array of Python objects, which is none of ours."""
+    """The model that `without_trees` was given, of these files. Raises ValueError for an array of Python objects."""
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         arrays = dict(found)
     return _boosted_again(model, arrays) if hasattr(model, "_predictors") else _forest_again(model, arrays)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from forecast_platform.ensembles import encoding
 from forecast_platform.ensembles.encoding import Encoder
+from forecast_platform.ensembles.ratios import found_ratios, with_ratios
 from forecast_platform_tests.ensembles.shops import classes
 
 
@@ -39,3 +42,33 @@ def test_a_level_that_was_never_seen_is_the_mean_of_all_and_a_missing_one_has_it
     few, _ = Encoder.fit("dense", pd.DataFrame({"few": values[values != "level 0"][:8]}), y[:8], 0, 0, {})
     coded = few.apply(pd.DataFrame({"few": np.array(["level 2", None, "no such level"], object)}))
     assert coded.sum(axis=1).tolist() == [1, 0, 0]
+
+
+def test_what_a_weight_says_beyond_three_lengths_is_a_column_of_its_own() -> None:
+    """A planted density: no column shows it alone."""
+    rng = np.random.default_rng(0)
+    size, density = np.exp(rng.normal(size=600)), rng.uniform(0.9, 1.1, 600)
+    near = lambda: size * rng.uniform(0.99, 1.01, 600)  # noqa: E731
+    frame = pd.DataFrame({"x": near(), "y": near(), "other": rng.normal(size=600)})
+    frame["weight"] = density * size**3
+    found = found_ratios(frame, 0)
+    assert {one["of"] for one in found} == {"x", "y", "weight"}
+    assert not any("other" in (one["of"], *one["by"]) for one in found)
+    [beyond] = [one for one in found if one["of"] == "weight" and sorted(one["by"]) == ["x", "y"]]
+    assert sum(beyond["slopes"]) == pytest.approx(3, abs=0.05)
+    added = with_ratios(frame, found)[beyond["name"]].to_numpy()
+    assert np.corrcoef(added, np.log(density))[0, 1] > 0.9
+    holes = frame.assign(x=np.where(np.arange(600) < 3, 0.0, frame["x"]))
+    assert np.isnan(with_ratios(holes, found)[beyond["name"]].to_numpy()[:3]).all(), "no logarithm"
+    for kind in ("tree", "dense", "native"):
+        encoder, x = Encoder.fit(kind, frame, density, 0, 0, {}, ratios=found)
+        assert x.shape == (600, 4 + len(found))
+        again = Encoder(json.loads(json.dumps(encoder.state))).apply(frame)
+        assert np.array_equal(np.asarray(again, np.float64), np.asarray(x, np.float64))
+
+
+def test_columns_that_are_the_same_or_nothing_alike_add_none() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=300)
+    assert found_ratios(pd.DataFrame({"a": a, "b": a, "c": rng.normal(size=300)}), 0) == []
+    assert found_ratios(pd.DataFrame({"a": a}), 0) == []

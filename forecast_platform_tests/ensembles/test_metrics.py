@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval, interval_of
+from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval, interval_of
 
 
 @pytest.mark.parametrize("name", ["auc", "accuracy", "log_loss"])
@@ -86,3 +86,31 @@ def test_an_interval_of_an_area_is_not_defined_where_a_block_holds_all_of_a_clas
     y, blocks = np.repeat([1, 0], [5, 95]), blocks_of(100, 0, in_order=True)
     share = np.linspace(0.1, 0.9, 100)
     assert np.isnan(interval_of(Scorer("auc"), y, np.column_stack([1 - share, share]), blocks)).all()
+
+
+@pytest.mark.parametrize("name", ["rmse", "auc", "accuracy", "log_loss"])
+def test_a_paired_interval_is_that_of_the_difference_on_the_same_rows(name: str) -> None:
+    rng = np.random.default_rng(1)
+    n, scorer = 2000, Scorer(name)
+    blocks = blocks_of(n, 0, in_order=False)
+    if name == "rmse":
+        y: np.ndarray = rng.normal(size=n)
+        noise = rng.normal(size=n)
+        new, old = (y + 0.50 * noise).reshape(-1, 1), (y + 0.55 * noise).reshape(-1, 1)
+    else:
+        y = (rng.random(n) < 0.4).astype(np.int64)
+        noise = rng.normal(size=n)
+        new, old = (
+            np.column_stack([1 - share, share])
+            for share in (1 / (1 + np.exp(-(2 * y - 1 + scale * noise))) for scale in (1.0, 1.4))
+        )
+    sign = -1 if scorer.smaller_is_better else 1
+
+    def gain(keep: np.ndarray) -> float:
+        return sign * (scorer(y[keep], new[keep]) - scorer(y[keep], old[keep]))
+
+    low, high = gain_interval_of(scorer, y, new, old, blocks)
+    assert (low, high) == pytest.approx(interval(gain, blocks), rel=1e-9)
+    assert low > 0, "it is surely better"
+    alone = interval_of(scorer, y, new, blocks)
+    assert high - low < alone[1] - alone[0], "what is hard for both is in neither's favour"

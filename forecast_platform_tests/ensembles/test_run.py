@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from forecast_platform.cli.main import main
+from forecast_platform.ensembles import catalog
 from forecast_platform.ensembles.finishing import UntrackedError, experiment_name, export_model, finish, result_of
 from forecast_platform.ensembles.packaging import Ensemble, PackageError
 from forecast_platform.ensembles.reading import read_workflow
@@ -115,6 +116,20 @@ def test_what_is_finished_is_not_done_again_unless_something_changed(finished: t
     assert changed.finished("vote_weight") is None, "it builds on what changed"
     seeded = run_of(folder, settings, seed=7)
     assert [seeded.finished(name) for name in seeded.plan.order] == [None, None, None]
+
+
+def test_another_version_of_a_library_makes_all_tasks_stale(
+    finished: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, settings = finished
+    real = catalog.distribution_of
+    newer = lambda module: ("scikit-learn", "99.1") if module == "sklearn" else real(module)  # noqa: E731
+    monkeypatch.setattr(catalog, "distribution_of", newer)
+    run = run_of(folder, settings)
+    assert [run.finished(name) for name in run.plan.order] == [None, None, None]
+    monkeypatch.undo()
+    again = run_of(folder, settings)
+    assert all(again.finished(name) for name in again.plan.order)
 
 
 def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
