@@ -77,7 +77,7 @@ _MLP |= {"early_stopping": True, "n_iter_no_change": 6, "alpha": 1e-3}
 _MLP_CLASSES = {**_MLP, "hidden_layer_sizes": (64,), "batch_size": 256, "max_iter": 15, "n_iter_no_change": 3}
 _MLP_CLASSES |= {"alpha": 0.1}
 # With embeddings of numbers (PBLD), as RealMLP has them beyond its simple variant.
-_REALMLP = {"n_epochs": 24, "batch_size": 256, "num_emb_type": "pbld", "plr_sigma": 0.1, "plr_hidden_1": 16}
+_REALMLP = {"n_epochs": 22, "batch_size": 256, "num_emb_type": "pbld", "plr_sigma": 0.1, "plr_hidden_1": 16}
 _REALMLP |= {"plr_hidden_2": 4, "plr_lr_factor": 0.1}
 # Probabilities are combined and scored, not labels alone: no smoothing of labels, and the epoch by their likelihood.
 _REALMLP_CLASSES = {"n_epochs": 24, "batch_size": 256, "use_ls": False, "val_metric_name": "cross_entropy"}

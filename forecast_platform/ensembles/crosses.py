@@ -7,13 +7,10 @@ combinations of categories (Prokhorenkova et al. 2018, section 3.1), for every m
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _VALUES_OF_NUMBERS, _LEVELS = 64, 400
 """Distinct values up to which a number, and a category, is looked at."""
@@ -28,12 +25,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def found_crosses(features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int) -> list[tuple[str, str]]:
+def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> list[tuple[str, str]]:
     """The pairs of columns that interact, best first: at most two, of four columns; none of more than two classes.
 
-    features, y: a split's training rows, of which at most 10,000 are looked at. Each row is predicted from the cells'
-    means over other parts of the rows, drawn to what the two columns say independently of each other (sums of log-odds;
-    of a number, of effects); a pair counts where its loss is surely smaller, by a paired test.
+    features, y: a split's training rows (a frame, or some rows of one), of which at most 10,000 are looked at. Each row
+    is predicted from the cells' means over other parts of the rows, drawn to what the two columns say independently of
+    each other (sums of log-odds; of a number, of effects); a pair counts where its loss is surely smaller, by a paired
+    test.
     """
     import pandas as pd
 
@@ -77,7 +75,7 @@ def found_crosses(features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed:
     return chosen
 
 
-def crossed(features: pd.DataFrame, one: str, other: str) -> NDArray[Any]:
+def crossed(features: Any, one: str, other: str) -> NDArray[Any]:
     """Two columns as one of texts, [n]: a cell of both values, missing ones too."""
     left, right = (_texts(features[name].to_numpy()) for name in (one, other))
     return np.array([f"{a}{_BETWEEN}{b}" for a, b in zip(left, right, strict=True)], object)

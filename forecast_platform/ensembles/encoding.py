@@ -35,6 +35,35 @@ PAIRED = "\x00 x "
 """Between the names of two columns; no column has it."""
 
 
+class RowsOf:
+    """Some rows of a frame, of which a column is taken when it is asked for: a copy of them all is as large as they."""
+
+    def __init__(
+        self, frame: pd.DataFrame, rows: NDArray[np.int64], more: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
+        """more: columns beyond the frame's, of these rows."""
+        self.frame, self.rows, self.more = frame, rows, dict(more or {})
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return [*self.frame.columns, *self.more]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        import pandas as pd
+
+        if name in self.more:
+            return pd.Series(self.more[name])
+        return pd.Series(self.frame[name].to_numpy()[self.rows], copy=False)
+
+    def assign(self, **more: NDArray[Any]) -> RowsOf:
+        """The rows with further columns."""
+        return RowsOf(self.frame, self.rows, {**self.more, **more})
+
+
 @dataclass(frozen=True)
 class Encoder:
     """How features become numbers; `state` is JSON."""
@@ -53,7 +82,7 @@ class Encoder:
 
     @classmethod
     def fit(
-        cls, kind: Encoding, features: pd.DataFrame, y: NDArray[Any], n_classes: int, seed: int,
+        cls, kind: Encoding, features: pd.DataFrame | RowsOf, y: NDArray[Any], n_classes: int, seed: int,
         transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
         means: dict[str, TargetMeans] | None = None, ratios: Sequence[Ratio] = (),
     ) -> tuple[Encoder, Any]:  # fmt: skip
@@ -98,30 +127,32 @@ class Encoder:
         encoder = cls({**state, "crosses": crosses, "ratios": list(ratios)})
         return encoder, encoder._encoded(features, cross)
 
-    def apply(self, features: pd.DataFrame) -> Any:
+    def apply(self, features: pd.DataFrame | RowsOf) -> Any:
         """Rows as numbers, float32 [n, columns]; of `native` and `given` a frame."""
         return self._encoded(with_ratios(features, self.state.get("ratios", ())), {})
 
-    def _encoded(self, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]) -> Any:
+    def _encoded(self, features: pd.DataFrame | RowsOf, cross: Mapping[str, NDArray[np.float64]]) -> Any:
         import pandas as pd
 
         if self.kind in ("native", "given"):
-            made = {}
+            taken = {}
             # CatBoost takes a name for its text up to the first null.
             shown = {one["name"]: f"__beside_{number}" for number, one in enumerate(self.state.get("ratios", ()))}
             for name in self.state["columns"]:
                 values = features[name].to_numpy()
                 if name in self.state["numbers"]:
-                    made[shown.get(name, name)] = _number(self.state["numbers"][name], values)
+                    taken[shown.get(name, name)] = _number(self.state["numbers"][name], values)
                 elif "means" in self.state["categories"][name]:
                     means = self._means_of(name, cross, values)
-                    made |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}
+                    taken |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}
                 else:
-                    made[name] = pd.Series(features[name]).fillna(MISSING).astype(str)
+                    taken[name] = pd.Series(features[name].to_numpy()).fillna(MISSING).astype(str)
             for number, (name, *_) in enumerate(self._crosses):
-                made[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
-            return pd.DataFrame(made)
-        parts: list[Floats32] = []
+                taken[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
+            return pd.DataFrame(taken, copy=False)
+        widths = [self._width(name) for name in self.state["columns"]]
+        made = np.empty((len(features), sum(widths) + sum(self._width(name) for name, *_ in self._crosses)), np.float32)
+        at = 0
         for name in self.state["columns"]:
             values = features[name].to_numpy()
             if name in self.state["numbers"]:
@@ -130,10 +161,22 @@ class Encoder:
                 found = [self._means_of(name, cross, values)]
             else:
                 found = self._code_parts(self.state["categories"][name], values)
-            # A column at a time: all of them as float64 would take more than the table.
-            parts += [one.astype(np.float32) for one in found]
-        parts += [self._of_pair(name, features, cross).astype(np.float32) for name, *_ in self._crosses]
-        return np.column_stack(parts)
+            # A column at a time, in its place: all of them as float64, or twice, would take more than the table.
+            for one in found:
+                at = _placed(made, at, one)
+        for name, *_ in self._crosses:
+            at = _placed(made, at, self._of_pair(name, features, cross))
+        return made
+
+    def _width(self, name: str) -> int:
+        """Columns that a column becomes."""
+        dense = self.kind == "dense"
+        if name in self.state["numbers"]:
+            return 2 if dense and self.state["numbers"][name]["any_missing"] else 1
+        state = self.state["categories"][name]
+        if "means" in state:
+            return len(state["rest"])
+        return len(state["levels"]) if dense else 1
 
     def _number_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
         found = _number(state, values)
@@ -152,7 +195,7 @@ class Encoder:
         return [(found == code).astype(np.float64) for code in range(len(state["levels"]))]
 
     def _of_pair(
-        self, name: str, features: pd.DataFrame, cross: Mapping[str, NDArray[np.float64]]
+        self, name: str, features: pd.DataFrame | RowsOf, cross: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
         pair = next((one, other) for known, one, other in self._crosses if known == name)
         return self._means_of(name, cross, None if name in cross else crossed(features, *pair))
@@ -171,6 +214,13 @@ class Encoder:
         if self.kind != "dense":
             return means
         return (means - np.asarray(state["centre"])) / np.asarray(state["spread"])
+
+
+def _placed(made: Floats32, at: int, found: NDArray[Any]) -> int:
+    """Put columns, [n] or [n, k], into their places from `at` on; returns the next place."""
+    width = 1 if found.ndim == 1 else found.shape[1]
+    made[:, at : at + width] = found.reshape(len(made), width)
+    return at + width
 
 
 def _places(levels: Sequence[str | None], values: NDArray[Any]) -> NDArray[np.int64]:

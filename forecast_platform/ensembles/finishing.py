@@ -22,7 +22,7 @@ from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
-from forecast_platform.ensembles.workshop import one_thread_each
+from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree

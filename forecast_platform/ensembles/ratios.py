@@ -29,17 +29,19 @@ _BESIDE = "\x00 beside "
 """Between the names of a column and those it is compared with; no column has it."""
 
 
-def found_ratios(features: pd.DataFrame, seed: int) -> list[Ratio]:
+def found_ratios(features: pd.DataFrame, seed: int, rows: NDArray[np.int64] | None = None) -> list[Ratio]:
     """The columns to add, of those that are alike by rank correlation: of each pair one, most alike first, and of each
     column that is like several what it says beyond all of them; at most 12 in all.
 
-    features: a split's training rows, of which at most 10,000 are looked at.
+    features: a frame, of which these rows are a split's training rows (all where none are named); at most 10,000 of
+    them are looked at.
     """
     names = [name for name in features.columns if features[name].dtype == np.float64]
     if not 2 <= len(names) <= _COLUMNS:
         return []
     rng = np.random.default_rng(seed)
-    table = features[names].iloc[np.sort(rng.choice(len(features), min(len(features), _ROWS), replace=False))]
+    rows = np.arange(len(features)) if rows is None else rows
+    table = features[names].iloc[np.sort(rng.choice(rows, min(len(rows), _ROWS), replace=False))]
     names = [one for one in names if table[one].nunique() >= _DISTINCT]
     # A value that is not above zero where nearly all are is one that is missing.
     logs = [one for one in names if (table[one] > 0).sum() > 0.99 * table[one].notna().sum()]
@@ -70,8 +72,9 @@ def found_ratios(features: pd.DataFrame, seed: int) -> list[Ratio]:
     return found
 
 
-def with_ratios(features: pd.DataFrame, ratios: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The features with these columns added, float64, nan where one of their columns is missing or has no logarithm."""
+def with_ratios(features: Any, ratios: Sequence[Mapping[str, Any]]) -> Any:
+    """The features, a frame or some rows of one, with these columns added, float64; nan where one of their columns is
+    missing or has no logarithm."""
     if not ratios:
         return features
     ready: dict[str, Floats] = {}

@@ -289,7 +289,9 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:
     numbers = values.to_numpy(np.float64, na_value=np.nan) if values.dtype != bool else values.to_numpy(np.float64)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+    finite = np.isfinite(numbers)
+    # The table's own column where nothing is to be mended: a table is held once, not twice.
+    return numbers if finite.all() else np.where(finite, numbers, np.nan)
 
 
 def _texts(values: pd.Series) -> NDArray[Any]:

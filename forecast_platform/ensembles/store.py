@@ -193,7 +193,7 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
             raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
         parquet = path.suffix.lower() in (".parquet", ".pq")
         try:
-            return pd.read_parquet(path) if parquet else pd.read_csv(path)
+            return _parquet(path) if parquet else pd.read_csv(path)
         except ValueError as error:
             kind = "Parquet" if parquet else "CSV (its suffix is not .parquet)"
             why = str(error).strip().splitlines()[0]
@@ -202,6 +202,13 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     if not found.num_columns:
         raise FileNotFoundError(f"there is no table {'.'.join(source.place)} in the warehouse")
     return found.to_pandas()
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file as pandas has it; each column is given up by Arrow as it is taken over."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _open_table(settings: Settings, name: str) -> Table:

@@ -20,7 +20,8 @@ from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
-from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop, one_thread_each
+from forecast_platform.ensembles.threads import one_thread_each
+from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop
 
 Floats = NDArray[np.float64]
 

@@ -6,9 +6,8 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
 from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.crosses import found_crosses
-from forecast_platform.ensembles.encoding import Encoder, TargetMeans
+from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
@@ -28,6 +27,7 @@ from forecast_platform.ensembles.metrics import Scorer, interval_of
 from forecast_platform.ensembles.ratios import Ratio, found_ratios
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import Rows
+from forecast_platform.ensembles.threads import one_thread_each, one_thread_here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +193,8 @@ class Workshop:
     def members(self, wanted: Sequence[Wanted]) -> list[Member]:
         """The base models, each fitted on every split that is not in the store yet. Raises TaskTimeoutError.
 
-        One split after the other, so that its encoded rows are held once; the models of one split run at once.
+        One split after the other, and of each the models that encode alike, so that its encoded rows are held once and
+        in one way; those models run at once.
         """
         keys = [self.key(one) for one in wanted]
         predicted = [np.full((len(self.rows.y), self.rows.width), np.nan) for _ in wanted]
@@ -204,10 +205,11 @@ class Workshop:
             for place, one in enumerate(wanted)
             if number < len(self._folds(one.setup).splits)
         ]
-        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=_one_thread_here) as pool:
+        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=one_thread_here) as pool:
             done = 0
-            for split in sorted({number for number, _ in jobs}):
-                places = [place for number, place in jobs if number == split]
+            groups = sorted({(number, wanted[place].base.encoding) for number, place in jobs})
+            for split, encoding in groups:
+                places = [place for number, place in jobs if (number, wanted[place].base.encoding) == (split, encoding)]
                 runs = pool.map(lambda place, split=split: self._made(wanted[place], keys[place], split), places)
                 for place, found in zip(places, runs, strict=True):
                     part = self._folds(wanted[place].setup).splits[split]
@@ -218,7 +220,8 @@ class Workshop:
                     done += 1
                     self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
                 self._encoded.clear()
-                self._means.clear()
+                if (split, encoding) == max(one for one in groups if one[0] == split):
+                    self._means.clear()
         return [
             Member(
                 one.base.name,
@@ -359,7 +362,7 @@ class Workshop:
             found = self._encoded.get((base.encoding, place))
             if found is None:
                 features, y = self.features(setup, number), self.rows.y[train]
-                rows = features.iloc[train]
+                rows = RowsOf(features, train)
                 pairs: list[tuple[str, str]] = []
                 # Rows in order, or of groups, meet cells that no training row was of.
                 if base.encoding != "given" and self.rows.time is None and self.rows.groups is None:
@@ -367,13 +370,13 @@ class Workshop:
                         crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
                     pairs = crosses[place]
                 if place not in self.memory.ratios:
-                    self.memory.ratios[place] = found_ratios(rows, self.context.seed)
+                    self.memory.ratios[place] = found_ratios(features, self.context.seed, train)
                 ratios = self.memory.ratios[place] if base.encoding != "given" else []
                 encoder, x = Encoder.fit(
                     base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
                     self._means.setdefault(place, {}), ratios,
                 )  # fmt: skip
-                found = encoder, x, encoder.apply(features.iloc[valid])
+                found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
         return found
 
@@ -388,20 +391,3 @@ def cells_of(routers: Sequence[Router], features: pd.DataFrame, position: Ints |
 
 def _seed(seed: int, name: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name} {number}".encode()).digest()[:4], "big") % 2**31
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Within this the numerical libraries start no threads of their own: fits run side by side instead, and threads
-    that wait for the next small piece of work cost processor time."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
-
-
-def _one_thread_here() -> None:
-    """OpenMP has its number of threads a thread: a new one begins with all cores, whatever its maker was limited to."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)

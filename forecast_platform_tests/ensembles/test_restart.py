@@ -1,4 +1,4 @@
-"""A workflow whose process is killed in the middle of each of its tasks, one after the other."""
+"""A workflow of every task type whose process is killed in the middle of each task, one after the other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from forecast_platform.ensembles.grammar import TASK_TYPES
+from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL
 from forecast_platform.ensembles.store import FINISHED, RUNNING, States
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
+from forecast_platform_tests.ensembles.test_run import text_at, world
 from forecast_platform_tests.forked import Program
 from forecast_platform_tests.waiting import PATIENCE
 
@@ -31,17 +33,37 @@ finish(run)
 """
 
 
+TASKS = (
+    {"task": "route_cluster", "route": {"cluster": {"kmeans": {"n_clusters": 2}}}},
+    {"task": "stack_top_any", "stack": {"top_n": 2}, "depends_on": ["route_cluster"]},
+    {"task": "route_feature", "route": {"feature": "kind"}},
+    {"task": "boost", "boost": {"method": "xgboost"}, "depends_on": ["route_feature"]},
+    {"task": "route_external", "route": {"partition": "random", "parts": 2}},
+    {"task": "vote_mix", "depends_on": ["route_external"]},
+    {"task": "stack_top_alg", "stack": {"top_alg": 2}},
+    {"task": "stack_top_n_alg", "stack": {"top_n_alg": 1, "levels": 2}},
+    {"task": "stack_blend", "stack": {"holdout": 0.4}},
+    {"task": "stack_classwise"},
+    {"task": "vote_top_alg", "depends_on": ["stack_top_alg"]},
+    {"task": "vote_weight", "depends_on": ["stack_top_alg"]},
+)
+
+
+def test_every_task_type_is_here() -> None:
+    assert sorted(one["task"] for one in TASKS) == sorted(TASK_TYPES)
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_begun_again(tmp_path: Path) -> None:
     settings = world(tmp_path)
     file = tmp_path / "small.yaml"
-    file.write_text(text_at(tmp_path, *TASKS, bases=["linear"], folds=2))
+    file.write_text(text_at(tmp_path, *TASKS, bases=["linear", "neighbours"], folds=2))
     workflow = read_workflow(file.read_text())
     states = States(Platform.from_settings(settings).warehouse, workflow.context)
     environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
     environment["FORECAST_PLATFORM_WORKERS"] = "1"
     command = ("-c", PROGRAM, str(file))
-    order = [*(task.name for task in workflow.tasks), MODEL]
+    order = [*plan_of(workflow).order, MODEL]
     for name in order:
         process = Program(*command, env=environment)
         end = time.monotonic() + 120
