@@ -1,4 +1,7 @@
-"""Combinations that are chosen and fitted route by route: of forecasts, whose models no route changes."""
+"""Routes beyond the models that are fitted on them: folds by route, and combinations route by route.
+
+Combinations are of forecasts, whose models no route changes.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,28 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.combining import CombineError, apply_node
-from forecast_platform.ensembles.grammar import Task
+from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.grammar import Task, Workflow
 from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.rows import Rows
 from forecast_platform.ensembles.workshop import FEWEST, Member, Setup, Workshop, cells_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Maker = Callable[[Sequence[Floats], NDArray[Any]], dict[str, Any]]
+
+
+def folds_of(rows: Rows, workflow: Workflow) -> Folds:
+    """The folds of a workflow's rows. `grouped` without a column: by route, all routes crossed, each cell whole in one
+    fold, so that rows are scored by models of other routes. Raises FoldError and RouteError.
+    """
+    context, groups = workflow.context, rows.groups
+    if context.fold_type[0] == "grouped" and groups is None:
+        routes = [task for task in workflow.tasks if task.kind == "route"]
+        routers = [Router.fit(task, rows.routable, context.seed, rows.source) for task in routes]
+        groups = cells_of(routers, rows.features, rows.source)
+    return rows.folds(context, groups)
 
 
 def combined_by_route(

@@ -209,7 +209,7 @@ class Context(Part):
                 )
             if self.register_:
                 raise ValueError("votes over forecasts serve no requests of their own: leave out register")
-        needs = {"time_series": ("time_col", self.time_col), "grouped": ("group_col", self.group_col)}
+        needs = {"time_series": ("time_col", self.time_col)}
         wanted = [self.fold_type[0], *(self.sample.method[:1] if self.sample else ())]
         for kind in wanted:
             name, value = needs.get(kind, ("", "there"))
@@ -351,6 +351,13 @@ class Obsrv(Part):
 
     context: Context
     job: list[Task] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _groups(self) -> Obsrv:
+        named = self.context.group_col or any(one.kind == "route" for one in self.job)
+        if self.context.fold_type[0] == "grouped" and not named:
+            raise ValueError("grouped needs `group_col`: name the column, or route: routes are the groups then")
+        return self
 
 
 class Workflow(Part):

@@ -70,11 +70,14 @@ class Rows:
         """Columns of a prediction: one a class, or one."""
         return self.n_classes or 1
 
-    def folds(self, context: Context) -> Folds:
-        """The folds that the context asks for. Raises FoldError where there are too few rows or groups."""
+    def folds(self, context: Context, groups: NDArray[Any] | None = None) -> Folds:
+        """The folds that the context asks for; groups: in place of those of its column, [n].
+
+        Raises FoldError where there are too few rows or groups.
+        """
         return make_folds(
             context.fold_type[0], self.y, context.folds, context.seed,
-            time=self.time, groups=self.groups, until=self.until,
+            time=self.time, groups=self.groups if groups is None else groups, until=self.until,
         )  # fmt: skip
 
     def scorers(self, context: Context) -> list[Scorer]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.ensembles import store as keeping
+from forecast_platform.ensembles.by_route import folds_of
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.forecasts import forecast_frame, open_rows, write_votes
 from forecast_platform.ensembles.grammar import Workflow
@@ -76,8 +77,8 @@ class Run:
 
     @cached_property
     def folds(self) -> dict[str, Folds]:
-        """The folds, and holdouts where tasks have made them. Raises FoldError."""
-        return {"folds": self.rows.folds(self.workflow.context)}
+        """The folds, and holdouts where tasks have made them. Raises FoldError, RouteError."""
+        return {"folds": folds_of(self.rows, self.workflow)}
 
     @cached_property
     def hashes(self) -> dict[str, str]:

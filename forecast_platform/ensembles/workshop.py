@@ -365,7 +365,7 @@ class Workshop:
                 rows = RowsOf(features, train)
                 pairs: list[tuple[str, str]] = []
                 # Rows in order, or of groups, meet cells that no training row was of.
-                if base.encoding != "given" and self.rows.time is None and self.rows.groups is None:
+                if base.encoding != "given" and self.rows.time is None and self.folds["folds"].kind != "grouped":
                     if place not in crosses:
                         crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
                     pairs = crosses[place]

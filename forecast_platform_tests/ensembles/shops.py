@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecast_platform.ensembles.by_route import folds_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -39,7 +40,7 @@ def done(frame: pd.DataFrame, *tasks: dict, workers: int = 1, **context: Any) ->
     context.setdefault("bases", ["linear", "neighbours"])
     workflow = read_workflow(text_of(*tasks, **context))
     rows = make_rows(frame, workflow.context)
-    shop = Workshop(workflow.context, rows, {"folds": rows.folds(workflow.context)}, MemoryStore(), workers)
+    shop = Workshop(workflow.context, rows, {"folds": folds_of(rows, workflow)}, MemoryStore(), workers)
     plan = plan_of(workflow)
     outcomes: dict[str, Outcome] = {}
     for name in plan.order:

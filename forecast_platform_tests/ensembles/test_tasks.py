@@ -13,6 +13,7 @@ from forecast_platform.ensembles.metrics import Scorer, blocks_of, interval
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.rows import RowsError, make_rows
 from forecast_platform.ensembles.workshop import TaskTimeoutError, Workshop
+from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform_tests.ensembles.shops import classes, done, two_groups
 from forecast_platform_tests.ensembles.workflows import text_of
 
@@ -387,3 +388,20 @@ def test_shares_of_a_meta_learner_are_where_its_coefficients_are() -> None:
             first, second = combining.shares_of(combining.fit_meta(kind, [told, noise], codes, n_classes))
             assert first > 0.9
             assert first + second == pytest.approx(1)
+
+
+def test_folds_are_grouped_by_route_where_routes_cross() -> None:
+    """Each cell of two routes is whole in one fold: its rows are predicted by models of the other cells alone."""
+    routes = ({"task": "route_feature", "route": {"feature": "kind"}},
+              {"task": "route_external", "route": {"partition": "sequence", "parts": 3}})  # fmt: skip
+    ends = {"task": "vote_mix", "depends_on": ["route_feature", "route_external"]}
+    found, shop = done(classes(), *routes, ends, fold_type=["grouped"], folds=3)
+    cells = 10 * found["route_feature"].cells + found["route_external"].cells
+    part = shop.folds["folds"].part
+    assert len(np.unique(cells)) >= 6
+    for cell in np.unique(cells):
+        assert len(np.unique(part[cells == cell])) == 1, "no route is on both sides"
+    assert np.isfinite(found["vote_mix"].predicted).all()
+    assert shop.memory.crosses == {}, "a pair's cells would be those of other routes"
+    with pytest.raises(WorkflowError, match="grouped needs `group_col`: name the column, or route"):
+        done(classes(), {"task": "vote_mix"}, fold_type=["grouped"])
