@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -112,6 +113,14 @@ LIBRARIES = ("scipy.stats", "sklearn.ensemble", "xgboost", "lightgbm", "catboost
 """What every workflow loads; a neural network's own are loaded by its first fit."""
 
 
+def load_libraries(names: Sequence[str]) -> None:
+    """Load those that are installed, and skops."""
+    for library in names:
+        if find_spec(library.partition(".")[0]):
+            importlib.import_module(library)
+    skops_io()
+
+
 def resident(what: str) -> float:
     """MB of this process: VmRSS now, VmHWM at most."""
     found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
@@ -142,10 +151,7 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
         client_with(settings, "/Experiments/first")
         print(f"  a new warehouse's MLflow database, once: {time.process_time() - cpu:.1f} s of processor")
         cpu = time.process_time()
-        for library in LIBRARIES:
-            if find_spec(library.partition(".")[0]):
-                importlib.import_module(library)
-        skops_io()
+        load_libraries(LIBRARIES)
         loading = time.process_time() - cpu
         print(f"  the libraries loaded, once a process: {loading:.1f} s")
         if memory:
