@@ -8,6 +8,8 @@ import shutil
 import tempfile
 import warnings
 import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,6 +82,13 @@ class AutoGluon(ScaledReturnsModel):
         "seed": Hyperparameter(1, "Of everything drawn in a fit.", least=0, most=2**31),
     }
     fitted_type: ClassVar[type[FittedModel]] = AutoGluonFitted
+
+    def __init__(self, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()) -> None:
+        """See `Model`."""
+        super().__init__(params, of)
+        if self.params["model"] in NETWORKS:
+            # Without it the library says that no model was fitted, and not why.
+            vars(self)["tags"] = replace(self.tags, requires=(*self.tags.requires, "torch"))
 
     @property
     def context(self) -> int:
