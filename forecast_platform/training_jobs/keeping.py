@@ -6,6 +6,7 @@ import datetime as dt
 import shutil
 
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.uploads import UploadStore
 
 
 def prune(store: JobStore) -> list[Job]:
@@ -23,8 +24,7 @@ def prune(store: JobStore) -> list[Job]:
     for job in old:
         remove_folder(store, job.job_id)
     store.forget([job.job_id for job in old])
-    for upload_id in store.drop_uploads(drafts):
-        store.upload_path(upload_id).unlink(missing_ok=True)
+    UploadStore(store.settings).drop(drafts)
     _sweep(store, now - dt.timedelta(hours=limits.keep_drafts_hours))
     return old
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
+from forecast_platform.host.admission import LimitReachedError, UnknownJobError, WrongStateError
 from forecast_platform.settings import Settings, build
 from forecast_platform.training_jobs.config import parse
 from forecast_platform.training_jobs.keeping import prune
 from forecast_platform.training_jobs.store import JobStore
+from forecast_platform.training_jobs.uploads import UploadStore
 from forecast_platform_tests.training_jobs.tables import asked
 
 
@@ -55,7 +56,7 @@ def test_the_limits_of_a_user_and_of_all_are_exact_however_many_submit_at_once(s
     def submit(job: tuple[str, str]) -> str:
         try:
             store.submit(*job)
-        except TooManyJobsError as error:
+        except LimitReachedError as error:
             return "user" if "a user may have" in str(error) else "all"
         return job[1]
 
@@ -84,7 +85,7 @@ def test_an_ended_job_makes_room(store: JobStore) -> None:
     ids = [store.create("ann", CONFIG).job_id for _ in range(4)]
     for job_id in ids[:3]:
         store.submit(job_id, "ann")
-    with pytest.raises(TooManyJobsError, match="you have 3 jobs queued or running") as refused:
+    with pytest.raises(LimitReachedError, match="you have 3 jobs queued or running") as refused:
         store.submit(ids[3], "ann")
     assert refused.value.retry_after > 0
     store.fail(ids[0], "broken")
@@ -178,15 +179,17 @@ def test_old_jobs_drafts_and_uploads_are_pruned_and_nothing_else(settings: Setti
         store.submit(job_id, "ann")
         store.started(job_id, job_id)
     store.complete(done, done, {})
-    upload = "7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10"
-    store.add_upload(upload, "ann", "x.csv", 1)
+    uploads = UploadStore(store.settings)
+    arrival = uploads.begin("ann", 1)
+    file = uploads.path(uploads.keep(arrival, "ann", "x.csv", 1).upload_id)
     for path in (store.job_folder(done), store.job_folder(draft), store.job_folder(running)):
         path.mkdir(parents=True)
-    store.upload_path(upload).parent.mkdir(parents=True)
-    store.upload_path(upload).write_text("x")
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
     now[0] += dt.timedelta(hours=25)
     assert [job.job_id for job in prune(store)] == [draft]
-    assert not store.upload_path(upload).exists()
+    assert not file.exists()
+    assert uploads.listed("ann") == []
     now[0] += dt.timedelta(days=30)
     assert [job.job_id for job in prune(store)] == [done]
     assert not store.job_folder(done).exists()
