@@ -191,14 +191,16 @@ class JobStore(AdmissionTable[Job]):
                 [(job_id,) for job_id in job_ids],
             )
 
-    def old(self, ended_before: str, drafts_before: str) -> list[Job]:
-        """Jobs that ended, or were created and never submitted, before these times."""
+    def old(self, ended_before: str, drafts_before: str, most: int) -> list[Job]:
+        """At most so many jobs that ended, or were created and never submitted, before these times; oldest first."""
         with self._open() as connection:
             return self._select(
                 connection,
-                f"(status IN {ENDED} AND completed_at < ?) OR (status = 'pending' AND created_at < ?)",
+                f"(status IN {ENDED} AND completed_at < ?) OR (status = 'pending' AND created_at < ?) "
+                "ORDER BY created_at, job_id LIMIT ?",
                 ended_before,
                 drafts_before,
+                most,
             )
 
     def ids(self) -> frozenset[str]:
