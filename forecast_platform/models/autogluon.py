@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +15,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Floats
 from forecast_platform.models.base import FittedModel
-from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel, write_files
+from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 
 TREES = ("RecursiveTabular", "DirectTabular")
@@ -34,14 +31,11 @@ class AutoGluonFitted(ScaledReturnsFitted):
 
     @cached_property
     def library(self) -> Any:
-        """The library's object, loaded once; its folder is a copy for this process."""
+        """The library's object, loaded once."""
         from autogluon.timeseries import TimeSeriesPredictor
 
         os.environ["HF_HUB_OFFLINE"] = "1"
-        folder = tempfile.mkdtemp(prefix="forecast-library-")
-        weakref.finalize(self, shutil.rmtree, folder, True)
-        write_files(self.state["files"], Path(folder))
-        return TimeSeriesPredictor.load(folder, require_version_match=True)
+        return TimeSeriesPredictor.load(str(self.files_folder()), require_version_match=True)
 
     def step_quantiles(self, contexts: Floats) -> Floats:
         """See `ScaledReturnsFitted`."""
