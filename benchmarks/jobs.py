@@ -2,9 +2,10 @@
 
     python benchmarks/jobs.py [PART ...] [--series 400] [--wide 10000] [--users 20] [--m4 FOLDER] [--landing FOLDER]
 
-The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service; and in the
-environment of an extra (`.venv-automl/bin/python -m benchmarks.jobs ...`) library (_job_library.py), presets and m4
-(_job_panels.py), graph (_job_graph.py).
+The parts: answers, tables, statsforecast, wide; those that start the whole service: latency, service, and history
+(_job_history.py, ten thousand old jobs beside a hundred); and in the environment of an extra
+(`.venv-automl/bin/python -m benchmarks.jobs ...`) library (_job_library.py), presets and m4 (_job_panels.py), graph
+(_job_graph.py).
 
 --m4 names the folder of the M4 competition's Weekly-train.csv and Weekly-test.csv; its repository (Mcompetitions,
 M4-methods) keeps them in Dataset/Train and Dataset/Test. --landing names one of files as the source `landing` reads.
@@ -252,7 +253,8 @@ def of_the_extras(chosen: set[str], options: argparse.Namespace) -> None:
 def main() -> None:
     """Print the figures asked for; all without the service where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "library", "presets", "m4", "graph")
+    parts = ("answers", "tables", "statsforecast", "wide", "latency", "service", "history")
+    parts += ("library", "presets", "m4", "graph")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--series", type=int, default=400)
     parser.add_argument("--wide", type=int, default=10_000)
@@ -291,8 +293,12 @@ def main() -> None:
         from benchmarks._job_service import latency, service
     if "latency" in chosen:
         latency()
+    if "history" in chosen:
+        from benchmarks._job_history import history
+
+        history()
     if "service" in chosen:
-        service(options.users, limit=options.seconds)
+        service(options.users, seconds=options.seconds)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
-from forecast_platform_tests.api import test_service as tested
+from forecast_platform_tests.api import service as tested
 from forecast_platform_tests.api.test_workflows import text
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ui.running import Running

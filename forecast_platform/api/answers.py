@@ -157,6 +157,33 @@ class UploadAnswer(BaseModel):
     columns: list[str]
 
 
+class KeptUpload(BaseModel):
+    """A file that the user keeps. size: in bytes."""
+
+    file: str
+    name: str
+    size: int
+    created_at: str
+
+
+class UploadList(BaseModel):
+    """A user's files, the newest first. most, most_mb: how many of them, and MB of all, there may be."""
+
+    model_config = _shown(
+        {
+            "uploads": [
+                {"file": _ID, "name": "sales.csv", "size": 1874, "created_at": "2026-11-28T09:30:00.000+00:00"}
+            ],
+            "most": 50,
+            "most_mb": 2048.0,
+        }
+    )
+
+    uploads: list[KeptUpload]
+    most: int
+    most_mb: float
+
+
 class Look(BaseModel):
     """What is in an uploaded file; figures once its columns are named."""
 

@@ -12,7 +12,7 @@ from forecast_platform import __version__
 from forecast_platform.api.users import Guard, Users
 from forecast_platform.ensembles.submissions import NameTakenError
 from forecast_platform.ensembles.yaml_lines import WorkflowError
-from forecast_platform.host.admission import LostStoreError, TooManyJobsError, UnknownJobError, WrongStateError
+from forecast_platform.host.admission import LimitReachedError, LostStoreError, UnknownJobError, WrongStateError
 from forecast_platform.host.guarded_app import App, Message, Receive, Scope, Send
 from forecast_platform.language.errors import LanguageError, RegistryError
 from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
@@ -70,7 +70,7 @@ def plain_app(jobs: TrainingJobs) -> FastAPI:
         (_OverLimitError, 413, str),
         (UnavailableError, 503, str),
         (LostStoreError, 503, str),
-        (TooManyJobsError, 429, str),
+        (LimitReachedError, 429, str),
     ]
     for kind, status, text in statuses:
         app.add_exception_handler(kind, _answering(status, text))

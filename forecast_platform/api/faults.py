@@ -22,7 +22,7 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         413: "Too large.",
         415: "Not JSON.",
         421: "Asked under a name that is not this server's.",
-        429: "Too many jobs; Retry-After says when to try again.",
+        429: "Too many jobs or uploads; Retry-After says when to try again.",
         503: "Jobs are switched off, or Dagster is not there.",
     }.items()
 }

@@ -13,7 +13,7 @@ from forecast_platform.api import answers
 from forecast_platform.api.events import events_of
 from forecast_platform.api.faults import FAULTS, FileName, Id, Limit, OneStatus, documented, events, user_of
 from forecast_platform.api.modes import modes
-from forecast_platform.api.uploads import NoFileError, write_body
+from forecast_platform.api.uploads import NoFileError, TooLargeError, declared_size, write_body
 from forecast_platform.host.admission import ENDED, STATUSES, UnknownJobError
 from forecast_platform.runs.training_jobs import TrainingJobs
 from forecast_platform.training_jobs.config import JobError
@@ -139,6 +139,19 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
         found, columns = await jobs_upload(jobs, request, most)
         return answers.UploadAnswer(file=found.upload_id, name=found.name, size=found.size, columns=columns)
 
+    @router.get("/uploads", tags=["uploads"])
+    def list_uploads(request: Request) -> answers.UploadList:
+        """The files that the user keeps, the newest first, and how many and how much that may be."""
+        kept = [answers.KeptUpload(file=one.upload_id, name=one.name, size=one.size, created_at=one.created_at)
+                for one in jobs.uploads.listed(user_of(request))]  # fmt: skip
+        return answers.UploadList(uploads=kept, most=options.uploads_a_user, most_mb=options.uploads_mb_a_user)
+
+    @router.delete("/uploads/{file}", tags=["uploads"])
+    def delete_upload(request: Request, file: Id) -> answers.Message:
+        """Remove an uploaded file; jobs that were created from it have its data already."""
+        jobs.uploads.remove(file, user_of(request))
+        return answers.Message(message=f"upload {file} is deleted")
+
     @router.get("/uploads/{file}", tags=["uploads"])
     def look(request: Request, file: Id, time_col: str = "", target_col: str = "", id_col: str = "") -> answers.Look:
         """What is in an uploaded file: its columns, and once those are named its series, frequency and gaps."""
@@ -150,13 +163,20 @@ def job_routes(jobs: TrainingJobs) -> APIRouter:
 async def jobs_upload(jobs: TrainingJobs, request: Request, most: int) -> Any:
     """Receive a file and look at its columns; nothing is left of one that is refused.
 
-    Raises JobError where the body is no file or has no columns to read, TooLargeError for a file above the limit.
+    Raises JobError where the body is no file or has no columns to read, TooLargeError for a file above the limit,
+    LimitReachedError for one beyond what the user may keep.
     """
-    with jobs.receiving(user_of(request)) as receiving:
+    user = user_of(request)
+    with contextlib.ExitStack() as place:
+        receiving = await run_in_threadpool(place.enter_context, jobs.receiving(user, declared_size(request, most)))
         try:
-            size, name = await write_body(request, receiving.path, most)
+            size, name = await write_body(request, receiving.path, receiving.most)
         except NoFileError as error:
             raise JobError(str(error), "file") from None
+        except TooLargeError:
+            if receiving.most == most:
+                raise
+            raise jobs.uploads.grown_too_large(user) from None
         columns = await run_in_threadpool(column_names, receiving.path)
         return await run_in_threadpool(receiving.keep, name, size), columns
 

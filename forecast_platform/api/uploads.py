@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecast_platform.training_jobs.uploads import FORM_BYTES
+
 if TYPE_CHECKING:
     from starlette.requests import Request
 
@@ -17,14 +19,21 @@ class NoFileError(ValueError):
     """The request holds no file."""
 
 
+def declared_size(request: Request, most: int) -> int | None:
+    """Bytes that the request says its body has. Raises TooLargeError where no file of `most` bytes has so many."""
+    declared = request.headers.get("content-length", "")
+    if not declared.isdecimal():
+        return None
+    if int(declared) > most + FORM_BYTES:
+        raise TooLargeError
+    return int(declared)
+
+
 async def write_body(request: Request, path: Path, most: int) -> tuple[int, str]:
     """Write the request's file to `path`; returns its bytes and the name that it came with.
 
     Raises TooLargeError, NoFileError.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most + 10_000:
-        raise TooLargeError
     content_type = request.headers.get("content-type", "")
     with path.open("wb") as stream:
         if content_type.partition(";")[0].strip().lower() == "multipart/form-data":

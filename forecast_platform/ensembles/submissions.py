@@ -52,7 +52,7 @@ class Submissions(AdmissionTable[Submission]):
     def create(self, user: str, workflow: Workflow, text: str, upload: str | None) -> Submission:
         """A workflow that waits to be submitted; under a name that the user has already, the newer text of that one.
 
-        upload: the file that its source names. Raises NameTakenError, WrongStateError, TooManyJobsError.
+        upload: the file that its source names. Raises NameTakenError, WrongStateError, LimitReachedError.
         """
         name, slug, now = workflow.context.name, workflow.context.slug, self.now()
         with self._open(write=True) as connection:
@@ -99,7 +99,7 @@ class Submissions(AdmissionTable[Submission]):
     def submit(self, workflow_id: str, user: str) -> Submission:
         """Admit a workflow to the queue, for the first time or again: what is finished is not computed again.
 
-        Raises UnknownJobError, WrongStateError, TooManyJobsError.
+        Raises UnknownJobError, WrongStateError, LimitReachedError.
         """
         return self._admit(workflow_id, user, ("pending", *ENDED))
 

@@ -19,9 +19,6 @@ from forecast_platform.forecasting.shocks import residual_table
 MOST_STEPS = 60
 """Steps that ranks are kept for: those of the longest horizon, on an exchange that never closes."""
 
-BLOCK_ORIGINS = 32
-"""Origins that are worked on at once: their arrays fit a processor's cache. The result does not depend on it."""
-
 
 def error_ranks(errors: Floats, dates: Dates, pool: Dates) -> Floats:
     """The ranks of past errors as places in (0, 1), by slot of the pool and step: float64 [len(pool), n_steps].
@@ -47,21 +44,26 @@ def quantile_function(quantiles: Floats, levels: Sequence[float], places: Floats
     two quantiles, and quantiles of a normal distribution give that distribution. Quantiles that cross are sorted.
     Raises ValueError for levels that are not so, or as many as the quantiles have.
     """
+    low, share = _between(levels, quantiles.shape[-1], places)
+    ordered = np.sort(quantiles, axis=-1)
+    steps = np.arange(places.shape[1])
+    below, above = ordered[:, steps, low], ordered[:, steps, low + 1]
+    return below + (above - below) * share
+
+
+def _between(levels: Sequence[float], n_levels: int, places: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """The level below each place and how far from it to the next one, in normal scores; both have places' shape."""
     from scipy.special import ndtri
 
     known = np.asarray(levels, np.float64)
     if known.ndim != 1 or len(known) < 2 or np.any(np.diff(known) <= 0) or known[0] <= 0 or known[-1] >= 1:
         raise ValueError(f"levels {list(levels)}: at least two, ascending, between 0 and 1")
-    if quantiles.shape[-1] != len(known):
-        raise ValueError(f"quantiles have shape {quantiles.shape}: the last axis must be the {len(known)} levels'")
-    ordered = np.sort(quantiles, axis=-1)
+    if n_levels != len(known):
+        raise ValueError(f"quantiles have {n_levels} levels: the last axis must be the {len(known)} levels'")
     scores = ndtri(known)
     wanted = ndtri(places)
     below = np.clip(np.searchsorted(scores, wanted, side="right") - 1, 0, len(known) - 2)
-    share = (wanted - scores[below]) / (scores[below + 1] - scores[below])
-    steps = np.arange(places.shape[1])
-    low, high = ordered[:, steps, below], ordered[:, steps, below + 1]
-    return low + (high - low) * share
+    return below, (wanted - scores[below]) / (scores[below + 1] - scores[below])
 
 
 def joint_paths(quantiles: Floats, levels: Sequence[float], places: Floats, slots: NDArray[np.integer]) -> Floats:
@@ -76,11 +78,18 @@ def joint_paths(quantiles: Floats, levels: Sequence[float], places: Floats, slot
     n_steps = quantiles.shape[1]
     if places.shape[1] < n_steps:
         raise ValueError(f"ranks of {places.shape[1]} steps for quantiles of {n_steps}: more past errors are needed")
-    out = np.empty((n_origins, n_paths, n_steps))
-    for start in range(0, n_origins, BLOCK_ORIGINS):
-        block = slice(start, min(start + BLOCK_ORIGINS, n_origins))
-        # All slots once: there are fewer of them than paths.
-        values = quantile_function(quantiles[block], levels, places[:, :n_steps])
-        for row in range(block.start, block.stop):
-            np.take(values[row - block.start], slots[row], axis=0, out=out[row], mode="clip")
-    return out
+    ordered = np.sort(quantiles, axis=-1)
+    # Step by step: the lookups of a step read 10 kB, and a step is what the paths are read by.
+    low, share = (found.T.copy() for found in _between(levels, quantiles.shape[-1], places[:, :n_steps]))
+    low += np.arange(n_steps)[:, None] * quantiles.shape[-1]
+    high = low + 1
+    out = np.empty((n_origins, n_steps, n_paths))
+    values = np.empty(low.shape)
+    for row in range(n_origins):
+        if not row or not np.array_equal(ordered[row], ordered[row - 1]):  # days without a session repeat the last
+            flat = ordered[row].ravel()
+            below = flat.take(low)
+            # All slots once: there are fewer of them than paths.
+            values = below + (flat.take(high) - below) * share
+        np.take(values, slots[row], axis=1, out=out[row], mode="clip")
+    return np.moveaxis(out, 1, 2)

@@ -32,6 +32,9 @@ CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status);
 CREATE TABLE IF NOT EXISTS uploads (
   upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
   created_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS arriving_uploads (
+  upload_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, size INTEGER NOT NULL, owner TEXT NOT NULL,
+  created_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS workflows (
   workflow_id TEXT PRIMARY KEY, user_id TEXT NOT NULL, name TEXT NOT NULL, slug TEXT NOT NULL UNIQUE,
   text TEXT NOT NULL, upload TEXT, status TEXT NOT NULL, created_at TEXT NOT NULL, submitted_at TEXT,
@@ -53,7 +56,7 @@ class WrongStateError(ValueError):
     """It is not in a state in which this can be done; the message says which it is in."""
 
 
-class TooManyJobsError(RuntimeError):
+class LimitReachedError(RuntimeError):
     """A limit is reached; `retry_after` is when, in seconds, to try again."""
 
     def __init__(self, message: str, retry_after: int = 10) -> None:
@@ -118,27 +121,27 @@ class AdmissionFile:
         return self.settings.now().astimezone(dt.timezone.utc).isoformat(timespec="milliseconds")
 
     def require_room(self, connection: sqlite3.Connection, user: str) -> None:
-        """Refuse one more job or workflow beyond the limits, which hold over both. Raises TooManyJobsError.
+        """Refuse one more job or workflow beyond the limits, which hold over both. Raises LimitReachedError.
 
         In the transaction that then admits it, so the limits hold however many ask at once.
         """
         limits = self.settings.training_jobs
         own = sum(count(connection, table, f"user_id = ? AND status IN {OPEN}", user) for table in _ADMITTED)
         if own >= limits.jobs_a_user:
-            raise TooManyJobsError(
+            raise LimitReachedError(
                 f"you have {own} jobs queued or running, the most that a user may have: wait for one, or cancel it"
             )
         every = sum(count(connection, table, f"status IN {OPEN}") for table in _ADMITTED)
         if every >= limits.jobs_in_all:
-            raise TooManyJobsError(
+            raise LimitReachedError(
                 f"{every} jobs are queued or running, the most that there may be: try again later", 30
             )
 
     def require_draft(self, connection: sqlite3.Connection, user: str) -> None:
-        """Refuse one more that is created and not submitted. Raises TooManyJobsError."""
+        """Refuse one more that is created and not submitted. Raises LimitReachedError."""
         drafts = sum(count(connection, table, "user_id = ? AND status = 'pending'", user) for table in _ADMITTED)
         if drafts >= self.settings.training_jobs.drafts_a_user:
-            raise TooManyJobsError(f"{drafts} jobs are created and not submitted; submit or delete some", 60)
+            raise LimitReachedError(f"{drafts} jobs are created and not submitted; submit or delete some", 60)
 
 
 _ADMITTED = ("jobs", "workflows")

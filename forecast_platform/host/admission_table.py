@@ -151,7 +151,7 @@ class AdmissionTable(ABC, Generic[Row]):
             connection.execute(f"DELETE FROM {self.table} WHERE {self.key} = ?", (key,))  # noqa: S608 - own texts
 
     def _admit(self, key: str, user: str, allowed: Sequence[str]) -> Row:
-        """Into the queue, from one of these statuses. Raises UnknownJobError, WrongStateError, TooManyJobsError."""
+        """Into the queue, from one of these statuses. Raises UnknownJobError, WrongStateError, LimitReachedError."""
         with self._open(write=True) as connection:
             found = self._one(connection, key, user)
             if found.status not in allowed:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 import warnings
-import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import Floats
 from forecast_platform.models.base import FittedModel
-from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel, write_files
+from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 
 TREES = ("RecursiveTabular", "DirectTabular")
@@ -32,14 +31,11 @@ class AutoGluonFitted(ScaledReturnsFitted):
 
     @cached_property
     def library(self) -> Any:
-        """The library's object, loaded once; its folder is a copy for this process."""
+        """The library's object, loaded once."""
         from autogluon.timeseries import TimeSeriesPredictor
 
         os.environ["HF_HUB_OFFLINE"] = "1"
-        folder = tempfile.mkdtemp(prefix="forecast-library-")
-        weakref.finalize(self, shutil.rmtree, folder, True)
-        write_files(self.state["files"], Path(folder))
-        return TimeSeriesPredictor.load(folder, require_version_match=True)
+        return TimeSeriesPredictor.load(str(self.files_folder()), require_version_match=True)
 
     def step_quantiles(self, contexts: Floats) -> Floats:
         """See `ScaledReturnsFitted`."""
@@ -80,6 +76,13 @@ class AutoGluon(ScaledReturnsModel):
         "seed": Hyperparameter(1, "Of everything drawn in a fit.", least=0, most=2**31),
     }
     fitted_type: ClassVar[type[FittedModel]] = AutoGluonFitted
+
+    def __init__(self, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()) -> None:
+        """See `Model`."""
+        super().__init__(params, of)
+        if self.params["model"] in NETWORKS:
+            # Without it the library says that no model was fitted, and not why.
+            vars(self)["tags"] = replace(self.tags, requires=(*self.tags.requires, "torch"))
 
     @property
     def context(self) -> int:

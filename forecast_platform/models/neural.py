@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from forecast_platform.forecasting.history import Floats
 from forecast_platform.models.base import FittedModel
 from forecast_platform.models.quiet import quiet
-from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel, write_files
+from forecast_platform.models.scaled_returns import LEVELS, STEPS, ScaledReturnsFitted, ScaledReturnsModel
 from forecast_platform.models.tags import Hyperparameter, Hyperparameters, ModelTags
 
 _TRAINER = {
@@ -36,9 +35,8 @@ class NeuralFitted(ScaledReturnsFitted):
         """The library's object, loaded once."""
         from neuralforecast import NeuralForecast
 
-        with tempfile.TemporaryDirectory(prefix="forecast-library-") as made, quiet(prints=False):
-            write_files(self.state["files"], Path(made))
-            return NeuralForecast.load(path=made, allow_pickle=False)
+        with quiet(prints=False):
+            return NeuralForecast.load(path=str(self.files_folder()), allow_pickle=False)
 
     def step_quantiles(self, contexts: Floats) -> Floats:
         """See `ScaledReturnsFitted`. Raises ValueError where the library gives another number of levels."""

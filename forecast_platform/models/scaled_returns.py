@@ -10,9 +10,12 @@ still widens and narrows with the market, and what it adds is the shape and the 
 
 from __future__ import annotations
 
+import io
+import shutil
 import tempfile
+import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,12 +34,23 @@ LEVELS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 STEPS = 10
 """Sessions that the library forecasts: those of two weeks."""
 
+RANKS = "ranks.npy"
+
 MINIMUM_SESSIONS = 300
 
 
 class ScaledReturnsFitted(RandomWalkFitted):
-    """State: as the random walk's; `context`, how many r the library is shown; the ranks by slot; the `spread` of r by
-    LEVELS; and `files`, the library's fitted model by relative path, which is no part of the JSON."""
+    """State: as the random walk's; `context`, how many r the library is shown; the `spread` of r by LEVELS; `files`,
+    the library's fitted model and RANKS by relative path, which is no part of the JSON."""
+
+    @property
+    def ranks(self) -> Floats:
+        """The ranks that r had after each date of the pool, float32 [n_slots, MOST_STEPS], in (0, 1)."""
+        if "ranks" in self.state:  # a fit of an earlier version
+            found: Floats = self.state["ranks"]
+            return found
+        stored: Floats = np.load(io.BytesIO(self.state["files"][RANKS]), allow_pickle=False)
+        return stored
 
     @abstractmethod
     def step_quantiles(self, contexts: Floats) -> Floats:
@@ -65,7 +79,7 @@ class ScaledReturnsFitted(RandomWalkFitted):
         n_steps = steps.column.shape[1]
         ahead = np.minimum(np.arange(n_steps), STEPS - 1)
         slots = shocks.slots(origins, n_paths, 1)[:, 0]
-        paths = joint_paths(quantiles[place][:, ahead], LEVELS, self.state["ranks"], slots)
+        paths = joint_paths(quantiles[place][:, ahead], LEVELS, self.ranks, slots)
         return np.moveaxis(paths, 1, 2)
 
     def to_json(self) -> str:
@@ -78,6 +92,16 @@ class ScaledReturnsFitted(RandomWalkFitted):
     def save(self, folder: Path) -> None:
         """See `FittedModel`."""
         write_files(self.state["files"], folder)
+
+    def files_folder(self) -> Path:
+        """Where the files lie for as long as this is used: where they were read from, or a folder made of them."""
+        files = self.state["files"]
+        if isinstance(files, FolderFiles):
+            return files.folder
+        folder = Path(tempfile.mkdtemp(prefix="forecast-library-"))
+        weakref.finalize(self, shutil.rmtree, folder, True)
+        write_files(files, folder)
+        return folder
 
 
 class ScaledReturnsModel(InnovationsModel):
@@ -113,24 +137,44 @@ class ScaledReturnsModel(InnovationsModel):
         with tempfile.TemporaryDirectory(prefix="forecast-library-") as made:
             folder = Path(made)
             self.fit_library(r[1:], folder)
+            # A file of its own: as text it would be most of the fit, read and decoded wherever a row of it is.
+            np.save(folder / RANKS, ranks.astype(np.float32), allow_pickle=False)
             files = read_files(folder)
         # What r is spread by where the library says only its mean.
         spread = np.quantile(r[1:] - r[1:].mean(), LEVELS)
-        known = {"ranks": ranks.astype(np.float32), "spread": spread, "mean_alone": self.mean_alone, "files": files}
+        known = {"spread": spread, "mean_alone": self.mean_alone, "files": files}
         return kind(window, {**plain.state, **known})
 
     def load_folder(self, text: str, folder: Path, window: TrainingWindow) -> FittedModel:
         """See `Model`."""
         kind: Any = self.fitted_type
         loaded = self.load(text, window)
-        return kind(window, {**loaded.state, "files": read_files(folder)})
+        return kind(window, {**loaded.state, "files": FolderFiles(folder)})
+
+
+class FolderFiles(Mapping[str, bytes]):
+    """The files below a folder by relative path, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return (path.relative_to(self.folder).as_posix() for path in paths)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
     """Every file below `folder` by its relative path."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    return dict(FolderFiles(folder))
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:

@@ -83,7 +83,7 @@ class SubmittedWorkflows:
         """Keep a workflow that is checked; it becomes assets, and runs, once it is submitted.
 
         A source is a table of the warehouse, or a file that the user uploaded: `source: {path: <the upload's id>}`.
-        Raises WorkflowError, NameTakenError, WrongStateError, TooManyJobsError, UnavailableError.
+        Raises WorkflowError, NameTakenError, WrongStateError, LimitReachedError, UnavailableError.
         """
         self.jobs.require_enabled()
         workflow = _read(text)
@@ -121,7 +121,7 @@ class SubmittedWorkflows:
     def submit(self, user: str, workflow_id: str) -> Submission:
         """Admit a workflow to the queue, and make it assets; also again: what is finished is not computed anew.
 
-        Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError, and WorkflowError where its text
+        Raises UnknownJobError, WrongStateError, LimitReachedError, UnavailableError, and WorkflowError where its text
         does not read any more.
         """
         self.jobs.require_enabled()
@@ -144,7 +144,7 @@ class SubmittedWorkflows:
 
     def _data(self, upload: str) -> Path:
         """Where the data of an upload are kept for good. Raises UnknownJobError for what is no id."""
-        return workflows.folder_of(self.settings) / "data" / self.jobs.store.upload_path(upload).name
+        return workflows.folder_of(self.settings) / "data" / self.jobs.uploads.path(upload).name
 
     def _kept_data(self, user: str, upload: str) -> Path:
         """An upload's data, with the suffix that says what they are; uploads themselves go after a day."""

@@ -24,7 +24,8 @@ from forecast_platform.training_jobs.keeping import remove_folder
 from forecast_platform.training_jobs.panel import build, described
 from forecast_platform.training_jobs.reading import column_names, read_file
 from forecast_platform.training_jobs.results import DOWNLOADS, RESULTS
-from forecast_platform.training_jobs.store import Job, JobStore, Upload
+from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.uploads import Arrival, Upload, UploadStore
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -44,15 +45,20 @@ class UnavailableError(RuntimeError):
 class Receiving:
     """An upload that comes in."""
 
-    store: JobStore
+    store: UploadStore
     user: str
-    upload_id: str
+    arrival: Arrival
     path: Path
     kept: bool = False
 
+    @property
+    def most(self) -> int:
+        """Bytes that it may have."""
+        return self.arrival.most
+
     def keep(self, name: str, size: int) -> Upload:
         """The file is whole and good; size in bytes."""
-        found = self.store.add_upload(self.upload_id, self.user, name[:200], size)
+        found = self.store.keep(self.arrival, self.user, name[:200], size)
         self.kept = True
         return found
 
@@ -63,6 +69,7 @@ class TrainingJobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = JobStore(settings)
+        self.uploads = UploadStore(settings)
         self._lock = threading.Lock()
         self._instance: DagsterInstance | None = None
         self._noted = -math.inf
@@ -91,7 +98,7 @@ class TrainingJobs:
     def create(self, user: str, given: Any) -> Job:
         """A new job of a config (data among it), checked, and nothing left behind where it is refused.
 
-        Raises JobError, TooManyJobsError, UnavailableError.
+        Raises JobError, LimitReachedError, UnavailableError.
         """
         self.require_enabled()
         config = placed(self.settings, parse(given))
@@ -111,15 +118,15 @@ class TrainingJobs:
     def upload_file(self, user: str, upload_id: str) -> Path:
         """Where a user's upload is. Raises JobError."""
         with contextlib.suppress(UnknownJobError):
-            if self.store.upload(upload_id, user) is not None:
-                return self.store.upload_path(upload_id)
+            if self.uploads.one(upload_id, user) is not None:
+                return self.uploads.path(upload_id)
         raise JobError(f"no upload {upload_id!r}: POST it to /api/v2/uploads first", "file")
 
     def look(self, user: str, upload_id: str, time_col: str, target_col: str, id_col: str | None) -> dict[str, Any]:
         """What is in an upload. Raises JobError where it could not be trained on, UnknownJobError."""
-        if self.store.upload(upload_id, user) is None:
+        if self.uploads.one(upload_id, user) is None:
             raise UnknownJobError(f"no upload {upload_id!r}")
-        path = self.store.upload_path(upload_id)
+        path = self.uploads.path(upload_id)
         found: dict[str, Any] = {"columns": column_names(path)}
         if not time_col or not target_col:
             return found
@@ -130,7 +137,7 @@ class TrainingJobs:
     def submit(self, user: str, job_id: str, *, again: bool = False) -> Job:
         """Admit a job to the queue; with `again` one that failed or was cancelled.
 
-        Raises UnknownJobError, WrongStateError, TooManyJobsError, UnavailableError.
+        Raises UnknownJobError, WrongStateError, LimitReachedError, UnavailableError.
         """
         self.require_enabled()
         self.store.get(job_id, user)
@@ -192,19 +199,23 @@ class TrainingJobs:
         return path if name in DOWNLOADS and path.is_file() else None
 
     @contextlib.contextmanager
-    def receiving(self, user: str) -> Iterator[Receiving]:
-        """A place for a new upload; nothing is left of it where it is not kept. Raises UnavailableError."""
+    def receiving(self, user: str, declared: int | None) -> Iterator[Receiving]:
+        """A place for a new upload; nothing is left of it where it is not kept.
+
+        declared: bytes of the request's body, where it says so. Raises UnavailableError, LimitReachedError.
+        """
         self.require_enabled()
-        upload_id = str(uuid.uuid4())
-        path = self.store.upload_path(upload_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._require_room(path.parent)
-        place = Receiving(self.store, user, upload_id, path)
+        folder = self.store.folder / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._require_room(folder)
+        arrival = self.uploads.begin(user, declared)
+        place = Receiving(self.uploads, user, arrival, self.uploads.path(arrival.upload_id))
         try:
             yield place
         finally:
             if not place.kept:
-                path.unlink(missing_ok=True)
+                place.path.unlink(missing_ok=True)
+                self.uploads.give_up(arrival)
 
     def _require_room(self, folder: Path) -> None:
         free = shutil.disk_usage(folder).free / 1e9

@@ -50,6 +50,12 @@ class TrainingJobSettings(BaseModel):
         default=3600, gt=0, le=86_400, description="The longest time_limit that a job may ask for."
     )
     max_upload_mb: float = Field(default=512, gt=0, description="The largest file that is taken, in MB.")
+    uploads_a_user: int = Field(
+        default=50, ge=1, le=10_000, description="Uploads a user may keep at once, those that come in among them."
+    )
+    uploads_mb_a_user: float = Field(
+        default=2048, gt=0, description="MB that a user's uploads may have in all, those that come in among them."
+    )
     max_uncompressed_mb: float = Field(
         default=1024, gt=0, description="The largest table that is read from a file, uncompressed, in MB."
     )

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from collections.abc import Callable, Sequence
 
 from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.uploads import UploadStore
+
+AT_ONCE = 25
+"""Jobs that one look removes at the most: a sensor's tick may take 60 s, and ten thousand may come of age together."""
 
 
-def prune(store: JobStore) -> list[Job]:
+def prune(store: JobStore, forget: Callable[[Sequence[Job]], object], at_once: int = AT_ONCE) -> list[Job]:
     """Remove jobs that ended keep_days ago, drafts and uploads of keep_drafts_hours, and folders without a row.
 
-    Returns the jobs. Folders first: a row that is left is found again, a folder without one as well.
+    forget: removes what others keep of the jobs. Returns the jobs, `at_once` of them where more are old. A job's row
+    goes last: killed anywhere, what is left is found again by it, a folder without one as well.
     """
     limits, now = store.settings.training_jobs, store.settings.now().astimezone(dt.timezone.utc)
 
@@ -19,12 +25,12 @@ def prune(store: JobStore) -> list[Job]:
         return (now - dt.timedelta(**age)).isoformat(timespec="milliseconds")
 
     drafts = before(hours=limits.keep_drafts_hours)
-    old = store.old(before(days=limits.keep_days), drafts)
+    old = store.old(before(days=limits.keep_days), drafts, at_once)
+    forget(old)
     for job in old:
         remove_folder(store, job.job_id)
     store.forget([job.job_id for job in old])
-    for upload_id in store.drop_uploads(drafts):
-        store.upload_path(upload_id).unlink(missing_ok=True)
+    UploadStore(store.settings).drop(drafts)
     _sweep(store, now - dt.timedelta(hours=limits.keep_drafts_hours))
     return old
 

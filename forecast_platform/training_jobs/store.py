@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.host.admission import ENDED, FOLDER, OPEN, UnknownJobError
+from forecast_platform.host.admission import ENDED, FOLDER, OPEN
 from forecast_platform.host.admission_table import AdmissionTable
 from forecast_platform.training_jobs.config import JobConfig
+from forecast_platform.training_jobs.uploads import plain_id
 
 _OWN = "coalesce(run_id = ?, 1) AND attempt = coalesce(?, attempt)"
 """A job that this run works on, or none yet, in this attempt; a value that is None asks for nothing."""
@@ -56,17 +57,6 @@ class Job:
         return self.job_id if self.attempt <= 1 else f"{self.job_id}:{self.attempt}"
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A file that a user brought; size in bytes."""
-
-    upload_id: str
-    user_id: str
-    name: str
-    size: int
-    created_at: str
-
-
 class JobStore(AdmissionTable[Job]):
     """The store of one warehouse; safe from many threads and processes at once."""
 
@@ -83,14 +73,10 @@ class JobStore(AdmissionTable[Job]):
 
     def job_folder(self, job_id: str) -> Path:
         """Where a job's data and results are. Raises UnknownJobError for what is no job's id."""
-        return self.folder / "jobs" / _plain(job_id)
-
-    def upload_path(self, upload_id: str) -> Path:
-        """Where an uploaded file is. Raises UnknownJobError for what is no upload's id."""
-        return self.folder / "uploads" / _plain(upload_id)
+        return self.folder / "jobs" / plain_id(job_id)
 
     def create(self, user: str, config: JobConfig, job_id: str | None = None) -> Job:
-        """A new job, pending. Raises TooManyJobsError where the user has too many that were never submitted."""
+        """A new job, pending. Raises LimitReachedError where the user has too many that were never submitted."""
         job_id = job_id or str(uuid.uuid4())
         with self._open(write=True) as connection:
             self._file.require_draft(connection, user)
@@ -103,7 +89,7 @@ class JobStore(AdmissionTable[Job]):
     def submit(self, job_id: str, user: str, *, again: bool = False) -> Job:
         """Admit a job to the queue: pending ones, with `again` failed and cancelled ones.
 
-        Raises UnknownJobError, WrongStateError, TooManyJobsError.
+        Raises UnknownJobError, WrongStateError, LimitReachedError.
         """
         return self._admit(job_id, user, ("failed", "cancelled") if again else ("pending",))
 
@@ -205,14 +191,16 @@ class JobStore(AdmissionTable[Job]):
                 [(job_id,) for job_id in job_ids],
             )
 
-    def old(self, ended_before: str, drafts_before: str) -> list[Job]:
-        """Jobs that ended, or were created and never submitted, before these times."""
+    def old(self, ended_before: str, drafts_before: str, most: int) -> list[Job]:
+        """At most so many jobs that ended, or were created and never submitted, before these times; oldest first."""
         with self._open() as connection:
             return self._select(
                 connection,
-                f"(status IN {ENDED} AND completed_at < ?) OR (status = 'pending' AND created_at < ?)",
+                f"(status IN {ENDED} AND completed_at < ?) OR (status = 'pending' AND created_at < ?) "
+                "ORDER BY created_at, job_id LIMIT ?",
                 ended_before,
                 drafts_before,
+                most,
             )
 
     def ids(self) -> frozenset[str]:
@@ -238,32 +226,3 @@ class JobStore(AdmissionTable[Job]):
         """Their rows are gone too."""
         with self._open(write=True) as connection:
             connection.executemany("DELETE FROM forgotten_jobs WHERE job_id = ?", [(one,) for one in job_ids])
-
-    def add_upload(self, upload_id: str, user: str, name: str, size: int) -> Upload:
-        """A file of `size` bytes is in its place."""
-        found = Upload(upload_id, user, name, size, self.now())
-        with self._open(write=True) as connection:
-            connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", tuple(vars(found).values()))
-        return found
-
-    def upload(self, upload_id: str, user: str) -> Upload | None:
-        """A user's upload; None where it is not there or another's."""
-        with self._open() as connection:
-            row = connection.execute(
-                "SELECT * FROM uploads WHERE upload_id = ? AND user_id = ?", (upload_id, user)
-            ).fetchone()
-        return None if row is None else Upload(**row)
-
-    def drop_uploads(self, before: str) -> list[str]:
-        """Forget uploads of before this time; returns their ids."""
-        with self._open(write=True) as connection:
-            rows = connection.execute("DELETE FROM uploads WHERE created_at < ? RETURNING upload_id", (before,))
-            return [str(row["upload_id"]) for row in rows]
-
-
-def _plain(name: str) -> str:
-    """A name that stays in its folder. Raises UnknownJobError."""
-    try:
-        return str(uuid.UUID(name))
-    except ValueError:
-        raise UnknownJobError(f"no job or upload {name!r}") from None

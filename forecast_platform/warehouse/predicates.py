@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.warehouse.base import Between, Where
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 _COLLECTIONS = list | tuple | set | frozenset
 
 
-def expression(where: Where) -> Expression | None:
-    """The condition for Arrow; None where all rows match."""
+def expression(where: Where, texts: Collection[str] = ()) -> Expression | None:
+    """The condition for Arrow; None where all rows match.
+
+    texts: columns of text in files that a delete by delta-rs left (findings/delta-delete.sh): Arrow's comparison of
+    their statistics, which are of another type, with a text fails; statistics are then not looked at.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     combined = None
     for name, value in where.items():
-        field = pc.field(name)
+        field = pc.field(name).cast(pa.string()) if name in texts else pc.field(name)
         if isinstance(value, Between):
             condition = (field >= value.low) & (field <= value.high)
         elif isinstance(value, _COLLECTIONS):

@@ -35,7 +35,7 @@ def refused(desk: Desk, data: bytes, **changes: Any) -> str:
     if status == 201:
         config = asked(data=None, file=found["file"], **changes)
         status, fault = desk.ask("POST", "/jobs", json={"config": config})
-        desk.jobs.store.upload_path(found["file"]).unlink()
+        desk.jobs.uploads.path(found["file"]).unlink()
     else:
         fault = found
     assert status == 400, fault

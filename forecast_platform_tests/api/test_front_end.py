@@ -228,7 +228,7 @@ def test_the_openapi_document_names_every_route_with_an_example(desk: Desk) -> N
             for status, reply in one["responses"].items():
                 if "application/json" in reply["content"]:
                     shapes.add((status[0], reply["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]))
-    assert len(shapes) == 10
+    assert len(shapes) == 11
     for status, name in shapes - {("4", "Fault"), ("5", "Fault")}:
         [example] = found["components"]["schemas"][name]["examples"]
         shape = getattr(answers, name)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
-from forecast_platform_tests.api.test_service import OPEN, TOKENS, Service, environment
+from forecast_platform_tests.api.service import OPEN, TOKENS, Service, environment
 from forecast_platform_tests.api.test_workflows import TASKS, text
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ui.running import LOGS, Running

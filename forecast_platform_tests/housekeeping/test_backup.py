@@ -25,6 +25,7 @@ from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import parse
 from forecast_platform.training_jobs.store import JobStore
+from forecast_platform.training_jobs.uploads import UploadStore
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES, TRAINED_MODELS
 from forecast_platform.work import fits
@@ -296,7 +297,7 @@ def test_jobs_and_workflows_with_their_store_uploads_and_results_come_back(setti
     job = store.create("ann", parse(asked()))
     workflow = Submissions(settings).create("ann", read_workflow(EXAMPLE), EXAMPLE, None)
     files = [
-        store.job_folder(job.job_id) / "forecast.csv", store.upload_path(job.job_id),
+        store.job_folder(job.job_id) / "forecast.csv", UploadStore(settings).path(job.job_id),
         settings.warehouse / "_workflows" / "data" / "table.csv",
     ]  # fmt: skip
     for file in files:

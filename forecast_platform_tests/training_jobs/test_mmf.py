@@ -20,7 +20,7 @@ from forecast_platform_tests.training_jobs.tables import asked, panel_of, weekly
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
-    """A session of an embedded Spark."""
+    """A session of an embedded Spark of its own, whatever other tests in this process have opened."""
     pytest.importorskip("pysail")
     from pysail.spark import SparkConnectServer
     from pyspark.sql import SparkSession
@@ -28,7 +28,7 @@ def spark() -> Iterator[Any]:
     server = SparkConnectServer()
     server.start()
     _, port = server.listening_address
-    session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+    session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
     yield session
     session.stop()
     server.stop()

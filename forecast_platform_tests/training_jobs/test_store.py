@@ -6,16 +6,18 @@ import datetime as dt
 import os
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from forecast_platform.host.admission import TooManyJobsError, UnknownJobError, WrongStateError
+from forecast_platform.host.admission import LimitReachedError, UnknownJobError, WrongStateError
 from forecast_platform.settings import Settings, build
 from forecast_platform.training_jobs.config import parse
 from forecast_platform.training_jobs.keeping import prune
-from forecast_platform.training_jobs.store import JobStore
+from forecast_platform.training_jobs.store import Job, JobStore
+from forecast_platform.training_jobs.uploads import UploadStore
 from forecast_platform_tests.training_jobs.tables import asked
 
 
@@ -55,7 +57,7 @@ def test_the_limits_of_a_user_and_of_all_are_exact_however_many_submit_at_once(s
     def submit(job: tuple[str, str]) -> str:
         try:
             store.submit(*job)
-        except TooManyJobsError as error:
+        except LimitReachedError as error:
             return "user" if "a user may have" in str(error) else "all"
         return job[1]
 
@@ -84,7 +86,7 @@ def test_an_ended_job_makes_room(store: JobStore) -> None:
     ids = [store.create("ann", CONFIG).job_id for _ in range(4)]
     for job_id in ids[:3]:
         store.submit(job_id, "ann")
-    with pytest.raises(TooManyJobsError, match="you have 3 jobs queued or running") as refused:
+    with pytest.raises(LimitReachedError, match="you have 3 jobs queued or running") as refused:
         store.submit(ids[3], "ann")
     assert refused.value.retry_after > 0
     store.fail(ids[0], "broken")
@@ -178,20 +180,49 @@ def test_old_jobs_drafts_and_uploads_are_pruned_and_nothing_else(settings: Setti
         store.submit(job_id, "ann")
         store.started(job_id, job_id)
     store.complete(done, done, {})
-    upload = "7d5a1c52-8a0b-4d3c-9a57-0e5f3f6f2f10"
-    store.add_upload(upload, "ann", "x.csv", 1)
+    uploads = UploadStore(store.settings)
+    arrival = uploads.begin("ann", 1)
+    file = uploads.path(uploads.keep(arrival, "ann", "x.csv", 1).upload_id)
     for path in (store.job_folder(done), store.job_folder(draft), store.job_folder(running)):
         path.mkdir(parents=True)
-    store.upload_path(upload).parent.mkdir(parents=True)
-    store.upload_path(upload).write_text("x")
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
     now[0] += dt.timedelta(hours=25)
-    assert [job.job_id for job in prune(store)] == [draft]
-    assert not store.upload_path(upload).exists()
+    assert [job.job_id for job in prune(store, list)] == [draft]
+    assert not file.exists()
+    assert uploads.listed("ann") == []
     now[0] += dt.timedelta(days=30)
-    assert [job.job_id for job in prune(store)] == [done]
+    assert [job.job_id for job in prune(store, list)] == [done]
     assert not store.job_folder(done).exists()
     assert store.get(running).status == "running"
     assert store.job_folder(running).exists()
+
+
+def test_many_old_jobs_are_removed_some_at_a_time_the_oldest_first_and_found_again_after_a_kill(
+    settings: Settings,
+) -> None:
+    now = [dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)]
+    store = JobStore(settings.with_clock(lambda: now[0]))
+    ids = []
+    for _ in range(5):
+        ids.append(store.create("ann", CONFIG).job_id)
+        store.job_folder(ids[-1]).mkdir(parents=True)
+        now[0] += dt.timedelta(minutes=1)
+    now[0] += dt.timedelta(days=2)
+
+    def killed(jobs: Sequence[Job]) -> None:
+        assert [job.job_id for job in jobs] == ids[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prune(store, killed, at_once=2)
+    assert store.ids() == frozenset(ids)
+    assert all(store.job_folder(one).is_dir() for one in ids)
+    removed: list[list[str]] = []
+    while prune(store, lambda jobs: removed.append([job.job_id for job in jobs]), at_once=2):
+        pass
+    assert removed == [ids[:2], ids[2:4], ids[4:], []]
+    assert not any(store.job_folder(one).exists() for one in ids)
 
 
 def test_a_look_for_what_is_old_asks_the_store_as_often_however_many_jobs_there_are(
@@ -203,7 +234,7 @@ def test_a_look_for_what_is_old_asks_the_store_as_often_however_many_jobs_there_
 
     def looks() -> int:
         before = len(opened)
-        assert prune(store) == []
+        assert prune(store, list) == []
         return len(opened) - before
 
     def old_folder(name: str) -> Path:

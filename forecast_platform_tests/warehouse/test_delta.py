@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from deltalake import DeltaTable
 
 from forecast_platform.warehouse.base import DiskFullError, LostRaceError, months_between, revise
 from forecast_platform.warehouse.delta import DeltaWarehouse
@@ -96,3 +98,31 @@ def test_two_writers_that_each_add_a_row_to_what_they_read_keep_both(tmp_path: P
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(add, range(2)))
     assert DeltaWarehouse(tmp_path).rows(FORECAST_METADATA) == 24
+
+
+@pytest.mark.parametrize("how", ["replaced by nothing", "deleted by delta-rs, as earlier versions did"])
+def test_what_a_removal_leaves_of_a_file_is_read_by_any_column(tmp_path: Path, how: str) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    rows = metadata("a", days(1, 4))
+    ids = pa.array([f"model {day}" for day in (1, 2, 3, 3)])
+    rows = rows.set_column(rows.schema.get_field_index("model_id"), "model_id", ids)
+    warehouse.replace(FORECAST_METADATA, rows, where("a", days(1, 4)))
+    table = warehouse.read(FORECAST_METADATA)
+    if how.startswith("replaced"):
+        warehouse.replace(FORECAST_METADATA, rows.slice(0, 0), where("a", days(1, 1)))
+    else:
+        DeltaTable(str(warehouse.path(FORECAST_METADATA))).delete("forecast_date = DATE '2020-01-01'")
+    texts = [
+        name for name in table.column_names
+        if pa.types.is_string(table.schema.field(name).type) and name not in FORECAST_METADATA.partition_by
+    ]  # fmt: skip
+    assert "model_id" in texts
+    left = warehouse.read(FORECAST_METADATA)
+    assert 0 < left.num_rows < rows.num_rows
+    for name in texts:
+        for value in set(left[name].to_pylist()) - {None}:
+            found = warehouse.read(FORECAST_METADATA, ["forecast_date"], {name: value})
+            wanted = left.filter(pc.equal(left[name], value))["forecast_date"]
+            assert sorted(found["forecast_date"].to_pylist()) == sorted(wanted.to_pylist()), name
+            among = warehouse.read(FORECAST_METADATA, ["forecast_date"], {name: [value]})
+            assert among.num_rows == found.num_rows

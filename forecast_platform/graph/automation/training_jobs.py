@@ -7,6 +7,7 @@ same; Dagster's own launch has no such key.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from dagster import (
@@ -22,7 +23,7 @@ from dagster import (
 from forecast_platform.graph.requested_runs import is_lost
 from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newest_run, settle, tags_of
 from forecast_platform.settings import Settings
-from forecast_platform.training_jobs.keeping import prune
+from forecast_platform.training_jobs.keeping import AT_ONCE, prune
 from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.warehouse.base import WarehouseError
 
@@ -56,12 +57,13 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
             store.wait_for_one(_LINGER_SECONDS, _LOOK_SECONDS)
         now = settings.now()
         if cursor is None or abs(now - dt.datetime.fromisoformat(cursor)) > _PRUNE_EVERY:
-            cursor = now.isoformat()
+            before, cursor = cursor, now.isoformat()
             if settings.training_jobs.delegation:
                 from forecast_platform.training_jobs.remote_run import RemoteRuns
 
                 RemoteRuns(settings).sweep(context.log.warning)
-            _forget(context, settings, prune(store))
+            if len(prune(store, lambda jobs: _forget(context, settings, jobs))) == AT_ONCE:
+                cursor = before  # the next look goes on with it
             _forget_rows(context, settings, store)
         wanted = []
         for one in store.outbox():
@@ -99,8 +101,8 @@ def _forget_rows(context: SensorEvaluationContext, settings: Settings, store: Jo
         context.log.warning(f"rows of jobs that are gone are still in the tables, which is tried again: {error}")
 
 
-def _forget(context: SensorEvaluationContext, settings: Settings, jobs: list[Job]) -> None:
-    """Remove what Dagster and MLflow have of jobs that are pruned."""
+def _forget(context: SensorEvaluationContext, settings: Settings, jobs: Sequence[Job]) -> None:
+    """Remove what Dagster and MLflow have of jobs that are to be pruned."""
     forget_runs(context.instance, [job.job_id for job in jobs])
     # Also of those that failed or were cancelled: they may have been logged before that.
     begun = [job.job_id for job in jobs if job.attempt]

@@ -118,6 +118,8 @@ def methods(config: JobConfig) -> tuple[list[Method], list[str]]:
         elif name == "DeepAR" or name not in known or name.startswith(("Chronos", "Toto")):
             raise JobError(f"{name!r} is no model of mode autogluon; there are {', '.join(COSTS)}", "models")
         elif name in TORCH and importlib.util.find_spec("torch") is None:
+            if config.chosen_models:
+                raise JobError(f"{name!r} needs torch, which is not installed here: {INSTALL}", "models")
             notes.append(f"{name} needs torch, which is not installed here: trained without it")
         else:
             found.append(Gluon(name))

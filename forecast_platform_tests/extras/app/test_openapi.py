@@ -27,7 +27,13 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 def test_nothing_that_the_document_allows_or_forbids_is_answered_otherwise_than_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = {"drafts_a_user": 10_000, "jobs_a_user": 1000, "jobs_in_all": 1000, "max_upload_mb": 1}
+    limits = {
+        "drafts_a_user": 10_000,
+        "uploads_a_user": 10_000,
+        "jobs_a_user": 1000,
+        "jobs_in_all": 1000,
+        "max_upload_mb": 1,
+    }
     desk = Desk.over(tmp_path, training_jobs=limits)
     warm(desk.jobs)
     with serving(desk, monkeypatch):

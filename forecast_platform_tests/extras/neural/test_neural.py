@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from forecast_platform.models.neural import Neural
-from forecast_platform.models.scaled_returns import LEVELS, STEPS
+from forecast_platform.models.scaled_returns import LEVELS, RANKS, STEPS
 from forecast_platform.testing import CHECKS, Subject
 from forecast_platform.testing.checks import ORIGINS, synthetic
 
@@ -34,11 +35,22 @@ def test_the_extra_leaves_the_base_s_versions() -> None:
     assert int(version("pandas").split(".")[0]) == 2
 
 
-def test_the_files_are_safetensors_and_json_and_the_same_for_the_same_data() -> None:
+def test_the_files_run_no_code_and_are_the_same_for_the_same_data() -> None:
     files = subject().fitted.state["files"]
-    assert {name.rpartition(".")[2] for name in files} <= {"safetensors", "json"}
+    assert {name.rpartition(".")[2] for name in files} <= {"safetensors", "json", "npy"}
     again = Subject(Neural({**SMALL, "model": "NHITS"})).fitted
     assert again.state["files"] == files, "trained twice in one process, the bits repeat"
+
+
+def test_a_fit_of_an_earlier_version_which_has_its_ranks_as_text_gives_the_same_paths() -> None:
+    fitted = subject().fitted
+    files = {name: data for name, data in fitted.state["files"].items() if name != RANKS}
+    earlier = replace(fitted, state={**fitted.state, "files": files, "ranks": fitted.ranks})
+    back = subject().load(subject().stored(earlier))
+    assert RANKS not in back.state["files"]
+    np.testing.assert_array_equal(back.ranks, fitted.ranks)
+    given = {"history": synthetic(), "origins": ORIGINS[:5]}
+    np.testing.assert_array_equal(subject().paths(**given, fitted=back), subject().paths(**given))
 
 
 @pytest.mark.parametrize("model", ["TFT", "TiDE"])
