@@ -25,8 +25,9 @@ from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.metrics import Scorer, interval_of
 from forecast_platform.ensembles.ratios import Ratio, found_ratios
-from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
+from forecast_platform.ensembles.signed import SIGNATURE, Signer
 from forecast_platform.ensembles.threads import one_thread_each, one_thread_here
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Workshop:
     deadline: float | None = None
     tell: Callable[[int, int, str], None] = lambda done, total, what: None
     memory: Memory = field(default_factory=Memory)
+    signer: Signer | None = None
+    """Of fits with pickles; without one none is opened again."""
     fitted: int = 0
     """Fits that were made here, and not found in the store."""
     cpu_seconds: float = 0.0
@@ -181,7 +184,7 @@ class Workshop:
             "rows": self.rows.digest,
             "part": hashlib.sha256(self._folds(wanted.setup).part.tobytes()).hexdigest(),
             "base": [base.name, base.learner, base.encoding, base.params, base.for_numbers, base.log_target],
-            "library": (distribution_of(base.requires) or ("", ""))[1],
+            "library": base.versions if base.within else (distribution_of(base.requires) or ("", ""))[1],
             "transforms": self.transforms,
             "seed": self.context.seed,
             "setup": wanted.setup.to_dict(),
@@ -249,21 +252,29 @@ class Workshop:
         if not whole and (known := self.memory.fits.get(place)) is not None:
             return known
         if (files := self.store.get(place)) is not None:
-            return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
+            return self._loaded(wanted.base, place, files, whole=whole)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise self._too_long()
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
-                return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
+                return self._loaded(wanted.base, place, files, whole=whole)
             try:
                 with ends_at(self.deadline):
                     found = self._fit(wanted, split)
             except FitEndedError:
                 raise self._too_long() from None
-            self.store.put(place, found.files())
+            self.store.put(place, self._signed(wanted.base, place, found.files()))
         self.fitted += 1
         self.cpu_seconds += found.seconds
         return self._remembered(place, found)
+
+    def _loaded(self, base: Base, place: str, files: dict[str, bytes], *, whole: bool) -> Fitted:
+        return self._remembered(place, Fitted.load(base, files, whole=whole, signer=self.signer, place=place))
+
+    def _signed(self, base: Base, place: str, files: dict[str, bytes]) -> dict[str, bytes]:
+        if not base.pickled or self.signer is None:
+            return files
+        return {**files, SIGNATURE: self.signer.signature(place, files)}
 
     def _too_long(self) -> TaskTimeoutError:
         return TaskTimeoutError(
@@ -347,7 +358,8 @@ class Workshop:
         held = np.zeros((0, rows.width))
         if len(split.valid):
             held = by_cell(learners, x_valid, None if cells is None else cells[split.valid])
-        return Fitted(base, encoder, learners, held, time.thread_time() - began, tuple(dict.fromkeys(notes)))
+        spent = time.thread_time() - began + sum(one.cpu_elsewhere for one in learners.values())
+        return Fitted(base, encoder, learners, held, spent, tuple(dict.fromkeys(notes)))
 
     def _unrouted(self, wanted: Wanted, number: int) -> Learner:
         """The same model over all routes, which the comparison has fitted too."""
@@ -379,14 +391,6 @@ class Workshop:
                 found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
         return found
-
-
-def cells_of(routers: Sequence[Router], features: pd.DataFrame, position: Ints | None) -> Ints:
-    """The route of each row where several routes cross: a number a combination, [n]."""
-    found = np.zeros(len(features), np.int64)
-    for router in routers:
-        found = found * router.count + router.assign(features, position)
-    return found
 
 
 def _seed(seed: int, name: str, number: int) -> int:
