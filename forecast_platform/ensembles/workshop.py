@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
 from forecast_platform.ensembles.catalog import Base, distribution_of
-from forecast_platform.ensembles.crosses import found_crosses
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.metrics import Scorer, interval_of
+from forecast_platform.ensembles.nearby import Near, found_pairs
 from forecast_platform.ensembles.ratios import Ratio, found_ratios
 from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 4
+ENGINE = 5
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -117,7 +117,7 @@ class Memory:
     """
 
     routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
-    crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    crosses: dict[Any, tuple[list[tuple[str, str]], list[Near]]] = field(default_factory=dict)
     ratios: dict[Any, list[Ratio]] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
     scores: dict[tuple[str, str, str], Any] = field(default_factory=dict)
@@ -368,7 +368,6 @@ class Workshop:
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
         place = (setup.columns, setup.splits, number, len(train), int(train.sum()))
-        crosses = self.memory.crosses
         # One at a time: models of one split begin at once, and would each encode its rows.
         with self._encoding:
             found = self._encoded.get((base.encoding, place))
@@ -376,17 +375,18 @@ class Workshop:
                 features, y = self.features(setup, number), self.rows.y[train]
                 rows = RowsOf(features, train)
                 pairs: list[tuple[str, str]] = []
+                near: list[Near] = []
                 # Rows in order, or of groups, meet cells that no training row was of.
                 if base.encoding != "given" and self.rows.time is None and self.folds["folds"].kind != "grouped":
-                    if place not in crosses:
-                        crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
-                    pairs = crosses[place]
+                    if place not in self.memory.crosses:
+                        self.memory.crosses[place] = found_pairs(rows, y, self.rows.n_classes, self.context.seed)
+                    pairs, near = self.memory.crosses[place]
                 if place not in self.memory.ratios:
                     self.memory.ratios[place] = found_ratios(features, self.context.seed, train)
                 ratios = self.memory.ratios[place] if base.encoding != "given" else []
                 encoder, x = Encoder.fit(
                     base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
-                    self._means.setdefault(place, {}), ratios,
+                    self._means.setdefault(place, {}), ratios, near,
                 )  # fmt: skip
                 found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
