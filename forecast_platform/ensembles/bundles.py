@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.catalog import Base
 from forecast_platform.ensembles.encoding import Encoder
-from forecast_platform.ensembles.learners import Learner
+from forecast_platform.ensembles.learners import Learner, LearnerError
+from forecast_platform.ensembles.signed import Signer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -60,11 +61,24 @@ class Fitted:
         return found
 
     @classmethod
-    def load(cls, base: Base, files: Mapping[str, bytes], *, whole: bool = True) -> Fitted:
+    def load(
+        cls,
+        base: Base,
+        files: Mapping[str, bytes],
+        *,
+        whole: bool = True,
+        signer: Signer | None = None,
+        place: str = "",
+    ) -> Fitted:
         """The fit of these files; not `whole`: what it has predicted, without its encoder and models.
 
-        Raises LearnerError.
+        signer, place: who says whose pickles they are, and the key and split that they were signed for. Raises
+        LearnerError; ArtifactError where the warehouse has not signed them.
         """
+        if base.pickled and whole:
+            if signer is None:
+                raise LearnerError(f"{base.name} is kept as pickles, which are opened only where they are signed")
+            signer.verify(place, files)
         about = json.loads(files["about.json"])
         learners = {}
         with _PARSING:

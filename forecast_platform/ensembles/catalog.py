@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 
 from forecast_platform.ensembles.encoding import Encoding
 
-EXTRA = "ensembles"
+EXTRA, AUTOML = "ensembles", "automl"
 MEMBER = "of_"
 """How the names of columns that hold a model's forecasts begin."""
 
@@ -40,11 +41,26 @@ class Base:
     default: bool = True
     family: str = ""
     """classes or numbers where it is of one family only."""
+    extra: str = EXTRA
+    """The extra that has its library, where the base has not."""
+    within: tuple[str, ...] = ()
+    """Modules that its library fits with, where these are there."""
+    pickled: bool = False
+    """Whether its library keeps nothing but pickles: they are opened only where this warehouse has signed them."""
 
     @property
     def installed(self) -> bool:
         """Whether its library is there."""
-        return find_spec(self.requires) is not None
+        try:
+            return find_spec(self.requires) is not None
+        except ModuleNotFoundError:  # of the package that it is in
+            return False
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The packages that its fits follow from, and their versions; with pickles also Python's."""
+        found = dict(one for one in map(distribution_of, (self.requires, *self.within)) if one is not None)
+        return {**found, "python": f"{sys.version_info[0]}.{sys.version_info[1]}"} if self.pickled else found
 
 
 _FOREST = {"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.4}
@@ -79,6 +95,14 @@ _MLP_CLASSES |= {"alpha": 0.1}
 # With embeddings of numbers (PBLD), as RealMLP has them beyond its simple variant.
 _REALMLP = {"n_epochs": 22, "batch_size": 256, "num_emb_type": "pbld", "plr_sigma": 0.1, "plr_hidden_1": 16}
 _REALMLP |= {"plr_hidden_2": 4, "plr_lr_factor": 0.1}
+_GLUON: dict[str, Any] = {
+    "GBM": [{}, {"extra_trees": True, "ag_args": {"name_suffix": "XT"}}],
+    "CAT": {},
+    "XGB": {},
+    "NN_TORCH": {},
+}
+"""What AutoGluon fits and weighs, by its own names and with its own defaults: each kind of model that leads on some
+tables, not the near repeats of its presets, which take most of their time."""
 # Probabilities are combined and scored, not labels alone: no smoothing of labels, and the epoch by their likelihood.
 _REALMLP_CLASSES = {"n_epochs": 24, "batch_size": 256, "use_ls": False, "val_metric_name": "cross_entropy"}
 
@@ -114,6 +138,8 @@ BASES: dict[str, Base] = {
         Base("realmlp_log", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", log_target=True,
              family="numbers", most_rows=20_000),
         Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
+        Base("autogluon", "autogluon", "autogluon", "native", {"hyperparameters": _GLUON}, requires="autogluon.tabular",
+             default=False, extra=AUTOML, within=("lightgbm", "catboost", "xgboost", "torch", "sklearn"), pickled=True),
     )
 }  # fmt: skip
 """The base models that a workflow may name in `bases`."""
@@ -123,7 +149,7 @@ BOOSTS: dict[str, tuple[str, ...]] = {
     "xgboost": ("xgboost",),
     "lightgbm": ("lightgbm",),
     "catboost": ("catboost",),
-    "automl": ("gbm", "xgboost", "lightgbm", "catboost"),
+    "automl": ("gbm", "xgboost", "lightgbm", "catboost", "autogluon"),
     "tf": ("realmlp", "neural"),
     "dl": ("realmlp", "neural"),
     "pytorch": ("realmlp",),
@@ -138,8 +164,8 @@ def boosted(method: str) -> list[Base]:
     found = [BASES[name] for name in BOOSTS[method] if BASES[name].installed]
     if found:
         return found if method == "automl" else found[:1]
-    needed = BASES[BOOSTS[method][0]].requires
-    raise BaseError(f"boost.method {method} needs {needed}: {_install(needed)}, or choose another method")
+    needed = BASES[BOOSTS[method][0]]
+    raise BaseError(f"boost.method {method} needs {needed.requires}: {_install(needed)}, or choose another method")
 
 
 def base_named(name: str) -> Base:
@@ -159,7 +185,7 @@ def suited(names: Sequence[str], n_rows: int, *, classes: bool, positive: bool) 
             raise BaseError(f"there is no base model {name!r}; there are {', '.join(BASES)}")
         one = BASES[name]
         if not one.installed:
-            raise BaseError(f"base model {name} needs {one.requires}: {_install(one.requires)}, or leave it out")
+            raise BaseError(f"base model {name} needs {one.requires}: {_install(one)}, or leave it out")
         if one.family and one.family != ("classes" if classes else "numbers"):
             raise BaseError(f"base model {name} is of {one.family}, the target is not: leave it out")
         if one.log_target and not positive:
@@ -201,5 +227,5 @@ def libraries() -> dict[str, str]:
     return dict(sorted(one for one in found if one is not None))
 
 
-def _install(module: str) -> str:
-    return f"`pip install 'forecast-platform[{EXTRA}]'`"
+def _install(base: Base) -> str:
+    return f"`pip install 'forecast-platform[{base.extra}]'`"

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_VALUES_OF_NUMBERS, _LEVELS = 64, 400
+VALUES_OF_NUMBERS, LEVELS = 64, 400
 """Distinct values up to which a number, and a category, is looked at."""
 _COLUMNS, _ROWS, _PARTS = 30, 10_000, 5
 _MOST = 2
 _SMOOTHING = 10.0
-_SURE = 5.0
+SURE = 5.0
 """Standard errors by which a pair must be better than its columns side by side: hundreds are looked at."""
 _BETWEEN = "\x1f"
 
@@ -42,13 +42,13 @@ def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> 
     part, target = rng.permutation(np.arange(len(rows)) % _PARTS), y[rows].astype(np.float64)
     if target.std() == 0:
         return []
-    scale: _Odds | _Effects = _Odds(target) if n_classes else _Effects(target)
+    scale = scale_of(target, n_classes)
     codes: dict[str, Ints] = {}
     counts: dict[str, int] = {}
     for name in features.columns:
         values = features[name].to_numpy()[rows]
         found, levels = pd.factorize(values, use_na_sentinel=False)
-        if 1 < len(levels) <= (_VALUES_OF_NUMBERS if values.dtype == np.float64 else _LEVELS):
+        if 1 < len(levels) <= (VALUES_OF_NUMBERS if values.dtype == np.float64 else LEVELS):
             codes[name], counts[name] = found.astype(np.int64), len(levels)
     names = sorted(sorted(counts, key=lambda one: counts[one])[:_COLUMNS], key=list(counts).index)
     effects = {
@@ -65,7 +65,7 @@ def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> 
         best = min((scale.loss(apart), losses[one], losses[other]), key=lambda loss: float(loss.mean()))
         gain = best - scale.loss(together)
         sure = float(gain.mean() / (gain.std() / np.sqrt(len(gain)) or 1.0))
-        if sure >= _SURE:
+        if sure >= SURE:
             ranked.append((-float(gain.mean()), one, other))
     chosen: list[tuple[str, str]] = []
     for _, one, other in sorted(ranked):
@@ -93,6 +93,11 @@ def _others_mean(cells: Ints, count: int, target: Floats, part: Ints, prior: Flo
     total = sums.sum(axis=1)[cells] - sums.ravel()[place]
     size = sizes.sum(axis=1)[cells] - sizes.ravel()[place]
     return (total + _SMOOTHING * prior) / (size + _SMOOTHING)
+
+
+def scale_of(target: Floats, n_classes: int) -> _Odds | _Effects:
+    """How effects add up and predictions are judged: of two classes, or of a number."""
+    return _Odds(target) if n_classes else _Effects(target)
 
 
 class _Odds:

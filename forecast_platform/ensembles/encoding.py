@@ -3,8 +3,8 @@
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
 drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
 take few categories themselves. Of pairs of columns that interact (crosses.py) each of these has the target means of the
-pair's cells as well, and what columns that are alike say beyond each other (ratios.py). `given`: a frame of everything
-as it is.
+pair's cells as well, what rows near a row say within its cell (nearby.py), and what columns that are alike say beyond
+each other (ratios.py). `given`: a frame of everything as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.crosses import crossed
+from forecast_platform.ensembles.nearby import Near, apply_near, fit_near
 from forecast_platform.ensembles.ratios import Ratio, with_ratios
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _FEW = 12
 """Categories up to which they are codes or one-hot; more are replaced by smoothed means of the target."""
 _CLIP = 4.0
 MISSING = "\x00missing"
+_NEAR = "\x00near"
 PAIRED = "\x00 x "
 """Between the names of two columns; no column has it."""
 
@@ -84,13 +86,13 @@ class Encoder:
     def fit(
         cls, kind: Encoding, features: pd.DataFrame | RowsOf, y: NDArray[Any], n_classes: int, seed: int,
         transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
-        means: dict[str, TargetMeans] | None = None, ratios: Sequence[Ratio] = (),
+        means: dict[str, TargetMeans] | None = None, ratios: Sequence[Ratio] = (), near: Sequence[Near] = (),
     ) -> tuple[Encoder, Any]:  # fmt: skip
         """An encoder fitted on these rows, and the rows as it encodes them for fitting.
 
         pairs: columns that interact, found on the same rows. means: target means that an encoder of another kind has
         made of the same rows, by column; those that are made now are added.
-        ratios: columns to add, found on the same rows.
+        ratios: columns to add, found on the same rows. near: means of near rows within the first pair's cells.
         Target means of the rows themselves are made across five parts of them, so that none holds its own target.
         """
         means = {} if means is None else means
@@ -123,8 +125,18 @@ class Encoder:
             if name not in means:
                 means[name] = _target_means(crossed(features, one, other), y, n_classes, seed)
             categories[name], cross[name] = means[name]
-        state = {"kind": kind, "columns": list(features.columns), "numbers": numbers, "categories": categories}
-        encoder = cls({**state, "crosses": crosses, "ratios": list(ratios)})
+        state: dict[str, Any] = {
+            "kind": kind,
+            "columns": list(features.columns),
+            "numbers": numbers,
+            "categories": categories,
+        }
+        state |= {"crosses": crosses, "ratios": list(ratios)}
+        if near:
+            if _NEAR not in means:
+                means[_NEAR] = fit_near(features, y, pairs[0], near, seed)
+            state["near"], cross[_NEAR] = means[_NEAR]
+        encoder = cls(state)
         return encoder, encoder._encoded(features, cross)
 
     def apply(self, features: pd.DataFrame | RowsOf) -> Any:
@@ -149,9 +161,13 @@ class Encoder:
                     taken[name] = pd.Series(features[name].to_numpy()).fillna(MISSING).astype(str)
             for number, (name, *_) in enumerate(self._crosses):
                 taken[f"__pair_{number}"] = self._of_pair(name, features, cross)[:, 0]
+            near = self._near(features, cross)
+            taken |= {f"__near_{number}": near[:, number] for number in range(near.shape[1])}
             return pd.DataFrame(taken, copy=False)
         widths = [self._width(name) for name in self.state["columns"]]
-        made = np.empty((len(features), sum(widths) + sum(self._width(name) for name, *_ in self._crosses)), np.float32)
+        near = self._near(features, cross)
+        widths += [self._width(name) for name, *_ in self._crosses]
+        made = np.empty((len(features), sum(widths) + near.shape[1]), np.float32)
         at = 0
         for name in self.state["columns"]:
             values = features[name].to_numpy()
@@ -166,6 +182,7 @@ class Encoder:
                 at = _placed(made, at, one)
         for name, *_ in self._crosses:
             at = _placed(made, at, self._of_pair(name, features, cross))
+        _placed(made, at, near)
         return made
 
     def _width(self, name: str) -> int:
@@ -199,6 +216,13 @@ class Encoder:
     ) -> NDArray[np.float64]:
         pair = next((one, other) for known, one, other in self._crosses if known == name)
         return self._means_of(name, cross, None if name in cross else crossed(features, *pair))
+
+    def _near(self, features: pd.DataFrame | RowsOf, cross: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Means of near rows, [n, k]; none where the encoder was fitted without."""
+        state = self.state.get("near")
+        if state is None:
+            return np.zeros((len(features), 0))
+        return self._scaled_means(state, cross[_NEAR] if _NEAR in cross else apply_near(state, features))
 
     def _means_of(
         self, name: str, cross: Mapping[str, NDArray[np.float64]], values: NDArray[Any] | None

@@ -42,6 +42,11 @@ def has_end() -> bool:
     return _HERE.deadline is not None
 
 
+def seconds_left() -> float | None:
+    """Seconds until this thread's fit ends, below zero where it is over; None where it may take its time."""
+    return None if _HERE.deadline is None else _HERE.deadline - time.monotonic()
+
+
 def is_over() -> bool:
     """Whether the time of this thread's fit is over."""
     return _HERE.deadline is not None and time.monotonic() > _HERE.deadline

@@ -97,6 +97,11 @@ class Learner:
         return made
 
     @property
+    def cpu_elsewhere(self) -> float:
+        """Processor seconds that its library took in a process of its own; none for most."""
+        return float(getattr(self.model, "cpu_seconds", 0.0))
+
+    @property
     def importance(self) -> NDArray[np.float64] | None:
         """The model's own importance of each encoded column, summing to one; None where it has none."""
         found = getattr(self.model, "feature_importances_", None)
@@ -168,6 +173,10 @@ def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
         model = kind(**params, **fixed).fit(x, y, cat_features=names, callbacks=callbacks)
         ending.step()
         return model
+    if base.learner == "autogluon":
+        from forecast_platform.ensembles import gluon
+
+        return gluon.fit(params, x, y, n_classes, seed)
     if base.learner in ("realmlp", "tabnet"):
         from forecast_platform.ensembles import neural
 
@@ -180,6 +189,8 @@ def _predict(base: Base, model: Any, x: Any, n_classes: int) -> Any:
     if base.learner == "lightgbm":
         found = model.predict(x, num_threads=1)
         return np.column_stack([1 - found, found]) if n_classes == 2 else found
+    if base.learner == "autogluon":
+        return model.predict(x)
     if base.learner in ("realmlp", "tabnet"):
         from forecast_platform.ensembles import neural
 
@@ -295,11 +306,18 @@ def _neural_load(base: Base, files: Mapping[str, bytes], n_classes: int) -> Any:
     return neural.load(base.learner, files, n_classes)
 
 
+def _gluon_load(base: Base, files: Mapping[str, bytes], n_classes: int) -> Any:
+    from forecast_platform.ensembles import gluon
+
+    return gluon.Gluon(files, n_classes)
+
+
 _KEPT: dict[str, tuple[Any, Any]] = {
     "sklearn": (_sklearn_files, _sklearn_load),
     "xgboost": (lambda model: _written(model.save_model, "model.ubj"), _xgboost_load),
     "lightgbm": (lambda model: {"model.txt": model.model_to_string().encode()}, _lightgbm_load),
     "catboost": (lambda model: _written(model.save_model, "model.cbm"), _catboost_load),
     **dict.fromkeys(("realmlp", "tabnet"), (_neural_files, _neural_load)),
+    "autogluon": (lambda model: dict(model.files), _gluon_load),
 }
 """Of each library: the files of a model, and a model from its files."""

@@ -21,6 +21,7 @@ from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import kinds_of, prepared
 from forecast_platform.ensembles.running import Run
+from forecast_platform.ensembles.signed import Signer
 from forecast_platform.models.saved import from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def predictor_of(
             files = run.store.get(f"{key}/{split}")
             if files is None:
                 raise PackageError(f"the fit {key}/{split} of {base} is gone: run its task again with --again")
-            known[key, split] = Fitted.load(base_named(base), files)
+            signer = Signer(run.platform.settings)
+            known[key, split] = Fitted.load(base_named(base), files, signer=signer, place=f"{key}/{split}")
         return known[key, split]
 
     _with_holdouts(run, shop, outcomes)
@@ -145,7 +147,7 @@ def write_model(
     (data / "model.json").write_text(text, encoding="utf-8")
     (data / "workflow.yaml").write_text(written(run.workflow), encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
-    loaded = Ensemble.load(data, known)
+    loaded = Ensemble.load(data, known, Signer(run.platform.settings))
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
@@ -194,9 +196,12 @@ class Ensemble:
         return list(dict.fromkeys(names))
 
     @classmethod
-    def load(cls, folder: Path, known: dict[tuple[str, int], Fitted] | None = None) -> Ensemble:
+    def load(
+        cls, folder: Path, known: dict[tuple[str, int], Fitted] | None = None, signer: Signer | None = None
+    ) -> Ensemble:
         """The model of a folder; known: takes its fits, by key and split, once they are loaded.
 
+        signer: whose pickles are opened, of a model that has some; those of this process' settings where none is given.
         Raises PackageError before a file is opened that its manifest does not name.
         """
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -211,7 +216,8 @@ class Ensemble:
                 if hashlib.sha256(data).hexdigest() != about["fits"].get(name):
                     raise PackageError(f"{folder / 'fits' / name} is not the file that the model was made with")
                 files = {**from_bytes(data), "valid.npy": array_bytes(np.zeros((0, 1)))}
-                fits[key, split] = Fitted.load(base_named(base), files)
+                own = Signer() if signer is None else signer
+                fits[key, split] = Fitted.load(base_named(base), files, signer=own, place=f"{key}/{split}")
             return fits[key, split]
 
         routers = {

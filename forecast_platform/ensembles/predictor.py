@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from forecast_platform.ensembles.bundles import Fitted, extra_columns
 from forecast_platform.ensembles.combining import apply_node, calibrated
 from forecast_platform.ensembles.encoding import Encoder
-from forecast_platform.ensembles.routing import Router
-from forecast_platform.ensembles.workshop import cells_of
+from forecast_platform.ensembles.routing import Router, cells_of
 
 if TYPE_CHECKING:
     import pandas as pd

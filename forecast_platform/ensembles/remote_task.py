@@ -1,14 +1,17 @@
-"""A task of a workflow through the task port: a run of Databricks each, over the same warehouse."""
+"""A task of a workflow through the task port, over the same warehouse: a run of Databricks, or on a worker of Spark."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from forecast_platform.compute import remote_for
+from forecast_platform.clients.spark_session import writer_of
+from forecast_platform.compute import engine_for, remote_for
+from forecast_platform.compute.base import Compute
 from forecast_platform.ensembles.grammar import Task, Workflow
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.running import Done, EarlierTaskError, Run
+from forecast_platform.settings import Settings
 from forecast_platform.work.step import Step
 from forecast_platform.work.tasks import TaskRequest
 
@@ -22,25 +25,29 @@ class RemoteTaskError(RuntimeError):
 
 
 def is_remote(run: Run) -> bool:
-    """Whether tasks are runs of a workspace: where the settings' compute is one that submits them."""
-    return remote_for(run.platform.settings) is not None
+    """Whether tasks are done elsewhere: in runs of a workspace, or by workers of Spark that share the warehouse."""
+    return _elsewhere(run.platform.settings) is not None
 
 
-def perform_remotely(run: Run, name: str, step: Step) -> tuple[Done, str]:
-    """Do one task in a run of its own, or find it done; returns it, and the run's address (empty where none was made).
+def perform_remotely(run: Run, name: str, step: Step | None) -> tuple[Done, str]:
+    """Do one task elsewhere, or find it done; returns it, and its run's address (empty where there is none).
 
-    A step that was killed attaches to the run that it has submitted. Raises EarlierTaskError, RemoteTaskError;
-    ValueError where the settings' compute submits no runs.
+    A step that was killed attaches to the run of Databricks that it has submitted. Raises EarlierTaskError,
+    RemoteTaskError; ValueError where the settings' compute does tasks here.
     """
-    compute = remote_for(run.platform.settings)
+    settings = run.platform.settings
+    compute = _elsewhere(settings)
     if compute is None:
-        raise ValueError(f"compute = {run.platform.settings.compute!r} submits no runs")
+        raise ValueError(f"compute = {settings.compute!r} does the tasks of workflows here")
     if (found := run.finished(name)) is not None:
         return Done(found, False), ""
     missing = [above for above in run.plan.above(name) if run.finished(above) is None]
     if missing:
         raise EarlierTaskError(f"{name} waits for {missing[0]}, which is not finished for these inputs: run it first")
     payload = {"yaml": written(run.workflow), "task": name, **place_of(run.workflow, run.workflow.task(name))}
+    if settings.compute == "spark":
+        # The worker's own environment says the rest.
+        payload["settings"] = {"warehouse": str(settings.warehouse), "compute": "local", "workers": settings.workers}
     request = TaskRequest.plain(KIND, f"{run.workflow.context.slug} {name}", payload)
     [result] = list(compute.perform(replace(run.platform, step=step), [request]))
     if result.value is None:
@@ -50,14 +57,34 @@ def perform_remotely(run: Run, name: str, step: Step) -> tuple[Done, str]:
     if outcome is None:
         same = result.value["input_hash"] == run.hashes[name]
         why = "its files are not in this warehouse's artifacts" if same else "rows, code or base models differ there"
-        raise RemoteTaskError(
-            f"{name} was done on Databricks, but not for the inputs that are here ({why}): the cluster's settings "
-            "(databricks.config) must name this warehouse, and databricks.packages what is installed here"
-        )
-    if url:
+        where, mend = _MENDS[settings.compute == "spark"]
+        raise RemoteTaskError(f"{name} was done {where}, but not for the inputs that are here ({why}): {mend}")
+    if url or run.run_id:
         state = run.states.read()[name]
-        run.states.write(name, replace(state, run_id=url))
+        run.states.write(name, replace(state, run_id=url or run.run_id))
     return Done(outcome, bool(result.value["computed"]), tuple(result.value["tables"])), url
+
+
+def _elsewhere(settings: Settings) -> Compute | None:
+    """The compute that does tasks elsewhere; None where they are done by this process.
+
+    A worker of Spark reads and writes the warehouse itself: it must be a folder that all share.
+    """
+    if settings.compute == "spark":
+        shared = settings.tables != "unity_catalog" and writer_of(settings) == "workers"
+        return engine_for(settings) if shared else None
+    return remote_for(settings)
+
+
+_MENDS = {
+    True: ("by a worker of Spark", "its environment must have what is installed here, and reach the same warehouse"),
+    False: (
+        "on Databricks",
+        "the cluster's settings (databricks.config) must name this warehouse, and databricks.packages what is "
+        "installed here",
+    ),
+}
+"""Of Spark and not: where a task was done, and what to look at where it was done for other inputs."""
 
 
 def place_of(workflow: Workflow, task: Task) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,14 @@ def _drawn(features: pd.DataFrame, count: int, seed: int) -> Ints:
     key = hashlib.sha256(str(seed).encode()).hexdigest()[:16]
     hashes = pd.util.hash_pandas_object(features, index=False, hash_key=key).to_numpy(np.uint64)
     return (hashes % np.uint64(count)).astype(np.int64)
+
+
+def cells_of(routers: Sequence[Router], features: pd.DataFrame, position: Ints | None) -> Ints:
+    """The route of each row where several routes cross: a number a combination, [n]."""
+    found = np.zeros(len(features), np.int64)
+    for router in routers:
+        found = found * router.count + router.assign(features, position)
+    return found
 
 
 def aligned(reference: Ints, found: Ints, count: int) -> Ints:

@@ -19,6 +19,7 @@ from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan, plan_of
 from forecast_platform.ensembles.rows import Rows, make_rows
+from forecast_platform.ensembles.signed import Signer
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import ENGINE, Memory, Workshop
@@ -150,6 +151,7 @@ class Run:
             time.monotonic() + timeout,
             tell,
             self._memory,
+            Signer(settings),
         )
 
     def outcomes(self) -> dict[str, Outcome]:

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
 from forecast_platform.ensembles.catalog import Base, distribution_of
-from forecast_platform.ensembles.crosses import found_crosses
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.metrics import Scorer, interval_of
+from forecast_platform.ensembles.nearby import Near, found_pairs
 from forecast_platform.ensembles.ratios import Ratio, found_ratios
-from forecast_platform.ensembles.routing import Router
+from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
+from forecast_platform.ensembles.signed import SIGNATURE, Signer
 from forecast_platform.ensembles.threads import one_thread_each, one_thread_here
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 4
+ENGINE = 5
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -116,7 +117,7 @@ class Memory:
     """
 
     routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
-    crosses: dict[Any, list[tuple[str, str]]] = field(default_factory=dict)
+    crosses: dict[Any, tuple[list[tuple[str, str]], list[Near]]] = field(default_factory=dict)
     ratios: dict[Any, list[Ratio]] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
     scores: dict[tuple[str, str, str], Any] = field(default_factory=dict)
@@ -136,6 +137,8 @@ class Workshop:
     deadline: float | None = None
     tell: Callable[[int, int, str], None] = lambda done, total, what: None
     memory: Memory = field(default_factory=Memory)
+    signer: Signer | None = None
+    """Of fits with pickles; without one none is opened again."""
     fitted: int = 0
     """Fits that were made here, and not found in the store."""
     cpu_seconds: float = 0.0
@@ -181,7 +184,7 @@ class Workshop:
             "rows": self.rows.digest,
             "part": hashlib.sha256(self._folds(wanted.setup).part.tobytes()).hexdigest(),
             "base": [base.name, base.learner, base.encoding, base.params, base.for_numbers, base.log_target],
-            "library": (distribution_of(base.requires) or ("", ""))[1],
+            "library": base.versions if base.within else (distribution_of(base.requires) or ("", ""))[1],
             "transforms": self.transforms,
             "seed": self.context.seed,
             "setup": wanted.setup.to_dict(),
@@ -249,21 +252,29 @@ class Workshop:
         if not whole and (known := self.memory.fits.get(place)) is not None:
             return known
         if (files := self.store.get(place)) is not None:
-            return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
+            return self._loaded(wanted.base, place, files, whole=whole)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise self._too_long()
         with self.store.lock(place):
             if (files := self.store.get(place)) is not None:
-                return self._remembered(place, Fitted.load(wanted.base, files, whole=whole))
+                return self._loaded(wanted.base, place, files, whole=whole)
             try:
                 with ends_at(self.deadline):
                     found = self._fit(wanted, split)
             except FitEndedError:
                 raise self._too_long() from None
-            self.store.put(place, found.files())
+            self.store.put(place, self._signed(wanted.base, place, found.files()))
         self.fitted += 1
         self.cpu_seconds += found.seconds
         return self._remembered(place, found)
+
+    def _loaded(self, base: Base, place: str, files: dict[str, bytes], *, whole: bool) -> Fitted:
+        return self._remembered(place, Fitted.load(base, files, whole=whole, signer=self.signer, place=place))
+
+    def _signed(self, base: Base, place: str, files: dict[str, bytes]) -> dict[str, bytes]:
+        if not base.pickled or self.signer is None:
+            return files
+        return {**files, SIGNATURE: self.signer.signature(place, files)}
 
     def _too_long(self) -> TaskTimeoutError:
         return TaskTimeoutError(
@@ -347,7 +358,8 @@ class Workshop:
         held = np.zeros((0, rows.width))
         if len(split.valid):
             held = by_cell(learners, x_valid, None if cells is None else cells[split.valid])
-        return Fitted(base, encoder, learners, held, time.thread_time() - began, tuple(dict.fromkeys(notes)))
+        spent = time.thread_time() - began + sum(one.cpu_elsewhere for one in learners.values())
+        return Fitted(base, encoder, learners, held, spent, tuple(dict.fromkeys(notes)))
 
     def _unrouted(self, wanted: Wanted, number: int) -> Learner:
         """The same model over all routes, which the comparison has fitted too."""
@@ -356,7 +368,6 @@ class Workshop:
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
         place = (setup.columns, setup.splits, number, len(train), int(train.sum()))
-        crosses = self.memory.crosses
         # One at a time: models of one split begin at once, and would each encode its rows.
         with self._encoding:
             found = self._encoded.get((base.encoding, place))
@@ -364,29 +375,22 @@ class Workshop:
                 features, y = self.features(setup, number), self.rows.y[train]
                 rows = RowsOf(features, train)
                 pairs: list[tuple[str, str]] = []
+                near: list[Near] = []
                 # Rows in order, or of groups, meet cells that no training row was of.
                 if base.encoding != "given" and self.rows.time is None and self.folds["folds"].kind != "grouped":
-                    if place not in crosses:
-                        crosses[place] = found_crosses(rows, y, self.rows.n_classes, self.context.seed)
-                    pairs = crosses[place]
+                    if place not in self.memory.crosses:
+                        self.memory.crosses[place] = found_pairs(rows, y, self.rows.n_classes, self.context.seed)
+                    pairs, near = self.memory.crosses[place]
                 if place not in self.memory.ratios:
                     self.memory.ratios[place] = found_ratios(features, self.context.seed, train)
                 ratios = self.memory.ratios[place] if base.encoding != "given" else []
                 encoder, x = Encoder.fit(
                     base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
-                    self._means.setdefault(place, {}), ratios,
+                    self._means.setdefault(place, {}), ratios, near,
                 )  # fmt: skip
                 found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
         return found
-
-
-def cells_of(routers: Sequence[Router], features: pd.DataFrame, position: Ints | None) -> Ints:
-    """The route of each row where several routes cross: a number a combination, [n]."""
-    found = np.zeros(len(features), np.int64)
-    for router in routers:
-        found = found * router.count + router.assign(features, position)
-    return found
 
 
 def _seed(seed: int, name: str, number: int) -> int:

@@ -4,6 +4,7 @@
 
 Prints one JSON line a model: dates written, dates failed, cores that were counted. With MARKER, the first worker is
 killed after it wrote.
+With the word `workflow` for WRITER, the tasks of ROOT/workflow.yaml are done by Spark's workers, and MODEL counts not.
 With the word `fits` for WRITER, models are fitted on the windows that begin on FIRST and LAST instead. With the word
 `interrupted`, Ctrl-C comes in the middle of the first model's job.
 """
@@ -19,6 +20,9 @@ from pathlib import Path
 from forecast_platform.clients.spark import session_for
 from forecast_platform.clients.spark_session import cores_of
 from forecast_platform.compute.spark import SparkCompute
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
+from forecast_platform.ensembles.running import Run
 from forecast_platform.pipeline.inference import plan
 from forecast_platform.work.fits import fit
 from forecast_platform.work.platform import Platform
@@ -62,6 +66,14 @@ def main(root: str, master: str, writer: str, first: str, last: str, models: str
             sys.stdout.write(
                 json.dumps({"task": done.request.keys[0], "value": done.value, "failed": done.failed}) + "\n"
             )
+        return
+    if writer == "workflow":
+        run = Run(platform, read_workflow((Path(root) / "workflow.yaml").read_text()), run_id="a step")
+        for task in run.plan.order:
+            done, address = perform_remotely(run, task, None)
+            again, _ = perform_remotely(run, task, None)
+            said = {"task": task, "fresh": [done.fresh, again.fresh], "scores": done.outcome.scores, "address": address}
+            sys.stdout.write(json.dumps({**said, "remote": is_remote(run)}) + "\n")
         return
     if writer == "fits":
         for name in names:

@@ -11,13 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from forecast_platform.ensembles.reading import read_workflow, written
+from forecast_platform.ensembles.running import Run
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import assert_same_tables, needs_java
+from forecast_platform_tests.ensembles.shops import classes
+from forecast_platform_tests.ensembles.workflows import text_of
 from forecast_platform_tests.worlds import days, settings_for
 
 pytestmark = [needs_java, pytest.mark.slow]
@@ -90,3 +95,28 @@ def test_a_plain_task_is_done_by_a_jvm_s_workers(small: Path) -> None:
     found = run_case(small, "local[2,4]", "tasks", "2018-01-01", "2018-01-02", "naive,random_walk")
     assert {one["task"] for one in found} == {"naive", "random_walk"}
     assert all(one["failed"] == {} and one["value"]["libraries"]["numpy"] for one in found)
+
+
+def test_the_tasks_of_a_workflow_are_done_by_a_jvm_s_workers_to_the_bits_of_local_ones(
+    small: Path, tmp_path: Path
+) -> None:
+    classes(120).to_parquet(tmp_path / "table.parquet")
+    tasks = [{"task": "stack_top_any", "stack": {"top_n": 2}}, {"task": "vote_mix", "depends_on": ["stack_top_any"]}]
+    source = {"path": str(tmp_path / "table.parquet")}
+    workflow = read_workflow(text_of(*tasks, source=source, bases=["linear", "neighbours"], folds=2))
+    shutil.copytree(small, tmp_path / "spark")
+    (tmp_path / "spark" / "workflow.yaml").write_text(written(workflow))
+    found = run_case(tmp_path / "spark", "local[2]", "workflow", FIRST, LAST, "naive")
+    assert [(one["task"], one["fresh"], one["remote"], one["address"]) for one in found] == [
+        ("stack_top_any", [True, False], True, ""),
+        ("vote_mix", [True, False], True, ""),
+    ]
+    there = Run(Platform.from_settings(settings_for(tmp_path / "spark")), workflow)
+    states = there.states.read()
+    assert {states[name].run_id for name in there.plan.order} == {"a step"}
+    here = Run(Platform.from_settings(settings_for(small)), workflow)
+    for name in here.plan.order:
+        own, far = here.perform(name).outcome, there.finished(name)
+        assert far is not None
+        np.testing.assert_array_equal(far.predicted, own.predicted)
+        assert far.scores == own.scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecast_platform.ensembles.catalog import BASES, Base, distribution_of, suited
-from forecast_platform.ensembles.learners import Learner, _params, skops_io
+from forecast_platform.ensembles.bundles import Fitted, array_bytes
+from forecast_platform.ensembles.catalog import BASES, Base, BaseError, boosted, distribution_of, suited
+from forecast_platform.ensembles.learners import Learner, LearnerError, _params, skops_io
+from forecast_platform.ensembles.signed import SIGNATURE, Signer
+from forecast_platform.models.saved import ArtifactError
+from forecast_platform.settings import build
 from forecast_platform_tests.ensembles.shops import done, two_groups
 
 
@@ -117,3 +123,35 @@ def test_fits_that_run_at_once_have_one_thread_each() -> None:
         shop.members([Wanted(BASES["gbm"], Setup())])
     assert len(found) >= 4
     assert set(found) == {1}
+
+
+def test_a_base_model_whose_extra_is_missing_is_refused_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Base, "installed", property(lambda one: one.requires == "sklearn"))
+    said = r"base model autogluon needs autogluon.tabular: `pip install 'forecast-platform\[automl\]'`, or leave it out"
+    with pytest.raises(BaseError, match=said):
+        suited(("linear", "autogluon"), 100, classes=True, positive=False)
+    with pytest.raises(BaseError, match=r"boost.method tabnet needs .*`pip install 'forecast-platform\[ensembles\]'`"):
+        boosted("tabnet")
+    assert [one.name for one in boosted("automl")] == ["gbm"]
+
+
+def test_a_module_within_a_package_that_is_missing_is_not_installed() -> None:
+    assert not dataclasses.replace(BASES["linear"], requires="no_such_package.part").installed
+
+
+def test_pickles_are_opened_of_signed_bundles_alone(tmp_path: Path) -> None:
+    base, settings = BASES["autogluon"], build(warehouse=tmp_path / "warehouse", source="sample")
+    about = {"base": "autogluon", "cells": [], "seconds": 1.0, "notes": []}
+    files = {"about.json": json.dumps(about).encode(), "encoder.json": b"{}", "valid.npy": array_bytes(np.ones((2, 1)))}
+    assert Fitted.load(base, files, whole=False).valid.shape == (2, 1), "no pickle is opened for what it has predicted"
+    with pytest.raises(LearnerError, match="kept as pickles, which are opened only where they are signed"):
+        Fitted.load(base, files)
+    signer = Signer(settings)
+    with pytest.raises(ArtifactError, match="has not signed its manifest"):
+        Fitted.load(base, files, signer=signer, place="a/0")
+    signed = {**files, SIGNATURE: signer.signature("a/0", files)}
+    assert Fitted.load(base, signed, signer=signer, place="a/0").seconds == 1.0
+    with pytest.raises(ArtifactError, match="has not signed its manifest"):
+        Fitted.load(base, signed, signer=signer, place="a/1")
+    with pytest.raises(ArtifactError, match="has not signed its manifest"):
+        Fitted.load(base, {**signed, "cell_-1/model.pkl": b"more"}, signer=signer, place="a/0")
