@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,10 @@ def _missing_as_null(table: Table, data: pa.Table, prepared: pa.Table) -> pa.Tab
             over = pc.sum(pc.and_(pc.is_inf(column), pc.invert(pc.is_inf(given)))).as_py()
             if over:
                 raise WarehouseError(f"{table.name}: {over} numbers do not fit column {field.name} ({field.type})")
+        # A sum is finite only where no term is missing: one pass, and rows are looked at only where it is not.
+        total = pc.sum(column).as_py()
+        if total is None or math.isfinite(total):
+            continue
         missing = pc.is_nan(column)
         if not pc.any(missing).as_py():
             continue

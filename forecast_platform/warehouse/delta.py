@@ -205,7 +205,8 @@ class DeltaWarehouse:
         from deltalake import DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        apart = parts(prepared, table.partition_by) if since is None and prepared.num_rows >= FROM_ROWS else None
+        many = since is None and prepared.num_rows >= FROM_ROWS
+        apart = parts(prepared, table.partition_by, where) if many else None
         for attempt in range(ATTEMPTS):
             newest = self._table(table)
             assert newest is not None  # noqa: S101 - created above

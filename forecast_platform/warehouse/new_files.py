@@ -18,6 +18,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from forecast_platform.warehouse.base import Where
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
@@ -32,13 +34,16 @@ Part = tuple[Mapping[str, str], int, int]
 """A partition's values, where its rows begin, and how many there are."""
 
 
-def parts(data: pa.Table, partition_by: Sequence[str]) -> list[Part] | None:
-    """The partitions of rows; None where one's rows do not lie together, or a value is not plain text."""
+def parts(data: pa.Table, partition_by: Sequence[str], where: Where) -> list[Part] | None:
+    """The partitions of rows that all match `where`; None where one's rows do not lie together, or a value is not plain
+    text."""
     if not partition_by or data.num_rows == 0:
         return None
     begins = np.zeros(data.num_rows, bool)
     begins[0] = True
     for name in partition_by:
+        if isinstance(where.get(name), str):  # one value in all rows
+            continue
         codes = data[name].combine_chunks().dictionary_encode().indices
         if codes.null_count:
             return None

@@ -140,14 +140,18 @@ def test_a_name_that_a_path_cannot_hold_as_it_is_is_left_to_delta_rs(
 
 def test_partitions_whose_rows_do_not_lie_together_are_no_parts() -> None:
     rows = _rows(1.0)
-    assert parts(rows, DISTRIBUTIONS.partition_by) == [
-        ({**_partition(), "forecast_month": "2018-01"}, 0, 2 * PATHS),
-        ({**_partition(), "forecast_month": "2018-02"}, 2 * PATHS, 2 * PATHS),
-    ]
+    assert (
+        parts(rows, DISTRIBUTIONS.partition_by, _where())
+        == parts(rows, DISTRIBUTIONS.partition_by, {})
+        == [
+            ({**_partition(), "forecast_month": "2018-01"}, 0, 2 * PATHS),
+            ({**_partition(), "forecast_month": "2018-02"}, 2 * PATHS, 2 * PATHS),
+        ]
+    )
     mixed = pa.concat_tables([rows, rows.slice(0, PATHS)])
-    assert parts(mixed, DISTRIBUTIONS.partition_by) is None
-    assert parts(rows.slice(0, 0), DISTRIBUTIONS.partition_by) is None
-    assert parts(rows, ()) is None
+    assert parts(mixed, DISTRIBUTIONS.partition_by, {}) is None
+    assert parts(rows.slice(0, 0), DISTRIBUTIONS.partition_by, {}) is None
+    assert parts(rows, (), {}) is None
 
 
 def _partition() -> dict[str, str]:
