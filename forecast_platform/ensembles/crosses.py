@@ -64,8 +64,7 @@ def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> 
         together = _others_mean(cells, counts[one] * counts[other], target, part, apart)
         best = min((scale.loss(apart), losses[one], losses[other]), key=lambda loss: float(loss.mean()))
         gain = best - scale.loss(together)
-        sure = float(gain.mean() / (gain.std() / np.sqrt(len(gain)) or 1.0))
-        if sure >= SURE:
+        if sureness(gain) >= SURE:
             ranked.append((-float(gain.mean()), one, other))
     chosen: list[tuple[str, str]] = []
     for _, one, other in sorted(ranked):
@@ -93,6 +92,11 @@ def _others_mean(cells: Ints, count: int, target: Floats, part: Ints, prior: Flo
     total = sums.sum(axis=1)[cells] - sums.ravel()[place]
     size = sizes.sum(axis=1)[cells] - sizes.ravel()[place]
     return (total + _SMOOTHING * prior) / (size + _SMOOTHING)
+
+
+def sureness(gain: Floats) -> float:
+    """By how many standard errors the mean of paired gains, [n], lies above zero."""
+    return float(gain.mean() / (gain.std() / np.sqrt(len(gain)) or 1.0))
 
 
 def scale_of(target: Floats, n_classes: int) -> _Odds | _Effects:

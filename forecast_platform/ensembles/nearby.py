@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.ensembles.crosses import LEVELS, SURE, VALUES_OF_NUMBERS, found_crosses, scale_of
+from forecast_platform.ensembles.crosses import LEVELS, SURE, VALUES_OF_NUMBERS, found_crosses, scale_of, sureness
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,8 +85,7 @@ def found_near(
             found = _drawn(sums, onto, strength)
             gain = loss - scale.loss(found)
             if best is None or gain.mean() > best.gain:
-                sure = float(gain.mean() / (gain.std() / np.sqrt(len(gain)) or 1.0))
-                best = _Tried(float(gain.mean()), sure, Near(along=along, within=within, onto=place), found)
+                best = _Tried(float(gain.mean()), sureness(gain), Near(along=along, within=within, onto=place), found)
         assert best is not None  # noqa: S101 - there are strengths
         return best
 

@@ -28,7 +28,7 @@ from forecast_platform.warehouse.checking import (
     in_order,
     lacking_columns,
 )
-from forecast_platform.warehouse.journal import FOLDER, LOG, Journal
+from forecast_platform.warehouse.journal import FOLDER, LOG, Journal, entry_of
 from forecast_platform.warehouse.new_files import FROM_ROWS, NewFiles, parts
 from forecast_platform.warehouse.opened import Opened, damaged
 from forecast_platform.warehouse.predicates import delta_sql, expression
@@ -99,7 +99,7 @@ class DeltaWarehouse:
         if version is None:
             return None
         try:
-            return (self.path(table) / LOG / f"{version:020d}.json").read_bytes()
+            return entry_of(self.path(table), version).read_bytes()
         except FileNotFoundError:
             return None
 

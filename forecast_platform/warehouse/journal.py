@@ -47,6 +47,11 @@ class Record:
     files: Mapping[str, Print]
 
 
+def entry_of(table: Path, version: int) -> Path:
+    """The file of a version's log entry, of the table in the folder `table`."""
+    return table / LOG / f"{version:020d}.json"
+
+
 def print_of(path: Path) -> Print:
     """The size and hash of a file. Raises OSError."""
     digest, size = hashlib.blake2b(digest_size=32), 0
@@ -83,7 +88,7 @@ class Journal:
         # With no record at all the table is older than the journal: what was there before is maintenance's.
         begin = min(first, max(known) + 1) if known else first
         for version in range(begin, last + 1):
-            path = table / LOG / f"{version:020d}.json"
+            path = entry_of(table, version)
             if (version not in known or version >= first) and path.is_file():
                 self._settle(folder, table, version, path)
 
@@ -181,7 +186,7 @@ def refuse_empty(table: Path, first: int, last: int) -> None:
     """Raise ValueError that names the entry of the versions first..last that has no bytes: Delta takes it for a commit
     that changed nothing, and what it had added is missing without a word."""
     for version in range(first, last + 1):
-        path = table / LOG / f"{version:020d}.json"
+        path = entry_of(table, version)
         with contextlib.suppress(FileNotFoundError):  # behind a checkpoint
             if path.stat().st_size == 0:
                 raise ValueError(f"{path} has no bytes")

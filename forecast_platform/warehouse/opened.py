@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forecast_platform.warehouse.base import DamageError, Where
 from forecast_platform.warehouse.checking import check_horizon
-from forecast_platform.warehouse.journal import LOG, refuse_empty
+from forecast_platform.warehouse.journal import LOG, entry_of, refuse_empty
 from forecast_platform.warehouse.predicates import expression
 from forecast_platform.warehouse.schemas import Table
 
@@ -82,15 +82,11 @@ class Opened:
 
     def _bring_up_to_date(self, name: str, opened: DeltaTable, path: Path) -> None:
         earlier, changed = opened.version(), _changed(path)
-        if changed is not None and changed == self._changed.get(name) and not _entry(path, earlier + 1).exists():
+        if changed is not None and changed == self._changed.get(name) and not entry_of(path, earlier + 1).exists():
             return
         self._changed[name] = changed
         opened.update_incremental()
         refuse_empty(path, earlier, opened.version())
-
-
-def _entry(path: Path, version: int) -> Path:
-    return path / LOG / f"{version:020d}.json"
 
 
 def _changed(path: Path) -> int | None:

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecast_platform.cli.main import main
 from forecast_platform.pipeline import up_to_date
 from forecast_platform.pipeline.up_to_date import SourceMark
 from forecast_platform.settings import load
 from forecast_platform.sources.landing import LandingSource
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.cli.test_cli import environment
+from forecast_platform_tests.pipeline.conftest import Shell
 from forecast_platform_tests.worlds import SERIES, ingest_all, settings_for, write_landing
 
 NOW = dt.datetime(2018, 5, 2, 12, tzinfo=dt.timezone.utc)
@@ -134,11 +133,8 @@ def test_marks_of_other_days_are_removed_and_none_is_needed(root: Path, cache: P
 
 
 def test_commands_read_the_source_once_and_again_where_a_file_is_refused(
-    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in environment(small).items():
-        monkeypatch.setenv(name, value)
-    load.cache_clear()
     reads: list[int] = []
     read = LandingSource.read
     monkeypatch.setattr(LandingSource, "read", lambda self, series: reads.append(1) or read(self, series))
@@ -146,7 +142,7 @@ def test_commands_read_the_source_once_and_again_where_a_file_is_refused(
     def backfill(code: int) -> tuple[int, str]:
         reads.clear()
         span = ["--start-date", "2018-02-01", "--end-date", "2018-02-01"]
-        assert main(["backfill", "--commodity", "Alpha", "--models", "naive", *span, "--no-score"]) == code
+        assert shell("backfill", "--commodity", "Alpha", "--models", "naive", *span, "--no-score") == code
         return len(reads), capsys.readouterr().out
 
     assert backfill(0)[0] > 0
