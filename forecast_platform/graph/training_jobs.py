@@ -61,12 +61,12 @@ def _attempt_tags(job: Job) -> dict[str, str]:
 def _conclude(store: JobStore, job: Job, run: DagsterRun) -> None:
     """A run that succeeded kept its results before it said so; where it died in between, they are told now."""
     file = store.job_folder(job.job_id) / RESULTS
-    if file.is_file() and store.started(job.job_id, run.run_id, job.attempt):
-        store.complete(job.job_id, run.run_id, summary_of(json.loads(file.read_text(encoding="utf-8"))))
-    elif job.cancel:
-        store.cancelled(job.job_id)
-    else:
-        store.fail(job.job_id, "the run ended without results; see its log in the Dagster UI")
+    if file.is_file():
+        summary = summary_of(json.loads(file.read_text(encoding="utf-8")))
+        if store.concluded(job, run.run_id, summary):
+            return
+    # Of one that is to be cancelled a failure is its cancel; one that has ended is left as it is.
+    store.fail(job.job_id, "the run ended without results; see its log in the Dagster UI", attempt=job.attempt)
 
 
 def summary_of(results: dict[str, object]) -> dict[str, object]:

@@ -18,6 +18,9 @@ from forecast_platform.training_jobs.uploads import plain_id
 
 _OWN = "coalesce(run_id = ?, 1) AND attempt = coalesce(?, attempt)"
 """A job that this run works on, or none yet, in this attempt; a value that is None asks for nothing."""
+_COMPLETED = (
+    "status = 'completed', progress = 100, step = 'completed', error = NULL, run_id = ?, completed_at = ?, summary = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -130,15 +133,24 @@ class JobStore(AdmissionTable[Job]):
 
     def started(self, job_id: str, run_id: str, attempt: int | None = None) -> bool:
         """A run has begun to work on it; False where it is to end at once: somebody cancelled it, it is gone, or the
-        run is of an earlier attempt (which Dagster tries again by itself after a crash)."""
-        return self._change(
-            job_id,
-            "status = 'running', run_id = ?, progress = 0, step = 'starting', error = NULL, completed_at = NULL",
-            "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed') "
-            "AND attempt = coalesce(?, attempt)",
-            run_id,
-            attempt,
-        )
+        run is of an earlier attempt.
+
+        One that had ended (Dagster tries a crashed run again by itself, and an operator any) gave its place away, and
+        takes one as if it was submitted now. Raises LimitReachedError where there is none.
+        """
+        with self._open(write=True) as connection:
+            for found in self._select(connection, "job_id = ? AND status IN ('failed', 'completed')", job_id):
+                if found.cancel == 0 and attempt in (None, found.attempt):
+                    self._file.require_room(connection, found.user_id)
+            return self._update(
+                connection,
+                job_id,
+                "status = 'running', run_id = ?, progress = 0, step = 'starting', error = NULL, completed_at = NULL",
+                "cancel = 0 AND status IN ('submitting', 'running', 'failed', 'completed') "
+                "AND attempt = coalesce(?, attempt)",
+                run_id,
+                attempt,
+            )
 
     def tell(self, job_id: str, run_id: str, progress: int, step: str) -> None:
         """How far its run is."""
@@ -152,11 +164,15 @@ class JobStore(AdmissionTable[Job]):
 
     def complete(self, job_id: str, run_id: str, summary: dict[str, Any]) -> bool:
         """Its run has kept all results; False where it was cancelled first."""
+        return self._change(job_id, _COMPLETED, "run_id = ? AND status = 'running' AND cancel = 0",
+                            run_id, self.now(), json.dumps(summary), run_id)  # fmt: skip
+
+    def concluded(self, one: Job, run_id: str, summary: dict[str, Any]) -> bool:
+        """A run of this attempt kept all results and ended before it could say so; False where the job ended first, or
+        is to be cancelled."""
         return self._change(
-            job_id,
-            "status = 'completed', progress = 100, step = 'completed', completed_at = ?, summary = ?",
-            "run_id = ? AND status = 'running' AND cancel = 0",
-            self.now(), json.dumps(summary), run_id,
+            one.job_id, _COMPLETED, "status IN ('submitting', 'running') AND cancel = 0 AND attempt = ?",
+            run_id, self.now(), json.dumps(summary), one.attempt,
         )  # fmt: skip
 
     def ended(self, one: Job, status: str, run_id: str | None, error: str | None = None) -> bool:

@@ -145,6 +145,42 @@ def test_a_run_of_an_earlier_attempt_neither_takes_the_job_nor_ends_it(store: Jo
     assert store.complete(job.job_id, "second", {})
 
 
+def test_a_run_that_begins_an_ended_job_again_passes_no_limit(store: JobStore) -> None:
+    first, *others = (store.create("ann", CONFIG).job_id for _ in range(4))
+    store.submit(first, "ann")
+    assert store.started(first, "run", 1)
+    store.fail(first, "the service was stopped", "run", 1)
+    for job_id in others:
+        store.submit(job_id, "ann")
+    with pytest.raises(LimitReachedError, match="you have 3 jobs queued or running"):
+        store.started(first, "Dagster's second try", 1)
+    assert (store.get(first).status, store.get(first).error) == ("failed", "the service was stopped")
+    store.cancel(others[0], "ann")
+    assert store.started(first, "Dagster's second try", 1)
+
+
+def test_one_who_looked_before_its_end_concludes_a_job_without_opening_it_again(store: JobStore) -> None:
+    store.submit(store.create("ann", CONFIG).job_id, "ann")
+    (seen,) = store.outbox()
+    store.started(seen.job_id, "run", 1)
+    assert store.complete(seen.job_id, "run", {"best_model": "x"})
+    assert not store.concluded(seen, "run", {"best_model": "y"})
+    assert "x" in str(store.get(seen.job_id).summary)
+    store.fail(seen.job_id, "late", attempt=1)
+    assert store.get(seen.job_id).status == "completed"
+
+
+def test_a_run_s_results_are_the_job_s_unless_it_is_to_be_cancelled(store: JobStore) -> None:
+    jobs = [store.submit(store.create("ann", CONFIG).job_id, "ann") for _ in range(2)]
+    for job in jobs:
+        store.requested(job)
+    store.cancel(jobs[1].job_id, "ann")
+    assert [store.concluded(job, "run", {}) for job in jobs] == [True, False]
+    found = store.get(jobs[0].job_id)
+    assert (found.status, found.run_id, found.progress) == ("completed", "run", 100)
+    assert store.get(jobs[1].job_id).status == "cancelling"
+
+
 def test_nobody_sees_or_changes_the_job_of_another(store: JobStore) -> None:
     job = store.create("ann", CONFIG)
     for act in (

@@ -32,7 +32,7 @@ from forecast_platform.graph.training_jobs import (
     partitions,
     summary_of,
 )
-from forecast_platform.host.admission import UnknownJobError
+from forecast_platform.host.admission import LimitReachedError, UnknownJobError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.store import Job, JobStore
 from forecast_platform.warehouse.base import WarehouseError
@@ -163,7 +163,12 @@ def _begin(context: AssetExecutionContext, store: JobStore) -> Job:
         job = store.get(context.partition_key)
     except UnknownJobError:
         raise Failure(f"no job {context.partition_key} any more: it was deleted", allow_retries=False) from None
-    if not store.started(job.job_id, context.run_id, _attempt(context)):
+    try:
+        begun = store.started(job.job_id, context.run_id, _attempt(context))
+    except LimitReachedError as error:
+        why = f"job {job.job_id} had ended as {job.status} and its place is taken ({error}): submit it again later"
+        raise Failure(why, allow_retries=False) from None
+    if not begun:
         _end_cancelled(context, store, job)
     return store.get(job.job_id)
 
