@@ -36,27 +36,30 @@ class LocalCompute:
             yield from map(fit, tasks)
 
     def run(self, platform: Platform, chunks: Sequence[Chunk], current: Current) -> Generator[ChunkResult, None, None]:
-        """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk."""
-        from forecast_platform.work.chunks import ChunkResult
-        from forecast_platform.work.forecast_chunk import forecast_chunk
+        """Yield each chunk's result as soon as its rows are in the tables; stops early only on a full disk.
 
-        waiting = list(reversed(chunks))
-        running: set[Future[ChunkResult]] = set()
+        The chunks may be of several series: small ones with the same dates are written together.
+        """
+        from forecast_platform.work.chunks import ChunkResult, together
+        from forecast_platform.work.forecast_chunk import forecast_chunks
+
+        waiting = list(reversed(together(chunks, platform.settings.n_paths)))
+        running: set[Future[list[ChunkResult]]] = set()
         stopped: str | None = None
         with ThreadPoolExecutor(self.workers, thread_name_prefix="chunk") as pool:
             while waiting or running:
                 while waiting and len(running) < self.workers and stopped is None:
-                    running.add(pool.submit(forecast_chunk, platform, waiting.pop()))
+                    running.add(pool.submit(forecast_chunks, platform, waiting.pop()))
                 if stopped is not None and not running:
-                    chunk = waiting.pop()
-                    yield ChunkResult(chunk, [], dict.fromkeys(chunk.dates, stopped), fatal=True)
+                    for chunk in waiting.pop():
+                        yield ChunkResult(chunk, [], dict.fromkeys(chunk.dates, stopped), fatal=True)
                     continue
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    result = future.result()
-                    if result.fatal:
-                        stopped = next(iter(result.failed.values()))
-                    yield result
+                    for result in future.result():
+                        if result.fatal:
+                            stopped = next(iter(result.failed.values()))
+                        yield result
 
     def perform(self, platform: Platform, requests: Sequence[TaskRequest]) -> Generator[TaskResult, None, None]:
         """Yield each plain task's result, at most `workers` at a time, each in a process of its own: one that is killed

@@ -240,19 +240,21 @@ class _Run:
         import pyarrow as pa
 
         chunk = prepared.chunk
-        started = time.perf_counter() - sum(replies.seconds[number] for number in prepared.pieces)
+        started = time.perf_counter()
         try:
             made, summary = forecasts_from_replies(prepared, replies)
             if not made.days:
                 return ChunkResult(chunk, [], made.failed)
             if self.writer == "driver":
                 rows = pa.concat_tables([replies.rows[number] for number in prepared.pieces])
-                forecast_chunk.store_paths(self.platform, chunk, made.days, rows)
-            seconds = forecast_chunk.store_results(self.platform, chunk, prepared.stored, made, summary, now, started)
+                forecast_chunk.store_paths(self.platform, [(chunk, made.days, rows)])
+            worked = sum(replies.seconds[number] for number in prepared.pieces)
+            done = forecast_chunk.Made(chunk, prepared.stored, made, now, worked + time.perf_counter() - started)
+            forecast_chunk.store_results(self.platform, [(done, summary)])
         except Exception as error:
             log.exception("%s %s: window %s failed", chunk.series, chunk.model, chunk.window_start)
             return _failed(chunk, error)
-        return ChunkResult(chunk, made.days, made.failed, len(made.days) * self.platform.settings.n_paths, seconds)
+        return ChunkResult(chunk, made.days, made.failed, len(made.days) * self.platform.settings.n_paths, done.seconds)
 
 
 def _failed(chunk: Chunk, error: Exception) -> ChunkResult:

@@ -241,7 +241,7 @@ def _metadata(platform: Platform, key: Key, dates: Sequence[dt.date], metadata: 
     for identity in sorted({(row["model_id"], row["generation_timestamp"]) for row in rows}):
         part = [row for row in rows if (row["model_id"], row["generation_timestamp"]) == identity]
         stored = load_model(platform, *key, platform.window_start(part[0]["forecast_date"]))
-        store.successes(
+        made = store.successes(
             platform,
             *key,
             np.array([row["forecast_date"] for row in part], "datetime64[D]"),
@@ -252,3 +252,4 @@ def _metadata(platform: Platform, key: Key, dates: Sequence[dt.date], metadata: 
             training_seconds=stored.training_seconds,
             inference_seconds=None,
         )
+        store.put(platform, FORECAST_METADATA, *key[1:], [made])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from forecast_platform.host.progress import Progress, silent
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
-from forecast_platform.work.chunks import Chunk, Inputs, most_dates
+from forecast_platform.work.chunks import MANY_ROWS, Chunk, Inputs, most_dates
 from forecast_platform.work.fits import (
     manifests,
     missing_model_text,
@@ -144,38 +144,92 @@ def forecast(
 
     Raises RefusedError where the model's library is not installed here.
     """
-    from forecast_platform.compute import compute_for
+    wanted = {series: dates}
+    (outcome,) = forecast_each(platform, wanted, model, version=version, overwrite=overwrite, progress=progress)
+    return outcome
 
-    if platform.settings.compute == "local":
+
+def forecast_each(
+    platform: Platform,
+    wanted: Mapping[str, Sequence[dt.date]],
+    model: str,
+    *,
+    version: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """`forecast` of each series; in this process those of few dates are written together, which is most of what they
+    take."""
+    local = platform.settings.compute == "local"
+    if local:
         refuse_missing_extra(platform, model)
     version = version or platform.settings.model_version
+    most = MANY_ROWS // platform.settings.n_paths if local else 0
+    return [
+        outcome
+        for part in _few(wanted, most)
+        for outcome in _forecast(platform, part, model, version, overwrite, progress)
+    ]
+
+
+def _few(wanted: Mapping[str, Sequence[dt.date]], most: int) -> Iterator[dict[str, Sequence[dt.date]]]:
+    """The series in their order, at most so many dates at a time; a series that has more, by itself."""
+    part: dict[str, Sequence[dt.date]] = {}
+    for series, dates in wanted.items():
+        if part and sum(map(len, part.values())) + len(dates) > most:
+            yield part
+            part = {}
+        part[series] = dates
+    if part:
+        yield part
+
+
+def _forecast(
+    platform: Platform,
+    wanted: Mapping[str, Sequence[dt.date]],
+    model: str,
+    version: str,
+    overwrite: bool,
+    progress: Progress,
+) -> list[Outcome]:
+    """Of several series in this process only: elsewhere a compute has chunks of one."""
+    from forecast_platform.compute import compute_for
+
     started = time.perf_counter()
-    outcome = Outcome(series, model)
-    todo = plan(platform, series, model, version, dates, overwrite=overwrite)
-    outcome.skipped, outcome.failed = set(todo.skipped), dict(todo.failed)
-    if todo.repair:
-        repair_points(platform, series, model, version, todo.repair)
-        outcome.notes.append(f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths")
-    total = len(set(dates))
+    outcomes: dict[str, Outcome] = {}
+    chunks: list[Chunk] = []
+    for series, dates in wanted.items():
+        todo = plan(platform, series, model, version, dates, overwrite=overwrite)
+        outcome = outcomes[series] = Outcome(series, model, skipped=set(todo.skipped), failed=dict(todo.failed))
+        if todo.repair:
+            repair_points(platform, series, model, version, todo.repair)
+            repaired = f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths"
+            outcome.notes.append(repaired)
+        chunks += todo.chunks
+    total = sum(len(set(dates)) for dates in wanted.values())
 
     def current(keys: Sequence[str]) -> dict[str, dt.datetime]:
+        (series,) = wanted
         found = plan(platform, series, model, version, [dt.date.fromisoformat(key) for key in keys])
         if found.repair:  # a run that was ended between its two writes
             repair_points(platform, series, model, version, found.repair)
         return {day.isoformat(): made for day, made in found.kept.items()}
 
     # Closed also where an interrupt comes between two results: what the compute still has going on must end.
-    with closing(compute_for(platform.settings).run(platform, todo.chunks, current)) as results:
+    with closing(compute_for(platform.settings).run(platform, chunks, current)) as results:
         for result in results:
+            series = result.chunk.series
+            outcome = outcomes[series]
             outcome.written.update(result.written)
             outcome.failed.update(result.failed)
             outcome.rows += result.rows
             outcome.runs.extend(result.runs)
-            done = len(outcome.good) + len(outcome.failed)
+            done = sum(len(one.good) + len(one.failed) for one in outcomes.values())
             progress(done, total, f"{series} {model} {result.chunk.dates[-1]}")
-    store.failures(platform, series, model, version, outcome.failed)
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+    for series, outcome in outcomes.items():
+        store.failures(platform, series, model, version, outcome.failed)
+        outcome.seconds = (time.perf_counter() - started) / len(outcomes)
+    return list(outcomes.values())
 
 
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
@@ -201,7 +255,10 @@ def repair_points(platform: Platform, series: str, model: str, version: str, dat
             chosen = np.array([first[day.astype(dt.date)]["training_cutoff_date"] == cutoff for day in origins])
             days = [day.astype(dt.date) for day in origins[chosen]]
             times = [first[day]["generation_timestamp"] for day in days]
-            store.points(platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff)
+            points = store.points(
+                platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff
+            )
+            store.put(platform, POINT_FORECASTS, model, version, [points])
 
 
 def _repair_metadata(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
@@ -218,7 +275,7 @@ def _repair_metadata(platform: Platform, series: str, model: str, version: str, 
         if (row["forecast_date"], row["generation_timestamp"]) not in known:
             lacking.setdefault((row["model_id"], row["generation_timestamp"]), []).append(row)
     for (model_id, generated), rows in lacking.items():
-        store.successes(
+        made = store.successes(
             platform,
             series,
             model,
@@ -231,6 +288,7 @@ def _repair_metadata(platform: Platform, series: str, model: str, version: str, 
             training_seconds=fits[platform.window_start(rows[0]["forecast_date"])].training_seconds,
             inference_seconds=None,
         )
+        store.put(platform, FORECAST_METADATA, model, version, [made])
 
 
 def _stored(

@@ -148,8 +148,11 @@ def months_between(first: dt.date, last: dt.date) -> list[str]:
     ]
 
 
-def keys_of(series: str, model: str, version: str, dates: Sequence[dt.date], *, by_month: bool) -> dict[str, Any]:
-    """The predicate of one model's forecast dates: a range where they are contiguous, else the dates one by one."""
+def keys_of(
+    series: str | Sequence[str], model: str, version: str, dates: Sequence[dt.date], *, by_month: bool
+) -> dict[str, Any]:
+    """The predicate of one model's forecast dates, of one series or of each of several: a range where they are
+    contiguous, else the dates one by one."""
     first, last = min(dates), max(dates)
     contiguous = (last - first).days + 1 == len(set(dates))
     where: dict[str, Any] = {"commodity": series, "model_name": model, "model_version": version}

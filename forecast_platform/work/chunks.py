@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _MAX_DATES = 184
 
+MANY_ROWS = 20_000
+"""Paths from which writing takes longer than the commit itself."""
+
 
 def most_dates(horizon: int) -> int:
     """Dates of one chunk at most: half a year, whose paths take 21 MB at 14 days; fewer where the days are more."""
@@ -55,6 +58,25 @@ class Chunk:
     def training_cutoff(self) -> dt.date:
         """Last day of training data."""
         return self.window_start - dt.timedelta(days=1)
+
+
+def together(chunks: Sequence[Chunk], n_paths: int) -> list[list[Chunk]]:
+    """The chunks in their order, as they are to be written: neighbours of several series with the same dates in one
+    commit where they are small, at most MANY_ROWS paths."""
+    found: list[list[Chunk]] = []
+    for chunk in chunks:
+        last = found[-1] if found else []
+        fits = (len(last) + 1) * len(chunk.dates) * n_paths <= MANY_ROWS
+        same = all(
+            (one.model, one.version, one.dates) == (chunk.model, chunk.version, chunk.dates)
+            and one.series != chunk.series
+            for one in last
+        )
+        if last and fits and same:
+            last.append(chunk)
+        else:
+            found.append([chunk])
+    return found
 
 
 @dataclass

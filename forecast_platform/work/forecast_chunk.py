@@ -6,15 +6,17 @@ import datetime as dt
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates, History
 from forecast_platform.forecasting.summary import Summary, summarise
-from forecast_platform.warehouse.base import DiskFullError, keys_of
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS
+from forecast_platform.warehouse.base import DiskFullError
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.base_forecasts import with_base
 from forecast_platform.work.chunks import Chunk, ChunkResult, Forecasts, Inputs, Member, distribution_rows, simulate
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def read_chunk_inputs(
@@ -89,80 +93,127 @@ def rolls_ahead(history: History, origins: Dates, last: Dates, horizon: int) -> 
     return [np.stack([days[a:b], months[a:b]]).tobytes() for a, b in zip(begins, ends, strict=True)]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A chunk's forecasts that are to be stored."""
+
+    chunk: Chunk
+    stored: StoredModel
+    forecasts: Forecasts
+    generated: dt.datetime
+    seconds: float
+    """That making them took."""
+
+
 def forecast_chunk(platform: Platform, chunk: Chunk) -> ChunkResult:
     """The entry point every compute runs: load, simulate, validate, write in one commit a table."""
-    started = time.perf_counter()
+    (result,) = forecast_chunks(platform, [chunk])
+    return result
+
+
+def forecast_chunks(platform: Platform, chunks: Sequence[Chunk]) -> list[ChunkResult]:
+    """`forecast_chunk` of each chunk, all of one model and version and each of another series, with one commit a table
+    for those that have the same dates. What goes wrong with one before anything is written costs that one alone."""
+    found: list[Made | ChunkResult] = []
+    for chunk in chunks:
+        found += _or_failed([chunk], partial(_make, platform, chunk))
+    made = [one for one in found if isinstance(one, Made)]
+    stored = _or_failed([one.chunk for one in made], partial(_store, platform, made)) if made else []
+    results = {one.chunk.series: one for one in [*found, *stored] if isinstance(one, ChunkResult)}
+    return [results[chunk.series] for chunk in chunks]
+
+
+def _or_failed(chunks: Sequence[Chunk], work: Callable[[], list[T]]) -> list[T | ChunkResult]:
+    """What `work` on these chunks gives; where it fails, a result of each that says why: one's failure must not keep
+    others from being written, and the step fails at its end, naming it."""
+    fatal = False
     try:
-        return _forecast_chunk(platform, chunk, started)
-    except DiskFullError as error:
-        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)), fatal=True)
-    except MissingModelError as error:
-        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, str(error)))
+        return [*work()]
+    except (DiskFullError, MissingModelError) as error:
+        reason, fatal = str(error), isinstance(error, DiskFullError)
     except Exception as error:
-        # One chunk's failure must not keep the others from being written; the step fails at its end, naming it.
-        log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))
-        return ChunkResult(chunk, [], dict.fromkeys(chunk.dates, f"{type(error).__name__}: {error}"))
+        for chunk in chunks:
+            log.exception("%s %s %s: dates %s to %s failed", chunk.series, chunk.model, chunk.version, *_ends(chunk))
+        reason = f"{type(error).__name__}: {error}"
+    return [ChunkResult(chunk, [], dict.fromkeys(chunk.dates, reason), fatal=fatal) for chunk in chunks]
 
 
-def _forecast_chunk(platform: Platform, chunk: Chunk, started: float) -> ChunkResult:
+def _make(platform: Platform, chunk: Chunk) -> list[Made | ChunkResult]:
+    """Forecasts of a chunk; what became of it where it has none."""
+    started = time.perf_counter()
     settings = platform.settings
     stored = load_model(platform, chunk.series, chunk.model, chunk.version, chunk.window_start)
     inputs = read_chunk_inputs(platform, stored, chunk.series, chunk.dates, base_paths=True, members=chunk.members)
     made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
-    days = made.days
-    if not days:
-        return ChunkResult(chunk, [], made.failed)
-    now = settings.now()
-    rows = distribution_rows(
-        chunk,
-        made,
-        is_backfill=[store.is_backfill(settings, day, now) for day in days],
-        generated=now,
-        model_id=stored.model_id,
-        algorithm_version=stored.paths_version,
-    )
-    store_paths(platform, chunk, days, rows)
-    summary = summarise(made.paths)
-    seconds = store_results(platform, chunk, stored, made, summary, now, started)
-    return ChunkResult(chunk, days, made.failed, rows.num_rows, seconds)
+    if not made.days:
+        return [ChunkResult(chunk, [], made.failed)]
+    return [Made(chunk, stored, made, settings.now(), time.perf_counter() - started)]
 
 
-def store_paths(platform: Platform, chunk: Chunk, days: Sequence[dt.date], rows: pa.Table) -> None:
-    """Replace the paths of these days of a chunk in one commit; what was live goes to the archive first."""
-    key = (chunk.series, chunk.model, chunk.version)
-    store.archive(platform, *key, [day for day in chunk.published if day in set(days)])
-    platform.warehouse.replace(DISTRIBUTIONS, rows, keys_of(*key, days, by_month=True))
+def _store(platform: Platform, made: Sequence[Made]) -> list[ChunkResult]:
+    """Store what was made, all of one model."""
+    started, settings = time.perf_counter(), platform.settings
+    rows = [
+        distribution_rows(
+            one.chunk,
+            one.forecasts,
+            is_backfill=[store.is_backfill(settings, day, one.generated) for day in one.forecasts.days],
+            generated=one.generated,
+            model_id=one.stored.model_id,
+            algorithm_version=one.stored.paths_version,
+        )
+        for one in made
+    ]
+    counts = [table.num_rows for table in rows]
+    store_paths(platform, [(one.chunk, one.forecasts.days, table) for one, table in zip(made, rows, strict=True)])
+    del rows
+    summaries = [summarise(one.forecasts.paths) for one in made]
+    writing = (time.perf_counter() - started) / len(made)
+    timed = [replace(one, seconds=one.seconds + writing) for one in made]
+    store_results(platform, list(zip(timed, summaries, strict=True)))
+    return [
+        ChunkResult(one.chunk, one.forecasts.days, one.forecasts.failed, count, one.seconds)
+        for one, count in zip(timed, counts, strict=True)
+    ]
 
 
-def store_results(
-    platform: Platform,
-    chunk: Chunk,
-    stored: StoredModel,
-    made: Forecasts,
-    summary: Summary,
-    generated: dt.datetime,
-    started: float,
-) -> float:
-    """Metadata and point forecasts of paths that are stored; returns the seconds since `started` of perf_counter.
+def store_paths(platform: Platform, parts: Sequence[tuple[Chunk, Sequence[dt.date], pa.Table]]) -> None:
+    """Replace the paths of these days of chunks, all of one model; what was live goes to the archive first."""
+    for chunk, days, _ in parts:
+        live = [day for day in chunk.published if day in set(days)]
+        store.archive(platform, chunk.series, chunk.model, chunk.version, live)
+    one = parts[0][0]
+    rows = [store.Rows(chunk.series, list(days), table) for chunk, days, table in parts]
+    store.put(platform, DISTRIBUTIONS, one.model, one.version, rows)
+
+
+def store_results(platform: Platform, parts: Sequence[tuple[Made, Summary]]) -> None:
+    """Metadata and point forecasts of paths that are stored, all of one model.
 
     The points come last: where they belong to the paths, nothing of the three is missing, however a run was ended.
     """
-    key = (chunk.series, chunk.model, chunk.version)
-    times = [generated] * len(made.origins)
-    seconds = time.perf_counter() - started
-    store.successes(
-        platform,
-        *key,
-        made.origins,
-        model_id=stored.model_id,
-        hashes=made.hashes,
-        last_observed=made.last_observed,
-        generated=generated,
-        training_seconds=stored.training_seconds,
-        inference_seconds=seconds / len(made.origins),
-    )
-    store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff)
-    return seconds
+    metadata, points = [], []
+    for one, summary in parts:
+        chunk, made = one.chunk, one.forecasts
+        key = (chunk.series, chunk.model, chunk.version)
+        metadata.append(
+            store.successes(
+                platform,
+                *key,
+                made.origins,
+                model_id=one.stored.model_id,
+                hashes=made.hashes,
+                last_observed=made.last_observed,
+                generated=one.generated,
+                training_seconds=one.stored.training_seconds,
+                inference_seconds=one.seconds / len(made.origins),
+            )
+        )
+        times = [one.generated] * len(made.origins)
+        points.append(store.points(platform, *key, made.origins, summary, times, chunk.training_cutoff))
+    chunk = parts[0][0].chunk
+    store.put(platform, FORECAST_METADATA, chunk.model, chunk.version, metadata)
+    store.put(platform, POINT_FORECASTS, chunk.model, chunk.version, points)
 
 
 def _ends(chunk: Chunk) -> tuple[dt.date, dt.date]:

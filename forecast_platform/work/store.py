@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -19,13 +21,36 @@ from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
     FORECAST_METADATA,
-    POINT_FORECASTS,
+    Table,
 )
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.rows import points_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one series' forecast dates, of a table that has such."""
+
+    series: str
+    days: Sequence[dt.date]
+    table: pa.Table
+
+
+def put(platform: Platform, table: Table, model: str, version: str, parts: Sequence[Rows]) -> None:
+    """Replace these forecasts of one model: those of series that have the same dates in one commit, which takes as long
+    for a few rows of many series as for those of one."""
+    import pyarrow as pa
+
+    by_month = "forecast_month" in table.partition_by
+    for days, same in groupby(sorted(parts, key=lambda one: (one.days, one.series)), key=lambda one: one.days):
+        if days:
+            together = list(same)
+            series = [one.series for one in together]
+            keys = keys_of(series[0] if len(series) == 1 else series, model, version, days, by_month=by_month)
+            platform.warehouse.replace(table, pa.concat_tables([one.table for one in together]), keys)
 
 
 def is_backfill(settings: Settings, forecast_date: dt.date, generated: dt.datetime) -> bool:
@@ -56,9 +81,8 @@ def points(
     summary: Summary,
     generated: Sequence[dt.datetime],
     training_cutoff: dt.date,
-) -> None:
-    """Replace the point forecasts of these dates by statistics of their stored paths."""
-    days = [day.astype(dt.date) for day in origins]
+) -> Rows:
+    """Rows of `point_forecasts`: statistics of the paths of these dates, with the closes that are known by now."""
     actual, _ = targets(platform, series, origins)
     rows = points_table(
         summary,
@@ -72,7 +96,7 @@ def points(
         model_success=True,
         has_data_leakage=False,
     )
-    platform.warehouse.replace(POINT_FORECASTS, rows, keys_of(series, model, version, days, by_month=False))
+    return Rows(series, [day.astype(dt.date) for day in origins], rows)
 
 
 def archive(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
@@ -107,8 +131,8 @@ def successes(
     generated: dt.datetime,
     training_seconds: float,
     inference_seconds: float | None,
-) -> None:
-    """Metadata of new forecasts; their scores are null until the score step."""
+) -> Rows:
+    """Rows of `forecast_metadata` of new forecasts; their scores are null until the score step."""
     rows = [
         {
             "forecast_date": day.astype(dt.date),
@@ -122,8 +146,7 @@ def successes(
         }
         for day, digest, newest in zip(origins, hashes, last_observed, strict=True)
     ]
-    if rows:
-        platform.warehouse.replace(FORECAST_METADATA, *_metadata(platform, series, model, version, rows))
+    return _metadata(platform, series, model, version, rows)
 
 
 def failures(platform: Platform, series: str, model: str, version: str, failed: dict[dt.date, str]) -> None:
@@ -140,15 +163,16 @@ def failures(platform: Platform, series: str, model: str, version: str, failed: 
             for day, reason in sorted(failed.items())
             if day not in good
         ]
-        return _metadata(platform, series, model, version, rows) if rows else None
+        if not rows:
+            return None
+        made = _metadata(platform, series, model, version, rows)
+        return made.table, keys_of(series, model, version, made.days, by_month=False)
 
     revise(platform.warehouse, FORECAST_METADATA, where, reasons)
 
 
-def _metadata(
-    platform: Platform, series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]
-) -> tuple[pa.Table, Where]:
-    """Rows of `forecast_metadata`, with what is the same in all, and their keys."""
+def _metadata(platform: Platform, series: str, model: str, version: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
+    """Rows of `forecast_metadata`, with what is the same in all."""
     import pyarrow as pa
 
     constant = {
@@ -160,4 +184,4 @@ def _metadata(
     }
     named = [{**constant, **row} for row in rows]
     table = pa.Table.from_pylist(named, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema())
-    return table, keys_of(series, model, version, [row["forecast_date"] for row in rows], by_month=False)
+    return Rows(series, [row["forecast_date"] for row in rows], table)

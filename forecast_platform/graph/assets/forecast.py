@@ -36,7 +36,6 @@ from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
 from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
-from forecast_platform.work.results import Outcome
 
 
 def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
@@ -95,24 +94,20 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     )
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import chart_address, fan_chart, index
-        from forecast_platform.pipeline.inference import forecast
+        from forecast_platform.pipeline.inference import forecast_each
         from forecast_platform.pipeline.publish import forecast_runs, not_complete
 
         platform: Platform = replace(context.resources.platform, step=DagsterStep(context))
         options = platform.options(context.run_tags)
-        outcomes: list[Outcome] = []
-        for series, dates in requested(context, platform.settings.series_names).items():
-            with refused_is_failed():
-                outcome = forecast(
-                    platform,
-                    series,
-                    model,
-                    dates,
-                    version=options.version,
-                    overwrite=options.overwrite,
-                    progress=reporter(context.log.info),
-                )
-            outcomes.append(outcome)
+        with refused_is_failed():
+            outcomes = forecast_each(
+                platform,
+                requested(context, platform.settings.series_names),
+                model,
+                version=options.version,
+                overwrite=options.overwrite,
+                progress=reporter(context.log.info),
+            )
         if options.signals:
             written = {day for outcome in outcomes for day in outcome.written}
             # A run that was killed after its writes left no signal of what this one finds there.
