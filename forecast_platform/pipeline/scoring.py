@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,34 +79,49 @@ def actuals_are_stored(platform: Platform, series: str, dates: Sequence[dt.date]
 
 
 def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
-    """The actuals row of each forecast date: closes of its 14 days, null while unknown; unchanged rows are left."""
-    started = time.perf_counter()
-    outcome = Outcome(series, ACTUALS)
-    try:
-        found = _read_actuals(platform, series, dates)
-    except NoDataError as error:
-        outcome.failed = dict.fromkeys(dates, str(error))
-        return outcome
-    outcome.failed = found.failed
-    origins, closes, hashes, new = found.origins, found.closes, found.hashes, found.new
-    days = list(origins.astype(dt.date))
-    outcome.skipped = {day for day, changed in zip(days, new, strict=True) if not changed}
-    if new.any():
-        chosen = origins[new]
-        table = actuals_table(
-            series,
-            chosen,
-            closes[new],
-            generation_timestamp=[platform.settings.now()] * len(chosen),
-            input_hash=[digest for digest, changed in zip(hashes, new, strict=True) if changed],
-            last_observed_date=list((chosen - ONE_DAY).astype(dt.date)),
-        )
-        written = list(chosen.astype(dt.date))
-        platform.warehouse.replace(DISTRIBUTIONS, table, keys_of(series, ACTUALS, ACTUALS, written, by_month=True))
-        outcome.written = set(written)
-        outcome.rows = len(written)
-    outcome.seconds = time.perf_counter() - started
+    """The actuals row of each forecast date: closes of its days, null while unknown; unchanged rows are left."""
+    (outcome,) = write_actuals_each(platform, {series: dates})
     return outcome
+
+
+def write_actuals_each(platform: Platform, wanted: Mapping[str, Sequence[dt.date]]) -> list[Outcome]:
+    """`write_actuals` of each series, in one commit for those that have the same dates to write."""
+    started = time.perf_counter()
+    outcomes: list[Outcome] = []
+    rows: list[store.Rows] = []
+    for series, dates in wanted.items():
+        outcome = Outcome(series, ACTUALS)
+        outcomes.append(outcome)
+        try:
+            found = _read_actuals(platform, series, dates)
+        except NoDataError as error:
+            outcome.failed = dict.fromkeys(dates, str(error))
+            continue
+        outcome.failed = found.failed
+        days = found.origins.astype(dt.date)
+        outcome.skipped = set(days[~found.new])
+        if found.new.any():
+            rows.append(_new_rows(platform, series, found))
+    store.put(platform, DISTRIBUTIONS, ACTUALS, ACTUALS, rows)
+    written = {one.series: one.days for one in rows}
+    for outcome in outcomes:
+        outcome.written = set(written.get(outcome.series, ()))
+        outcome.rows = len(outcome.written)
+        outcome.seconds = (time.perf_counter() - started) / len(outcomes)
+    return outcomes
+
+
+def _new_rows(platform: Platform, series: str, found: _Actuals) -> store.Rows:
+    chosen = found.origins[found.new]
+    table = actuals_table(
+        series,
+        chosen,
+        found.closes[found.new],
+        generation_timestamp=[platform.settings.now()] * len(chosen),
+        input_hash=[digest for digest, changed in zip(found.hashes, found.new, strict=True) if changed],
+        last_observed_date=list((chosen - ONE_DAY).astype(dt.date)),
+    )
+    return store.Rows(series, list(chosen.astype(dt.date)), table)
 
 
 def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:

@@ -170,15 +170,13 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         output_required=False,
     )
     def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.scoring import open_before, write_actuals
+        from forecast_platform.pipeline.scoring import open_before, write_actuals_each
 
         platform: Platform = context.resources.platform
-        outcomes, completed = [], []
-        for series, dates in requested(context, platform.settings.series_names).items():
-            earlier = open_before(platform, series, dates[0])
-            outcome = write_actuals(platform, series, [*earlier, *dates])
-            outcomes.append(outcome)
-            completed += [(day, series) for day in earlier if day in outcome.written]
+        asked = requested(context, platform.settings.series_names)
+        earlier = {series: open_before(platform, series, dates[0]) for series, dates in asked.items()}
+        outcomes = write_actuals_each(platform, {series: [*earlier[series], *dates] for series, dates in asked.items()})
+        completed = [(day, one.series) for one in outcomes for day in earlier[one.series] if day in one.written]
         metadata = outcome_metadata(outcomes, {})
         mine = {"model_name": ACTUALS, "commodity": list(partitions.group.series)}
         rows = platform.warehouse.rows(DISTRIBUTIONS, mine)
