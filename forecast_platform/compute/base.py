@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from forecast_platform.work.chunks import Chunk, ChunkResult
-    from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.fitting import Fit, FitTask
     from forecast_platform.work.platform import Platform
     from forecast_platform.work.tasks import TaskRequest, TaskResult
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from forecast_platform.compute.base import Current
     from forecast_platform.work.chunks import Chunk, ChunkResult
-    from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.fitting import Fit, FitTask
     from forecast_platform.work.platform import Platform
     from forecast_platform.work.tasks import TaskRequest, TaskResult
 
@@ -22,7 +22,7 @@ class LocalCompute:
 
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """The fits, as they are done. Slow ones run in processes of their own: their libraries hold Python's lock."""
-        from forecast_platform.work.fits import fit
+        from forecast_platform.work.fitting import fit
 
         if self.workers > 1 and len(tasks) > 1 and tasks[0].instance.tags.slow_fit:
             from concurrent.futures import ProcessPoolExecutor, as_completed

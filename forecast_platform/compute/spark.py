@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from forecast_platform.compute.base import Current
     from forecast_platform.compute.spark_fits import Fitter
     from forecast_platform.compute.spark_worker import Worker
-    from forecast_platform.work.fits import Fit, FitTask
+    from forecast_platform.work.fitting import Fit, FitTask
     from forecast_platform.work.tasks import TaskRequest, TaskResult
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class SparkCompute:
     def fits(self, platform: Platform, tasks: Sequence[FitTask]) -> Iterator[Fit]:
         """Yield the fits, made by the workers, as they are done."""
         from forecast_platform.compute.spark_fits import spark_fits
-        from forecast_platform.work.fits import fit
+        from forecast_platform.work.fitting import fit
 
         if tasks:
             slots = _session(platform)[1]

@@ -18,7 +18,7 @@ from forecast_platform.compute.spark_worker import CALENDAR, calendar_of, histor
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.saved import from_bytes, to_bytes
 from forecast_platform.models.tags import ModelSpec
-from forecast_platform.work.fits import Fit, FitTask, fit
+from forecast_platform.work.fitting import Fit, FitTask, fit
 
 TASKS = pa.schema(
     [

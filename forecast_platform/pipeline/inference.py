@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,20 +14,13 @@ import numpy as np
 from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.summary import summarise
 from forecast_platform.host.progress import Progress, silent
+from forecast_platform.pipeline.forecast_plan import parts_of, plan, plan_each
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
-from forecast_platform.work.chunks import MANY_ROWS, Chunk, Inputs, most_dates
-from forecast_platform.work.fits import (
-    manifests,
-    missing_model_text,
-    other_algorithm_text,
-    other_settings_text,
-    refuse_missing_extra,
-)
-from forecast_platform.work.forecast_chunk import read_chunk_inputs
-from forecast_platform.work.newest_close import unconfirmed_jump
-from forecast_platform.work.platform import NoDataError, Platform
+from forecast_platform.work.chunks import MANY_ROWS, Chunk, most_dates
+from forecast_platform.work.fits import manifests, refuse_missing_extra
+from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
 from forecast_platform.work.rows import paths_of
 
@@ -36,98 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request comes to before anything is done."""
-
-    chunks: list[Chunk]
-    skipped: set[dt.date]
-    repair: list[dt.date]
-    """Dates whose paths are there but whose point forecasts are not, or belong to other paths."""
-    failed: dict[dt.date, str]
-    missing_windows: list[dt.date]
-    kept: dict[dt.date, dt.datetime] = field(default_factory=dict)
-    """The skipped dates, with when their paths were made."""
-    lacking: dict[dt.date, str] = field(default_factory=dict)
-    """Of the failed dates, the member of a combination whose forecast is not there."""
-
-
-def plan(
-    platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date], *, overwrite: bool = False
-) -> Plan:
-    """Compare what is asked with what is stored: same model, input and algorithm are skipped; others are made anew."""
-    identity = platform.settings.model_spec(model).identity
-    stored_keys, point_times = _stored(platform, series, model, version, dates)
-    by_window: dict[dt.date, list[dt.date]] = {}
-    for day in sorted(set(dates)):
-        by_window.setdefault(platform.window_start(day), []).append(day)
-    trained = manifests(platform, series, model, version)
-    result = Plan([], set(), [], {}, [start for start in by_window if start not in trained])
-    for start, days in by_window.items():
-        if start not in trained:
-            reason = missing_model_text(platform, series, model, version, [start])
-            result.failed.update(dict.fromkeys(days, reason))
-            continue
-        record = trained[start]
-        if record.settings != identity:
-            reason = other_settings_text(version, model, record.settings, identity)
-            result.failed.update(dict.fromkeys(days, reason))
-            continue
-        try:
-            inputs = read_chunk_inputs(platform, record, series, days)
-        except NoDataError as error:
-            result.failed.update(dict.fromkeys(days, str(error)))
-            continue
-        result.failed.update(inputs.failed)
-        result.lacking.update(inputs.lacking)
-        todo, live = [], []
-        for day, digest in zip(inputs.dates.astype(dt.date), inputs.hashes, strict=True):
-            known = stored_keys.get(day)
-            if known is None:
-                todo.append(day)
-            elif (
-                overwrite
-                or (known["model_id"], known["input_hash"]) != (record.model_id, digest)
-                or known["generation_timestamp"] < inputs.base_made.get(day, known["generation_timestamp"])
-            ):
-                todo.append(day)
-                if not known["is_backfill"]:
-                    live.append(day)
-            elif known["algorithm_version"] != record.paths_version:
-                made = record.paths_version
-                result.failed[day] = other_algorithm_text(version, known["algorithm_version"], made)
-            else:
-                result.skipped.add(day)
-                result.kept[day] = known["generation_timestamp"]
-                if point_times.get(day) != known["generation_timestamp"]:
-                    result.repair.append(day)
-        held = _held(platform, series, inputs, todo)
-        result.failed.update(held)
-        todo = [day for day in todo if day not in held]
-        result.chunks.extend(
-            Chunk(
-                series,
-                model,
-                version,
-                start,
-                tuple(part),
-                tuple(day for day in live if day in set(part)),
-                inputs.members,
-            )
-            for part in _parts(todo, most_dates(platform.horizon))
-        )
-    return result
-
-
-def _held(platform: Platform, series: str, inputs: Inputs, todo: Sequence[dt.date]) -> dict[dt.date, str]:
-    """Of the dates to do, those whose newest known close waits to be confirmed, and why."""
-    newest = platform.series_table(series).last_observed
-    last = dict(zip(inputs.dates.tolist(), inputs.last_observed.tolist(), strict=True))
-    waiting = [day for day in todo if last[day] == newest]
-    reason = unconfirmed_jump(platform, series) if waiting else None
-    return {} if reason is None else dict.fromkeys(waiting, reason)
 
 
 def forecast(
@@ -198,8 +98,7 @@ def _forecast(
     started = time.perf_counter()
     outcomes: dict[str, Outcome] = {}
     chunks: list[Chunk] = []
-    for series, dates in wanted.items():
-        todo = plan(platform, series, model, version, dates, overwrite=overwrite)
+    for series, todo in plan_each(platform, wanted, model, version, overwrite=overwrite).items():
         outcome = outcomes[series] = Outcome(series, model, skipped=set(todo.skipped), failed=dict(todo.failed))
         if todo.repair:
             repair_points(platform, series, model, version, todo.repair)
@@ -239,7 +138,7 @@ def repair_points(platform: Platform, series: str, model: str, version: str, dat
     Raises ValueError where dates hold different numbers of paths.
     """
     _repair_metadata(platform, series, model, version, dates)
-    for part in _parts(sorted(dates), most_dates(platform.horizon)):
+    for part in parts_of(sorted(dates), most_dates(platform.horizon)):
         where = keys_of(series, model, version, part, by_month=True)
         columns = [
             "forecast_date",
@@ -291,19 +190,6 @@ def _repair_metadata(platform: Platform, series: str, model: str, version: str, 
         store.put(platform, FORECAST_METADATA, model, version, [made])
 
 
-def _stored(
-    platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]
-) -> tuple[dict[dt.date, dict[str, Any]], dict[dt.date, dt.datetime]]:
-    """The stored keys' identity by date, and the generation times of their point forecasts."""
-    columns = ["forecast_date", "model_id", "input_hash", "algorithm_version", "generation_timestamp", "is_backfill"]
-    where = keys_of(series, model, version, dates, by_month=True)
-    keys = platform.warehouse.read(DISTRIBUTIONS, columns, {**where, "path_id": 0})
-    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": platform.horizon}
-    points = platform.warehouse.read(POINT_FORECASTS, ["forecast_date", "generation_timestamp"], where)
-    times = zip(points["forecast_date"].to_pylist(), points["generation_timestamp"].to_pylist(), strict=True)
-    return {row["forecast_date"]: row for row in keys.to_pylist()}, dict(times)
-
-
 def _first_paths(rows: pa.Table) -> dict[dt.date, dict[str, Any]]:
     import pyarrow.compute as pc
 
@@ -311,9 +197,3 @@ def _first_paths(rows: pa.Table) -> dict[dt.date, dict[str, Any]]:
         ["forecast_date", "generation_timestamp", "training_cutoff_date"]
     )
     return {row["forecast_date"]: row for row in first.to_pylist()}
-
-
-def _parts(days: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
-    """At most `most` dates each."""
-    for begin in range(0, len(days), most):
-        yield list(days[begin : begin + most])

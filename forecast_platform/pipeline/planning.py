@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from forecast_platform.pipeline.inference import plan
+from forecast_platform.pipeline.forecast_plan import plan
 from forecast_platform.pipeline.ingest import catch_up
 from forecast_platform.warehouse.schemas import FORECAST_METADATA, TRAINED_MODELS, Table
 from forecast_platform.work.fits import trained_windows

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-    from forecast_platform.work.fits import Fit
+    from forecast_platform.work.fitting import Fit
 
 EXPERIMENT = "forecast_platform"
 

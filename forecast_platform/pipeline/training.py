@@ -13,7 +13,6 @@ import numpy as np
 from forecast_platform.host.progress import Progress, silent
 from forecast_platform.work.fits import (
     FitManifest,
-    FitTask,
     manifests,
     other_algorithm_text,
     other_settings_text,
@@ -21,6 +20,7 @@ from forecast_platform.work.fits import (
     store_fit,
     why_not_storable,
 )
+from forecast_platform.work.fitting import FitTask
 from forecast_platform.work.platform import Platform, row_hashes
 from forecast_platform.work.results import Outcome
 

@@ -139,17 +139,19 @@ class Operations:
         self, series: Sequence[str], models: Sequence[str], windows: Sequence[dt.date]
     ) -> dict[tuple[str, str], list[dt.date]]:
         """By series and model, the windows that have no fitted model."""
-        from forecast_platform.work.fits import trained_windows
+        from forecast_platform.work.fits import trained_owners
 
-        found = {}
-        for name in series:
-            for model in models:
-                lacking = sorted(
-                    set(self._not_over(name, windows)) - trained_windows(self.platform, name, model, self.version)
-                )
-                if lacking:
-                    found[name, model] = lacking
-        return found
+        owners = trained_owners(self.platform, windows)
+        lacking = {
+            (name, model): sorted(
+                start
+                for start in set(self._not_over(name, windows))
+                if (name, model, self.version) not in owners[start]
+            )
+            for name in series
+            for model in models
+        }
+        return {key: starts for key, starts in lacking.items() if starts}
 
     def forecast(
         self, series: Sequence[str], models: Sequence[str], first: dt.date, last: dt.date, *, together: bool = False

@@ -1,4 +1,4 @@
-"""Fits: one model of one series on one window; how it is made anywhere, kept in trained_models, and read back."""
+"""Fits as they are kept in trained_models, and read back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import getpass
 import json
 import logging
 import os
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,16 +16,15 @@ import numpy as np
 
 from forecast_platform import __version__
 from forecast_platform.forecasting.history import History
-from forecast_platform.host import time_limit
 from forecast_platform.models import registry
-from forecast_platform.models.base import FittedModel, Model, Reads, TrainingWindow, model_id, reads_of
-from forecast_platform.models.saved import ArtifactError, Saved, saved_from
+from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, model_id
+from forecast_platform.models.saved import ArtifactError, Saved
 from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
 from forecast_platform.warehouse.base import Where, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts, fitted_store
-from forecast_platform.work.holdout import holdout_metrics
+from forecast_platform.work.fitting import Fit
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import RefusedError
 
@@ -42,58 +40,6 @@ are in another unit. What ingest holds moves by one factor beyond 5 %; a series 
 
 class MissingModelError(LookupError):
     """No fitted model for a window; the message says which and how to train it."""
-
-
-@dataclass(frozen=True)
-class FitTask:
-    """One fit, self-contained so that another process or machine can do it."""
-
-    series: str
-    model: str
-    window_start: dt.date
-    window: TrainingWindow
-    history: Any
-    seed: int
-    spec: ModelSpec | None = None
-    """The model as the settings have it; the registered type `model` where None."""
-
-    @property
-    def wanted(self) -> ModelSpec:
-        """What makes the model."""
-        return self.spec or registry.spec(self.model)
-
-    @property
-    def instance(self) -> Model:
-        """The model."""
-        return registry.model_of(self.wanted)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a fit gave: the stored text, figures for tracking, seconds; or the error."""
-
-    task: FitTask
-    text: str = ""
-    """The model as JSON, or the manifest of `files`."""
-    samples: int = 0
-    metrics: dict[str, float] | None = None
-    seconds: float = 0.0
-    error: str | None = None
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def saved(self) -> Saved:
-        """The fitted model as it is to be kept."""
-        return Saved(self.text, self.files)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What a later simulation must read: the covariates, what else, and the day the history starts."""
-        history = self.task.history
-        start = str(history.dates[0])
-        found = {"covariates": list(history.covariates), "reads": list(reads_of(history)), "history_start": start}
-        identity = self.task.wanted.identity
-        return {**found, "settings": identity} if identity else found
 
 
 _MANIFEST = (
@@ -168,51 +114,6 @@ def refuse_missing_extra(platform: Platform, model: str) -> None:
         raise RefusedError(reason)
 
 
-def fit(task: FitTask) -> Fit:
-    """Fit one model and measure it in sample and on a holdout. What goes wrong in it is an error of the key, kept.
-
-    A model with a time limit is fitted in a process of its own, which is ended after it.
-    Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
-    """
-    limit = registry.demand(task.wanted).tags.time_limit
-    if limit is None:
-        return _fit(task)
-    started = time.perf_counter()
-    try:
-        done: Fit = time_limit.within(limit, _fit, task)
-    except TimeoutError:
-        return Fit(task, error=f"the fit took over {limit:g} s, the model's time limit, and was ended")
-    except time_limit.ProcessEndedError as error:
-        return Fit(task, error=f"the fit: {error}", seconds=time.perf_counter() - started)
-    return replace(done, task=task)
-
-
-def _fit(task: FitTask) -> Fit:
-    from threadpoolctl import threadpool_limits
-
-    model = registry.demand(task.wanted)
-    started = time.perf_counter()
-    try:
-        # One BLAS thread: the bits must not depend on the machine's cores, and small matrices gain nothing.
-        with threadpool_limits(limits=1):
-            fitted = model.fit(task.history, task.window)
-            seconds = time.perf_counter() - started
-            saved = saved_from(model, fitted)
-            metrics = {
-                **fitted.training_metrics(),
-                # A combination has nothing held out of its own: its members' forecasts are what is scored.
-                **({} if model.tags.combines else holdout_metrics(model, fitted, task.history, task.window, task.seed)),
-            }
-    except (OSError, MemoryError, ImportError):
-        raise
-    except Exception as error:
-        if not isinstance(error, (ValueError, ArithmeticError, np.linalg.LinAlgError)):
-            log.exception("%s %s: window %s failed", task.series, task.model, task.window_start)
-        return Fit(task, error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - started)
-    finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return Fit(task, saved.text, len(task.history.observed_close), finite, seconds, files=saved.files)
-
-
 def load_model(platform: Platform, series: str, model: str, version: str, window_start: dt.date) -> StoredModel:
     """The current fit of a window, its files compared with its manifest before it is opened.
 
@@ -235,9 +136,19 @@ def load_model(platform: Platform, series: str, model: str, version: str, window
 
 def manifests(platform: Platform, series: str, model: str, version: str) -> dict[dt.date, FitManifest]:
     """The current fit of each window that has one, by window start; no fitted model is read."""
-    where = {"commodity": series, "model_name": model, "model_version": version, "is_active": True}
-    found = [_manifest(platform, row) for row in platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist()]
-    return {fit.window_start: fit for fit in found}
+    return manifests_of(platform, [series], model, version)[series]
+
+
+def manifests_of(
+    platform: Platform, series: Sequence[str], model: str, version: str
+) -> dict[str, dict[dt.date, FitManifest]]:
+    """`manifests` of each series, in one look."""
+    where = {"commodity": list(series), "model_name": model, "model_version": version, "is_active": True}
+    found: dict[str, dict[dt.date, FitManifest]] = {name: {} for name in series}
+    for row in platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist():
+        fit = _manifest(platform, row)
+        found[fit.series][fit.window_start] = fit
+    return found
 
 
 def _manifest(platform: Platform, row: Mapping[str, Any]) -> FitManifest:

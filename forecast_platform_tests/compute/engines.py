@@ -29,7 +29,7 @@ from forecast_platform.warehouse.schemas import (
     Table,
 )
 from forecast_platform.work.chunks import Forecasts
-from forecast_platform.work.fits import Fit, FitTask, fit
+from forecast_platform.work.fitting import Fit, FitTask, fit
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.waiting import PATIENCE, until
 from forecast_platform_tests.worlds import days, ingest_all

@@ -23,8 +23,8 @@ from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
 from forecast_platform.ensembles.running import Run
-from forecast_platform.pipeline.inference import plan
-from forecast_platform.work.fits import fit
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.work.fitting import fit
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.tasks import TaskRequest
 from forecast_platform_tests.compute.engines import (

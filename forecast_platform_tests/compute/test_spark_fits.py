@@ -19,7 +19,7 @@ from forecast_platform.models import registry
 from forecast_platform.models.tags import ModelTags
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
-from forecast_platform.work.fits import Fit, FitTask, fit
+from forecast_platform.work.fitting import Fit, FitTask, fit
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.compute.engines import (
     fit_fails_once,

@@ -25,7 +25,8 @@ from forecast_platform.compute import spark_delta
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.compute.spark_delta import prepare, replace_rows
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns
-from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.base import keys_of

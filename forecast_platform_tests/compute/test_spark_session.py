@@ -14,7 +14,7 @@ from forecast_platform.clients.spark import session_for
 from forecast_platform.clients.spark_session import SparkUnavailableError, silence_expected_errors
 from forecast_platform.compute.spark import SparkCompute
 from forecast_platform.doctor.unity import unity_tables
-from forecast_platform.pipeline.inference import plan
+from forecast_platform.pipeline.forecast_plan import plan
 from forecast_platform.settings import build
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
 from forecast_platform.work.platform import Platform

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from forecast_platform.compute.spark import SparkCompute
-from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings

@@ -13,7 +13,8 @@ import pytest
 from forecast_platform.cli.main import OK, main
 from forecast_platform.graph.event_storage import BatchedSqliteEventLogStorage
 from forecast_platform.housekeeping.migrate import plan as migration
-from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.read import Reader
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import load

@@ -12,7 +12,8 @@ import pytest
 
 from forecast_platform.models.combine import assignment
 from forecast_platform.pipeline.champions import promote, versions_to_run
-from forecast_platform.pipeline.inference import forecast, plan
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.planning import backfill_plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from forecast_platform.pipeline.inference import Chunk, forecast, plan
+from forecast_platform.pipeline.forecast_plan import plan
+from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.base import DiskFullError, Where, keys_of
@@ -27,6 +28,7 @@ from forecast_platform.warehouse.schemas import (
     Table,
 )
 from forecast_platform.work import fits, store
+from forecast_platform.work.chunks import Chunk
 from forecast_platform.work.fits import load_model
 from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform

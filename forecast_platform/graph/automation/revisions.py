@@ -106,7 +106,7 @@ def stale_dates(platform: Platform, revision: Revision, today: dt.date) -> Stale
     """Forecast dates after the revised day whose stored forecasts do not fit the data any more, of every model and
     version that the daily run covers."""
     from forecast_platform.pipeline.champions import versions_to_run
-    from forecast_platform.pipeline.inference import plan
+    from forecast_platform.pipeline.forecast_plan import plan
     from forecast_platform.warehouse.base import Between
     from forecast_platform.warehouse.schemas import POINT_FORECASTS
 
