@@ -1,0 +1,101 @@
+"""Forecasts and actuals of several series at once: the same rows as one after the other, in one commit a table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from forecast_platform.pipeline.inference import forecast, forecast_each
+from forecast_platform.pipeline.scoring import write_actuals, write_actuals_each
+from forecast_platform.warehouse.base import DiskFullError
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
+from forecast_platform.work.chunks import Chunk, together
+from forecast_platform.work.platform import Platform
+from forecast_platform_tests.worlds import settings_for
+
+DAY = dt.date(2018, 1, 3)
+TABLES = (DISTRIBUTIONS, POINT_FORECASTS, FORECAST_METADATA)
+_OF_A_RUN = {"generation_timestamp", "inference_seconds"}
+
+
+def _platform(root: Path, **changes: object) -> Platform:
+    return Platform.from_settings(settings_for(root, **changes))
+
+
+def _versions(platform: Platform) -> list[int]:
+    return [platform.warehouse.version(table) or 0 for table in TABLES]
+
+
+def _rows(platform: Platform, table: Table) -> pa.Table:
+    rows = platform.warehouse.read(table)
+    rows = rows.select([name for name in rows.column_names if name not in _OF_A_RUN])
+    return rows.sort_by([(name, "ascending") for name in table.key])
+
+
+def test_they_are_the_rows_of_each_alone_in_one_commit_a_table(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small / "warehouse", tmp_path / "other")
+    platform, alone = _platform(small), _platform(small, warehouse=tmp_path / "other")
+    before = _versions(platform)
+    found = forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    assert [(one.series, one.written, one.rows) for one in found] == [("Alpha", {DAY}, 200), ("Beta", {DAY}, 200)]
+    assert [now - then for now, then in zip(_versions(platform), before, strict=True)] == [1, 1, 1]
+    for series in ("Alpha", "Beta"):
+        forecast(alone, series, "naive", [DAY])
+    for table in TABLES:
+        assert _rows(platform, table).equals(_rows(alone, table)), table.name
+    again = forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    assert [one.skipped for one in again] == [{DAY}, {DAY}]
+
+
+def test_one_that_has_no_model_costs_itself_alone(small: Path) -> None:
+    platform = _platform(small)
+    late = dt.date(2018, 7, 2)
+    alpha, beta = forecast_each(platform, {"Alpha": [DAY, late], "Beta": [DAY]}, "naive")
+    assert (alpha.written, beta.written) == ({DAY}, {DAY})
+    assert "train" in alpha.failed[late]
+    errors = platform.warehouse.read(FORECAST_METADATA, ["commodity", "error"], {"model_success": False}).to_pylist()
+    assert [row["commodity"] for row in errors] == ["Alpha"]
+
+
+def test_a_full_disk_is_said_of_each_and_leaves_nothing(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = _platform(small)
+
+    def full(*_: Any, **__: Any) -> int:
+        raise DiskFullError("no room")
+
+    monkeypatch.setattr(DeltaWarehouse, "_replace", full)
+    with pytest.raises(DiskFullError, match="no room"):  # why each has none cannot be written either
+        forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    monkeypatch.undo()
+    assert platform.warehouse.rows(DISTRIBUTIONS) == 0
+    assert [one.written for one in forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")] == [{DAY}] * 2
+
+
+def test_actuals_are_written_together_and_those_that_differ_apart(small: Path) -> None:
+    platform = _platform(small)
+    days = [DAY, DAY + dt.timedelta(days=1)]
+    write_actuals(platform, "Alpha", days[:1])
+    before = platform.warehouse.version(DISTRIBUTIONS)
+    alpha, beta = write_actuals_each(platform, {"Alpha": days, "Beta": days})
+    assert (alpha.skipped, alpha.written, beta.written) == ({days[0]}, {days[1]}, set(days))
+    assert platform.warehouse.version(DISTRIBUTIONS) == before + 2
+    assert platform.warehouse.rows(DISTRIBUTIONS) == 4
+
+
+def test_chunks_are_together_where_they_are_small_neighbours_with_the_same_dates() -> None:
+    def chunk(series: str, *days: int) -> Chunk:
+        return Chunk(series, "naive", "v1.0", dt.date(2018, 1, 1), tuple(dt.date(2018, 1, day) for day in days))
+
+    a, b, c, other, long = chunk("A", 3), chunk("B", 3), chunk("C", 3), chunk("D", 4), chunk("E", *range(1, 32))
+    assert together([a, b, c], 5_000) == [[a, b, c]]
+    assert together([a, b, c], 10_000) == [[a, b], [c]]
+    assert together([a, other, b], 2_000) == [[a], [other], [b]]
+    assert together([long, chunk("F", *range(1, 32))], 2_000) == [[long], [chunk("F", *range(1, 32))]]
+    assert together([a, a], 2_000) == [[a], [a]], "one series twice would be one key twice"
+    assert together([], 2_000) == []
