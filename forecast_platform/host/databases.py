@@ -8,8 +8,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-_HEADER = b"SQLite format 3\0"
-
 NO_ROOM = 5_000_000
 """Bytes below which a disk may be too full for one more page of a database and its log."""
 
@@ -23,9 +21,8 @@ def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
         return "is gone, while records that belong to it are there" if records else None
     if path.stat().st_size == 0:
         return "has no bytes, while records that belong to it are there" if records else None
-    with path.open("rb") as stream:
-        if stream.read(len(_HEADER)) != _HEADER:
-            return "is no SQLite database, or its beginning is overwritten"
+    # Read by SQLite alone: a process that closes the file otherwise gives up the locks of all its own connections to it
+    # (https://www.sqlite.org/howtocorrupt.html, 2.2), and other processes then take away the log that they write to.
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as store:
             tables = {str(name) for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -35,6 +32,8 @@ def why_foreign(path: Path, table: str, *, records: bool) -> str | None:
         passing = any(text in str(error) for text in ("lock", "unable to open", "full"))
         return None if passing or lacks_room(error, path.parent) else f"cannot be read: {error}"
     except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            return "is no SQLite database, or its beginning is overwritten"
         return f"cannot be read: {error}"
     if table in tables or (not tables and not records):
         return None

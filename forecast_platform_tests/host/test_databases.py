@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import gc
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from forecast_platform.host.databases import copy_checked
+from forecast_platform.host.databases import copy_checked, why_foreign
 from forecast_platform.host.home import prepare_home
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.housekeeping.backup import backup
@@ -23,8 +29,10 @@ from forecast_platform_tests.training_jobs.tables import asked
 def settings(tmp_path: Path) -> Settings:
     """Settings of a platform whose instance holds the log of a run."""
     settings = build(warehouse=tmp_path / "warehouse")
-    home = Launcher(settings).instance.root_directory
-    (Path(home) / "history" / "runs" / "0f0f.db").touch()
+    instance = Launcher(settings).instance
+    (Path(instance.root_directory) / "history" / "runs" / "0f0f.db").touch()
+    instance.dispose()
+    gc.collect()  # its last connection, which writes the log into the database when it closes
     return settings
 
 
@@ -117,6 +125,41 @@ def test_a_copy_is_made_of_no_damaged_database(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CRXXTE TABLE"))
     with pytest.raises(OSError, match=r"mlflow\.db: malformed database schema.*: it is damaged: .*restore"):
         copy_checked(path, tmp_path / "copy.db")
+
+
+def test_a_database_that_is_looked_at_keeps_the_locks_of_this_process(tmp_path: Path) -> None:
+    """Else whoever closes it last in another process removes the log that this one goes on writing to."""
+    path = tmp_path / "jobs.db"
+    insert = "INSERT INTO jobs VALUES ('{}')"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as ours:
+        ours.execute("PRAGMA journal_mode=WAL")
+        ours.execute("CREATE TABLE jobs (id TEXT)")
+        ours.execute(insert.format("before"))
+        assert why_foreign(path, "jobs", records=True) is None
+        _elsewhere(path, insert.format("theirs"))
+        ours.execute(insert.format("ours"))
+        assert _elsewhere(path, "SELECT id FROM jobs") == [("before",), ("theirs",), ("ours",)]
+
+
+def _elsewhere(path: Path, statement: str) -> Any:
+    """What a statement gives in a process of its own."""
+    code = (
+        "import contextlib, sqlite3, sys\n"
+        "with contextlib.closing(sqlite3.connect(sys.argv[1], isolation_level=None)) as store:\n"
+        "    print(store.execute(sys.argv[2]).fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), statement], check=True, capture_output=True, text=True
+    )
+    return ast.literal_eval(done.stdout)
+
+
+@pytest.mark.parametrize("data", [b"no database" * 20, b"\0" * 8192])
+def test_what_is_no_database_is_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(data)
+    assert why_foreign(path, "jobs", records=True) == "is no SQLite database, or its beginning is overwritten"
+    assert path.read_bytes() == data
 
 
 def test_every_store_of_records_waits_for_the_disk(tmp_path: Path) -> None:
