@@ -165,6 +165,7 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
     """
     frames, report = read_source(platform, series_names)
     wanted = [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
+    few: list[tuple[str, pa.Table]] = []
     for name in series_names:
         started = time.perf_counter()
         outcome = report.outcomes.setdefault(name, Outcome(name, ""))
@@ -188,15 +189,43 @@ def ingest(platform: Platform, series_names: Sequence[str], first: dt.date, last
         changed = [day for day in days if day not in unchanged]
         outcome.skipped = unchanged
         if changed:
-            where = {"commodity": name, "date": Between(days[0], days[-1])}
-            platform.warehouse.replace(UNIFIED_DATA, rows, where)
+            if len(days) <= _FEW_DAYS:
+                few.append((name, rows))
+            else:
+                _write(platform, [name], rows)
             outcome.written = set(changed)
             outcome.rows = len(changed)
         if unified.filled_closes:
             outcome.notes.append(f"{unified.filled_closes} exchange sessions have no close; filled forward")
         outcome.notes.extend(unified.notes)
         outcome.seconds = time.perf_counter() - started
+    _write_together(platform, few)
     return report
+
+
+_FEW_DAYS = 31
+"""Days of a series up to which it is written with others: the commit takes longer than the rows."""
+
+
+def _write_together(platform: Platform, few: Sequence[tuple[str, pa.Table]]) -> None:
+    """Replace these rows of series: those with the same days and columns in one commit."""
+    import pyarrow as pa
+
+    alike: dict[tuple[object, ...], list[tuple[str, pa.Table]]] = {}
+    for name, rows in few:
+        days = rows["date"]
+        alike.setdefault((days[0].as_py(), days[-1].as_py(), *rows.column_names), []).append((name, rows))
+    for group in alike.values():
+        _write(platform, [name for name, _ in group], pa.concat_tables([rows for _, rows in group]))
+
+
+def _write(platform: Platform, series: Sequence[str], rows: pa.Table) -> None:
+    """Replace the days that `rows` [n] span, of each of `series`; rows of a series are by date."""
+    where = {
+        "commodity": series[0] if len(series) == 1 else list(series),
+        "date": Between(rows["date"][0].as_py(), rows["date"][-1].as_py()),
+    }
+    platform.warehouse.replace(UNIFIED_DATA, rows, where)
 
 
 def ingest_partitions(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:

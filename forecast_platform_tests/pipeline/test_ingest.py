@@ -63,6 +63,22 @@ def test_ingesting_again_writes_nothing(tmp_path: Path) -> None:
     assert refused == []
 
 
+def test_new_days_of_several_series_are_one_commit_and_the_rows_of_each_alone(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    together, alone = (_platform(tmp_path, warehouse=tmp_path / name) for name in ("together", "alone"))
+    before, last = dt.date(2018, 3, 20), dt.date(2018, 3, 27)
+    for platform in (together, alone):
+        ingest(platform, SERIES, platform.settings.history_start, before)
+    versions = [platform.warehouse.version(UNIFIED_DATA) or 0 for platform in (together, alone)]
+    report = ingest(together, SERIES, before, last)
+    assert [len(report.outcomes[name].written) for name in SERIES] == [7, 7]
+    for name in SERIES:
+        ingest(alone, [name], before, last)
+        assert _frame(together, name).equals(_frame(alone, name))
+    now = [platform.warehouse.version(UNIFIED_DATA) or 0 for platform in (together, alone)]
+    assert (now[0] - versions[0], now[1] - versions[1]) == (1, 2)
+
+
 def test_a_revised_price_changes_its_row_and_the_closed_days_that_repeat_it(tmp_path: Path) -> None:
     write_landing(tmp_path / "landing")
     platform = _platform(tmp_path)
