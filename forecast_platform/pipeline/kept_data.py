@@ -1,4 +1,4 @@
-"""What an ingest leaves as it is stored: closes whose unit seems to have changed, and what a refused macro file gave."""
+"""What an ingest leaves as it is stored: closes whose unit seems to have changed; what a refused macro file gave."""
 
 from __future__ import annotations
 
