@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from dagster import BetaWarning, DagsterInstance, Definitions, ResourceDefinition, in_process_executor
@@ -84,17 +85,27 @@ def _platform(settings: Settings, spark: Any = None) -> Platform:
     return platform
 
 
+def _of_run(settings: Settings, spark: Any = None) -> Iterator[Platform]:
+    """A run's platform until its end. Dagster's contexts refer to one another and so outlive the run, by many where one
+    process runs a hundred series: the platform must hold nothing by then."""
+    platform = _platform(settings, spark)
+    try:
+        yield platform
+    finally:
+        platform.let_go()
+
+
 def _resources(settings: Settings) -> dict[str, ResourceDefinition]:
     launchers = step_launcher_resources(settings)
     if settings.compute != "spark":
-        return {**launchers, "platform": ResourceDefinition(lambda _: _platform(settings))}
+        return {**launchers, "platform": ResourceDefinition(lambda _: _of_run(settings))}
     from forecast_platform.graph.spark_resource import spark_resource
 
     return {
         **launchers,
         "spark": spark_resource(settings),
         "platform": ResourceDefinition(
-            lambda context: _platform(settings, context.resources.spark), required_resource_keys={"spark"}
+            lambda context: _of_run(settings, context.resources.spark), required_resource_keys={"spark"}
         ),
     }
 

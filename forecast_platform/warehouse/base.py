@@ -88,6 +88,10 @@ class Warehouse(Protocol):
         that names a column that the table is not partitioned by."""
         ...
 
+    def let_go(self) -> None:
+        """Keep nothing of the tables in memory; whatever is asked for later is opened anew."""
+        ...
+
 
 def require_partition_columns(table: Table, where: Where) -> None:
     """Raise ValueError where `where` names a column that the table is not partitioned by: counting would read rows."""

@@ -44,6 +44,10 @@ _BATCH_ROWS = 2**14
 _SMALL = 4 * 2**20
 """Bytes of files up to which one thread reads them: several would cost more than they save."""
 
+_UNIQUE_TEXTS = ("fitted_model_json", "parameters")
+"""Long texts that no reader looks for. Of a column with statistics delta-rs keeps the least and the greatest value
+whole in the log: of fitted models 0.4 MB a file, which every process would read that opens the table."""
+
 
 class DeltaWarehouse:
     """Tables under `root`, laid out catalog/schema/table. Safe for several processes; not across a fork.
@@ -119,6 +123,10 @@ class DeltaWarehouse:
         """The table's files as of now, sorted; what else lies in its folder was replaced."""
         found = self._table(table)
         return [] if found is None else sorted(found.file_uris())
+
+    def let_go(self) -> None:
+        """Close the tables that are open; each is opened anew where it is asked for."""
+        self._opened.forget_all()
 
     def create(self, table: Table) -> None:
         """Create the table where it does not exist yet, for another engine to write to. Raises DiskFullError."""
@@ -344,7 +352,8 @@ class DeltaWarehouse:
 
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(day_columns(self.horizon), plain))
+        names = (*day_columns(self.horizon), *_UNIQUE_TEXTS)
+        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(names, plain))
 
 
 def _coded(table: Table, schema: pa.Schema) -> list[str]:

@@ -114,6 +114,9 @@ class UnityWarehouse:
         counted = self._tried(table, count)
         return 0 if counted is None else int(counted)
 
+    def let_go(self) -> None:
+        """Nothing is kept of the tables; the session is its source's."""
+
     def stored_columns(self, table: Table) -> list[str] | None:
         """The columns of the stored table, in order; None where it does not exist yet."""
         stored = self.stored_types(table)

@@ -228,6 +228,13 @@ class Platform:
                 self._tables[name] = cached
             return cached[1]
 
+    def let_go(self) -> None:
+        """Keep no table any longer: those of a run that has ended are not asked for again, and what still refers to its
+        platform holds nothing large. Whatever is asked for later is read anew."""
+        with self._lock:
+            self._tables.clear()
+            self.warehouse.let_go()
+
     def _read_series(self, series: SeriesSettings) -> SeriesTable:
         from forecast_platform.sources.calendars import sessions
 

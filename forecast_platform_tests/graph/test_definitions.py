@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, instance_for_test
+from dagster import AssetKey, build_resources, instance_for_test
 
 from forecast_platform import definitions
 from forecast_platform.definitions import build_definitions, definitions_of
@@ -14,6 +15,7 @@ from forecast_platform.graph.partitions import range_tags
 from forecast_platform.models import registry
 from forecast_platform.read import Reader
 from forecast_platform.settings import build
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
 from forecast_platform_tests.pipeline.test_combinations import POOL
 from forecast_platform_tests.worlds import days, settings_for
 
@@ -48,6 +50,17 @@ def test_automation_is_off_for_a_source_that_has_ended() -> None:
     everything = {item.name: item.default_status.value for item in (*repository.schedule_defs, *repository.sensor_defs)}
     assert everything.pop("training_jobs") == "RUNNING", "jobs bring their own data"
     assert set(everything.values()) == {"STOPPED"}
+
+
+def test_a_runs_platform_holds_no_table_once_the_run_has_ended(tmp_path: Path) -> None:
+    settings = build(source="sample", warehouse=tmp_path, min_free_gb=0.0)
+    with build_resources({"platform": definitions._resources(settings)["platform"]}) as resources:
+        warehouse = resources.platform.warehouse
+        warehouse.create(FORECAST_METADATA)
+        held = weakref.ref(warehouse._table(FORECAST_METADATA))
+        assert held() is not None
+    assert held() is None
+    assert warehouse.rows(FORECAST_METADATA) == 0, "what is asked for later is opened anew"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dagster import AssetKey, DagsterInstance, MultiPartitionKey, MultiPartition
 from dagster._core.test_utils import freeze_time
 
 from forecast_platform.definitions import build_definitions
-from forecast_platform.graph.partitions import Partitions, by_series, key, range_tags
+from forecast_platform.graph.partitions import Partitions, RememberedPartitions, by_series, key, range_tags
 from forecast_platform.settings import SeriesSettings, Settings, build
 
 NOW = dt.datetime(2025, 11, 17, 20, 0, tzinfo=dt.timezone.utc)
@@ -166,3 +166,17 @@ def test_range_tags_name_the_first_and_last_partition() -> None:
         "dagster/asset_partition_range_start": "2020-01-01|Coffee",
         "dagster/asset_partition_range_end": "2020-01-31|Sugar",
     }
+
+
+def test_the_keys_of_a_range_are_made_once_and_those_of_old_ranges_of_all_groups_are_let_go(
+    settings: Settings,
+) -> None:
+    made = [Partitions(settings, settings.series_groups[0]).days for _ in range(RememberedPartitions._KEPT + 1)]
+    span = PartitionKeyRange(key("2024-01-01", "Coffee"), key("2024-01-03", "Sugar"))
+    keys = [days.get_partition_keys_in_range(span) for days in made]
+    assert len(keys[0]) == 6
+    assert keys == [keys[0]] * len(made)
+    again = made[-1].get_partition_keys_in_range(span)
+    assert all(one is other for one, other in zip(again, keys[-1], strict=True))
+    held = {id(owner) for owner, _, _ in RememberedPartitions._ranges}
+    assert held == {id(days) for days in made[1:]}

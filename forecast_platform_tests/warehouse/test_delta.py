@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from deltalake import DeltaTable
 
 from forecast_platform.warehouse.base import DiskFullError, LostRaceError, months_between, revise
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import FORECAST_METADATA
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, TRAINED_MODELS
 from forecast_platform_tests.warehouse.implementations import days, metadata, where
 
 
@@ -98,6 +99,32 @@ def test_two_writers_that_each_add_a_row_to_what_they_read_keep_both(tmp_path: P
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(add, range(2)))
     assert DeltaWarehouse(tmp_path).rows(FORECAST_METADATA) == 24
+
+
+def test_a_fitted_models_text_is_not_copied_into_the_log(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    text = "0123456789" * 20_000
+    values = {"string": "a", "date": dt.date(2020, 1, 1), "int": 1, "float": 1.0, "bool": True}
+    values["timestamp"] = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
+    row = {column.name: values[column.type] for column in TRAINED_MODELS.columns}
+    row |= {"fitted_model_json": text, "parameters": text}
+    schema = TRAINED_MODELS.arrow_schema()
+    warehouse.replace(TRAINED_MODELS, pa.Table.from_pylist([row], schema), {"commodity": "a", "model_name": "a"})
+    entry = warehouse.path(TRAINED_MODELS) / "_delta_log" / f"{1:020d}.json"
+    assert len(entry.read_bytes()) < 10_000
+    assert warehouse.read(TRAINED_MODELS).to_pylist() == [row]
+
+
+def test_tables_that_were_let_go_of_are_held_by_nothing_and_opened_anew(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2)), where("a", days(1, 2)))
+    opened = warehouse._table(FORECAST_METADATA)
+    assert opened is not None
+    held = weakref.ref(opened)
+    del opened
+    warehouse.let_go()
+    assert held() is None
+    assert warehouse.read(FORECAST_METADATA).num_rows == 2
 
 
 @pytest.mark.parametrize("how", ["replaced by nothing", "deleted by delta-rs, as earlier versions did"])
