@@ -114,6 +114,7 @@ class Launcher:
         )
         with self._canceled_when_interrupted(run), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
+        _give_back_memory()
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
         return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
@@ -146,6 +147,14 @@ class Launcher:
 
         self.instance.add_event_listener(run.run_id, on_event)
         yield
+
+
+def _give_back_memory() -> None:
+    """Let Arrow give its unused memory back to the system: what threads that have ended had of it stays with Arrow
+    otherwise, and each run has threads of its own."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _why(event: Any) -> str:

@@ -44,9 +44,8 @@ _BATCH_ROWS = 2**14
 _SMALL = 4 * 2**20
 """Bytes of files up to which one thread reads them: several would cost more than they save."""
 
-_UNIQUE_TEXTS = ("fitted_model_json", "parameters")
-"""Long texts that no reader looks for. Of a column with statistics delta-rs keeps the least and the greatest value
-whole in the log: of fitted models 0.4 MB a file, which every process would read that opens the table."""
+_LONGEST_STATISTIC = 64
+"""Bytes of a text that its column's statistics keep, as delta-rs does by itself."""
 
 
 class DeltaWarehouse:
@@ -352,8 +351,13 @@ class DeltaWarehouse:
 
         # Simulated prices hardly repeat: a dictionary costs four times the writing time and makes files larger.
         plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-        names = (*day_columns(self.horizon), *_UNIQUE_TEXTS)
-        return WriterProperties(compression="SNAPPY", column_properties=dict.fromkeys(names, plain))
+        # Given properties of any kind, delta-rs keeps texts whole in the log's statistics: 0.4 MB a fitted model, which
+        # every process would read that opens the table (findings/delta-stats.sh).
+        return WriterProperties(
+            compression="SNAPPY",
+            statistics_truncate_length=_LONGEST_STATISTIC,
+            column_properties=dict.fromkeys(day_columns(self.horizon), plain),
+        )
 
 
 def _coded(table: Table, schema: pa.Schema) -> list[str]:
