@@ -5,7 +5,7 @@
 Made-up daily prices (`forecast_platform_tests/desk.py`), 2018 to 2025 after five years of lookback, three models, in
 groups of ten. Every size is run in this one call, each part in processes of its own; the ratio is to the first size
 (of `day` to the size 2). Printed are wall and processor seconds (user and system of all child processes) and peak
-memory. One month of 100 series takes 1.1 GB of disk and, with its training, half an hour on two cores.
+memory. One month of 100 series takes 1.1 GB of disk and, with its training, half an hour on two busy cores.
 """
 
 from __future__ import annotations
