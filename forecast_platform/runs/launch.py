@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from forecast_platform.host import process_identity, progress
 from forecast_platform.host.disk import with_room
+from forecast_platform.host.garbage import give_back_memory
 from forecast_platform.host.home import prepare_home, shipped_file
 from forecast_platform.settings import Settings
 
@@ -42,12 +43,17 @@ class Finished:
         return self.status == "SUCCESS"
 
 
+_RUNS_A_COLLECTION = 8
+"""Runs after which their garbage is looked for: Dagster's objects of a run refer to one another, 1 to 2 MB of them."""
+
+
 class Launcher:
     """Runs jobs of this platform in this process, recorded by the instance and linked to the code location."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = prepare_home(settings)
+        self._runs = 0
 
     @cached_property
     def instance(self) -> DagsterInstance:
@@ -114,7 +120,8 @@ class Launcher:
         )
         with self._canceled_when_interrupted(run), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
-        _give_back_memory()
+        self._runs += 1
+        give_back_memory(garbage=self._runs % _RUNS_A_COLLECTION == 0)
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
         return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
@@ -147,14 +154,6 @@ class Launcher:
 
         self.instance.add_event_listener(run.run_id, on_event)
         yield
-
-
-def _give_back_memory() -> None:
-    """Let Arrow give its unused memory back to the system: what threads that have ended had of it stays with Arrow
-    otherwise, and each run has threads of its own."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
 
 
 def _why(event: Any) -> str:
