@@ -36,6 +36,7 @@ from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.packaging import Ensemble
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
+from forecast_platform.host.garbage import collect_seldom
 from forecast_platform.host.mlflow_store import client_with
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--routed", action="store_true", help="with k-means of three before the stack")
     parser.add_argument("--memory", action="store_true", help="what the peak adds to the process, of the table's size")
     options = parser.parse_args()
+    collect_seldom()  # as every process of ours begins
     for name in options.tables or ["flights", "diamonds", "digits"]:
         target = {"diamonds": "price", "digits": "target"}.get(name, "late")
         pair = diamonds() if name == "diamonds" else digits() if name == "digits" else None

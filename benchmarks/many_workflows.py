@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +28,8 @@ from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ui.running import Running
 
 A_USER, IN_ALL = 3, 10
+_LOG = 20_000
+"""Characters of the service's log that are shown where it failed."""
 _RUNS = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
 _TASKS: tuple[tuple[dict[str, Any], ...], ...] = (
     ({"task": "vote_mix"},),
@@ -61,6 +65,9 @@ def main() -> None:
         running, api = Running.start(root, variables), tested.Service(root, variables)
         try:
             _measure(running, api, names, asked, data.getvalue())
+        except BaseException:
+            sys.stderr.write((root / "api.log").read_text(errors="replace")[-_LOG:])
+            raise
         finally:
             api.process.terminate()
             api.process.wait(20)
@@ -70,7 +77,7 @@ def main() -> None:
 def _measure(running: Running, api: Any, names: list[str], asked: list[Any], data: bytes) -> None:
     began, most = time.perf_counter(), 0
 
-    def one(user: str, number: int, tasks: tuple[dict[str, Any], ...]) -> tuple[str, str]:
+    def one(user: str, number: int, tasks: tuple[dict[str, Any], ...]) -> tuple[str, dict[str, Any]]:
         file = api.patient(user, "POST", "/uploads", data=data)["file"]
         given = {"yaml": text(file, *tasks, name=f"many_{number}")}
         made = api.patient(user, "POST", "/workflows", seconds=7200, json=given)["workflow_id"]
@@ -78,7 +85,7 @@ def _measure(running: Running, api: Any, names: list[str], asked: list[Any], dat
         while True:
             found = api.patient(user, "GET", f"/workflows/{made}", seconds=7200)
             if found["status"] not in tested.OPEN:
-                return made, found["status"]
+                return made, found
             time.sleep(2)
 
     with ThreadPoolExecutor(len(asked)) as threads:
@@ -98,12 +105,15 @@ def _measure(running: Running, api: Any, names: list[str], asked: list[Any], dat
     done = Counter(
         tag["value"] for run in runs if run["status"] == "SUCCESS" for tag in run["tags"] if tag["key"] == WORKFLOW_TAG
     )
-    statuses = Counter(ended.values())
+    statuses = Counter(found["status"] for found in ended.values())
     print(
         f"{len(asked)} workflows of {len(names)} users: {wall:.0f} s wall, {wall / len(asked):.1f} s each; "
         f"at most {most} open at once (limits {A_USER} a user, {IN_ALL} in all); {dict(statuses)}; "
         f"run twice {sum(count > 1 for count in done.values())}"
     )
+    for found in ended.values():
+        if found["status"] != "completed":
+            print(json.dumps(found, indent=1))
     if statuses["completed"] < len(asked) or set(done.values()) != {1}:
         raise SystemExit("not every workflow was completed once")
 

@@ -206,18 +206,23 @@ def importance(
     shown = max(_FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH // len(run.rows.features.columns))
     held = np.sort(rng.permutation(held)[: min(_IMPORTANCE_ROWS, shown)])
     features, y = run.rows.features.iloc[held].reset_index(drop=True), run.rows.y[held]
-    whole = scorer(y, predictor.predict(end.node, features, number))
-    found = []
-    # Many features at once: models predict a long table in little more time than a short one.
-    for names in _parts(list(features.columns), max(1, _IMPORTANCE_BATCH // len(held))):
-        shuffled = [features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]}) for name in names]
-        predicted = predictor.predict(end.node, pd.concat(shuffled, ignore_index=True), number)
+    scores: dict[str | None, float] = {}
+    # Many features at once, and the rows as they are: models predict a long table in little more time than a short one.
+    for names in _parts([None, *features.columns], max(1, _IMPORTANCE_BATCH // len(held)) + 1):
+        tables = [
+            features
+            if name is None
+            else features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]})
+            for name in names
+        ]
+        predicted = predictor.predict(end.node, pd.concat(tables, ignore_index=True), number)
         for name, part in zip(names, np.split(predicted, len(names)), strict=True):
-            found.append((name, scorer.gain(whole, scorer(y, part))))
-    return sorted(found, key=lambda one: -one[1])
+            scores[name] = scorer(y, part)
+    whole = scores.pop(None)
+    return sorted(((str(name), scorer.gain(whole, value)) for name, value in scores.items()), key=lambda one: -one[1])
 
 
-def _parts(names: list[str], size: int) -> list[list[str]]:
+def _parts(names: list[str | None], size: int) -> list[list[str | None]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
