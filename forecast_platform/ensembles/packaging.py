@@ -161,7 +161,7 @@ def write_model(
         env="requirements.txt",
     )
     described.signature = infer_signature(
-        _typical(run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]), loaded.shape
+        typical_rows(run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]), loaded.shape
     )
     used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
     needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
@@ -174,7 +174,7 @@ def write_model(
     return end, digest
 
 
-def _typical(seen: pd.DataFrame) -> pd.DataFrame:
+def typical_rows(seen: pd.DataFrame) -> pd.DataFrame:
     """The rows that a signature follows from: a value and, where one is missing, a gap of each column. MLflow looks at
     every text that it is given."""
     places: set[int] = set()

@@ -295,4 +295,4 @@ def _pair(pair: Sequence[float]) -> str:
 
 
 def _number(value: float, form: str = ".4g") -> str:
-    return "–" if math.isnan(value) else f"{value:{form}}"
+    return "–" if math.isnan(value) else f"{value + 0.0:{form}}"  # no -0
