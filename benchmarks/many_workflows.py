@@ -24,6 +24,7 @@ from typing import Any
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
 from forecast_platform_tests.api import service as tested
 from forecast_platform_tests.api.test_workflows import text
+from forecast_platform_tests.api.workflow_crowd import SEED, drawn
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ui.running import Running
 
@@ -31,12 +32,6 @@ A_USER, IN_ALL = 3, 10
 _LOG = 20_000
 """Characters of the service's log that are shown where it failed."""
 _RUNS = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
-_TASKS: tuple[tuple[dict[str, Any], ...], ...] = (
-    ({"task": "vote_mix"},),
-    ({"task": "stack_top_any", "stack": {"top_n": 2}},),
-    ({"task": "stack_top_any", "stack": {"top_n": 2}}, {"task": "vote_weight"}),
-    ({"task": "route_feature", "route": {"feature": "x"}}, {"task": "vote_mix", "depends_on": ["route_feature"]}),
-)
 
 
 def main() -> None:
@@ -44,14 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workflows", type=int, default=50)
     parser.add_argument("--users", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
     names = [f"user{number:02d}" for number in range(options.users)]
     tested.TOKENS.clear()
     tested.TOKENS.update({name: name * 3 for name in names})
     tested.Service.probe = names[0]
-    rng = random.Random(options.seed)
-    asked = [(names[number % len(names)], number, rng.choice(_TASKS)) for number in range(options.workflows)]
+    asked = drawn(random.Random(options.seed), names, options.workflows)
     data = io.BytesIO()
     classes().to_parquet(data)
     with tempfile.TemporaryDirectory() as made:
@@ -77,7 +71,7 @@ def main() -> None:
 def _measure(running: Running, api: Any, names: list[str], asked: list[Any], data: bytes) -> None:
     began, most = time.perf_counter(), 0
 
-    def one(user: str, number: int, tasks: tuple[dict[str, Any], ...]) -> tuple[str, dict[str, Any]]:
+    def one(number: int, user: str, tasks: tuple[dict[str, Any], ...]) -> tuple[str, dict[str, Any]]:
         file = api.patient(user, "POST", "/uploads", data=data)["file"]
         given = {"yaml": text(file, *tasks, name=f"many_{number}")}
         made = api.patient(user, "POST", "/workflows", seconds=7200, json=given)["workflow_id"]
@@ -89,7 +83,7 @@ def _measure(running: Running, api: Any, names: list[str], asked: list[Any], dat
             time.sleep(2)
 
     with ThreadPoolExecutor(len(asked)) as threads:
-        waiting = [threads.submit(one, *each) for each in asked]
+        waiting = [threads.submit(one, number, *each) for number, each in enumerate(asked)]
         while not all(each.done() for each in waiting):
             open_now = [
                 sum(each["status"] in tested.OPEN for each in api.patient(name, "GET", "/workflows")["workflows"])
