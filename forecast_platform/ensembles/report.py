@@ -206,23 +206,32 @@ def importance(
     shown = max(_FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH // len(run.rows.features.columns))
     held = np.sort(rng.permutation(held)[: min(_IMPORTANCE_ROWS, shown)])
     features, y = run.rows.features.iloc[held].reset_index(drop=True), run.rows.y[held]
-    scores: dict[str | None, float] = {}
-    # Many features at once, and the rows as they are: models predict a long table in little more time than a short one.
-    for names in _parts([None, *features.columns], max(1, _IMPORTANCE_BATCH // len(held)) + 1):
-        tables = [
-            features
-            if name is None
-            else features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]})
-            for name in names
-        ]
-        predicted = predictor.predict(end.node, pd.concat(tables, ignore_index=True), number)
-        for name, part in zip(names, np.split(predicted, len(names)), strict=True):
-            scores[name] = scorer(y, part)
-    whole = scores.pop(None)
-    return sorted(((str(name), scorer.gain(whole, value)) for name, value in scores.items()), key=lambda one: -one[1])
+    base: NDArray[np.float64] | None = None
+    found = []
+    # Many features at once: models predict a long table in little more time than a short one. A row that drew its own
+    # value back is predicted as it was.
+    for names in _parts(list(features.columns), max(1, _IMPORTANCE_BATCH // len(held))):
+        tables, moved = [] if base is not None else [features], []
+        for name in names:
+            values = features[name].to_numpy()
+            drawn = values[rng.permutation(len(held))]
+            moved.append(np.flatnonzero((drawn != values) & ~(pd.isna(drawn) & pd.isna(values))))
+            if len(moved[-1]):
+                tables.append(features.iloc[moved[-1]].assign(**{name: drawn[moved[-1]]}))
+        made = predictor.predict(end.node, pd.concat(tables, ignore_index=True), number) if tables else np.zeros((0, 1))
+        if base is None:
+            base, made = made[: len(held)], made[len(held) :]
+            whole = scorer(y, base)
+        for name, rows, part in zip(
+            names, moved, np.split(made, np.cumsum([len(one) for one in moved])[:-1]), strict=True
+        ):
+            predicted = base.copy()
+            predicted[rows] = part
+            found.append((name, scorer.gain(whole, scorer(y, predicted))))
+    return sorted(found, key=lambda one: -one[1])
 
 
-def _parts(names: list[str | None], size: int) -> list[list[str | None]]:
+def _parts(names: list[str], size: int) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
