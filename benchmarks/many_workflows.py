@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -22,17 +24,14 @@ from typing import Any
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
 from forecast_platform_tests.api import service as tested
 from forecast_platform_tests.api.test_workflows import text
+from forecast_platform_tests.api.workflow_crowd import SEED, drawn
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ui.running import Running
 
 A_USER, IN_ALL = 3, 10
+_LOG = 20_000
+"""Characters of the service's log that are shown where it failed."""
 _RUNS = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
-_TASKS: tuple[tuple[dict[str, Any], ...], ...] = (
-    ({"task": "vote_mix"},),
-    ({"task": "stack_top_any", "stack": {"top_n": 2}},),
-    ({"task": "stack_top_any", "stack": {"top_n": 2}}, {"task": "vote_weight"}),
-    ({"task": "route_feature", "route": {"feature": "x"}}, {"task": "vote_mix", "depends_on": ["route_feature"]}),
-)
 
 
 def main() -> None:
@@ -40,14 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workflows", type=int, default=50)
     parser.add_argument("--users", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
     names = [f"user{number:02d}" for number in range(options.users)]
     tested.TOKENS.clear()
     tested.TOKENS.update({name: name * 3 for name in names})
     tested.Service.probe = names[0]
-    rng = random.Random(options.seed)
-    asked = [(names[number % len(names)], number, rng.choice(_TASKS)) for number in range(options.workflows)]
+    asked = drawn(random.Random(options.seed), names, options.workflows)
     data = io.BytesIO()
     classes().to_parquet(data)
     with tempfile.TemporaryDirectory() as made:
@@ -61,6 +59,9 @@ def main() -> None:
         running, api = Running.start(root, variables), tested.Service(root, variables)
         try:
             _measure(running, api, names, asked, data.getvalue())
+        except BaseException:
+            sys.stderr.write((root / "api.log").read_text(errors="replace")[-_LOG:])
+            raise
         finally:
             api.process.terminate()
             api.process.wait(20)
@@ -70,7 +71,7 @@ def main() -> None:
 def _measure(running: Running, api: Any, names: list[str], asked: list[Any], data: bytes) -> None:
     began, most = time.perf_counter(), 0
 
-    def one(user: str, number: int, tasks: tuple[dict[str, Any], ...]) -> tuple[str, str]:
+    def one(number: int, user: str, tasks: tuple[dict[str, Any], ...]) -> tuple[str, dict[str, Any]]:
         file = api.patient(user, "POST", "/uploads", data=data)["file"]
         given = {"yaml": text(file, *tasks, name=f"many_{number}")}
         made = api.patient(user, "POST", "/workflows", seconds=7200, json=given)["workflow_id"]
@@ -78,11 +79,11 @@ def _measure(running: Running, api: Any, names: list[str], asked: list[Any], dat
         while True:
             found = api.patient(user, "GET", f"/workflows/{made}", seconds=7200)
             if found["status"] not in tested.OPEN:
-                return made, found["status"]
+                return made, found
             time.sleep(2)
 
     with ThreadPoolExecutor(len(asked)) as threads:
-        waiting = [threads.submit(one, *each) for each in asked]
+        waiting = [threads.submit(one, number, *each) for number, each in enumerate(asked)]
         while not all(each.done() for each in waiting):
             open_now = [
                 sum(each["status"] in tested.OPEN for each in api.patient(name, "GET", "/workflows")["workflows"])
@@ -98,12 +99,15 @@ def _measure(running: Running, api: Any, names: list[str], asked: list[Any], dat
     done = Counter(
         tag["value"] for run in runs if run["status"] == "SUCCESS" for tag in run["tags"] if tag["key"] == WORKFLOW_TAG
     )
-    statuses = Counter(ended.values())
+    statuses = Counter(found["status"] for found in ended.values())
     print(
         f"{len(asked)} workflows of {len(names)} users: {wall:.0f} s wall, {wall / len(asked):.1f} s each; "
         f"at most {most} open at once (limits {A_USER} a user, {IN_ALL} in all); {dict(statuses)}; "
         f"run twice {sum(count > 1 for count in done.values())}"
     )
+    for found in ended.values():
+        if found["status"] != "completed":
+            print(json.dumps(found, indent=1))
     if statuses["completed"] < len(asked) or set(done.values()) != {1}:
         raise SystemExit("not every workflow was completed once")
 

@@ -7,6 +7,7 @@ from dagster import Definitions
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
 from forecast_platform.graph.automation.workflows import workflow_sensor
+from forecast_platform.host.garbage import collect_seldom
 from forecast_platform.runs.workflows import hashes, submitted
 from forecast_platform.settings import Settings, load
 from forecast_platform.work.platform import Platform
@@ -21,10 +22,15 @@ def build_workflow_definitions(settings: Settings) -> Definitions:
         if isinstance(found, WorkflowError):
             parts.append(broken_definitions(name, str(found)))
         else:
-            parts.append(workflow_definitions(found, lambda: Platform.from_settings(settings)))
+            parts.append(workflow_definitions(found, lambda: _platform(settings)))
     jobs = [job for part in parts for job in part.jobs or ()]
     sensor = workflow_sensor(settings, jobs, loaded, lambda: hashes(settings))
     return Definitions.merge(*parts, Definitions(sensors=[sensor]))
+
+
+def _platform(settings: Settings) -> Platform:
+    collect_seldom()
+    return Platform.from_settings(settings)
 
 
 defs = build_workflow_definitions(load())

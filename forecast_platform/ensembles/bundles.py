@@ -53,7 +53,7 @@ class Fitted:
         about = {"base": self.base.name, "cells": sorted(self.learners), "seconds": self.seconds}
         found = {
             "about.json": json.dumps({**about, "notes": list(self.notes)}).encode(),
-            "encoder.json": json.dumps(self.encoder.state).encode(),
+            "encoder.json": self.encoder.text.encode(),
             "valid.npy": array_bytes(self.valid),
         }
         for cell, learner in self.learners.items():

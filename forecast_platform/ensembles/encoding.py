@@ -9,8 +9,10 @@ each other (ratios.py). `given`: a frame of everything as it is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -76,6 +78,11 @@ class Encoder:
     def kind(self) -> str:
         """tree, dense, native or given."""
         return str(self.state["kind"])
+
+    @cached_property
+    def text(self) -> str:
+        """The state as JSON, made once for all models that encode alike."""
+        return json.dumps(self.state)
 
     @property
     def _crosses(self) -> list[list[str]]:

@@ -167,12 +167,41 @@ def _auc(y: NDArray[Any], predicted: Floats, average: str) -> float:
 
 
 def _area(inside: NDArray[np.bool_], share: Floats) -> float:
-    """The area under the ROC curve, by ranks (Mann and Whitney 1947): a fifth of the time of scikit-learn's curve."""
-    from scipy.stats import rankdata
-
+    """The area under the ROC curve, by pairs that are in order (Mann and Whitney 1947): a tenth of the time of
+    scikit-learn's curve."""
     count = int(inside.sum())
-    above = float(rankdata(share)[inside].sum()) - count * (count + 1) / 2
-    return above / (count * (len(inside) - count))
+    [pairs] = _won(inside, share, np.zeros(len(share), np.int64), 1)[1]
+    return float(pairs) / (count * (len(inside) - count))
+
+
+def _won(inside: NDArray[np.bool_], share: Floats, groups: Ints, count: int) -> tuple[Floats, Floats]:
+    """Of each row its pairs with rows of its group on the other side in which the one inside has the larger share, [n];
+    and of each group all such pairs, [count]. Pairs of equal shares count half: the sums are exact.
+
+    groups: each row's, [n], from 0 to count - 1, none without rows.
+    """
+    order = np.argsort(share)
+    if count > 1:
+        order = order[np.argsort(groups[order].astype(np.int16), kind="stable")]
+    share, within, group = share[order], inside[order], groups[order]
+    # Rows of one group and share are one tie.
+    first = np.flatnonzero(np.append(True, (share[1:] != share[:-1]) | (group[1:] != group[:-1])))
+    sizes = np.diff(np.append(first, len(order)))
+    ins = np.add.reduceat(within.astype(np.float64), first)
+    outs = sizes - ins
+    starts = np.searchsorted(group[first], np.arange(count))
+    ties = np.diff(np.append(starts, len(first)))
+
+    def below(each: Floats) -> Floats:
+        """Of each tie the rows of its group with smaller shares."""
+        sums = np.cumsum(each) - each
+        return sums - np.repeat(sums[starts], ties)
+
+    beaten = below(outs) + outs / 2
+    lost = np.repeat(np.add.reduceat(ins, starts), ties) - below(ins) - ins / 2
+    won = np.empty(len(order))
+    won[order] = np.where(within, np.repeat(beaten, sizes), np.repeat(lost, sizes))
+    return won, np.add.reduceat(ins * beaten, starts)
 
 
 def _areas_of_classes(y: NDArray[Any], predicted: Floats, average: str, blocks: Ints) -> tuple[float, Floats]:
@@ -201,24 +230,18 @@ def _areas_of_classes(y: NDArray[Any], predicted: Floats, average: str, blocks: 
 
 
 def _areas(inside: NDArray[np.bool_], share: Floats, blocks: Ints) -> tuple[float, Floats]:
-    """The area under the ROC curve of all rows, and those without each block in turn, by three sorts instead of one a
+    """The area under the ROC curve of all rows, and those without each block in turn, by two sorts instead of one a
     block: of the pairs of a row inside and one outside, those leave that a row of the block is part of."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(share)
-    won = np.empty(len(share))
-    won[inside] = ranks[inside] - rankdata(share[inside])
-    won[~inside] = inside.sum() - (ranks[~inside] - rankdata(share[~inside]))
-    total, parts = float(won[inside].sum()), []
-    for block in np.unique(blocks):
-        out = blocks == block
-        within = inside[out]
-        both = float(rankdata(share[out])[within].sum()) - within.sum() * (within.sum() + 1) / 2
-        count, others = int(inside.sum() - within.sum()), int((~inside).sum() - (~within).sum())
-        pairs = total - float(won[out].sum()) + both
-        parts.append(pairs / (count * others) if count and others else float("nan"))
-    pairs = int(inside.sum()) * int((~inside).sum())
-    return (total / pairs if pairs else float("nan")), np.array(parts)
+    if not len(share):
+        return float("nan"), np.zeros(0)
+    known, place, rows = np.unique(blocks, return_inverse=True, return_counts=True)
+    won, total = _won(inside, share, np.zeros(len(share), np.int64), 1)
+    both = _won(inside, share, place, len(known))[1]
+    counts = np.bincount(place, inside, len(known))
+    pairs = inside.sum() * (~inside).sum()
+    left = (inside.sum() - counts) * ((~inside).sum() - (rows - counts))
+    parts = (total - np.bincount(place, won, len(known)) + both) / np.where(left > 0, left, np.nan)
+    return (float(total[0] / pairs) if pairs else float("nan")), parts
 
 
 def log_loss(y: NDArray[Any], predicted: Floats, _: str = "") -> float:

@@ -31,6 +31,8 @@ FORMAT = 1
 LOADER = "forecast_platform.ensembles.flavor"
 """MLflow's loader of these models: its name stands in each of them."""
 _EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
+"""Rows of the example; rows among which a signature's are looked for: a column whose first values are missing has a
+type, and one with gaps is optional."""
 
 
 class PackageError(ValueError):
@@ -148,6 +150,7 @@ def write_model(
     (data / "workflow.yaml").write_text(written(run.workflow), encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
     loaded = Ensemble.load(data, known, Signer(run.platform.settings))
+    loaded.open_fits(_one_split(run, predictor))
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
@@ -157,9 +160,9 @@ def write_model(
         python_version=python_version(),
         env="requirements.txt",
     )
-    # More rows than the example: a column whose first values are missing has a type, and one with gaps is optional.
-    seen = run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]
-    described.signature = infer_signature(seen, loaded.predict(example, _one_split(run, predictor)))
+    described.signature = infer_signature(
+        typical_rows(run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]), loaded.shape
+    )
     used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
     needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
     (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
@@ -169,6 +172,16 @@ def write_model(
     }  # fmt: skip
     described.save(str(folder / "MLmodel"))
     return end, digest
+
+
+def typical_rows(seen: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a signature follows from: a value and, where one is missing, a gap of each column. MLflow looks at
+    every text that it is given."""
+    places: set[int] = set()
+    for name in seen.columns:
+        missing = seen[name].isna().to_numpy()
+        places |= {int(np.flatnonzero(part)[0]) for part in (missing, ~missing) if part.any()}
+    return seen.iloc[sorted(places)]
 
 
 def _one_split(run: Run, predictor: Predictor) -> int:
@@ -239,9 +252,22 @@ class Ensemble:
 
         Raises RowsError: a column is missing.
         """
+        return self._named(self.probabilities(frame, split))
+
+    @property
+    def shape(self) -> pd.DataFrame:
+        """Rows as `predict` gives them, of every class one."""
+        return self._named(np.eye(max(1, len(self.about["classes"] or ()))))
+
+    def open_fits(self, split: int) -> None:
+        """Open the fits of one split. Raises PackageError as `load`: they are not what the model was made with."""
+        for key, node in bases_in(self.about["node"]).items():
+            own = self.about["deployed"][node["setup"]["splits"]]
+            self.predictor.fits(key, node["base"], split if split in own else own[0])
+
+    def _named(self, found: NDArray[np.float64]) -> pd.DataFrame:
         import pandas as pd
 
-        found = self.probabilities(frame, split)
         classes = self.about["classes"]
         if classes is None:
             return pd.DataFrame({"prediction": found[:, 0]})

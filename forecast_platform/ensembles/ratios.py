@@ -36,12 +36,16 @@ def found_ratios(features: pd.DataFrame, seed: int, rows: NDArray[np.int64] | No
     features: a frame, of which these rows are a split's training rows (all where none are named); at most 10,000 of
     them are looked at.
     """
+    import pandas as pd
+
     names = [name for name in features.columns if features[name].dtype == np.float64]
     if not 2 <= len(names) <= _COLUMNS:
         return []
     rng = np.random.default_rng(seed)
     rows = np.arange(len(features)) if rows is None else rows
-    table = features[names].iloc[np.sort(rng.choice(rows, min(len(rows), _ROWS), replace=False))]
+    few = np.sort(rng.choice(rows, min(len(rows), _ROWS), replace=False))
+    # A column at a time: all rows of all columns would be the table once more.
+    table = pd.DataFrame({name: features[name].to_numpy()[few] for name in names})
     names = [one for one in names if table[one].nunique() >= _DISTINCT]
     # A value that is not above zero where nearly all are is one that is missing.
     logs = [one for one in names if (table[one] > 0).sum() > 0.99 * table[one].notna().sum()]

@@ -206,14 +206,28 @@ def importance(
     shown = max(_FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH // len(run.rows.features.columns))
     held = np.sort(rng.permutation(held)[: min(_IMPORTANCE_ROWS, shown)])
     features, y = run.rows.features.iloc[held].reset_index(drop=True), run.rows.y[held]
-    whole = scorer(y, predictor.predict(end.node, features, number))
+    base: NDArray[np.float64] | None = None
     found = []
-    # Many features at once: models predict a long table in little more time than a short one.
+    # Many features at once: models predict a long table in little more time than a short one. A row that drew its own
+    # value back is predicted as it was.
     for names in _parts(list(features.columns), max(1, _IMPORTANCE_BATCH // len(held))):
-        shuffled = [features.assign(**{name: features[name].to_numpy()[rng.permutation(len(held))]}) for name in names]
-        predicted = predictor.predict(end.node, pd.concat(shuffled, ignore_index=True), number)
-        for name, part in zip(names, np.split(predicted, len(names)), strict=True):
-            found.append((name, scorer.gain(whole, scorer(y, part))))
+        tables, moved = [] if base is not None else [features], []
+        for name in names:
+            values = features[name].to_numpy()
+            drawn = values[rng.permutation(len(held))]
+            moved.append(np.flatnonzero((drawn != values) & ~(pd.isna(drawn) & pd.isna(values))))
+            if len(moved[-1]):
+                tables.append(features.iloc[moved[-1]].assign(**{name: drawn[moved[-1]]}))
+        made = predictor.predict(end.node, pd.concat(tables, ignore_index=True), number) if tables else np.zeros((0, 1))
+        if base is None:
+            base, made = made[: len(held)], made[len(held) :]
+            whole = scorer(y, base)
+        for name, rows, part in zip(
+            names, moved, np.split(made, np.cumsum([len(one) for one in moved])[:-1]), strict=True
+        ):
+            predicted = base.copy()
+            predicted[rows] = part
+            found.append((name, scorer.gain(whole, scorer(y, predicted))))
     return sorted(found, key=lambda one: -one[1])
 
 
@@ -290,4 +304,4 @@ def _pair(pair: Sequence[float]) -> str:
 
 
 def _number(value: float, form: str = ".4g") -> str:
-    return "–" if math.isnan(value) else f"{value:{form}}"
+    return "–" if math.isnan(value) else f"{value + 0.0:{form}}"  # no -0

@@ -132,7 +132,7 @@ class Run:
                     f"{name} waits for {above}, which is not finished for these inputs: run it first"
                 )
             earlier[above] = outcome
-        with self._kept(name) as (finish, _):
+        with _Kept(self, name, states.get(name)) as finish:
             outcome = perform(self.workshop(tell), self.workflow, self.plan, name, earlier)
             tables = self._tables(outcome)
             finish(outcome, keeping.put_outcome(self.store, outcome))
@@ -168,25 +168,21 @@ class Run:
             return (write_votes(warehouse, context, self.frame, self.rows, outcome),)
         return (keeping.write_predictions(warehouse, context, self.rows, outcome),)
 
-    def _kept(self, name: str) -> _Kept:
-        return _Kept(self, name)
-
 
 class _Kept:
     """Within this a task's state is `running`; what ends it is written."""
 
-    def __init__(self, run: Run, name: str) -> None:
-        self.run, self.name = run, name
+    def __init__(self, run: Run, name: str, before: State | None) -> None:
+        self.run, self.name, self.before = run, name, before
 
-    def __enter__(self) -> tuple[Callable[[Outcome, str], None], State]:
-        run, name = self.run, self.name
+    def __enter__(self) -> Callable[[Outcome, str], None]:
+        run, name, before = self.run, self.name, self.before
         wanted = run.hashes[name]
-        before = run.states.read().get(name)
         attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
         self.state = State(RUNNING, wanted, attempts, _now(), run_id=run.run_id)
         self.began = time.perf_counter()
         run.states.write(name, self.state)
-        return self._finish, self.state
+        return self._finish
 
     def _finish(self, outcome: Outcome, digest: str) -> None:
         small = {key: value for key, value in outcome.to_dict().items() if key not in ("node", "routers", "bases")}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
+import random
 import re
 import signal
 import threading
@@ -16,13 +18,23 @@ from typing import Any
 
 import pytest
 
+from forecast_platform.ensembles.plan import plan_of
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.running import MODEL
+from forecast_platform.ensembles.store import FINISHED, RUNNING, States
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
+from forecast_platform.settings import build
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.api.service import OPEN, TOKENS, Service, environment
-from forecast_platform_tests.api.test_workflows import TASKS, text
+from forecast_platform_tests.api.test_workflows import text
+from forecast_platform_tests.api.workflow_crowd import SEED, drawn
 from forecast_platform_tests.ensembles.shops import classes
+from forecast_platform_tests.ensembles.test_restart import TASKS as EVERY
+from forecast_platform_tests.ensembles.workflows import text_of
 from forecast_platform_tests.ui.running import LOGS, Running
 from forecast_platform_tests.waiting import until
 
+log = logging.getLogger(__name__)
 ASSETS = "{ assetNodes { assetKey { path } } }"
 RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
 
@@ -46,12 +58,10 @@ def pid_of(running: Running, run_id: str) -> int | None:
 
 @pytest.mark.slow
 def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_and_a_cancel(tmp_path: Path) -> None:
-    variables = environment(tmp_path) | {
-        "FORECAST_PLATFORM_TRAINING_JOBS__TOKENS": str(TOKENS).replace("'", '"'),
-        "FORECAST_PLATFORM_WORKERS": "1",
-        "MAX_JOBS_PER_USER": "2",
-        "MAX_TOTAL_JOBS": "4",
-    }
+    rng = random.Random(SEED)
+    crowd = drawn(rng, "abbcd", 5)
+    kills = rng.sample(("run", "service", "daemon"), 3)
+    variables = limited(tmp_path)
     running = Running.start(tmp_path, variables)
     service = Service(tmp_path, variables)
     data = io.BytesIO()
@@ -75,46 +85,45 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
         service.patient(user, "POST", f"/workflows/{one}/submit", seconds=300)
         return str(one)
 
-    def ended(user: str, one: str) -> dict[str, Any] | None:
-        found = service.patient(user, "GET", f"/workflows/{one}")
-        return None if found["status"] in OPEN else found
-
     try:
         before = {"/".join(node["assetKey"]["path"]) for node in running.ask(ASSETS)}
         assert not any(key.startswith("ensembles/") for key in before)
-        first = submitted("a", 0)
+        (_, tasks), *rest = crowd
+        first = submitted("a", 0, *tasks)
         began = time.monotonic()
-        wanted = "ensembles/of_a_0/stack_top_any"
+        wanted = f"ensembles/of_a_0/{tasks[0]['task']}"
         until(lambda: wanted in {"/".join(node["assetKey"]["path"]) for node in running.ask(ASSETS)}, "assets", 60)
         waited = time.monotonic() - began
         with ThreadPoolExecutor(5) as threads, contextlib.ExitStack() as stack:
             stack.callback(stopped.set)
             watcher = threads.submit(watch)
-            others = {
-                user: threads.submit(lambda u=user, n=n: [submitted(u, k) for k in range(n)])
-                for user, n in (("b", 2), ("c", 1))
-            }
-            # Killed in the middle: run worker first, then everything.
+            others = [
+                (user, threads.submit(submitted, user, k, *each)) for k, (user, each) in enumerate(rest) if user != "d"
+            ]
+            # Killed in the middle, in the order that was drawn.
             [(run_id, _)] = until(lambda: [one for one in runs_of(running, first) if one[1] == "STARTED"], "a run", 90)
-            os.kill(until(lambda: pid_of(running, run_id), "the run's process", 30), signal.SIGKILL)
-            service.process.kill()
-            service.process.wait()
-            service.start()
-            ids = [("a", first), *((user, one) for user, found in others.items() for one in found.result())]
-            daemon = next(one for one in running.family if "dagster._daemon" in " ".join(one.cmdline()))
-            daemon.send_signal(signal.SIGKILL)
-            running.process.wait(60)
-            running = Running.start(tmp_path, variables)
-            gone = submitted("d", 0, {"task": "stack_top_any", "stack": {"top_n": 2}})
+            worker = until(lambda: pid_of(running, run_id), "the run's process", 30)
+            for what in kills:
+                if what == "run":
+                    with contextlib.suppress(ProcessLookupError):  # it ended with the daemon's services
+                        os.kill(worker, signal.SIGKILL)
+                elif what == "service":
+                    service.process.kill()
+                    service.process.wait()
+                    service.start()
+                else:
+                    running = daemon_killed(running, variables)
+            ids = [("a", first), *((user, found.result()) for user, found in others)]
+            gone = submitted("d", 0, *rest[-1][1])
             cancelled = service.patient("d", "POST", f"/workflows/{gone}/cancel")["status"]
             assert cancelled in ("cancelled", "cancelling")
             found = {}
             for user, one in ids:
-                found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", pause=0.5)
+                found[one] = until(lambda u=user, w=one: ended(service, u, w), f"end of {one}", pause=0.5)
                 if found[one]["status"] == "failed":  # its run was stopped with the service, twice
                     service.patient(user, "POST", f"/workflows/{one}/submit")
-                    found[one] = until(lambda u=user, w=one: ended(u, w), f"end of {one}", pause=0.5)
-            assert until(lambda: ended("d", gone), "cancel")["status"] == "cancelled"
+                    found[one] = until(lambda u=user, w=one: ended(service, u, w), f"end of {one}", pause=0.5)
+            assert until(lambda: ended(service, "d", gone), "cancel")["status"] == "cancelled"
             stopped.set()
             watcher.result()
         for _, one in ids:
@@ -122,7 +131,7 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
             assert {task["state"] for task in found[one]["tasks"]} == {"finished"}
             assert [status for _, status in runs_of(running, one)].count("SUCCESS") == 1
         results = service.patient("a", "GET", f"/workflows/{first}/results")
-        assert set(results["tasks"]) == {task["task"] for task in TASKS}
+        assert set(results["tasks"]) == {task["task"] for task in tasks}
         assert max(max(one.values()) for one in counts) <= 2
         assert max(sum(one.values()) for one in counts) <= 4
         assert waited < 40
@@ -130,3 +139,83 @@ def test_submitted_workflows_become_assets_and_are_run_once_each_through_kills_a
         service.process.terminate()
         service.process.wait(20)
         running.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_workflow_of_every_task_type_whose_run_and_daemon_are_killed_in_each_task_completes(tmp_path: Path) -> None:
+    variables = limited(tmp_path)
+    running = Running.start(tmp_path, variables)
+    service = Service(tmp_path, variables)
+    data = io.BytesIO()
+    classes().to_parquet(data)
+    try:
+        file = service.patient("a", "POST", "/uploads", data=data.getvalue())["file"]
+        given = text_of(*EVERY, source={"path": file}, name="each", bases=["linear", "neighbours"], folds=2)
+        one = service.patient("a", "POST", "/workflows", json={"yaml": given})["workflow_id"]
+        workflow = read_workflow(given)
+        settings = build(warehouse=tmp_path / "warehouse", source="sample")
+        states = States(Platform.from_settings(settings).warehouse, workflow.context)
+        order = [*plan_of(workflow).order, MODEL]
+        killed: list[str] = []
+
+        def begun() -> str | None:
+            now = states.read()
+            return next(
+                (name for name in order if name not in killed and name in now and now[name].state == RUNNING), None
+            )
+
+        while len(killed) < len(order):
+            if service.patient("a", "GET", f"/workflows/{one}")["status"] not in OPEN:  # a dead run is tried again once
+                service.patient("a", "POST", f"/workflows/{one}/submit")
+            run_id, worker = until(lambda r=running: at_work(r, one), "a run", pause=0.2)
+            # Tasks that do not wait for one another are begun in an order of Dagster's own.
+            killed.append(until(begun, f"another task than {killed}", pause=0.005))
+            os.kill(worker, signal.SIGKILL)
+            assert states.read()[killed[-1]].state == RUNNING, "nobody was left to say how it ended"
+            log.info(f"killed in {killed[-1]}")
+            running = daemon_killed(running, variables)
+            until(lambda r=running, i=run_id: (i, "STARTED") not in runs_of(r, one), "that it is found dead", pause=0.5)
+        if service.patient("a", "GET", f"/workflows/{one}")["status"] not in OPEN:
+            service.patient("a", "POST", f"/workflows/{one}/submit")
+        found = until(lambda: ended(service, "a", one), "the end", pause=0.5)
+        assert found["status"] == "completed", json.dumps(found, indent=1)
+        assert [status for _, status in runs_of(running, one)].count("SUCCESS") == 1
+        kept = states.read()
+        assert {name: one.state for name, one in kept.items()} == dict.fromkeys(order, FINISHED)
+        assert {name: one.attempts for name, one in kept.items()} == dict.fromkeys(order, 2), "no task twice"
+    finally:
+        service.process.terminate()
+        service.process.wait(20)
+        running.stop()
+
+
+def at_work(running: Running, workflow_id: str) -> tuple[str, int] | None:
+    """The run of a workflow that has begun, and its process; None while there is none."""
+    found = [run_id for run_id, status in runs_of(running, workflow_id) if status == "STARTED"]
+    pid = pid_of(running, found[0]) if found else None
+    return None if pid is None else (found[0], pid)
+
+
+def limited(folder: Path) -> dict[str, str]:
+    """Variables of a platform whose users may have two workflows at once, and four in all."""
+    return environment(folder) | {
+        "FORECAST_PLATFORM_TRAINING_JOBS__TOKENS": str(TOKENS).replace("'", '"'),
+        "FORECAST_PLATFORM_WORKERS": "1",
+        "MAX_JOBS_PER_USER": "2",
+        "MAX_TOTAL_JOBS": "4",
+    }
+
+
+def daemon_killed(running: Running, variables: dict[str, str]) -> Running:
+    """Kill the daemon, with which everything ends, and start it anew."""
+    daemon = next(one for one in running.family if "dagster._daemon" in " ".join(one.cmdline()))
+    daemon.send_signal(signal.SIGKILL)
+    running.process.wait(60)
+    return Running.start(running.root, variables)
+
+
+def ended(service: Service, user: str, workflow_id: str) -> dict[str, Any] | None:
+    """A workflow that is no more at work; None while it is."""
+    found = service.patient(user, "GET", f"/workflows/{workflow_id}")
+    return None if found["status"] in OPEN else found

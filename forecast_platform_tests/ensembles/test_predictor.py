@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from forecast_platform.ensembles.packaging import typical_rows
 from forecast_platform.ensembles.predictor import Predictor, bases_in
 
 
@@ -34,3 +36,26 @@ def test_a_member_without_weight_is_no_part_of_the_model_and_is_not_asked() -> N
     assert sorted(bases_in(node)) == ["fair", "good"]
     routed = {"kind": "routed", "rest": node, "cells": {"0": {**node, "weights": [0.0, 0.0, 1.0]}}}
     assert sorted(bases_in(routed)) == ["fair", "good"]
+
+
+@pytest.mark.filterwarnings("ignore:Hint. Inferred schema contains integer:UserWarning")
+def test_a_few_rows_have_the_signature_of_all() -> None:
+    from mlflow.models import infer_signature
+
+    rows = 400
+    frame = pd.DataFrame(
+        {
+            "count": np.arange(rows),
+            "share": np.linspace(0, 1, rows),
+            "gap": np.where(np.arange(rows) == 250, np.nan, 1.0),
+            "late": [None] * 300 + ["a"] * 100,
+            "text": ["b"] * 399 + [None],
+            "yes": [True, False] * (rows // 2),
+            "when": pd.date_range("2026-01-01", periods=rows),
+        }
+    )
+    few = typical_rows(frame)
+    assert len(few) <= 6
+    assert infer_signature(few) == infer_signature(frame)
+    required = {one.name: one.required for one in infer_signature(few).inputs}
+    assert [name for name, needed in required.items() if not needed] == ["gap", "late", "text"]
