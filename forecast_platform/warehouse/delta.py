@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 2**14
 """Rows handed to the writer at a time: 3 MB of paths."""
 
+_GROUP_ROWS = 2**16
+"""Rows of a file that the writer holds in memory before it writes them: a month of 2,000 paths a day."""
+
 _SMALL = 4 * 2**20
 """Bytes of files up to which one thread reads them: several would cost more than they save."""
 
@@ -355,6 +358,7 @@ class DeltaWarehouse:
         # every process would read that opens the table (findings/delta-stats.sh).
         return WriterProperties(
             compression="SNAPPY",
+            max_row_group_size=_GROUP_ROWS,
             statistics_truncate_length=_LONGEST_STATISTIC,
             column_properties=dict.fromkeys(day_columns(self.horizon), plain),
         )
