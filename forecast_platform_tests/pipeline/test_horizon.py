@@ -229,7 +229,7 @@ def test_a_run_of_the_graph_is_refused_before_any_step(world: Platform, other: P
 
     definition = build_definitions(other.settings).resources["platform"]
     with pytest.raises(HorizonError, match="holds forecasts of"):
-        definition.resource_fn(build_init_resource_context())
+        next(definition.resource_fn(build_init_resource_context()))
     texts = [spec.description or "" for spec in build_definitions(world.settings).resolve_all_asset_specs()]
     assert any(f"for the {world.horizon} days from each forecast date" in text for text in texts)
     assert not any("14 days" in text for text in texts)
