@@ -297,7 +297,9 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
         reasons = sorted({why[series] for why, lacking in found for series in lacking & why.keys()})
         lacking_all = {series for pairs in late.values() for series, _ in pairs}
         hopeless = {series for day in late for series in state.hopeless.get(day, {})}
-        late_now = {one.name for one in state.series if one.late}
+        # Of these the late data's own problem says that no forecast is made.
+        most = rules.max_staleness_days
+        too_late = {one.name for one in state.series if one.staleness is None or one.staleness > most}
         first, last = min(late), max(late)
         models = " ".join(sorted({model for _, model in everything}))
         tag = "" if version == state.versions[0] else f" --model-version-tag {version} --models {models}"
@@ -312,5 +314,5 @@ def _missing_problems(rules: Rules, state: DayState, now: dt.datetime) -> Iterat
             severity="critical",
             link=f"{rules.ui_url}/automation" if rules.ui_url else "",
             # Where nothing lacks but what late data keep from being made, the late data are the problem.
-            because=tuple(map(_late_key, sorted(lacking_all))) if lacking_all <= (hopeless & late_now) else (),
+            because=tuple(map(_late_key, sorted(lacking_all))) if lacking_all <= (hopeless & too_late) else (),
         )

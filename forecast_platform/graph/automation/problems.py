@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.graph.automation.messages import Message, Problem
 from forecast_platform.graph.automation.notifiers import Notifier
 from forecast_platform.host.files import write_whole
-from forecast_platform.host.severity import worst
+from forecast_platform.host.severity import Severity, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,10 @@ class _Entry:
     section: str
     opened: str
     resolved: str = ""
+    worst: Severity = "good"
+    """How bad it has been."""
+    worse: str = ""
+    """When it became worse than it was; empty where it did not."""
     told: list[str] = field(default_factory=list)
     told_over: list[str] = field(default_factory=list)
 
@@ -98,9 +102,13 @@ class AlertBook:
             for key, problem in found.items():
                 known = entries.get(key)
                 if known is None or known.told_over:
-                    entries[key] = _Entry(problem, section, stamp)
+                    entries[key] = _Entry(problem, section, stamp, worst=problem.severity)
                 else:
-                    # One that comes back before anyone was told that it was over is the same problem still.
+                    # One that comes back before anyone was told that it was over is the same problem still; one that
+                    # has become worse than it ever was is told again, by its newer text.
+                    if worst((known.worst, known.problem.severity)) != worst((known.worst, problem.severity)):
+                        known.told, known.worse = [], stamp
+                    known.worst = worst((known.worst, known.problem.severity, problem.severity))
                     known.problem, known.resolved = replace(problem, since=known.problem.since), ""
 
     def open_problems(self, section: str | None = None) -> list[Problem]:
@@ -143,7 +151,7 @@ class AlertBook:
                 continue
             # One that was over before it could be told is told all the same: a notifier that was down loses nothing.
             if name not in entry.told:
-                due.append((key, Message(entry.problem, False, entry.opened, self._zone)))
+                due.append((key, Message(entry.problem, False, entry.worse or entry.opened, self._zone)))
             elif entry.resolved and name not in entry.told_over:
                 due.append((key, Message(entry.problem, True, entry.resolved, self._zone)))
         return together(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import http.server
+import itertools
 import json
 import logging
 import socketserver
@@ -66,6 +67,19 @@ def test_a_problem_is_told_once_and_its_end_once(book: AlertBook) -> None:
         book.deliver([("kept", kept)])
     assert kept.titles == ["ERROR", "RESOLVED"]
     assert book.open_problems() == []
+
+
+def test_a_problem_that_becomes_worse_is_told_again_with_its_newer_text_and_once(tmp_path: Path) -> None:
+    now = itertools.count()
+    book = AlertBook(tmp_path, lambda: dt.datetime(2021, 3, 9, next(now), tzinfo=dt.timezone.utc))
+    kept, mild = Kept(), replace(PROBLEM, severity="warning", what="made from old data")
+    worse = replace(PROBLEM, severity="error", what="none is made")
+    for found in ([mild], [mild], [worse], [worse], [mild], [worse], []):
+        book.report("daily", found)
+        book.deliver([("kept", kept)])
+    assert kept.titles == ["WARNING", "ERROR", "RESOLVED"]
+    assert [one.problem.what for one in kept.messages] == ["made from old data", "none is made", "none is made"]
+    assert kept.messages[0].at < kept.messages[1].at, "when it became worse"
 
 
 def test_what_another_problem_explains_is_told_only_where_it_outlasts_it(book: AlertBook) -> None:

@@ -174,6 +174,17 @@ def test_beyond_the_staleness_limit_one_run_fails_with_the_reason_and_no_more() 
     assert by_key["missing/v1.0"].because == (), "Sugar's are missing for another reason"
 
 
+def test_a_forecast_that_late_data_keep_from_being_made_within_the_limit_is_told_by_itself() -> None:
+    """The close before a window is late: the late data's own problem speaks of a forecast from older ones."""
+    waits = {TUESDAY: {"Coffee": "no model for window 2021-03-09: waits for the close of Coffee of 2021-03-08"}}
+    missing = {TUESDAY: frozenset(pair for pair in EVERYTHING if pair[0] == "Coffee")}
+    untrained, now = state(series=late(days=1), hopeless=waits, missing=missing), at(TUESDAY, 11)
+    runs = [attempt(request, "failure", now) for request in requests(decide(RULES, untrained, [], now))] * 3
+    by_key = {one.key: one for one in decide(RULES, untrained, runs, now + dt.timedelta(hours=1)).problems}
+    assert by_key["late/Coffee"].severity == "warning"
+    assert (by_key["missing/v1.0"].because, by_key["missing/v1.0"].severity) == ((), "critical")
+
+
 def test_the_command_for_a_missing_forecast_of_another_version_names_version_and_models() -> None:
     both = state(versions=("v1.0", "v0.9"), missing={TUESDAY: EVERYTHING | {("Coffee", "naive", "v0.9")}})
     now = at(TUESDAY, 11)

@@ -37,12 +37,13 @@ def followed(platform: Platform) -> dict[str, str]:
 
 def expected_keys(year: Year, first: dt.date) -> dict[Key, list[dt.date]]:
     """The dates that each series, model and version has a forecast of: Coffee's from `first` on, the second series' and
-    the new version's from when they came, and what it caught up; the old version's on, where readers follow it."""
-    champions = followed(Platform.from_settings(year.settings))
+    the new version's from when they came, and what it caught up; the old version's on for the models that readers of any
+    series follow: one run makes them of all series."""
+    champions = set(followed(Platform.from_settings(year.settings)).values())
     found = {}
     for series, begin in (("Coffee", first), ("London", JOINED - CATCH_UP)):
         for model in MODELS:
-            end = year.last if model == champions.get(series) else min(VERSION - DAY, year.last)
+            end = year.last if model in champions else min(VERSION - DAY, year.last)
             found[series, model, "v1.0"] = _span(begin, end)
             found[series, model, "v1.1"] = _span(VERSION - CATCH_UP, year.last)
     return found
