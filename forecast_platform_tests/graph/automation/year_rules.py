@@ -37,8 +37,8 @@ def followed(platform: Platform) -> dict[str, str]:
 
 def expected_keys(year: Year, first: dt.date) -> dict[Key, list[dt.date]]:
     """The dates that each series, model and version has a forecast of: Coffee's from `first` on, the second series' and
-    the new version's from when they came, and what it caught up; the old version's on for the models that readers of any
-    series follow: one run makes them of all series."""
+    the new version's from when they came, and what it caught up; the old version's on for the models that readers of
+    any series follow: one run makes them of all series."""
     champions = set(followed(Platform.from_settings(year.settings)).values())
     found = {}
     for series, begin in (("Coffee", first), ("London", JOINED - CATCH_UP)):
