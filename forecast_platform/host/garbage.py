@@ -1,4 +1,4 @@
-"""Python's collector of cyclic garbage, as a process of ours needs it."""
+"""Python's collector of cyclic garbage, and Arrow's memory, as a process of ours needs them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import gc
 _EACH = 50_000
 
 
-def give_back_memory(*, garbage: bool) -> None:
+def give_back_memory() -> None:
     """Let Arrow give its unused memory back to the system: what threads that have ended had of it stays with Arrow
-    otherwise. garbage: Python's, too, which takes a third of a second."""
+    otherwise."""
     import pyarrow as pa
 
-    if garbage:
-        gc.collect()
     pa.default_memory_pool().release_unused()
 
 

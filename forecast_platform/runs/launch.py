@@ -43,17 +43,12 @@ class Finished:
         return self.status == "SUCCESS"
 
 
-_RUNS_A_COLLECTION = 8
-"""Runs after which their garbage is looked for: Dagster's objects of a run refer to one another, 1 to 2 MB of them."""
-
-
 class Launcher:
     """Runs jobs of this platform in this process, recorded by the instance and linked to the code location."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = prepare_home(settings)
-        self._runs = 0
 
     @cached_property
     def instance(self) -> DagsterInstance:
@@ -120,8 +115,7 @@ class Launcher:
         )
         with self._canceled_when_interrupted(run), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
-        self._runs += 1
-        give_back_memory(garbage=self._runs % _RUNS_A_COLLECTION == 0)
+        give_back_memory()
         recorded = self.instance.get_run_by_id(run.run_id)
         status = recorded.status.value if recorded else "FAILURE"
         return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
