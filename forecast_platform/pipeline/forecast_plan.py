@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.base import any_of, keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS
 from forecast_platform.work.chunks import Chunk, Inputs, most_dates
 from forecast_platform.work.fits import (
@@ -166,11 +166,12 @@ def _stored(
 ) -> dict[str, _Stored]:
     found = {name: _Stored({}, {}) for name in series}
     columns = ["model_id", "input_hash", "algorithm_version", "generation_timestamp", "is_backfill"]
-    where = keys_of(series, model, version, dates, by_month=True)
+    names = any_of(series)
+    where = keys_of(names, model, version, dates, by_month=True)
     keys = platform.warehouse.read(DISTRIBUTIONS, [*_KEY, *columns], {**where, "path_id": 0})
     for row in keys.to_pylist():
         found[row["commodity"]].keys[row["forecast_date"]] = row
-    where = {**keys_of(series, model, version, dates, by_month=False), "day_ahead": platform.horizon}
+    where = {**keys_of(names, model, version, dates, by_month=False), "day_ahead": platform.horizon}
     points = platform.warehouse.read(POINT_FORECASTS, [*_KEY, "generation_timestamp"], where)
     for name, day, made in zip(*(column.to_pylist() for column in points.columns), strict=True):
         found[name].points[day] = made

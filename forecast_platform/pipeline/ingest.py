@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast_platform.pipeline.kept_data import held, keep_macro
-from forecast_platform.warehouse.base import Between
+from forecast_platform.warehouse.base import Between, any_of
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
@@ -158,11 +158,8 @@ def _write_together(platform: Platform, few: Sequence[tuple[str, pa.Table]]) -> 
 
 def _write(platform: Platform, series: Sequence[str], rows: pa.Table) -> None:
     """Replace the days that `rows` [n] span, of each of `series`; rows of a series are by date."""
-    where = {
-        "commodity": series[0] if len(series) == 1 else list(series),
-        "date": Between(rows["date"][0].as_py(), rows["date"][-1].as_py()),
-    }
-    platform.warehouse.replace(UNIFIED_DATA, rows, where)
+    days = Between(rows["date"][0].as_py(), rows["date"][-1].as_py())
+    platform.warehouse.replace(UNIFIED_DATA, rows, {"commodity": any_of(series), "date": days})
 
 
 def ingest_partitions(platform: Platform, series_names: Sequence[str], first: dt.date, last: dt.date) -> IngestReport:

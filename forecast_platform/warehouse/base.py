@@ -152,8 +152,13 @@ def months_between(first: dt.date, last: dt.date) -> list[str]:
     ]
 
 
+def any_of(values: Sequence[str]) -> str | list[str]:
+    """A condition that is one of these values; a single one is compared with, not looked for."""
+    return values[0] if len(values) == 1 else list(values)
+
+
 def keys_of(
-    series: str | Sequence[str], model: str, version: str, dates: Sequence[dt.date], *, by_month: bool
+    series: str | list[str], model: str, version: str, dates: Sequence[dt.date], *, by_month: bool
 ) -> dict[str, Any]:
     """The predicate of one model's forecast dates, of one series or of each of several: a range where they are
     contiguous, else the dates one by one."""

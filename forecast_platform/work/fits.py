@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,12 @@ from forecast_platform.models.base import FittedModel, Reads, TrainingWindow, mo
 from forecast_platform.models.saved import ArtifactError, Saved
 from forecast_platform.models.saved import load as open_saved
 from forecast_platform.models.tags import ModelSpec
-from forecast_platform.warehouse.base import Where, revise
+from forecast_platform.warehouse.base import Where, any_of, revise
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import artifacts, fitted_store
 from forecast_platform.work.fitting import Fit
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import RefusedError
-
-log = logging.getLogger(__name__)
 
 INLINE_LIMIT = 1_000_000
 """Bytes from which a fitted model goes to a file instead of the table."""
@@ -143,7 +140,7 @@ def manifests_of(
     platform: Platform, series: Sequence[str], model: str, version: str
 ) -> dict[str, dict[dt.date, FitManifest]]:
     """`manifests` of each series, in one look."""
-    where = {"commodity": list(series), "model_name": model, "model_version": version, "is_active": True}
+    where = {"commodity": any_of(series), "model_name": model, "model_version": version, "is_active": True}
     found: dict[str, dict[dt.date, FitManifest]] = {name: {} for name in series}
     for row in platform.warehouse.read(TRAINED_MODELS, _MANIFEST, where).to_pylist():
         fit = _manifest(platform, row)

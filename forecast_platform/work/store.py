@@ -16,7 +16,7 @@ from forecast_platform.forecasting.history import ONE_DAY, Dates
 from forecast_platform.forecasting.summary import Summary
 from forecast_platform.host.redaction import Hide
 from forecast_platform.settings import Settings
-from forecast_platform.warehouse.base import Where, keys_of, revise
+from forecast_platform.warehouse.base import Where, any_of, keys_of, revise
 from forecast_platform.warehouse.schemas import (
     DISTRIBUTIONS,
     DISTRIBUTIONS_ARCHIVE,
@@ -48,8 +48,7 @@ def put(platform: Platform, table: Table, model: str, version: str, parts: Seque
     for days, same in groupby(sorted(parts, key=lambda one: (one.days, one.series)), key=lambda one: one.days):
         if days:
             together = list(same)
-            series = [one.series for one in together]
-            keys = keys_of(series[0] if len(series) == 1 else series, model, version, days, by_month=by_month)
+            keys = keys_of(any_of([one.series for one in together]), model, version, days, by_month=by_month)
             platform.warehouse.replace(table, pa.concat_tables([one.table for one in together]), keys)
 
 

@@ -106,9 +106,10 @@ class AlertBook:
                 else:
                     # One that comes back before anyone was told that it was over is the same problem still; one that
                     # has become worse than it ever was is told again, by its newer text.
-                    if worst((known.worst, known.problem.severity)) != worst((known.worst, problem.severity)):
+                    before = worst((known.worst, known.problem.severity))
+                    known.worst = worst((before, problem.severity))
+                    if known.worst != before:
                         known.told, known.worse = [], stamp
-                    known.worst = worst((known.worst, known.problem.severity, problem.severity))
                     known.problem, known.resolved = replace(problem, since=known.problem.since), ""
 
     def open_problems(self, section: str | None = None) -> list[Problem]:

@@ -82,6 +82,19 @@ def test_a_problem_that_becomes_worse_is_told_again_with_its_newer_text_and_once
     assert kept.messages[0].at < kept.messages[1].at, "when it became worse"
 
 
+def test_a_book_of_an_earlier_version_tells_no_problem_again_that_becomes_better(book: AlertBook) -> None:
+    kept = Kept()
+    book.report("daily", [PROBLEM])
+    book.deliver([("kept", kept)])
+    entries = json.loads(book.path.read_text())
+    for entry in entries.values():
+        del entry["worst"], entry["worse"]
+    book.path.write_text(json.dumps(entries))
+    book.report("daily", [replace(PROBLEM, severity="warning")])
+    book.deliver([("kept", kept)])
+    assert kept.titles == ["ERROR"]
+
+
 def test_what_another_problem_explains_is_told_only_where_it_outlasts_it(book: AlertBook) -> None:
     kept, missing = Kept(), replace(PROBLEM, key="missing/v1.0", what="no forecast", because=("late/Coffee",))
     for found in ([PROBLEM], [missing, PROBLEM]):
