@@ -24,8 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.scoring import score, write_actuals
+from forecast_platform.pipeline.scoring import score
 from forecast_platform.warehouse.journal import Journal
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, days, settings_for, trained, write_landing

@@ -10,10 +10,11 @@ import numpy as np
 
 from forecast_platform.housekeeping.remake_jobs import remake_jobs
 from forecast_platform.models import registry
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.publish import forecast_runs
-from forecast_platform.pipeline.scoring import score, write_actuals
+from forecast_platform.pipeline.scoring import score
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError, keys_of
 from forecast_platform.warehouse.damage import Damage

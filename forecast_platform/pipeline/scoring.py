@@ -1,142 +1,68 @@
-"""Scoring: actuals as days become known, actual_close of point forecasts, and metrics of each forecast."""
+"""Scoring: metrics of each forecast, and actual_close of point forecasts, as days become known."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast_platform.forecasting.history import ONE_DAY, Dates
-from forecast_platform.forecasting.horizon import day_column, day_columns
+from forecast_platform.forecasting.horizon import day_columns
 from forecast_platform.forecasting.metrics import score_dates
 from forecast_platform.host.progress import Progress, silent
-from forecast_platform.warehouse.base import Between, Where, keys_of, months_between, revise
-from forecast_platform.warehouse.schemas import (
-    ACTUALS,
-    DISTRIBUTIONS,
-    FORECAST_METADATA,
-    POINT_FORECASTS,
-)
+from forecast_platform.warehouse.base import Between, Where, any_of, keys_of, months_between, revise
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work import store
 from forecast_platform.work.chunks import most_dates
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
-from forecast_platform.work.rows import actuals_table, paths_of
+from forecast_platform.work.rows import by_series, paths_of, row_digests
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_TOGETHER = 100_000
+"""Paths of several series that are read at once: 6 MB at 14 days; fifty dates, of which a day of ten series has 140."""
 
-_LATE_DAYS = 78
-"""Days past its horizon for which a row of actuals is looked at for gaps: longer than any feed is late for."""
+_KNOWN = ("commodity", "forecast_date", "actuals_hash", "generation_timestamp")
+"""What a forecast's metadata row must say before it is scored: whether it was, and of what."""
 
-_KNOWN = ("forecast_date", "actuals_hash", "generation_timestamp", "training_seconds", "inference_seconds")
-"""What a forecast's metadata row must say before it is scored: whether it was, of what, and what is kept."""
+_STORED = ("commodity", "forecast_date", "generation_timestamp", "model_id", "input_hash", "last_observed_date")
+"""What the metadata say of stored paths."""
+
+_KEPT = ("training_seconds", "inference_seconds")
+"""What a forecast's metadata row keeps when it is scored."""
 
 
 @dataclass(frozen=True)
-class _Actuals:
-    """Closes of forecast dates as known now, beside what is stored of them."""
+class _Todo:
+    """Forecasts of one series that are to be scored, ascending by date: `stored` rows of their first paths, `known`
+    rows of their metadata by date where there are any, closes and trading targets of their days as `store.targets` has
+    them, and hashes of both."""
 
-    origins: Dates
+    series: str
+    stored: Sequence[Mapping[str, Any]]
+    known: Mapping[dt.date, Mapping[str, Any]]
     closes: NDArray[np.float64]
-    hashes: list[str]
-    new: NDArray[np.bool_]
-    """Which are not stored, or stored with other closes; [n_origins], as the others."""
-    failed: dict[dt.date, str]
+    observed: NDArray[np.bool_]
+    digests: Sequence[str]
 
+    @property
+    def days(self) -> list[dt.date]:
+        """The forecast dates."""
+        return [row["forecast_date"] for row in self.stored]
 
-def _read_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> _Actuals:
-    """Raises NoDataError where the series has no data at all."""
-    origins = np.array(sorted(set(dates)), "datetime64[D]")
-    closes, _ = store.targets(platform, series, origins)
-    begins = platform.series_table(series).dates[0]
-    failed = dict.fromkeys(origins[origins < begins].astype(dt.date), f"data of {series} begin on {begins}")
-    keep = origins >= begins
-    origins, closes = origins[keep], closes[keep]
-    hashes = _row_digests(closes)
-    where = keys_of(series, ACTUALS, ACTUALS, dates, by_month=True)
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", "input_hash"], where)
-    stored = dict(zip(rows["forecast_date"].to_pylist(), rows["input_hash"].to_pylist(), strict=True))
-    days = list(origins.astype(dt.date))
-    new = np.array([stored.get(day) != digest for day, digest in zip(days, hashes, strict=True)], bool)
-    return _Actuals(origins, closes, hashes, new, failed)
-
-
-def actuals_are_stored(platform: Platform, series: str, dates: Sequence[dt.date]) -> bool:
-    """Whether `write_actuals` would write nothing for these dates."""
-    try:
-        found = _read_actuals(platform, series, dates)
-    except NoDataError:
-        return False
-    return not found.failed and not found.new.any()
-
-
-def write_actuals(platform: Platform, series: str, dates: Sequence[dt.date]) -> Outcome:
-    """The actuals row of each forecast date: closes of its days, null while unknown; unchanged rows are left."""
-    (outcome,) = write_actuals_each(platform, {series: dates})
-    return outcome
-
-
-def write_actuals_each(platform: Platform, wanted: Mapping[str, Sequence[dt.date]]) -> list[Outcome]:
-    """`write_actuals` of each series, in one commit for those that have the same dates to write."""
-    started = time.perf_counter()
-    outcomes: list[Outcome] = []
-    rows: list[store.Rows] = []
-    for series, dates in wanted.items():
-        outcome = Outcome(series, ACTUALS)
-        outcomes.append(outcome)
-        try:
-            found = _read_actuals(platform, series, dates)
-        except NoDataError as error:
-            outcome.failed = dict.fromkeys(dates, str(error))
-            continue
-        outcome.failed = found.failed
-        days = found.origins.astype(dt.date)
-        outcome.skipped = set(days[~found.new])
-        if found.new.any():
-            rows.append(_new_rows(platform, series, found))
-    store.put(platform, DISTRIBUTIONS, ACTUALS, ACTUALS, rows)
-    written = {one.series: one.days for one in rows}
-    for outcome in outcomes:
-        outcome.written = set(written.get(outcome.series, ()))
-        outcome.rows = len(outcome.written)
-        outcome.seconds = (time.perf_counter() - started) / len(outcomes)
-    return outcomes
-
-
-def _new_rows(platform: Platform, series: str, found: _Actuals) -> store.Rows:
-    chosen = found.origins[found.new]
-    table = actuals_table(
-        series,
-        chosen,
-        found.closes[found.new],
-        generation_timestamp=[platform.settings.now()] * len(chosen),
-        input_hash=[digest for digest, changed in zip(found.hashes, found.new, strict=True) if changed],
-        last_observed_date=list((chosen - ONE_DAY).astype(dt.date)),
-    )
-    return store.Rows(series, list(chosen.astype(dt.date)), table)
-
-
-def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
-    """Earlier dates whose stored actuals may have changed since: those that reach the day before `first`, the newest
-    that is known on it, and those of the last months that late data left incomplete."""
-    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS + platform.horizon, platform.horizon))
-    where: dict[str, Any] = {"commodity": series, "model_name": ACTUALS, "model_version": ACTUALS}
-    where |= {"forecast_month": months_between(earliest, first), "forecast_date": Between(earliest, first)}
-    last = day_column(platform.horizon)
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", last], where).to_pylist()
-    return sorted(
-        row["forecast_date"]
-        for row in rows
-        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[last] is None)
-    )
+    def part(self, first: int, end: int) -> _Todo:
+        """The forecasts from `first` to before `end`, by position."""
+        some = slice(first, end)
+        return _Todo(
+            self.series, self.stored[some], self.known, self.closes[some], self.observed[some], self.digests[some]
+        )
 
 
 def score(
@@ -149,61 +75,100 @@ def score(
     progress: Progress = silent,
 ) -> Outcome:
     """Metrics of every stored forecast of these windows whose actuals or paths have changed since it was scored."""
-    version = version or platform.settings.model_version
-    started = time.perf_counter()
-    outcome = Outcome(series, model)
-    for number, start in enumerate(sorted(windows), 1):
-        last = platform.frequency.next_start(start) - dt.timedelta(days=1)
-        try:
-            scored = _score_span(platform, series, model, version, start, last)
-        except NoDataError as error:
-            outcome.failed[start] = str(error)
-        else:
-            (outcome.written if scored else outcome.skipped).add(start)
-            outcome.rows += scored
-        progress(number, len(windows), f"{series} {model} scored {start}")
-    outcome.seconds = time.perf_counter() - started
+    (outcome,) = score_each(platform, {series: windows}, model, version=version, progress=progress)
     return outcome
 
 
-def _score_span(platform: Platform, series: str, model: str, version: str, first: dt.date, last: dt.date) -> int:
-    """Score the forecasts of first..last that need it, a chunk in memory at a time; returns how many."""
-    where = {"commodity": series, "model_name": model, "model_version": version, "forecast_date": Between(first, last)}
-    rows = platform.warehouse.read(FORECAST_METADATA, _KNOWN, where)
-    known = {row["forecast_date"]: row for row in rows.to_pylist()}
-    months = keys_of(series, model, version, [first, last], by_month=True)
-    months["forecast_month"] = months_between(first, last)
-    months["forecast_date"] = Between(first, last)
-    columns = ["forecast_date", "generation_timestamp", "model_id", "input_hash", "last_observed_date"]
-    stored = platform.warehouse.read(DISTRIBUTIONS, columns, {**months, "path_id": 0}).to_pylist()
+def score_each(
+    platform: Platform,
+    wanted: Mapping[str, Sequence[dt.date]],
+    model: str,
+    *,
+    version: str | None = None,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """`score` of each series and its windows; a few forecasts of several series are read and written together, which
+    takes as long as one series' do."""
+    version = version or platform.settings.model_version
+    started = time.perf_counter()
+    outcomes = {series: Outcome(series, model) for series in wanted}
+    total, done = sum(map(len, wanted.values())), 0
+    for start in sorted({start for windows in wanted.values() for start in windows}):
+        last = platform.frequency.next_start(start) - dt.timedelta(days=1)
+        names = [series for series, windows in wanted.items() if start in windows]
+        for series, scored in _score_span(platform, names, model, version, start, last).items():
+            outcome = outcomes[series]
+            if isinstance(scored, str):
+                outcome.failed[start] = scored
+            else:
+                (outcome.written if scored else outcome.skipped).add(start)
+                outcome.rows += scored
+            done += 1
+            progress(done, total, f"{series} {model} scored {start}")
+    for outcome in outcomes.values():
+        outcome.seconds = (time.perf_counter() - started) / len(outcomes)
+    return list(outcomes.values())
+
+
+def _score_span(
+    platform: Platform, names: Sequence[str], model: str, version: str, first: dt.date, last: dt.date
+) -> dict[str, int | str]:
+    """Score the forecasts of first..last that need it, a part in memory at a time; returns for each series how many
+    these were, or why it has none."""
+    span = Between(first, last)
+    where: dict[str, Any] = {"commodity": any_of(names), "model_name": model, "model_version": version}
+    known = by_series(platform.warehouse.read(FORECAST_METADATA, _KNOWN, {**where, "forecast_date": span}))
+    months = {"forecast_month": months_between(first, last), "forecast_date": span, "path_id": 0}
+    stored = by_series(platform.warehouse.read(DISTRIBUTIONS, _STORED, {**where, **months}))
+    found: dict[str, int | str] = {}
+    todo = []
+    for series in names:
+        rows = stored[series].to_pylist() if series in stored else []
+        try:
+            one = _todo(platform, series, rows, known[series].to_pylist() if series in known else [])
+        except NoDataError as error:
+            found[series] = str(error)
+        else:
+            found[series] = len(one.stored) if one else 0
+            todo += [one] if one else []
+    for together in _parts(todo, platform):
+        _score(platform, together, model, version)
+    return found
+
+
+def _todo(
+    platform: Platform, series: str, stored: list[dict[str, Any]], known: Sequence[dict[str, Any]]
+) -> _Todo | None:
+    """Those of a series' stored forecasts that are not scored as they and their actuals now are; None where all are.
+
+    Raises NoDataError where there are forecasts, but no data of the series.
+    """
     if not stored:
-        return 0
+        return None
     stored.sort(key=lambda row: row["forecast_date"])
-    origins = np.array([row["forecast_date"] for row in stored], "datetime64[D]")
-    closes, observed = store.targets(platform, series, origins)
-    digests = _row_digests(np.concatenate([closes, observed], axis=1))
-    todo = [
-        (row, digest)
-        for row, digest in zip(stored, digests, strict=True)
-        if _stale(known.get(row["forecast_date"]), row, digest)
+    closes, observed = store.targets(
+        platform, series, np.array([row["forecast_date"] for row in stored], "datetime64[D]")
+    )
+    digests = row_digests(np.concatenate([closes, observed], axis=1))
+    scored = {row["forecast_date"]: row for row in known}
+    stale = [
+        position
+        for position, (row, digest) in enumerate(zip(stored, digests, strict=True))
+        if _stale(scored.get(row["forecast_date"]), row, digest)
     ]
-    if not todo:
-        return 0
-    most = 2 * most_dates(platform.horizon)  # a whole year's window of two weeks' paths
-    for begin in range(0, len(todo), most):
-        part = todo[begin : begin + most]
-        days = [row["forecast_date"] for row, _ in part]
-        pick = np.isin(origins, np.array(days, "datetime64[D]"))
-        names = ["forecast_date", "path_id", *day_columns(platform.horizon)]
-        found = platform.warehouse.read(DISTRIBUTIONS, names, keys_of(series, model, version, days, by_month=True))
-        dates, paths = paths_of(found)
-        metrics = score_dates(paths, _last_closes(platform, series, part), closes[pick], observed[pick], dates)
-        _write_metadata(platform, (series, model, version), part, known, metrics)
-        _fill_actual_close(platform, (series, model, version), dates, closes[pick])
-    return len(todo)
+    if not stale:
+        return None
+    return _Todo(
+        series,
+        [stored[position] for position in stale],
+        scored,
+        closes[stale],
+        observed[stale],
+        [digests[position] for position in stale],
+    )
 
 
-def _stale(known: dict[str, Any] | None, stored: dict[str, Any], digest: str) -> bool:
+def _stale(known: Mapping[str, Any] | None, stored: Mapping[str, Any], digest: str) -> bool:
     return (
         known is None
         or known["actuals_hash"] != digest
@@ -211,80 +176,105 @@ def _stale(known: dict[str, Any] | None, stored: dict[str, Any], digest: str) ->
     )
 
 
-def _last_closes(platform: Platform, series: str, todo: list[tuple[dict[str, Any], str]]) -> NDArray[np.float64]:
-    table = platform.series_table(series)
-    newest = np.array([row["last_observed_date"] for row, _ in todo], "datetime64[D]")
+def _parts(todo: Sequence[_Todo], platform: Platform) -> Iterator[list[_Todo]]:
+    """What is scored at once: a year of one series at most, or the same few dates of several."""
+    most = 2 * most_dates(platform.horizon)  # a whole year's window of two weeks' paths
+    few = _TOGETHER // platform.settings.n_paths
+    for days, group in groupby(sorted(todo, key=lambda one: (one.days, one.series)), key=lambda one: one.days):
+        same = list(group)
+        for begin in range(0, len(days), most):
+            parts = [one.part(begin, begin + most) for one in same]
+            size = max(1, few // len(parts[0].stored))
+            yield from (parts[first : first + size] for first in range(0, len(parts), size))
+
+
+def _score(platform: Platform, todo: Sequence[_Todo], model: str, version: str) -> None:
+    """Score and store forecasts of the same dates of several series."""
+    key = any_of([one.series for one in todo]), model, version, todo[0].days
+    names = ["commodity", "forecast_date", "path_id", *day_columns(platform.horizon)]
+    found = by_series(platform.warehouse.read(DISTRIBUTIONS, names, keys_of(*key, by_month=True)))
+    rows = []
+    for one in todo:
+        dates, paths = paths_of(found[one.series])
+        metrics = score_dates(paths, _last_closes(platform, one), one.closes, one.observed, dates)
+        rows += _metadata(platform, one, model, version, metrics)
+    where = keys_of(*key, by_month=False)
+    _write_metadata(platform, where, rows, {one.series: one.known for one in todo})
+    _fill_actual_close(platform, where, todo)
+
+
+def _last_closes(platform: Platform, todo: _Todo) -> NDArray[np.float64]:
+    table = platform.series_table(todo.series)
+    newest = np.array([row["last_observed_date"] for row in todo.stored], "datetime64[D]")
     return table.columns["close"][np.searchsorted(table.dates, newest)]
+
+
+def _metadata(
+    platform: Platform, todo: _Todo, model: str, version: str, metrics: Mapping[str, NDArray[Any]]
+) -> list[dict[str, Any]]:
+    """Rows of `forecast_metadata`, without what they keep of the ones before."""
+    now = platform.settings.now()
+    return [
+        {
+            "model_name": model,
+            "model_version": version,
+            **{name: _null_if_nan(values[position]) for name, values in metrics.items()},
+            "actuals_available": int(metrics["actuals_available"][position]),
+            "has_data_leakage": False,
+            "model_success": True,
+            "error": None,
+            **{name: stored[name] for name in _STORED},
+            "actuals_hash": digest,
+            "scored_at": now,
+        }
+        for position, (stored, digest) in enumerate(zip(todo.stored, todo.digests, strict=True))
+    ]
 
 
 def _write_metadata(
     platform: Platform,
-    key: tuple[str, str, str],
-    todo: list[tuple[dict[str, Any], str]],
-    known: dict[dt.date, dict[str, Any]],
-    metrics: dict[str, NDArray[Any]],
+    where: Where,
+    rows: Sequence[dict[str, Any]],
+    known: Mapping[str, Mapping[dt.date, Mapping[str, Any]]],
 ) -> None:
-    series, model, version = key
-    now = platform.settings.now()
-    rows = []
-    for position, (stored, digest) in enumerate(todo):
-        row = {name: _null_if_nan(values[position]) for name, values in metrics.items()}
-        row["actuals_available"] = int(metrics["actuals_available"][position])
-        rows.append(
-            {
-                "commodity": series,
-                "model_name": model,
-                "model_version": version,
-                "forecast_date": stored["forecast_date"],
-                **row,
-                "has_data_leakage": False,
-                "model_success": True,
-                "error": None,
-                "model_id": stored["model_id"],
-                "input_hash": stored["input_hash"],
-                "last_observed_date": stored["last_observed_date"],
-                "actuals_hash": digest,
-                "generation_timestamp": stored["generation_timestamp"],
-                "scored_at": now,
-            }
-        )
+    """Replace the metadata rows of `where`, which are all of `rows`; those of forecasts that were made anew while their
+    earlier paths were scored stay as they are."""
 
     def scored(there: pa.Table) -> tuple[pa.Table, Where] | None:
         import pyarrow as pa
 
-        current = {row["forecast_date"]: row for row in there.to_pylist()}
-        new = []
+        current = {(row["commodity"], row["forecast_date"]): row for row in there.to_pylist()}
+        new, kept = [], []
         for row in rows:
-            day = row["forecast_date"]
-            before, earlier = known.get(day, {}), current.get(day, {})
-            if earlier.get("generation_timestamp") != before.get("generation_timestamp"):
-                continue  # made anew while its earlier paths were scored
-            new.append({**row, **{name: earlier.get(name) for name in ("training_seconds", "inference_seconds")}})
+            key = row["commodity"], row["forecast_date"]
+            before, earlier = known[key[0]].get(key[1], {}), current.get(key, {})
+            if earlier.get("generation_timestamp") == before.get("generation_timestamp"):
+                new.append({**row, **{name: earlier.get(name) for name in _KEPT}})
+            elif earlier:
+                kept.append(earlier)
         if not new:
             return None
-        table = pa.Table.from_pylist(new, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema())
-        days = [row["forecast_date"] for row in new]
-        return table, keys_of(series, model, version, days, by_month=False)
+        return pa.Table.from_pylist([*new, *kept], schema=FORECAST_METADATA.at(platform.horizon).arrow_schema()), where
 
-    days = [row["forecast_date"] for row in rows]
-    revise(platform.warehouse, FORECAST_METADATA, keys_of(series, model, version, days, by_month=False), scored)
+    revise(platform.warehouse, FORECAST_METADATA, where, scored)
 
 
-def _fill_actual_close(
-    platform: Platform, key: tuple[str, str, str], origins: Dates, closes: NDArray[np.float64]
-) -> None:
-    """Bring actual_close of these dates' point forecasts up to date; nothing is written where nothing changed."""
-    series, model, version = key
-    days = list(origins.astype(dt.date))
-    where = keys_of(series, model, version, days, by_month=False)
+def _fill_actual_close(platform: Platform, where: Where, todo: Sequence[_Todo]) -> None:
+    """Bring actual_close of these point forecasts up to date; nothing is written where nothing changed."""
 
     def filled(rows: pa.Table) -> tuple[pa.Table, Where] | None:
         import pyarrow as pa
 
         if rows.num_rows == 0:
             return None
-        row_of = np.searchsorted(origins, rows["forecast_date"].to_numpy().astype("datetime64[D]"))
-        values = closes[row_of, rows["day_ahead"].to_numpy() - 1]
+        values = np.empty(rows.num_rows)
+        series = rows["commodity"].to_numpy(zero_copy_only=False)
+        days = rows["forecast_date"].to_numpy().astype("datetime64[D]")
+        ahead = rows["day_ahead"].to_numpy()
+        for one in todo:
+            mine = series == one.series
+            row = np.searchsorted(np.array(one.days, "datetime64[D]"), days[mine])
+            values[mine] = one.closes[row, ahead[mine] - 1]
         if np.array_equal(values, _floats(rows["actual_close"]), equal_nan=True):
             return None
         position = rows.schema.get_field_index("actual_close")
@@ -296,11 +286,6 @@ def _fill_actual_close(
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return column.cast("float64").to_numpy(zero_copy_only=False).astype(np.float64)
-
-
-def _row_digests(values: NDArray[np.float64]) -> list[str]:
-    """A hash of each row, [n, k] to n hex digests."""
-    return [hashlib.blake2b(row.data, digest_size=8).hexdigest() for row in np.ascontiguousarray(values, np.float64)]
 
 
 def _null_if_nan(value: Any) -> float | None:

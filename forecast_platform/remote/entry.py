@@ -231,10 +231,11 @@ def _train(
 def _forecast(
     platform: Platform, work: Sequence[ForecastWork], overwrite: bool, report: Report, progress: ProgressFile
 ) -> None:
+    from forecast_platform.pipeline.actuals import write_actuals
     from forecast_platform.pipeline.champions import review
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
-    from forecast_platform.pipeline.scoring import score, write_actuals
+    from forecast_platform.pipeline.scoring import score
 
     changed: set[dt.date] = set()
     progress.begin(sum(len(one.dates) for one in work))

@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from forecast_platform.pipeline.actuals import actuals_are_stored, open_before
 from forecast_platform.pipeline.forecast_plan import plan
-from forecast_platform.pipeline.scoring import actuals_are_stored, open_before
 from forecast_platform.warehouse.base import months_between
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.platform import Platform

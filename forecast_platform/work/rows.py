@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,19 @@ def distributions_table(
         else:
             arrays.append(pa.repeat(pa.scalar(same[field.name], field.type), len(row)))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def by_series(rows: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each series, by its name, out of rows of several with a column `commodity`."""
+    import pyarrow.compute as pc
+
+    names = pc.unique(rows["commodity"]).to_pylist()
+    return {name: rows if len(names) == 1 else rows.filter(pc.equal(rows["commodity"], name)) for name in names}
+
+
+def row_digests(values: NDArray[np.float64]) -> list[str]:
+    """A hash of each row, [n, k] to n hex digests."""
+    return [hashlib.blake2b(row.data, digest_size=8).hexdigest() for row in np.ascontiguousarray(values, np.float64)]
 
 
 def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:

@@ -14,8 +14,8 @@ from databricks.sdk.errors import DatabricksError
 
 from forecast_platform.clients.databricks.deploy import TRAINING_NOTEBOOKS
 from forecast_platform.clients.databricks.monitor import result_of
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.pipeline.training import train
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, TABLES, TRAINED_MODELS, Table
 from forecast_platform.work.platform import Platform

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from forecast_platform.pipeline import publish
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.scoring import score, write_actuals
+from forecast_platform.pipeline.scoring import score
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import MODELS, SERIES, days, settings_for
 

@@ -19,10 +19,11 @@ from forecast_platform.housekeeping.migrate import plan
 from forecast_platform.pages.daily_page import daily_page
 from forecast_platform.pages.display import fan_chart, metadata_frame, report
 from forecast_platform.pages.scores import by_horizon, leaderboard
+from forecast_platform.pipeline.actuals import open_before, write_actuals
 from forecast_platform.pipeline.champions import duel
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.publish import forecast_runs
-from forecast_platform.pipeline.scoring import open_before, score, write_actuals
+from forecast_platform.pipeline.scoring import score
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.base import HorizonError
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, FORECAST_RUNS, POINT_FORECASTS

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from forecast_platform.forecasting.metrics import crps
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.inference import forecast
-from forecast_platform.pipeline.scoring import score, write_actuals
+from forecast_platform.pipeline.scoring import score
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work.platform import Platform

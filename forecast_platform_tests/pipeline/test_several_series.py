@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from forecast_platform.pipeline import scoring
+from forecast_platform.pipeline.actuals import write_actuals, write_actuals_each
 from forecast_platform.pipeline.inference import forecast, forecast_each
-from forecast_platform.pipeline.scoring import write_actuals, write_actuals_each
+from forecast_platform.pipeline.scoring import score, score_each
 from forecast_platform.warehouse.base import DiskFullError
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
@@ -86,6 +88,74 @@ def test_actuals_are_written_together_and_those_that_differ_apart(small: Path) -
     assert (alpha.skipped, alpha.written, beta.written) == ({days[0]}, {days[1]}, set(days))
     assert platform.warehouse.version(DISTRIBUTIONS) == before + 2
     assert platform.warehouse.rows(DISTRIBUTIONS) == 4
+
+
+def _scored_apart(root: Path, copy: Path, both: dict[str, list[dt.date]]) -> tuple[Platform, Platform]:
+    """Two platforms over the same forecasts, of which the second has not scored any."""
+    platform = _platform(root)
+    for series, days in both.items():
+        forecast(platform, series, "naive", days)
+    shutil.copytree(root / "warehouse", copy)
+    return platform, _platform(root, warehouse=copy)
+
+
+def test_scores_are_those_of_each_alone_in_one_commit_a_table(small: Path, tmp_path: Path) -> None:
+    days = [DAY, DAY + dt.timedelta(days=5)]
+    alone, platform = _scored_apart(small, tmp_path / "other", {"Alpha": days, "Beta": days})
+    before = _versions(platform)
+    window = [dt.date(2018, 1, 1)]
+    write_actuals_each(
+        platform, dict.fromkeys(("Alpha", "Beta"), days)
+    )  # point forecasts know closes when they are made
+    found = score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    assert [(one.series, one.written, one.rows) for one in found] == [
+        (name, set(window), 2) for name in ("Alpha", "Beta")
+    ]
+    assert _versions(platform)[2] == before[2] + 1
+    for series in ("Alpha", "Beta"):
+        score(alone, series, "naive", window)
+    scores = [_rows(one, FORECAST_METADATA).drop_columns("scored_at") for one in (platform, alone)]
+    assert scores[0].equals(scores[1])
+    assert not scores[0]["crps_14d"].null_count
+    again = score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    assert [one.skipped for one in again] == [set(window)] * 2
+
+
+def test_series_with_other_dates_are_scored_by_themselves(small: Path, tmp_path: Path) -> None:
+    other = [DAY + dt.timedelta(days=7)]
+    alone, platform = _scored_apart(small, tmp_path / "other", {"Alpha": [DAY], "Beta": other})
+    window = [dt.date(2018, 1, 1)]
+    assert [one.rows for one in score_each(platform, {"Alpha": window, "Beta": window}, "naive")] == [1, 1]
+    for series in ("Alpha", "Beta"):
+        score(alone, series, "naive", window)
+    scores = [_rows(one, FORECAST_METADATA).drop_columns("scored_at") for one in (platform, alone)]
+    assert scores[0].equals(scores[1])
+
+
+def test_a_forecast_that_is_made_anew_while_it_is_scored_keeps_its_own_row(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _platform(small)
+    forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    real, calls = scoring.score_dates, []
+
+    def meanwhile(*arguments: Any) -> Any:
+        if not calls:
+            forecast(_platform(small), "Beta", "naive", [DAY], overwrite=True)
+        calls.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(scoring, "score_dates", meanwhile)
+    window = [dt.date(2018, 1, 1)]
+    score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    rows = {row["commodity"]: row for row in platform.warehouse.read(FORECAST_METADATA).to_pylist()}
+    assert rows["Alpha"]["actuals_hash"]
+    assert rows["Beta"]["actuals_hash"] is None, "the paths that were scored are not those that are there"
+    first = platform.warehouse.read(DISTRIBUTIONS, ["generation_timestamp"], {"commodity": "Beta", "path_id": 0})
+    assert rows["Beta"]["generation_timestamp"] == first["generation_timestamp"][0].as_py()
+    monkeypatch.undo()
+    alpha, beta = score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    assert (alpha.skipped, beta.written) == (set(window), set(window))
 
 
 def test_chunks_are_together_where_they_are_small_neighbours_with_the_same_dates() -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.champions import promote
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.publish import forecast_runs
-from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.read import NoForecastError, Reader, StaleForecastError, StaleForecastWarning
 from forecast_platform.read.freshness import freshness, require_fresh
 from forecast_platform.settings import SettingsError

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from forecast_platform.cli.main import main
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.champions import promote
-from forecast_platform.pipeline.scoring import write_actuals
 from forecast_platform.read import Reader
 from forecast_platform.settings import load
 from forecast_platform.warehouse import views

@@ -170,7 +170,7 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
         output_required=False,
     )
     def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
-        from forecast_platform.pipeline.scoring import open_before, write_actuals_each
+        from forecast_platform.pipeline.actuals import open_before, write_actuals_each
 
         platform: Platform = context.resources.platform
         asked = requested(context, platform.settings.series_names)

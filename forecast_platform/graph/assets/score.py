@@ -43,14 +43,17 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
         from forecast_platform.pages.display import history_address, index, report, report_address
         from forecast_platform.pages.panel import over_all
         from forecast_platform.pipeline.champions import review
-        from forecast_platform.pipeline.scoring import score
+        from forecast_platform.pipeline.scoring import score_each
 
         platform: Platform = context.resources.platform
         options = platform.options(context.run_tags)
-        outcomes = [
-            score(platform, series, model, windows, version=options.version, progress=reporter(context.log.info))
-            for series, windows in requested(context, platform.settings.series_names).items()
-        ]
+        outcomes = score_each(
+            platform,
+            requested(context, platform.settings.series_names),
+            model,
+            version=options.version,
+            progress=reporter(context.log.info),
+        )
         # A report and a champion are of all models, and a report takes a second or two: the run's last step (they go by
         # name) sees to both.
         marked = context.run.asset_selection or ()

@@ -28,7 +28,7 @@ from forecast_platform.graph.automation.problems import AlertBook
 from forecast_platform.graph.automation.schedules import crons
 from forecast_platform.host.times import in_zone
 from forecast_platform.pipeline import champions
-from forecast_platform.pipeline.scoring import write_actuals
+from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.read import Reader
 from forecast_platform.settings import Settings, build
 from forecast_platform.warehouse.schemas import FORECAST_RUNS
