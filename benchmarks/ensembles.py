@@ -40,7 +40,7 @@ from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.packaging import Ensemble
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
-from forecast_platform.host.garbage import collect_seldom
+from forecast_platform.host.memory import collect_seldom
 from forecast_platform.host.mlflow_store import client_with
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform

@@ -22,7 +22,7 @@ import pandas as pd  # noqa: TID253 - a script of its own
 from benchmarks.ensembles import LIBRARIES, load_libraries, resident
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
-from forecast_platform.host.garbage import collect_seldom
+from forecast_platform.host.memory import collect_seldom
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
 

@@ -22,7 +22,7 @@ from forecast_platform.graph.jobs import platform_jobs
 from forecast_platform.graph.keys import SCORE
 from forecast_platform.graph.launchers.resources import step_launcher_resources
 from forecast_platform.graph.partitions import Partitions
-from forecast_platform.host.garbage import collect_seldom
+from forecast_platform.host.memory import collect_seldom, lean_allocators
 from forecast_platform.host.private_files import restrict
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.base import require_horizon
@@ -78,6 +78,7 @@ def _platform(settings: Settings, spark: Any = None) -> Platform:
     """A run's platform. Raises HorizonError where the folder's tables hold forecasts of another number of days; those
     of Unity Catalog say so when they are read, for no session is made here."""
     collect_seldom()
+    lean_allocators()
     restrict(settings)
     platform = Platform.from_settings(settings, spark)
     if settings.tables == "folder":

@@ -7,7 +7,7 @@ from dagster import Definitions
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
 from forecast_platform.graph.automation.workflows import workflow_sensor
-from forecast_platform.host.garbage import collect_seldom
+from forecast_platform.host.memory import collect_seldom, lean_allocators
 from forecast_platform.runs.workflows import hashes, submitted
 from forecast_platform.settings import Settings, load
 from forecast_platform.work.platform import Platform
@@ -30,6 +30,7 @@ def build_workflow_definitions(settings: Settings) -> Definitions:
 
 def _platform(settings: Settings) -> Platform:
     collect_seldom()
+    lean_allocators()
     return Platform.from_settings(settings)
 
 

@@ -22,7 +22,7 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 all done, 1 something failed or is missing, 2 wrong request."""
     from forecast_platform.host.disk import full_disk
-    from forecast_platform.host.garbage import collect_seldom
+    from forecast_platform.host.memory import collect_seldom, lean_allocators
     from forecast_platform.host.private_files import restrict
     from forecast_platform.housekeeping import HousekeepingError, in_use
     from forecast_platform.housekeeping.restore import complete_restore
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(arguments)
     collect_seldom()
+    lean_allocators()
     try:
         settings = load()
         restrict(settings)

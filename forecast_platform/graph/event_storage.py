@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 BATCH_SIZE = 1000
 """Events a batch, unless DAGSTER_EVENT_BATCH_SIZE is set; 0 there turns batching off."""
 
-KEPT_ENGINES = 16
-"""Shards whose engine is kept: the index and some runs. The webserver and the daemon see thousands of runs."""
+KEPT_ENGINES = 4
+"""Shards whose engine is kept: the index and a few runs, with 1.5 MB each. The webserver and the daemon see thousands
+of runs, and a backfill one after the other."""
 
 # Dagster reads the variable at each event, so setting it on import is early enough: no event is stored before the
 # instance has loaded its storage.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from forecast_platform.host import process_identity, progress
 from forecast_platform.host.disk import with_room
-from forecast_platform.host.garbage import give_back_memory
 from forecast_platform.host.home import prepare_home, shipped_file
+from forecast_platform.host.memory import give_back_memory
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
