@@ -15,6 +15,7 @@ from forecast_platform.graph.automation.requests import Claims, short_hash
 from forecast_platform.graph.automation.revisions import Revisions
 from forecast_platform.graph.automation.training import WindowState
 from forecast_platform.graph.automation.watch import Look, look, signature
+from forecast_platform.host.memory import lean_allocators
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Observer:
         """The platform, opened at the first tick and not when the definitions load."""
         from forecast_platform.work.platform import Platform
 
+        lean_allocators()
         return Platform.from_settings(self.settings)
 
     @cached_property
