@@ -17,7 +17,7 @@ print("series:", ", ".join(reader.settings.series_names), "  champion of", serie
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC ## The newest forecast: 2,000 paths over 14 days
+# MAGIC ## The newest forecast: its simulated paths, day by day of the horizon
 
 # COMMAND ----------
 
@@ -31,7 +31,7 @@ for level in (0.025, 0.1, 0.5, 0.9, 0.975):
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC ## Risk of ten units held for two weeks
+# MAGIC ## Risk of ten units held over the whole horizon
 # MAGIC VaR is the loss exceeded with probability 1 - level; CVaR the mean loss beyond it.
 
 # COMMAND ----------

@@ -32,7 +32,9 @@ def lean_allocators() -> None:
     # Arrow have dozens of threads, few of which work at a time.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt(_M_ARENA_MAX, max(os.cpu_count() or 1, 2))
+        arenas = max(os.cpu_count() or 1, 2)
+        mallopt(_M_ARENA_MAX, arenas)
+        os.environ["MALLOC_ARENA_MAX"] = str(arenas)  # for the processes that this one starts
 
 
 def give_back_memory() -> None:

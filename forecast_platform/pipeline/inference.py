@@ -21,7 +21,7 @@ from forecast_platform.work.chunks import MANY_ROWS, Chunk, most_dates
 from forecast_platform.work.fits import manifests, refuse_missing_extra
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
-from forecast_platform.work.rows import paths_of
+from forecast_platform.work.rows import paths_by_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,8 +131,6 @@ def _forecast(
 def repair_points(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:
     """Metadata where it is missing, and point forecasts from the stored paths, for dates whose step was killed between
     these writes.
-
-    Raises ValueError where dates hold different numbers of paths.
     """
     _repair_metadata(platform, series, model, version, dates)
     for part in parts_of(sorted(dates), most_dates(platform.horizon)):
@@ -145,16 +143,16 @@ def repair_points(platform: Platform, series: str, model: str, version: str, dat
             *day_columns(platform.horizon),
         ]
         rows = platform.warehouse.read(DISTRIBUTIONS, columns, where)
-        origins, paths = paths_of(rows)
         first = _first_paths(rows)
-        for cutoff in {row["training_cutoff_date"] for row in first.values()}:
-            chosen = np.array([first[day.astype(dt.date)]["training_cutoff_date"] == cutoff for day in origins])
-            days = [day.astype(dt.date) for day in origins[chosen]]
-            times = [first[day]["generation_timestamp"] for day in days]
-            points = store.points(
-                platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff
-            )
-            store.put(platform, POINT_FORECASTS, model, version, [points])
+        for origins, paths in paths_by_count(rows):
+            cutoffs = [first[day.astype(dt.date)]["training_cutoff_date"] for day in origins]
+            for cutoff in sorted(set(cutoffs)):
+                chosen = np.array([one == cutoff for one in cutoffs])
+                times = [first[day.astype(dt.date)]["generation_timestamp"] for day in origins[chosen]]
+                points = store.points(
+                    platform, series, model, version, origins[chosen], summarise(paths[chosen]), times, cutoff
+                )
+                store.put(platform, POINT_FORECASTS, model, version, [points])
 
 
 def _repair_metadata(platform: Platform, series: str, model: str, version: str, dates: Sequence[dt.date]) -> None:

@@ -21,7 +21,7 @@ from forecast_platform.work import store
 from forecast_platform.work.chunks import most_dates
 from forecast_platform.work.platform import NoDataError, Platform
 from forecast_platform.work.results import Outcome
-from forecast_platform.work.rows import by_series, paths_of, row_digests
+from forecast_platform.work.rows import by_series, paths_by_count, row_digests
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,11 +57,15 @@ class _Todo:
         """The forecast dates."""
         return [row["forecast_date"] for row in self.stored]
 
-    def part(self, first: int, end: int) -> _Todo:
-        """The forecasts from `first` to before `end`, by position."""
-        some = slice(first, end)
+    def at(self, places: Sequence[int]) -> _Todo:
+        """The forecasts at these positions, ascending."""
         return _Todo(
-            self.series, self.stored[some], self.known, self.closes[some], self.observed[some], self.digests[some]
+            self.series,
+            [self.stored[place] for place in places],
+            self.known,
+            self.closes[places],
+            self.observed[places],
+            [self.digests[place] for place in places],
         )
 
 
@@ -92,7 +96,7 @@ def score_each(
     version = version or platform.settings.model_version
     started = time.perf_counter()
     outcomes = {series: Outcome(series, model) for series in wanted}
-    total, done = sum(map(len, wanted.values())), 0
+    total, done = sum(len(set(windows)) for windows in wanted.values()), 0
     for start in sorted({start for windows in wanted.values() for start in windows}):
         last = platform.frequency.next_start(start) - dt.timedelta(days=1)
         names = [series for series, windows in wanted.items() if start in windows]
@@ -156,16 +160,7 @@ def _todo(
         for position, (row, digest) in enumerate(zip(stored, digests, strict=True))
         if _stale(scored.get(row["forecast_date"]), row, digest)
     ]
-    if not stale:
-        return None
-    return _Todo(
-        series,
-        [stored[position] for position in stale],
-        scored,
-        closes[stale],
-        observed[stale],
-        [digests[position] for position in stale],
-    )
+    return _Todo(series, stored, scored, closes, observed, digests).at(stale) if stale else None
 
 
 def _stale(known: Mapping[str, Any] | None, stored: Mapping[str, Any], digest: str) -> bool:
@@ -183,7 +178,7 @@ def _parts(todo: Sequence[_Todo], platform: Platform) -> Iterator[list[_Todo]]:
     for days, group in groupby(sorted(todo, key=lambda one: (one.days, one.series)), key=lambda one: one.days):
         same = list(group)
         for begin in range(0, len(days), most):
-            parts = [one.part(begin, begin + most) for one in same]
+            parts = [one.at(range(begin, min(begin + most, len(days)))) for one in same]
             size = max(1, few // len(parts[0].stored))
             yield from (parts[first : first + size] for first in range(0, len(parts), size))
 
@@ -195,12 +190,16 @@ def _score(platform: Platform, todo: Sequence[_Todo], model: str, version: str) 
     found = by_series(platform.warehouse.read(DISTRIBUTIONS, names, keys_of(*key, by_month=True)))
     rows = []
     for one in todo:
-        dates, paths = paths_of(found[one.series])
-        metrics = score_dates(paths, _last_closes(platform, one), one.closes, one.observed, dates)
-        rows += _metadata(platform, one, model, version, metrics)
+        days = np.array(one.days, "datetime64[D]")
+        # Dates whose paths are gone by now have no score.
+        for dates, paths in paths_by_count(found[one.series]) if one.series in found else ():
+            some = one.at(np.searchsorted(days, dates).tolist())
+            metrics = score_dates(paths, _last_closes(platform, some), some.closes, some.observed, dates)
+            rows += _metadata(platform, some, model, version, metrics)
     where = keys_of(*key, by_month=False)
-    _write_metadata(platform, where, rows, {one.series: one.known for one in todo})
+    # The metadata last: by them a forecast is scored, and a run that was ended before them scores it again.
     _fill_actual_close(platform, where, todo)
+    _write_metadata(platform, where, rows, {one.series: one.known for one in todo})
 
 
 def _last_closes(platform: Platform, todo: _Todo) -> NDArray[np.float64]:
@@ -237,24 +236,23 @@ def _write_metadata(
     rows: Sequence[dict[str, Any]],
     known: Mapping[str, Mapping[dt.date, Mapping[str, Any]]],
 ) -> None:
-    """Replace the metadata rows of `where`, which are all of `rows`; those of forecasts that were made anew while their
-    earlier paths were scored stay as they are."""
+    """Replace metadata rows of `where` by `rows`; the others stay as they are, and so do those of forecasts that were
+    made anew while their earlier paths were scored."""
 
     def scored(there: pa.Table) -> tuple[pa.Table, Where] | None:
         import pyarrow as pa
 
         current = {(row["commodity"], row["forecast_date"]): row for row in there.to_pylist()}
-        new, kept = [], []
+        new = {}
         for row in rows:
             key = row["commodity"], row["forecast_date"]
             before, earlier = known[key[0]].get(key[1], {}), current.get(key, {})
             if earlier.get("generation_timestamp") == before.get("generation_timestamp"):
-                new.append({**row, **{name: earlier.get(name) for name in _KEPT}})
-            elif earlier:
-                kept.append(earlier)
+                new[key] = {**row, **{name: earlier.get(name) for name in _KEPT}}
         if not new:
             return None
-        return pa.Table.from_pylist([*new, *kept], schema=FORECAST_METADATA.at(platform.horizon).arrow_schema()), where
+        whole = list({**current, **new}.values())
+        return pa.Table.from_pylist(whole, schema=FORECAST_METADATA.at(platform.horizon).arrow_schema()), where
 
     revise(platform.warehouse, FORECAST_METADATA, where, scored)
 

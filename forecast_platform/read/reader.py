@@ -23,7 +23,7 @@ from forecast_platform.read.tabular import frame_of
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.base import Between, Warehouse
 from forecast_platform.warehouse.schemas import ACTUALS, POINT_FORECASTS
-from forecast_platform.work.rows import paths_of
+from forecast_platform.work.rows import paths_by_count, paths_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ class Reader:
     ) -> PathsByDate:
         """Simulated paths by forecast date, float32 [n_paths, horizon] in the price's unit, ascending; start..end
         inclusive, one day if only `start` is given, all if neither. Their facts (last close and its date, staleness)
-        are in `facts`.
+        are in `facts`. n_paths is of each date: it differs where the setting was changed in between.
 
         `as_of` returns what had been published by then, also where it was replaced later. `require_complete` leaves out
         dates whose run is not complete. Raises NoForecastError where no date is left.
@@ -111,8 +111,8 @@ class Reader:
         key, span = self._key(series, model, version), as_range(start, end)
         moment = None if as_of is None else as_time(as_of, "as_of")
         rows = self.tables.paths(key, span, ["path_id", *day_columns(self.horizon)], moment)
-        days, paths = paths_of(rows)
-        found = {day.item(): paths[row] for row, day in enumerate(days)}
+        found = {day.item(): own for days, paths in paths_by_count(rows) for day, own in zip(days, paths, strict=True)}
+        found = dict(sorted(found.items()))
         if require_complete:
             complete = self.tables.complete(set(found))
             found = {day: values for day, values in found.items() if day in complete}

@@ -17,6 +17,7 @@ from forecast_platform.read.asking import as_day
 from forecast_platform.read.forecast import Forecast, Paths, behind_text, close_text, in_unit
 from forecast_platform.read.tables import Key
 from forecast_platform.read.tabular import Tabular, days_text
+from forecast_platform.work.results import ranges_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,16 +119,32 @@ class PathsByDate(ByDate[Paths], Tabular):
         """What prices are counted in; None where the settings do not say."""
 
     def array(self) -> Paths:
-        """All paths, float32 [n_dates, n_paths, horizon], in the price's unit."""
+        """All paths, float32 [n_dates, n_paths, horizon], in the price's unit. Raises ValueError where dates hold
+        different numbers of paths."""
+        counts = self._counts()
+        if len(counts) > 1:
+            held = ", ".join(f"{count:,} on {ranges_text(days, most=4)}" for count, days in counts.items())
+            raise ValueError(
+                f"{self.series} by {self.model} {self.version} has not as many paths on each date ({held}), since "
+                "n_paths was changed: take dates that have as many, or make them anew with `forecast-platform backfill "
+                f"--commodity {self.series} --models {self.model}`"
+            )
         return np.stack(list(self.values()))
+
+    def _counts(self) -> dict[int, list[dt.date]]:
+        """The dates by how many paths they have."""
+        found: dict[int, list[dt.date]] = {}
+        for day, paths in self.items():
+            found.setdefault(len(paths), []).append(day)
+        return dict(sorted(found.items()))
 
     def heading(self) -> list[str]:
         """Whose paths, of when, in which unit, from which close."""
-        n_paths, horizon = next(iter(self.values())).shape
+        counts, horizon = " or ".join(f"{count:,}" for count in self._counts()), next(iter(self.values())).shape[1]
         newest = self.facts.slice(self.facts.num_rows - 1).to_pylist()[0]
         return [
             f"{self.series} by {self.model} {self.version} ({self.chosen}), {len(self)} dates, "
-            f"{days_text(min(self), max(self))}: {n_paths:,} paths over {horizon} days each{in_unit(self.unit)}",
+            f"{days_text(min(self), max(self))}: {counts} paths over {horizon} days each{in_unit(self.unit)}",
             f"the newest from {close_text(newest['last_close'], newest['last_observed_date'], self.unit)}",
         ]
 
@@ -137,14 +154,13 @@ class PathsByDate(ByDate[Paths], Tabular):
         """One row a path: forecast_date, path_id, day_1 to day_<horizon>."""
         import pyarrow as pa
 
-        whole = self.array()
-        n_dates, n_paths, horizon = whole.shape
+        counts = [len(paths) for paths in self.values()]
         columns: dict[str, Any] = {
-            "forecast_date": pa.array(np.repeat(np.array(list(self), "datetime64[D]"), n_paths)),
-            "path_id": pa.array(np.tile(np.arange(n_paths, dtype=np.int32), n_dates)),
+            "forecast_date": pa.array(np.repeat(np.array(list(self), "datetime64[D]"), counts)),
+            "path_id": pa.array(np.concatenate([np.arange(count, dtype=np.int32) for count in counts])),
         }
-        by_day = whole.reshape(-1, horizon)
-        return pa.table({**columns, **{name: by_day[:, h] for h, name in enumerate(day_columns(horizon))}})
+        by_day = np.concatenate(list(self.values()))
+        return pa.table({**columns, **{name: by_day[:, h] for h, name in enumerate(day_columns(by_day.shape[1]))}})
 
 
 @dataclass(frozen=True, repr=False, eq=False)

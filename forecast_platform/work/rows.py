@@ -72,24 +72,37 @@ def paths_of(rows: pa.Table) -> tuple[Dates, Paths]:
 
     Raises ValueError where the dates do not hold the same number of paths.
     """
+    found = paths_by_count(rows)
+    if len(found) > 1:
+        counts = [paths.shape[1] for _, paths in found]
+        raise ValueError(f"forecast dates hold {counts[0]} to {counts[-1]} paths; read them apart")
+    if not found:
+        return np.empty(0, "datetime64[D]"), np.empty((0, 0, of_columns(rows.column_names) or DEFAULT), np.float32)
+    return found[0]
+
+
+def paths_by_count(rows: pa.Table) -> list[tuple[Dates, Paths]]:
+    """As `paths_of`, apart for each number of paths that dates have, ascending by it: one where all have as many, two
+    or more where the setting has been changed in between."""
     days = rows["forecast_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     path = rows["path_id"].to_numpy().astype(np.int64)
     position = days * 1_000_000 + path
     order = None if np.all(np.diff(position) > 0) else np.argsort(position)
     if order is not None:
-        days, path = days[order], path[order]
+        days = days[order]
     unique, counts = np.unique(days, return_counts=True)
     horizon = of_columns(rows.column_names) or DEFAULT
-    if len(unique) == 0:
-        return np.empty(0, "datetime64[D]"), np.empty((0, 0, horizon), np.float32)
-    if counts.min() != counts.max():
-        raise ValueError(f"forecast dates hold {counts.min()} to {counts.max()} paths; read them apart")
     columns = np.empty((horizon, len(days)), np.float32)
     for h, name in enumerate(day_columns(horizon)):
         values = rows[name].to_numpy()
         columns[h] = values if order is None else values[order]
-    shaped = columns.reshape(horizon, len(unique), int(counts[0]))
-    return unique.astype("datetime64[D]"), np.moveaxis(shaped, 0, 2)
+    found = []
+    for count in np.unique(counts):
+        chosen = counts == count
+        own = columns if chosen.all() else columns[:, np.repeat(chosen, counts)]
+        shaped = own.reshape(horizon, int(chosen.sum()), int(count))
+        found.append((unique[chosen].astype("datetime64[D]"), np.moveaxis(shaped, 0, 2)))
+    return found
 
 
 def points_table(

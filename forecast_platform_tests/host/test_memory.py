@@ -59,7 +59,9 @@ import ctypes, os, sys, threading
 from forecast_platform.host.memory import lean_allocators
 if sys.argv[1] == "lean":
     os.cpu_count = lambda: 2
+    before = os.environ.get("MALLOC_ARENA_MAX")
     lean_allocators()
+    assert os.environ["MALLOC_ARENA_MAX"] == (before or "2"), "processes that are started have as few"
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
 together = threading.Barrier(6)

@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from forecast_platform.forecasting.metrics import crps
 from forecast_platform.pipeline import scoring
 from forecast_platform.pipeline.actuals import write_actuals, write_actuals_each
 from forecast_platform.pipeline.inference import forecast, forecast_each
 from forecast_platform.pipeline.scoring import score, score_each
+from forecast_platform.read import Reader
 from forecast_platform.warehouse.base import DiskFullError
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS, Table
@@ -156,6 +159,89 @@ def test_a_forecast_that_is_made_anew_while_it_is_scored_keeps_its_own_row(
     monkeypatch.undo()
     alpha, beta = score_each(platform, {"Alpha": window, "Beta": window}, "naive")
     assert (alpha.skipped, beta.written) == (set(window), set(window))
+
+
+def test_a_run_that_ended_between_the_two_writes_is_completed_by_the_next(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _platform(small)
+    forecast_each(platform, {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    platform.warehouse.replace(POINT_FORECASTS, _without_closes(platform), {"commodity": ["Alpha", "Beta"]})
+    window = [dt.date(2018, 1, 1)]
+    real, written = DeltaWarehouse.replace, list[str]()
+
+    def killed(self: DeltaWarehouse, table: Table, *arguments: Any) -> int:
+        written.append(table.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return real(self, table, *arguments)
+
+    monkeypatch.setattr(DeltaWarehouse, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    monkeypatch.undo()
+    assert len(set(written)) == 2
+    assert [one.written for one in score_each(platform, {"Alpha": window, "Beta": window}, "naive")] == [
+        set(window)
+    ] * 2
+    assert not platform.warehouse.read(POINT_FORECASTS)["actual_close"].null_count
+    assert not platform.warehouse.read(FORECAST_METADATA)["actuals_hash"].null_count
+
+
+def _without_closes(platform: Platform) -> pa.Table:
+    """The point forecasts as they were before any close was known."""
+    rows = platform.warehouse.read(POINT_FORECASTS)
+    place = rows.schema.get_field_index("actual_close")
+    return rows.set_column(place, "actual_close", pa.nulls(rows.num_rows, pa.float64()))
+
+
+def test_forecasts_of_other_numbers_of_paths_in_one_window_are_scored_and_read(small: Path) -> None:
+    """n_paths was changed, and the daily run made a date that was missing."""
+    later = DAY + dt.timedelta(days=1)
+    forecast_each(_platform(small), {"Alpha": [DAY], "Beta": [DAY]}, "naive")
+    more = _platform(small, n_paths=300)
+    forecast_each(more, {"Alpha": [later], "Beta": [later]}, "naive")
+    window = [dt.date(2018, 1, 1)]
+    assert [one.rows for one in score_each(more, {"Alpha": window, "Beta": window}, "naive")] == [2, 2]
+    reader = Reader(more.settings, more.warehouse)
+    read = reader.paths("Alpha", "naive", DAY, later)
+    assert {day: paths.shape for day, paths in read.items()} == {DAY: (200, 14), later: (300, 14)}
+    assert list(read) == [DAY, later]
+    assert read.to_arrow().num_rows == 500
+    assert "200 or 300 paths over 14 days" in repr(read)
+    with pytest.raises(ValueError, match=r"200 on 2018-01-03, 300 on 2018-01-04.*n_paths.*backfill --commodity Alpha"):
+        read.array()
+    rows = {row["forecast_date"]: row for row in more.warehouse.read(FORECAST_METADATA).to_pylist()}
+    truth = more.closes("Beta", later, later + dt.timedelta(days=13))[1]
+    paths = reader.paths("Beta", "naive", later)[later]
+    assert rows[later]["commodity"] == "Beta"
+    assert rows[later]["crps_1d"] == pytest.approx(crps(np.sort(paths[:, :1], axis=0).T, truth[:1])[0], rel=1e-9)
+
+
+def test_paths_that_are_gone_when_they_are_read_cost_themselves_alone(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _platform(small)
+    days = [DAY, DAY + dt.timedelta(days=1)]
+    forecast_each(platform, {"Alpha": days, "Beta": days}, "naive")
+    real, reads = DeltaWarehouse.read, list[Table]()
+
+    def read(self: DeltaWarehouse, table: Table, *arguments: Any) -> pa.Table:
+        if table == DISTRIBUTIONS:
+            reads.append(table)
+            if len(reads) == 2:  # between the look and the paths
+                other = _platform(small)
+                for where in ({"commodity": "Beta"}, {"commodity": "Alpha", "forecast_date": days[1]}):
+                    other.warehouse.replace(table, real(other.warehouse, table).slice(0, 0), where)
+        return real(self, table, *arguments)
+
+    monkeypatch.setattr(DeltaWarehouse, "read", read)
+    window = [dt.date(2018, 1, 1)]
+    score_each(platform, {"Alpha": window, "Beta": window}, "naive")
+    monkeypatch.undo()
+    rows = platform.warehouse.read(FORECAST_METADATA).to_pylist()
+    assert sorted((row["commodity"], row["forecast_date"]) for row in rows if row["actuals_hash"]) == [("Alpha", DAY)]
+    assert len(rows) == 4, "the rows of the others stay as they are"
 
 
 def test_chunks_are_together_where_they_are_small_neighbours_with_the_same_dates() -> None:

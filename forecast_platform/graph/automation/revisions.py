@@ -160,8 +160,9 @@ def problem_of(platform: Platform, revision: Revision, stale: Stale, today: dt.d
 
 def refresh_command(platform: Platform, revision: Revision, last: dt.date) -> str:
     """The command that makes the stale forecasts, actuals and scores anew."""
-    # Actuals reach 13 days ahead: those of dates before the revised day hold it as well.
-    first = max(dt.date.fromisoformat(revision.first) - 13 * _DAY, platform.settings.start_date)
+    # Actuals reach ahead: those of dates before the revised day hold it as well.
+    ahead = (platform.horizon - 1) * _DAY
+    first = max(dt.date.fromisoformat(revision.first) - ahead, platform.settings.start_date)
     return f"forecast-platform backfill --commodity {revision.series} --start-date {first} --end-date {last}"
 
 

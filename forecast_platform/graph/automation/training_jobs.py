@@ -22,6 +22,7 @@ from dagster import (
 
 from forecast_platform.graph.requested_runs import is_lost
 from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newest_run, settle, tags_of
+from forecast_platform.host.memory import lean_allocators
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.keeping import AT_ONCE, prune
 from forecast_platform.training_jobs.store import Job, JobStore
@@ -95,6 +96,7 @@ def _forget_rows(context: SensorEvaluationContext, settings: Settings, store: Jo
     from forecast_platform.training_jobs.tables import remove_forgotten
     from forecast_platform.work.platform import Platform
 
+    lean_allocators()
     try:
         remove_forgotten(Platform.from_settings(settings).warehouse, store)
     except WarehouseError as error:

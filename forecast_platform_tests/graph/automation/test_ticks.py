@@ -25,6 +25,7 @@ from forecast_platform.definitions import build_definitions
 from forecast_platform.graph.automation.detect import TICK_GRACE, tick_problems
 from forecast_platform.graph.automation.messages import Message
 from forecast_platform.graph.automation.problems import AlertBook
+from forecast_platform.graph.automation.revisions import Revision, refresh_command
 from forecast_platform.graph.automation.schedules import crons
 from forecast_platform.host.times import in_zone
 from forecast_platform.pipeline import champions
@@ -206,6 +207,16 @@ def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(
     )
     command = "forecast-platform backfill --commodity Alpha --start-date 2018-03-15 --end-date 2018-04-01"
     assert f"`{command}` and `{command} --model-version-tag v0.9 --models naive`" in message.problem.mend
+
+
+@pytest.mark.parametrize(("horizon", "first"), [(7, "2018-03-22"), (14, "2018-03-15"), (60, "2018-01-28")])
+def test_the_refresh_of_a_revision_begins_with_the_first_forecast_that_reaches_it(
+    tmp_path: Path, horizon: int, first: str
+) -> None:
+    platform = Platform.from_settings(settings_for(tmp_path, horizon=horizon))
+    revision = Revision("Alpha", "2018-03-28", "2018-03-28", "2018-04-01T09:00:00+00:00", 3)
+    command = refresh_command(platform, revision, dt.date(2018, 4, 1))
+    assert command == f"forecast-platform backfill --commodity Alpha --start-date {first} --end-date 2018-04-01"
 
 
 def test_a_refused_file_is_told_with_its_row(small: Path) -> None:
