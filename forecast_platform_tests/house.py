@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,18 @@ PLAN = {
 KNOWS_DAGSTER = ("cli", "doctor", "runs", "definitions", "housekeeping", "components", "graph", "workflow_definitions")
 """The parts that may import Dagster; it is a library to them alone."""
 
+NAMED = {
+    ("forecast_platform.clients.databricks.deploy", "forecast_platform.cli.main"): "the wheel's entry points, as text",
+    ("forecast_platform.clients.databricks.deploy", "forecast_platform.remote.entry"): "the wheel's entry points",
+    ("forecast_platform.host.home", "forecast_platform.graph.event_storage"): "what an instance's dagster.yaml names",
+    ("forecast_platform.host.home", "forecast_platform.graph.instance_storage"): "the same",
+    ("forecast_platform.host.services", "forecast_platform.cli"): "a process of its own: python -m",
+    ("forecast_platform.host.services", "forecast_platform.definitions"): "what workspace.yaml names; Dagster loads it",
+    ("forecast_platform.host.services", "forecast_platform.workflow_definitions"): "the same",
+    ("forecast_platform.warehouse.reference", "forecast_platform.read"): "a text for people",
+}
+"""Modules that name one above them in a text, which one, and why that is no arrow that runs up."""
+
 
 def module_of(path: Path) -> str:
     """The dotted name of a file's module, such as forecast_platform.work.rows."""
@@ -78,6 +91,17 @@ def imports_of(path: Path) -> set[str]:
             if node.level:
                 raise ValueError(f"{path}: imports are absolute")
             found.update(f"{node.module}.{name.name}" for name in node.names)
+    return found
+
+
+def names_in_texts(path: Path) -> set[str]:
+    """Our dotted names in a file's texts, docstrings apart: what may be run by its name."""
+    said = {id(node.value) for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)}
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)) and id(node) not in said:
+            text = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+            found.update(re.findall(rf"\b{NAME}(?:\.[A-Za-z_]\w*)+", text))
     return found
 
 

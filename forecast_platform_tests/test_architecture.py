@@ -17,12 +17,14 @@ import pytest
 
 from forecast_platform_tests.house import (
     KNOWS_DAGSTER,
+    NAMED,
     PACKAGE,
     PLAN,
     arrows,
     circles,
     imports_of,
     module_of,
+    names_in_texts,
     part_of,
     render,
     tree,
@@ -58,6 +60,29 @@ def test_a_part_imports_only_what_stands_below_it_also_lazily_and_for_types(part
         if part_of(other) not in {part, *below}
     }
     assert upward == set()
+
+
+def upward_names(path: Path, module: str) -> set[tuple[str, str]]:
+    """The texts of a file that name what stands above its module; a part of the plan that is none stands nowhere."""
+    order = list(PLAN)
+    named = {name for name in names_in_texts(path) if part_of(name) in PLAN}
+    return {(module, name) for name in named if order.index(part_of(name)) < order.index(part_of(module))}
+
+
+def test_no_text_names_a_module_above_for_its_import_but_those_with_a_reason() -> None:
+    found = [upward_names(path, module_of(path)) for path in FILES if part_of(module_of(path))]
+    assert set().union(*found) == set(NAMED)
+
+
+@pytest.mark.parametrize("text", ["forecast_platform.remote.entry:main", "python -m forecast_platform.remote.entry"])
+def test_a_text_that_names_a_module_above_is_found(tmp_path: Path, text: str) -> None:
+    (file := tmp_path / "kinds.py").write_text(f'"""See {text}."""\nKINDS = {{"a": [{text!r}]}}\nBYTES = b{text!r}\n')
+    assert upward_names(file, "forecast_platform.work.kinds") == {
+        ("forecast_platform.work.kinds", "forecast_platform.remote.entry")
+    }
+    assert upward_names(file, "forecast_platform.cli.kinds") == set()
+    (file := tmp_path / "said.py").write_text(f'"""See {text}."""\n')
+    assert upward_names(file, "forecast_platform.work.kinds") == set()
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 
-from forecast_platform.work.tasks import PLAIN, TaskRequest, TaskResult, perform, register
+from forecast_platform.work.tasks import TaskRequest, TaskResult, perform, target_of
 
 _END_SECONDS = 5.0
 """How long a process may take to end after it was asked to."""
 
 
 def _work(request: TaskRequest, target: str, answers: Connection) -> None:
-    register(request.kind, target)  # a new process knows only what every process does
     # Ctrl-C reaches the whole terminal group: the parent decides what becomes of this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        result = perform(request)
+        result = perform(request, target)  # a new process knows only the kinds that every process does
     except BaseException as error:  # noqa: BLE001 - the parent is told of whatever it was
         reason = f"{type(error).__name__}: {error}"
         result = TaskResult(request, failed=dict.fromkeys(request.keys, reason))
@@ -33,7 +32,7 @@ class Running:
         self.request = request
         self._answers, theirs = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_work, args=(request, PLAIN[request.kind], theirs), name=f"task {request.about}", daemon=True
+            target=_work, args=(request, target_of(request.kind), theirs), name=f"task {request.about}", daemon=True
         )
         self._process.start()
         theirs.close()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from forecast_platform.compute.spark_jobs import Jobs
 from forecast_platform.compute.spark_pieces import SparkJobError
-from forecast_platform.work.tasks import PLAIN, Reply, TaskRequest, TaskResult, perform, register
+from forecast_platform.work.tasks import Reply, TaskRequest, TaskResult, perform, target_of
 
 TASKS = pa.schema([("number", pa.int32()), ("request", pa.string()), ("target", pa.string())])
 """What the driver sends: a task a row, and where its kind's function is: a worker has not registered what the driver
@@ -39,8 +39,7 @@ def perform_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for row in batch.to_pylist():
             request = TaskRequest.from_dict(json.loads(row["request"]))
-            register(request.kind, row["target"])
-            done = perform(request)
+            done = perform(request, row["target"])
             reply = json.dumps(Reply(done.failed, done.notes, done.seconds, done.value).to_dict())
             answer = {"number": pa.array([row["number"]], pa.int32()), "reply": pa.array([reply], pa.string())}
             yield pa.RecordBatch.from_pydict(answer)
@@ -48,7 +47,7 @@ def perform_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _job(session: Any, requests: Sequence[TaskRequest]) -> list[TaskResult]:
     rows = [
-        {"number": number, "request": json.dumps(one.to_dict()), "target": PLAIN[one.kind]}
+        {"number": number, "request": json.dumps(one.to_dict()), "target": target_of(one.kind)}
         for number, one in enumerate(requests)
     ]
     frame = session.createDataFrame(pa.Table.from_pylist(rows, TASKS))

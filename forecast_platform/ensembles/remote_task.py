@@ -11,12 +11,11 @@ from forecast_platform.compute.base import Compute
 from forecast_platform.ensembles.grammar import Task, Workflow
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.running import Done, EarlierTaskError, Run
+from forecast_platform.ensembles.task_kind import KIND
 from forecast_platform.settings import Settings
 from forecast_platform.work.step import Step
 from forecast_platform.work.tasks import TaskRequest
 
-KIND = "ensemble_task"
-"""The plain kind of these tasks."""
 _NETWORKS = ("tf", "dl", "pytorch", "tabnet")
 
 

@@ -1,4 +1,4 @@
-"""One task of a workflow of ensembles on a cluster: as a task of the port, and as notebooks/ensemble_task calls it."""
+"""One task of a workflow of ensembles on a cluster, as notebooks/ensemble_task calls it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ from forecast_platform.ensembles.grammar import BODY_OF, Workflow
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Done, Run
 from forecast_platform.remote.parameters import ParameterError
-from forecast_platform.settings import build, load
+from forecast_platform.settings import load
 from forecast_platform.work.platform import Platform
 
 WIDGETS = ("workflow_id", "task_id", "config", "context", "catalog", "schema", "table", "target")
 """Parameters of the notebook, all texts."""
 _SERVICE = "_service"
-
-
-def do_task(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Do the task that a payload of `ensembles.remote_task` names, with the settings of this process and its own.
-
-    Returns what its asker compares: the input hash, whether it was computed, what it said. Raises what `Run.perform`
-    does, and WorkflowError where its workflow cannot be read.
-    """
-    settings = build(**payload["settings"]) if "settings" in payload else load()
-    run = Run(Platform.from_settings(settings), read_workflow(payload["yaml"]))
-    done = run.perform(payload["task"])
-    return {"input_hash": run.hashes[payload["task"]], "computed": done.fresh, "tables": list(done.tables)}
 
 
 def run_ensemble_task(parameters: Mapping[str, str]) -> str:

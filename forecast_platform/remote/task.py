@@ -16,15 +16,19 @@ from io import StringIO
 from typing import IO, Any
 
 from forecast_platform import __version__
+from forecast_platform.ensembles import task_kind
 from forecast_platform.host.progress import reporter
 from forecast_platform.host.redaction import hide
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.results import Outcome
-from forecast_platform.work.tasks import CHUNK, FIT, PIPES, PLAIN, Reply, TaskRequest, perform
+from forecast_platform.work.tasks import CHUNK, FIT, PIPES, PLAIN, Reply, TaskRequest, perform, register
 
 _SEND_SECONDS = 2.0
 """How often the run's messages are written to the volume."""
+
+# A job's parameters name a kind but no function: what a run can be asked for is what is registered here.
+register(task_kind.KIND, task_kind.do_task)
 
 
 def is_kind(action: str) -> bool:

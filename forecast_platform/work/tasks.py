@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from forecast_platform.work.describe import describe
 from forecast_platform.work.results import RemoteRun, ranges_text
 
 CHUNK, FIT = "chunk", "fit"
@@ -24,33 +25,54 @@ PIPES = {CONTEXT: "DAGSTER_PIPES_CONTEXT", "pipes_messages": "DAGSTER_PIPES_MESS
 """Parameters that carry Pipes' own bootstrap, and Pipes' names for them."""
 
 Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What a plain kind does: a function of JSON values that gives JSON values. It must be importable by its name."""
+"""What a plain kind does: a function of JSON values that gives JSON values."""
 
-PLAIN: dict[str, str] = {
-    "describe": "forecast_platform.work.describe:describe",
-    "ensemble_task": "forecast_platform.remote.ensemble_task:do_task",
-}
-"""The plain kinds, and where their functions are: `module:function`."""
+PLAIN: dict[str, Work] = {"describe": describe}
+"""The plain kinds and their functions; `register` adds those of packages above this one, and of plugins."""
 
 
 class UnknownKindError(LookupError):
     """No kind of task has this name; the message says which there are."""
 
 
-def register(kind: str, target: str) -> None:
-    """Add a plain kind, whose function is `module:function`. Raises ValueError where the name is another's."""
-    if kind in (CHUNK, FIT) or PLAIN.get(kind, target) != target:
-        raise ValueError(f"task kind {kind!r} is taken by {PLAIN.get(kind, 'the platform')}: choose another name")
-    PLAIN[kind] = target
+def register(kind: str, work: Work) -> None:
+    """Add a plain kind. Call it where the function's module is imported: that is how another process comes to know it.
+
+    Raises ValueError where the name is another's, or the function is none of a module's.
+    """
+    place = _place(work)
+    module, _, name = place.partition(":")
+    if module == "__main__" or not name.isidentifier():
+        raise ValueError(f"task kind {kind!r}: another process cannot import {place}: give a function of a module")
+    if kind in (CHUNK, FIT) or (kind in PLAIN and target_of(kind) != place):
+        owner = target_of(kind) if kind in PLAIN else "the platform"
+        raise ValueError(f"task kind {kind!r} is taken by {owner}: choose another name")
+    PLAIN[kind] = work
 
 
-def work_of(kind: str) -> Work:
-    """The function of a plain kind. Raises UnknownKindError."""
+def work_of(kind: str, target: str = "") -> Work:
+    """The function of a plain kind.
+
+    target: what `target_of` says in the process that asks. A process that does not know the kind imports the target's
+    module, which registers it; no other function can be named so. Raises UnknownKindError, ImportError.
+    """
+    if target and kind not in PLAIN:
+        import_module(target.partition(":")[0])
     if kind not in PLAIN:
-        raise UnknownKindError(f"task kind {kind!r} is not registered; known: {', '.join(sorted(PLAIN))}")
-    module, _, name = PLAIN[kind].partition(":")
-    found: Work = getattr(import_module(module), name)
-    return found
+        where = f", nor by {target}" if target else ""
+        raise UnknownKindError(f"task kind {kind!r} is not registered{where}; known: {', '.join(sorted(PLAIN))}")
+    if target and target != target_of(kind):
+        raise UnknownKindError(f"task kind {kind!r} is {target_of(kind)} here, not {target}: install the same code")
+    return PLAIN[kind]
+
+
+def target_of(kind: str) -> str:
+    """Where the function of a plain kind is: `module:function`."""
+    return _place(PLAIN[kind])
+
+
+def _place(work: Work) -> str:
+    return f"{work.__module__}:{work.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -126,14 +148,15 @@ class TaskResult:
     runs: list[RemoteRun] = field(default_factory=list)
 
 
-def perform(request: TaskRequest) -> TaskResult:
+def perform(request: TaskRequest, target: str = "") -> TaskResult:
     """Do a plain task here. What goes wrong in it fails its keys.
 
+    target: where its kind's function is, as the asking process says.
     Raises OSError, MemoryError and ImportError: the machine's faults, which another try may not have.
     """
     started = time.perf_counter()
     try:
-        value = work_of(request.kind)(json.loads(request.payload))
+        value = work_of(request.kind, target)(json.loads(request.payload))
         text = json.dumps(value, allow_nan=False)
     except (OSError, MemoryError, ImportError):
         raise

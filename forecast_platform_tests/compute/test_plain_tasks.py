@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +20,7 @@ from forecast_platform.work import tasks
 from forecast_platform.work.platform import Platform
 from forecast_platform.work.tasks import TaskRequest, TaskResult, UnknownKindError, work_of
 from forecast_platform_tests.compute.engines import needs_sail
-from forecast_platform_tests.compute.plain_kinds import KINDS
+from forecast_platform_tests.compute.plain_kinds import double, register_all
 from forecast_platform_tests.waiting import until
 from forecast_platform_tests.worlds import settings_for
 
@@ -27,8 +30,7 @@ MASTERS = {"local": None, "sail": "sail"}
 @pytest.fixture(autouse=True)
 def _kinds() -> Iterator[None]:
     known = dict(tasks.PLAIN)
-    for kind, target in KINDS.items():
-        tasks.register(kind, target)
+    register_all()
     yield
     tasks.PLAIN.clear()
     tasks.PLAIN.update(known)
@@ -105,15 +107,52 @@ def test_closing_ends_what_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_request_says_what_is_wrong_before_anything_is_done() -> None:
-    with pytest.raises(UnknownKindError, match="'dubble' is not registered; known: describe, die, double"):
+    with pytest.raises(UnknownKindError, match=r"'dubble' is not registered; known: .*describe, die, double"):
         TaskRequest.plain("dubble", "x", {})
     with pytest.raises(TypeError):
         TaskRequest.plain("double", "x", {"value": object()})
     with pytest.raises(ValueError, match="'fit' is taken by the platform"):
-        tasks.register("fit", "a:b")
-    with pytest.raises(ValueError, match="'double' is taken by"):
-        tasks.register("double", "a:b")
+        tasks.register("fit", double)
+    with pytest.raises(ValueError, match=r"'describe' is taken by forecast_platform\.work\.describe:describe"):
+        tasks.register("describe", double)
+    for work in (lambda payload: payload, {}.get):
+        with pytest.raises(ValueError, match="another process cannot import"):
+            tasks.register("nowhere", work)
     assert work_of("double")({"value": 4})["value"] == 8
+
+
+def test_a_process_that_does_not_know_a_kind_finds_it_by_its_target_and_nothing_else() -> None:
+    request, target = TaskRequest.plain("double", "x", {"value": 4}), tasks.target_of("double")
+    assert target == "forecast_platform_tests.compute.plain_kinds:double"
+    code = (
+        "import json, sys; from forecast_platform.work import tasks; assert 'double' not in tasks.PLAIN; "
+        "request = tasks.TaskRequest.from_dict(json.loads(sys.argv[1])); done = tasks.perform(request, sys.argv[2]); "
+        "print(json.dumps([done.value, done.failed]))"
+    )
+
+    def elsewhere(target: str) -> tuple[dict[str, Any] | None, dict[str, str]]:
+        arguments = [sys.executable, "-c", code, json.dumps(request.to_dict()), target]
+        value, failed = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+        return value, failed
+
+    assert elsewhere(target)[0]["value"] == 8
+    for other in ("os:system", "json:loads"):
+        value, failed = elsewhere(other)
+        assert value is None
+        assert f"'double' is not registered, nor by {other}" in failed["x"]
+    value, failed = elsewhere("forecast_platform_tests.compute.plain_kinds:die")
+    assert value is None
+    assert "'double' is forecast_platform_tests.compute.plain_kinds:double here, not" in failed["x"]
+
+
+def test_a_run_on_a_cluster_knows_the_kinds_of_the_packages_above_the_task_port() -> None:
+    code = (
+        "from forecast_platform.work import tasks; before = set(tasks.PLAIN); "
+        "from forecast_platform.remote import task; "
+        "print(sorted(before), sorted(set(tasks.PLAIN) - before), task.is_kind('ensemble_task'), task.is_kind('train'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "['describe'] ['ensemble_task'] True False"
 
 
 def test_a_request_goes_through_json_unchanged_and_one_of_version_0_1_is_read() -> None:
