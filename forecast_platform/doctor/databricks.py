@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forecast_platform.doctor.finding import Finding
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import PREFIX, Settings
 from forecast_platform.settings.databricks import RUNTIME
 

@@ -14,17 +14,21 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from forecast_platform.doctor.databricks import databricks
-from forecast_platform.doctor.finding import WORD, Finding
 from forecast_platform.doctor.services import compose, services
 from forecast_platform.doctor.sources import source
 from forecast_platform.doctor.stores import dagster, folder, privacy, tables, tracking
 from forecast_platform.graph.automation.notifiers import notifiers_of
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.services import answers, is_free, serves_reports
+from forecast_platform.host.severity import Severity
 from forecast_platform.models import registry
 from forecast_platform.plugins import registry as plugins
 from forecast_platform.settings import PREFIX, Settings, SettingsError
 
 PYTHONS = ((3, 10), (3, 13))
+WORD: dict[Severity, str] = {"good": "ok", "warning": "WARN", "error": "FAIL", "critical": "FAIL"}
+"""What is printed of a finding's severity."""
+
 UI_PORT = 3000
 SLOW_DEFINITIONS_SECONDS = 3.0
 LOW_MEMORY_GB = 1.5
@@ -49,7 +53,7 @@ def examine(settings: Settings, *, deep: bool = False) -> bool:
         if deep and check is tables:
             check = partial(tables, deep=True)
         for finding in _findings(check, settings):
-            print(f"{WORD[finding.severity]:<5} {finding.name:<13} {finding.found}", flush=True)
+            print(f"{WORD[finding.severity]:<5} {finding.subject:<13} {finding.found}", flush=True)
             if finding.severity != "good":
                 print(f"{'':<20}mend: {finding.mend}", flush=True)
             failed += finding.severity == "error"

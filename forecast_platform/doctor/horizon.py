@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from forecast_platform.doctor.finding import Finding
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import HorizonError, Warehouse, WarehouseError, require_horizon
 

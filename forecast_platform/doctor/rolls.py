@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.forecasting.filters import linear_filter
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule, seen_rolls
+from forecast_platform.host.finding import Finding
 
 if TYPE_CHECKING:
     from forecast_platform.forecasting.history import Dates, Floats

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from forecast_platform.doctor.finding import Finding
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.home import instance_home
 from forecast_platform.settings import PREFIX, Settings
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.rolls import rolls
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import PREFIX, SeriesSettings, Settings
 
 if TYPE_CHECKING:

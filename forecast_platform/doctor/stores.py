@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.home import instance_home, shipped_file
 from forecast_platform.host.mlflow_store import client_of
 from forecast_platform.host.private_files import keeps_modes, too_open

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.horizon import horizon
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import PREFIX, Settings
 
 _GRANTS = "docs/databricks.md, Unity Catalog, lists the grants; `forecast-platform migrate` adds missing columns"

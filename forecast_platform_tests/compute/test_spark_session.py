@@ -50,7 +50,7 @@ def test_a_server_that_is_not_there_is_named_with_the_mend_and_without_its_token
     assert "refused" in said
     assert "spark.master" in said
     assert "very-secret" not in said
-    found = {finding.name: finding for finding in unity_tables(settings)}
+    found = {finding.subject: finding for finding in unity_tables(settings)}
     assert found["spark"].severity == "error"
     assert "very-secret" not in f"{found['spark'].found} {found['spark'].mend}"
 

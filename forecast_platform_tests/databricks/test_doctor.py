@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forecast_platform.doctor.databricks import databricks
-from forecast_platform.doctor.finding import Finding
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import build
 from forecast_platform_tests.databricks_workspace import Workspace
 
@@ -21,7 +21,7 @@ def _logged_in(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(tmp_path: Path, compute: str = "databricks", **options: Any) -> dict[str, Finding]:
     settings = build(compute=compute, warehouse=tmp_path / "warehouse", databricks=options)
-    return {finding.name: finding for finding in databricks(settings)}
+    return {finding.subject: finding for finding in databricks(settings)}
 
 
 def test_a_workspace_that_has_everything_is_well_and_left_as_it_was(workspace: Workspace, tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ def test_missing_secrets_and_clusters_that_never_end_are_named(workspace: Worksp
     assert "ends after 30 idle minutes" in found(tmp_path, existing_cluster_id=ending)["cluster"].found
     old = workspace.clusters.create({**spec, "spark_version": "14.3.x-scala2.12", "autotermination_minutes": 9}, "API")
     settings = build(compute="databricks", warehouse=tmp_path, databricks={"existing_cluster_id": old.cluster_id})
-    [told, _] = [finding for finding in databricks(settings) if finding.name == "cluster"]
+    [told, _] = [finding for finding in databricks(settings) if finding.subject == "cluster"]
     assert (told.severity, "is on 14.3.x-scala2.12; supported is 17.3" in told.found) == ("warning", True)
     assert found(tmp_path, existing_cluster_id="gone")["cluster"].severity == "error"
     assert found(tmp_path, runtime="14.3.x-scala2.12")["cluster"].severity == "warning"
 
 
 def test_settings_that_cannot_be_shipped_fail(tmp_path: Path) -> None:
-    findings = {finding.name: finding for finding in databricks(build(compute="databricks"))}
+    findings = {finding.subject: finding for finding in databricks(build(compute="databricks"))}
     assert findings["step launcher"].severity == "error"
     assert "where the tables are" in findings["step launcher"].found
 

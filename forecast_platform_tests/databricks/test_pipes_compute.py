@@ -143,7 +143,7 @@ def test_what_a_run_logs_is_in_dagster_while_it_goes_on(
 
 def test_doctor_looks_at_the_deployment_and_the_volume(world: World, workspace: Workspace) -> None:
     def found() -> list[tuple[str, str]]:
-        return [(one.name, one.severity) for one in databricks(world.settings)]
+        return [(one.subject, one.severity) for one in databricks(world.settings)]
 
     there = [("databricks", "good"), ("cluster", "good"), ("deployment", "good")]
     assert found() == [*there, ("volume", "good")]

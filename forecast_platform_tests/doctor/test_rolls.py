@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.rolls import rolls
 from forecast_platform.forecasting.rolls import CATALOGUE, RollRule
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import SeriesSettings
 from forecast_platform.sources.base import RawData
 from forecast_platform_tests.histories import nearby_history

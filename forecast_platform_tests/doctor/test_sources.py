@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.sources import source
+from forecast_platform.host.finding import Finding
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.settings import Settings, build
 from forecast_platform.sources.calendars import sessions
@@ -81,7 +81,7 @@ def test_calendars_are_compared_with_the_data_and_a_better_one_is_named(tmp_path
     write(tmp_path, market__coffee_csv=closes(list(days), list(walk(len(days)))))
     series = [{"name": "Coffee", "regions": []}]
     [said] = found(settings(tmp_path, "2019-01-01", series=series), "warning")
-    assert said.name == "calendars"
+    assert said.subject == "calendars"
     assert (
         "Coffee on XNYS: 0 sessions without a close, 3 closes on shut days (the last 2012-10-29, 2012-10-30"
         in said.found
@@ -96,11 +96,11 @@ def test_a_column_of_one_weekday_without_a_lag_warns(tmp_path: Path) -> None:
     macro = "date,cot_net\n2018-01-02,31200\n2018-01-09,29900\n2018-01-16,30400\n2018-01-23,33100\n"
     write(tmp_path, market__coffee_csv=PLAIN, macro_csv=macro)
     series = [{"name": "Coffee", "regions": [], "covariates": ["cot_net"]}]
-    [said] = [one for one in found(settings(tmp_path, "2018-01-26", series=series), "warning") if one.name == "lags"]
+    [said] = [one for one in found(settings(tmp_path, "2018-01-26", series=series), "warning") if one.subject == "lags"]
     assert "cot_net has values on Tuesdays only" in said.found
     assert "`publication_lag_days: {cot_net: 3}`" in said.mend
     lagged = settings(tmp_path, "2018-01-26", series=series, publication_lag_days={"cot_net": 3})
-    assert [one for one in found(lagged, "warning") if one.name == "lags"] == []
+    assert [one for one in found(lagged, "warning") if one.subject == "lags"] == []
 
 
 def test_a_stray_fails_by_its_file_and_one_of_another_kind_warns(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_calendar_with_too_many_sessions_is_told_apart_by_the_data(exchange: s
     days = sessions("XNYS", dt.date(2015, 1, 2), dt.date(2018, 12, 28))
     write(tmp_path, market__coffee_csv=closes(list(days), list(walk(len(days)))))
     chosen = settings(tmp_path, "2018-12-29", series=[{"name": "Coffee", "regions": [], "exchange": exchange}])
-    said = [one for one in found(chosen, "warning") if one.name == "calendars"]
+    said = [one for one in found(chosen, "warning") if one.subject == "calendars"]
     assert bool(said) is (exchange == "CMES")
     assert all("`exchange: XNYS` of Coffee fits better" in one.mend for one in said)
 
@@ -128,7 +128,7 @@ def test_a_calendar_with_too_many_sessions_is_told_apart_by_the_data(exchange: s
 @pytest.mark.slow
 def test_real_prices_fit_new_york_s_calendar(landing: Path) -> None:
     real = settings(landing, "2023-01-01", series=[{"name": "Coffee"}, {"name": "Sugar", "regions": ["Brazil"]}])
-    said = [one for one in source(real) if one.name == "calendars"]
+    said = [one for one in source(real) if one.subject == "calendars"]
     assert len(said) == 2
     fitting = [one for one in said if one.severity == "good" or "US_COMMODITIES" in one.mend]
     assert len(fitting) == 2, [f"{one.found}: {one.mend}" for one in said]

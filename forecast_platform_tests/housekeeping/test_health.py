@@ -18,11 +18,12 @@ from dagster._utils.error import SerializableErrorInfo
 
 from forecast_platform.graph.automation.detect import check_problems
 from forecast_platform.graph.automation.observe import Observer
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.forecasts import ON_TIME, examine_points
 from forecast_platform.graph.checks.point_rules import NOT_YET
 from forecast_platform.graph.checks.report import result
 from forecast_platform.graph.checks.unified import GAPS, STALE
+from forecast_platform.host.finding import Finding
 from forecast_platform.housekeeping.health import Fact, HealthReport, health
 from forecast_platform.housekeeping.health_http import server
 from forecast_platform.housekeeping.lateness import by_cause, due_forecast
@@ -269,8 +270,8 @@ def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_dail
     instance = Launcher(settings).instance
     key = AssetCheckKey(AssetKey("unified_data"), GAPS)
     assert _facts(settings)["checks"] == Fact("checks", "good", "none fails")
-    at_fault = Finding("Alpha", "9 days are missing", "look at the feed", "error")
-    gone = Finding("Copper", "9 days are missing", "look at the feed", "error")
+    at_fault = Finding("Alpha", "error", "9 days are missing", "look at the feed")
+    gone = Finding("Copper", "error", "9 days are missing", "look at the feed")
 
     def evaluated(*findings: Finding) -> dict[str, Fact]:
         _report(instance, key, *findings)
@@ -280,7 +281,8 @@ def test_a_failing_check_is_told_with_its_mend_until_it_passes_for_what_the_dail
     assert fact == Fact(f"check/unified_data: {GAPS}/Alpha", "error", "9 days are missing; look at the feed")
     [fact] = evaluated(replace(at_fault, severity="warning")).values()
     assert fact.severity == "warning"
-    assert evaluated(replace(at_fault, problem=None), gone) == {"checks": Fact("checks", "good", "none fails")}
+    mended = Finding(at_fault.subject)
+    assert evaluated(mended, gone) == {"checks": Fact("checks", "good", "none fails")}
 
 
 def _report(instance: DagsterInstance, key: AssetCheckKey, *findings: Finding) -> None:
@@ -296,8 +298,10 @@ def test_what_was_late_when_a_check_was_made_is_judged_anew_and_is_over_with_the
     instance = Launcher(settings).instance
     stale = AssetCheckKey(AssetKey("unified_data"), STALE)
     on_time = AssetCheckKey(AssetKey(["point_forecasts", "naive"]), ON_TIME)
-    _report(instance, stale, Finding("Alpha", "the newest close is of 2018-03-29; 9 sessions are late", "ingest"))
-    late = Finding("Alpha naive v1.0", f"{NOT_YET} 2018-04-20, due by 11:00", "make it")
+    _report(
+        instance, stale, Finding("Alpha", "error", "the newest close is of 2018-03-29; 9 sessions are late", "ingest")
+    )
+    late = Finding("Alpha naive v1.0", "error", f"{NOT_YET} 2018-04-20, due by 11:00", "make it")
     _report(instance, on_time, late)
     facts = _facts(settings)
     assert {facts[name].severity for name in facts if name.startswith(("data", "forecast", "check"))} == {"good"}
@@ -306,7 +310,7 @@ def test_what_was_late_when_a_check_was_made_is_judged_anew_and_is_over_with_the
     told = check_problems(instance, going_on, [stale, on_time])
     assert [one.because for one in told] == [("late/Alpha",), ("late/Alpha",)], "late data are told in their place"
     assert not [name for name in _facts(going_on) if name.startswith("check/")], "and by health with the data alone"
-    _report(instance, on_time, replace(late, problem="3 dates have no forecast: 2018-03-01 to 2018-03-03"))
+    _report(instance, on_time, replace(late, found="3 dates have no forecast: 2018-03-01 to 2018-03-03"))
     assert [one.severity for one in check_problems(instance, settings, [on_time])] == ["error"], "a gap stays one"
 
 

@@ -216,7 +216,7 @@ def test_a_warehouse_of_another_horizon_is_refused_by_every_read_and_write(world
 
 
 def test_doctor_names_the_horizon_that_does_not_fit(world: Platform, other: Platform) -> None:
-    [found] = [finding for finding in tables(other.settings) if finding.name == "horizon"]
+    [found] = [finding for finding in tables(other.settings) if finding.subject == "horizon"]
     assert found.severity == "error"
     assert f"holds forecasts of {world.horizon} days" in found.found
     assert f"FORECAST_PLATFORM_HORIZON={world.horizon}" in found.mend

@@ -154,7 +154,7 @@ def test_a_wrong_plugin_is_told_by_name_and_breaks_nothing_that_does_not_need_it
     settings = build(plugins=["acme_bad"], models=["naive"], warehouse=tmp_path)
     assert build_definitions(settings).resolve_asset_graph().get_all_asset_keys()
     [finding] = list(examine.plugin(settings))
-    assert (finding.severity, finding.name) == ("error", "plugins")
+    assert (finding.severity, finding.subject) == ("error", "plugins")
     assert told in f"{finding.found}: {finding.mend}"
     for asked in ({"models": ["theirs"]}, {"source": "theirs"}, {"compute": "theirs"}):
         with pytest.raises(SettingsError) as caught:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecast_platform.doctor.finding import Finding
 from forecast_platform.doctor.sources import source
+from forecast_platform.host.finding import Finding
 from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.settings import Settings, build
 from forecast_platform.settings.landing import FileSettings
@@ -67,11 +67,11 @@ def test_every_shared_case_is_read_by_a_test(cases: Path) -> None:
 
 @of("cot-release-lag")
 def test_positions_of_tuesdays_without_a_lag_are_warned_of_and_with_one_are_not(case: Path) -> None:
-    [said] = [one for one in told(case, "2018-01-26T18:00+00:00")[1] if one.name == "lags"]
+    [said] = [one for one in told(case, "2018-01-26T18:00+00:00")[1] if one.subject == "lags"]
     assert (said.severity, "cot_net has values on Tuesdays only" in said.found) == ("warning", True)
     assert "publication_lag_days: {cot_net: 3}" in said.mend
     lagged = told(case, "2018-01-26T18:00+00:00", publication_lag_days={"macro": 0, "cot_net": 3})[1]
-    assert not [one for one in lagged if one.name == "lags" and one.severity != "good"]
+    assert not [one for one in lagged if one.subject == "lags" and one.severity != "good"]
 
 
 @of("cut-last-line")
@@ -124,7 +124,7 @@ def test_yahoo_s_three_files_are_read_as_traded(case: Path) -> None:
 def test_a_golden_week_is_not_late(case: Path) -> None:
     said = told(case, "2025-10-07T18:00+00:00")[1]
     assert any("2025-09-30, 0 sessions late" in one.found for one in said if one.severity == "good")
-    assert not [one for one in said if one.severity == "warning" and "newest" in one.name]
+    assert not [one for one in said if one.severity == "warning" and "newest" in one.subject]
 
 
 @of("stray-file")

@@ -223,7 +223,7 @@ def test_no_session_is_an_error_that_names_the_mend(tmp_path: Path, monkeypatch:
     platform = Platform.from_settings(settings)
     with pytest.raises(SparkUnavailableError, match=r"databricks-connect.*SPARK_REMOTE"):
         platform.warehouse.read(CHAMPIONS)
-    found = {finding.name: finding for finding in unity_tables(settings)}
+    found = {finding.subject: finding for finding in unity_tables(settings)}
     assert found["spark"].severity == "error"
     assert "SPARK_REMOTE" in found["spark"].mend
     assert found["volume"].severity == "warning"
@@ -259,7 +259,7 @@ def test_doctor_says_which_tables_are_there_and_that_the_volume_takes_files(
     with Workspace(tmp_path / "workspace") as workspace:
         monkeypatch.setenv("DATABRICKS_HOST", workspace.host)
         monkeypatch.setenv("DATABRICKS_TOKEN", "expired")
-        [refused] = [finding for finding in unity_tables(settings) if finding.name == "volume"]
+        [refused] = [finding for finding in unity_tables(settings) if finding.subject == "volume"]
         assert refused.severity == "error"
         assert "WRITE VOLUME" in refused.mend
         monkeypatch.setenv("DATABRICKS_TOKEN", workspace.token)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from forecast_platform.graph.automation.causes import explain
 from forecast_platform.graph.automation.messages import Problem
 from forecast_platform.graph.automation.requests import MODELS_TAG, SERIES_TAG, SPAN_TAG, STEP_TAG, short_hash
-from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.forecasts import ON_TIME
 from forecast_platform.graph.checks.point_rules import NOT_YET
 from forecast_platform.graph.checks.reading import ended_on
 from forecast_platform.graph.checks.report import failing, newest_evaluation
 from forecast_platform.graph.checks.unified import STALE
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.times import in_zone
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import VERSION_TAG
@@ -276,7 +276,7 @@ def _check_problems(
     for subject, findings in by_subject.items():
         if subjects is None or subject in subjects:
             severe = any(one.severity == "error" for one in findings)
-            found = list(dict.fromkeys(one.problem or "" for one in findings))
+            found = list(dict.fromkeys(one.found for one in findings))
             mends = list(dict.fromkeys(one.mend for one in findings if one.mend))
             yield Problem(
                 key=f"check/{name}/{subject}",
@@ -293,7 +293,7 @@ def _check_problems(
 
 def _lateness(key: AssetCheckKey, finding: Finding) -> bool:
     """Whether a finding says that a close or a forecast was not there yet when the check was made."""
-    return key.name == STALE or (key.name == ON_TIME and (finding.problem or "").startswith(NOT_YET))
+    return key.name == STALE or (key.name == ON_TIME and finding.found.startswith(NOT_YET))
 
 
 def _over(settings: Settings, finding: Finding) -> bool:

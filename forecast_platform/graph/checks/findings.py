@@ -1,44 +1,17 @@
-"""What a rule found: good or not, how bad, why, and what to do; and the commands that mend things."""
+"""What is examined by a rule, its findings, and the commands that mend things."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.severity import Severity
 from forecast_platform.work.results import ranges_text
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One rule's verdict on one subject (a series, or a series and model).
-
-    figures: by name, those that end in _percent in percent, prices in the series' unit, else counts, shares (0 to 1)
-    and dates.
-    """
-
-    subject: str
-    problem: str | None = None
-    mend: str = ""
-    severity: Severity = "error"
-    figures: Mapping[str, float | int | str] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether the rule holds."""
-        return self.problem is None
-
-    @property
-    def text(self) -> str:
-        """One line for people: what is wrong and what to do; the figures where nothing is."""
-        if self.problem is not None:
-            return f"{self.subject}: {self.problem}; {self.mend}" if self.mend else f"{self.subject}: {self.problem}"
-        figures = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in self.figures.items())
-        return f"{self.subject}: good" + (f" ({figures})" if figures else "")
 
 
 @dataclass(frozen=True)
@@ -69,7 +42,7 @@ class Target:
 
     def bad(self, problem: str, mend: str, severity: Severity = "error", **figures: float | int | str) -> Finding:
         """The rule is broken."""
-        return Finding(str(self), problem, mend, severity, figures)
+        return Finding(str(self), severity, problem, mend, figures)
 
     def made_anew(self, dates: Dates) -> str:
         """What mends wrong forecasts of `dates`, datetime64[D] [n]."""
@@ -84,7 +57,3 @@ def as_days(dates: Dates) -> list[dt.date]:
 def days_text(dates: Dates) -> str:
     """Dates, datetime64[D] [n], as ranges, at most four of them."""
     return ranges_text(as_days(np.unique(dates)), most=4)
-
-
-def _short(value: float | int | str) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ from dagster import multi_asset_check as multi_check
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.forecasting.horizon import DEFAULT, day_column, in_words
 from forecast_platform.graph.checks import point_rules, rules
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.reading import (
     Points,
     agreement,
@@ -26,6 +26,7 @@ from forecast_platform.graph.checks.reading import (
 )
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import Settings
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
@@ -195,4 +196,4 @@ def _source_late(platform: Platform, series: str) -> str | None:
         settings.max_staleness_days,
         None,
     )
-    return finding.problem if finding.severity == "error" and not finding.passed else None
+    return finding.found if finding.severity == "error" else None

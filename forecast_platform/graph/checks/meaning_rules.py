@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from forecast_platform.forecasting.history import Dates, Floats
-from forecast_platform.graph.checks.findings import Finding
+from forecast_platform.host.finding import Finding
 from forecast_platform.host.severity import Severity
 from forecast_platform.sources import climate, meaning
 
@@ -19,11 +19,11 @@ def calendar_fits(series: str, days: Dates, sessions: Dates, exchange: str) -> F
     older = [] if found.verdict else meaning.odd_years(days, sessions, exchange)
     if older:
         mend = f"mend those years in the source's file of {series}, and materialize unified_data again"
-        return Finding(series, "; ".join(older), mend, "warning", {"share_of_sessions": found.share})
+        return Finding(series, "warning", "; ".join(older), mend, {"share_of_sessions": found.share})
     if found.verdict:
         severity: Severity = "error" if found.refused else "warning"
         mend = f"`forecast-platform doctor` compares the data of {series} with calendars that may fit"
-        return Finding(series, found.verdict, mend, severity, {"share_of_sessions": found.share})
+        return Finding(series, severity, found.verdict, mend, {"share_of_sessions": found.share})
     return Finding(
         series,
         figures={
@@ -71,7 +71,7 @@ def closes_plausible(
         "doctor` lists file and row"
     )
     return Finding(
-        series, "; ".join(problems), mend, "error" if tens or len(zero) or len(signs) else "warning", figures
+        series, "error" if tens or len(zero) or len(signs) else "warning", "; ".join(problems), mend, figures
     )
 
 
@@ -95,4 +95,4 @@ def weather_possible(series: str, days: Dates, columns: Mapping[str, Floats]) ->
     if not problems:
         return Finding(series, figures={"columns": len(columns)})
     mend = "mend the weather file (a blank cell is a missing value) and materialize unified_data again"
-    return Finding(series, "; ".join(problems), mend)
+    return Finding(series, "error", "; ".join(problems), mend)

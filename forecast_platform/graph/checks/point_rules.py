@@ -10,7 +10,8 @@ import numpy as np
 from forecast_platform.forecasting.history import Dates, Floats
 from forecast_platform.forecasting.horizon import DEFAULT
 from forecast_platform.forecasting.metrics import diebold_mariano
-from forecast_platform.graph.checks.findings import Finding, Target, days_text
+from forecast_platform.graph.checks.findings import Target, days_text
+from forecast_platform.host.finding import Finding
 
 QUANTILES = ("lower_95", "lower_80", "forecast_median", "upper_80", "upper_95")
 STATISTICS = ("forecast_mean", "forecast_std", *QUANTILES)

@@ -29,8 +29,9 @@ from dagster_shared.serdes import deserialize_value
 from sqlalchemy import Select, bindparam, select
 
 from forecast_platform.graph import partitions
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.finding import Finding
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.work.platform import Platform
 
@@ -167,7 +168,7 @@ def _newest() -> Select[Any]:
 def failing(evaluation: AssetCheckEvaluation) -> list[Finding]:
     """All that is wrong by an evaluation, with what earlier ones had found."""
     kept: Any = evaluation.metadata[_FAILING].value if _FAILING in evaluation.metadata else ()
-    return [Finding(**one) for one in kept]
+    return [Finding(one["subject"], one["severity"], one["problem"], one["mend"]) for one in kept]
 
 
 def result(key: AssetCheckKey, findings: Sequence[Finding], before: Sequence[Finding] = ()) -> AssetCheckResult:
@@ -184,7 +185,7 @@ def result(key: AssetCheckKey, findings: Sequence[Finding], before: Sequence[Fin
     if failed or before:
         metadata[_FAILING] = MetadataValue.json(
             [
-                {"subject": one.subject, "problem": one.problem, "mend": one.mend, "severity": one.severity}
+                {"subject": one.subject, "problem": one.found, "mend": one.mend, "severity": one.severity}
                 for one in (*failed, *before)
             ]
         )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats
-from forecast_platform.graph.checks.findings import Finding, Target, as_days, days_text
+from forecast_platform.graph.checks.findings import Target, as_days, days_text
 from forecast_platform.graph.checks.path_figures import PathFigures
+from forecast_platform.host.finding import Finding
 
 GLITCH_MOVE = 0.20
 """A one-session move of this share that reverts is taken for a vendor's slip."""
@@ -44,6 +45,7 @@ def duplicate_days(series: str, dates: Dates) -> Finding:
         twice = days[counts > 1]
         return Finding(
             series,
+            "error",
             f"{len(twice)} days are in unified_data more than once: {days_text(twice)}",
             f"materialize unified_data of {series} for those days, and let nothing else write the table",
         )
@@ -54,12 +56,13 @@ def missing_days(series: str, dates: Dates) -> Finding:
     """No calendar day is missing between the first and the last. dates: [n], in any order."""
     days = np.unique(dates)
     if len(days) == 0:
-        return Finding(series, "unified_data has no rows", f"materialize unified_data of {series}")
+        return Finding(series, "error", "unified_data has no rows", f"materialize unified_data of {series}")
     whole = np.arange(days[0], days[-1] + ONE_DAY)
     gaps = np.setdiff1d(whole, days)
     if len(gaps):
         return Finding(
             series,
+            "error",
             f"{len(gaps)} days are missing between {days[0]} and {days[-1]}: {days_text(gaps)}",
             f"materialize unified_data of {series} for them; models cannot be fitted or used across a gap",
         )
@@ -102,11 +105,11 @@ def price_jumps(
     listed += [f"{dates[i + 1]} {close[i]:g} to {close[i + 1]:g}" for i in jumps[-4:]]
     return Finding(
         series,
+        "warning",
         f"{len(glitches)} one-session jumps that revert, {len(jumps)} moves beyond {JUMP_SIGMAS:g} deviations: "
         + ", ".join(listed),
         "compare with a second source; correct the source's file and materialize unified_data again, name a "
         "contract's roll in the series' roll_dates, or a day that is right in its `confirmed`",
-        "warning",
         {"glitches": len(glitches), "jumps": len(jumps)},
     )
 
@@ -137,10 +140,10 @@ def stale_source(
     severe = days > limit
     return Finding(
         series,
+        "error" if severe else "warning",
         f"the newest close is of {last_observed}; {len(late)} sessions are late, the last of {due[-1]}"
         + (f": more than {limit} days, so no forecast is made" if severe else ""),
         "look at what fills the source (feed, landing files), then run `forecast-platform infer`",
-        "error" if severe else "warning",
         {"sessions_late": len(late), "days_late": days},
     )
 
@@ -172,7 +175,7 @@ def covariate_coverage(
             problems.append(f"{name} has no value of its own since {newest}, {late} days")
     if problems:
         mend = "bring macro or weather files up to date, or take the column out of the series' covariates"
-        return Finding(series, "; ".join(problems), mend, "warning", figures)
+        return Finding(series, "warning", "; ".join(problems), mend, figures)
     return Finding(series, figures=figures)
 
 

@@ -13,10 +13,11 @@ from dagster import (
 )
 
 from forecast_platform.forecasting.horizon import suffix
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.point_rules import calibration
 from forecast_platform.graph.checks.report import recorded, request, spec
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.finding import Finding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +105,9 @@ def degraded(target: Target, comparisons: Sequence["Comparison"]) -> Finding:
         mend = "the market is harder to forecast than it was, and no model is to blame; size positions accordingly"
     return Finding(
         str(target),
+        "error" if critical else "warning",
         f"{'critically degraded' if critical else 'degraded'} over the newest quarter: "
         + "; ".join(item.text for item in bad),
         mend,
-        "error" if critical else "warning",
         figures,
     )

@@ -13,9 +13,10 @@ from dagster import (
 )
 
 from forecast_platform.graph.checks import rules
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.finding import Finding
 from forecast_platform.models.saved import ArtifactError
 from forecast_platform.warehouse.schemas import TRAINED_MODELS
 from forecast_platform.work import fitted_store

@@ -12,10 +12,10 @@ from dagster import (
 )
 
 from forecast_platform.graph.checks import meaning_rules, rules
-from forecast_platform.graph.checks.findings import Finding
 from forecast_platform.graph.checks.reading import dates_of, ended_on
 from forecast_platform.graph.checks.report import Request, recorded, request, spec
 from forecast_platform.graph.keys import Keys
+from forecast_platform.host.finding import Finding
 from forecast_platform.sources.base import WEATHER_COLUMNS
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 

@@ -27,9 +27,10 @@ from dagster._core.execution.api import execute_run
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph.automation.detect import check_problems, run_problems
 from forecast_platform.graph.automation.requests import Request as Wanted
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.report import Request, earlier, result
 from forecast_platform.graph.checks.unified import STALE
+from forecast_platform.host.finding import Finding
 from forecast_platform.settings import Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import settings_for
@@ -78,7 +79,7 @@ def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first(
     @asset(name="unified_data", check_specs=[AssetCheckSpec(STALE, asset="unified_data")])
     def unified_data() -> Iterator[MaterializeResult | AssetCheckResult]:
         yield MaterializeResult()
-        rule = Finding("Coffee") if answers.pop(0) else Finding("Coffee", "no new close", "look at the feed", "warning")
+        rule = Finding("Coffee") if answers.pop(0) else Finding("Coffee", "warning", "no new close", "look at the feed")
         yield result(key, [rule])
 
     job = Definitions(assets=[unified_data], executor=in_process_executor).resolve_implicit_global_asset_job_def()

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Dates
 from forecast_platform.graph.checks import rules
-from forecast_platform.graph.checks.findings import Finding, Target
+from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.path_figures import PathFigures, joined, path_figures
+from forecast_platform.host.finding import Finding
 
 TARGET = Target("Coffee", "xgboost", "v1.0", "v1.0")
 DAYS = np.arange("2022-01-01", "2022-01-11", dtype="datetime64[D]")

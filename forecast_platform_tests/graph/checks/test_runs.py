@@ -265,7 +265,7 @@ def test_a_model_whose_file_is_not_what_was_written_is_not_opened(
     asked = Request(world.platform, "v1.0", {"Alpha": [window]}, ("Alpha", "Beta"))
     found = examine(asked, asked.target("Alpha", "naive"))["finite_parameters"]
     assert not found.passed
-    assert f"its file {path} is not what was written" in (found.problem or "")
+    assert f"its file {path} is not what was written" in found.found
 
 
 def test_scores_are_checked_for_calibration_and_degradation(world: World) -> None:
