@@ -6,10 +6,11 @@ import weakref
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, build_resources, instance_for_test
+from dagster import AssetKey, BackfillPolicy, build_resources, instance_for_test
 
 from forecast_platform import definitions
 from forecast_platform.definitions import build_definitions, definitions_of
+from forecast_platform.graph.assets import OWNERS, RETRIES
 from forecast_platform.graph.jobs import FORECAST, TRAIN
 from forecast_platform.graph.partitions import range_tags
 from forecast_platform.models import registry
@@ -34,14 +35,21 @@ def test_a_process_makes_the_graph_of_its_own_settings_once() -> None:
 
 def test_every_model_has_its_asset_in_every_family_and_the_tables_their_name_and_schema() -> None:
     graph = build_definitions(build()).resolve_asset_graph()
+    forecasts = {"distributions": "forecasts", "point_forecasts": "forecasts"}
+    family_groups = {"trained_models": "training", **forecasts, "forecast_metadata": "scores"}
     for model in registry.default_names():
         for family in ("trained_models", "distributions", "point_forecasts", "forecast_metadata"):
             node = graph.get(AssetKey([family, model]))
             assert node.metadata["dagster/table_name"].endswith(f".{family}")
             assert node.metadata["dagster/column_schema"].columns
             assert node.description
-            assert node.owners
-            assert node.kinds
+            assert node.owners == OWNERS
+            assert {"deltalake", registry.entry(model).kind} <= node.kinds
+            assert node.group_name == family_groups[family]
+            step = node.assets_def
+            assert step.backfill_policy == BackfillPolicy.single_run()
+            assert step.op.retry_policy is RETRIES
+            assert "platform" in step.required_resource_keys
     assert graph.get(AssetKey(["distributions", "actuals"])).parent_keys == set()
 
 

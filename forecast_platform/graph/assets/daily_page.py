@@ -23,7 +23,7 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from forecast_platform.graph.assets import OWNERS
+from forecast_platform.graph.assets import shown
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 
@@ -43,15 +43,13 @@ def daily_page_asset(health: Callable[[Settings], Any]) -> AssetsDefinition:
 
     @asset(
         key=KEY,
-        group_name="reports",
-        owners=OWNERS,
-        kinds={"python", "html"},
         description=(
             "Today's forecasts with the champion's fan, whether the last close was inside each model's bands, the "
             "map of dates, the leaderboard and health, on one page that needs no network. Reads what is there, "
             "outside the lineage: it is made after the scores."
         ),
         required_resource_keys={"platform"},
+        **shown("reports", "python", "html"),
     )
     def daily_page(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.pages.daily_page import daily_page as write

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from dagster import (
     AssetDep,
@@ -16,11 +15,10 @@ from dagster import (
     multi_asset,
 )
 
-from forecast_platform.graph.assets import OWNERS, RETRIES
+from forecast_platform.graph.assets import over_partitions, shown
 from forecast_platform.graph.assets.report import (
     OwnMetadata,
     conclude,
-    definition_metadata,
     log_good,
     log_materialization,
     outcome_metadata,
@@ -30,11 +28,11 @@ from forecast_platform.graph.assets.report import (
 )
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.launchers.resources import FORECASTS
-from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
-from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS
+from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS, POINT_FORECASTS, Table
 from forecast_platform.work.platform import Platform
 
 
@@ -49,19 +47,15 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
     keys = Keys(partitions.group.name)
     paths, points = keys.distributions(model), keys.point_forecasts(model)
     horizon = partitions.settings.horizon
-    kinds = {entry.kind, "deltalake"}
 
-    def spec(key: AssetKey, deps: list[AssetDep], metadata: dict[str, Any], description: str) -> AssetSpec:
+    def spec(key: AssetKey, deps: list[AssetDep], table: Table, description: str) -> AssetSpec:
         return AssetSpec(
             key=key,
             deps=deps,
             skippable=True,
             partitions_def=partitions.days,
-            group_name=keys.shown_in("forecasts"),
-            owners=OWNERS,
-            kinds=kinds,
-            metadata=metadata,
             description=description,
+            **shown(keys.shown_in("forecasts"), entry.kind, table=table),
         )
 
     @multi_asset(
@@ -75,22 +69,20 @@ def forecasts_asset(model: str, partitions: Partitions) -> AssetsDefinition:
                     # The same day and series of what it is made of; those steps run before it.
                     *(AssetDep(keys.distributions(member)) for member in spec_of.of),
                 ],
-                definition_metadata(DISTRIBUTIONS.at(horizon)),
+                DISTRIBUTIONS.at(horizon),
                 f"{entry.description} Simulated price paths for the {horizon} days from each forecast date, from the "
                 "window's fitted model and the data to the day before. Unchanged dates are skipped.",
             ),
             spec(
                 points,
                 [AssetDep(paths)],
-                definition_metadata(POINT_FORECASTS.at(horizon)),
+                POINT_FORECASTS.at(horizon),
                 "Mean, median, standard deviation, 80 and 95 % bands of the stored paths.",
             ),
         ],
-        backfill_policy=backfill_policy(),
-        retry_policy=RETRIES,
         pool=model,
         can_subset=True,
-        required_resource_keys={"platform", FORECASTS},
+        **over_partitions(FORECASTS),
     )
     def forecasts(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.pages.display import chart_address, fan_chart, index
@@ -155,18 +147,13 @@ def actuals_asset(partitions: Partitions) -> AssetsDefinition:
     @asset(
         key=keys.actuals,
         partitions_def=partitions.days,
-        backfill_policy=backfill_policy(),
-        retry_policy=RETRIES,
-        group_name=keys.shown_in("scores"),
-        owners=OWNERS,
-        kinds={"python", "deltalake"},
-        metadata=definition_metadata(DISTRIBUTIONS.at(horizon)),
         description=(
             f"What prices really did over the {horizon} days from each forecast date: one row a date, null while "
             "unknown; earlier rows that have gained days since are completed with them. Reads unified_data outside "
             "the lineage, because it looks ahead of the forecast date."
         ),
-        required_resource_keys={"platform"},
+        **shown(keys.shown_in("scores"), "python", table=DISTRIBUTIONS.at(horizon)),
+        **over_partitions(),
         output_required=False,
     )
     def actuals(context: AssetExecutionContext) -> Iterator[MaterializeResult]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.graph.assets import OWNERS, RETRIES
-from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.assets import over_partitions, shown
+from forecast_platform.graph.assets.report import conclude, outcome_metadata, requested
 from forecast_platform.graph.keys import Keys
-from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.pipeline.ingest import ingest_partitions
 from forecast_platform.warehouse.schemas import UNIFIED_DATA
 from forecast_platform.work.platform import Platform
@@ -20,19 +20,14 @@ def unified_data_asset(partitions: Partitions) -> AssetsDefinition:
     @asset(
         key=keys.unified_data,
         partitions_def=partitions.history_days,
-        backfill_policy=backfill_policy(),
-        retry_policy=RETRIES,
-        group_name=keys.shown_in("ingest"),
-        owners=OWNERS,
-        kinds={"python", "deltalake"},
-        metadata=definition_metadata(UNIFIED_DATA),
         description=(
             "One row a calendar day and series: prices, FX, VIX and weather as known at the end of that day. Closed "
             "days and gaps are filled forward, never backward, and every filled cell is named in filled_columns. "
             "Read from the configured source; a file that is refused fails its series and no other. The first "
             "partition holds the whole lookback, the years of history before the first forecast date."
         ),
-        required_resource_keys={"platform"},
+        **shown(keys.shown_in("ingest"), "python", table=UNIFIED_DATA),
+        **over_partitions(),
         output_required=False,
     )
     def unified_data(context: AssetExecutionContext) -> Iterator[MaterializeResult]:

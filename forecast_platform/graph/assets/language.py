@@ -29,7 +29,7 @@ from dagster import (
     sensor,
 )
 
-from forecast_platform.graph.assets import OWNERS
+from forecast_platform.graph.assets import shown
 from forecast_platform.host.progress import reporter
 from forecast_platform.language.config import Config
 from forecast_platform.language.errors import LanguageError
@@ -87,15 +87,13 @@ def _corpus(spec: Pretrained) -> AssetsDefinition:
 
     @asset(
         key=key,
-        group_name=spec.group,
-        owners=OWNERS,
-        kinds={"python"},
         description=(
             "Documents of a table or file, cleaned: nulls, too short and too long ones, exact and near duplicates are "
             "dropped and counted. Split by document; general text mixed in at the configured ratio; tokens counted and "
             "packed to the context, no document seen from another."
         ),
         check_specs=[unseen],
+        **shown(spec.group, "python"),
     )
     def corpus(context: AssetExecutionContext) -> Iterator[MaterializeResult]:
         from forecast_platform.language.pages import corpus_page
@@ -139,15 +137,13 @@ def _adapter(spec: Pretrained) -> AssetsDefinition:
     @asset(
         key=key,
         deps=[spec.key("corpus")],
-        group_name=spec.group,
-        owners=OWNERS,
-        kinds={"pytorch", "mlflow"},
         description=(
             "A LoRA adapter trained on the corpus, in 4 bits where that works here, as safetensors with its base's "
             "name and revision and its tokenizer's hash. A killed run goes on from its last whole checkpoint."
         ),
         check_specs=[whole],
         pool="language",
+        **shown(spec.group, "pytorch", "mlflow"),
     )
     def adapter(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.language import corpus as corpora
@@ -212,15 +208,13 @@ def _evaluation(spec: Pretrained) -> AssetsDefinition:
     @asset(
         key=key,
         deps=[spec.key("corpus"), spec.key("adapter")],
-        group_name=spec.group,
-        owners=OWNERS,
-        kinds={"pytorch"},
         description=(
             "Perplexity of base and tuned model on held-out domain and general text, averaged over tokens, with "
             "bootstrap intervals over documents; five generations side by side; a verdict on each."
         ),
         check_specs=[better, kept],
         pool="language",
+        **shown(spec.group, "pytorch"),
     )
     def evaluation(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.language import corpus as corpora
@@ -280,14 +274,12 @@ def _recommendation(spec: Pretrained) -> AssetsDefinition:
     @asset(
         key=key,
         deps=[spec.key("evaluation")],
-        group_name=spec.group,
-        owners=OWNERS,
-        kinds={"mlflow"},
         description=(
             "Which registered model to use for the configured task: a ranking by stated criteria over the MLflow "
             "registry, and the tuned model's words where they name nothing else."
         ),
         check_specs=[acceptable],
+        **shown(spec.group, "mlflow"),
     )
     def recommendation(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.language.pages import recommendation_page

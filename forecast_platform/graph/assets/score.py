@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from dagster import AssetDep, AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from forecast_platform.graph.assets import OWNERS, RETRIES
-from forecast_platform.graph.assets.report import conclude, definition_metadata, outcome_metadata, requested
+from forecast_platform.graph.assets import over_partitions, shown
+from forecast_platform.graph.assets.report import conclude, outcome_metadata, requested
 from forecast_platform.graph.keys import Keys, family_of, model_of
-from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
 from forecast_platform.warehouse.schemas import FORECAST_METADATA
@@ -18,6 +18,7 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
     """The asset of one model's scores over windows and series of a group."""
     keys = Keys(partitions.group.name)
     key = keys.forecast_metadata(model)
+    kind = registry.entry(partitions.settings.model_spec(model).type).kind
 
     @asset(
         key=key,
@@ -26,17 +27,12 @@ def forecast_metadata_asset(model: str, partitions: Partitions) -> AssetsDefinit
             AssetDep(keys.point_forecasts(model), partition_mapping=partitions.containing),
         ],
         partitions_def=partitions.windows,
-        backfill_policy=backfill_policy(),
-        retry_policy=RETRIES,
-        group_name=keys.shown_in("scores"),
-        owners=OWNERS,
-        kinds={registry.entry(partitions.settings.model_spec(model).type).kind, "deltalake"},
-        metadata=definition_metadata(FORECAST_METADATA.at(partitions.settings.horizon)),
         description=(
             "CRPS, hit rates, sharpness, errors, direction and PIT of each forecast of the window, over the trading "
             "targets known so far; only forecasts whose paths or actuals changed are scored again. Links the report."
         ),
-        required_resource_keys={"platform"},
+        **shown(keys.shown_in("scores"), kind, table=FORECAST_METADATA.at(partitions.settings.horizon)),
+        **over_partitions(),
         output_required=False,
     )
     def forecast_metadata(context: AssetExecutionContext) -> Iterator[MaterializeResult]:

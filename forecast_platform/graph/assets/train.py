@@ -12,17 +12,16 @@ from dagster import (
     asset,
 )
 
-from forecast_platform.graph.assets import OWNERS, RETRIES
+from forecast_platform.graph.assets import over_partitions, shown
 from forecast_platform.graph.assets.report import (
     conclude,
-    definition_metadata,
     outcome_metadata,
     refused_is_failed,
     requested,
 )
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.launchers.resources import TRAINING
-from forecast_platform.graph.partitions import Partitions, backfill_policy
+from forecast_platform.graph.partitions import Partitions
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host.progress import reporter
 from forecast_platform.models import registry
@@ -43,18 +42,13 @@ def trained_models_asset(model: str, partitions: Partitions) -> AssetsDefinition
         key=key,
         deps=[AssetDep(keys.unified_data, partition_mapping=partitions.lookback)],
         partitions_def=partitions.windows,
-        backfill_policy=backfill_policy(),
-        retry_policy=RETRIES,
         pool=model,
-        group_name=keys.shown_in("training"),
-        owners=OWNERS,
-        kinds={entry.kind, "deltalake", "mlflow"},
-        metadata=definition_metadata(TRAINED_MODELS),
         description=(
             f"{entry.description} Fitted once a window, on the lookback's days strictly before the window's first "
             "day. A window whose training data and algorithm are unchanged is skipped."
         ),
-        required_resource_keys={"platform", TRAINING},
+        **shown(keys.shown_in("training"), entry.kind, "mlflow", table=TRAINED_MODELS),
+        **over_partitions(TRAINING),
         output_required=False,
     )
     def trained_models(context: AssetExecutionContext) -> Iterator[MaterializeResult]:

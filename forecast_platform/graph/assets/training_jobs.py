@@ -20,7 +20,7 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from forecast_platform.graph.assets import OWNERS
+from forecast_platform.graph.assets import shown
 from forecast_platform.graph.requested_runs import KIND, KIND_TAG, CancelWatch, report_canceling
 from forecast_platform.graph.training_jobs import (
     ATTEMPT_TAG,
@@ -54,11 +54,9 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
     @asset(
         key=INPUT,
         partitions_def=partitions,
-        group_name=_GROUP,
-        owners=OWNERS,
-        kinds={"python"},
         description="A job's data: every series on one grid of stamps, as they were uploaded or read from a table.",
         required_resource_keys={"platform"},
+        **shown(_GROUP, "python"),
     )
     def training_jobs_input(context: AssetExecutionContext) -> MaterializeResult:
         from forecast_platform.training_jobs.intake import panel_of
@@ -83,7 +81,7 @@ def training_job_assets(settings: Settings) -> list[AssetsDefinition]:
     @multi_asset(
         name="train_on_the_job_s_data",
         specs=[
-            AssetSpec(key, deps=[INPUT], group_name=_GROUP, owners=OWNERS, description=text, kinds={"python"})
+            AssetSpec(key, deps=[INPUT], description=text, **shown(_GROUP, "python"))
             for key, text in (
                 (MODEL, "A job's best model with the data it was trained on, in open formats, and its MLflow run."),
                 (FORECAST, "A job's forecast with intervals, from models refitted on all data."),
