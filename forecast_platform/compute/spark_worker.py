@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from forecast_platform.forecasting.history import Dates, History, RollSchedule
 from forecast_platform.forecasting.summary import Summary, summarise
+from forecast_platform.host.files import write_whole
 from forecast_platform.models.base import TrainingWindow
 from forecast_platform.models.saved import Saved
 from forecast_platform.models.saved import from_bytes as unpacked
@@ -154,8 +155,10 @@ def stream_rows(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> 
         reply = _reply(row["piece"]["number"], made, time.perf_counter() - started, None)
         yield from rows.to_batches()
         # A task that is tried again writes the same file again: what a job gave does not depend on its losses.
+        # The driver that reads it may be another account than the worker.
         assert job.reports is not None  # noqa: S101 - set by the driver for this function
-        _write_file(Path(job.reports) / f"{row['piece']['number']}.arrow", reply)
+        report = to_bytes(pa.Table.from_batches([reply]))
+        write_whole(Path(job.reports) / f"{row['piece']['number']}.arrow", report, 0o666)
 
 
 def stream_replies(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -277,11 +280,3 @@ def _replace(job: Job, row: Mapping[str, Any], made: Forecasts, rows: pa.Table) 
     warehouse = DeltaWarehouse(Path(job.root), min_free_gb=job.min_free_gb, horizon=job.horizon)
     where = keys_of(row["series"], row["model"], row["version"], made.days, by_month=True)
     warehouse.replace(DISTRIBUTIONS, rows, where)
-
-
-def _write_file(path: Path, reply: pa.RecordBatch) -> None:
-    import uuid
-
-    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    temporary.write_bytes(to_bytes(pa.Table.from_batches([reply])))
-    temporary.replace(path)

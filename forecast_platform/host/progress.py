@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,12 @@ Progress = Callable[[int, int, str], None]
 
 def silent(done: int, total: int, what: str) -> None:
     """A Progress that says nothing."""
+
+
+def say(text: str) -> None:
+    """Print a line with the time of day, UTC, at once: a run's output is read while it goes on."""
+    sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {text}\n")
+    sys.stdout.flush()
 
 
 _LOG_EVERY = 10.0

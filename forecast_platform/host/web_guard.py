@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from forecast_platform.settings import PREFIX, Settings, SettingsError
+from forecast_platform.settings.web import is_address
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -148,14 +149,6 @@ def _everywhere(host: str) -> bool:
     return host in ("", "0.0.0.0", "::")  # noqa: S104 - compared
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _addressed(asked: Asked, access: Access) -> Refusal | None:
     """A page whose name was made to point here sends that name."""
     if _CONTROL.search(asked.path):
@@ -164,7 +157,7 @@ def _addressed(asked: Asked, access: Access) -> Refusal | None:
     found = _HOST.fullmatch(given)
     name = found["name"].lower() if found else ""
     bare = name.strip("[]")
-    if name and (is_loopback(name) or bare in access.hosts or (access.any_address and _is_address(bare))):
+    if name and (is_loopback(name) or bare in access.hosts or (access.any_address and is_address(bare))):
         return None
     return Refusal(421, f"Host {given[:200]!r} is no name of this server: add it to allowed_hosts if it is one")
 

@@ -33,7 +33,7 @@ from forecast_platform.housekeeping import HousekeepingError, exclusive, partial
 from forecast_platform.housekeeping.kept_fits import damaged_fits
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
-from forecast_platform.warehouse.damage import examine
+from forecast_platform.warehouse.damage import examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.journal import FOLDER, Journal, Print
 from forecast_platform.warehouse.schemas import Table
@@ -168,7 +168,6 @@ def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
 
 
 def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
-    from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
@@ -181,12 +180,12 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
     opened = {}
     for table in reversed(warehouse.tables()):
-        path = warehouse.path(table)
         try:
-            if DeltaTable.is_deltatable(str(path)):
-                opened[table] = DeltaTable(str(path))
+            found = open_table(warehouse, table)
         except DeltaError as error:
             raise OSError(f"{table.name}: {str(error).splitlines()[0]}") from error
+        if found is not None:
+            opened[table] = found
     for table, pinned in opened.items():
         root = warehouse.path(table)
         place = "warehouse/" + "/".join(table.name.split("."))

@@ -19,7 +19,7 @@ from forecast_platform.housekeeping import HousekeepingError, exclusive
 from forecast_platform.housekeeping.repair import verify
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
-from forecast_platform.warehouse.damage import active
+from forecast_platform.warehouse.damage import active, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.journal import LOG
 from forecast_platform.warehouse.schemas import TABLES, TRAINED_MODELS, Table
@@ -76,7 +76,7 @@ def compact(warehouse: DeltaWarehouse, today: dt.date, tables: Sequence[Table] =
     as they are."""
     found = []
     for table in tables or warehouse.tables():
-        opened = _open(warehouse, table)
+        opened = open_table(warehouse, table)
         if opened is not None:
             found.append(_compact(warehouse, table, opened, today))
     return found
@@ -113,7 +113,7 @@ def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = ()) 
     _check_hours(hours)
     found = []
     for table in tables or warehouse.tables():
-        opened = _open(warehouse, table)
+        opened = open_table(warehouse, table)
         if opened is None:
             continue
         # The full listing also finds files that a killed writer never committed; they too must be `hours` old.
@@ -125,13 +125,6 @@ def vacuum(warehouse: DeltaWarehouse, hours: int, tables: Sequence[Table] = ()) 
         warehouse.settle(table, opened.version())
         found.append(Vacuum(table.name, len(doomed), size))
     return found
-
-
-def _open(warehouse: DeltaWarehouse, table: Table) -> DeltaTable | None:
-    from deltalake import DeltaTable
-
-    path = str(warehouse.path(table))
-    return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
 
 
 def prune_runs(instance: DagsterInstance, before: dt.datetime, jobs: Iterable[str] = ()) -> Pruning:
@@ -287,7 +280,7 @@ def _verify(platform: Platform, instance: DagsterInstance) -> list[str]:
         )
     dropped, files = 0, 0
     for table in warehouse.tables():
-        opened = _open(warehouse, table)
+        opened = open_table(warehouse, table)
         if opened is not None:
             names = [name for name, *_ in active(opened)]
             files += len(names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.warehouse.base import Warehouse, require_horizon
+from forecast_platform.warehouse.damage import open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.schemas import TABLES, Column, Table
 from forecast_platform.warehouse.unity import UnityWarehouse
@@ -89,7 +90,7 @@ def _needs(warehouse: Warehouse, table: Table, defaults: Mapping[tuple[str, str]
         stored = warehouse.stored_types(table)
         # Its layout may be changed by its owner (CLUSTER BY, partitions); nothing here depends on it.
         return None if stored is None else _compare(table, stored, None, defaults)
-    opened = _open(_folder(warehouse), table)
+    opened = open_table(_folder(warehouse), table)
     if opened is None:
         return None
     types = {item.name: _type_name(item.type) for item in opened.schema().fields}
@@ -143,7 +144,7 @@ def _compare(
 def _add(warehouse: DeltaWarehouse, table: Table, column: Column, defaults: Mapping[tuple[str, str], Any]) -> None:
     from deltalake.schema import Field, PrimitiveType
 
-    opened = _open(warehouse, table)
+    opened = open_table(warehouse, table)
     if opened is None:  # removed since it was looked at
         return
     default = defaults.get((table.short_name, column.name))
@@ -189,10 +190,3 @@ def _add_filled(warehouse: DeltaWarehouse, opened: DeltaTable, table: Table, col
 
 def _type_name(found: Any) -> str:
     return str(getattr(found, "type", found))
-
-
-def _open(warehouse: DeltaWarehouse, table: Table) -> DeltaTable | None:
-    from deltalake import DeltaTable
-
-    path = str(warehouse.path(table))
-    return DeltaTable(path) if DeltaTable.is_deltatable(path) else None

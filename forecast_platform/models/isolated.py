@@ -128,6 +128,7 @@ def main(exchange: Path) -> None:
     # As they lie in memory: to write them in another order takes longer than many a model's forecasts.
     axes = sorted(range(paths.ndim), key=lambda axis: -paths.strides[axis])
     (exchange / "axes.json").write_text(json.dumps(axes), encoding="utf-8")
+    # Whole for whoever waits, but not synced: who waits ends with the machine, and does the work again.
     temporary = exchange / "paths.tmp"
     with temporary.open("wb") as sink:
         np.save(sink, paths.transpose(axes), allow_pickle=False)

@@ -195,6 +195,7 @@ def _forked(main: Main, folder: Path, limit: float) -> int:
 
 
 def _answer(folder: Path, code: int) -> None:
+    # Whole for whoever waits, but not synced: it tells of a process that a crash of the machine ends too.
     temporary = folder / f"{_EXIT}.tmp"
     with contextlib.suppress(FileNotFoundError):  # nobody waits any more
         temporary.write_text(str(code), encoding="ascii")

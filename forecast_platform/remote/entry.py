@@ -18,6 +18,7 @@ from typing import Any
 from forecast_platform.clients.databricks.deploy import SOURCE, other_code
 from forecast_platform.clients.databricks.progress_file import PARAMETER, ProgressFile
 from forecast_platform.clients.databricks.variables import provide
+from forecast_platform.host.progress import say
 from forecast_platform.host.redaction import hidden
 from forecast_platform.remote import task
 from forecast_platform.remote.due import ForecastWork, dates_of, pairs_of
@@ -64,7 +65,7 @@ class Report:
         counts = {"written": len(outcome.written), "unchanged": len(outcome.skipped), "failed": len(outcome.failed)}
         about = {"step": step, "series": outcome.series, "model": outcome.model, "version": version}
         self.steps.append({**about, **counts, "rows": outcome.rows, "seconds": round(outcome.seconds, 3)})
-        _say(json.dumps(self.steps[-1]))
+        say(json.dumps(self.steps[-1]))
         if outcome.failed:
             of = " ".join(filter(None, (step, outcome.series, outcome.model, version)))
             self.failures.append(f"{of}: {failures_text(outcome.failed)}")
@@ -94,17 +95,11 @@ def _provided(parameters: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def _progress(parameters: Mapping[str, str]) -> Iterator[ProgressFile]:
     """Where the action tells how far it is; nothing is left there."""
-    progress = ProgressFile(parameters.get(PARAMETER), _say)
+    progress = ProgressFile(parameters.get(PARAMETER), say)
     try:
         yield progress
     finally:
         progress.close()
-
-
-def _say(text: str) -> None:
-    """Print a line at once: the run's log is read while it goes on."""
-    sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {text}\n")
-    sys.stdout.flush()
 
 
 def _run(action: str, parameters: Mapping[str, str], progress: ProgressFile) -> str:
@@ -254,7 +249,7 @@ def _forecast(
             report.add("score", score(platform, name, one.model, windows, version=one.version), one.version)
         # As the asset of scores does: a warehouse that jobs alone fill follows its best model, too.
         for chosen in review(platform, name):
-            _say(f"{name}: champion is now {chosen.model} {chosen.version}: {chosen.why}")
+            say(f"{name}: champion is now {chosen.model} {chosen.version}: {chosen.why}")
     forecast_runs(platform, sorted(changed))
 
 

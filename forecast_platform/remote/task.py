@@ -6,10 +6,8 @@ for are made whatever is stored: the asking side has planned already.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -17,7 +15,7 @@ from typing import IO, Any
 
 from forecast_platform import __version__
 from forecast_platform.ensembles import task_kind
-from forecast_platform.host.progress import reporter
+from forecast_platform.host.progress import reporter, say
 from forecast_platform.host.redaction import hide
 from forecast_platform.remote.parameters import ParameterError, TaskFailedError, settings_for
 from forecast_platform.work.platform import Platform
@@ -52,7 +50,7 @@ def run(kind: str, parameters: Mapping[str, str]) -> str:
         settings = settings_for(given)
         if settings.compute not in ("local", "spark"):
             raise ParameterError(f"compute = {settings.compute!r}: a task is done with local or spark")
-        info = pipes.log.info if pipes else _print
+        info = pipes.log.info if pipes else say
         info(f"{request.about}: begun, forecast-platform {__version__}, compute {settings.compute}")
         if kind in PLAIN:
             result = perform(request)
@@ -98,11 +96,6 @@ def do(platform: Platform, request: TaskRequest, info: Any) -> Outcome:
         overwrite=True,
         progress=reporter(info),
     )
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{dt.datetime.now(dt.timezone.utc):%H:%M:%S} {text}\n")
-    sys.stdout.flush()
 
 
 class _ToDagster(logging.Handler):

@@ -49,7 +49,7 @@ def host_names(value: tuple[str, ...]) -> tuple[str, ...]:
     """Names of hosts in lower case. Raises ValueError for what is none, such as an address with a port or a pattern."""
     found = tuple(name.lower().strip("[]") for name in value)
     for name in found:
-        if not _NAME.fullmatch(name) and not _is_address(name):
+        if not _NAME.fullmatch(name) and not is_address(name):
             raise ValueError(f"{name!r}: a name or an address without scheme, port and stars, such as prices.example")
     return found
 
@@ -78,7 +78,8 @@ def plain_secret(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether a host is an IP address, and no name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
