@@ -151,6 +151,19 @@ def test_no_two_functions_do_the_same_word_for_word() -> None:
     assert [found for found in places.values() if len(found) > 1] == []
 
 
+SHARED = {
+    *("Base", "Compute", "Ended", "Ensemble", "Fact", "Fit", "Forecast", "Forecasts", "Gluon", "Look", "Losses"),
+    *("Member", "Message", "Near", "Neural", "Outcome", "Plan", "Prepared", "Problem", "Prophet", "Reader", "Record"),
+    *("Result", "Rows", "Source", "Split", "Standing", "Step", "Tables"),
+}
+"""Names of classes that several modules have, each its own kind of thing in its own package; no others come to them."""
+
+
+def test_a_class_s_name_is_one_thing_s_but_for_the_known_ones() -> None:
+    names = [node.name for path in FILES for node in tree(path).body if isinstance(node, ast.ClassDef)]
+    assert {name for name in names if names.count(name) > 1 and not name.startswith("_")} == SHARED
+
+
 def test_clients_of_mlflow_are_made_in_one_place() -> None:
     """The one that names the registry: a client without it asks the active Spark session, whose server may be gone."""
     made = {

@@ -105,7 +105,7 @@ def _wheel(options: argparse.Namespace, settings: Settings) -> int:
 
 def _submit(options: argparse.Namespace, settings: Settings, connection: Connection) -> int:
     from forecast_platform.clients.databricks.deploy import deployment
-    from forecast_platform.clients.databricks.submit import Ledger, Request, submit
+    from forecast_platform.clients.databricks.submit import Actions, Ledger, submit
 
     parameters = {
         "commodity": ",".join(options.commodity or ()),
@@ -120,7 +120,7 @@ def _submit(options: argparse.Namespace, settings: Settings, connection: Connect
     if first and options.action == "backfill" and not options.start_date:
         # Alone, training without a date is for today's window; here it is for all that are forecast.
         parameters["start_date"] = "first"
-    request = Request(
+    request = Actions(
         actions=(*first, options.action),
         parameters={name: value for name, value in parameters.items() if value},
         serverless=options.serverless,

@@ -209,7 +209,7 @@ class _Run:
 
         settings = self.platform.settings
         folder = settings.warehouse / "_spark" / uuid.uuid4().hex
-        job = work.Job(
+        job = work.SparkJob(
             horizon=self.platform.horizon,
             n_paths=settings.n_paths,
             seed=settings.seed,

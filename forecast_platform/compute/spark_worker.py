@@ -91,7 +91,7 @@ def rows_ddl(horizon: int) -> str:
 
 
 @dataclass(frozen=True)
-class Job:
+class SparkJob:
     """What is the same for every row of a Spark job."""
 
     horizon: int
@@ -105,10 +105,10 @@ class Job:
     """Folder for reports, where the job's own output is the paths."""
 
 
-Worker = Callable[[Job, Mapping[str, Any]], tuple[Forecasts, pa.Table]]
+Worker = Callable[[SparkJob, Mapping[str, Any]], tuple[Forecasts, pa.Table]]
 
 
-def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+def forecast_piece(job: SparkJob, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """Simulate and validate the dates of one row: the outcome, and the rows of `distributions`."""
     piece = row["piece"]
     chunk = Chunk(row["series"], row["model"], row["version"], row["window_start"], tuple(piece["dates"]))
@@ -146,7 +146,7 @@ def forecast_piece(job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Tabl
     return made, rows
 
 
-def stream_rows(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def stream_rows(job: SparkJob, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """For mapInArrow: a batch of pieces' rows to the rows of distributions, for Spark to write; each piece's report
     goes to a file, complete or not there."""
     for row in _rows_of(batches):
@@ -161,7 +161,7 @@ def stream_rows(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> 
         write_whole(Path(job.reports) / f"{row['piece']['number']}.arrow", report, 0o666)
 
 
-def stream_replies(job: Job, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def stream_replies(job: SparkJob, worker: Worker, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """For mapInArrow: a batch of pieces' rows to one row of REPLY_DDL a piece; its paths are in the warehouse already,
     or in the reply."""
     for row in _rows_of(batches):
@@ -273,7 +273,7 @@ def _reply(number: int, made: Forecasts, seconds: float, rows: pa.Table | None) 
     )
 
 
-def _replace(job: Job, row: Mapping[str, Any], made: Forecasts, rows: pa.Table) -> None:
+def _replace(job: SparkJob, row: Mapping[str, Any], made: Forecasts, rows: pa.Table) -> None:
     from forecast_platform.warehouse.delta import DeltaWarehouse
 
     assert job.root is not None  # noqa: S101 - the caller looked

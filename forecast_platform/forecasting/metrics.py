@@ -28,7 +28,7 @@ _PIT_STREAM = 0x504954
 """First key word of the generator that breaks PIT ties: a stream of its own beside the paths' shocks."""
 
 
-class Comparison(NamedTuple):
+class AccuracyTest(NamedTuple):
     """A test of equal accuracy; a negative statistic means that the first forecast has the lower loss."""
 
     statistic: float
@@ -159,7 +159,7 @@ def skill(score: Floats | float, reference: Floats | float) -> Floats:
     return np.asarray(1 - _ratio(np.asarray(score, np.float64), np.asarray(reference, np.float64)))
 
 
-def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> AccuracyTest:
     """Test of equal mean loss (Diebold and Mariano, 1995) with the small-sample correction of Harvey, Leybourne
     and Newbold (1997), two-sided against Student's t with n - 1 degrees of freedom.
 
@@ -175,13 +175,13 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int) -> Comparison:
     difference = difference[np.isfinite(difference)]
     n = len(difference)
     if n <= horizon:
-        return Comparison(np.nan, np.nan)
+        return AccuracyTest(np.nan, np.nan)
     if not difference.any():
-        return Comparison(0.0, 1.0)
+        return AccuracyTest(0.0, 1.0)
     from scipy.special import stdtr  # scipy.stats has the same and takes three seconds to import
 
     statistic = float(difference.mean() / standard_error(difference, horizon))
-    return Comparison(statistic, float(2 * stdtr(n - 1, -abs(statistic))))
+    return AccuracyTest(statistic, float(2 * stdtr(n - 1, -abs(statistic))))
 
 
 def standard_error(values: Floats, horizon: int) -> float:

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from forecast_platform.compute.spark_worker import Job, forecast_piece
+from forecast_platform.compute.spark_worker import SparkJob, forecast_piece
 from forecast_platform.models import registry
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.warehouse.schemas import (
@@ -87,7 +87,7 @@ def _first(marker: Path) -> bool:
     return True
 
 
-def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+def fails_once(marker: Path, job: SparkJob, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker whose machine fails after its first piece was made."""
     made = forecast_piece(job, row)
     if _first(marker):
@@ -95,7 +95,7 @@ def fails_once(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecast
     return made
 
 
-def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+def dies_once_after_writing(marker: Path, job: SparkJob, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker process that is killed once its rows are in the table, before Spark hears of it."""
     made, rows = forecast_piece(job, row)
     if _first(marker):
@@ -109,7 +109,7 @@ def dies_once_after_writing(marker: Path, job: Job, row: Mapping[str, Any]) -> t
     return made, rows
 
 
-def takes_seconds(marker: Path, job: Job, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
+def takes_seconds(marker: Path, job: SparkJob, row: Mapping[str, Any]) -> tuple[Forecasts, pa.Table]:
     """A worker that is still at it when the interrupt comes."""
     marker.touch()
     time.sleep(4)

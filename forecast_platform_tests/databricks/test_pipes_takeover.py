@@ -18,9 +18,9 @@ from dagster_pipes import encode_param
 from forecast_platform.clients.databricks.connection import Connection
 from forecast_platform.clients.databricks.deploy import deployment
 from forecast_platform.clients.databricks.submit import launch, wheel_task
-from forecast_platform.compute.databricks.fleet import Fleet, Job
+from forecast_platform.compute.databricks.fleet import Fleet, WorkedTask
 from forecast_platform.compute.databricks.pipes import PipesRun
-from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
+from forecast_platform.compute.databricks.run_ledger import LedgerEntry, RunLedger
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.host import process_identity
 from forecast_platform.work.tasks import CONTEXT, TaskRequest, context_of, context_path
@@ -41,7 +41,7 @@ class Left:
     """An entry that a killed step has left, and its run, which goes on for a minute."""
 
     book: RunLedger
-    entry: Entry
+    entry: LedgerEntry
     run_id: int
     taken: PipesRun
     """The run in the step that takes it over."""
@@ -113,7 +113,7 @@ class Steps:
         deployed = deployment(self.connection)
         return Fleet(self.connection, deployed, self.book, DagsterStep(step), lambda days: {}, serverless=True)
 
-    def run(self, entry: Entry, step: Any, *, new: bool = False) -> PipesRun:
+    def run(self, entry: LedgerEntry, step: Any, *, new: bool = False) -> PipesRun:
         return PipesRun(self.connection, deployment(self.connection), self.book, entry, DagsterStep(step), new=new)
 
     def sharing(self, step: Any) -> tuple[PipesRun, PipesRun]:
@@ -125,7 +125,7 @@ class Steps:
         return mine, other
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         return list(self.book._entries())
 
     @property
@@ -173,7 +173,7 @@ def in_step(work: Callable[[Any], None]) -> str:
     return "\n".join(f"{entry.user_message} {entry.dagster_event}" for entry in instance.all_logs(run.run_id))
 
 
-def drained(fleet: Fleet, *requests: TaskRequest) -> list[Job]:
+def drained(fleet: Fleet, *requests: TaskRequest) -> list[WorkedTask]:
     return list(fleet.work(requests))
 
 
@@ -262,7 +262,7 @@ def test_a_refusal_after_a_submission_that_may_have_been_carried_out_forgets_not
 
 def test_a_submission_that_is_plainly_refused_leaves_nothing(steps: Steps) -> None:
     steps.workspace.faults.add(Fault("error", "*/runs/submit", status=400, code="INVALID_PARAMETER_VALUE"))
-    seen: list[Job] = []
+    seen: list[WorkedTask] = []
     in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
     [job] = seen
     [reason] = set(job.result.failed.values())
@@ -275,7 +275,7 @@ def test_a_submission_that_is_plainly_refused_leaves_nothing(steps: Steps) -> No
 
 def test_a_submission_whose_answer_is_lost_is_said_to_go_on_maybe(steps: Steps) -> None:
     steps.workspace.faults.add(Fault("error", "*/runs/submit", status=504, code="DEADLINE_EXCEEDED", times=5))
-    seen: list[Job] = []
+    seen: list[WorkedTask] = []
     in_step(lambda step: seen.extend(drained(steps.fleet(step), WANTED)))
     [job] = seen
     [reason] = set(job.result.failed.values())
@@ -317,7 +317,7 @@ def test_a_run_of_another_host_that_is_over_is_forgotten_with_its_messages(steps
 def test_a_book_that_cannot_be_written_leaves_no_run_going(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     keep, calls = RunLedger.submitted, []
 
-    def full(book: RunLedger, entry: Entry, run_id: int) -> None:
+    def full(book: RunLedger, entry: LedgerEntry, run_id: int) -> None:
         calls.append(run_id)
         if len(calls) > 1:
             raise OSError(28, "No space left on device")

@@ -13,7 +13,7 @@ from forecast_platform.doctor.stores import tables
 from forecast_platform.forecasting.horizon import day_columns, of_columns, sessions, spans, suffixes
 from forecast_platform.graph.checks.forecasts import examine_paths, examine_points
 from forecast_platform.graph.checks.reading import forecast_dates, sampled_dates, stored_points
-from forecast_platform.graph.checks.report import Request
+from forecast_platform.graph.checks.report import Examined
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.migrate import plan
 from forecast_platform.pages.daily_page import daily_page
@@ -142,7 +142,7 @@ def test_a_second_run_finds_everything_unchanged(world: Platform) -> None:
 
 def test_checks_pass_and_see_a_spoilt_last_day(world: Platform, tmp_path: Path) -> None:
     for platform, good in ((world, True), (_spoilt(world, tmp_path), False)):
-        asked = Request(platform, "v1.0", {"Alpha": SPAN}, SERIES)
+        asked = Examined(platform, "v1.0", {"Alpha": SPAN}, SERIES)
         target = asked.target("Alpha", "naive")
         points = stored_points(platform, target, SPAN)
         sampled, of_paths = examine_paths(asked, target, SPAN, sampled_dates(points, platform.horizon))

@@ -46,7 +46,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Request:
+class Actions:
     """What is asked for: actions in order, each with the same parameters."""
 
     actions: tuple[str, ...]
@@ -111,7 +111,7 @@ class Ledger:
             yield
 
 
-def submit(connection: Connection, deployed: Deployment, request: Request, ledger: Ledger) -> Submitted:
+def submit(connection: Connection, deployed: Deployment, request: Actions, ledger: Ledger) -> Submitted:
     """Start the run, or find the one that the same request has started and that is not over yet.
 
     The idempotency token is kept before the call: a crash between the call and its answer is repaired by asking again.
@@ -139,7 +139,7 @@ def submit(connection: Connection, deployed: Deployment, request: Request, ledge
     return Submitted(run_id, started=True)
 
 
-def _key(connection: Connection, deployed: Deployment, request: Request) -> str:
+def _key(connection: Connection, deployed: Deployment, request: Actions) -> str:
     """What makes two requests the same: what is asked for and where, whatever was deployed or set meanwhile."""
     # With the wheel or the cluster's size in it, a request made again after a deploy would start a second run while
     # the first still writes the same tables.
@@ -147,7 +147,7 @@ def _key(connection: Connection, deployed: Deployment, request: Request) -> str:
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _launch(connection: Connection, deployed: Deployment, request: Request, token: str) -> int:
+def _launch(connection: Connection, deployed: Deployment, request: Actions, token: str) -> int:
     """Submit the request with this token, which also names the file of its progress."""
     told = {**request.parameters, PARAMETER: progress_path(connection.options.volume, token)}
     payload = tasks(connection.options, deployed, replace(request, parameters=told))
@@ -199,7 +199,7 @@ def launch(
     return int(answer.bind()["run_id"])
 
 
-def tasks(options: DatabricksOptions, deployed: Deployment, request: Request) -> list[dict[str, Any]]:
+def tasks(options: DatabricksOptions, deployed: Deployment, request: Actions) -> list[dict[str, Any]]:
     """The run's tasks as the API takes them: one an action, each after the one before."""
     parameters = {**({"config": deployed.config} if deployed.config else {}), **request.parameters}
     found: list[dict[str, Any]] = []

@@ -20,7 +20,7 @@ from forecast_platform.work.results import Outcome, RefusedError
 from forecast_platform.work.tasks import CHUNK, FIT, TaskRequest, TaskResult
 
 if TYPE_CHECKING:
-    from forecast_platform.compute.databricks.fleet import Job
+    from forecast_platform.compute.databricks.fleet import WorkedTask
 
 MAX_WINDOWS = 16
 """Windows that one run fits."""
@@ -93,7 +93,7 @@ class PipesCompute:
 
     def _fleet(
         self, platform: Platform, requests: Sequence[TaskRequest], current: Current
-    ) -> Generator[Job, None, None]:
+    ) -> Generator[WorkedTask, None, None]:
         from forecast_platform.compute.databricks.fleet import Fleet
 
         if not requests:

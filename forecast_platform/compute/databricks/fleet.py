@@ -13,7 +13,13 @@ from forecast_platform.clients.databricks.deploy import Deployment
 from forecast_platform.clients.databricks.monitor import Ended, TaskError, error_text, errors
 from forecast_platform.compute.base import Current
 from forecast_platform.compute.databricks.pipes import PipesRun, submitted_runs
-from forecast_platform.compute.databricks.run_ledger import DAY_SECONDS, GIVEN_UP_SECONDS, Entry, RunLedger, made_since
+from forecast_platform.compute.databricks.run_ledger import (
+    DAY_SECONDS,
+    GIVEN_UP_SECONDS,
+    LedgerEntry,
+    RunLedger,
+    made_since,
+)
 from forecast_platform.host.deferred_interrupts import deferred_interrupts
 from forecast_platform.settings.databricks import DatabricksOptions
 from forecast_platform.work.results import RemoteRun
@@ -27,7 +33,7 @@ NOT_AGAIN = re.compile(
 
 
 @dataclass
-class Job:
+class WorkedTask:
     """A request, and what has become of its keys so far."""
 
     request: TaskRequest
@@ -40,7 +46,7 @@ class Job:
     """Whether it waits for a run that another step submitted."""
 
     @classmethod
-    def of(cls, request: TaskRequest, current: Current) -> Job:
+    def of(cls, request: TaskRequest, current: Current) -> WorkedTask:
         """The request with nothing done yet."""
         before = {key: made.isoformat() for key, made in current(request.keys).items()}
         return cls(request, set(request.keys), TaskResult(request), before)
@@ -69,12 +75,12 @@ class Fleet:
     stopped: str | None = None
     """Why nothing more is submitted."""
     _active: dict[str, PipesRun] = field(default_factory=dict)
-    _jobs: dict[str, list[Job]] = field(default_factory=dict)
+    _jobs: dict[str, list[WorkedTask]] = field(default_factory=dict)
     """By token: the jobs that wait for the run."""
 
-    def work(self, requests: Sequence[TaskRequest]) -> Generator[Job, None, None]:
+    def work(self, requests: Sequence[TaskRequest]) -> Generator[WorkedTask, None, None]:
         """Yield each request's job when it is done. Ended early, by whatever, it ends its runs and waits for that."""
-        waiting = deque(Job.of(request, self.current) for request in requests)
+        waiting = deque(WorkedTask.of(request, self.current) for request in requests)
         options = self.connection.options
         try:
             self._sweep()
@@ -132,7 +138,7 @@ class Fleet:
                 else:
                     self.step.log.warning(f"{error}; looked at again by the next step")
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: WorkedTask) -> None:
         """Start the job's run, or wait for one that is making some of its keys already."""
         host, volume = self.connection.host, self.connection.options.volume
         run: PipesRun | None = None
@@ -164,7 +170,7 @@ class Fleet:
                 self._end(run, run.give_up if run.mine and not run.asked else run.leave)
             job.fail(self.stopped)
 
-    def _look(self, token: str) -> list[Job]:
+    def _look(self, token: str) -> list[WorkedTask]:
         """The jobs that the run has brought further, where it is over or can be watched no more."""
         run = self._active[token]
         try:
@@ -204,7 +210,7 @@ class Fleet:
             self.step.log.warning(f"{error}; why run {ended.run_id} failed is on its own page: {ended.url}")
             return []
 
-    def _settle(self, job: Job, entry: Entry, reason: str | None, reply: Reply | None) -> None:
+    def _settle(self, job: WorkedTask, entry: LedgerEntry, reason: str | None, reply: Reply | None) -> None:
         """Take what the tables hold of a run's keys as done; the rest fails where there is a reason to."""
         self._take(job, made_since(entry.before, self.current(entry.request.keys)))
         if reply is not None:
@@ -217,16 +223,16 @@ class Fleet:
             job.fail(reason, reply.failed if reply else None)
 
     @staticmethod
-    def _take(job: Job, made: set[str]) -> None:
+    def _take(job: WorkedTask, made: set[str]) -> None:
         job.result.written |= made & job.left
         job.left -= made
 
-    def _note(self, jobs: Sequence[Job], url: str) -> None:
+    def _note(self, jobs: Sequence[WorkedTask], url: str) -> None:
         if url:
             for job in jobs:
                 job.result.runs.append(RemoteRun(url, cost(self.connection.options, serverless=self.serverless)))
 
-    def _end(self, run: PipesRun, how: Callable[[], object]) -> list[Job]:
+    def _end(self, run: PipesRun, how: Callable[[], object]) -> list[WorkedTask]:
         """Watch the run no longer; the jobs that waited for it."""
         self._active.pop(run.entry.token, None)
         how()

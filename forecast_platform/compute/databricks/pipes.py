@@ -21,7 +21,7 @@ from forecast_platform.clients.databricks.monitor import ENDED, Ended, cancel, l
 from forecast_platform.clients.databricks.submit import launch, run_or_none, wheel_task
 from forecast_platform.clients.databricks.volume import Volume
 from forecast_platform.clients.databricks.watch import Watch
-from forecast_platform.compute.databricks.run_ledger import Entry, RunLedger
+from forecast_platform.compute.databricks.run_ledger import LedgerEntry, RunLedger
 from forecast_platform.host import process_identity
 from forecast_platform.work.step import Conversation, Step
 from forecast_platform.work.tasks import PIPES, Reply, TaskRequest, context_of, context_path
@@ -60,7 +60,7 @@ class PipesRun:
         connection: Connection,
         deployed: Deployment,
         book: RunLedger,
-        entry: Entry,
+        entry: LedgerEntry,
         step: Step,
         *,
         new: bool = False,

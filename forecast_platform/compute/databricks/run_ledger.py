@@ -22,7 +22,7 @@ GIVEN_UP_SECONDS = 8 * DAY_SECONDS
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A run that was, or was about to be, submitted."""
 
     token: str
@@ -61,7 +61,7 @@ class RunLedger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def claim(self, host: str, volume: str, request: TaskRequest, before: dict[str, str]) -> tuple[Entry, bool]:
+    def claim(self, host: str, volume: str, request: TaskRequest, before: dict[str, str]) -> tuple[LedgerEntry, bool]:
         """The entry of a run that may be making some of these keys already; else a new one, and True."""
         with self._lock():
             for entry in self._entries():
@@ -75,40 +75,40 @@ class RunLedger:
             token = f"forecast-platform-{secrets.token_hex(16)}"
             folder = f"{volume}/{token}"
             now = time.time()
-            entry = Entry(token, host, process_identity.this_process(), folder, request, before, now, now)
+            entry = LedgerEntry(token, host, process_identity.this_process(), folder, request, before, now, now)
             self.keep(entry)
             return entry, True
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: LedgerEntry) -> None:
         """Write an entry, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._path(entry), json.dumps({**asdict(entry), "request": entry.request.to_dict()}))
 
-    def asking(self, entry: Entry) -> Entry | None:
+    def asking(self, entry: LedgerEntry) -> LedgerEntry | None:
         """Keep that a submission is about to be made; the entry as it is now, None where it was forgotten meanwhile."""
         with self._lock():
             return self._asked(entry, 1)
 
-    def refused(self, entry: Entry) -> Entry | None:
+    def refused(self, entry: LedgerEntry) -> LedgerEntry | None:
         """Take back what `asking` kept: the submission was never begun, or could not have been carried out."""
         with self._lock():
             return self._asked(entry, -1)
 
-    def _asked(self, entry: Entry, more: int) -> Entry | None:
+    def _asked(self, entry: LedgerEntry, more: int) -> LedgerEntry | None:
         kept = self._read(self._path(entry))
         if kept is not None:
             kept = replace(kept, asked=max(0, kept.asked + more))
             self.keep(kept)
         return kept
 
-    def submitted(self, entry: Entry, run_id: int) -> None:
+    def submitted(self, entry: LedgerEntry, run_id: int) -> None:
         """Keep the run's id, where the entry still is there."""
         with self._lock():
             kept = self._read(self._path(entry))
             if kept is not None:
                 self.keep(replace(kept, run_id=run_id))
 
-    def withdraw(self, entry: Entry) -> bool:
+    def withdraw(self, entry: LedgerEntry) -> bool:
         """Forget an entry that nobody has asked for a run of; False where somebody has, or has taken it over."""
         with self._lock():
             kept = self._read(self._path(entry))
@@ -117,25 +117,25 @@ class RunLedger:
             self._path(entry).unlink(missing_ok=True)
             return True
 
-    def release(self, entry: Entry) -> None:
+    def release(self, entry: LedgerEntry) -> None:
         """Leave an entry to whoever comes next: its run may go on, and this process no longer looks after it."""
         with self._lock():
             kept = self._read(self._path(entry))
             if kept is not None and kept.owner == entry.owner:
                 self.keep(replace(kept, owner=process_identity.nobody()))
 
-    def others(self, entry: Entry) -> bool:
+    def others(self, entry: LedgerEntry) -> bool:
         """Whether another process has taken the entry over meanwhile."""
         kept = self._read(self._path(entry))
         return kept is not None and kept.owner != entry.owner
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: LedgerEntry) -> None:
         """Forget an entry: its run is over. Not one that another process has taken over meanwhile."""
         with self._lock():
             if not self.others(entry):
                 self._path(entry).unlink(missing_ok=True)
 
-    def adopt(self, entry: Entry) -> Entry | None:
+    def adopt(self, entry: LedgerEntry) -> LedgerEntry | None:
         """The entry as it is now, taken over where it was left; None where it was forgotten meanwhile."""
         with self._lock():
             kept = self._read(self._path(entry))
@@ -145,7 +145,7 @@ class RunLedger:
             self.keep(mine)
             return mine
 
-    def orphans(self, host: str) -> list[Entry]:
+    def orphans(self, host: str) -> list[LedgerEntry]:
         """Entries of a workspace that were left."""
         for path in self.folder.glob("*.tmp"):
             with suppress(FileNotFoundError):  # another step has removed it
@@ -159,15 +159,15 @@ class RunLedger:
                 self._path(entry).unlink(missing_ok=True)
         return found
 
-    def _path(self, entry: Entry) -> Path:
+    def _path(self, entry: LedgerEntry) -> Path:
         return self.folder / f"{entry.token}.json"
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[LedgerEntry]:
         found = map(self._read, sorted(self.folder.glob("*.json")))
         return (entry for entry in found if entry is not None)
 
     @staticmethod
-    def _read(path: Path) -> Entry | None:
+    def _read(path: Path) -> LedgerEntry | None:
         try:
             written = path.stat().st_mtime
             values: dict[str, Any] = json.loads(path.read_text())
@@ -175,7 +175,7 @@ class RunLedger:
             return None
         # Entries of an earlier version do not say when they were made and taken, nor whether a run was asked for.
         known = {"made": written, "taken": written, "asked": 1, **values}
-        return Entry(**{**known, "request": TaskRequest.from_dict(values["request"])})
+        return LedgerEntry(**{**known, "request": TaskRequest.from_dict(values["request"])})
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

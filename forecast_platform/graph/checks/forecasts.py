@@ -24,7 +24,7 @@ from forecast_platform.graph.checks.reading import (
     stored_points,
     surroundings,
 )
-from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.checks.report import Examined, examined_by, recorded, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.host.finding import Finding
 from forecast_platform.settings import Settings
@@ -88,7 +88,7 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
         required_resource_keys={"platform"},
     )
     def check_forecasts(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context, keys)
+        asked = examined_by(context, keys)
         chosen = context.selected_asset_check_keys
         found: dict[AssetCheckKey, list[Finding]] = {key: [] for key in chosen}
         for series in asked.series:
@@ -111,7 +111,7 @@ def forecasts_checks(model: str, keys: Keys, horizon: int = DEFAULT) -> AssetChe
 
 
 def examine_paths(
-    asked: Request, target: Target, dates: list[dt.date], keep: Dates
+    asked: Examined, target: Target, dates: list[dt.date], keep: Dates
 ) -> tuple["pa.Table | None", dict[str, list[Finding]]]:
     """The paths on the dates of `keep`, [n], of one series and model, None where there are no `dates`; and the verdicts
     of each check's rules on those of `dates`."""

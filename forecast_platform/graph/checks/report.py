@@ -51,7 +51,7 @@ _FAILING = "failing"
 
 
 @dataclass(frozen=True)
-class Request:
+class Examined:
     """What a check is to look at: of a run its keys, by series; without one (a check run by itself) everything new."""
 
     platform: Platform
@@ -70,7 +70,7 @@ class Request:
         return Target(series, model, self.version, self.platform.settings.model_version)
 
 
-def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
+def examined_by(context: AssetCheckExecutionContext, keys: Keys) -> Examined:
     """What the run that this check of a group's asset is part of was about.
 
     Raises Failure where the run's range holds no partition, TypeError for a key of one dimension.
@@ -79,12 +79,12 @@ def request(context: AssetCheckExecutionContext, keys: Keys) -> Request:
     version = platform.options(context.run.tags).version
     [group] = [one.series for one in platform.settings.series_groups if one.name == keys.group]
     if not (context.has_partition_key or context.has_partition_key_range):
-        return Request(platform, version, None, group)
+        return Examined(platform, version, None, group)
     found = partitions.by_series(context.partition_keys, group)
     if not found:
         chosen = context.partition_key_range
         raise Failure(partitions.nothing_between(chosen.start, chosen.end), allow_retries=False)
-    return Request(platform, version, found, group)
+    return Examined(platform, version, found, group)
 
 
 def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False) -> AssetCheckSpec:
@@ -93,7 +93,7 @@ def spec(asset: AssetKey, name: str, description: str, *, blocking: bool = False
 
 
 def recorded(
-    context: AssetCheckExecutionContext, asked: Request, found: Mapping[AssetCheckKey, Sequence[Finding]]
+    context: AssetCheckExecutionContext, asked: Examined, found: Mapping[AssetCheckKey, Sequence[Finding]]
 ) -> Iterator[AssetCheckResult]:
     """The evaluation of each check, handed to Dagster as of the beginning of this hour.
 
@@ -106,7 +106,7 @@ def recorded(
             yield result(key, findings, earlier(context.instance, asked, key, {one.subject for one in findings}))
 
 
-def earlier(instance: DagsterInstance, asked: Request, key: AssetCheckKey, examined: Collection[str]) -> list[Finding]:
+def earlier(instance: DagsterInstance, asked: Examined, key: AssetCheckKey, examined: Collection[str]) -> list[Finding]:
     """What is wrong by the newest evaluation with subjects that are not `examined` now and are still made.
 
     Dagster shows the newest evaluation alone, and a backfill makes a run a series: without these, one series' failure

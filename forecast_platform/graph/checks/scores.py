@@ -15,7 +15,7 @@ from dagster import (
 from forecast_platform.forecasting.horizon import suffix
 from forecast_platform.graph.checks.findings import Target
 from forecast_platform.graph.checks.point_rules import calibration
-from forecast_platform.graph.checks.report import recorded, request, spec
+from forecast_platform.graph.checks.report import examined_by, recorded, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.host.finding import Finding
 
@@ -59,7 +59,7 @@ def forecast_metadata_checks(model: str, keys: Keys) -> AssetChecksDefinition:
         from forecast_platform.pages.scores import REFERENCE
         from forecast_platform.pipeline.performance import trailing_performance
 
-        asked = request(context, keys)
+        asked = examined_by(context, keys)
         found: dict[str, list[Finding]] = {check.name: [] for check in context.selected_asset_check_keys}
         for series in asked.series:
             target = asked.target(series, model)

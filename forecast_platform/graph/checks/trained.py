@@ -14,7 +14,7 @@ from dagster import (
 
 from forecast_platform.graph.checks import rules
 from forecast_platform.graph.checks.findings import Target
-from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.checks.report import Examined, examined_by, recorded, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.host.finding import Finding
 from forecast_platform.models.saved import ArtifactError
@@ -40,7 +40,7 @@ def trained_models_checks(model: str, keys: Keys) -> AssetChecksDefinition:
         required_resource_keys={"platform"},
     )
     def check_trained_models(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context, keys)
+        asked = examined_by(context, keys)
         found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, asked.target(series, model)).items():
@@ -51,7 +51,7 @@ def trained_models_checks(model: str, keys: Keys) -> AssetChecksDefinition:
     return check_trained_models
 
 
-def examine(asked: Request, target: Target) -> dict[str, Finding]:
+def examine(asked: Examined, target: Target) -> dict[str, Finding]:
     """The verdict of each rule on one series and model."""
     platform = asked.platform
     columns = ["training_cutoff_date", "model_id", "algorithm_version", "fitted_model_json", "fitted_model_s3_path"]

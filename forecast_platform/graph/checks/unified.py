@@ -13,7 +13,7 @@ from dagster import (
 
 from forecast_platform.graph.checks import meaning_rules, rules
 from forecast_platform.graph.checks.reading import dates_of, ended_on
-from forecast_platform.graph.checks.report import Request, recorded, request, spec
+from forecast_platform.graph.checks.report import Examined, examined_by, recorded, spec
 from forecast_platform.graph.keys import Keys
 from forecast_platform.host.finding import Finding
 from forecast_platform.sources.base import WEATHER_COLUMNS
@@ -51,7 +51,7 @@ def unified_data_checks(keys: Keys) -> AssetChecksDefinition:
         required_resource_keys={"platform"},
     )
     def check_unified_data(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
-        asked = request(context, keys)
+        asked = examined_by(context, keys)
         found: dict[AssetCheckKey, list[Finding]] = {}
         for series in asked.series:
             for name, finding in examine(asked, series).items():
@@ -62,7 +62,7 @@ def unified_data_checks(keys: Keys) -> AssetChecksDefinition:
     return check_unified_data
 
 
-def examine(asked: Request, series: str) -> dict[str, Finding]:
+def examine(asked: Examined, series: str) -> dict[str, Finding]:
     """The verdict of each rule on one series."""
     platform = asked.platform
     settings = platform.settings

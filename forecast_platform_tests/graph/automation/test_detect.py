@@ -26,9 +26,9 @@ from dagster._core.execution.api import execute_run
 
 from forecast_platform.definitions import build_definitions
 from forecast_platform.graph.automation.detect import check_problems, run_problems
-from forecast_platform.graph.automation.requests import Request as Wanted
+from forecast_platform.graph.automation.requests import Request
 from forecast_platform.graph.checks.findings import Target
-from forecast_platform.graph.checks.report import Request, earlier, result
+from forecast_platform.graph.checks.report import Examined, earlier, result
 from forecast_platform.graph.checks.unified import STALE
 from forecast_platform.host.finding import Finding
 from forecast_platform.settings import Settings, build
@@ -40,7 +40,7 @@ SETTINGS = build(source="sample")
 KEY = AssetCheckKey(AssetKey(["distributions", "naive"]), "plausible_paths")
 
 
-def _ended(instance: DagsterInstance, settings: Settings, request: Wanted, good: bool) -> None:
+def _ended(instance: DagsterInstance, settings: Settings, request: Request, good: bool) -> None:
     """A run of the request that has ended."""
     definition = build_definitions(settings).resolve_job_def(request.job)
     status = DagsterRunStatus.SUCCESS if good else DagsterRunStatus.STARTED
@@ -63,7 +63,7 @@ def test_a_failed_run_is_over_with_a_good_one_of_its_version_series_and_model(
     small: Path, change: dict, over: bool
 ) -> None:
     settings = settings_for(small)
-    failed = Wanted("forecast", SUNDAY, SUNDAY, ("Alpha",), "d1", "v1.0", ("naive",))
+    failed = Request("forecast", SUNDAY, SUNDAY, ("Alpha",), "d1", "v1.0", ("naive",))
     with DagsterInstance.ephemeral() as instance:
         _ended(instance, settings, failed, False)
         _ended(instance, settings, replace(failed, **change), True)
@@ -99,7 +99,7 @@ def test_a_check_that_is_evaluated_last_counts_though_its_run_was_planned_first(
         assert check_problems(instance, SETTINGS, [key]) == []
 
 
-def _evaluated(instance: DagsterInstance, asked: Request, *findings: Finding) -> None:
+def _evaluated(instance: DagsterInstance, asked: Examined, *findings: Finding) -> None:
     evaluation = result(KEY, findings, earlier(instance, asked, KEY, {one.subject for one in findings}))
     event = AssetCheckEvaluation(
         evaluation.asset_key,
@@ -117,7 +117,7 @@ def test_a_failed_check_of_one_version_or_series_is_not_over_when_another_passes
     old, new = (Target("Alpha", "naive", version, "v2.0") for version in ("v1.0", "v2.0"))
     beta = Target("Beta", "naive", "v2.0", "v2.0")
     wrong = old.bad("the spread is out of bounds", "look at the fan chart", "warning")
-    runs = {version: Request(platform, version, None, platform.settings.series_names) for version in ("v1.0", "v2.0")}
+    runs = {version: Examined(platform, version, None, platform.settings.series_names) for version in ("v1.0", "v2.0")}
     with DagsterInstance.ephemeral() as instance:
         _evaluated(instance, runs["v1.0"], wrong, Target("Beta", "naive", "v1.0", "v2.0").good())
         _evaluated(instance, runs["v2.0"], new.good(), beta.bad("paths begin elsewhere", "make them again"))

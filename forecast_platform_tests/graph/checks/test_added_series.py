@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecast_platform.graph.checks.report import Request
+from forecast_platform.graph.checks.report import Examined
 from forecast_platform.graph.checks.unified import JUMPS, PLAUSIBLE, examine
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import ingest_all, settings_for, write_landing
@@ -31,8 +31,8 @@ def test_adding_a_series_raises_no_alarm_for_its_past_and_a_jump_of_the_day_does
     platform = _platform(tmp_path)
     added = [platform.settings.lookback_end, dt.date(2018, 3, 29)]
     for keys, passed in ((added, True), ([JUMP], False)):
-        found = examine(Request(platform, "v1.0", {"Alpha": keys}, ("Alpha", "Beta")), "Alpha")
+        found = examine(Examined(platform, "v1.0", {"Alpha": keys}, ("Alpha", "Beta")), "Alpha")
         assert (found[JUMPS].passed, found[PLAUSIBLE].passed) == (passed, True), found[JUMPS].text
     confirmed = [{"name": "Alpha", "confirmed": [JUMP]}, {"name": "Beta"}]
     looked_at = Platform.from_settings(settings_for(tmp_path, series=confirmed))
-    assert examine(Request(looked_at, "v1.0", {"Alpha": [JUMP]}, ("Alpha",)), "Alpha")[JUMPS].passed
+    assert examine(Examined(looked_at, "v1.0", {"Alpha": [JUMP]}, ("Alpha",)), "Alpha")[JUMPS].passed

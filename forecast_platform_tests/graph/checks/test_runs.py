@@ -23,7 +23,7 @@ from dagster import (
 )
 
 from forecast_platform.definitions import build_definitions
-from forecast_platform.graph.checks.report import Request
+from forecast_platform.graph.checks.report import Examined
 from forecast_platform.graph.checks.trained import examine
 from forecast_platform.graph.partitions import Partitions, backfill_policy, range_tags
 from forecast_platform.pipeline.inference import forecast
@@ -262,7 +262,7 @@ def test_a_model_whose_file_is_not_what_was_written_is_not_opened(
     text = path.read_text()
     digit = next(place for place, letter in enumerate(text) if letter in "12345678")
     path.write_text(f"{text[:digit]}9{text[digit + 1 :]}")
-    asked = Request(world.platform, "v1.0", {"Alpha": [window]}, ("Alpha", "Beta"))
+    asked = Examined(world.platform, "v1.0", {"Alpha": [window]}, ("Alpha", "Beta"))
     found = examine(asked, asked.target("Alpha", "naive"))["finite_parameters"]
     assert not found.passed
     assert f"its file {path} is not what was written" in found.found
