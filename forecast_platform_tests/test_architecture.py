@@ -239,6 +239,45 @@ def test_public_functions_name_the_errors_that_they_raise_in_their_docstrings() 
     assert {path: names for path, names in unnamed.items() if names} == {}, "add `Raises ... where ...`"
 
 
+ARRAYS = re.compile(r"\b(Floats|Dates|Bools|Ints|Samples|Paths|NDArray|ndarray)\b")
+
+SHAPES_NOT_SAID = {"ensembles"}
+"""Parts of the package not all of whose docstrings say shapes yet."""
+
+
+def unshaped(source: ast.Module) -> list[str]:
+    """The public functions of a file that take or give arrays, and whose docstring neither has a shape such as [n] nor
+    names what it does as (`See `Model.fit``), nor is of what only raises."""
+    found = []
+    for name, function in public_functions(source):
+        arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+        types = [ast.unparse(one) for one in (*(each.annotation for each in arguments), function.returns) if one]
+        said = ast.get_docstring(function) or ""
+        if ARRAYS.search(" ".join(types)) and not re.search(r"\[[^\]]+\]|^(See|As|Raises) ", said):
+            found.append(name)
+    return found
+
+
+def test_public_functions_over_arrays_say_their_shapes() -> None:
+    asked = [path for path in FILES if part_of(module_of(path)) not in SHAPES_NOT_SAID]
+    assert {str(path.relative_to(ROOT)): names for path in asked if (names := unshaped(tree(path)))} == {}
+
+
+@pytest.mark.parametrize(
+    ("types", "said", "found"),
+    [
+        ("x: Floats", "Of x.", ["f"]),
+        ("x: Sequence[NDArray[Any]] | None", "Of x.", ["f"]),
+        ("x: Floats", "Of x [n], in days.", []),
+        ("x: Floats", "See `Model.fit`: of x.", []),
+        ("x: float", "Of x.", []),
+    ],
+)
+def test_a_function_over_arrays_whose_shapes_nobody_says_is_found(types: str, said: str, found: list[str]) -> None:
+    assert unshaped(ast.parse(f"def f({types}):\n  '''{said}'''")) == found
+    assert unshaped(ast.parse(f"def _f({types}):\n  '''{said}'''")) == []
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [

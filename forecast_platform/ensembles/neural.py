@@ -1,6 +1,8 @@
 """Neural networks for tables: RealMLP (Holzmüller et al. 2024) of pytabkit, and TabNet (Arik and Pfister 2021).
 
-RealMLP is kept as TorchScript and TabNet as its own archive of JSON and weights: neither is Python's pickle.
+RealMLP is kept as TorchScript. TabNet is kept as the library's own archive: its parameters as JSON, and its weights as
+`torch.save` writes them, which is a pickle inside. The library opens that by `torch.load` with torch's default, which
+since torch 2.6 is `weights_only`: tensors are read, anything else is refused.
 """
 
 from __future__ import annotations

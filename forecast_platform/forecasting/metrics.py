@@ -154,7 +154,7 @@ def direction(last_close: Floats, forecast: Floats, actual: Floats) -> Floats:
 
 
 def skill(score: Floats | float, reference: Floats | float) -> Floats:
-    """1 - score / reference, elementwise, of the shape of both: the share of the reference's loss that is saved; NaN
+    """1 - score / reference, elementwise, [...] as both: the share of the reference's loss that is saved; NaN
     where the reference is zero."""
     return np.asarray(1 - _ratio(np.asarray(score, np.float64), np.asarray(reference, np.float64)))
 

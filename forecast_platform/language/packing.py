@@ -43,7 +43,8 @@ class Packed:
 def pack(lengths: Sequence[int] | NDArray[np.int64], context: int) -> Packed:
     """Lay documents of these many tokens into rows of `context`, by best fit, the longest piece first.
 
-    Every token stands in exactly one row; a document is cut only where it is longer than a row.
+    Every token stands in exactly one row; a document is cut only where it is longer than a row. lengths: [n_documents],
+    context: of a row; both in tokens.
     """
     whole, rests = [], []
     for document, length in enumerate(lengths):
@@ -74,7 +75,10 @@ def pack(lengths: Sequence[int] | NDArray[np.int64], context: int) -> Packed:
 
 
 def one_by_one(lengths: Sequence[int] | NDArray[np.int64], context: int) -> Packed:
-    """A row for each document's piece of at most `context` tokens: what is trained on without packing."""
+    """A row for each document's piece of at most `context` tokens: what is trained on without packing.
+
+    lengths: [n_documents], in tokens.
+    """
     rows = [
         [(document, start, min(start + context, int(length)))]
         for document, length in enumerate(lengths)

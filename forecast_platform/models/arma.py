@@ -105,7 +105,8 @@ class ArmaFitted(InnovationsFitted):
         return Filtered(innovations, tuple(states))
 
     def mean(self, state: State, step: int) -> Floats:
-        """See `InnovationsFitted`."""
+        """The mean of the next session's y, on the model's scale, [rows, n_paths] as the state's arrays: the last level
+        and differences, and what the coefficients expect of the last w and innovations. It is the same at each step."""
         base = state[0] + self.arma.mean
         for difference in state[1 : max(self.arma.d, 1)]:
             base = base + difference

@@ -289,7 +289,10 @@ def training_rows(draft: GradientBoostingFitted, history: History) -> tuple[NDAr
 
 
 def weights(features: NDArray[np.float32], target: Floats, params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Each head's weight, and the loss it saved (share of squared error; nats of gamma deviance), on later folds."""
+    """Each head's weight, and the loss it saved (share of squared error; nats of gamma deviance), on later folds.
+
+    features: float32 [n, n_features], target: standardised returns [n], without unit; both in time's order.
+    """
     edges = (np.linspace(FIRST_FOLD, 1.0, FOLDS + 1) * len(target)).astype(int)
     margins: dict[str, list[Floats]] = {name: [] for name in OBJECTIVES}
     scale = []
@@ -317,7 +320,10 @@ def mean_weight(predicted: Floats, target: Floats) -> tuple[float, float]:
 
 
 def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> tuple[float, float]:
-    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none; its gain, nats."""
+    """The weight of least gamma deviance (QLIKE) plus a standard error of its difference from none; its gain, nats.
+
+    predicted: log variances [n], target: standardised returns [n], mean_squares: of the rows fitted on, [n].
+    """
     squares = np.minimum(target**2, SQUARE_LIMIT) / mean_squares
     best = (0.0, 0.0, 0.0)
     for weight in (0.25, 0.5, 0.75, 1.0):
@@ -328,7 +334,11 @@ def variance_weight(predicted: Floats, target: Floats, mean_squares: Floats) -> 
 
 
 def boost(head: str, features: NDArray[np.float32], target: Floats, params: Mapping[str, Any]) -> str:
-    """Trees of a head as the library's JSON. The mean's learn deviations from the target's mean: no drift."""
+    """Trees of a head as the library's JSON. The mean's learn deviations from the target's mean: no drift.
+
+    head: of OBJECTIVES; features: float32 [n, n_features], target: standardised returns [n], without unit; params:
+    XGBoost's, and `rounds`.
+    """
     import xgboost
 
     if head == "mean":

@@ -71,8 +71,8 @@ def fan_chart(platform: Platform, series: str, model: str, version: str, day: dt
 
 
 def closes_before(table: SeriesTable, origin: np.datetime64, days: int) -> Bools:
-    """Which rows are closes before `origin`, of the `days` up to the newest of them: also where that lies months back,
-    a chart begins where its forecast does."""
+    """Which rows of the table, [n_rows], are closes before `origin`, of the `days` up to the newest of them: also where
+    that lies months back, a chart begins where its forecast does."""
     known = (table.dates < origin) & table.columns["is_observed"]
     first = table.dates[known][-1] - days * ONE_DAY if known.any() else origin
     return np.asarray(known & (table.dates >= first))

@@ -44,7 +44,7 @@ def sentinels(name: str, values: Floats) -> Bools:
 
 
 def unit_hint(name: str, values: Floats) -> str:
-    """What an impossible column probably is counted in; '' where nothing says so."""
+    """What an impossible column [n], NaN where a value is missing, probably is counted in; '' where nothing says so."""
     known = values[np.isfinite(values) & ~np.isin(values, list(SENTINELS))]
     if len(known) == 0 or not name.startswith("temp_"):
         return ""

@@ -238,7 +238,10 @@ def level_text(factor: float) -> str:
 
 
 def odd_years(days: Dates, sessions: Dates, exchange: str) -> list[str]:
-    """What is wrong with the dates of whole calendar years, one text for years in a row that are wrong alike."""
+    """What is wrong with the dates of whole calendar years, one text for years in a row that are wrong alike.
+
+    days: with a close, [n]; sessions: the exchange's, [n_sessions]; both ascending.
+    """
     years = days.astype("datetime64[Y]").astype(int) + 1970
     found: list[tuple[int, int, str]] = []
     for year in np.unique(years):

@@ -118,7 +118,7 @@ def last_complete_day(last_observed: dt.date, sessions: Dates, today: dt.date, l
     """The last day whose row can be written: all that it should know has arrived.
 
     Rows run past the last close only over days on which the exchange is shut (and `lag` days more, the market's
-    publication lag), and never past yesterday. `sessions` must reach beyond `last_observed`; SourceError otherwise.
+    publication lag), and never past yesterday. `sessions` [n] must reach beyond `last_observed`; SourceError otherwise.
     """
     following = calendars.next_session_after(sessions, last_observed)
     return min(following + dt.timedelta(days=lag - 1), today - dt.timedelta(days=1))

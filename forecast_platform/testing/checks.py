@@ -76,7 +76,7 @@ class Subject:
     def base(
         self, history: History, origins: Dates, window: TrainingWindow, n_paths: int = N_PATHS, horizon: int = DEFAULT
     ) -> BasePaths:
-        """What a combination is given."""
+        """What a combination is given: its members' paths for the origins [n], as `BasePaths` says."""
         members = [_member(place % 2, window) for place in range(len(self.model.of))]
         shocks = Shocks(SEED, members[0].n_slots)
         base = np.stack([member.simulate(history, origins, horizon, n_paths, shocks) for member in members])

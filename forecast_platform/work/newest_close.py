@@ -61,8 +61,8 @@ def unconfirmed_jump(platform: Platform, series: str) -> str | None:
 
 
 def common(closes: Floats) -> bool:
-    """Whether the last move, up or down, is one that the closes before it (at most DECADE, ascending) say to expect:
-    seen FREQUENT times in a YEAR, or not much larger in relation to the price than the SEEN-th of all.
+    """Whether the last move, up or down, of closes [n] is one that those before it (at most DECADE, by date) say to
+    expect: seen FREQUENT times in a YEAR, or not much larger in relation to the price than the SEEN-th of all.
 
     A fifth of the close before, or five times it, is expected by the former only: a number may have broken off.
     """

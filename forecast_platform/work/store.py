@@ -81,7 +81,10 @@ def points(
     generated: Sequence[dt.datetime],
     training_cutoff: dt.date,
 ) -> Rows:
-    """Rows of `point_forecasts`: statistics of the paths of these dates, with the closes that are known by now."""
+    """Rows of `point_forecasts`: statistics of the paths of these dates, with the closes that are known by now.
+
+    origins: the forecast dates, [n]; summary: [n, horizon] in the price's unit; generated: [n], when each was made.
+    """
     actual, _ = targets(platform, series, origins)
     rows = points_table(
         summary,
@@ -131,7 +134,11 @@ def successes(
     training_seconds: float,
     inference_seconds: float | None,
 ) -> Rows:
-    """Rows of `forecast_metadata` of new forecasts; their scores are null until the score step."""
+    """Rows of `forecast_metadata` of new forecasts; their scores are null until the score step.
+
+    origins: the forecast dates, hashes: of their inputs, last_observed: the days of their newest closes; each [n].
+    training_seconds: of the window's fit; inference_seconds: of each date, None where that is not known.
+    """
     rows = [
         {
             "forecast_date": day.astype(dt.date),

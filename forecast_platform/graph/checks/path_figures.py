@@ -51,7 +51,11 @@ def joined(parts: Sequence[PathFigures]) -> PathFigures:
 def path_figures(
     days: Dates, path_ids: NDArray[np.int64], columns: Sequence[pa.ChunkedArray], n_paths: int
 ) -> PathFigures:
-    """The figures of rows of distributions. days, path_ids, and day_1 to the last of the horizon: one value a row."""
+    """The figures of rows of distributions, by date.
+
+    days: forecast dates, path_ids: 0 to n_paths - 1, columns: prices of day_1 to the last of the horizon; each
+    [n_rows], in any order.
+    """
     return _figures(days, path_ids, finite_rows(columns), floats(columns[0]), floats(columns[-1]), n_paths)
 
 
@@ -125,6 +129,6 @@ def finite_rows(columns: Sequence[pa.ChunkedArray]) -> Bools:
 
 
 def floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """A column's values as float32, NaN where null."""
+    """A column's values [n] as float32 [n], NaN where null; in the column's unit."""
     values: NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return values

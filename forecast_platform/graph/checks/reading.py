@@ -103,7 +103,8 @@ def stored_points(platform: Platform, target: Target, dates: Sequence[dt.date]) 
 
 
 def sampled_dates(points: Points | None, horizon: int) -> Dates:
-    """Dates spread over `points`, of those that have all of their days; none where there are no points."""
+    """Dates [n], ascending, at most SAMPLED_DATES, spread over `points`, of those that have all of their days; none
+    where there are no points."""
     if points is None:
         return np.empty(0, "datetime64[D]")
     days, counts = np.unique(points["forecast_date"], return_counts=True)
@@ -112,7 +113,7 @@ def sampled_dates(points: Points | None, horizon: int) -> Dates:
 
 
 def paths_on(platform: Platform, target: Target, dates: Dates) -> pa.Table:
-    """The stored paths of these dates, for `agreement`."""
+    """The stored paths of these dates [n], for `agreement`: a row a date and path, prices in the series' unit."""
     where: dict[str, Any] = {"commodity": target.series, "model_name": target.model, "forecast_date": []}
     if len(dates):
         where = keys_of(target.series, target.model, target.version, list(dates.astype(dt.date)), by_month=True)
