@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.catalog import Base
 from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.learners import Learner, LearnerError
@@ -87,8 +88,14 @@ class Fitted:
                 own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
                 learners[int(cell)] = Learner.load(base, own)
             valid = array_from(files["valid.npy"])
-        encoder = Encoder(json.loads(files["encoder.json"]) if whole else {})
+        encoder = _encoder_of(files["encoder.json"]) if whole else Encoder({})
         return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]))
+
+
+@lru_cache(maxsize=8)
+def _encoder_of(text: bytes) -> Encoder:
+    """One encoder for all models that encode alike: its text is long."""
+    return Encoder(json.loads(text))
 
 
 def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floats:
@@ -125,18 +132,6 @@ def with_extra(x: Any, extra: Floats | None) -> Any:
     if hasattr(x, "assign"):
         return x.assign(**{f"__extra_{number}": extra[:, number] for number in range(extra.shape[1])})
     return np.column_stack([x, extra.astype(np.float32)])
-
-
-def array_bytes(values: NDArray[Any]) -> bytes:
-    """An array of any shape as a .npy file."""
-    sink = io.BytesIO()
-    np.save(sink, values, allow_pickle=False)
-    return sink.getvalue()
-
-
-def array_from(data: bytes) -> NDArray[Any]:
-    """The array of a .npy file, of the shape and type that it was saved with."""
-    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def extra_columns(predictions: Sequence[Floats], n_classes: int) -> Floats:

@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.forecasts import open_rows, write_newest
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.packaging import Ensemble, PackageError, write_model
+from forecast_platform.ensembles.packaging import Ensemble, PackageError, model_of
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
@@ -26,7 +25,7 @@ from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
-from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned
+from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned, log_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,13 +75,13 @@ def finish(run: Run, *, again: bool = False) -> Result:
     run.states.write(MODEL, state)
     try:
         with one_thread_each():
-            result = _made(run, outcomes)
+            result, kept = _made(run, outcomes)
     except BaseException as error:
         made = isinstance(error, UntrackedError)
         said = full_disk(error) or (str(error) if made else f"{type(error).__name__}: {error}")
         ended = dt.datetime.now(dt.timezone.utc)
-        kept = run.store.digest(MODEL) if made else None
-        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said, artifact_sha256=kept))
+        whole = run.store.digest(MODEL) if made else None
+        run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said, artifact_sha256=whole))
         raise
     now = dt.datetime.now(dt.timezone.utc)
     run.states.write(
@@ -93,39 +92,37 @@ def finish(run: Run, *, again: bool = False) -> Result:
             finished_at=now,
             seconds=(now - began).total_seconds(),
             result=json.dumps({**vars(result), "fresh": False}, sort_keys=True),
-            artifact_sha256=run.store.digest(MODEL),
+            artifact_sha256=kept,
         ),
     )
     return result
 
 
-def _made(run: Run, outcomes: Mapping[str, Outcome]) -> Result:
-    with tempfile.TemporaryDirectory(prefix="forecast-ensemble-") as made:
-        folder = Path(made)
-        known: dict[tuple[str, int], Fitted] = {}
-        end, digest = write_model(run, outcomes, folder, known)
-        files = {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
-        run.store.put(MODEL, files)
-        if run.workflow.context.source.forecasts is not None:
-            _vote_on_newest(run, folder)
-        report = write_report(run, outcomes, known)
-        try:
-            run_id, registered = _track(run, outcomes, end, folder, report)
-        except Exception as error:
-            # Whatever MLflow or its database raises: it costs the record, never the model.
-            told = str(error).strip() or type(error).__name__
-            why = told if isinstance(error, StoreError) else told.splitlines()[0]
-            raise UntrackedError(
-                f"MLflow at {run.platform.settings.tracking_uri} did not take the result: {why}; the model is made "
-                "(`forecast-platform ensemble export` writes it), run the workflow again to record it"
-            ) from error
+def _made(run: Run, outcomes: Mapping[str, Outcome]) -> tuple[Result, str]:
+    """The result, and the hash of the bundle of its model."""
+    known: dict[tuple[str, int], Fitted] = {}
+    end, digest, files = model_of(run, outcomes, known)
+    kept = run.store.put_hashed(MODEL, files)
+    if run.workflow.context.source.forecasts is not None:
+        _vote_on_newest(run, files)
+    report = write_report(run, outcomes, known)
+    try:
+        run_id, registered = _track(run, outcomes, end, files, report)
+    except Exception as error:
+        # Whatever MLflow or its database raises: it costs the record, never the model.
+        told = str(error).strip() or type(error).__name__
+        why = told if isinstance(error, StoreError) else told.splitlines()[0]
+        raise UntrackedError(
+            f"MLflow at {run.platform.settings.tracking_uri} did not take the result: {why}; the model is made "
+            "(`forecast-platform ensemble export` writes it), run the workflow again to record it"
+        ) from error
     scores = {name: value for name, value in end.scores.items() if value == value}
-    return Result(end.task, digest, str(report), run_id, registered, scores)
+    return Result(end.task, digest, str(report), run_id, registered, scores), kept
 
 
-def _vote_on_newest(run: Run, folder: Path) -> None:
+def _vote_on_newest(run: Run, files: Mapping[str, bytes]) -> None:
     newest = open_rows(run.frame)
-    predicted = Ensemble.load(folder / "ensemble").probabilities(newest) if len(newest) else np.zeros((0, 1))
+    predicted = Ensemble.of(files).probabilities(newest) if len(newest) else np.zeros((0, 1))
     write_newest(run.platform.warehouse, run.workflow.context, newest, predicted)
 
 
@@ -182,7 +179,7 @@ def experiment_name(run: Run) -> str:
 
 
 def _track(
-    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, folder: Path, report: Path
+    run: Run, outcomes: Mapping[str, Outcome], end: Outcome, files: Mapping[str, bytes], report: Path
 ) -> tuple[str, str]:  # fmt: skip
     """The workflow's MLflow run with a child a task; returns its id and the registered name, empty where none."""
     from mlflow.entities import Metric, Param
@@ -204,24 +201,23 @@ def _track(
             tags={**owner, "mlflow.parentRunId": run_id, "task": name},
             run_name=f"{name}_{_SUFFIX[kind]}",
         )
-        child_id = child.info.run_id
         metrics = _metrics(kind, outcome)
         params = {"task_type": outcome.type, "fits": outcome.fits, "input_hash": states[name].input_hash}
         client.log_batch(
-            child_id,
+            child.info.run_id,
             metrics=[Metric(key, value, begun, 0) for key, value in metrics.items() if value == value],
             params=[Param(key, str(value)) for key, value in params.items()],
         )
-        client.log_text(child_id, json.dumps(outcome.members, indent=1), "base_models.json")
-        client.log_text(child_id, states[name].result or "{}", "result_metadata.json")
-        for file, fitted in _fitted(kind, outcome).items():
-            client.log_text(child_id, json.dumps(fitted, indent=1), file)
+        texts = {"base_models.json": json.dumps(outcome.members, indent=1)}
+        texts["result_metadata.json"] = states[name].result or "{}"
+        texts |= {file: json.dumps(fitted, indent=1) for file, fitted in _fitted(kind, outcome).items()}
+        log_files(client, child, {name: text.encode() for name, text in texts.items()})
         finished = states[name].finished_at
-        client.set_terminated(child_id, end_time=None if finished is None else int(finished.timestamp() * 1000))
+        ended = None if finished is None else int(finished.timestamp() * 1000)
+        client.set_terminated(child.info.run_id, end_time=ended)
     client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in _metrics("stack", end).items() if v == v])
-    client.log_text(run_id, written(run.workflow), "workflow.yaml")
-    client.log_artifact(run_id, str(report))
-    client.log_artifacts(run_id, str(folder), "model")
+    own = {"workflow.yaml": written(run.workflow).encode(), report.name: report.read_bytes()}
+    log_files(client, parent, {**own, **{f"model/{name}": data for name, data in files.items()}})
     registered = _register(run, client, run_id) if context.register_ else ""
     client.set_terminated(run_id)
     return run_id, registered

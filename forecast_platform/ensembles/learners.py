@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles import ending
 from forecast_platform.ensembles.catalog import Base
-from forecast_platform.ensembles.trees import TREES, with_trees, without_trees
+from forecast_platform.ensembles.trees import with_trees, without_trees
 
 Floats = NDArray[np.float64]
 
@@ -248,8 +248,7 @@ def skops_io() -> Any:
 
 def _sklearn_files(model: Any) -> dict[str, bytes]:
     bare, trees = without_trees(model)
-    found = {"model.skops": skops_io().dumps(bare)}
-    return found if trees is None else {**found, TREES: trees}
+    return {"model.skops": skops_io().dumps(bare), **trees}
 
 
 def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
@@ -263,7 +262,7 @@ def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
         raise LearnerError(
             f"the files of {base.name} hold {', '.join(foreign)}, which no model of ours holds"
         ) from None
-    return with_trees(model, files[TREES]) if TREES in files else model
+    return with_trees(model, files)
 
 
 def _written(save: Any, name: str) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform import __version__
-from forecast_platform.ensembles.bundles import Fitted, array_bytes
+from forecast_platform.ensembles.arrays import array_bytes
+from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.catalog import base_named, distribution_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.predictor import Predictor, bases_in
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 LOADER = "forecast_platform.ensembles.flavor"
 """MLflow's loader of these models: its name stands in each of them."""
+_DATA = "ensemble"
+"""The folder within a model's that has its fits."""
 _EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
 """Rows of the example; rows among which a signature's are looked for: a column whose first values are missing has a
 type, and one with gaps is optional."""
@@ -102,12 +105,12 @@ def _with_holdouts(run: Run, shop: Any, outcomes: Mapping[str, Outcome]) -> None
                     shop.route(run.workflow.task(above), splits)
 
 
-def write_model(
-    run: Run, outcomes: Mapping[str, Outcome], folder: Path, known: dict[tuple[str, int], Fitted]
-) -> tuple[Outcome, str]:
-    """Write the MLflow model of a finished workflow into an empty folder; returns what is deployed, and its hash.
+def model_of(
+    run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted]
+) -> tuple[Outcome, str, dict[str, bytes]]:
+    """What a finished workflow deploys, its hash, and its MLflow model: the files by their place in the model's folder.
 
-    known: takes the fits as they were loaded from what was written, by key and split. Raises PackageError, OSError, and
+    known: takes the fits as they were loaded from these files, by key and split. Raises PackageError, OSError, and
     FoldError as `predictor_of`.
     """
     from mlflow.models import Model, infer_signature
@@ -115,9 +118,8 @@ def write_model(
     end = best_end(run, outcomes)
     assert end.node is not None  # noqa: S101 - of a model
     predictor = predictor_of(run, outcomes)
-    data = folder / "ensemble"
-    (data / "fits").mkdir(parents=True)
-    fits = {}
+    fits: dict[str, str] = {}
+    made: dict[str, bytes] = {}
     for key, node in sorted(bases_in(end.node).items()):
         for split in predictor.deployed[node["setup"]["splits"]]:
             files = run.store.get(f"{key}/{split}")
@@ -126,7 +128,7 @@ def write_model(
             # What it predicted of its own rows is no part of the model.
             packed = to_bytes({name: data_ for name, data_ in files.items() if name != "valid.npy"})
             name = f"{key}_{split}.zip"
-            (data / "fits" / name).write_bytes(packed)
+            made[f"{_DATA}/fits/{name}"] = packed
             fits[name] = hashlib.sha256(packed).hexdigest()
     features = run.rows.features
     about: dict[str, Any] = {
@@ -146,17 +148,17 @@ def write_model(
         "fits": fits,
     }
     text = json.dumps(about, sort_keys=True)
-    (data / "model.json").write_text(text, encoding="utf-8")
-    (data / "workflow.yaml").write_text(written(run.workflow), encoding="utf-8")
+    made[f"{_DATA}/model.json"] = text.encode()
+    made[f"{_DATA}/workflow.yaml"] = written(run.workflow).encode()
     digest = hashlib.sha256(text.encode()).hexdigest()
-    loaded = Ensemble.load(data, known, Signer(run.platform.settings))
+    loaded = Ensemble.of(made, known, Signer(run.platform.settings))
     loaded.open_fits(_one_split(run, predictor))
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
         "python_function",
         loader_module=LOADER,
-        data="ensemble",
+        data=_DATA,
         python_version=python_version(),
         env="requirements.txt",
     )
@@ -165,13 +167,13 @@ def write_model(
     )
     used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
     needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
-    (folder / "requirements.txt").write_text("\n".join([f"forecast-platform=={__version__}", *needed]) + "\n")
-    example.to_json(folder / "input_example.json", orient="split", index=False, date_format="iso")
+    made["requirements.txt"] = "".join(f"{one}\n" for one in (f"forecast-platform=={__version__}", *needed)).encode()
+    made["input_example.json"] = example.to_json(orient="split", index=False, date_format="iso").encode()
     described.saved_input_example_info = {
         "artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split",
     }  # fmt: skip
-    described.save(str(folder / "MLmodel"))
-    return end, digest
+    made["MLmodel"] = described.to_yaml().encode()
+    return end, digest, made
 
 
 def typical_rows(seen: pd.DataFrame) -> pd.DataFrame:
@@ -217,7 +219,24 @@ class Ensemble:
         signer: whose pickles are opened, of a model that has some; those of this process' settings where none is given.
         Raises PackageError before a file is opened that its manifest does not name.
         """
-        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        return cls._opened(folder, lambda name: (folder / name).read_bytes(), known, signer)
+
+    @classmethod
+    def of(
+        cls, files: Mapping[str, bytes], known: dict[tuple[str, int], Fitted] | None = None, signer: Signer | None = None
+    ) -> Ensemble:
+        """As `load`, of the files of a model by their place, as `model_of` gives them."""
+        return cls._opened(Path(_DATA), lambda name: files[f"{_DATA}/{name}"], known, signer)
+
+    @classmethod
+    def _opened(
+        cls,
+        folder: Path,
+        read: Callable[[str], bytes],
+        known: dict[tuple[str, int], Fitted] | None,
+        signer: Signer | None,
+    ) -> Ensemble:
+        about = json.loads(read("model.json"))
         if about["format"] != FORMAT:
             raise PackageError(f"the model has format {about['format']}, this version reads {FORMAT}: upgrade it")
         fits: dict[tuple[str, int], Fitted] = {} if known is None else known
@@ -225,7 +244,7 @@ class Ensemble:
         def fit(key: str, base: str, split: int) -> Fitted:
             if (key, split) not in fits:
                 name = f"{key}_{split}.zip"
-                data = (folder / "fits" / name).read_bytes()
+                data = read(f"fits/{name}")
                 if hashlib.sha256(data).hexdigest() != about["fits"].get(name):
                     raise PackageError(f"{folder / 'fits' / name} is not the file that the model was made with")
                 files = {**from_bytes(data), "valid.npy": array_bytes(np.zeros((0, 1)))}

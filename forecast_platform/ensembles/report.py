@@ -211,24 +211,33 @@ def importance(
     # Many features at once: models predict a long table in little more time than a short one. A row that drew its own
     # value back is predicted as it was.
     for names in _parts(list(features.columns), max(1, _IMPORTANCE_BATCH // len(held))):
-        tables, moved = [] if base is not None else [features], []
-        for name in names:
-            values = features[name].to_numpy()
-            drawn = values[rng.permutation(len(held))]
-            moved.append(np.flatnonzero((drawn != values) & ~(pd.isna(drawn) & pd.isna(values))))
-            if len(moved[-1]):
-                tables.append(features.iloc[moved[-1]].assign(**{name: drawn[moved[-1]]}))
-        made = predictor.predict(end.node, pd.concat(tables, ignore_index=True), number) if tables else np.zeros((0, 1))
+        drawn = {name: features[name].to_numpy()[rng.permutation(len(held))] for name in names}
+        moved = {name: _moved(features[name].to_numpy(), values) for name, values in drawn.items()}
+        taken = [*([] if base is not None else [np.arange(len(held))]), *moved.values()]
+        ends = np.cumsum([len(one) for one in taken])
+        places = np.concatenate(taken)
+        columns = {name: features[name].to_numpy()[places] for name in features.columns}
+        for (name, rows), end_of in zip(moved.items(), ends[-len(moved) :], strict=True):
+            columns[name][end_of - len(rows) : end_of] = drawn[name][rows]
+        made = np.zeros((0, 1))
+        if len(places):
+            made = predictor.predict(end.node, pd.DataFrame(columns, copy=False), number)
+        parts = np.split(made, ends[:-1])
         if base is None:
-            base, made = made[: len(held)], made[len(held) :]
+            base, *parts = parts
             whole = scorer(y, base)
-        for name, rows, part in zip(
-            names, moved, np.split(made, np.cumsum([len(one) for one in moved])[:-1]), strict=True
-        ):
+        for (name, rows), part in zip(moved.items(), parts, strict=True):
             predicted = base.copy()
             predicted[rows] = part
             found.append((name, scorer.gain(whole, scorer(y, predicted))))
     return sorted(found, key=lambda one: -one[1])
+
+
+def _moved(values: NDArray[Any], drawn: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows that have drawn another value than their own, which may be a missing one."""
+    import pandas as pd
+
+    return np.flatnonzero((drawn != values) & ~(pd.isna(drawn) & pd.isna(values)))
 
 
 def _parts(names: list[str], size: int) -> list[list[str]]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecast_platform.ensembles.bundles import array_bytes, array_from
+from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.rows import Rows, RowsError
-from forecast_platform.models.saved import from_bytes, to_bytes
+from forecast_platform.models.saved import from_bytes, to_parts
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
 from forecast_platform.warehouse.schemas import Column, Table
@@ -55,7 +55,15 @@ class FileStore:
 
     def put(self, key: str, files: dict[str, bytes]) -> None:
         """Keep the files of a key. Raises OSError."""
-        artifacts.write_bytes(self.settings, self.path(key), to_bytes(files))
+        artifacts.write_bytes(self.settings, self.path(key), to_parts(files))
+
+    def put_hashed(self, key: str, files: dict[str, bytes]) -> str:
+        """Keep the files of a key; returns the hash that `digest` gives of what was kept. Raises OSError."""
+        parts, running = to_parts(files), hashlib.sha256()
+        for part in parts:
+            running.update(part)
+        artifacts.write_bytes(self.settings, self.path(key), parts)
+        return running.hexdigest()
 
     def digest(self, key: str) -> str:
         """The hash of a key's bundle; empty where there is none."""
@@ -166,9 +174,7 @@ def put_outcome(store: FileStore, outcome: Outcome) -> str:
         files["predicted.npy"] = array_bytes(outcome.predicted)
     if outcome.cells is not None:
         files["cells.npy"] = array_bytes(outcome.cells)
-    key = f"tasks/{outcome.task}"
-    store.put(key, files)
-    return store.digest(key)
+    return store.put_hashed(f"tasks/{outcome.task}", files)
 
 
 def get_outcome(store: FileStore, task: str) -> Outcome | None:
@@ -246,7 +252,7 @@ def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcom
 
     catalog, schema, _ = context.source.place
     full = f"{catalog}.{schema}.oof_predictions_{context.slug}_{outcome.task}"
-    target = rows.y if rows.classes is None else [str(rows.classes[code]) for code in rows.y]
+    target = rows.y if rows.classes is None else np.array([str(one) for one in rows.classes], object)[rows.y]
     values = {"row": rows.source.astype(np.int32), "target": target}
     arrays = {} if outcome.predicted is None else {"ensemble": outcome.predicted}
     arrays |= {f"model_{number}": part for number, part in enumerate(outcome.parts)}

@@ -6,8 +6,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINE = 5
+ENGINE = 6
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
@@ -208,12 +209,12 @@ class Workshop:
             for place, one in enumerate(wanted)
             if number < len(self._folds(one.setup).splits)
         ]
-        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=one_thread_here) as pool:
+        with self._at_once(f"{keys[place]}/{number}" for number, place in jobs) as at_once:
             done = 0
             groups = sorted({(number, wanted[place].base.encoding) for number, place in jobs})
             for split, encoding in groups:
                 places = [place for number, place in jobs if (number, wanted[place].base.encoding) == (split, encoding)]
-                runs = pool.map(lambda place, split=split: self._made(wanted[place], keys[place], split), places)
+                runs = at_once(lambda place, split=split: self._made(wanted[place], keys[place], split), places)
                 for place, found in zip(places, runs, strict=True):
                     part = self._folds(wanted[place].setup).splits[split]
                     if len(part.valid):
@@ -242,6 +243,15 @@ class Workshop:
             )
             for one, key, values, spent, said in zip(wanted, keys, predicted, seconds, notes, strict=True)
         ]
+
+    @contextmanager
+    def _at_once(self, places: Iterable[str]) -> Iterator[Callable[..., Iterable[Fitted]]]:
+        """A `map` whose calls run side by side; where the fits of all places are remembered there is nothing to run."""
+        if all(place in self.memory.fits for place in places):
+            yield map
+            return
+        with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=one_thread_here) as pool:
+            yield pool.map
 
     def _folds(self, setup: Setup) -> Folds:
         return self.folds[setup.splits]

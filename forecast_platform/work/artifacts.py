@@ -6,6 +6,7 @@ A volume is a folder on a cluster; elsewhere the same path is reached through th
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +57,13 @@ def read_text(settings: Settings, path: Path) -> str | None:
     return None if data is None else data.decode()
 
 
-def write_bytes(settings: Settings, path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; it is on disk when this returns. Raises OSError, and DatabricksError where the
-    workspace refuses."""
+def write_bytes(settings: Settings, path: Path, data: bytes | Sequence[bytes]) -> None:
+    """Write a file, or its parts one after the other, whole or not at all; it is on disk when this returns. Raises
+    OSError, and DatabricksError where the workspace refuses."""
     if _is_remote(path):
         connection = _connection(settings)
-        connection.call(f"writing {path}", lambda: _upload(connection, path, data))
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        connection.call(f"writing {path}", lambda: _upload(connection, path, whole))
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -14,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecast_platform.ensembles.bundles import Fitted, array_bytes
+from forecast_platform.ensembles.arrays import array_bytes, array_from
+from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.catalog import BASES, Base, BaseError, boosted, distribution_of, suited
 from forecast_platform.ensembles.learners import Learner, LearnerError, _params, skops_io
 from forecast_platform.ensembles.signed import SIGNATURE, Signer
+from forecast_platform.ensembles.trees import _OF_A_TREE
 from forecast_platform.models.saved import ArtifactError
 from forecast_platform.settings import build
 from forecast_platform_tests.ensembles.shops import done, two_groups
@@ -83,18 +87,62 @@ def test_keeping_a_model_loads_no_pytorch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
+def in_one_file(model: Any) -> bytes:
+    """The trees of a forest or a boosted model as versions before kept them: all arrays in one file."""
+    if hasattr(model, "_predictors"):
+        trees = [one for step in model._predictors for one in step]
+        arrays: dict[str, Any] = {"steps": np.array([len(step) for step in model._predictors])}
+        parts = {name: [getattr(one, name) for one in trees] for name in _OF_A_TREE}
+    else:
+        states = [one.tree_.__getstate__() for one in model.estimators_]
+        arrays = {"depths": np.array([one["max_depth"] for one in states])}
+        parts = {name: [one[name] for one in states] for name in ("nodes", "values")}
+    for name, found in parts.items():
+        arrays |= {name: np.concatenate(found), f"{name}_sizes": np.array([len(one) for one in found])}
+    sink = io.BytesIO()
+    np.savez(sink, **arrays)
+    return sink.getvalue()
+
+
 @pytest.mark.parametrize("name", ["extra_trees", "forest", "gbm"])
 @pytest.mark.parametrize("classes", [0, 2, 3])
-def test_trees_that_are_kept_as_one_array_predict_the_same_bits(name: str, classes: int) -> None:
+def test_trees_that_are_kept_as_arrays_predict_the_same_bits(name: str, classes: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 4))
     x[::7, 1] = np.nan
     y = np.arange(200) % classes if classes else x[:, 0]
     fitted = Learner.fit(BASES[name], x, y, classes, 0)
     files = fitted.files()
-    assert sorted(files) == ["learner.json", "model.skops", "trees.npz"]
-    assert np.array_equal(Learner.load(BASES[name], files).predict(x), fitted.predict(x))
-    assert np.array_equal(fitted.predict(x), Learner.load(BASES[name], fitted.files()).predict(x)), "it is left whole"
+    assert {one for one in files if not one.startswith("trees/")} == {"learner.json", "model.skops"}
+    loaded = Learner.load(BASES[name], files)
+    assert np.array_equal(loaded.predict(x), fitted.predict(x))
+    if name != "gbm":
+        whole, again = ([one.tree_.__getstate__() for one in each.model.estimators_] for each in (fitted, loaded))
+        for one, other in zip(whole, again, strict=True):
+            assert all(np.array_equal(one["nodes"][field], other["nodes"][field]) for field in one["nodes"].dtype.names)
+            assert np.array_equal(one["values"], other["values"])
+            assert one["max_depth"] == other["max_depth"]
+        size = sum(one["nodes"].nbytes + one["values"].nbytes for one in whole)
+        kept = sum(len(data) for one, data in files.items() if one.startswith("trees/") if len(data) > 2_000)
+        assert kept < (0.4 if classes else 0.6) * size
+    before = {one: data for one, data in files.items() if not one.startswith("trees/")}
+    if name == "gbm":
+        bare = copy.copy(fitted.model)
+        bare._predictors = []
+        before["model.skops"] = skops_io().dumps(bare)
+    before["trees.npz"] = in_one_file(fitted.model)
+    assert np.array_equal(Learner.load(BASES[name], before).predict(x), fitted.predict(x)), "of a version before"
+    assert np.array_equal(Learner.load(BASES[name], fitted.files()).predict(x), fitted.predict(x)), "it is left whole"
+
+
+def test_an_array_is_kept_with_its_shape_and_type_and_one_of_objects_is_refused() -> None:
+    nodes = np.array([(1, 2.5), (3, 4.5)], dtype=[("place", "i8"), ("value", "f8")])
+    for values in (np.zeros((0, 1)), np.asarray(3.0), np.asfortranarray(np.arange(6.0).reshape(2, 3)), nodes):
+        found = array_from(array_bytes(values))
+        assert (found.shape, found.dtype) == (values.shape, values.dtype)
+        assert np.array_equal(found, values)
+    with pytest.raises(ValueError, match="would be kept as a pickle"):
+        array_bytes(np.array([None, "a"]))
 
 
 def test_models_that_were_kept_with_their_trees_are_read() -> None:

@@ -15,9 +15,10 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
-from forecast_platform.ensembles.store import States
+from forecast_platform.ensembles.store import FileStore, States
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import Memory, Workshop
+from forecast_platform.models.saved import to_bytes, to_parts
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import MemoryStore, classes
@@ -106,3 +107,17 @@ def test_a_run_hands_its_memory_from_task_to_task_and_forgets_it_where_a_task_is
     assert len(reads) == 2, "once for each, however many tasks there are"
     run.perform("vote_mix", again=True)
     assert fit.is_file(), "a fit that is gone is made anew"
+
+
+def test_what_is_kept_has_the_hash_that_is_told_of_it_and_a_changed_byte_is_no_bundle(tmp_path: Path) -> None:
+    store = FileStore(build(warehouse=tmp_path / "warehouse", source="sample"), "small")
+    files = {"about.json": b"{}", "cell_-1/model.ubj": bytes(range(256)) * 40, "empty": b""}
+    assert store.put_hashed("fit/0", files) == store.digest("fit/0")
+    assert store.get("fit/0") == files
+    assert store.path("fit/0").read_bytes() == to_bytes(files)
+    parts = to_parts(files)
+    assert any(one is files["cell_-1/model.ubj"] for one in parts), "it is not copied"
+    data = bytearray(store.path("fit/0").read_bytes())
+    data[data.index(b"\x10\x11\x12")] ^= 1
+    store.path("fit/0").write_bytes(data)
+    assert store.get("fit/0") is None, "it is made anew"

@@ -21,6 +21,15 @@ def test_an_interval_of_a_metric_is_the_jackknife_of_its_scores_without_each_blo
     assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["rmse", "mae", "r2"])
+def test_an_interval_of_numbers_is_the_jackknife_of_the_scores_without_each_block(name: str) -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=503)
+    predicted, scorer, blocks = (y + rng.normal(size=503))[:, None], Scorer(name), blocks_of(503, 3, in_order=False)
+    slow = interval(lambda keep: scorer(y[keep], predicted[keep]), blocks)
+    assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-10)
+
+
 CLASSES = pytest.mark.parametrize("classes", [2, 4])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform.host.mlflow_store import client_with
+from forecast_platform.host.mlflow_store import client_with, log_files
 from forecast_platform.settings import Settings, build
 from forecast_platform_tests.waiting import until
 
@@ -65,3 +65,22 @@ def test_one_that_holds_no_table_yet_is_made(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "_mlflow" / "mlflow.db")) as store:
         store.execute("PRAGMA user_version = 1")
     _works(build(warehouse=tmp_path))
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_files_become_a_run_s_artifacts_also_where_its_folder_is_not_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    client, experiment = client_with(build(warehouse=tmp_path / "with a space"), "fits")
+    run = client.create_run(experiment)
+    files = {"model/fits/a.zip": b"\x00\x01", "report.html": b"<html>"}
+    sent: list[str] = []
+    real = client.log_artifacts
+    monkeypatch.setattr(client, "log_artifacts", lambda *given: (sent.append(given[0]), real(*given))[1])
+    if not here:
+        monkeypatch.setattr(run.info, "_artifact_uri", "dbfs:/databricks/mlflow-tracking/1/artifacts")
+    log_files(client, run, files)
+    assert sent == ([] if here else [run.info.run_id])
+    for name, data in files.items():
+        assert Path(client.download_artifacts(run.info.run_id, name)).read_bytes() == data
+    assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"model", "report.html"}
