@@ -22,7 +22,7 @@ import pandas as pd  # noqa: TID253 - a script of its own
 from benchmarks.ensembles import LIBRARIES, load_libraries, resident
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import Run
-from forecast_platform.host.memory import collect_seldom
+from forecast_platform.host.memory import collect_seldom, give_back_memory, lean_allocators
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
 
@@ -54,6 +54,7 @@ def one(rows: int, bases: list[str]) -> None:
         size = table.memory_usage().sum() / 2**20
         del table, x
         gc.collect()
+        give_back_memory()  # else the start has what making the table has left, and the peak is over that
         settings = build(warehouse=Path(made) / "warehouse", source="sample", workers=2)
         run = Run(Platform.from_settings(settings), read_workflow(WORKFLOW.format(bases=", ".join(bases), path=path)))
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=[50_000, 200_000, 400_000], help="of the tables")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    lean_allocators()  # as every process of ours begins; those that are started here read it from the environment
     bases = options.bases or ["linear", "xgboost_small"]
     if options.one:
         one(options.rows[0], bases)

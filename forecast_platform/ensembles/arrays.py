@@ -17,7 +17,7 @@ def array_bytes(values: NDArray[Any]) -> bytes:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(values))
     # np.save copies an array piece by piece into a file that is in memory, which takes several times as long.
-    return b"".join((head.getvalue(), memoryview(values.reshape(-1).view(np.uint8))))
+    return b"".join((head.getvalue(), values.reshape(-1).view(np.uint8).data))
 
 
 def array_from(data: bytes) -> NDArray[Any]:

@@ -173,46 +173,27 @@ def _auc(y: NDArray[Any], predicted: Floats, average: str) -> float:
 
 
 def _area(inside: NDArray[np.bool_], share: Floats) -> float:
-    """The area under the ROC curve, by the sum of ranks of the rows inside (Mann and Whitney 1947): a twentieth of the
-    time of scikit-learn's curve."""
+    """The area under the ROC curve, by pairs that are in order (Mann and Whitney 1947): a tenth of the time of
+    scikit-learn's curve."""
     order = np.argsort(share)
-    share, within = share[order], inside[order].astype(np.int64)
-    # Equal shares have the middle of their ranks: sums of halves, which are exact.
-    first = np.flatnonzero(np.append(True, share[1:] != share[:-1]))
-    middle = first + (np.diff(np.append(first, len(share))) + 1) / 2
-    count = int(within.sum())
-    won = np.add.reduceat(within, first) @ middle - count * (count + 1) / 2
-    return float(won) / (count * (len(inside) - count))
+    _, ins, beaten = _beaten(inside[order], share[order])
+    count = int(inside.sum())
+    return float(ins @ beaten) / (count * (len(inside) - count))
 
 
-def _won(inside: NDArray[np.bool_], share: Floats, groups: Ints, count: int) -> tuple[Floats, Floats]:
-    """Of each row its pairs with rows of its group on the other side in which the one inside has the larger share, [n];
-    and of each group all such pairs, [count]. Pairs of equal shares count half: the sums are exact.
-
-    groups: each row's, [n], from 0 to count - 1, none without rows.
-    """
-    order = np.argsort(share)
-    if count > 1:
-        order = order[np.argsort(groups[order].astype(np.int16), kind="stable")]
-    share, within, group = share[order], inside[order], groups[order]
-    # Rows of one group and share are one tie.
-    first = np.flatnonzero(np.append(True, (share[1:] != share[:-1]) | (group[1:] != group[:-1])))
-    sizes = np.diff(np.append(first, len(order)))
-    ins = np.add.reduceat(within.astype(np.float64), first)
-    outs = sizes - ins
-    starts = np.searchsorted(group[first], np.arange(count))
-    ties = np.diff(np.append(starts, len(first)))
-
-    def below(each: Floats) -> Floats:
-        """Of each tie the rows of its group with smaller shares."""
-        sums = np.cumsum(each) - each
-        return sums - np.repeat(sums[starts], ties)
-
-    beaten = below(outs) + outs / 2
-    lost = np.repeat(np.add.reduceat(ins, starts), ties) - below(ins) - ins / 2
-    won = np.empty(len(order))
-    won[order] = np.where(within, np.repeat(beaten, sizes), np.repeat(lost, sizes))
-    return won, np.add.reduceat(ins * beaten, starts)
+def _beaten(inside: NDArray[np.bool_], share: Floats, group: NDArray[Any] | None = None) -> tuple[Ints, Ints, Floats]:
+    """Of rows in order of their shares (within groups one after the other): where each tie of equal shares begins; how
+    many of its rows are inside; and how many rows before it are outside, its own counting half: sums that are exact."""
+    apart = share[1:] != share[:-1]
+    if group is not None:
+        apart |= group[1:] != group[:-1]
+    first = np.flatnonzero(np.append(True, apart))
+    del apart
+    ins = np.add.reduceat(inside, first, dtype=np.int64)
+    outs = np.diff(first, append=len(share)) - ins
+    beaten = np.cumsum(outs, dtype=np.float64)
+    beaten -= outs / 2
+    return first, ins, beaten
 
 
 def _areas_of_classes(y: NDArray[Any], predicted: Floats, average: str, blocks: Ints) -> tuple[float, Floats]:
@@ -245,14 +226,33 @@ def _areas(inside: NDArray[np.bool_], share: Floats, blocks: Ints) -> tuple[floa
     block: of the pairs of a row inside and one outside, those leave that a row of the block is part of."""
     if not len(share):
         return float("nan"), np.zeros(0)
-    known, place, rows = np.unique(blocks, return_inverse=True, return_counts=True)
-    won, total = _won(inside, share, np.zeros(len(share), np.int64), 1)
-    both = _won(inside, share, place, len(known))[1]
-    counts = np.bincount(place, inside, len(known))
-    pairs = inside.sum() * (~inside).sum()
-    left = (inside.sum() - counts) * ((~inside).sum() - (rows - counts))
-    parts = (total - np.bincount(place, won, len(known)) + both) / np.where(left > 0, left, np.nan)
-    return (float(total[0] / pairs) if pairs else float("nan")), parts
+    known, group, rows = np.unique(blocks, return_inverse=True, return_counts=True)
+    group = group.astype(np.int16)
+    counts = np.bincount(group, inside, len(known))
+    order = np.argsort(share)
+    inside, share, group = inside[order], share[order], group[order]
+    first, ins, beaten = _beaten(inside, share)
+    total = float(ins @ beaten)
+    # Of a row outside, those inside that beat it.
+    lost = np.cumsum(ins, dtype=np.float64)
+    lost -= ins / 2
+    np.subtract(ins.sum(), lost, out=lost)
+    sizes = np.diff(first, append=len(share))
+    del first, ins, order  # of a large table these are much of what scoring it takes
+    of_rows = np.repeat(beaten, sizes)
+    np.copyto(of_rows, np.repeat(lost, sizes), where=~inside)
+    del beaten, lost, sizes
+    won = np.bincount(group, of_rows, len(known))
+    del of_rows
+    order = np.argsort(group, kind="stable")
+    first, ins, beaten = _beaten(inside[order], share[order], group[order])
+    starts = np.searchsorted(first, np.cumsum(rows) - rows)
+    before = np.cumsum(rows - counts) - (rows - counts)
+    both = np.add.reduceat(ins * beaten, starts) - before * counts
+    pairs = counts.sum() * (rows - counts).sum()
+    left = (counts.sum() - counts) * ((rows - counts).sum() - (rows - counts))
+    parts = (total - won + both) / np.where(left > 0, left, np.nan)
+    return (total / pairs if pairs else float("nan")), parts
 
 
 def _surprises(y: NDArray[Any], predicted: Floats) -> Floats:

@@ -223,7 +223,10 @@ class Ensemble:
 
     @classmethod
     def of(
-        cls, files: Mapping[str, bytes], known: dict[tuple[str, int], Fitted] | None = None, signer: Signer | None = None
+        cls,
+        files: Mapping[str, bytes],
+        known: dict[tuple[str, int], Fitted] | None = None,
+        signer: Signer | None = None,
     ) -> Ensemble:
         """As `load`, of the files of a model by their place, as `model_of` gives them."""
         return cls._opened(Path(_DATA), lambda name: files[f"{_DATA}/{name}"], known, signer)

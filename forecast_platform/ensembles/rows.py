@@ -204,8 +204,9 @@ def _target(values: pd.Series, context: Context, notes: list[str]) -> tuple[NDAr
         if not np.isfinite(numbers).all():
             raise RowsError(f"target {name!r} holds infinite values: remove those rows")
         return numbers, None
-    known = values.unique().tolist()
-    known = sorted(known) if len({type(one) for one in known}) == 1 else sorted(known, key=str)
+    place, met = pd.factorize(values)
+    found: list[Any] = met.tolist()
+    known = sorted(found) if len({type(one) for one in found}) == 1 else sorted(found, key=str)
     if len(known) < 2:
         raise RowsError(f"target {name!r} has one value, {known[0]!r}: there is nothing to tell apart")
     if len(known) > _MOST_CLASSES:
@@ -214,7 +215,7 @@ def _target(values: pd.Series, context: Context, notes: list[str]) -> tuple[NDAr
             "is a number"
         )
     codes = {one: code for code, one in enumerate(known)}
-    return np.array([codes[one] for one in values.tolist()], np.int64), known
+    return np.array([codes[one] for one in found], np.int64)[place], known
 
 
 def _time(values: pd.Series) -> NDArray[Any]:
@@ -280,7 +281,7 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
                 continue
             found[name] = texts
     made = pd.DataFrame(found, copy=False)
-    constant = [name for name in made.columns if name not in members and made[name].nunique(dropna=False) < 2]
+    constant = [name for name in made.columns if name not in members and _is_constant(made[name].to_numpy())]
     if constant:
         notes.append(f"of one value only, and left out: {', '.join(constant)}")
         made = made.drop(columns=constant)
@@ -288,6 +289,15 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
         raise RowsError("no feature is left: include some that vary")
     made.attrs["times"] = tuple(name for name in times if name in made.columns)
     return made
+
+
+def _is_constant(values: NDArray[Any]) -> bool:
+    """Whether there is one value at most; that all are missing is one."""
+    import pandas as pd
+
+    if not len(values) or pd.isna(values[0]):
+        return bool(pd.isna(values).all())
+    return bool((values == values[0]).all())
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileSto
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import ENGINE, Memory, Workshop
 from forecast_platform.host.disk import full_disk
+from forecast_platform.host.memory import LARGE, give_back_memory
 from forecast_platform.host.progress import silent
 from forecast_platform.work.platform import Platform
 
@@ -74,7 +75,10 @@ class Run:
     @cached_property
     def rows(self) -> Rows:
         """The rows that are worked on. Raises RowsError."""
-        return make_rows(self.frame, self.workflow.context)
+        made = make_rows(self.frame, self.workflow.context)
+        if self.frame.size >= LARGE:
+            give_back_memory()
+        return made
 
     @cached_property
     def folds(self) -> dict[str, Folds]:
@@ -134,6 +138,8 @@ class Run:
             earlier[above] = outcome
         with _Kept(self, name, states.get(name)) as finish:
             outcome = perform(self.workshop(tell), self.workflow, self.plan, name, earlier)
+            if self.rows.features.size >= LARGE:
+                give_back_memory()
             tables = self._tables(outcome)
             finish(outcome, keeping.put_outcome(self.store, outcome))
         return Done(outcome, True, tables)

@@ -19,6 +19,7 @@ from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.rows import Rows, RowsError
+from forecast_platform.host.memory import LARGE, give_back_memory
 from forecast_platform.models.saved import from_bytes, to_parts
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
@@ -212,9 +213,24 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
 
 def _parquet(path: Path) -> pd.DataFrame:
     """A Parquet file as pandas has it; each column is given up by Arrow as it is taken over."""
+    import pandas as pd
     import pyarrow.parquet as pq
 
-    return pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
+    # Not the whole file in memory before its columns are made of it: that would be the table twice.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        if file.metadata.num_rows * file.metadata.num_columns < LARGE:
+            return file.read().to_pandas(split_blocks=True, self_destruct=True)
+        about = file.schema_arrow.pandas_metadata or {}
+        columns = {}
+        for name in file.schema_arrow.names:
+            if name in about.get("index_columns", ()):
+                continue
+            # What was needed to decode one is there for the next; a copy has the size of the column, and no more.
+            found = file.read(columns=[name]).to_pandas()
+            columns[found.columns[0]] = found.iloc[:, 0].copy()
+            del found
+            give_back_memory()
+    return pd.DataFrame(columns, copy=False)
 
 
 def _open_table(settings: Settings, name: str) -> Table:
@@ -257,10 +273,10 @@ def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcom
     arrays = {} if outcome.predicted is None else {"ensemble": outcome.predicted}
     arrays |= {f"model_{number}": part for number, part in enumerate(outcome.parts)}
     for name, predicted in arrays.items():
+        columns_of = [pa.array(predicted[:, code]) for code in range(predicted.shape[1])]
         if rows.n_classes <= 2:
-            values[name] = predicted[:, -1]
-        for code in range(rows.n_classes):
-            values[f"{name}_class_{code}"] = predicted[:, code]
+            values[name] = columns_of[-1]
+        values |= {f"{name}_class_{code}": columns_of[code] for code in range(rows.n_classes)}
     columns = (
         Column("row", "int", "Place of the row in the source, from 0.", False),
         Column("target", "string" if rows.n_classes else "float", "The target.", False),

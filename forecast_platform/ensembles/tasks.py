@@ -21,7 +21,7 @@ from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
 from forecast_platform.ensembles.threads import one_thread_each
-from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop
+from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop, of_rows
 
 Floats = NDArray[np.float64]
 
@@ -320,7 +320,7 @@ def _calibrated(method: str, predicted: Floats, y: NDArray[Any], folds: Folds) -
 def _score(workshop: Workshop, found: Outcome, scorers: Sequence[Scorer]) -> None:
     assert found.predicted is not None  # noqa: S101 - of a model
     known = np.flatnonzero(np.isfinite(found.predicted).all(axis=1))
-    y, predicted = workshop.rows.y[known], found.predicted[known]
+    y, predicted = of_rows(workshop.rows.y, known), of_rows(found.predicted, known)
     blocks = _blocks(workshop, known)
     for one in scorers:
         found.scores[one.label] = one(y, predicted)
@@ -380,9 +380,9 @@ def _against_best(workshop: Workshop, found: Outcome, scorer: Scorer) -> dict[st
 def _gain(workshop: Workshop, new: Floats, old: Floats, scorer: Scorer) -> dict[str, Any]:
     """How much better `new` predicts than `old`, of the same rows, with the interval of the difference."""
     known = np.flatnonzero(np.isfinite(new).all(axis=1) & np.isfinite(old).all(axis=1))
-    low, high = gain_interval_of(scorer, workshop.rows.y[known], new[known], old[known], _blocks(workshop, known))
-    y = workshop.rows.y[known]
-    gain = scorer.gain(scorer(y, new[known]), scorer(y, old[known]))
+    y, new, old = (of_rows(one, known) for one in (workshop.rows.y, new, old))
+    low, high = gain_interval_of(scorer, y, new, old, _blocks(workshop, known))
+    gain = scorer.gain(scorer(y, new), scorer(y, old))
     return {"metric": scorer.label, "gain": gain, "interval": [low, high]}
 
 

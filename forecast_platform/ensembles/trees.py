@@ -80,7 +80,7 @@ def _forest(model: Any) -> tuple[Any, dict[str, bytes]]:
         "depths": np.array([one["max_depth"] for one in states], np.int64),
         "sizes": np.array([len(one["nodes"]) for one in states], np.int64),
         "nodes": nodes[:0],  # for its type
-        **{f"{_NODES}{name}": _narrow(nodes[name]) for name in nodes.dtype.names},
+        **{f"{_NODES}{name}": _narrow(nodes[name]) for name in nodes.dtype.names or ()},
     }
     counts = None
     if hasattr(model, "classes_") and values.shape[1] == 1:
@@ -107,7 +107,7 @@ def _forest_again(model: Any, arrays: Mapping[str, Any]) -> Any:
     model.estimators_ = []
     if "sizes" in arrays:
         sizes, nodes = arrays["sizes"], np.zeros(arrays["sizes"].sum(), arrays["nodes"].dtype)
-        for name in nodes.dtype.names:
+        for name in nodes.dtype.names or ():
             if f"{_NODES}{name}" in arrays:
                 nodes[name] = arrays[f"{_NODES}{name}"]
         if "counts" in arrays:
@@ -142,9 +142,8 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     """The same numbers in few bytes, where they are whole and their range allows it; else they are as wide as they
     were. Most of a forest's nodes is zeros otherwise."""
     values = np.ascontiguousarray(values)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            return values
+    if values.dtype.kind == "f" and (not np.isfinite(values).all() or (values != np.rint(values)).any()):
+        return values
     low, high = int(values.min()), int(values.max())
     return values.astype(np.min_scalar_type(high if low >= 0 else min(low, -high - 1)))
 

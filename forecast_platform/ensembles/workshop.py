@@ -30,6 +30,7 @@ from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
 from forecast_platform.ensembles.signed import SIGNATURE, Signer
 from forecast_platform.ensembles.threads import one_thread_each, one_thread_here
+from forecast_platform.host.memory import LARGE, give_back_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,6 +225,8 @@ class Workshop:
                     done += 1
                     self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
                 self._encoded.clear()
+                if self.rows.features.size >= LARGE:
+                    give_back_memory()
                 if (split, encoding) == max(one for one in groups if one[0] == split):
                     self._means.clear()
         return [
@@ -315,11 +318,11 @@ class Workshop:
     def _once(
         self, what: str, members: Sequence[Member], rows: Ints, make: Callable[[NDArray[Any], Floats], Any]
     ) -> list[Any]:
-        known, y = self.memory.scores, self.rows.y[rows]
+        known, y = self.memory.scores, of_rows(self.rows.y, rows)
         which = hashlib.sha256(rows.tobytes()).hexdigest()
         for one in members:
             if (what, one.digest, which) not in known:
-                known[what, one.digest, which] = make(y, one.predicted[rows])
+                known[what, one.digest, which] = make(y, of_rows(one.predicted, rows))
         return [known[what, one.digest, which] for one in members]
 
     def features(self, setup: Setup, split: int) -> pd.DataFrame:
@@ -401,6 +404,11 @@ class Workshop:
                 found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
         return found
+
+
+def of_rows(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """The values, [n, ...], of these rows, ascending and each once: as they are where that is all of them, uncopied."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _seed(seed: int, name: str, number: int) -> int:

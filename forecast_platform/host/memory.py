@@ -9,6 +9,10 @@ import os
 
 _EACH = 50_000
 
+LARGE = 2_000_000
+"""Values of a table from which memory is given back as work on it goes on: of smaller ones it costs more than it is
+worth."""
+
 _M_ARENA_MAX = -8
 """glibc's name for the number of its arenas, malloc.h."""
 
@@ -38,11 +42,16 @@ def lean_allocators() -> None:
 
 
 def give_back_memory() -> None:
-    """Let Arrow give its unused memory back to the system: what threads that have ended had of it stays with Arrow
-    otherwise."""
+    """Let Arrow and the C library give their unused memory back to the system: what threads that have ended had of it
+    stays with Arrow otherwise, and what lies below anything in use with glibc. A few milliseconds."""
     import pyarrow as pa
 
-    pa.default_memory_pool().release_unused()
+    pool = pa.default_memory_pool()
+    pool.release_unused()
+    # Arrow has asked the C library where that is its own allocator.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None and pool.backend_name != "system":
+        trim(0)
 
 
 def collect_seldom() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecast_platform.ensembles import workshop as workshops
@@ -15,9 +16,9 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
-from forecast_platform.ensembles.store import FileStore, States
+from forecast_platform.ensembles.store import FileStore, States, _parquet
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import Memory, Workshop
+from forecast_platform.ensembles.workshop import Memory, Workshop, of_rows
 from forecast_platform.models.saved import to_bytes, to_parts
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
@@ -107,6 +108,30 @@ def test_a_run_hands_its_memory_from_task_to_task_and_forgets_it_where_a_task_is
     assert len(reads) == 2, "once for each, however many tasks there are"
     run.perform("vote_mix", again=True)
     assert fit.is_file(), "a fit that is gone is made anew"
+
+
+def test_a_large_file_is_read_a_column_at_a_time_to_the_same_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = classes().assign(
+        day=pd.date_range("2020-01-01", periods=len(classes()), tz="UTC"), level=pd.Categorical(["a", "b", "c"] * 80)
+    )
+    frame["whole"] = pd.array([1, None, 3] * 80, dtype="Int64")
+    for number, index in enumerate((None, pd.RangeIndex(5, 245), [f"row {one}" for one in range(240)])):
+        path = tmp_path / f"{number}.parquet"
+        (frame if index is None else frame.set_index(pd.Index(index))).to_parquet(path, row_group_size=90)
+        small = _parquet(path)
+        with monkeypatch.context() as patched:
+            patched.setattr("forecast_platform.ensembles.store.LARGE", 0)
+            large = _parquet(path)
+        pd.testing.assert_frame_equal(large.reset_index(drop=True), small.reset_index(drop=True))
+        pd.testing.assert_frame_equal(large.reset_index(drop=True), frame)
+
+
+def test_of_all_rows_nothing_is_copied() -> None:
+    values = np.arange(6.0).reshape(3, 2)
+    assert of_rows(values, np.arange(3)) is values
+    assert np.array_equal(of_rows(values, np.array([0, 2])), values[[0, 2]])
 
 
 def test_what_is_kept_has_the_hash_that_is_told_of_it_and_a_changed_byte_is_no_bundle(tmp_path: Path) -> None:

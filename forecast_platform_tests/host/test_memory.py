@@ -86,3 +86,29 @@ def test_threads_share_the_arenas_of_two_cores(how: str, variable: str | None, a
         environment["MALLOC_ARENA_MAX"] = variable
     done = subprocess.run([sys.executable, "-c", ARENAS, how], capture_output=True, text=True, env=environment)
     assert done.stdout.count("<heap nr=") == arenas, done.stderr
+
+
+GIVEN_BACK = """
+import re
+import numpy as np
+import pyarrow
+from pathlib import Path
+from forecast_platform.host.memory import give_back_memory
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+arrays = [np.ones(10_000) for _ in range(2_000)]
+arrays = [arrays[-1]]
+before = resident()
+give_back_memory()
+assert resident() < before - 100, (before, resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+@pytest.mark.parametrize("pool", ["system", "mimalloc"])
+def test_what_lies_below_something_in_use_is_given_back(pool: str) -> None:
+    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": pool}
+    done = subprocess.run([sys.executable, "-c", GIVEN_BACK], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
