@@ -15,10 +15,11 @@ from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.combining import CombineError, apply_node
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.members import Member, Setup
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
-from forecast_platform.ensembles.workshop import FEWEST, Member, Setup, Workshop
+from forecast_platform.ensembles.workshop import FEWEST, Workshop
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

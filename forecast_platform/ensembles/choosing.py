@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.grammar import Task
+from forecast_platform.ensembles.members import Member
 from forecast_platform.ensembles.metrics import Scorer
-from forecast_platform.ensembles.workshop import Member, Workshop
+from forecast_platform.ensembles.workshop import Workshop
 
 
 def chosen(

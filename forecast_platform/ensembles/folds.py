@@ -101,6 +101,11 @@ def make_folds(
     return Folds(kind, splits, part)
 
 
+def of_rows(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """The values, [n, ...], of these rows, ascending and each once: as they are where that is all of them, uncopied."""
+    return values if len(rows) == len(values) else values[rows]
+
+
 def strata_of(y: NDArray[Any], bins: int = 10) -> Ints:
     """Class codes [n] as they are; numbers [n] by the quantile that they are in, 0 to bins - 1: int64 [n]."""
     if np.issubdtype(y.dtype, np.integer):

@@ -14,14 +14,15 @@ from forecast_platform.ensembles import combining
 from forecast_platform.ensembles.by_route import combined_by_route, weights_by_route
 from forecast_platform.ensembles.catalog import BASES, base_named, boosted, suited
 from forecast_platform.ensembles.choosing import chosen
-from forecast_platform.ensembles.folds import Folds, holdout
+from forecast_platform.ensembles.folds import Folds, holdout, of_rows
 from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.members import Member, Setup, Wanted
 from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
 from forecast_platform.ensembles.threads import one_thread_each
-from forecast_platform.ensembles.workshop import Member, Setup, Wanted, Workshop, of_rows
+from forecast_platform.ensembles.workshop import Workshop
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,9 +19,10 @@ from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, 
 from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
-from forecast_platform.ensembles.folds import Folds
+from forecast_platform.ensembles.folds import Folds, of_rows
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
+from forecast_platform.ensembles.members import Member, Setup, Wanted
 from forecast_platform.ensembles.metrics import Scorer, interval_of
 from forecast_platform.ensembles.nearby import Near, found_pairs
 from forecast_platform.ensembles.ratios import Ratio, found_ratios
@@ -64,50 +64,6 @@ class Store(Protocol):
     def lock(self, key: str) -> Any:
         """A context in which no other process makes this key."""
         ...
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a base model is fitted under: routes that part the rows, and routes that are a column; which splits."""
-
-    routes: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    splits: str = "folds"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"routes": list(self.routes), "columns": list(self.columns), "splits": self.splits}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Setup:
-        """What `to_dict` gave."""
-        return cls(tuple(values["routes"]), tuple(values["columns"]), values["splits"])
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A base model under a setup, with the predictions of others as further features."""
-
-    base: Base
-    setup: Setup
-    extra: tuple[Member, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """A model to combine: how it is deployed, and its predictions of rows that it has not seen, [n, width]."""
-
-    name: str
-    algorithm: str
-    node: dict[str, Any]
-    predicted: Floats
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def digest(self) -> str:
-        """The hash of its predictions."""
-        return hashlib.sha256(self.predicted.tobytes()).hexdigest()
 
 
 @dataclass
@@ -404,11 +360,6 @@ class Workshop:
                 found = encoder, x, encoder.apply(RowsOf(features, valid))
                 self._encoded[base.encoding, place] = found
         return found
-
-
-def of_rows(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
-    """The values, [n, ...], of these rows, ascending and each once: as they are where that is all of them, uncopied."""
-    return values if len(rows) == len(values) else values[rows]
 
 
 def _seed(seed: int, name: str, number: int) -> int:

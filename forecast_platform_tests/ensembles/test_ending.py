@@ -11,7 +11,8 @@ import pytest
 from forecast_platform.ensembles.catalog import BASES
 from forecast_platform.ensembles.ending import ends_at
 from forecast_platform.ensembles.learners import Learner
-from forecast_platform.ensembles.workshop import Setup, TaskTimeoutError, Wanted
+from forecast_platform.ensembles.members import Setup, Wanted
+from forecast_platform.ensembles.workshop import TaskTimeoutError
 from forecast_platform_tests.ensembles.shops import classes, done
 
 ENDLESS = {

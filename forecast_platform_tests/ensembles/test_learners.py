@@ -156,7 +156,7 @@ def test_fits_that_run_at_once_have_one_thread_each() -> None:
     """OpenMP of a thread that the pool has made, too."""
     from threadpoolctl import threadpool_info
 
-    from forecast_platform.ensembles.workshop import Setup, Wanted
+    from forecast_platform.ensembles.members import Setup, Wanted
 
     _, shop = done(two_groups(), {"task": "vote_mix"}, bases=["linear"], folds=2)
     found: list[int] = []

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from forecast_platform.ensembles import workshop as workshops
+from forecast_platform.ensembles.folds import of_rows
 from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -18,7 +19,7 @@ from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
 from forecast_platform.ensembles.store import FileStore, States, _parquet
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import Memory, Workshop, of_rows
+from forecast_platform.ensembles.workshop import Memory, Workshop
 from forecast_platform.models.saved import to_bytes, to_parts
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform

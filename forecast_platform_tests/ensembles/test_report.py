@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import t
 
 from forecast_platform.ensembles import report
+from forecast_platform.ensembles.members import Setup
 from forecast_platform.ensembles.metrics import BLOCKS, Scorer, blocks_of
 from forecast_platform.ensembles.tasks import base_members
-from forecast_platform.ensembles.workshop import Setup
 from forecast_platform_tests.ensembles.shops import done, two_groups
 
 

@@ -376,7 +376,7 @@ def test_a_file_that_holds_no_table_is_told_by_name(tmp_path, name: str, kind: s
 
 def test_a_task_that_takes_too_long_says_so_and_keeps_what_it_has_fitted() -> None:
     from forecast_platform.ensembles.catalog import BASES
-    from forecast_platform.ensembles.workshop import Setup, Wanted
+    from forecast_platform.ensembles.members import Setup, Wanted
 
     _, shop = done(classes(), {"task": "stack_top_any"}, bases=["linear"])
     shop.deadline = 0.0

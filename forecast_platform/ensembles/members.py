@@ -1,0 +1,59 @@
+"""What tasks ask a workshop for, and what they get: base models under a setup, and their predictions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_platform.ensembles.catalog import Base
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a base model is fitted under: routes that part the rows, and routes that are a column; which splits."""
+
+    routes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    splits: str = "folds"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"routes": list(self.routes), "columns": list(self.columns), "splits": self.splits}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Setup:
+        """What `to_dict` gave."""
+        return cls(tuple(values["routes"]), tuple(values["columns"]), values["splits"])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A base model under a setup, with the predictions of others as further features."""
+
+    base: Base
+    setup: Setup
+    extra: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A model to combine: how it is deployed, and its predictions of rows that it has not seen, [n, width]."""
+
+    name: str
+    algorithm: str
+    node: dict[str, Any]
+    predicted: Floats
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of its predictions."""
+        return hashlib.sha256(self.predicted.tobytes()).hexdigest()
