@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles import ending
+from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.catalog import Base
 from forecast_platform.ensembles.trees import with_trees, without_trees
 
@@ -32,6 +34,8 @@ _TRUSTED = (
 
 
 _PLATT_FOLDS = 3
+_ROWS = "rows.npy"
+"""Of nearest neighbours the rows that they are among."""
 _LOADING = threading.Lock()
 _ADAPTERS = ("sklearn.externals.array_api_compat.torch", "sklearn.externals.array_api_compat.dask")
 
@@ -248,7 +252,17 @@ def skops_io() -> Any:
 
 def _sklearn_files(model: Any) -> dict[str, bytes]:
     bare, trees = without_trees(model)
-    return {"model.skops": skops_io().dumps(bare), **trees}
+    found = {"model.skops": b"", **trees}
+    if hasattr(bare, "_fit_X"):
+        # The rows themselves, of which skops makes several copies.
+        bare = copy(bare)
+        found[_ROWS], bare._fit_X = array_bytes(bare._fit_X), None
+    if hasattr(bare, "_optimizer"):
+        # What only going on with fitting needs, and twice as large as the weights.
+        bare = copy(bare)
+        bare._optimizer = None
+    found["model.skops"] = skops_io().dumps(bare)
+    return found
 
 
 def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
@@ -262,6 +276,8 @@ def _sklearn_load(base: Base, files: Mapping[str, bytes], _: int) -> Any:
         raise LearnerError(
             f"the files of {base.name} hold {', '.join(foreign)}, which no model of ours holds"
         ) from None
+    if _ROWS in files:
+        model._fit_X = array_from(files[_ROWS])
     return with_trees(model, files)
 
 
