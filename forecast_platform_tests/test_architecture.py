@@ -241,9 +241,6 @@ def test_public_functions_name_the_errors_that_they_raise_in_their_docstrings() 
 
 ARRAYS = re.compile(r"\b(Floats|Dates|Bools|Ints|Samples|Paths|NDArray|ndarray)\b")
 
-SHAPES_NOT_SAID = {"ensembles"}
-"""Parts of the package not all of whose docstrings say shapes yet."""
-
 
 def unshaped(source: ast.Module) -> list[str]:
     """The public functions of a file that take or give arrays, and whose docstring neither has a shape such as [n] nor
@@ -259,8 +256,7 @@ def unshaped(source: ast.Module) -> list[str]:
 
 
 def test_public_functions_over_arrays_say_their_shapes() -> None:
-    asked = [path for path in FILES if part_of(module_of(path)) not in SHAPES_NOT_SAID]
-    assert {str(path.relative_to(ROOT)): names for path in asked if (names := unshaped(tree(path)))} == {}
+    assert {str(path.relative_to(ROOT)): names for path in FILES if (names := unshaped(tree(path)))} == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def array_bytes(values: NDArray[Any]) -> bytes:
-    """An array of any shape as a .npy file. Raises ValueError for one of Python objects."""
+    """An array, [...] of any shape, as a .npy file. Raises ValueError for one of Python objects."""
     if values.dtype.hasobject:
         raise ValueError(f"an array of {values.dtype} would be kept as a pickle")
     values = np.asarray(values, order="C")
@@ -21,5 +21,5 @@ def array_bytes(values: NDArray[Any]) -> bytes:
 
 
 def array_from(data: bytes) -> NDArray[Any]:
-    """The array of a .npy file, of the shape and type that it was saved with."""
+    """The array of a .npy file, [...] of the shape and type that it was saved with."""
     return np.load(io.BytesIO(data), allow_pickle=False)

@@ -121,12 +121,12 @@ def by_cell(learners: Mapping[int, Learner], x: Any, cells: Ints | None) -> Floa
 
 
 def rows_of(x: Any, rows: Ints) -> Any:
-    """Some rows of an array or a frame."""
+    """Some rows, by their places [m], of an array [n, k] or a frame of n rows."""
     return x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
 def with_extra(x: Any, extra: Floats | None) -> Any:
-    """Encoded rows with further columns of numbers."""
+    """Encoded rows, [n, k] or a frame of n rows, with further columns of numbers, [n, m]."""
     if extra is None:
         return x
     if hasattr(x, "assign"):

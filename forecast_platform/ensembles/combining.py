@@ -133,7 +133,10 @@ def _log_odds(predictions: Sequence[Floats], code: int) -> Floats:
 
 
 def fit_weights(predictions: Sequence[Floats], y: NDArray[Any], n_classes: int) -> Floats:
-    """Weights of a linear pool that are best on these rows: non-negative, of sum one.
+    """Weights of a linear pool that are best on these rows: [members], non-negative, of sum one.
+
+    predictions: each member's of the rows, [n, width]: probabilities by class, or numbers in the target's unit. y:
+    class codes or numbers, [n].
 
     Of least squares for numbers, of the log-likelihood for classes; both are convex (Hall and Mitchell 2007).
     """

@@ -28,11 +28,10 @@ Ints = NDArray[np.int64]
 def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> list[tuple[str, str]]:
     """The pairs of columns that interact, best first: at most two, of four columns; none of more than two classes.
 
-    features, y: a split's training rows (a frame, or some rows of one), of which at most 10,000 are looked at. Each row
-    is predicted from the cells' means over other parts of the rows, drawn to what the two columns say independently of
-    each other (sums of log-odds; of a number, of effects); a pair counts where its loss is surely smaller, by a paired
-    test.
-    """
+    features, y: a split's training rows (a frame, or some rows of one) and their targets [n], of which at most 10,000
+    are looked at. Each row is predicted from the cells' means over other parts of the rows, drawn to what the two
+    columns say independently of each other (sums of log-odds; of a number, of effects); a pair counts where its loss is
+    surely smaller, by a paired test."""
     import pandas as pd
 
     if n_classes > 2:
@@ -100,7 +99,8 @@ def sureness(gain: Floats) -> float:
 
 
 def scale_of(target: Floats, n_classes: int) -> _Odds | _Effects:
-    """How effects add up and predictions are judged: of two classes, or of a number."""
+    """How effects add up and predictions are judged: of two classes, or of a number, by the target [n] as 0 and 1 or in
+    its unit."""
     return _Odds(target) if n_classes else _Effects(target)
 
 

@@ -95,7 +95,7 @@ class Encoder:
         transforms: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]] = (),
         means: dict[str, TargetMeans] | None = None, ratios: Sequence[Ratio] = (), near: Sequence[Near] = (),
     ) -> tuple[Encoder, Any]:  # fmt: skip
-        """An encoder fitted on these rows, and the rows as it encodes them for fitting.
+        """An encoder fitted on these n rows and their targets y [n], and the rows as it encodes them for fitting.
 
         pairs: columns that interact, found on the same rows. means: target means that an encoder of another kind has
         made of the same rows, by column; those that are made now are added.

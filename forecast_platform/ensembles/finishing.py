@@ -25,7 +25,8 @@ from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
-from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned, log_files
+from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned
+from forecast_platform.work.run_files import log_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

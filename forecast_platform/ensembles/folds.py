@@ -44,8 +44,8 @@ class Folds:
         return self.part >= 0
 
     def meta_pairs(self, rows: NDArray[np.bool_]) -> list[tuple[Ints, Ints]]:
-        """What a learner over predictions is fitted on and scored on, a pair a part: never the same rows, and in order
-        only what came before."""
+        """The places [m] of what a learner over predictions is fitted on and scored on, a pair a part: never the same
+        rows, and in order only what came before. rows: those that there are, [n]."""
         pairs = []
         for one in sorted(set(self.part[rows].tolist())):
             score = np.flatnonzero(rows & (self.part == one))
@@ -140,8 +140,9 @@ def _in_order(time: NDArray[Any], count: int, until: NDArray[Any] | None) -> Fol
 def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArray[Any] | None, parts: int) -> Folds:
     """One split for blending: `share` of the rows are predicted, by models fitted on the others.
 
-    In order, the last ones are; else they are drawn, stratified where that is possible. The held-out rows are in
-    `parts` parts for the meta-learner, which the one split predicts all. Raises FoldError where too few rows are left.
+    y, time: the rows' targets and times, [n]. In order, the last ones are; else they are drawn, stratified where that
+    is possible. The held-out rows are in `parts` parts for the meta-learner, which the one split predicts all. Raises
+    FoldError where too few rows are left.
     """
     n = len(y)
     size = max(parts * 2, round(share * n))

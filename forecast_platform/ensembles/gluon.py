@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles import ending
+from forecast_platform.models.folder_files import read_files, write_files
 from forecast_platform.models.prepared import EndedError, work
-from forecast_platform.models.scaled_returns import read_files, write_files
 
 MODULES = (__name__, "autogluon.tabular", "autogluon.tabular.models", "lightgbm", "catboost", "xgboost", "torch")
 _SECONDS = 24 * 3600.0

@@ -107,7 +107,7 @@ class Learner:
 
     @property
     def importance(self) -> NDArray[np.float64] | None:
-        """The model's own importance of each encoded column, summing to one; None where it has none."""
+        """The model's own importance of each encoded column, [columns] summing to one; None where it has none."""
         found = getattr(self.model, "feature_importances_", None)
         if found is None:
             return None

@@ -90,7 +90,7 @@ def gain_interval_of(scorer: Scorer, y: NDArray[Any], new: Floats, old: Floats, 
 
 
 def blocks_of(n: int, seed: int, *, in_order: bool) -> Ints:
-    """A block for each of n rows, 0 to BLOCKS - 1: drawn, or of neighbours where rows are in order."""
+    """A block for each of n rows, [n] of 0 to BLOCKS - 1: drawn, or of neighbours where rows are in order."""
     blocks = np.arange(n) * BLOCKS // max(n, 1)
     return blocks if in_order else np.random.default_rng(seed).permutation(blocks)
 
@@ -117,7 +117,7 @@ def _jackknife(whole: float, parts: Floats) -> tuple[float, float]:
 
 
 def labels_of(predicted: Floats) -> Ints:
-    """The class that each row's probabilities favour, the first of equal ones."""
+    """The code of the class that each row's probabilities, [n, classes], favour, the first of equal ones: [n]."""
     return np.argmax(predicted, axis=1)
 
 

@@ -52,7 +52,8 @@ class Near(TypedDict):
 def found_pairs(
     features: Any, y: NDArray[Any], n_classes: int, seed: int
 ) -> tuple[list[tuple[str, str]], list[Near]]:  # fmt: skip
-    """The pairs of columns that interact, and the means of near rows within the first one's cells, of training rows."""
+    """The pairs of columns that interact, and the means of near rows within the first one's cells, of training
+    rows, a frame of n, and their targets y [n]."""
     pairs = found_crosses(features, y, n_classes, seed)
     return pairs, found_near(features, y, n_classes, pairs[0], seed) if pairs else []
 
@@ -63,8 +64,8 @@ def found_near(
     """The means that predict other rows' target surely better than those that they are drawn to, best first of each
     kind; of at most 50,000 of the rows.
 
-    features, y: a split's training rows. Each is compared by a paired test on rows of parts that it was not made of.
-    """
+    features, y: a split's training rows, a frame of n, and their targets [n]. Each is compared by a paired test on rows
+    of parts that it was not made of."""
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(y), min(len(y), _ROWS), replace=False))
     target = y[rows].astype(np.float64)

@@ -23,7 +23,7 @@ _CHECKED = 0.12
 
 
 def fit(learner: str, params: dict[str, Any], x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
-    """A network fitted on encoded rows, with one thread."""
+    """A network fitted on encoded rows, a frame of n, and their targets y [n], with one thread."""
     x = _filled(x)
     return (
         _fit_realmlp(params, x, y, n_classes, seed)

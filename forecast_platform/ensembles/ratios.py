@@ -33,9 +33,8 @@ def found_ratios(features: pd.DataFrame, seed: int, rows: NDArray[np.int64] | No
     """The columns to add, of those that are alike by rank correlation: of each pair one, most alike first, and of each
     column that is like several what it says beyond all of them; at most 12 in all.
 
-    features: a frame, of which these rows are a split's training rows (all where none are named); at most 10,000 of
-    them are looked at.
-    """
+    features: a frame, of which these rows, by their places [n], are a split's training rows (all where none are named);
+    at most 10,000 of them are looked at."""
     import pandas as pd
 
     names = [name for name in features.columns if features[name].dtype == np.float64]

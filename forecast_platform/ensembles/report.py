@@ -260,7 +260,8 @@ def _importance(run: Run, outcomes: Mapping[str, Outcome], end: Outcome, known: 
 
 
 def reliability(y: NDArray[Any], predicted: NDArray[np.float64], code: int) -> list[tuple[float, float, int]]:
-    """Of a class' probabilities in ten equal-sized bins: mean probability, share that is of the class, rows."""
+    """Of a class' probabilities in ten equal-sized bins: mean probability, share that is of the class, rows. y: class
+    codes [n]; predicted: probabilities by class, [n, classes]."""
     order = np.argsort(predicted[:, code], kind="stable")
     found = []
     for part in np.array_split(order, _BINS):

@@ -259,7 +259,8 @@ class Workshop:
         return found
 
     def scores_of(self, scorer: Scorer, members: Sequence[Member], rows: Ints) -> list[float]:
-        """Each member's score on these rows: made once, for tasks choose among the same models on the same rows."""
+        """Each member's score on these rows, [n] places: made once, for tasks choose among the same models on the
+        same rows."""
         return self._once(scorer.label, members, rows, lambda y, one: scorer(y, one))
 
     def intervals_of(

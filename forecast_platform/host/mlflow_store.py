@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from forecast_platform.host import process_identity
 from forecast_platform.host.databases import why_foreign
@@ -19,7 +16,6 @@ from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 WORKSPACE = "databricks"
 
@@ -129,28 +125,6 @@ def _left_behind(location: str, folder: Path) -> Path | None:
     if there == folder or (there.exists() and there.samefile(folder)):
         return None
     return there.parent
-
-
-def log_files(client: MlflowClient, run: Run, files: Mapping[str, bytes]) -> None:
-    """Keep these as a run's artifacts, by their place among them. Raises OSError; MLflow's own errors.
-
-    MLflow takes files of a folder, looks the run up for each call and copies them: where a run's artifacts are a folder
-    of this machine they are written there at once.
-    """
-    address = urlsplit(str(run.info.artifact_uri))
-    if address.scheme == "file":
-        _write(Path(url2pathname(address.path)), files)
-        return
-    with tempfile.TemporaryDirectory(prefix="forecast-artifacts-") as made:
-        _write(Path(made), files)
-        client.log_artifacts(run.info.run_id, made)
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
 
 
 def close_abandoned(client: MlflowClient, *experiments: str) -> int:

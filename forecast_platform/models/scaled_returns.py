@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +25,7 @@ from forecast_platform.forecasting.history import Dates, Floats, History
 from forecast_platform.forecasting.quantile_paths import MOST_STEPS, error_ranks, joint_paths
 from forecast_platform.forecasting.shocks import Shocks
 from forecast_platform.models.base import FittedModel, TrainingWindow, require_sessions
+from forecast_platform.models.folder_files import FolderFiles, read_files, write_files
 from forecast_platform.models.innovations import InnovationsModel, Steps, fitted_transform, without_rolls
 from forecast_platform.models.mean_path import by_session
 from forecast_platform.models.random_walk import RandomWalkFitted
@@ -150,36 +150,3 @@ class ScaledReturnsModel(InnovationsModel):
         kind: Any = self.fitted_type
         loaded = self.load(text, window)
         return kind(window, {**loaded.state, "files": FolderFiles(folder)})
-
-
-class FolderFiles(Mapping[str, bytes]):
-    """The files below a folder by relative path, each read when it is asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __getitem__(self, name: str) -> bytes:
-        try:
-            return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            raise KeyError(name) from None
-
-    def __iter__(self) -> Iterator[str]:
-        paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
-        return (path.relative_to(self.folder).as_posix() for path in paths)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` by its relative path."""
-    return dict(FolderFiles(folder))
-
-
-def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """What `read_files` read, below another folder."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)

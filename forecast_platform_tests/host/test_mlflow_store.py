@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from forecast_platform.host.mlflow_store import client_with, log_files
+from forecast_platform.host.mlflow_store import client_with
 from forecast_platform.settings import Settings, build
+from forecast_platform.work.run_files import log_files
 from forecast_platform_tests.waiting import until
 
 _MAKE = "import sys; from forecast_platform.host.mlflow_store import client_with as c; from forecast_platform.settings "
