@@ -67,10 +67,12 @@ def _without_blocks(scorer: Scorer, y: NDArray[Any], predicted: Floats, blocks: 
         parts = [_of_counts(scorer.name, whole - one, scorer.average) for one in tables]
         return _of_counts(scorer.name, whole, scorer.average), np.array(parts)
     if scorer.name in _LOSSES:
-        losses = _LOSSES[scorer.name](y, predicted)
         place = np.unique(blocks, return_inverse=True)[1]
-        left = losses.sum() - np.bincount(place, losses)
-        means = left / (len(losses) - np.bincount(place))
+        sums, sizes = np.bincount(place, _LOSSES[scorer.name](y, predicted)), np.bincount(place)
+        if len(sums) < 2:
+            return scorer(y, predicted), np.full(len(sums), np.nan)
+        # The others added up: all less one's cancels where nearly all loss is in that one.
+        means = np.array([np.delete(sums, one).sum() / np.delete(sizes, one).sum() for one in range(len(sums))])
         return scorer(y, predicted), np.sqrt(means) if scorer.name == "rmse" else means
     return scorer(y, predicted), _scores_without(lambda keep: scorer(y[keep], predicted[keep]), blocks)
 
@@ -227,7 +229,7 @@ def _areas(inside: NDArray[np.bool_], share: Floats, blocks: Ints) -> tuple[floa
     if not len(share):
         return float("nan"), np.zeros(0)
     known, group, rows = np.unique(blocks, return_inverse=True, return_counts=True)
-    group = group.astype(np.int16)
+    group = group.astype(np.int16 if len(group) == 0 or group.max() < 2**15 else np.int64)
     counts = np.bincount(group, inside, len(known))
     order = np.argsort(share)
     inside, share, group = inside[order], share[order], group[order]

@@ -28,7 +28,8 @@ from forecast_platform.models.saved import from_bytes, to_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""Of models that are read; the last is written. 1 has trees and neighbours in other files, which are read too."""
 LOADER = "forecast_platform.ensembles.flavor"
 """MLflow's loader of these models: its name stands in each of them."""
 _DATA = "ensemble"
@@ -132,7 +133,7 @@ def model_of(
             fits[name] = hashlib.sha256(packed).hexdigest()
     features = run.rows.features
     about: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMATS[-1],
         "workflow": run.workflow.context.name,
         "task": end.task,
         "code_version": __version__,
@@ -240,8 +241,9 @@ class Ensemble:
         signer: Signer | None,
     ) -> Ensemble:
         about = json.loads(read("model.json"))
-        if about["format"] != FORMAT:
-            raise PackageError(f"the model has format {about['format']}, this version reads {FORMAT}: upgrade it")
+        if about["format"] not in FORMATS:
+            readable = " and ".join(map(str, FORMATS))
+            raise PackageError(f"the model has format {about['format']}, this version reads {readable}: upgrade it")
         fits: dict[tuple[str, int], Fitted] = {} if known is None else known
 
         def fit(key: str, base: str, split: int) -> Fitted:

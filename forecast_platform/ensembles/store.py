@@ -212,17 +212,26 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as pandas has it; each column is given up by Arrow as it is taken over."""
+    """A Parquet file as pandas has it; each column is given up by Arrow as it is taken over.
+
+    Raises ValueError where two columns have one name.
+    """
     import pandas as pd
     import pyarrow.parquet as pq
 
     # Not the whole file in memory before its columns are made of it: that would be the table twice.
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        if file.metadata.num_rows * file.metadata.num_columns < LARGE:
+        names = file.schema_arrow.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"more than one column is called {', '.join(map(repr, twice))}")
+        # `a.b` names a field of `a` too, where that has some: by itself neither can be read.
+        large = file.metadata.num_rows * file.metadata.num_columns >= LARGE
+        if not large or any(name.startswith(f"{other}.") for name in names if "." in name for other in names):
             return file.read().to_pandas(split_blocks=True, self_destruct=True)
         about = file.schema_arrow.pandas_metadata or {}
         columns = {}
-        for name in file.schema_arrow.names:
+        for name in names:
             if name in about.get("index_columns", ()):
                 continue
             # What was needed to decode one is there for the next; a copy has the size of the column, and no more.

@@ -148,7 +148,8 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         return values
     low, high = int(values.min()), int(values.max())
-    return values.astype(np.min_scalar_type(high if low >= 0 else min(low, -high - 1)))
+    kind = np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
+    return values if kind.hasobject else values.astype(kind)  # of an object: no integer is as wide
 
 
 def _joined(name: str, parts: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:

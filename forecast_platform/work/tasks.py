@@ -40,6 +40,8 @@ def register(kind: str, work: Work) -> None:
 
     Raises ValueError where the name is another's, or the function is none of a module's.
     """
+    if not callable(work) or not hasattr(work, "__qualname__"):
+        raise ValueError(f"task kind {kind!r}: another process cannot import {work!r}: give a function of a module")
     place = _place(work)
     module, _, name = place.partition(":")
     if module == "__main__" or not name.isidentifier():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,12 @@ def test_a_request_says_what_is_wrong_before_anything_is_done() -> None:
         tasks.register("fit", double)
     with pytest.raises(ValueError, match=r"'describe' is taken by forecast_platform\.work\.describe:describe"):
         tasks.register("describe", double)
-    for work in (lambda payload: payload, {}.get):
+    for work in (
+        lambda payload: payload,
+        {}.get,
+        partial(double),
+        "forecast_platform_tests.compute.plain_kinds:double",
+    ):
         with pytest.raises(ValueError, match="another process cannot import"):
             tasks.register("nowhere", work)
     assert work_of("double")({"value": 4})["value"] == 8

@@ -145,6 +145,15 @@ def test_an_array_is_kept_with_its_shape_and_type_and_one_of_objects_is_refused(
         array_bytes(np.array([None, "a"]))
 
 
+@pytest.mark.parametrize("name", ["forest", "extra_trees"])
+def test_trees_of_features_wider_than_any_integer_are_kept(name: str) -> None:
+    """A supply in wei: all thresholds are whole, and beyond 64 bits."""
+    rng = np.random.default_rng(0)
+    x = np.round(np.abs(rng.normal(size=(300, 2))) * 1e20)
+    fitted = Learner.fit(BASES[name], x, rng.integers(0, 2, 300), 2, 0)
+    assert np.array_equal(Learner.load(BASES[name], fitted.files()).predict(x), fitted.predict(x))
+
+
 def test_models_that_were_kept_with_their_trees_are_read() -> None:
     x = np.random.default_rng(0).normal(size=(100, 3))
     fitted = Learner.fit(BASES["extra_trees"], x, x[:, 0], 0, 0)

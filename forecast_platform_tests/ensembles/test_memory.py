@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from forecast_platform.ensembles import workshop as workshops
@@ -127,6 +129,22 @@ def test_a_large_file_is_read_a_column_at_a_time_to_the_same_table(
             large = _parquet(path)
         pd.testing.assert_frame_equal(large.reset_index(drop=True), small.reset_index(drop=True))
         pd.testing.assert_frame_equal(large.reset_index(drop=True), frame)
+
+
+@pytest.mark.parametrize("large", [0, 10**9])
+def test_two_columns_of_one_name_are_refused_and_a_name_like_a_field_s_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr("forecast_platform.ensembles.store.LARGE", large)
+    values = [pa.array(range(30)), pa.array([9.0] * 30), pa.array([0, 1] * 15)]
+    pq.write_table(pa.Table.from_arrays(values, ["a", "a", "t"]), tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match="more than one column is called 'a'"):
+        _parquet(tmp_path / "twice.parquet")
+    field = pa.array([{"b": one} for one in range(30)])
+    pq.write_table(pa.Table.from_arrays([field, values[1], values[2]], ["a", "a.b", "t"]), tmp_path / "dots.parquet")
+    found = _parquet(tmp_path / "dots.parquet")
+    assert list(found.columns) == ["a", "a.b", "t"]
+    assert found["a.b"].tolist() == [9.0] * 30
 
 
 def test_of_all_rows_nothing_is_copied() -> None:

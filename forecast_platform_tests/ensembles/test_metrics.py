@@ -30,6 +30,19 @@ def test_an_interval_of_numbers_is_the_jackknife_of_the_scores_without_each_bloc
     assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-10)
 
 
+@pytest.mark.parametrize("name", ["rmse", "mae"])
+def test_an_interval_where_nearly_all_loss_is_in_one_block_is_that_of_the_others(name: str) -> None:
+    """A sum of all less the block's would cancel: its root was no number, and the interval none."""
+    for seed in range(40):
+        y = np.zeros(400)
+        y[205:212] = np.random.default_rng(seed).gamma(2, 5, 7)
+        scorer, blocks, predicted = Scorer(name), blocks_of(400, 0, in_order=True), np.zeros((400, 1))
+        slow = interval(lambda keep, y=y, scorer=scorer: scorer(y[keep], np.zeros((int(keep.sum()), 1))), blocks)
+        assert interval_of(scorer, y, predicted, blocks) == pytest.approx(slow, rel=1e-10)
+    one = interval_of(scorer, y, predicted, np.zeros(400, np.int64))
+    assert np.isnan(one).all(), "of one block nothing is left out"
+
+
 CLASSES = pytest.mark.parametrize("classes", [2, 4])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_platform.ensembles.packaging import typical_rows
+from forecast_platform.ensembles.packaging import Ensemble, PackageError, typical_rows
 from forecast_platform.ensembles.predictor import Predictor, bases_in
 
 
@@ -59,3 +59,8 @@ def test_a_few_rows_have_the_signature_of_all() -> None:
     assert infer_signature(few) == infer_signature(frame)
     required = {one.name: one.required for one in infer_signature(few).inputs}
     assert [name for name, needed in required.items() if not needed] == ["gap", "late", "text"]
+
+
+def test_a_model_of_a_later_version_says_that_an_upgrade_reads_it() -> None:
+    with pytest.raises(PackageError, match="has format 3, this version reads 1 and 2: upgrade it"):
+        Ensemble.of({"ensemble/model.json": b'{"format": 3}'})

@@ -68,9 +68,11 @@ def test_one_that_holds_no_table_yet_is_made(tmp_path: Path) -> None:
     _works(build(warehouse=tmp_path))
 
 
-@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize(
+    "elsewhere", ["", "dbfs:/databricks/mlflow-tracking/1/artifacts", "file://server/share/artifacts"]
+)
 def test_files_become_a_run_s_artifacts_also_where_its_folder_is_not_of_this_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: str
 ) -> None:
     client, experiment = client_with(build(warehouse=tmp_path / "with a space"), "fits")
     run = client.create_run(experiment)
@@ -78,10 +80,12 @@ def test_files_become_a_run_s_artifacts_also_where_its_folder_is_not_of_this_mac
     sent: list[str] = []
     real = client.log_artifacts
     monkeypatch.setattr(client, "log_artifacts", lambda *given: (sent.append(given[0]), real(*given))[1])
-    if not here:
-        monkeypatch.setattr(run.info, "_artifact_uri", "dbfs:/databricks/mlflow-tracking/1/artifacts")
+    if elsewhere:
+        monkeypatch.setattr(run.info, "_artifact_uri", elsewhere)
+    with pytest.raises(ValueError, match=r"'\.\./x' is no place"):
+        log_files(client, run, {**files, "../x": b""})
     log_files(client, run, files)
-    assert sent == ([] if here else [run.info.run_id])
+    assert sent == ([run.info.run_id] if elsewhere else [])
     for name, data in files.items():
         assert Path(client.download_artifacts(run.info.run_id, name)).read_bytes() == data
     assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"model", "report.html"}
