@@ -20,16 +20,30 @@ from forecast_platform_tests.waiting import PATIENCE
 
 PROGRAM = """
 import sys
+import time
 from pathlib import Path
-from forecast_platform.ensembles.finishing import finish
+from forecast_platform.ensembles import finishing, running
 from forecast_platform.ensembles.reading import read_workflow
-from forecast_platform.ensembles.running import Run
 from forecast_platform.settings import load
 from forecast_platform.work.platform import Platform
-run = Run(Platform.from_settings(load()), read_workflow(Path(sys.argv[1]).read_text()))
+
+held, marker = sys.argv[2], Path(sys.argv[3])
+
+def holding(real, name_of):
+    def work(*arguments):
+        made = real(*arguments)
+        if name_of(arguments) == held:
+            marker.touch()  # what it made is in memory and in part on disk, and nothing says that it has ended
+            time.sleep(600)
+        return made
+    return work
+
+running.perform = holding(running.perform, lambda arguments: arguments[3])
+finishing.write_report = holding(finishing.write_report, lambda _: running.MODEL)
+run = running.Run(Platform.from_settings(load()), read_workflow(Path(sys.argv[1]).read_text()))
 for name in run.plan.order:
     run.perform(name)
-finish(run)
+finishing.finish(run)
 """
 
 
@@ -62,19 +76,19 @@ def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_
     states = States(Platform.from_settings(settings).warehouse, workflow.context)
     environment = {**os.environ, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "OMP_NUM_THREADS": "1"}
     environment["FORECAST_PLATFORM_WORKERS"] = "1"
-    command = ("-c", PROGRAM, str(file))
     order = [*plan_of(workflow).order, MODEL]
     for name in order:
-        process = Program(*command, env=environment)
+        marker = tmp_path / f"in {name}"
+        process = Program("-c", PROGRAM, str(file), name, str(marker), env=environment)
         end = time.monotonic() + 120
-        while (found := states.read().get(name)) is None or found.state != RUNNING:
+        while not marker.exists():
             assert process.poll() is None, process.told()
             assert time.monotonic() < end
-            time.sleep(0.005)
+            time.sleep(0.01)
         process.kill()
         process.wait()
         assert states.read()[name].state == RUNNING, "nobody was left to say how it ended"
-    done = Program(*command, env=environment)
+    done = Program("-c", PROGRAM, str(file), "", str(tmp_path / "in none"), env=environment)
     told = done.told(PATIENCE)
     assert done.returncode == 0, told
     found = states.read()

@@ -213,6 +213,7 @@ def test_revised_history_is_ingested_and_what_is_stale_is_told_with_the_command(
 def test_the_refresh_of_a_revision_begins_with_the_first_forecast_that_reaches_it(
     tmp_path: Path, horizon: int, first: str
 ) -> None:
+    write_landing(tmp_path / "landing")
     platform = Platform.from_settings(settings_for(tmp_path, horizon=horizon))
     revision = Revision("Alpha", "2018-03-28", "2018-03-28", "2018-04-01T09:00:00+00:00", 3)
     command = refresh_command(platform, revision, dt.date(2018, 4, 1))
