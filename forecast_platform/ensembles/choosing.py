@@ -16,8 +16,8 @@ from forecast_platform.ensembles.workshop import Workshop
 def chosen(
     workshop: Workshop, task: Task, members: Sequence[Member], rows: NDArray[np.int64], scorer: Scorer
 ) -> list[int]:
-    """Positions of the members that the task combines, best first, by their scores on `rows`, [n]
-    places, alone."""
+    """Positions of the members that the task combines, best first, by their scores on `rows` alone, [n]
+    places."""
     order = scorer.best_first(workshop.scores_of(scorer, members, rows))
     body, kind = task.body(), task.task
     if kind == "stack_top_any":

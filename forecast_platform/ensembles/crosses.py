@@ -31,7 +31,8 @@ def found_crosses(features: Any, y: NDArray[Any], n_classes: int, seed: int) -> 
     features, y: a split's training rows (a frame, or some rows of one) and their targets [n], of which at most 10,000
     are looked at. Each row is predicted from the cells' means over other parts of the rows, drawn to what the two
     columns say independently of each other (sums of log-odds; of a number, of effects); a pair counts where its loss is
-    surely smaller, by a paired test."""
+    surely smaller, by a paired test.
+    """
     import pandas as pd
 
     if n_classes > 2:

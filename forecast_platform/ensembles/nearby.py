@@ -65,7 +65,8 @@ def found_near(
     kind; of at most 50,000 of the rows.
 
     features, y: a split's training rows, a frame of n, and their targets [n]. Each is compared by a paired test on rows
-    of parts that it was not made of."""
+    of parts that it was not made of.
+    """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(y), min(len(y), _ROWS), replace=False))
     target = y[rows].astype(np.float64)

@@ -40,11 +40,9 @@ def register(kind: str, work: Work) -> None:
 
     Raises ValueError where the name is another's, or the function is none of a module's.
     """
-    if not callable(work) or not hasattr(work, "__qualname__"):
-        raise ValueError(f"task kind {kind!r}: another process cannot import {work!r}: give a function of a module")
-    place = _place(work)
-    module, _, name = place.partition(":")
-    if module == "__main__" or not name.isidentifier():
+    named = callable(work) and hasattr(work, "__qualname__")
+    place = _place(work) if named else repr(work)
+    if not named or work.__module__ == "__main__" or not work.__qualname__.isidentifier():
         raise ValueError(f"task kind {kind!r}: another process cannot import {place}: give a function of a module")
     if kind in (CHUNK, FIT) or (kind in PLAIN and target_of(kind) != place):
         owner = target_of(kind) if kind in PLAIN else "the platform"

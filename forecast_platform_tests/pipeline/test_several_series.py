@@ -107,9 +107,6 @@ def test_scores_are_those_of_each_alone_in_one_commit_a_table(small: Path, tmp_p
     alone, platform = _scored_apart(small, tmp_path / "other", {"Alpha": days, "Beta": days})
     before = _versions(platform)
     window = [dt.date(2018, 1, 1)]
-    write_actuals_each(
-        platform, dict.fromkeys(("Alpha", "Beta"), days)
-    )  # point forecasts know closes when they are made
     found = score_each(platform, {"Alpha": window, "Beta": window}, "naive")
     assert [(one.series, one.written, one.rows) for one in found] == [
         (name, set(window), 2) for name in ("Alpha", "Beta")
