@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +68,14 @@ def make_folds(
     groups: NDArray[Any] | None = None,
     until: NDArray[Any] | None = None,
 ) -> Folds:
-    """The folds of a workflow: `kfold` and `stratified` shuffled, `grouped` by `groups`, `time_series` in order.
+    """The folds of a workflow: `kfold` and `stratified` shuffled, `grouped` by `groups` in parts of like size,
+    `time_series` in order.
 
     y: class codes (integers) or numbers, [n]; numbers are stratified by their quantiles. In time order, rows of one
     time are in one part, each part is predicted from what is strictly before it, the first is predicted by none, and
     one more fit on all rows is what is deployed; `until`: when each row's target is seen. Raises FoldError.
     """
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+    from sklearn.model_selection import KFold, StratifiedKFold
 
     n = len(y)
     if n < 2 * count:
@@ -81,10 +83,8 @@ def make_folds(
     if kind == "time_series":
         return _in_order(np.asarray(time), count, until)
     if kind == "grouped":
-        known = len(np.unique(np.asarray(groups)))
-        if known < count:
-            raise FoldError(f"{known} groups are too few for {count} folds: lower `folds` to {known}")
-        pairs = GroupKFold(count, shuffle=True, random_state=seed).split(y, groups=groups)
+        part = _of_groups(np.asarray(groups), count, seed)
+        pairs = ((np.flatnonzero(part != number), np.flatnonzero(part == number)) for number in range(count))
     elif kind == "stratified":
         strata = strata_of(y)
         rarest = int(np.bincount(strata)[np.unique(strata)].min())
@@ -112,6 +112,26 @@ def strata_of(y: NDArray[Any], bins: int = 10) -> Ints:
         return y.astype(np.int64)
     edges = np.unique(np.quantile(y, np.linspace(0, 1, bins + 1)[1:-1]))
     return np.searchsorted(edges, y, side="right")
+
+
+def _of_groups(groups: NDArray[Any], count: int, seed: int) -> Ints:
+    """Of each row its fold, [n], one for all rows of a group: the groups are dealt to the fold with the fewest rows,
+    the largest first, those of one size in the order that the seed draws. Raises FoldError where they are too few.
+
+    scikit-learn's GroupKFold gives each fold as many groups, however large they are, once it shuffles
+    (findings/group-folds.sh).
+    """
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(sizes) < count:
+        raise FoldError(f"{len(sizes)} groups are too few for {count} folds: lower `folds` to {len(sizes)}")
+    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    fold = np.empty(len(sizes), np.int64)
+    filled = [(0, number) for number in range(count)]
+    for one in drawn[np.argsort(-sizes[drawn], kind="stable")].tolist():
+        rows, least = filled[0]
+        fold[one] = least
+        heapq.heapreplace(filled, (rows + int(sizes[one]), least))
+    return fold[place]
 
 
 def _in_order(time: NDArray[Any], count: int, until: NDArray[Any] | None) -> Folds:

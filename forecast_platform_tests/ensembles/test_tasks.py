@@ -141,6 +141,17 @@ def test_groups_are_never_on_both_sides_of_a_fold() -> None:
         make_folds("grouped", np.zeros(100), 10, 0, groups=groups)
 
 
+def test_folds_of_groups_are_as_large_as_the_groups_allow_and_the_seed_draws_them() -> None:
+    sizes = [1000, 900, 800, 700, 600] + [10] * 15
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(20), sizes))
+    drawn = [make_folds("grouped", np.zeros(len(groups)), 5, seed, groups=groups) for seed in (0, 0, 1)]
+    for folds in drawn:
+        assert sorted(len(one.valid) for one in folds.splits) == [720, 730, 800, 900, 1000]
+        assert np.array_equal(np.sort(np.concatenate([one.valid for one in folds.splits])), np.arange(len(groups)))
+    assert np.array_equal(drawn[0].part, drawn[1].part)
+    assert not np.array_equal(drawn[0].part, drawn[2].part)
+
+
 def test_strata_keep_their_shares_in_each_fold_and_a_holdout_takes_its_share() -> None:
     y = (np.arange(500) < 50).astype(np.int64)
     folds = make_folds("stratified", y, 5, 42)
