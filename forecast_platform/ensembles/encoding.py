@@ -2,14 +2,17 @@
 
 `tree`: numbers as they are, few categories as codes, many by their target means. `dense`: standardised with the tails
 drawn in, missing ones as the median and a column that says so, few categories one-hot. `native`: for libraries that
-take few categories themselves. Of pairs of columns that interact (crosses.py) each of these has the target means of the
-pair's cells as well, what rows near a row say within its cell (nearby.py), and what columns that are alike say beyond
-each other (ratios.py). `given`: a frame of everything as it is.
+take few categories themselves. Where a column was complete in training, these take a missing number as the median and
+`tree` an unknown code as the most frequent: each library would make something else of it, lightgbm the number 0
+(findings/first-missing-value.sh). Of pairs of columns that interact (crosses.py) each of these has the target means of
+the pair's cells as well, what rows near a row say within its cell (nearby.py), and what columns that are alike say
+beyond each other (ratios.py). `given`: a frame of everything as it is.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,9 +121,12 @@ class Encoder:
             if name in numbers:
                 continue
             values = features[name].to_numpy()
-            known = sorted({one for one in values.tolist() if one is not None})
+            counts = Counter(values.tolist())
+            known = sorted(one for one in counts if one is not None)
             if len(known) <= _FEW or kind == "given":
                 categories[name] = {"levels": known}
+                if None not in counts:
+                    categories[name]["often"] = known.index(counts.most_common(1)[0][0])
                 continue
             if name not in means:
                 means[name] = _target_means(values, y, n_classes, seed)
@@ -160,7 +166,8 @@ class Encoder:
             for name in self.state["columns"]:
                 values = features[name].to_numpy()
                 if name in self.state["numbers"]:
-                    taken[shown.get(name, name)] = _number(self.state["numbers"][name], values)
+                    values = _number(self.state["numbers"][name], values)
+                    taken[shown.get(name, name)] = self._filled(name, values) if self.kind == "native" else values
                 elif "means" in self.state["categories"][name]:
                     means = self._means_of(name, cross, values)
                     taken |= {f"{name}__mean_{number}": means[:, number] for number in range(means.shape[1])}
@@ -179,7 +186,7 @@ class Encoder:
         for name in self.state["columns"]:
             values = features[name].to_numpy()
             if name in self.state["numbers"]:
-                found = self._number_parts(self.state["numbers"][name], values)
+                found = self._number_parts(name, values)
             elif "means" in self.state["categories"][name]:
                 found = [self._means_of(name, cross, values)]
             else:
@@ -202,10 +209,17 @@ class Encoder:
             return len(state["rest"])
         return len(state["levels"]) if dense else 1
 
-    def _number_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
+    def _filled(self, name: str, found: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers [n] without missing ones where the column had none in training."""
+        state = self.state["numbers"][name]
+        # Encoders of before do not say, and leave them missing.
+        return np.where(np.isnan(found), state["median"], found) if state.get("complete") else found
+
+    def _number_parts(self, name: str, values: NDArray[Any]) -> list[NDArray[np.float64]]:
+        state = self.state["numbers"][name]
         found = _number(state, values)
         if self.kind == "tree":
-            return [found]
+            return [self._filled(name, found)]
         missing = np.isnan(found)
         scaled = (np.where(missing, state["median"], found) - state["median"]) / state["scale"]
         # Robust scaling with a smooth clip (Holzmüller et al. 2024, RealMLP): outliers keep their order, not size.
@@ -215,7 +229,7 @@ class Encoder:
     def _code_parts(self, state: Mapping[str, Any], values: NDArray[Any]) -> list[NDArray[np.float64]]:
         found = _places(state["levels"], values)
         if self.kind == "tree":
-            return [np.where(found < 0, np.nan, found.astype(np.float64))]
+            return [np.where(found < 0, state.get("often", np.nan), found.astype(np.float64))]
         return [(found == code).astype(np.float64) for code in range(len(state["levels"]))]
 
     def _of_pair(
@@ -281,8 +295,9 @@ def _number_state(values: NDArray[np.float64], transforms: Sequence[str]) -> dic
         known = np.clip(known, state["low"], state["high"])
     low, middle, high = np.quantile(known, (0.25, 0.5, 0.75)) if len(known) else (0.0, 0.0, 1.0)
     scale = float(high - low) / 1.349 or (float(known.std()) if len(known) else 0.0) or 1.0
-    lacking = bool(np.isnan(values).any()) and "fill" not in state
-    return {**state, "median": float(middle), "scale": scale, "any_missing": lacking}
+    complete = not np.isnan(values).any()
+    lacking = not complete and "fill" not in state
+    return {**state, "median": float(middle), "scale": scale, "any_missing": lacking, "complete": complete}
 
 
 def _number(state: Mapping[str, Any], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 
 from forecast_platform.ensembles.by_route import folds_of
+from forecast_platform.ensembles.catalog import BASES
+from forecast_platform.ensembles.encoding import Encoder
+from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -69,3 +72,15 @@ def classes(n: int = 240, seed: int = 0) -> pd.DataFrame:
     frame.loc[::9, "a"] = np.nan
     frame.loc[::11, "kind"] = None
     return frame
+
+
+def first_missing(name: str) -> tuple[float, float, float]:
+    """What a base model says of a price that is missing where training had it, of a low one and of a high one: the
+    target is 10 for both, and 0 for nearly all others; with codes, it is 10 more for a rare one, and theirs is new."""
+    base, rng = BASES[name], np.random.default_rng(0)
+    price, kind = rng.normal(80, 1, 800), np.array(["a", "b", "b", "b"], object)[np.arange(800) % 4]
+    y = np.where(np.abs(price - 80) > 1.5, 10.0, 0.0) + np.where(kind == "a", 10.0, 0.0) * (base.encoding == "tree")
+    encoder, x = Encoder.fit(base.encoding, pd.DataFrame({"price": price, "kind": kind}), y, 0, 0, {})
+    new = pd.DataFrame({"price": [np.nan, 77.0, 83.0], "kind": ["never seen"] * 3})
+    found = Learner.fit(base, x, y, 0, 0).predict(encoder.apply(new))[:, 0]
+    return float(found[0]), float(found[1]), float(found[2])

@@ -72,3 +72,25 @@ def test_columns_that_are_the_same_or_nothing_alike_add_none() -> None:
     a = rng.normal(size=300)
     assert found_ratios(pd.DataFrame({"a": a, "b": a, "c": rng.normal(size=300)}), 0) == []
     assert found_ratios(pd.DataFrame({"a": a}), 0) == []
+
+
+def test_what_was_never_missing_is_the_usual_where_it_is_and_what_was_stays_missing() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"price": rng.normal(80, 1, 300), "rate": rng.normal(size=300)})
+    frame["kind"] = np.array(["rare", *["usual"] * 9], object)[np.arange(300) % 10]
+    frame["port"] = np.where(np.arange(300) % 7 == 0, None, frame["kind"])
+    frame.loc[5, "rate"] = np.nan
+    y = rng.normal(size=300)
+    new = pd.DataFrame({"price": [np.nan], "rate": [np.nan], "kind": ["new"], "port": ["new"]})
+    tree, x = Encoder.fit("tree", frame, y, 0, 0, {})
+    assert np.array_equal(np.isnan(x[:, :2]), frame[["price", "rate"]].isna())
+    assert np.array_equal(np.isnan(x[:, 3]), frame["port"].isna())
+    price, rate, kind, port = Encoder(json.loads(tree.text)).apply(new)[0].tolist()
+    assert price == np.float32(frame["price"].median())
+    assert kind == tree.state["categories"]["kind"]["levels"].index("usual")
+    assert np.isnan([rate, port]).all()
+    for transforms in ([], ["scale"], ["scale", "post_scale"]):
+        native, _ = Encoder.fit("native", frame, y, 0, 0, {"price": transforms})
+        found, usual = (native.apply(new.assign(price=one))["price"] for one in (np.nan, frame["price"].median()))
+        assert found.tolist() == pytest.approx(usual.tolist())
+        assert np.isnan(native.apply(new)["rate"]).all()

@@ -24,7 +24,7 @@ from forecast_platform.ensembles.signed import SIGNATURE, Signer
 from forecast_platform.ensembles.trees import _OF_A_TREE
 from forecast_platform.models.saved import ArtifactError
 from forecast_platform.settings import build
-from forecast_platform_tests.ensembles.shops import done, two_groups
+from forecast_platform_tests.ensembles.shops import done, first_missing, two_groups
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_boosting_has_more_trees_for_more_rows(name: str, rounds: str) -> None:
     rest = {key: value for key, value in base.params.items() if key != rounds}
     assert {key: value for key, value in _params(base, 2, 32_000).items() if key != rounds} == rest
     assert _params(BASES["extra_trees"], 2, 10**6) == BASES["extra_trees"].params
+
+
+@pytest.mark.parametrize("name", ["gbm", "xgboost", "forest", "extra_trees"])
+def test_a_price_that_is_missing_for_the_first_time_is_no_extreme(name: str) -> None:
+    missing, low, high = first_missing(name)
+    assert missing < 3
+    assert min(low, high) > 6
 
 
 def test_a_module_s_package_is_named_with_its_version() -> None:

@@ -9,7 +9,7 @@ from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.catalog import BASES
 from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.learners import Learner
-from forecast_platform_tests.ensembles.shops import classes, done, two_groups
+from forecast_platform_tests.ensembles.shops import classes, done, first_missing, two_groups
 from forecast_platform_tests.ensembles.test_ending import ended
 
 pytestmark = pytest.mark.extra
@@ -40,6 +40,13 @@ def test_a_learner_learns_and_is_the_same_from_its_files(name: str, numbers: boo
     assert np.array_equal(again.predict(rows, None, None), again.predict(rows, None, None))
     other = Learner.fit(base, x, codes, n_classes, 0)
     assert np.allclose(other.predict(x), learner.predict(x), atol=1e-6), "the same seed gives the same model"
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "catboost"])
+def test_a_price_that_is_missing_for_the_first_time_is_no_extreme(name: str) -> None:
+    missing, low, high = first_missing(name)
+    assert missing < 3
+    assert min(low, high) > 6
 
 
 def test_every_boost_method_runs_and_automl_takes_the_best() -> None:
