@@ -159,7 +159,8 @@ def without_roll_moves(history: History, y: Floats) -> tuple[Floats, Floats]:
 
 
 def training_series(history: History, minimum: int, model: str) -> tuple[AsinhTransform, Floats]:
-    """The transform of a training history and its y [n_observed], on the model's scale, without the moves of roll days.
+    """The transform of a training history and its y [n_observed], on the model's scale, without the moves of roll days
+    and without a gap, which makes statsforecast's ARIMA a random walk (findings/arima-methods.sh).
 
     Raises ValueError, naming the series, where there are fewer than `minimum` sessions or the close never moves.
     """

@@ -40,6 +40,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         if not field.nullable and data[field.name].null_count:
             raise WarehouseError(f"{table.name}: column {field.name} must not be null")
     try:
+        # delta-rs would cut off what is behind the point of a column of integers (findings/delta-append.sh).
         prepared = data.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
         raise WarehouseError(f"{table.name}: {error}") from error
