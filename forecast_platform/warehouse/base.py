@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,6 +64,11 @@ class Warehouse(Protocol):
 
     def read(self, table: Table, columns: Sequence[str] | None = None, where: Where | None = None) -> pa.Table:
         """The rows that match `where`, in no promised order; no rows where the table does not exist yet."""
+        ...
+
+    def batches(self, table: Table, columns: Sequence[str], where: Where) -> Iterator[pa.RecordBatch]:
+        """What `read` gives, a part of it at a time, so that not all is in memory at once. Texts may be
+        dictionary-encoded."""
         ...
 
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
@@ -158,9 +163,9 @@ def any_of(values: Sequence[str]) -> str | list[str]:
 
 
 def keys_of(
-    series: str | list[str], model: str, version: str, dates: Sequence[dt.date], *, by_month: bool
+    series: str | list[str], model: str | list[str], version: str, dates: Sequence[dt.date], *, by_month: bool
 ) -> dict[str, Any]:
-    """The predicate of one model's forecast dates, of one series or of each of several: a range where they are
+    """The predicate of forecast dates, of one series and model or of each of several: a range where they are
     contiguous, else the dates one by one."""
     first, last = min(dates), max(dates)
     contiguous = (last - first).days + 1 == len(set(dates))

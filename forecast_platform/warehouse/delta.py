@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import shutil
 import time
@@ -11,7 +10,6 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.warehouse.base import (
@@ -31,8 +29,9 @@ from forecast_platform.warehouse.checking import (
 from forecast_platform.warehouse.journal import FOLDER, LOG, Journal, entry_of
 from forecast_platform.warehouse.new_files import FROM_ROWS, NewFiles, parts
 from forecast_platform.warehouse.opened import Opened, damaged
-from forecast_platform.warehouse.predicates import delta_sql, expression
+from forecast_platform.warehouse.predicates import delta_sql
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, TABLES, Table
+from forecast_platform.warehouse.stored_rows import StoredRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,9 +42,6 @@ _BATCH_ROWS = 2**14
 
 _GROUP_ROWS = 2**16
 """Rows of a file that the writer holds in memory before it writes them: a month of 2,000 paths a day."""
-
-_SMALL = 4 * 2**20
-"""Bytes of files up to which one thread reads them: several would cost more than they save."""
 
 _LONGEST_STATISTIC = 64
 """Bytes of a text that its column's statistics keep, as delta-rs does by itself."""
@@ -143,58 +139,28 @@ class DeltaWarehouse:
 
         Raises WarehouseError where the stored table lacks a column that is asked for.
         """
-        import pyarrow as pa
-        import pyarrow.dataset as ds
-
         table = table.at(self.horizon)
         found = self._table(table)
         if found is None:
             schema = table.arrow_schema()
             return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
-        where = where or {}
+        return self._stored(table, found, columns, where or {}).all()
+
+    def batches(self, table: Table, columns: Sequence[str], where: Where) -> Iterator[pa.RecordBatch]:
+        """See `Warehouse.batches`: file by file, in this thread."""
+        table = table.at(self.horizon)
+        found = self._table(table)
+        if found is not None:
+            yield from self._stored(table, found, columns, where).batches()
+
+    def _stored(self, table: Table, found: DeltaTable, columns: Sequence[str] | None, where: Where) -> StoredRows:
+        import pyarrow as pa
+
         schema = pa.schema(found.schema().to_arrow())
         check_columns(table, schema.names, columns, where)
         names = in_order(table, schema.names) if columns is None else list(columns)
         files = self._opened.files(table, found, {name: where[name] for name in table.partition_by if name in where})
-        # pyarrow.dataset over the file list: DeltaTable.to_pyarrow_table aborts the process at exit now and then
-        # (deltalake 1.6.6 with pyarrow 25), this does not.
-        if not files.num_rows:
-            return schema.empty_table().select(names)
-        folder = self.path(table)
-        paths = sorted(str(folder / unquote(path)) for path in files["path"].to_pylist())
-        many = sum(files["size_bytes"].to_pylist()) > _SMALL
-        partitioning = ds.partitioning(pa.schema([schema.field(name) for name in table.partition_by]), flavor="hive")
-        # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
-        coded = [name for name in _coded(table, schema) if name in names and name not in where]
-        reading = pa.schema(
-            [
-                field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in coded else field
-                for field in schema
-            ]
-        )
-        try:
-            dataset = ds.dataset(
-                paths,
-                schema=reading,
-                format=ds.ParquetFileFormat(dictionary_columns=coded),
-                partitioning=partitioning,
-                partition_base_dir=str(folder),
-            )
-            try:
-                rows = dataset.to_table(columns=names, filter=expression(where), use_threads=many)
-            except pa.ArrowNotImplementedError:  # a file that a delete by delta-rs left, as earlier versions did
-                texts = [name for name in where if schema.field(name).type == pa.string()]
-                rows = dataset.to_table(columns=names, filter=expression(where, texts), use_threads=many)
-            return rows.cast(pa.schema([schema.field(name) for name in names])) if coded else rows
-        except OSError as error:
-            # One with a number is the system's (permission, too many files, a lost mount), but for no such file.
-            if error.errno not in (None, errno.ENOENT):
-                raise
-            raise damaged(table, error) from error
-        except pa.ArrowInvalid as error:
-            if "Parquet" not in str(error):
-                raise
-            raise damaged(table, error) from error
+        return StoredRows(table, self.path(table), schema, files, names, where)
 
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version, once it is on disk
@@ -362,14 +328,6 @@ class DeltaWarehouse:
             statistics_truncate_length=_LONGEST_STATISTIC,
             column_properties=dict.fromkeys(day_columns(self.horizon), plain),
         )
-
-
-def _coded(table: Table, schema: pa.Schema) -> list[str]:
-    import pyarrow as pa
-
-    if "path_id" not in table.key:
-        return []
-    return [field.name for field in schema if pa.types.is_string(field.type) and field.name not in table.partition_by]
 
 
 def _has_more(stored: DeltaTable, data: pa.Table) -> bool:

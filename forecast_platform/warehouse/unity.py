@@ -153,6 +153,10 @@ class UnityWarehouse:
         fields = {field.name: field for field in (*found.schema, *table.arrow_schema())}
         return found.cast(pa.schema([fields[name] for name in names]))
 
+    def batches(self, table: Table, columns: Sequence[str], where: Where) -> Iterator[pa.RecordBatch]:
+        """See `Warehouse.batches`: Spark hands over what was asked for as a whole."""
+        yield from self.read(table, columns, where).to_batches()
+
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version.
 

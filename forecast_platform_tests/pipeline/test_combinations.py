@@ -17,6 +17,8 @@ from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.planning import backfill_plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, settings_for
@@ -63,6 +65,17 @@ def test_each_path_of_the_pool_is_that_path_of_a_member_in_equal_shares(pooled: 
     assert np.bincount(chosen).tolist() == [100, 100]
     assert np.array_equal(pool, members[chosen, :, np.arange(200)].swapaxes(0, 1))
     assert forecast(pooled, "Alpha", "pool", SPAN).skipped == set(SPAN)
+
+
+@pytest.mark.parametrize("by", ["path_id", "day_1"])
+def test_the_pool_has_the_same_bits_in_whatever_order_its_members_lie_in_their_files(pooled: Platform, by: str) -> None:
+    forecast(pooled, "Alpha", "pool", SPAN)
+    expected = _paths(pooled, "pool")
+    where = keys_of("Alpha", "naive", "v1.0", SPAN, by_month=True)
+    rows = pooled.warehouse.read(DISTRIBUTIONS, where=where)
+    pooled.warehouse.replace(DISTRIBUTIONS, rows.sort_by([(by, "descending")]), where)
+    assert forecast(pooled, "Alpha", "pool", SPAN, overwrite=True).written == set(SPAN)
+    assert all(np.array_equal(expected[day], paths) for day, paths in _paths(pooled, "pool").items())
 
 
 def test_the_pool_has_the_same_bits_date_by_date(pooled: Platform) -> None:

@@ -117,7 +117,30 @@ def test_rows_are_read_as_if_delta_rs_had_written_them(
         for warehouse in (ours, theirs)
     ]
     for month, schema in schemas[0].items():
-        assert schema.to_arrow_schema().equals(schemas[1][month].to_arrow_schema())
+        found, expected = schema.to_arrow_schema(), schemas[1][month].to_arrow_schema()
+        assert [(one.name, one.type) for one in found] == [(one.name, one.type) for one in expected]
+        nulls = {one.name for one in found if one.nullable}
+        assert nulls == {"algorithm_version"}, "the others say of themselves that they have none"
+
+
+def test_files_that_have_no_nulls_stand_beside_those_that_may_have_some(tmp_path: Path, added: list[int]) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    for name in ("Coffee", "Sugar"):
+        warehouse.replace(DISTRIBUTIONS, _rows(1.0, name), _where(name))
+    assert len(added) == 2
+    rows = _rows(3.0, days=DAYS[:1])
+    for name in ("day_14", "model_id"):
+        field = rows.schema.field(name)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.nulls(rows.num_rows, field.type))
+    warehouse.replace(DISTRIBUTIONS, rows, _where(days=DAYS[:1]))  # delta-rs joins them to what it leaves of the month
+    assert len(added) == 2
+    days = warehouse.read(DISTRIBUTIONS, ["day_14", "model_id"], {"commodity": "Coffee", "forecast_month": "2018-01"})
+    assert [days[name].null_count for name in days.column_names] == [PATHS, PATHS]
+    table = DeltaTable(str(warehouse.path(DISTRIBUTIONS)))
+    table.optimize.compact()
+    table.delete("commodity = 'Sugar' AND path_id > 9")
+    assert _values(warehouse)[::PATHS] == [3.0, 1.0, 1.0, 1.0]
+    assert len(_values(warehouse, "Sugar")) == len(DAYS) * 10
 
 
 def test_what_is_there_is_replaced_by_delta_rs(tmp_path: Path, added: list[int]) -> None:

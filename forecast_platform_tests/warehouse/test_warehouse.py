@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from forecast_platform.housekeeping.migrate import migrate
-from forecast_platform.warehouse.base import Between, HorizonError, Warehouse, WarehouseError, require_horizon
+from forecast_platform.warehouse.base import Between, HorizonError, Warehouse, WarehouseError, Where, require_horizon
 from forecast_platform.warehouse.schemas import (
     CHAMPIONS,
     DISTRIBUTIONS,
@@ -149,6 +149,36 @@ def test_reads_filter_by_partition_range_and_list(warehouse: Warehouse) -> None:
     none = warehouse.read(FORECAST_METADATA, ["forecast_date", "crps_14d"], {"commodity": "Sugar"})
     assert none.num_rows == 0
     assert none.schema.equals(pa.schema([FORECAST_METADATA.arrow_schema().field(n) for n in none.schema.names]))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {},
+        {"model_name": ["a", "c"]},
+        {"model_name": "b", "forecast_date": Between(dt.date(2020, 1, 2), dt.date(2020, 1, 2))},
+        {"desk": "oil"},
+        {"model_name": []},
+    ],
+)
+def test_batches_hold_what_a_read_gives(make: Make, warehouse: Warehouse, part: Where) -> None:
+    names = ["forecast_date", "desk", "model_name", "crps_14d"]
+    assert not list(warehouse.batches(FORECAST_METADATA, names[:1], {}))
+    later = replace(FORECAST_METADATA, columns=(*FORECAST_METADATA.columns, Column("desk", "string", "Later.")))
+    warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 3)), where("a", days(1, 3)))
+    migrate(make.another(), [later])
+    for model, desk in (("b", "oil"), ("c", "gas")):
+        told = metadata(model, days(1, 3), 0.1).append_column("desk", pa.array([desk] * 3))
+        make.another().replace(later, told, where(model, days(1, 3)))
+    rows = warehouse.read(FORECAST_METADATA, names, part)
+    batches = warehouse.batches(FORECAST_METADATA, names, part)
+    found = pa.concat_tables(
+        [rows.slice(0, 0), *(pa.Table.from_batches([batch]).cast(rows.schema) for batch in batches)]
+    )
+    order = [("model_name", "ascending"), ("forecast_date", "ascending")]
+    assert found.sort_by(order).equals(rows.sort_by(order))
+    with pytest.raises(WarehouseError, match="no column nonsense"):
+        list(warehouse.batches(FORECAST_METADATA, ["nonsense"], {}))
 
 
 def test_text_and_times_come_back_as_they_were_and_can_be_asked_for(warehouse: Warehouse) -> None:
