@@ -183,26 +183,42 @@ def settings_of(folder: Path):
 
 
 def once(platform):
-    """What was done, with its processor and wall seconds: a backfill of each member and of the pool, and the pool's
-    reading and drawing alone."""
+    """What was done, with its processor and wall seconds: a backfill of each member and of the pool; then, of the
+    pool's alone, the plan, which looks up what the members' forecasts are, and what its chunks read and draw."""
+    from forecast_platform.pipeline.forecast_plan import plan
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.work.chunks import simulate
     from forecast_platform.work.fits import load_model
     from forecast_platform.work.forecast_chunk import read_chunk_inputs
 
     settings = platform.settings
+    clock = Clock()
     for name in (*MEMBERS, "pool"):
-        wall, processor = time.perf_counter(), time.process_time()
         outcome = forecast(platform, "Sugar", name, SPAN)
-        yield name, (time.process_time() - processor, time.perf_counter() - wall)
+        yield name, clock.lap()
         assert outcome.written == set(SPAN), outcome.failed
-    wall, processor = time.perf_counter(), time.process_time()
-    for start in STARTS:
-        days = [day for day in SPAN if platform.window_start(day) == start]
-        stored = load_model(platform, "Sugar", "pool", settings.model_version, start)
-        inputs = read_chunk_inputs(platform, stored, "Sugar", days, base_paths=True)
-        simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
-    yield "pool: read and draw", (time.process_time() - processor, time.perf_counter() - wall)
+    clock.lap()
+    planned = plan(platform, "Sugar", "pool", settings.model_version, SPAN, overwrite=True)
+    yield "pool: plan", clock.lap()
+    for chunk in planned.chunks:
+        stored = load_model(platform, "Sugar", "pool", settings.model_version, chunk.window_start)
+        inputs = read_chunk_inputs(platform, stored, "Sugar", chunk.dates, base_paths=True, members=chunk.members)
+        made = simulate(stored.fitted, inputs, platform.horizon, settings.n_paths, settings.seed)
+        assert len(made.days) == len(chunk.dates), made.failed
+    yield "pool: read and draw", clock.lap()
+
+
+class Clock:
+    """Processor and wall seconds since it was last looked at."""
+
+    def __init__(self) -> None:
+        self.lap()
+
+    def lap(self) -> tuple[float, float]:
+        now = (time.process_time(), time.perf_counter())
+        since = tuple(b - a for a, b in zip(getattr(self, "last", now), now, strict=True))
+        self.last = now
+        return since
 
 
 def main() -> None:

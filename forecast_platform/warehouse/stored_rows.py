@@ -85,14 +85,14 @@ class StoredRows:
         types = {name: self._schema.field(name).type for name in names}
         texts = [name for name in names if pa.types.is_string(types[name])]
         types.update(dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())))
-        said = pq.read_metadata(path)
-        there, count = set(said.schema.names), said.num_rows
-        with pq.ParquetFile(path, metadata=said, read_dictionary=[name for name in texts if name in there]) as opened:
+        with pa.OSFile(str(path)) as file:
+            opened = pq.ParquetFile(file)
+            there, count = set(opened.schema_arrow.names), opened.metadata.num_rows
+            if texts := [name for name in texts if name in there]:
+                opened = pq.ParquetFile(file, metadata=opened.metadata, read_dictionary=texts)
             found = opened.read([name for name in names if name in there], use_threads=False)
-        columns = {
-            name: found[name].cast(types[name]) if name in there else pa.nulls(count, types[name]) for name in names
-        }
-        return pa.table(columns)
+        columns = {name: found[name] if name in there else pa.nulls(count, types[name]) for name in names}
+        return pa.table(columns).cast(pa.schema(list(types.items())))
 
     def _dataset(self, coded: Sequence[str]) -> ds.Dataset:
         import pyarrow as pa
