@@ -153,3 +153,5 @@ def test_what_a_removal_leaves_of_a_file_is_read_by_any_column(tmp_path: Path, h
             assert sorted(found["forecast_date"].to_pylist()) == sorted(wanted.to_pylist()), name
             among = warehouse.read(FORECAST_METADATA, ["forecast_date"], {name: [value]})
             assert among.num_rows == found.num_rows
+            batches = [*warehouse.batches(FORECAST_METADATA, [name, "forecast_date"], {name: value})]
+            assert [one for batch in batches for one in batch[name].to_pylist()] == [value] * found.num_rows

@@ -158,6 +158,7 @@ def test_reads_filter_by_partition_range_and_list(warehouse: Warehouse) -> None:
         {"model_name": ["a", "c"]},
         {"model_name": "b", "forecast_date": Between(dt.date(2020, 1, 2), dt.date(2020, 1, 2))},
         {"desk": "oil"},
+        {"desk": ["gas", "oil"], "model_name": ["a", "b"]},
         {"model_name": []},
     ],
 )
@@ -177,6 +178,8 @@ def test_batches_hold_what_a_read_gives(make: Make, warehouse: Warehouse, part: 
     )
     order = [("model_name", "ascending"), ("forecast_date", "ascending")]
     assert found.sort_by(order).equals(rows.sort_by(order))
+    names = [batch["model_name"].to_pylist() for batch in warehouse.batches(FORECAST_METADATA, ["model_name"], {})]
+    assert sorted(name for batch in names for name in batch) == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
     with pytest.raises(WarehouseError, match="no column nonsense"):
         list(warehouse.batches(FORECAST_METADATA, ["nonsense"], {}))
 
