@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from forecast_platform.warehouse.base import DamageError, Where
 from forecast_platform.warehouse.checking import check_horizon
 from forecast_platform.warehouse.journal import LOG, entry_of, refuse_empty
-from forecast_platform.warehouse.predicates import expression
+from forecast_platform.warehouse.predicates import kept
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Opened:
             listed = listed.rename_columns([name.removeprefix("partition.") for name in listed.column_names])
             wanted = [*table.partition_by, "path", "size_bytes", "num_records"]
             known = self._files[table.name] = (version, listed.select(wanted))
-        return known[1].filter(expression(where)) if where else known[1]
+        return kept(known[1], where)
 
     def forget(self, name: str) -> None:
         """Open the table anew where it is asked for next."""

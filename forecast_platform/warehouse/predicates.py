@@ -1,46 +1,37 @@
-"""Key predicates (`base.Where`) as each engine reads them: Arrow, delta-rs' SQL, Spark's SQL."""
+"""Key predicates (`base.Where`) as each engine reads them: masks of Arrow, delta-rs' SQL, Spark's SQL."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from forecast_platform.warehouse.base import Between, Where
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.compute import Expression
 
 _COLLECTIONS = list | tuple | set | frozenset
 
 
-def expression(where: Where, texts: Collection[str] = ()) -> Expression | None:
-    """The condition for Arrow; None where all rows match.
-
-    texts: columns of text in files that a delete by delta-rs left (findings/delta-delete.sh): Arrow's comparison of
-    their statistics, which are of another type, with a text fails; statistics are then not looked at.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    combined = None
-    for name, value in where.items():
-        field = pc.field(name).cast(pa.string()) if name in texts else pc.field(name)
-        if isinstance(value, Between):
-            condition = (field >= value.low) & (field <= value.high)
-        elif isinstance(value, _COLLECTIONS):
-            # An empty set has no type, and fits no column.
-            condition = field.isin(list(value)) if value else pc.scalar(False)
-        else:
-            condition = field == value
-        combined = condition if combined is None else combined & condition
-    return combined
+def kept(rows: pa.Table, where: Where) -> pa.Table:
+    """The rows that match."""
+    found = _mask(rows, where)
+    return rows if found is None else rows.filter(found)
 
 
 def matching(rows: pa.Table, where: Where) -> int:
-    """How many of the rows match; column by column, which for few rows takes a tenth of what a scan of them does."""
+    """How many of the rows match."""
+    import pyarrow.compute as pc
+
+    found = _mask(rows, where)
+    return rows.num_rows if found is None else int(pc.sum(found, min_count=0).as_py())
+
+
+def _mask(rows: pa.Table, where: Where) -> pa.ChunkedArray | None:
+    """Whether each row matches; None where all do. Column by column, which for few rows takes a tenth of what a scan of
+    them does."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -55,7 +46,7 @@ def matching(rows: pa.Table, where: Where) -> int:
         else:
             condition = pc.equal(column, pa.scalar(value, column.type))
         combined = condition if combined is None else pc.and_(combined, condition)
-    return rows.num_rows if combined is None else int(pc.sum(combined, min_count=0).as_py())
+    return combined
 
 
 def delta_sql(where: Where) -> str:

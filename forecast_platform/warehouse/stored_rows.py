@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,11 @@ import numpy as np
 
 from forecast_platform.warehouse.base import Where
 from forecast_platform.warehouse.opened import damaged
-from forecast_platform.warehouse.predicates import expression
+from forecast_platform.warehouse.predicates import kept
 from forecast_platform.warehouse.schemas import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
 _SMALL = 4 * 2**20
 """Bytes of files up to which one thread reads them: several would cost more than they save."""
@@ -30,90 +29,61 @@ class StoredRows:
     schema: of the stored table. Reading raises DamageError where a file is not there or not readable.
     """
 
-    # pyarrow.dataset over the file list: DeltaTable.to_pyarrow_table aborts the process at exit now and then
-    # (deltalake 1.6.6 with pyarrow 25), this does not.
+    # File by file, by pyarrow.parquet: DeltaTable.to_pyarrow_table aborts the process at exit now and then (deltalake
+    # 1.6.6 with pyarrow 25), and a pyarrow.dataset of the files takes a fifth more processor time, few rows or many.
 
     def __init__(
         self, table: Table, folder: Path, schema: pa.Schema, files: pa.Table, names: Sequence[str], where: Where
     ) -> None:
-        self._table, self._folder, self._schema, self._files = table, folder, schema, files
-        self._names, self._where = list(names), where
+        self._parts = table.partition_by
+        self._table, self._folder, self._schema, self._files = table, folder, schema, files.to_pylist()
+        self._names = list(names)
+        self._within = {name: value for name, value in where.items() if name not in self._parts}
+        stored = list(dict.fromkeys(name for name in (*names, *self._within) if name not in self._parts))
+        # At least one, which says how many rows there are.
+        self._read = stored or [name for name in schema.names if name not in self._parts][:1]
 
     def all(self) -> pa.Table:
         """The rows as one table."""
         import pyarrow as pa
 
         wanted = pa.schema([self._schema.field(name) for name in self._names])
-        if not self._files.num_rows:
-            return wanted.empty_table()
-        many = sum(self._files["size_bytes"].to_pylist()) > _SMALL
-        # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
-        coded = []
-        if "path_id" in self._table.key:
-            left = {*self._table.partition_by, *self._where}
-            coded = [name for name in _texts(self._schema) if name in self._names and name not in left]
+        many = sum(file["size_bytes"] for file in self._files) > _SMALL
         with self._damage():
-            dataset = self._dataset(coded)
-            try:
-                rows = dataset.to_table(self._names, filter=expression(self._where), use_threads=many)
-            except pa.ArrowNotImplementedError:
-                rows = dataset.to_table(self._names, filter=self._condition_on_deleted(), use_threads=many)
-            return rows.cast(wanted) if coded else rows
+            files = sorted(self._files, key=lambda file: str(file["path"]))
+            found = [self._of_file(file, threads=many).cast(wanted) for file in files]
+        return pa.concat_tables(found) if found else wanted.empty_table()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows file by file, in this thread, those of one value of the partition's last column after one another
-        (a month's of all models): of a large read a quarter less processor time than `all` takes, and the memory of
-        one file."""
-        parts = self._table.partition_by
-        within = {name: value for name, value in self._where.items() if name not in parts}
-        stored = list(dict.fromkeys(name for name in (*self._names, *within) if name not in parts))
-        stored = stored or [name for name in self._schema.names if name not in parts][:1]  # which says how many rows
+        """The rows file by file, in this thread, those of one value of the partition's last column after one another: a
+        month's of all models. Texts of forecasts are dictionary-encoded."""
         with self._damage():
-            for file in sorted(self._files.to_pylist(), key=lambda one: [one[name] for name in reversed(parts)]):
-                rows = self._of_file(self._folder / unquote(file["path"]), stored)
-                if within:
-                    rows = rows.filter(expression(within))
-                for name in parts:
-                    if name in self._names:
-                        rows = rows.append_column(name, _repeated(file[name], rows.num_rows))
-                yield from rows.select(self._names).to_batches()
+            for file in sorted(self._files, key=lambda file: [file[name] for name in reversed(self._parts)]):
+                yield from self._of_file(file, threads=False).to_batches()
 
-    def _of_file(self, path: Path, names: Sequence[str]) -> pa.Table:
-        """These columns of a file, in the table's types; nulls for those that came to the table after it."""
+    def _of_file(self, file: Mapping[str, Any], *, threads: bool) -> pa.Table:
+        """A file's rows in the table's types, with nulls in columns that came to the table after it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = {name: self._schema.field(name).type for name in names}
-        texts = [name for name in names if pa.types.is_string(types[name]) and name not in self._where]
-        types.update(dict.fromkeys(texts, pa.dictionary(pa.int32(), pa.string())))
-        with pa.OSFile(str(path)) as file:
-            opened = pq.ParquetFile(file)
+        types = {name: self._schema.field(name).type for name in self._read}
+        coded = []
+        if "path_id" in self._table.key:
+            # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
+            coded = [name for name in self._read if pa.types.is_string(types[name]) and name not in self._within]
+            types.update(dict.fromkeys(coded, pa.dictionary(pa.int32(), pa.string())))
+        with pa.OSFile(str(self._folder / unquote(file["path"]))) as source:
+            opened = pq.ParquetFile(source)
             there, count = set(opened.schema_arrow.names), opened.metadata.num_rows
-            if texts := [name for name in texts if name in there]:
-                opened = pq.ParquetFile(file, metadata=opened.metadata, read_dictionary=texts)
-            found = opened.read([name for name in names if name in there], use_threads=False)
-        columns = {name: found[name] if name in there else pa.nulls(count, types[name]) for name in names}
-        return pa.table(columns).cast(pa.schema(list(types.items())))
-
-    def _dataset(self, coded: Sequence[str]) -> ds.Dataset:
-        import pyarrow as pa
-        import pyarrow.dataset as ds
-
-        types = {name: pa.dictionary(pa.int32(), self._schema.field(name).type) for name in coded}
-        partition = pa.schema([self._schema.field(name) for name in self._table.partition_by])
-        return ds.dataset(
-            sorted(str(self._folder / unquote(path)) for path in self._files["path"].to_pylist()),
-            schema=pa.schema([field.with_type(types.get(field.name, field.type)) for field in self._schema]),
-            format=ds.ParquetFileFormat(dictionary_columns=list(coded)),
-            partitioning=ds.partitioning(partition, flavor="hive"),
-            partition_base_dir=str(self._folder),
-        )
-
-    def _condition_on_deleted(self) -> ds.Expression | None:
-        """The condition for a file that a delete by delta-rs left, as earlier versions did."""
-        import pyarrow as pa
-
-        return expression(self._where, [name for name in self._where if self._schema.field(name).type == pa.string()])
+            if coded := [name for name in coded if name in there]:
+                opened = pq.ParquetFile(source, metadata=opened.metadata, read_dictionary=coded)
+            found = opened.read([name for name in self._read if name in there], use_threads=threads)
+        columns = {name: found[name] if name in there else pa.nulls(count, types[name]) for name in self._read}
+        rows = kept(pa.table(columns).cast(pa.schema(list(types.items()))), self._within)
+        for name in self._parts:
+            if name in self._names:
+                rows = rows.append_column(name, _repeated(file[name], rows.num_rows))
+        return rows.select(self._names)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -130,12 +100,6 @@ class StoredRows:
             if "Parquet" not in str(error):
                 raise
             raise damaged(self._table, error) from error
-
-
-def _texts(schema: pa.Schema) -> list[str]:
-    import pyarrow as pa
-
-    return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
 def _repeated(value: Any, count: int) -> pa.DictionaryArray:
