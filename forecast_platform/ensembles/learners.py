@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from forecast_platform.ensembles import ending
 from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.gpu import CPU
 from forecast_platform.ensembles.trees import with_trees, without_trees
 
 Floats = NDArray[np.float64]
@@ -61,8 +62,11 @@ class Learner:
     smear: float = 1.0
 
     @classmethod
-    def fit(cls, base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Learner:
-        """Fit on encoded rows x and class codes or numbers y [n]; one thread, the same bits for the same seed."""
+    def fit(cls, base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int, device: str = CPU) -> Learner:
+        """Fit on encoded rows x and class codes or numbers y [n]; one thread, the same bits for the same seed.
+
+        device: cpu, or cuda of a base that can be fitted `on_gpu`; it predicts on the processor.
+        """
         if base.learner == "given":
             return cls(base, n_classes, None, [])
         if n_classes:
@@ -74,11 +78,11 @@ class Learner:
                 x, y = x[np.isin(y, present)], y[np.isin(y, present)]
             if len(present) == 1:
                 return cls(base, n_classes, None, [int(present[0])])
-            model = _fit(base, x, np.searchsorted(present, y), len(present), seed)
+            model = _fit(base, x, np.searchsorted(present, y), len(present), seed, device)
             return cls(base, n_classes, model, present.tolist())
         target = np.log(y) if base.log_target else y
         shift, scale = float(target.mean()), float(target.std()) or 1.0
-        model = _fit(base, x, (target - shift) / scale, 0, seed)
+        model = _fit(base, x, (target - shift) / scale, 0, seed, device)
         made = cls(base, 0, model, [], shift, scale)
         if base.log_target:
             made.smear = float(y.mean() / made.predict(x).mean())
@@ -152,7 +156,7 @@ def _params(base: Base, n_classes: int, n: int) -> dict[str, Any]:
     return found
 
 
-def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
+def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int, device: str) -> Any:
     params = _params(base, n_classes, len(y))
     if base.learner == "xgboost":
         import xgboost
@@ -185,7 +189,7 @@ def _fit(base: Base, x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
         from forecast_platform.ensembles import neural
 
         with ending.layers_ask():
-            return neural.fit(base.learner, params, x, y, n_classes, seed)
+            return neural.fit(base.learner, params, x, y, n_classes, seed, device)
     return ending.fitted_in_steps(_sklearn(base.learner, params, n_classes, seed, len(y)), x, y)
 
 

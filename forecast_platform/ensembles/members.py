@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.gpu import CPU
 
 Floats = NDArray[np.float64]
 
@@ -35,11 +36,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A base model under a setup, with the predictions of others as further features."""
+    """A base model under a setup, with the predictions of others as further features; fitted on cpu or cuda."""
 
     base: Base
     setup: Setup
     extra: tuple[Member, ...] = ()
+    device: str = CPU
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
 """Neural networks for tables: RealMLP (Holzmüller et al. 2024) of pytabkit, and TabNet (Arik and Pfister 2021).
 
-RealMLP is kept as TorchScript. TabNet is kept as the library's own archive: its parameters as JSON, and its weights as
-`torch.save` writes them, which is a pickle inside. The library opens that by `torch.load` with torch's default, which
-since torch 2.6 is `weights_only`: tensors are read, anything else is refused.
+Fitted on the processor, or on a GPU where there is one, they are kept for the processor and predict on it: what a GPU
+has fitted loads where there is none. RealMLP is kept as TorchScript. TabNet is kept as the library's own archive: its
+parameters as JSON, and its weights as `torch.save` writes them, which is a pickle inside. The library opens that by
+`torch.load` with torch's default, which since torch 2.6 is `weights_only`: tensors are read, anything else is refused.
 """
 
 from __future__ import annotations
@@ -10,26 +11,31 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_platform.ensembles.gpu import CPU, one_network, repeating
 from forecast_platform.models.quiet import quiet
 
 _CHECKED = 0.12
 """Share of the rows on which the best epoch is found."""
 
 
-def fit(learner: str, params: dict[str, Any], x: Any, y: NDArray[Any], n_classes: int, seed: int) -> Any:
-    """A network fitted on encoded rows, a frame of n, and their targets y [n], with one thread."""
+def fit(
+    learner: str, params: dict[str, Any], x: Any, y: NDArray[Any], n_classes: int, seed: int, device: str = CPU
+) -> Any:
+    """A network fitted on encoded rows, a frame of n, and their targets y [n], with one thread or on a GPU.
+
+    device: cpu or cuda. Raises FitEndedError, and GpuError where a GPU fails.
+    """
     x = _filled(x)
-    return (
-        _fit_realmlp(params, x, y, n_classes, seed)
-        if learner == "realmlp"
-        else _fit_tabnet(params, x, y, n_classes, seed)
-    )
+    make = _fit_realmlp if learner == "realmlp" else _fit_tabnet
+    with one_network(), nullcontext() if device == CPU else repeating(learner):
+        return make(params, x, y, n_classes, seed, device)
 
 
 def predict(learner: str, model: Any, x: Any, n_classes: int) -> NDArray[np.float64]:
@@ -80,15 +86,18 @@ def _filled(x: Any) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.nan_to_num(np.asarray(x, np.float32)))
 
 
-def _fit_realmlp(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any], n_classes: int, seed: int) -> Any:
+def _fit_realmlp(
+    params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any], n_classes: int, seed: int, device: str
+) -> Any:
     import torch
     from pytabkit import RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor
 
     kind = RealMLP_TD_S_Classifier if n_classes else RealMLP_TD_S_Regressor
-    fixed = {"device": "cpu", "random_state": seed, "n_threads": 1, "n_cv": 1, "n_refit": 0, "verbosity": 0}
+    fixed = {"device": device, "random_state": seed, "n_threads": 1, "n_cv": 1, "n_refit": 0, "verbosity": 0}
     with quiet(prints=False):
         fitted = kind(**params, **fixed, val_fraction=_CHECKED).fit(x, y if n_classes else y.astype(np.float32))
-        network = _network(fitted)
+        # Traced on the processor: a trace keeps the device that it was made on.
+        network = _network(fitted).to(CPU)
         sample = torch.from_numpy(x[: min(len(x), 16)])
         return torch.jit.trace(network, sample, check_trace=False).eval()
 
@@ -128,7 +137,9 @@ def _interface(one: Any, depth: int = 0) -> Any:
     return None
 
 
-def _fit_tabnet(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any], n_classes: int, seed: int) -> Any:
+def _fit_tabnet(
+    params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any], n_classes: int, seed: int, device: str
+) -> Any:
     from pytorch_tabnet.tab_model import TabNetClassifier, TabNetRegressor
 
     order = np.random.default_rng(seed).permutation(len(y))
@@ -139,10 +150,11 @@ def _fit_tabnet(params: dict[str, Any], x: NDArray[np.float32], y: NDArray[Any],
     target = y if n_classes else y.reshape(-1, 1)
     size = int(min(1024, max(32, len(rest) // 8)))
     with quiet(prints=False):
-        model = kind(seed=seed, verbose=0, device_name="cpu", n_d=16, n_a=16)
+        model = kind(seed=seed, verbose=0, device_name=device, n_d=16, n_a=16)
         known = held[np.isin(y[held], y[rest])] if n_classes else held
         model.fit(
             x[rest], target[rest], eval_set=[(x[known], target[known])], patience=12, batch_size=size,
             virtual_batch_size=min(128, size), drop_last=True, **params,
         )  # fmt: skip
-    return model
+    # Some of its tensors are no parameters, and would stay on the GPU: what is read from its files is whole.
+    return model if device == CPU else load("tabnet", files(model), n_classes)

@@ -8,15 +8,14 @@ from typing import Any
 from forecast_platform.clients.spark_session import writer_of
 from forecast_platform.compute import engine_for, remote_for
 from forecast_platform.compute.base import Compute
-from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.catalog import BaseError
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.running import Done, EarlierTaskError, Run
 from forecast_platform.ensembles.task_kind import KIND
+from forecast_platform.ensembles.tasks import fitted_by
 from forecast_platform.settings import Settings
 from forecast_platform.work.step import Step
 from forecast_platform.work.tasks import TaskRequest
-
-_NETWORKS = ("tf", "dl", "pytorch", "tabnet")
 
 
 class RemoteTaskError(RuntimeError):
@@ -43,7 +42,7 @@ def perform_remotely(run: Run, name: str, step: Step | None) -> tuple[Done, str]
     missing = [above for above in run.plan.above(name) if run.finished(above) is None]
     if missing:
         raise EarlierTaskError(f"{name} waits for {missing[0]}, which is not finished for these inputs: run it first")
-    payload = {"yaml": written(run.workflow), "task": name, **place_of(run.workflow, run.workflow.task(name))}
+    payload = {"yaml": written(run.workflow), "task": name, **place_of(run, name)}
     if settings.compute == "spark":
         # The worker's own environment says the rest.
         payload["settings"] = {"warehouse": str(settings.warehouse), "compute": "local", "workers": settings.workers}
@@ -86,17 +85,22 @@ _MENDS = {
 """Of Spark and not: where a task was done, and what to look at where it was done for other inputs."""
 
 
-def place_of(workflow: Workflow, task: Task) -> dict[str, Any]:
+def place_of(run: Run, name: str) -> dict[str, Any]:
     """Where a task's run is made, as the workflow's compute says: with an accelerator, or on a cluster of its own.
 
-    serverless [GPU]: every task that fits models; [GPU, no-GPU]: those that fit networks.
+    serverless [GPU]: every task that fits models; [GPU, no-GPU]: those that fit networks. Raises RowsError and
+    ForecastsError as `Run.rows`.
     """
-    asked = workflow.context.compute
+    asked = run.workflow.context.compute
     found: dict[str, Any] = {}
-    network = task.kind == "boost" and task.body().method in _NETWORKS
-    fits = task.kind in ("stack", "boost")
-    if "GPU" in asked.serverless and (network or (fits and "no-GPU" not in asked.serverless)):
-        found["gpu"] = True
+    if asked.asks_gpu:
+        try:
+            bases = fitted_by(run.workflow, run.plan, run.rows, name)
+        except BaseError:
+            # The task itself fails of it, and its state says why.
+            bases = []
+        if any(one.on_gpu or "no-GPU" not in asked.serverless for one in bases):
+            found["gpu"] = True
     if asked.existing_cluster_id:
         found["cluster"] = asked.existing_cluster_id
     return found

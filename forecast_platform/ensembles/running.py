@@ -93,10 +93,14 @@ class Run:
 
         context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
         shared = [ENGINE, self.rows.digest, context, libraries()]
+        # What was asked for, not what a machine has: whoever plans and whoever fits come to the same.
+        gpu = self.workflow.context.compute.asks_gpu and self.workflow.context.source.forecasts is None
         found: dict[str, str] = {}
         for name in self.plan.order:
-            task = self.workflow.task(name).model_dump(mode="json")
-            found[name] = _hash([*shared, task, [found[one] for one in self.plan.needs[name]]])
+            task = self.workflow.task(name)
+            asked = ["gpu"] if gpu and task.kind != "route" else []
+            needs = [found[one] for one in self.plan.needs[name]]
+            found[name] = _hash([*shared, task.model_dump(mode="json"), needs, *asked])
         made_of = [*shared, "model", [found[one] for one in self.plan.order]]
         if self.workflow.context.source.forecasts is not None:
             # A day without a new close has new forecasts to vote on all the same.

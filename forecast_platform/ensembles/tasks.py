@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles import combining
 from forecast_platform.ensembles.by_route import combined_by_route, weights_by_route
-from forecast_platform.ensembles.catalog import BASES, base_named, boosted, suited
+from forecast_platform.ensembles.catalog import BASES, Base, base_named, boosted, suited
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.folds import Folds, holdout, of_rows
-from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.grammar import Context, Task, Workflow
 from forecast_platform.ensembles.members import Member, Setup, Wanted
 from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
+from forecast_platform.ensembles.rows import Rows
 from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.ensembles.workshop import Workshop
 
@@ -91,6 +92,7 @@ def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earli
     # The unrouted one first: small routes use its models.
     plain = maker(replace(setup, routes=())) if setup.routes else None
     found = maker(setup)
+    found.notes = list(dict.fromkeys(found.notes))
     scorers = workshop.rows.scorers(workshop.context)
     _score(workshop, found, scorers)
     found.against_best = _against_best(workshop, found, scorers[0])
@@ -123,9 +125,27 @@ def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
         # A forecast is the same on every route: what a route changes is how forecasts are combined there.
         plain = replace(setup, routes=(), columns=())
         return workshop.members([Wanted(base_named(name), plain) for name in rows.members])
+    return workshop.members([Wanted(one, setup) for one in bases_of(workshop.context, rows)])
+
+
+def bases_of(context: Context, rows: Rows) -> list[Base]:
+    """The base models of a workflow: those it names, or the default ones that suit its rows. Raises BaseError."""
     positive = not rows.n_classes and bool((rows.y > 0).all()) and bool(rows.y.max() > 5 * np.median(rows.y))
-    bases = suited(workshop.context.bases, len(rows.y), classes=bool(rows.n_classes), positive=positive)
-    return workshop.members([Wanted(one, setup) for one in bases])
+    return suited(context.bases, len(rows.y), classes=bool(rows.n_classes), positive=positive)
+
+
+def fitted_by(workflow: Workflow, plan: Plan, rows: Rows, name: str) -> list[Base]:
+    """The base models that a task may fit: none of a route, nor of a vote after a stack, which votes over its models.
+
+    Raises BaseError.
+    """
+    task = workflow.task(name)
+    if task.kind == "boost":
+        return boosted(task.body().method)
+    same = [one for one in map(workflow.task, plan.above(name)) if one.kind == "stack" and one.task != "stack_blend"]
+    setup = setup_of(workflow, plan, task)
+    found = task.kind == "vote" and any(setup_of(workflow, plan, one) == setup for one in same)
+    return [] if task.kind == "route" or found or rows.members else bases_of(workflow.context, rows)
 
 
 def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
@@ -215,6 +235,9 @@ def _shares(found: Outcome) -> dict[str, float]:
 
 def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcome]) -> Outcome:
     members = _candidates(workshop, setup, earlier)
+    # What is true of the models that an earlier task has made, it has said.
+    said = {note for one in earlier for note in one.notes}
+    notes = [note for one in members for note in one.notes if note not in said]
     body, rows = task.body(), workshop.rows
     folds = workshop.folds["folds"]
     scorer = _weighing(body.weight_col, rows.scorers(workshop.context)) if body.weight_col else None
@@ -237,6 +260,7 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
             row["by_route"] = weights_by_route(found, row["key"])
         return found
     found = _combined(workshop, task, members, folds, make)
+    found.notes = notes
     weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
     found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
     found.best = _best_of(found, members)

@@ -20,6 +20,7 @@ from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds, of_rows
+from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, gpu_here
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.members import Member, Setup, Wanted
@@ -148,6 +149,8 @@ class Workshop:
             "setup": wanted.setup.to_dict(),
             "routers": {name: [one.state for one in found] for name, found in self.routers_of(wanted.setup).items()},
             "extra": [one.node for one in wanted.extra],
+            # A network of a GPU is another fit. Not which one, nor its PyTorch: a machine without one looks for it too.
+            **({} if wanted.device == CPU else {"device": wanted.device}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -157,6 +160,7 @@ class Workshop:
         One split after the other, and of each the models that encode alike, so that its encoded rows are held once and
         in one way; those models run at once.
         """
+        wanted = [self._placed(one) for one in wanted]
         keys = [self.key(one) for one in wanted]
         predicted = [np.full((len(self.rows.y), self.rows.width), np.nan) for _ in wanted]
         seconds, notes = [0.0] * len(wanted), [[] for _ in wanted]  # type: ignore[var-annotated]
@@ -177,7 +181,8 @@ class Workshop:
                     if len(part.valid):
                         predicted[place][part.valid] = found.valid
                     seconds[place] += found.seconds
-                    notes[place] += [one for one in found.notes if one not in notes[place]]
+                    said = (*found.notes, *self._place_said(wanted[place], found.gpu))
+                    notes[place] += [one for one in said if one not in notes[place]]
                     done += 1
                     self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
                 self._encoded.clear()
@@ -211,6 +216,27 @@ class Workshop:
             return
         with one_thread_each(), ThreadPoolExecutor(max(1, self.workers), initializer=one_thread_here) as pool:
             yield pool.map
+
+    def _placed(self, wanted: Wanted) -> Wanted:
+        """With the device that it is fitted on: the GPU, where the workflow asks for one and this machine has one.
+
+        A machine without one takes what was fitted on one elsewhere, where all of it is kept.
+        """
+        if not (wanted.base.on_gpu and self.context.compute.asks_gpu):
+            return wanted
+        on_gpu = replace(wanted, device=GPU)
+        if gpu_here():
+            return on_gpu
+        key = self.key(on_gpu)
+        places = [f"{key}/{split}" for split in range(len(self._folds(wanted.setup).splits))]
+        kept = all(place in self.memory.fits or self.store.get(place) is not None for place in places)
+        return on_gpu if kept else wanted
+
+    def _place_said(self, wanted: Wanted, gpu: str) -> list[str]:
+        """Where a network was fitted, where the workflow asks for a GPU."""
+        if not (wanted.base.on_gpu and self.context.compute.asks_gpu):
+            return []
+        return [NOT_HERE if wanted.device == CPU else f"networks are fitted on {gpu}"]
 
     def _folds(self, setup: Setup) -> Folds:
         return self.folds[setup.splits]
@@ -313,13 +339,14 @@ class Workshop:
         notes: list[str] = []
         cells = self._cells(setup, number, setup.routes) if setup.routes else None
         if cells is None:
-            learners[-1] = Learner.fit(base, x, y, rows.n_classes, seed)
+            learners[-1] = Learner.fit(base, x, y, rows.n_classes, seed, wanted.device)
         else:
             own = cells[train]
             for cell in np.unique(own):
                 inside = np.flatnonzero(own == cell)
                 if len(inside) >= FEWEST and (not rows.n_classes or len(np.unique(y[inside])) > 1):
-                    learners[int(cell)] = Learner.fit(base, rows_of(x, inside), y[inside], rows.n_classes, seed)
+                    own_x, own_y = rows_of(x, inside), y[inside]
+                    learners[int(cell)] = Learner.fit(base, own_x, own_y, rows.n_classes, seed, wanted.device)
                 else:
                     notes.append(
                         f"{base.name}: a route of fewer than {FEWEST} rows or of one class uses the unrouted model"
@@ -329,11 +356,12 @@ class Workshop:
         if len(split.valid):
             held = by_cell(learners, x_valid, None if cells is None else cells[split.valid])
         spent = time.thread_time() - began + sum(one.cpu_elsewhere for one in learners.values())
-        return Fitted(base, encoder, learners, held, spent, tuple(dict.fromkeys(notes)))
+        gpu = gpu_here() if wanted.device == GPU else ""
+        return Fitted(base, encoder, learners, held, spent, tuple(dict.fromkeys(notes)), gpu)
 
     def _unrouted(self, wanted: Wanted, number: int) -> Learner:
         """The same model over all routes, which the comparison has fitted too."""
-        plain = Wanted(wanted.base, Setup((), wanted.setup.columns, wanted.setup.splits), wanted.extra)
+        plain = replace(wanted, setup=replace(wanted.setup, routes=()))
         return self._made(plain, self.key(plain), number, whole=True).learners[-1]
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from dagster import AssetKey, instance_for_test
 
 from forecast_platform.clients.databricks.deploy import SERVICES
+from forecast_platform.ensembles.catalog import BASES, BOOSTS
 from forecast_platform.ensembles.grammar import TASK_TYPES
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.remote_task import place_of
@@ -63,11 +65,44 @@ def test_each_task_is_a_run_of_the_workspace_with_the_bits_of_a_local_one(world:
     world.no_secret_anywhere()
 
 
-def test_a_gpu_is_for_the_tasks_that_can_use_one_where_both_are_named() -> None:
-    tasks = [{"task": "stack_top_any"}, {"task": "boost", "boost": {"method": "pytorch"}}, {"task": "vote_mix"}]
-    both = read_workflow(text_of(*tasks, compute={"serverless": ["GPU", "no-GPU"], "existing_cluster_id": "c-1"}))
-    found = [place_of(both, task) for task in both.tasks]
-    assert found == [{"cluster": "c-1"}, {"gpu": True, "cluster": "c-1"}, {"cluster": "c-1"}]
+@pytest.mark.parametrize(
+    ("serverless", "bases", "tasks_with_a_gpu"),
+    [
+        (["GPU", "no-GPU"], ["neighbours"], ["boost"]),
+        (["GPU", "no-GPU"], ["linear", "neighbours"], ["stack_top_any", "boost", "of_its_own"]),
+        (["GPU", "no-GPU"], ["realtree"], ["boost"]),
+        (["GPU"], ["neighbours"], ["stack_top_any", "boost", "of_its_own"]),
+        (["no-GPU"], ["linear"], []),
+        ([], ["linear"], []),
+    ],
+)
+def test_a_gpu_is_for_the_tasks_that_can_use_one_where_both_are_named(
+    serverless: list[str],
+    bases: list[str],
+    tasks_with_a_gpu: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("linear", "neural"):
+        monkeypatch.setitem(BASES, name, replace(BASES[name], on_gpu=True))
+    monkeypatch.setitem(BOOSTS, "dl", ("neural",))
+    classes().to_parquet(tmp_path / "table.parquet")
+    tasks = [
+        {"task": "route_feature", "route": {"feature": "a", "bins": 2}},
+        {"task": "stack_top_any", "depends_on": ["route_feature"]},
+        {"task": "boost", "boost": {"method": "dl"}},
+        {"task": "vote_mix", "depends_on": ["stack_top_any"]},
+        {"task": "vote_mix", "id": "of_its_own", "per_route": False, "depends_on": ["stack_top_any"]},
+    ]
+    compute = {"serverless": serverless, "existing_cluster_id": "c-1"}
+    source = {"path": str(tmp_path / "table.parquet")}
+    run = Run(
+        Platform.from_settings(build(warehouse=tmp_path / "warehouse", source="sample", workers=1)),
+        read_workflow(text_of(*tasks, source=source, bases=bases, compute=compute)),
+    )
+    found = {name: place_of(run, name) for name in run.plan.order}
+    assert [name for name, one in found.items() if one.get("gpu")] == tasks_with_a_gpu
+    assert {one["cluster"] for one in found.values()} == {"c-1"}
 
 
 def test_every_task_type_has_the_notebook_that_existing_workspaces_call() -> None:
