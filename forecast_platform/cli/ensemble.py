@@ -151,6 +151,9 @@ def _results(options: argparse.Namespace, settings: Settings) -> int:
                 print(f"    {member['name']:<30}{first[0]} {first[1]:.4g}{weight}")
         if task["verdict"]:
             print(f"    {task['verdict']}")
+        for note in task["notes"]:
+            if note != task["verdict"]:
+                print(f"    {note}")
     print(f"deployed: {found['result']['task']}; report {found['result']['report']}")
     return 0
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from forecast_platform.ensembles import neural
 from forecast_platform.ensembles.catalog import BASES
 from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, GpuError, gpu_here, repeating
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.threads import one_thread_each, one_thread_here
 from forecast_platform_tests.ensembles.shops import classes, done
+
+if TYPE_CHECKING:
+    import torch
 
 pytestmark = pytest.mark.extra
 
@@ -111,6 +118,47 @@ def test_a_workflow_that_asks_for_a_gpu_where_there_is_none_has_the_bits_of_one_
     assert found["stack_top_any"].notes == [NOT_HERE]
     assert plain["stack_top_any"].notes == []
     assert np.array_equal(found["stack_top_any"].predicted, plain["stack_top_any"].predicted)
+
+
+def tensors_of(root: object) -> list[torch.Tensor]:
+    """All tensors that an object can reach: in modules, containers and functions, registered or not."""
+    import torch
+
+    left, seen, found = [root], set(), []
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type | types.ModuleType):
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            found.append(one)
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list | tuple | set):
+            left += one
+        elif isinstance(one, types.FunctionType):
+            left += [cell.cell_contents for cell in one.__closure__ or ()]
+        elif isinstance(one, functools.partial):
+            left += [one.func, one.args, one.keywords]
+        elif isinstance(one, types.MethodType):
+            left.append(one.__self__)
+        else:
+            left += getattr(one, "__dict__", {}).values()
+    return found
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_all_of_a_network_leaves_the_device_that_it_was_fitted_on(
+    numbers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = rows(300, numbers=numbers)
+    made, network = [], neural._network
+    monkeypatch.setattr(neural, "_network", lambda fitted: made.append(network(fitted)) or made[-1])
+    base = BASES["realmlp"]
+    params = base.for_numbers if numbers else base.params
+    neural.fit("realmlp", {**params, "n_epochs": 1}, x, y, 0 if numbers else 3, 1)
+    assert len(tensors_of(made[0])) >= 10
+    assert {one.device.type for one in tensors_of(made[0].to("meta"))} == {"meta"}
 
 
 def test_networks_that_are_due_at_once_have_the_bits_of_one_after_the_other() -> None:
