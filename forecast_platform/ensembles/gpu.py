@@ -6,8 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from forecast_platform.ensembles import ending
+
+if TYPE_CHECKING:
+    from forecast_platform.ensembles.grammar import Context
 
 CPU, GPU = "cpu", "cuda"
 """Where a base model is fitted, as PyTorch names it."""
@@ -20,6 +24,11 @@ _ALONE = threading.Lock()
 
 class GpuError(RuntimeError):
     """A fit on a GPU failed for the GPU's sake: its memory, its driver, a PyTorch that is not built for it."""
+
+
+def asks_gpu(context: Context) -> bool:
+    """Whether a workflow's networks are to be fitted on a GPU, where there is one; none are fitted over forecasts."""
+    return "GPU" in context.compute.serverless and context.source.forecasts is None
 
 
 def gpu_here() -> str:

@@ -52,11 +52,6 @@ class Compute(Part):
     existing_cluster_id: str | None = None
     serverless: Annotated[list[Literal["GPU", "no-GPU"]], BeforeValidator(listed)] = Field(default_factory=list)
 
-    @property
-    def asks_gpu(self) -> bool:
-        """Whether networks are to be fitted on a GPU, where there is one."""
-        return "GPU" in self.serverless
-
 
 class ClassMetricChoice(Part):
     """A metric of classes, with how it is averaged over them."""

@@ -8,11 +8,12 @@ from typing import Any
 from forecast_platform.clients.spark_session import writer_of
 from forecast_platform.compute import engine_for, remote_for
 from forecast_platform.compute.base import Compute
+from forecast_platform.ensembles.base_models import fitted_by
 from forecast_platform.ensembles.catalog import BaseError
+from forecast_platform.ensembles.gpu import asks_gpu
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.running import Done, EarlierTaskError, Run
 from forecast_platform.ensembles.task_kind import KIND
-from forecast_platform.ensembles.tasks import fitted_by
 from forecast_platform.settings import Settings
 from forecast_platform.work.step import Step
 from forecast_platform.work.tasks import TaskRequest
@@ -93,7 +94,7 @@ def place_of(run: Run, name: str) -> dict[str, Any]:
     """
     asked = run.workflow.context.compute
     found: dict[str, Any] = {}
-    if asked.asks_gpu:
+    if asks_gpu(run.workflow.context):
         try:
             bases = fitted_by(run.workflow, run.plan, run.rows, name)
         except BaseError:

@@ -15,6 +15,7 @@ from forecast_platform.ensembles import store as keeping
 from forecast_platform.ensembles.by_route import folds_of
 from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.forecasts import forecast_frame, open_rows, write_votes
+from forecast_platform.ensembles.gpu import asks_gpu
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan, plan_of
@@ -94,7 +95,7 @@ class Run:
         context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
         shared = [ENGINE, self.rows.digest, context, libraries()]
         # What was asked for, not what a machine has: whoever plans and whoever fits come to the same.
-        gpu = self.workflow.context.compute.asks_gpu and self.workflow.context.source.forecasts is None
+        gpu = asks_gpu(self.workflow.context)
         found: dict[str, str] = {}
         for name in self.plan.order:
             task = self.workflow.task(name)

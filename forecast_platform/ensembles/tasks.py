@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles import combining
+from forecast_platform.ensembles.base_models import bases_of, setup_of
 from forecast_platform.ensembles.by_route import combined_by_route, weights_by_route
-from forecast_platform.ensembles.catalog import BASES, Base, base_named, boosted, suited
+from forecast_platform.ensembles.catalog import BASES, base_named, boosted
 from forecast_platform.ensembles.choosing import chosen
 from forecast_platform.ensembles.folds import Folds, holdout, of_rows
-from forecast_platform.ensembles.grammar import Context, Task, Workflow
+from forecast_platform.ensembles.grammar import Task, Workflow
 from forecast_platform.ensembles.members import Member, Setup, Wanted
 from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval_of
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
-from forecast_platform.ensembles.rows import Rows
 from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.ensembles.workshop import Workshop
 
@@ -45,13 +45,6 @@ def perform(workshop: Workshop, workflow: Workflow, plan: Plan, name: str, earli
     found.fits = workshop.fitted - before
     found.seconds, found.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     return found
-
-
-def setup_of(workflow: Workflow, plan: Plan, task: Task) -> Setup:
-    """How base models of a task are fitted: a model a route of every route above it, or with routes as columns."""
-    routes = [workflow.task(name) for name in plan.above(task.name) if workflow.task(name).kind == "route"]
-    per = [one.name for one in routes if one.per_route and task.per_route]
-    return Setup(tuple(per), tuple(one.name for one in routes if one.name not in per))
 
 
 def _route(workshop: Workshop, task: Task) -> Outcome:
@@ -126,26 +119,6 @@ def base_members(workshop: Workshop, setup: Setup) -> list[Member]:
         plain = replace(setup, routes=(), columns=())
         return workshop.members([Wanted(base_named(name), plain) for name in rows.members])
     return workshop.members([Wanted(one, setup) for one in bases_of(workshop.context, rows)])
-
-
-def bases_of(context: Context, rows: Rows) -> list[Base]:
-    """The base models of a workflow: those it names, or the default ones that suit its rows. Raises BaseError."""
-    positive = not rows.n_classes and bool((rows.y > 0).all()) and bool(rows.y.max() > 5 * np.median(rows.y))
-    return suited(context.bases, len(rows.y), classes=bool(rows.n_classes), positive=positive)
-
-
-def fitted_by(workflow: Workflow, plan: Plan, rows: Rows, name: str) -> list[Base]:
-    """The base models that a task may fit: none of a route, nor of a vote after a stack, which votes over its models.
-
-    Raises BaseError.
-    """
-    task = workflow.task(name)
-    if task.kind == "boost":
-        return boosted(task.body().method)
-    same = [one for one in map(workflow.task, plan.above(name)) if one.kind == "stack" and one.task != "stack_blend"]
-    setup = setup_of(workflow, plan, task)
-    found = task.kind == "vote" and any(setup_of(workflow, plan, one) == setup for one in same)
-    return [] if task.kind == "route" or found or rows.members else bases_of(workflow.context, rows)
 
 
 def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:

@@ -20,7 +20,7 @@ from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds, of_rows
-from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, gpu_here
+from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, asks_gpu, gpu_here
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.members import Member, Setup, Wanted
@@ -222,7 +222,7 @@ class Workshop:
 
         A machine without one takes what was fitted on one elsewhere, where all of it is kept.
         """
-        if not (wanted.base.on_gpu and self.context.compute.asks_gpu):
+        if not (wanted.base.on_gpu and asks_gpu(self.context)):
             return wanted
         on_gpu = replace(wanted, device=GPU)
         if gpu_here():
@@ -234,7 +234,7 @@ class Workshop:
 
     def _place_said(self, wanted: Wanted, gpu: str) -> list[str]:
         """Where a network was fitted, where the workflow asks for a GPU."""
-        if not (wanted.base.on_gpu and self.context.compute.asks_gpu):
+        if not (wanted.base.on_gpu and asks_gpu(self.context)):
             return []
         return [NOT_HERE if wanted.device == CPU else f"networks are fitted on {gpu}"]
 
