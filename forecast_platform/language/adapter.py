@@ -12,7 +12,8 @@ from forecast_platform.language.checkpoints import HASHES, seal, sealed
 from forecast_platform.language.cleaning import digest
 from forecast_platform.language.config import Config, ModelPart, parse
 from forecast_platform.language.errors import LanguageError, require_extra
-from forecast_platform.language.models import Base, load_base, load_tokenizer, located, tokenizer_hash
+from forecast_platform.language.models import Base, load_base, located
+from forecast_platform.language.tokenizer import load_tokenizer, tokenizer_hash
 
 TRAINED_ON = "trained_documents.sha256"
 """A line a document that was trained on, by which one is proven unseen."""
@@ -81,7 +82,7 @@ def base_of(folder: Path, name: str | None = None, say: Callable[[str], Any] = p
             f"{folder}: an adapter of {about['base_model']} at {about['base_revision']}; {config.model.name} is at "
             f"{revision}: name the base that it was trained on (--base-model)"
         )
-    found = tokenizer_hash(load_tokenizer(base_folder))
+    found = tokenizer_hash(load_tokenizer(base_folder)[0])
     if found != about["tokenizer_sha256"]:
         raise LanguageError(
             f"{folder}: trained with a tokenizer {about['tokenizer_sha256'][:12]}; that of {config.model.name} is "

@@ -1,4 +1,4 @@
-"""Base models and tokenizers: from a folder or a hub, in 4 bits or in full, and what identifies them."""
+"""Base models: from a folder or a hub, in 4 bits or in full, and what identifies them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from forecast_platform.language.config import Config, QloraPart
 from forecast_platform.language.errors import LanguageError, require_extra
+from forecast_platform.language.tokenizer import load_tokenizer, tokenizer_hash
 from forecast_platform.settings.parts import did_you_mean
 
 if TYPE_CHECKING:
@@ -127,35 +128,6 @@ def file_hash(path: Path) -> str:
     return whole.hexdigest()
 
 
-def tokenizer_hash(tokenizer: Any) -> str:
-    """SHA-256 of what a tokenizer does: its rules, vocabulary and special tokens."""
-    import json
-
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    # Set by whoever called it last; no part of what the tokenizer is.
-    state.pop("truncation", None)
-    state.pop("padding", None)
-    about = json.dumps(
-        [state, sorted((key, str(one)) for key, one in tokenizer.special_tokens_map.items())], sort_keys=True
-    )
-    return hashlib.sha256(about.encode()).hexdigest()
-
-
-def load_tokenizer(folder: str) -> Any:
-    """The tokenizer of a model's folder. Raises LanguageError where it has none, or no end of text."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise LanguageError(f"{folder}: no tokenizer in it ({str(error).splitlines()[0]})") from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise LanguageError(f"{folder}: its tokenizer has no tokenizer.json: save the fast one beside the model")
-    if tokenizer.eos_token_id is None:
-        raise LanguageError(f"{folder}: its tokenizer has no end-of-text token (eos_token), which ends each document")
-    return tokenizer
-
-
 def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[str], Any] = _log.info) -> Base:
     """The base model and tokenizer of a configuration, ready to be trained or measured. Raises LanguageError."""
     require_extra()
@@ -164,9 +136,9 @@ def load_base(config: Config, *, quantised: bool | None = None, say: Callable[[s
 
     disable_progress_bar()
     folder, revision = located(config.model.name, config.model.revision)
-    tokenizer = load_tokenizer(folder)
+    tokenizer, noted = load_tokenizer(folder)
     wanted = config.quantised if quantised is None else quantised
-    base = Base(None, tokenizer, config.model.name, revision, "none")
+    base = Base(None, tokenizer, config.model.name, revision, "none", noted)
     options: dict[str, Any] = {
         "local_files_only": True,
         "use_safetensors": True,

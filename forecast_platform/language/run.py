@@ -118,12 +118,13 @@ def packed_figures(config: Config, corpus: Corpus) -> dict[str, Any]:
     from forecast_platform.language.errors import require_extra
 
     require_extra()
-    from forecast_platform.language.models import load_tokenizer, located
+    from forecast_platform.language.models import located
     from forecast_platform.language.packing import one_by_one, pack
+    from forecast_platform.language.tokenizer import load_tokenizer
     from forecast_platform.language.tokens import tokenised
 
     folder, _ = located(config.model.name, config.model.revision)
     kept = Path(config.output.output_dir).expanduser() / "tokens"
-    tokens = tokenised(corpus.mixed, load_tokenizer(folder), kept)
+    tokens = tokenised(corpus.mixed, load_tokenizer(folder)[0], kept)
     packed = (pack if config.training.packing else one_by_one)(tokens.lengths, config.training.max_seq_length)
     return {"tokens": packed.tokens, "rows": len(packed), "filled_percent": 100 * packed.filled}

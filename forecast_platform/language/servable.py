@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from forecast_platform.language.tokenizer import load_tokenizer
+
 TASK = "llm/v1/completions"
 """How a served model is asked: OpenAI's completions, `{"prompt": ..., "max_tokens": ..., "temperature": ...}`."""
 _NEEDS = ("torch", "transformers", "accelerate")
@@ -27,7 +29,7 @@ def describe(folder: Path, about: Mapping[str, str]) -> Path:
 def servable(merged: Path, target: Path, about: Mapping[str, str]) -> Path:
     """Write a merged model as one that MLflow serves as completions; returns its folder, `target`."""
     import mlflow.transformers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     # What it says of model cards and licences is of hubs' models.
     for name in ("mlflow.transformers", "mlflow.utils.environment"):
@@ -35,7 +37,7 @@ def servable(merged: Path, target: Path, about: Mapping[str, str]) -> Path:
     # MLflow 3.17 takes a folder of transformers 5 for a task of no known kind: the parts instead.
     parts = {
         "model": AutoModelForCausalLM.from_pretrained(str(merged), local_files_only=True, use_safetensors=True),
-        "tokenizer": AutoTokenizer.from_pretrained(str(merged), local_files_only=True),
+        "tokenizer": load_tokenizer(str(merged))[0],
     }
     mlflow.transformers.save_model(
         transformers_model=parts,

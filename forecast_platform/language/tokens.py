@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from forecast_platform.host.files import write_whole
 from forecast_platform.language.cleaning import digest
-from forecast_platform.language.models import tokenizer_hash
+from forecast_platform.language.tokenizer import tokenizer_hash
 
 _BATCH = 512
 
