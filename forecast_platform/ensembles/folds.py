@@ -38,6 +38,8 @@ class Folds:
     until: NDArray[Any] | None = None
     """Where a row's target is seen later than its time (the outcome of a forecast): both, [n]; a part learns only from
     what was seen before its first time."""
+    groups: NDArray[Any] | None = None
+    """Where folds are grouped: of each row its group, [n]; the rows of one are never on both sides of a split."""
 
     @property
     def predicted(self) -> NDArray[np.bool_]:
@@ -98,7 +100,7 @@ def make_folds(
     part = np.full(n, -1)
     for number, one in enumerate(splits):
         part[one.valid] = number
-    return Folds(kind, splits, part)
+    return Folds(kind, splits, part, groups=groups if kind == "grouped" else None)
 
 
 def of_rows(values: NDArray[Any], rows: Ints) -> NDArray[Any]:
@@ -135,13 +137,10 @@ def _of_groups(groups: NDArray[Any], count: int, seed: int) -> Ints:
 
 
 def _in_order(time: NDArray[Any], count: int, until: NDArray[Any] | None) -> Folds:
-    known, place = np.unique(time, return_inverse=True)
-    if len(known) <= count:
-        raise FoldError(f"{len(known)} times are too few for {count} folds in order: lower `folds`")
-    counts = np.bincount(place)
-    # The part of a time follows from the rows before its last one, so that no time is in two parts.
-    block = np.minimum((np.cumsum(counts) - 1) * (count + 1) // len(time), count)
-    part = block[place] - 1
+    known = len(np.unique(time))
+    if known <= count:
+        raise FoldError(f"{known} times are too few for {count} folds in order: lower `folds`")
+    part = _block_of(time, count + 1) - 1
     splits = []
     for number in range(count):
         valid, known_by_then = np.flatnonzero(part == number), part < number
@@ -160,9 +159,10 @@ def _in_order(time: NDArray[Any], count: int, until: NDArray[Any] | None) -> Fol
 def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArray[Any] | None, parts: int) -> Folds:
     """One split for blending: `share` of the rows are predicted, by models fitted on the others.
 
-    y, time: the rows' targets and times, [n]. In order, the last ones are; else they are drawn, stratified where that
-    is possible. The held-out rows are in `parts` parts for the meta-learner, which the one split predicts all. Raises
-    FoldError where too few rows are left.
+    y, time: the rows' targets and times, [n]. In order, the last ones are; of grouped folds, whole groups drawn; else
+    rows drawn, stratified where that is possible. The held-out rows are in `parts` parts for the meta-learner, which
+    the one split predicts all; rows of one time, and of one group, are in one. Raises FoldError where too few rows are
+    left.
     """
     n = len(y)
     size = max(parts * 2, round(share * n))
@@ -170,16 +170,44 @@ def holdout(folds: Folds, y: NDArray[Any], share: float, seed: int, time: NDArra
         cut = np.sort(time)[n - size]
         valid = np.flatnonzero(time >= cut)
         part = np.full(n, -1)
-        part[valid[np.argsort(time[valid], kind="stable")]] = np.arange(len(valid)) * parts // len(valid)
+        part[valid] = _block_of(time[valid], parts)
     else:
         rng = np.random.default_rng(seed)
-        strata = strata_of(y) if folds.kind == "stratified" else np.zeros(n, np.int64)
-        order = np.lexsort((rng.random(n), strata))
-        picked = order[np.unique(np.linspace(0, n - 1, size).round().astype(np.int64))]
         part = np.full(n, -1)
-        part[picked] = rng.permutation(np.arange(len(picked)) % parts)
-        valid = np.sort(picked)
+        if folds.groups is not None:
+            part = _whole_groups(folds.groups, size, parts, rng)
+        else:
+            strata = strata_of(y) if folds.kind == "stratified" else np.zeros(n, np.int64)
+            order = np.lexsort((rng.random(n), strata))
+            picked = order[np.unique(np.linspace(0, n - 1, size).round().astype(np.int64))]
+            part[picked] = rng.permutation(np.arange(len(picked)) % parts)
+        valid = np.flatnonzero(part >= 0)
     train = np.flatnonzero(part < 0)
-    if not len(train) or len(valid) < 2 * parts:
-        raise FoldError(f"a holdout of {share:g} of {n} rows leaves too few: give more rows, or another share")
-    return Folds("holdout", (Split(train, valid),), part, in_order=folds.in_order)
+    if not len(train) or len(valid) < 2 * parts or len(np.unique(part[valid])) < 2:
+        what = "rows" if folds.groups is None else "groups, taken whole"
+        raise FoldError(f"a holdout of {share:g} of {n} rows leaves too few: give more {what}, or another share")
+    return Folds("holdout", (Split(train, valid),), part, in_order=folds.in_order, groups=folds.groups)
+
+
+def _block_of(time: NDArray[Any], count: int) -> Ints:
+    """Of each row which of `count` parts in order it is in, [n]: a time's part follows from the rows up to its last
+    one, so that no time is in two."""
+    _, place, counts = np.unique(time, return_inverse=True, return_counts=True)
+    block: Ints = np.minimum((np.cumsum(counts) - 1) * count // len(time), count - 1)
+    return block[place]
+
+
+def _whole_groups(groups: NDArray[Any], size: int, parts: int, rng: np.random.Generator) -> Ints:
+    """Parts 0 to parts - 1 of whole groups, drawn, that hold `size` rows at most but two groups at least; -1 of the
+    rows that are left, [n]."""
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    taken, rows = [], 0
+    for one in rng.permutation(len(counts)):
+        if rows + counts[one] <= size:
+            taken.append(one)
+            rows += counts[one]
+    if len(taken) < 2:
+        taken = np.argsort(counts, kind="stable")[:2].tolist()
+    part = np.full(len(counts), -1)
+    part[taken] = np.arange(len(taken)) % parts
+    return part[place]

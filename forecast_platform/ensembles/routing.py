@@ -74,6 +74,13 @@ class Router:
             return np.argmax(_log_density(state, x), axis=1)
         return _nearest(x, np.asarray(state["centres"]))
 
+    def numbered_as(self, other: Router) -> Ints:
+        """Of each route of values the number that `other`, of the same feature, has for it, [count]: values that other
+        does not know, and the rest, are its rest."""
+        known = {value: number for number, value in enumerate(other.state["values"])}
+        rest = len(known)
+        return np.array([*(known.get(value, rest) for value in self.state["values"]), rest], np.int64)
+
 
 def _points(encoder: Encoder, features: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(encoder.apply(features), np.float64)

@@ -15,10 +15,11 @@ from forecast_platform.ensembles.base_models import bases_of, setup_of
 from forecast_platform.ensembles.by_route import combined_by_route, weights_by_route
 from forecast_platform.ensembles.catalog import BASES, base_named, boosted
 from forecast_platform.ensembles.choosing import chosen
-from forecast_platform.ensembles.folds import Folds, holdout, of_rows
+from forecast_platform.ensembles.folds import Folds, holdout
 from forecast_platform.ensembles.grammar import Task, Workflow
+from forecast_platform.ensembles.judging import against_best, best_of, compared, leaderboard, score, seen_by_all
 from forecast_platform.ensembles.members import Member, Setup, Wanted
-from forecast_platform.ensembles.metrics import Scorer, blocks_of, gain_interval_of, interval_of
+from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan
 from forecast_platform.ensembles.routing import aligned
@@ -57,9 +58,10 @@ def _route(workshop: Workshop, task: Task) -> Outcome:
         if not len(split.valid):
             continue
         own = router.assign(rows.features, rows.source)
-        names = aligned(reference[split.train], own[split.train], router.count)
         if task.task == "route_cluster":
-            own = names[own]
+            own = aligned(reference[split.train], own[split.train], router.count)[own]
+        elif router.state["kind"] == "values":
+            own = router.numbered_as(routers[-1])[own]
         cells[split.valid] = own[split.valid]
     count = max(router.count for router in routers)
     sizes = [int((cells == one).sum()) for one in range(count)]
@@ -73,27 +75,45 @@ def _route(workshop: Workshop, task: Task) -> Outcome:
 def _model(workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earlier: Mapping[str, Outcome]) -> Outcome:
     _refuse_unsuited(workshop, task)
     setup = setup_of(workflow, plan, task)
-    maker: Callable[[Setup], Outcome]
-    if task.kind == "stack":
-        maker = lambda one: _stack(workshop, task, one)  # noqa: E731 - one of three, of one signature
-    elif task.kind == "boost":
-        above = [earlier[name] for name in plan.needs[task.name] if earlier[name].node is not None]
-        maker = lambda one: _boost(workshop, task, one, above)  # noqa: E731
-    else:
-        made = [earlier[name] for name in plan.above(task.name)]
-        maker = lambda one: _vote(workshop, task, one, made)  # noqa: E731
-    # The unrouted one first: small routes use its models.
-    plain = maker(replace(setup, routes=())) if setup.routes else None
-    found = maker(setup)
+    plain: Outcome | None = None
+    if setup.routes:
+        # The unrouted one first: small routes use its models.
+        above = _without_routes(workshop, workflow, plan, task, earlier)
+        plain = _made(workshop, plan, task, replace(setup, routes=()), above)
+    found = _made(workshop, plan, task, setup, earlier)
     found.notes = list(dict.fromkeys(found.notes))
     scorers = workshop.rows.scorers(workshop.context)
-    _score(workshop, found, scorers)
-    found.against_best = _against_best(workshop, found, scorers[0])
+    score(workshop, found, scorers)
+    found.against_best = against_best(workshop, found, scorers[0])
     if plain is not None:
-        _score(workshop, plain, scorers)
-        found.unrouted = _compared(workshop, found, plain, scorers[0])
+        score(workshop, plain, scorers)
+        found.unrouted = compared(workshop, found, plain, scorers[0])
         if found.unrouted["gain"] < 0:
             found.notes.insert(0, found.verdict)
+    return found
+
+
+def _made(workshop: Workshop, plan: Plan, task: Task, setup: Setup, earlier: Mapping[str, Outcome]) -> Outcome:
+    """What a task that is no route makes under a setup."""
+    if task.kind == "stack":
+        return _stack(workshop, task, setup)
+    if task.kind == "boost":
+        return _boost(workshop, task, setup, [earlier[one] for one in plan.needs[task.name]])
+    return _vote(workshop, task, setup, [earlier[one] for one in plan.above(task.name)])
+
+
+def _without_routes(
+    workshop: Workshop, workflow: Workflow, plan: Plan, task: Task, earlier: Mapping[str, Outcome]
+) -> dict[str, Outcome]:
+    """The earlier tasks, those that a boost learns from, and boosts that a vote is over, as they are without routes."""
+    boosts = [one for one in plan.above(task.name) if workflow.task(one).kind == "boost"]
+    wanted = {one for name in boosts for one in (name, *plan.above(name))} if task.kind == "vote" else set(earlier)
+    found = dict(earlier)
+    for name in plan.above(task.name) if task.kind in ("boost", "vote") else ():
+        one = workflow.task(name)
+        setup = setup_of(workflow, plan, one)
+        if name in wanted and one.kind != "route" and setup.routes:
+            found[name] = _made(workshop, plan, one, replace(setup, routes=()), found)
     return found
 
 
@@ -132,15 +152,15 @@ def _stack(workshop: Workshop, task: Task, setup: Setup) -> Outcome:
     levels = (body.levels or 1) - (1 if task.task == "stack_blend" else 0)
     notes = [note for one in members for note in one.notes]
     for _ in range(1, max(levels, 1)):
-        seen = np.flatnonzero(_seen(members))
+        seen = np.flatnonzero(seen_by_all(members))
         below = [members[place] for place in chosen(workshop, task, members, seen, scorer)]
         names = list(dict.fromkeys(one.node["base"] for one in below))
         members = workshop.members([Wanted(BASES[name], setup, tuple(below)) for name in names])
         everything = [*everything, *(replace(one, name=f"{one.name} (level 2)") for one in members)]
     found = _combined(workshop, task, members, folds, lambda parts, y: _meta_node(kind, parts, y, rows.n_classes))
     shares = _shares(found)
-    found.members = _board(workshop, everything, [one["name"] for one in found.members], shares)
-    found.best = _best_of(found, everything)
+    found.members = leaderboard(workshop, everything, [one["name"] for one in found.members], shares)
+    found.best = best_of(found, everything)
     found.bases = [one.node for one in everything if not one.node["extra"]]
     found.notes += notes
     return found
@@ -194,8 +214,8 @@ def _boost(workshop: Workshop, task: Task, setup: Setup, above: Sequence[Outcome
     found.notes = [note for one in members for note in one.notes]
     if method in ("tf", "dl", "pytorch"):
         found.notes.append(f"boost.method {method} is a neural network: {members[0].node['base']}")
-    found.members = _board(workshop, members, [one["name"] for one in found.members])
-    found.best = _best_of(found, members)
+    found.members = leaderboard(workshop, members, [one["name"] for one in found.members])
+    found.best = best_of(found, members)
     return found
 
 
@@ -227,16 +247,16 @@ def _vote(workshop: Workshop, task: Task, setup: Setup, earlier: Sequence[Outcom
     if rows.members and setup.routes:
         found = combined_by_route(workshop, task, members, setup.routes, make)
         names = [one["name"] for one in found.members]
-        found.members = _board(workshop, members, names)
-        found.best = _best_of(found, members)
+        found.members = leaderboard(workshop, members, names)
+        found.best = best_of(found, members)
         for row in found.members:
             row["by_route"] = weights_by_route(found, row["key"])
         return found
     found = _combined(workshop, task, members, folds, make)
     found.notes = notes
     weights = dict(zip([one["name"] for one in found.members], (found.node or {}).get("weights", ()), strict=False))
-    found.members = _board(workshop, members, [one["name"] for one in found.members], weights)
-    found.best = _best_of(found, members)
+    found.members = leaderboard(workshop, members, [one["name"] for one in found.members], weights)
+    found.best = best_of(found, members)
     return found
 
 
@@ -271,11 +291,6 @@ def _by_score(scorer: Scorer, parts: Sequence[Floats], y: NDArray[Any]) -> list[
     return (raw / total if total > 0 else np.full(len(raw), 1 / len(raw))).tolist()
 
 
-def _seen(members: Sequence[Member]) -> NDArray[np.bool_]:
-    """Rows that every member has predicted."""
-    return np.all([np.isfinite(one.predicted).all(axis=1) for one in members], axis=0)
-
-
 def _combined(
     workshop: Workshop, task: Task, members: Sequence[Member], folds: Folds,
     make: Callable[[Sequence[Floats], NDArray[Any]], dict[str, Any]],
@@ -283,17 +298,17 @@ def _combined(
     """Choose and combine, and predict each row by a combination that was chosen and fitted on other parts' rows."""
     rows = workshop.rows
     scorer = rows.scorers(workshop.context)[0]
-    y, seen = rows.y, _seen(members)
+    y, seen = rows.y, seen_by_all(members)
     predicted = np.full((len(y), rows.width), np.nan)
     pairs = folds.meta_pairs(seen)
     if not pairs:
         raise combining.CombineError(
             "too few parts to score a combination on rows that it was not fitted on: more folds"
         )
-    for fit, score in pairs:
+    for fit, held in pairs:
         places = chosen(workshop, task, members, fit, scorer)
         node = make([members[place].predicted[fit] for place in places], y[fit])
-        predicted[score] = combining.apply_node(node, [members[place].predicted[score] for place in places])
+        predicted[held] = combining.apply_node(node, [members[place].predicted[held] for place in places])
     whole = np.flatnonzero(seen)
     places = chosen(workshop, task, members, whole, scorer)
     node = make([members[place].predicted[whole] for place in places], y[whole])
@@ -310,82 +325,11 @@ def _combined(
 def _calibrated(method: str, predicted: Floats, y: NDArray[Any], folds: Folds) -> tuple[Floats, dict[str, Any]]:
     known: NDArray[np.bool_] = np.asarray(np.isfinite(predicted).all(axis=1))
     made = np.full_like(predicted, np.nan)
-    for fit, score in folds.meta_pairs(known):
-        made[score] = combining.calibrated(combining.fit_calibration(method, predicted[fit], y[fit]), predicted[score])
-    return made, combining.fit_calibration(method, predicted[known], y[known])
-
-
-def _score(workshop: Workshop, found: Outcome, scorers: Sequence[Scorer]) -> None:
-    assert found.predicted is not None  # noqa: S101 - of a model
-    known = np.flatnonzero(np.isfinite(found.predicted).all(axis=1))
-    y, predicted = of_rows(workshop.rows.y, known), of_rows(found.predicted, known)
-    blocks = _blocks(workshop, known)
-    for one in scorers:
-        found.scores[one.label] = one(y, predicted)
-        found.intervals[one.label] = interval_of(one, y, predicted, blocks)
-    found.scores["rows"] = float(len(known))
-
-
-def _board(
-    workshop: Workshop, members: Sequence[Member], used: Sequence[str], weights: Mapping[str, float] | None = None
-) -> list[dict[str, Any]]:
-    """A leaderboard of members, best first: scores on the rows that all have predicted."""
-    scorers = workshop.rows.scorers(workshop.context)
-    known = np.flatnonzero(_seen(members))
-    scores = {each.label: workshop.scores_of(each, members, known) for each in scorers}
-    intervals = workshop.intervals_of(scorers[0], members, known, _blocks(workshop, known))
-    rows = []
-    for place, one in enumerate(members):
-        rows.append(
-            {
-                "name": one.name,
-                "algorithm": one.algorithm,
-                "scores": {label: values[place] for label, values in scores.items()},
-                "interval": intervals[place],
-                "chosen": one.name in used,
-                "weight": (weights or {}).get(one.name),
-                "seconds": one.seconds,
-                "key": one.node["key"],
-            }
+    pairs = folds.meta_pairs(known)
+    if not pairs:
+        raise combining.CombineError(
+            "too few parts to score a calibration on rows that it was not fitted on: more folds"
         )
-    order = scorers[0].best_first([row["scores"][scorers[0].label] for row in rows])
-    return [rows[place] for place in order]
-
-
-def _best_of(found: Outcome, members: Sequence[Member]) -> tuple[str, Floats]:
-    """Name and predictions of the first of a leaderboard."""
-    by_key = {(one.name, one.node["key"]): one.predicted for one in members}
-    row = found.members[0]
-    return row["name"], by_key[row["name"], row["key"]]
-
-
-def _compared(workshop: Workshop, routed: Outcome, plain: Outcome, scorer: Scorer) -> dict[str, Any]:
-    assert routed.predicted is not None  # noqa: S101 - of a model
-    assert plain.predicted is not None  # noqa: S101 - of a model
-    found = _gain(workshop, routed.predicted, plain.predicted, scorer)
-    return {**found, "scores": plain.scores, "node": plain.node}
-
-
-def _against_best(workshop: Workshop, found: Outcome, scorer: Scorer) -> dict[str, Any] | None:
-    """The task beside the best single one of its models, on the rows that both have predicted."""
-    best = found.best
-    if best is None or found.predicted is None:
-        return None
-    name, predicted = best
-    return {"name": name, **_gain(workshop, found.predicted, predicted, scorer)}
-
-
-def _gain(workshop: Workshop, new: Floats, old: Floats, scorer: Scorer) -> dict[str, Any]:
-    """How much better `new` predicts than `old`, of the same rows, with the interval of the difference."""
-    known = np.flatnonzero(np.isfinite(new).all(axis=1) & np.isfinite(old).all(axis=1))
-    y, new, old = (of_rows(one, known) for one in (workshop.rows.y, new, old))
-    low, high = gain_interval_of(scorer, y, new, old, _blocks(workshop, known))
-    gain = scorer.gain(scorer(y, new), scorer(y, old))
-    return {"metric": scorer.label, "gain": gain, "interval": [low, high]}
-
-
-def _blocks(workshop: Workshop, known: NDArray[np.int64]) -> NDArray[np.int64]:
-    time_ = workshop.rows.time
-    if time_ is None:
-        return blocks_of(len(known), workshop.context.seed, in_order=False)
-    return blocks_of(len(known), 0, in_order=True)[np.argsort(np.argsort(time_[known], kind="stable"), kind="stable")]
+    for fit, held in pairs:
+        made[held] = combining.calibrated(combining.fit_calibration(method, predicted[fit], y[fit]), predicted[held])
+    return made, combining.fit_calibration(method, predicted[known], y[known])

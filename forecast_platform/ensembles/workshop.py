@@ -19,7 +19,7 @@ from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, 
 from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
-from forecast_platform.ensembles.folds import Folds, of_rows
+from forecast_platform.ensembles.folds import FoldError, Folds, of_rows
 from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, asks_gpu, gpu_here
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
@@ -43,6 +43,8 @@ ENGINE = 7
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
+_LEAST_WITH_EXTRA = 20
+"""Rows with the predictions of earlier models below which nothing is fitted on those."""
 _MOST_HELD = 64 * 2**20
 """Bytes of predictions that a run remembers; what is more is read from the store again."""
 
@@ -155,7 +157,8 @@ class Workshop:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
     def members(self, wanted: Sequence[Wanted]) -> list[Member]:
-        """The base models, each fitted on every split that is not in the store yet. Raises TaskTimeoutError.
+        """The base models, each fitted on every split that is not in the store yet. Raises TaskTimeoutError, and
+        FoldError where too few rows have the predictions that are further features.
 
         One split after the other, and of each the models that encode alike, so that its encoded rows are held once and
         in one way; those models run at once.
@@ -168,7 +171,7 @@ class Workshop:
             (number, place)
             for number in range(max(len(self._folds(one.setup).splits) for one in wanted))
             for place, one in enumerate(wanted)
-            if number < len(self._folds(one.setup).splits)
+            if number < len(self._folds(one.setup).splits) and self._can_fit(one, number)
         ]
         with self._at_once(f"{keys[place]}/{number}" for number, place in jobs) as at_once:
             done = 0
@@ -240,6 +243,25 @@ class Workshop:
 
     def _folds(self, setup: Setup) -> Folds:
         return self.folds[setup.splits]
+
+    def _with_extra(self, wanted: Wanted, rows: Ints) -> Ints:
+        """Those of these rows that have the predictions which are further features."""
+        there = np.all([np.isfinite(one.predicted[rows]).all(axis=1) for one in wanted.extra], axis=0)
+        return rows[there] if wanted.extra else rows
+
+    def _can_fit(self, wanted: Wanted, number: int) -> bool:
+        """Whether there is something to fit on: of a series in order, no early part has predictions of those before it.
+
+        Raises FoldError where that is so of a split that the result is made of.
+        """
+        split = self._folds(wanted.setup).splits[number]
+        count = len(self._with_extra(wanted, split.train)) if wanted.extra else _LEAST_WITH_EXTRA
+        if count < _LEAST_WITH_EXTRA and split.deployed:
+            raise FoldError(
+                f"{count} rows have predictions of the models before {wanted.base.name}, {_LEAST_WITH_EXTRA} are the "
+                "least to learn from: more rows or folds, a larger holdout, or fewer levels"
+            )
+        return count >= _LEAST_WITH_EXTRA
 
     def _made(self, wanted: Wanted, key: str, split: int, *, whole: bool = False) -> Fitted:
         """The fit, made where it is not in the store; one that is comes without its models unless `whole`."""
@@ -325,11 +347,12 @@ class Workshop:
         split = self._folds(wanted.setup).splits[number]
         base, setup, rows = wanted.base, wanted.setup, self.rows
         began = time.thread_time()
-        train = split.train
+        train, known = split.train, np.arange(len(split.valid))
         extra: Floats | None = None
         if wanted.extra:
             extra = extra_columns([one.predicted for one in wanted.extra], rows.n_classes)
-            train = train[np.isfinite(extra[train]).all(axis=1)]
+            train = self._with_extra(wanted, train)
+            known = np.searchsorted(split.valid, self._with_extra(wanted, split.valid))
         encoder, x, x_valid = self._encode(base, setup, number, train, split.valid)
         y = rows.y[train]
         x = with_extra(x, None if extra is None else extra[train])
@@ -352,9 +375,11 @@ class Workshop:
                         f"{base.name}: a route of fewer than {FEWEST} rows or of one class uses the unrouted model"
                     )
             learners[-1] = self._unrouted(wanted, number)
-        held = np.zeros((0, rows.width))
-        if len(split.valid):
-            held = by_cell(learners, x_valid, None if cells is None else cells[split.valid])
+        held = np.full((len(split.valid), rows.width), np.nan)
+        if len(known):
+            whole = len(known) == len(split.valid)
+            routed = None if cells is None else cells[split.valid[known]]
+            held[known] = by_cell(learners, x_valid if whole else rows_of(x_valid, known), routed)
         spent = time.thread_time() - began + sum(one.cpu_elsewhere for one in learners.values())
         gpu = gpu_here() if wanted.device == GPU else ""
         return Fitted(base, encoder, learners, held, spent, tuple(dict.fromkeys(notes)), gpu)
