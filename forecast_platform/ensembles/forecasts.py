@@ -174,8 +174,16 @@ def _written(warehouse: Warehouse, name: str, about: pd.DataFrame, arrays: dict[
         Column("day_ahead", "int", "1 is forecast_date itself.", False),
         *(Column(one, "float", "In the price's unit.") for one in arrays),
     ]
-    # Open: another workflow of this name may have more models.
-    table = Table(name, description, tuple(columns), (), ("commodity", "forecast_date", "day_ahead"), open_columns=True)
+    # The workflow's columns are those of its models of now.
+    table = Table(
+        name,
+        description,
+        tuple(columns),
+        (),
+        ("commodity", "forecast_date", "day_ahead"),
+        open_columns=True,
+        whole=True,
+    )
     last, size = about["last_close"].to_numpy(), about["level"].to_numpy()
     data: dict[str, Any] = {
         "commodity": about["series"].to_numpy(),

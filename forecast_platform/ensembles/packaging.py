@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from forecast_platform.models.saved import from_bytes, to_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.types import Schema
 
 FORMATS = (1, 2)
 """Of models that are read; the last is written. 1 has trees and neighbours in other files, which are read too."""
@@ -35,8 +36,7 @@ LOADER = "forecast_platform.ensembles.flavor"
 _DATA = "ensemble"
 """The folder within a model's that has its fits."""
 _EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
-"""Rows of the example; rows among which a signature's are looked for: a column whose first values are missing has a
-type, and one with gaps is optional."""
+"""Rows of the example; rows that a signature follows from: a column with gaps among them is optional."""
 
 
 class PackageError(ValueError):
@@ -114,7 +114,7 @@ def model_of(
     known: takes the fits as they were loaded from these files, by key and split. Raises PackageError, OSError, and
     FoldError as `predictor_of`.
     """
-    from mlflow.models import Model, infer_signature
+    from mlflow.models import Model, ModelSignature, infer_signature
 
     end = best_end(run, outcomes)
     assert end.node is not None  # noqa: S101 - of a model
@@ -155,6 +155,15 @@ def model_of(
     loaded = Ensemble.of(made, known, Signer(run.platform.settings))
     loaded.open_fits(_one_split(run, predictor))
     example = run.frame.iloc[run.rows.source[:_EXAMPLE_ROWS]][loaded.inputs].reset_index(drop=True)
+    # What is a text to the model is one here: bytes are nothing that JSON has.
+    example = example.assign(
+        **{
+            name: [
+                None if missing else str(one) for one, missing in zip(example[name], example[name].isna(), strict=True)
+            ]
+            for name in loaded.texts
+        }
+    )
     described = Model(metadata={"workflow": run.workflow.context.name, "task": end.task, "sha256": digest})
     described.add_flavor(
         "python_function",
@@ -163,8 +172,9 @@ def model_of(
         python_version=python_version(),
         env="requirements.txt",
     )
-    described.signature = infer_signature(
-        typical_rows(run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs]), loaded.shape
+    described.signature = ModelSignature(
+        inputs=inputs_of(run.frame.iloc[run.rows.source[:_SIGNATURE_ROWS]][loaded.inputs], loaded.numeric),
+        outputs=infer_signature(loaded.shape).inputs,
     )
     used = {distribution_of(base_named(node["base"]).requires) for node in bases_in(end.node).values()} - {None}
     needed = sorted(f"{name}=={version}" for name, version in used)  # type: ignore[misc]
@@ -177,14 +187,27 @@ def model_of(
     return end, digest, made
 
 
-def typical_rows(seen: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a signature follows from: a value and, where one is missing, a gap of each column. MLflow looks at
-    every text that it is given."""
-    places: set[int] = set()
+def inputs_of(seen: pd.DataFrame, numeric: Collection[str]) -> Schema:
+    """The inputs of a signature. Texts and times without a zone are what MLflow calls them. Numbers (`numeric`), and
+    all else, may be `any`: its integers take no missing values and its doubles no integers, and new rows have a column
+    of either kind as it happens, as the model takes it.
+
+    A column with gaps among the rows seen is optional.
+    """
+    import pandas as pd
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    found: list[Any] = []
     for name in seen.columns:
-        missing = seen[name].isna().to_numpy()
-        places |= {int(np.flatnonzero(part)[0]) for part in (missing, ~missing) if part.any()}
-    return seen.iloc[sorted(places)]
+        values = seen[name]
+        kind: Any = AnyType()
+        if name not in numeric and pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
+            kind = DataType.string if values.dtype == object else kind
+        elif pd.api.types.is_datetime64_dtype(values) and not values.max() > pd.Timestamp.max:
+            kind = DataType.datetime
+        found.append(ColSpec(kind, str(name), required=not values.isna().any()))
+    return Schema(found)
 
 
 def _one_split(run: Run, predictor: Predictor) -> int:
@@ -210,6 +233,16 @@ class Ensemble:
             for name in self.about["columns"]
         ]
         return list(dict.fromkeys(names))
+
+    @property
+    def numeric(self) -> list[str]:
+        """Those of them that are numbers."""
+        return [name for name in self.about["columns"] if self.about["kinds"][name] == "number"]
+
+    @property
+    def texts(self) -> list[str]:
+        """Those of them that are categories."""
+        return [name for name in self.about["columns"] if self.about["kinds"][name] == "category"]
 
     @classmethod
     def load(
@@ -269,6 +302,8 @@ class Ensemble:
         Raises RowsError: a column is missing.
         """
         features = prepared(frame, self.about["columns"], self.about["kinds"])
+        if not len(features):
+            return np.zeros((0, max(1, len(self.about["classes"] or ()))))
         return self.predictor.predict(self.about["node"], features, split)
 
     def predict(self, frame: pd.DataFrame, split: int | None = None) -> pd.DataFrame:

@@ -27,6 +27,8 @@ _FEW_CLASSES = 20
 """Whole numbers with at most so many values are classes, where the file names no family of metrics."""
 _MOST_CLASSES = 200
 _MOSTLY_UNIQUE = 0.5
+_LARGEST = float(np.finfo(np.float32).max)
+"""Learners keep features in 32 bits: numbers beyond these would be infinite."""
 
 
 class RowsError(ValueError):
@@ -114,8 +116,8 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
         place = place[known]
     if len(place) < 20:
         raise RowsError(f"{len(place)} rows have a target: 20 are the least")
-    y, classes = _target(frame[source.target].iloc[place], context, notes)
-    time = None if context.time_col is None else _time(frame[context.time_col].iloc[place])
+    y, classes = _target(_typed(frame[source.target].iloc[place]), context, notes)
+    time = None if context.time_col is None else _time(_typed(frame[context.time_col].iloc[place]))
     kept = _sampled(y, time, context, notes)
     place, y = place[kept], y[kept]
     if classes is not None:
@@ -142,7 +144,8 @@ def member_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def prepared(frame: pd.DataFrame, columns: list[str], kinds: dict[str, str]) -> pd.DataFrame:
-    """New rows as `Rows.features` has them: these columns, of these kinds. Raises RowsError: one is missing."""
+    """New rows as `Rows.features` has them: these columns, of these kinds. Raises RowsError: one is missing, or holds
+    texts in place of numbers."""
     import pandas as pd
 
     missing = [name for name in columns if _origin(name, kinds) not in frame.columns]
@@ -153,7 +156,10 @@ def prepared(frame: pd.DataFrame, columns: list[str], kinds: dict[str, str]) -> 
         kind = kinds[name]
         values = frame[_origin(name, kinds)]
         if kind == "number":
-            found[name] = _numbers(values)
+            try:
+                found[name] = _numbers(values)
+            except (ValueError, TypeError) as error:
+                raise RowsError(f"the column {name!r} was of numbers when the model was fitted: {error}") from error
         elif kind == "category":
             found[name] = _texts(values)
         else:
@@ -255,6 +261,7 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
         if name not in names:
             raise RowsError(f"feature {name!r} is no column of the table: {nearest(name, names)}")
     included = [one.feature for one in chosen.include]
+    _refuse_choice(context, included)
     members = member_columns(frame) if context.source.forecasts is not None else []
     if members:
         if wrong := [name for name in (*included, *chosen.exclude) if name not in FORECAST_FEATURES]:
@@ -266,13 +273,15 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
     for name in included or names:
         if name in left_out:
             continue
-        values = frame[columns[name]]
+        values = _typed(frame[columns[name]])
         if pd.api.types.is_datetime64_any_dtype(values):
             for part in _TIME_PARTS:
                 found[f"{name}__{part}"] = _part_of_time(values, part)
                 times.append(f"{name}__{part}")
         elif pd.api.types.is_numeric_dtype(values):
             found[name] = _numbers(values)
+            if lost := int(np.isnan(found[name]).sum() - values.isna().sum()):
+                notes.append(f"{name}: {lost:,} numbers beyond {_LARGEST:.0e} are taken as missing")
         else:
             texts = _texts(values)
             known = pd.Series(texts).nunique()
@@ -280,6 +289,9 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
                 notes.append(f"{name} has another text in nearly every row: it is left out")
                 continue
             found[name] = texts
+    for one in chosen.include:
+        if one.transform and (one.feature not in found or found[one.feature].dtype != np.float64):
+            raise RowsError(f"feature {one.feature!r} is no number: leave out its transform, which is of numbers")
     made = pd.DataFrame(found, copy=False)
     constant = [name for name in made.columns if name not in members and _is_constant(made[name].to_numpy())]
     if constant:
@@ -291,6 +303,17 @@ def _features(frame: pd.DataFrame, context: Context, notes: list[str]) -> pd.Dat
     return made
 
 
+def _refuse_choice(context: Context, included: list[str]) -> None:
+    """Raises RowsError for a choice of features that contradicts itself."""
+    source = context.source
+    if source.target in included:
+        raise RowsError(f"feature {source.target!r} is the target: leave it out of features.include")
+    if both := sorted(set(included) & set(source.features.exclude)):
+        raise RowsError(f"feature {both[0]!r} is both included and excluded: keep one")
+    if twice := sorted({name for name in included if included.count(name) > 1}):
+        raise RowsError(f"feature {twice[0]!r} is included twice: name it once, with all its transforms")
+
+
 def _is_constant(values: NDArray[Any]) -> bool:
     """Whether there is one value at most; that all are missing is one."""
     import pandas as pd
@@ -300,9 +323,22 @@ def _is_constant(values: NDArray[Any]) -> bool:
     return bool((values == values[0]).all())
 
 
+def _typed(values: pd.Series) -> pd.Series:
+    """A column that holds decimals or days as numbers or times, which they are: of a table they come as objects."""
+    import pandas as pd
+
+    if values.dtype != object:
+        return values
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind == "decimal":
+        return values.astype(np.float64)
+    # In seconds: a day of the year 9999, which says `open` in many tables, is none of nanoseconds.
+    return values.astype("datetime64[s]") if kind == "date" else values
+
+
 def _numbers(values: pd.Series) -> NDArray[np.float64]:
     numbers = values.to_numpy(np.float64, na_value=np.nan) if values.dtype != bool else values.to_numpy(np.float64)
-    finite = np.isfinite(numbers)
+    finite = np.abs(numbers) <= _LARGEST
     # The table's own column where nothing is to be mended: a table is held once, not twice.
     return numbers if finite.all() else np.where(finite, numbers, np.nan)
 
@@ -318,10 +354,11 @@ def _texts(values: pd.Series) -> NDArray[Any]:
 def _part_of_time(values: pd.Series, part: str) -> NDArray[np.float64]:
     import pandas as pd
 
-    times = pd.to_datetime(values, utc=True)
+    times = pd.to_datetime(_typed(values), utc=True).dt.tz_localize(None)
     if part == "day":
-        days = (times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-        return days.to_numpy(np.float64)
+        # By numpy: pandas' own days would be of nanoseconds, which end in 2262.
+        days = (times.to_numpy("datetime64[us]") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+        return np.asarray(days, np.float64)
     return getattr(times.dt, part).to_numpy(np.float64, na_value=np.nan)
 
 

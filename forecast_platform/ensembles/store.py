@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from forecast_platform.ensembles.arrays import array_bytes, array_from
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.plain import plain_table
 from forecast_platform.ensembles.rows import Rows, RowsError
 from forecast_platform.host.memory import LARGE, give_back_memory
 from forecast_platform.models.saved import from_bytes, to_parts
@@ -200,7 +200,7 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
             raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
         parquet = path.suffix.lower() in (".parquet", ".pq")
         try:
-            return _parquet(path) if parquet else pd.read_csv(path)
+            return _parquet(path) if parquet else _with_times(pd.read_csv(path))
         except ValueError as error:
             kind = "Parquet" if parquet else "CSV (its suffix is not .parquet)"
             why = str(error).strip().splitlines()[0]
@@ -211,8 +211,27 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     return found.to_pandas()
 
 
+_TIME_TEXT = r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?"
+"""How a day or a time is written where nothing else can be meant (ISO 8601, without a zone)."""
+
+
+def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
+    """A CSV file's rows, with columns of times where every value is written as one: the format has none of its own."""
+    import pandas as pd
+
+    found = {}
+    for name in frame.select_dtypes(object).columns:
+        known = frame[name].dropna()
+        if len(known) and isinstance(known.iloc[0], str) and known.astype(str).str.fullmatch(_TIME_TEXT).all():
+            times = pd.to_datetime(frame[name], format="ISO8601", errors="coerce")
+            if len(times.dropna()) == len(known):
+                found[name] = times
+    return frame.assign(**found)
+
+
 def _parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as pandas has it; each column is given up by Arrow as it is taken over.
+    """A Parquet file as pandas has it, with an index that has a name as a column, and each column given up by Arrow as
+    it is taken over.
 
     Raises ValueError where two columns have one name.
     """
@@ -228,14 +247,16 @@ def _parquet(path: Path) -> pd.DataFrame:
         # `a.b` names a field of `a` too, where that has some: by itself neither can be read.
         large = file.metadata.num_rows * file.metadata.num_columns >= LARGE
         if not large or any(name.startswith(f"{other}.") for name in names if "." in name for other in names):
-            return file.read().to_pandas(split_blocks=True, self_destruct=True)
-        about = file.schema_arrow.pandas_metadata or {}
+            frame = file.read().to_pandas(split_blocks=True, self_destruct=True)
+            named = [name for name in frame.index.names if name in names]
+            return frame.reset_index(level=named) if named else frame
+        levels = (file.schema_arrow.pandas_metadata or {}).get("index_columns", ())
+        named = [name for name in levels if name in names and not name.startswith("__index_level_")]
         columns = {}
-        for name in names:
-            if name in about.get("index_columns", ()):
-                continue
+        for name in [*named, *(one for one in names if one not in levels)]:
             # What was needed to decode one is there for the next; a copy has the size of the column, and no more.
             found = file.read(columns=[name]).to_pandas()
+            found = found.reset_index() if name in named else found
             columns[found.columns[0]] = found.iloc[:, 0].copy()
             del found
             give_back_memory()
@@ -255,14 +276,14 @@ def _open_table(settings: Settings, name: str) -> Table:
 
 
 def write_clustered(warehouse: Warehouse, context: Context, rows: Rows, outcome: Outcome, frame: pd.DataFrame) -> str:
-    """The table with each row's `cluster_id`; returns its name. Raises WarehouseError."""
-    import pyarrow as pa
-
+    """The table with each row's `cluster_id` (a column of its own that has this name is `cluster_id_2`); returns its
+    name. Raises WarehouseError."""
     catalog, schema, table = context.source.place
     name = f"{catalog}.{schema}.{table}_clustered_{context.slug}_{outcome.task}"
     assert outcome.cells is not None  # noqa: S101 - of a route
-    data = frame.iloc[rows.source].reset_index(drop=True).assign(cluster_id=outcome.cells.astype(np.int32))
-    _replace(warehouse, name, pa.Table.from_pandas(data, preserve_index=False), "The rows, each with its route.")
+    routes = {"cluster_id": outcome.cells.astype(np.int32)}
+    made, data = plain_table(name, "The rows, each with its route.", frame.iloc[rows.source], routes)
+    warehouse.replace(made, data, {})
     return name
 
 
@@ -290,37 +311,8 @@ def write_predictions(warehouse: Warehouse, context: Context, rows: Rows, outcom
         Column("row", "int", "Place of the row in the source, from 0.", False),
         Column("target", "string" if rows.n_classes else "float", "The target.", False),
     )
-    # Open: another workflow of this name may have more models or classes.
-    table = Table(
-        full, "Predictions of rows by models that have not seen them.", columns, (), ("row",), open_columns=True
-    )
+    # Its columns are those of the workflow's models and classes of now.
+    said = "Predictions of rows by models that have not seen them."
+    table = Table(full, said, columns, (), ("row",), open_columns=True, whole=True)
     warehouse.replace(table, pa.table(values), {})
     return full
-
-
-def _replace(warehouse: Warehouse, name: str, data: Any, description: str) -> None:
-    import pyarrow as pa
-
-    def plain(kind: Any) -> str:
-        if pa.types.is_boolean(kind):
-            return "bool"
-        if pa.types.is_int32(kind) or pa.types.is_int16(kind) or pa.types.is_int8(kind):
-            return "int"
-        if pa.types.is_date(kind):
-            return "date"
-        if pa.types.is_timestamp(kind):
-            return "timestamp"
-        return "float" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else "string"
-
-    columns = [Column(re.sub(r"[ ,;{}()\n\t=]", "_", one.name), plain(one.type), "") for one in data.schema]
-    table = Table(name, description, tuple(columns), (), ())
-    wanted = table.arrow_schema()
-    arrays = []
-    for place, field in enumerate(wanted):
-        column = data.column(place)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_timestamp(field.type) and column.type.tz is None:
-            column = column.cast(pa.timestamp("us")).cast(field.type)
-        arrays.append(column.cast(field.type))
-    warehouse.replace(table, pa.Table.from_arrays(arrays, schema=wanted), {})

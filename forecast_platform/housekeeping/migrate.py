@@ -10,7 +10,7 @@ from forecast_platform.housekeeping import HousekeepingError
 from forecast_platform.warehouse.base import Warehouse, require_horizon
 from forecast_platform.warehouse.damage import open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
-from forecast_platform.warehouse.schemas import TABLES, Column, Table
+from forecast_platform.warehouse.schemas import DELTA_TYPES, TABLES, Column, Table
 from forecast_platform.warehouse.unity import UnityWarehouse
 
 if TYPE_CHECKING:
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULTS: Mapping[tuple[str, str], Any] = {}
 """(short table name, column) -> value that existing rows get in a new column that must not be null."""
-
-_DELTA_TYPES = {
-    "string": "string",
-    "date": "date",
-    "timestamp": "timestamp",
-    "bool": "boolean",
-    "int": "integer",
-    "float": "double",
-    "float32": "float",
-}
 
 
 @dataclass
@@ -128,7 +118,7 @@ def _compare(
                     f"table aside and make it anew (backfill){declare}"
                 )
             continue
-        stored, wanted = there[column.name], _DELTA_TYPES[column.type]
+        stored, wanted = there[column.name], DELTA_TYPES[column.type]
         if stored != wanted:
             one.refused.append(f"column {column.name} is {stored}, this version wants {wanted}: a type is not changed")
     known = {column.name for column in table.columns}
@@ -149,7 +139,7 @@ def _add(warehouse: DeltaWarehouse, table: Table, column: Column, defaults: Mapp
         return
     default = defaults.get((table.short_name, column.name))
     if default is None:
-        opened.alter.add_columns([Field(column.name, PrimitiveType(_DELTA_TYPES[column.type]), nullable=True)])
+        opened.alter.add_columns([Field(column.name, PrimitiveType(DELTA_TYPES[column.type]), nullable=True)])
     else:
         _add_filled(warehouse, opened, table, column, default)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from forecast_platform.forecasting.horizon import DEFAULT, day_columns, of_columns
 from forecast_platform.warehouse.base import (
@@ -202,7 +202,7 @@ class DeltaWarehouse:
                         mode="overwrite",
                         predicate=delta_sql(where) or None,
                         writer_properties=self.writer_properties,
-                        schema_mode="merge" if table.open_columns or _has_more(target, prepared) else None,
+                        schema_mode=_schema_mode(table, target, prepared, where),
                     )
                 refreshed = self.version(table)
                 assert refreshed is not None  # noqa: S101 - just written
@@ -252,7 +252,7 @@ class DeltaWarehouse:
         """Whether the partitions of `where` hold no rows, and the table has the columns of `data`."""
         partitions = {name: where[name] for name in table.partition_by if name in where}
         same = {field.name for field in newest.schema().fields} == set(data.column_names)
-        return same and not self._opened.files(table, newest, partitions).num_rows
+        return same and not table.whole and not self._opened.files(table, newest, partitions).num_rows
 
     def _table(self, table: Table) -> DeltaTable | None:
         return self._opened.table(table.at(self.horizon), self.path(table))
@@ -328,6 +328,14 @@ class DeltaWarehouse:
             statistics_truncate_length=_LONGEST_STATISTIC,
             column_properties=dict.fromkeys(day_columns(self.horizon), plain),
         )
+
+
+def _schema_mode(
+    table: Table, stored: DeltaTable, data: pa.Table, where: Where
+) -> Literal["merge", "overwrite"] | None:
+    if table.whole and not where:
+        return "overwrite"
+    return "merge" if table.open_columns or _has_more(stored, data) else None
 
 
 def _has_more(stored: DeltaTable, data: pa.Table) -> bool:

@@ -12,6 +12,7 @@ from forecast_platform.forecasting.horizon import DEFAULT, day_columns, spans
 from forecast_platform.sources.base import WEATHER_COLUMNS
 from forecast_platform.warehouse.job_schemas import TRAINING_JOB_FORECASTS as TRAINING_JOB_FORECASTS
 from forecast_platform.warehouse.job_schemas import TRAINING_JOB_LEADERBOARDS as TRAINING_JOB_LEADERBOARDS
+from forecast_platform.warehouse.table import DELTA_TYPES as DELTA_TYPES
 from forecast_platform.warehouse.table import Column as Column
 from forecast_platform.warehouse.table import Table as Table
 from forecast_platform.warehouse.table import nullable as _opt

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type ("string", "date", "timestamp", "bool", "int", "float", "float32") and meaning."""
+    """One column: its type ("string", "date", "timestamp", "bool", "int", "long", "float", "float32") and meaning."""
 
     name: str
     type: str
@@ -31,6 +31,8 @@ class Table:
     key: tuple[str, ...]
     open_columns: bool = False
     """True where further float columns may be added (declared covariates of unified_data)."""
+    whole: bool = False
+    """True where each write replaces all of it: its columns, too, are those of the newest one."""
     horizon: int | None = None
     """Days of a forecast that the columns are made for; None where none follows from it."""
     maker: Callable[[int], Table] | None = field(default=None, repr=False)
@@ -58,6 +60,7 @@ class Table:
             "timestamp": pa.timestamp("us", tz="UTC"),
             "bool": pa.bool_(),
             "int": pa.int32(),
+            "long": pa.int64(),
             "float": pa.float64(),
             "float32": pa.float32(),
         }
@@ -65,6 +68,19 @@ class Table:
             raise ValueError(f"{self.name} has a fixed schema; it cannot take the columns {list(extra)}")
         fields = [pa.field(column.name, types[column.type], column.nullable) for column in self.columns]
         return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
+
+
+DELTA_TYPES = {
+    "string": "string",
+    "date": "date",
+    "timestamp": "timestamp",
+    "bool": "boolean",
+    "int": "integer",
+    "long": "long",
+    "float": "double",
+    "float32": "float",
+}
+"""Column types as Delta's log names them."""
 
 
 def required(name: str, type_: str, description: str) -> Column:

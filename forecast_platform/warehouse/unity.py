@@ -22,7 +22,7 @@ from forecast_platform.warehouse.checking import (
     lacking_columns,
 )
 from forecast_platform.warehouse.predicates import quoted, spark_sql, text_literal
-from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, Column, Table
+from forecast_platform.warehouse.schemas import DELTA_TYPES, DISTRIBUTIONS, FORECAST_METADATA, Column, Table
 from forecast_platform.warehouse.unity_dialect import (
     Dialect,
     Upkeep,
@@ -166,6 +166,8 @@ class UnityWarehouse:
         """
         table = table.at(self.horizon)
         prepared = checked(table, data, where)
+        if table.whole and not where:
+            self._drop_other(table, prepared.schema.names)
         self._ready(table, prepared.schema.names)
         if since is not None and (found := self.version(table)) != since:
             raise LostRaceError(
@@ -252,6 +254,14 @@ class UnityWarehouse:
             return False
         self._tried(table, lambda: self.dialect.vacuum(self.session, self.name(table), hours))
         return True
+
+    def _drop_other(self, table: Table, names: Sequence[str]) -> None:
+        """Remove the stored table where it has other columns or types than these: all of it is to be replaced."""
+        own = {column.name: DELTA_TYPES[column.type] for column in table.columns}
+        stored = self.stored_types(table)
+        if stored is not None and stored != {name: own.get(name, "double") for name in names}:
+            with self._explained(table, "drop the table, whose columns are others"):
+                self.session.sql(f"DROP TABLE IF EXISTS {quoted(self.name(table))}").collect()
 
     def _ready(self, table: Table, names: Sequence[str]) -> None:
         """The table is there, with this version's columns, and those of `names` that it is open to."""

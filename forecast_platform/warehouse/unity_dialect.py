@@ -34,6 +34,7 @@ SQL_TYPES = {
     "timestamp": "TIMESTAMP",
     "bool": "BOOLEAN",
     "int": "INT",
+    "long": "BIGINT",
     "float": "DOUBLE",
     "float32": "FLOAT",
 }

@@ -29,6 +29,7 @@ _TYPES = {
     "timestamp": "TIMESTAMP WITH TIME ZONE",
     "bool": "BOOLEAN",
     "int": "INTEGER",
+    "long": "BIGINT",
     "float": "DOUBLE",
     "float32": "REAL",
 }

@@ -132,6 +132,14 @@ def test_a_large_file_is_read_a_column_at_a_time_to_the_same_table(
 
 
 @pytest.mark.parametrize("large", [0, 10**9])
+def test_an_index_that_has_a_name_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    monkeypatch.setattr("forecast_platform.ensembles.store.LARGE", large)
+    days = pd.date_range("2024-01-01", periods=240, name="day")
+    classes().set_index(days).to_parquet(tmp_path / "named.parquet")
+    pd.testing.assert_frame_equal(_parquet(tmp_path / "named.parquet"), classes().set_index(days).reset_index())
+
+
+@pytest.mark.parametrize("large", [0, 10**9])
 def test_two_columns_of_one_name_are_refused_and_a_name_like_a_field_s_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:

@@ -22,6 +22,7 @@ from forecast_platform.warehouse.schemas import (
     TABLES,
     UNIFIED_DATA,
     Column,
+    Table,
 )
 from forecast_platform_tests.waiting import PATIENCE
 from forecast_platform_tests.warehouse.implementations import Make, days, metadata, plain, where, write_days
@@ -70,6 +71,20 @@ def test_the_horizon_is_kept_in_the_tables_and_another_one_is_refused(make: Make
     with pytest.raises(HorizonError, match=told):
         migrate(other)
     assert longer.rows(FORECAST_METADATA) == 2
+
+
+def test_a_table_that_is_written_whole_has_the_columns_of_its_newest_rows(warehouse: Warehouse) -> None:
+    def kept(rows: list[dict], *columns: Column) -> list[dict]:
+        table = Table("commodity.forecast.rows_of_others", "", columns, (), (), open_columns=True, whole=True)
+        warehouse.replace(table, pa.Table.from_pylist(rows), {})
+        return warehouse.read(table).to_pylist()
+
+    first = [{"id": 2**62, "kind": "a", "x": 0.5}]
+    assert kept(first, Column("id", "long", ""), Column("kind", "string", "")) == first
+    other = [{"kind": 1.5, "new": "b"}, {"kind": 2.5, "new": None}]
+    found = kept(other, Column("kind", "float", ""), Column("new", "string", ""))
+    assert sorted(found, key=lambda row: row["kind"]) == other
+    assert kept(other[:1], Column("kind", "float", ""), Column("new", "string", "")) == other[:1]
 
 
 def test_replacing_by_nothing_deletes(warehouse: Warehouse) -> None:
