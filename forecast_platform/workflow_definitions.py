@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dagster import Definitions
 
 from forecast_platform.ensembles.yaml_lines import WorkflowError
@@ -17,15 +19,27 @@ def build_workflow_definitions(settings: Settings) -> Definitions:
     """The assets and jobs of every workflow that is kept in the warehouse, and the sensor that runs submitted ones."""
     # Before they are read: of one that changes in between, the sensor then waits until it is loaded anew.
     loaded = hashes(settings)
-    parts = []
+    parts: list[Definitions] = []
+    broken: set[str] = set()
     for name, found in submitted(settings).items():
         if isinstance(found, WorkflowError):
-            parts.append(broken_definitions(name, str(found)))
+            parts.append(broken_definitions(_usable(name, broken), str(found)))
         else:
             parts.append(workflow_definitions(found, lambda: _platform(settings)))
     jobs = [job for part in parts for job in part.jobs or ()]
     sensor = workflow_sensor(settings, jobs, loaded, lambda: hashes(settings))
     return Definitions.merge(*parts, Definitions(sensors=[sensor]))
+
+
+def _usable(name: str, taken: set[str]) -> str:
+    """A file's name as assets may carry it, in none that is taken, which it then is."""
+    stem = re.sub(r"\W", "_", name, flags=re.ASCII)
+    found, number = stem, 1
+    while found in taken:
+        number += 1
+        found = f"{stem}_{number}"
+    taken.add(found)
+    return found
 
 
 def _platform(settings: Settings) -> Platform:

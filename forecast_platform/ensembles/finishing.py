@@ -128,13 +128,14 @@ def _vote_on_newest(run: Run, files: Mapping[str, bytes]) -> None:
 
 
 def result_of(run: Run) -> Result | None:
-    """The result that was made of these inputs; None where there is none."""
+    """The result that was made of these inputs; None where there is none, or it is to be registered and is not."""
     state = run.states.read().get(MODEL)
     if state is None or state.state != FINISHED or state.input_hash != run.hashes[MODEL] or state.result is None:
         return None
     if run.store.digest(MODEL) != state.artifact_sha256:
         return None
-    return Result(**json.loads(state.result))
+    found = Result(**json.loads(state.result))
+    return None if run.workflow.context.register_ and not found.registered else found
 
 
 def model_files(run: Run) -> dict[str, bytes]:

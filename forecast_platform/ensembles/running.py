@@ -49,6 +49,11 @@ class Done:
     tables: tuple[str, ...] = ()
 
 
+def followed(workflow: Workflow) -> dict[str, Any]:
+    """What of a workflow's context its results follow from, as JSON has it."""
+    return workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
+
+
 class Run:
     """A workflow in a platform's warehouse. One object serves one process; the table is read once."""
 
@@ -92,7 +97,7 @@ class Run:
         libraries, earlier tasks."""
         from forecast_platform.ensembles.catalog import libraries
 
-        context = self.workflow.context.model_dump(mode="json", exclude={"timeout", "compute", "register_"})
+        context = followed(self.workflow)
         shared = [ENGINE, self.rows.digest, context, libraries()]
         # What was asked for, not what a machine has: whoever plans and whoever fits come to the same.
         gpu = asks_gpu(self.workflow.context)

@@ -15,7 +15,7 @@ from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, Run
 from forecast_platform.ensembles.store import State, States
-from forecast_platform.ensembles.yaml_lines import WorkflowError, text_of
+from forecast_platform.ensembles.yaml_lines import Problem, WorkflowError, text_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
 from forecast_platform.settings import Settings
@@ -80,11 +80,19 @@ def submit(settings: Settings, text: str, name: str = "") -> Workflow:
 
 
 def submitted(settings: Settings) -> dict[str, Workflow | WorkflowError]:
-    """The workflows that are kept, by the name of their file; of those that cannot be read, why."""
+    """The workflows that are kept, by the name of their file; of those that cannot be read, or are in the file of
+    another, why."""
     found: dict[str, Workflow | WorkflowError] = {}
     for path in sorted(folder_of(settings).glob("*.yaml")):
         try:
-            found[path.stem] = read_workflow(text_of(path), path.name)
+            workflow = read_workflow(text_of(path), path.name)
+            found[path.stem] = workflow
+            if workflow.context.slug != path.stem:
+                own = f"{workflow.context.slug}.yaml"
+                what = (
+                    f"the workflow {workflow.context.name!r} belongs in {own}: `forecast-platform ensemble import` it"
+                )
+                found[path.stem] = WorkflowError([Problem(1, 1, "", f"{what}, and remove this file")], path.name)
         except WorkflowError as error:
             found[path.stem] = error
     return found

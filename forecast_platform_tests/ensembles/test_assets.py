@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, instance_for_test
+from dagster import AssetKey, DagsterInstance, Definitions, instance_for_test
+from dagster.components.core.defs_module import ComponentPath
 
 import forecast_platform.components as components
 from forecast_platform.ensembles.reading import read_workflow
@@ -17,6 +18,7 @@ from forecast_platform.graph.assets.ensembles import job_name, workflow_definiti
 from forecast_platform.runs.workflows import WorkflowRunError, status, submit
 from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
 from forecast_platform_tests.ensembles.workflows import EXAMPLE
 from forecast_platform_tests.forked import Command
@@ -79,7 +81,8 @@ def test_the_component_is_public_lazy_and_one_broken_file_fails_alone(tmp_path: 
     assert done.stdout.strip().endswith("False")
 
     class Context:
-        path = tmp_path / "risk"
+        path, defs_module_path, component_tree = tmp_path / "risk", tmp_path, None
+        component_path = ComponentPath.from_path(tmp_path / "risk", 0)
 
     Context.path.mkdir()
     (Context.path / "workflow.yaml").write_text(EXAMPLE)
@@ -116,6 +119,57 @@ def test_the_component_loads_from_its_yaml_as_dagster_reads_it(tmp_path: Path) -
     assert keys == {"stack_top_any", "vote_weight", "model"}
 
 
+def test_workflows_of_one_name_and_broken_ones_of_one_folder_s_name_fail_alone() -> None:
+    from dagster.components.testing import create_defs_folder_sandbox
+
+    sound = EXAMPLE.replace("credit_risk_ensemble", "credit-risk")
+    texts = {"a": sound, "b": sound.replace("credit-risk", "credit_risk"), "p/c": "obsrv: [", "q/c": "obsrv: ["}
+    with create_defs_folder_sandbox() as sandbox:
+        for place, text in texts.items():
+            asked = {"type": "forecast_platform.components.Ensemble", "attributes": {"file": "workflow.yaml"}}
+            folder = sandbox.scaffold_component(components.Ensemble, defs_path=place, defs_yaml_contents=asked)
+            (folder / "workflow.yaml").write_text(text)
+        with sandbox.build_all_defs() as made:
+            graph = made.resolve_asset_graph()
+    found = {"/".join(key.path[1:]) for key in graph.get_all_asset_keys()}
+    tasks = {f"credit_risk/{one}" for one in ("route_cluster", "stack_top_any", "vote_top_alg", "model")}
+    assert found == {*tasks, "b/unreadable", "p_c/unreadable", "q_c/unreadable"}
+    told = graph.get(AssetKey(["ensembles", "b", "unreadable"])).description or ""
+    assert "the workflow of a[0] has the same asset names as 'credit_risk': rename one" in told
+
+
+def stale(definitions: Definitions, instance: DagsterInstance) -> dict[str, str]:
+    """Of each asset of a workflow that Dagster shows as to be made again, why."""
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.loader import LoadingContextForTest
+
+    graph = definitions.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    causes = {key.path[-1]: resolver.get_stale_causes(key) for key in graph.get_all_asset_keys()}
+    return {name: found[0].reason for name, found in causes.items() if found}
+
+
+@pytest.mark.slow
+def test_dagster_shows_what_another_context_or_table_makes_stale(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+
+    def of(**context) -> Definitions:
+        workflow = read_workflow(text_at(tmp_path, **context))
+        return workflow_definitions(workflow, lambda: Platform.from_settings(settings))
+
+    with instance_for_test() as instance:
+        assert execute(settings, text_at(tmp_path), instance).success
+        assert stale(of(timeout="3 h"), instance) == {}
+        names = ("route_cluster", "stack_top_any", "vote_weight", "model")
+        assert stale(of(folds=3), instance) == dict.fromkeys(names, "has a new code version")
+        assert stale(of(register=True), instance) == {"model": "has a new code version"}
+        classes(seed=4).to_parquet(tmp_path / "table.parquet")
+        job = of().resolve_job_def("ensemble_small")
+        assert job.execute_in_process(instance=instance, asset_selection=[AssetKey(["ensembles", "small", names[0]])])
+        below = dict.fromkeys(("stack_top_any", "model"), "has a new dependency data version")
+        assert stale(of(), instance) == below
+
+
 def test_submitted_workflows_are_a_code_location_of_their_own_and_names_do_not_meet(tmp_path: Path) -> None:
     from forecast_platform.workflow_definitions import build_workflow_definitions
 
@@ -125,11 +179,17 @@ def test_submitted_workflows_are_a_code_location_of_their_own_and_names_do_not_m
         submit(settings, text_at(tmp_path, {"task": "boost"}, name="a_b"))
     (settings.warehouse / "_workflows" / "broken.yaml").write_text("obsrv: [")
     (settings.warehouse / "_workflows" / "latin.yaml").write_bytes("obsrv:\n  name: café".encode("latin-1"))
-    keys = build_workflow_definitions(settings).resolve_asset_graph().get_all_asset_keys()
-    assert {"/".join(key.path) for key in keys} == {
-        "ensembles/a_b/boost", "ensembles/a_b/model", "ensembles/broken/unreadable",
-        "ensembles/latin/unreadable",
+    kept = settings.warehouse / "_workflows"
+    (kept / "copy.yaml").write_text((kept / "a_b.yaml").read_text())
+    (kept / "not so-good.yaml").write_text("obsrv: [")
+    (kept / "not_so_good.yaml").write_text("obsrv: [")
+    graph = build_workflow_definitions(settings).resolve_asset_graph()
+    assert {"/".join(key.path) for key in graph.get_all_asset_keys()} == {
+        "ensembles/a_b/boost", "ensembles/a_b/model", "ensembles/broken/unreadable", "ensembles/copy/unreadable",
+        "ensembles/latin/unreadable", "ensembles/not_so_good/unreadable", "ensembles/not_so_good_2/unreadable",
     }  # fmt: skip
+    told = graph.get(AssetKey(["ensembles", "copy", "unreadable"])).description or ""
+    assert "copy.yaml: line 1, column 1: the workflow 'a-b' belongs in a_b.yaml" in told
 
 
 @pytest.mark.slow

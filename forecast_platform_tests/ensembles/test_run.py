@@ -132,6 +132,18 @@ def test_another_version_of_a_library_makes_all_tasks_stale(
     assert all(again.finished(name) for name in again.plan.order)
 
 
+def test_a_model_is_registered_also_where_that_is_asked_for_later(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    vote = {"task": "vote_mix"}
+    first = run_of(tmp_path, settings, vote)
+    assert all_done(first) == [10]
+    assert finish(first).registered == ""
+    later = run_of(tmp_path, settings, vote, register=True)
+    assert all_done(later) == [-1], "nothing is fitted for it"
+    assert finish(later).registered == "ensembles.files.small"
+    assert not finish(later).fresh
+
+
 def test_a_changed_table_makes_all_tasks_stale(tmp_path: Path) -> None:
     settings = world(tmp_path)
     first = run_of(tmp_path, settings, {"task": "stack_top_any"}, bases=["linear"])

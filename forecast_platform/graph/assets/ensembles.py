@@ -1,6 +1,7 @@
 """A workflow's tasks as assets: `ensembles/<workflow>/<task>`, each `depends_on` an edge, and the model at the end."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from dagster import (
     AssetsDefinition,
     Backoff,
     DagsterExecutionInterruptedError,
+    DataVersion,
     Definitions,
     Failure,
     JobDefinition,
@@ -25,8 +27,9 @@ from dagster import (
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
-from forecast_platform.ensembles.running import MODEL, Done, Run
+from forecast_platform.ensembles.running import MODEL, Done, Run, followed
 from forecast_platform.ensembles.submissions import Submissions
+from forecast_platform.ensembles.workshop import ENGINE
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
@@ -95,7 +98,6 @@ class _Opened:
 
 def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Opened) -> AssetsDefinition:
     task = workflow.task(name)
-    code = hashlib.sha256(task.model_dump_json().encode()).hexdigest()[:12]
 
     @asset(
         key=task_key(workflow, name),
@@ -103,7 +105,7 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         group_name="ensembles",
         description=f"{task.task} of the workflow {workflow.context.name}.",
         kinds={"scikitlearn"},
-        code_version=code,
+        code_version=_code_version(workflow, task.model_dump(mode="json")),
         retry_policy=_RETRIES,
         pool=POOL,
         tags={"workflow": workflow.context.slug},
@@ -119,7 +121,7 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
         for note in done.outcome.notes:
             context.log.warning(note)
         more = {"databricks_run": MetadataValue.url(address)} if address else {}
-        return MaterializeResult(metadata={**_metadata(done), **more})
+        return MaterializeResult(metadata={**_metadata(done), **more}, data_version=DataVersion(run.hashes[name]))
 
     return made
 
@@ -137,6 +139,7 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
         group_name="ensembles",
         description=f"The deployable MLflow model of {workflow.context.name}, and its report.",
         kinds={"mlflow"},
+        code_version=_code_version(workflow, workflow.context.register_),
         retry_policy=_RETRIES,
         pool=POOL,
         tags={"workflow": workflow.context.slug},
@@ -145,7 +148,8 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
         from forecast_platform.ensembles.finishing import finish
 
         with _told(), _cancellable(context, opened), _Reported(context, opened, MODEL) as reported:
-            result = finish(opened(context.run_id))
+            run = opened(context.run_id)
+            result = finish(run)
             reported.fresh = result.fresh
         metadata: dict[str, Any] = {
             "task": result.task,
@@ -155,9 +159,17 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
             "computed": result.fresh,
             **{name: MetadataValue.float(value) for name, value in result.scores.items()},
         }
-        return MaterializeResult(metadata=metadata)
+        return MaterializeResult(metadata=metadata, data_version=DataVersion(run.hashes[MODEL]))
 
     return model
+
+
+def _code_version(workflow: Workflow, own: Any) -> str:
+    """What the results of an asset follow from beside its inputs: of another, Dagster shows it as to be made again.
+
+    own: what is of this asset alone, as JSON has it.
+    """
+    return hashlib.sha256(json.dumps([ENGINE, followed(workflow), own], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _job(workflow: Workflow) -> JobDefinition | Any:

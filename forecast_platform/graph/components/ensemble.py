@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import yaml
@@ -25,6 +26,19 @@ obsrv:
       stack: {{top_n: 5}}
     - task: vote_weight
 """
+
+
+class _Loaded:
+    """Which names of assets are whose, by the component's place, in the project that is loaded now."""
+
+    tree: Any = None
+    names: ClassVar[dict[str, str]] = {}
+
+
+def _names_of(context: dg.ComponentLoadContext) -> dict[str, str]:
+    if _Loaded.tree is not context.component_tree:
+        _Loaded.tree, _Loaded.names = context.component_tree, {}
+    return _Loaded.names
 
 
 class EnsembleScaffolder(dg.Scaffolder):
@@ -50,12 +64,26 @@ class Ensemble(dg.Component, dg.Model, dg.Resolvable):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The assets of the workflow."""
-        name = context.path.name
+        place = context.component_path.get_relative_key(Path(context.defs_module_path))
         try:
-            text = self._text(Path(context.path))
-            return workflow_definitions(read_workflow(text, self.file or "defs.yaml"))
+            workflow = read_workflow(self._text(Path(context.path)), self.file or "defs.yaml")
         except (WorkflowError, OSError) as error:
-            return broken_definitions("".join(one if one.isalnum() else "_" for one in name), str(error))
+            return broken_definitions(self._own_name(context, place), str(error))
+        # Two assets of one key would empty the whole code location.
+        other = _names_of(context).setdefault(workflow.context.slug, place)
+        if other != place:
+            said = f"the workflow of {other} has the same asset names as {workflow.context.name!r}: rename one"
+            return broken_definitions(self._own_name(context, place), said)
+        return workflow_definitions(workflow)
+
+    def _own_name(self, context: dg.ComponentLoadContext, place: str) -> str:
+        """A name for what stands here in place of a workflow, which nothing else of the project has."""
+        stem = re.sub(r"\W", "_", place.removesuffix("[0]"), flags=re.ASCII)
+        name, number, names = stem, 1, _names_of(context)
+        while names.setdefault(name, place) != place:
+            number += 1
+            name = f"{stem}_{number}"
+        return name
 
     def _text(self, folder: Path) -> str:
         if self.obsrv is not None:
