@@ -81,8 +81,12 @@ def _check(options: argparse.Namespace, settings: Settings) -> int:
             write_whole(file, text, stat.S_IMODE(file.stat().st_mode))
         for one in told:
             print(one)
+    from forecast_platform.ensembles.sense import told as told_of
+
     workflow = _workflow(options)
     print(f"{workflow.context.name}: {len(workflow.tasks)} tasks, nothing wrong")
+    for one in told_of(workflow):
+        print(f"note: {one}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from forecast_platform import __version__
 from forecast_platform.ensembles.arrays import array_bytes
 from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.catalog import base_named, distribution_of
+from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.predictor import Predictor, bases_in
 from forecast_platform.ensembles.reading import written
@@ -39,6 +40,10 @@ _EXAMPLE_ROWS, _SIGNATURE_ROWS = 5, 500
 """Rows of the example; rows that a signature follows from: a column with gaps among them is optional."""
 
 
+_LEAST_ALIKE = 20
+"""Rows that all ends have predicted, from which on they are compared on those."""
+
+
 class PackageError(ValueError):
     """A model's files are not those of its manifest, or it cannot be made."""
 
@@ -46,7 +51,7 @@ class PackageError(ValueError):
 def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
     """The outcome that is deployed: of the tasks that nothing waits for the best one; the last of equal ones.
 
-    Raises PackageError: the workflow ends in routes alone.
+    They are compared on the rows that all have predicted. Raises PackageError: the workflow ends in routes alone.
     """
     models = [outcomes[name] for name in run.plan.order if outcomes[name].node is not None]
     ends = [one for one in models if one.task in run.plan.ends] or models[-1:]
@@ -62,8 +67,19 @@ def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
     if not ends:
         raise PackageError("the workflow has routes only: add a stack, boost or vote task")
     scorer = run.rows.scorers(run.workflow.context)[0]
-    order = scorer.best_first([one.scores[scorer.label] for one in reversed(ends)])
+    order = scorer.best_first(_scores_alike(run.rows.y, scorer, ends[::-1]))
     return ends[::-1][order[0]]
+
+
+def _scores_alike(y: NDArray[Any], scorer: Scorer, ends: Sequence[Outcome]) -> list[float]:
+    """Each end's score, on the rows that all have predicted: a holdout's, or the newest ones of a series in order, may
+    be easier than all rows. On its own rows where there are none that say it."""
+    known = np.all([np.isfinite(one.predicted).all(axis=1) for one in ends if one.predicted is not None], axis=0)
+    if known.sum() >= _LEAST_ALIKE and not all(one.scores["rows"] == known.sum() for one in ends):
+        found = [scorer(y[known], one.predicted[known]) for one in ends if one.predicted is not None]
+        if not np.isnan(found).any():
+            return found
+    return [one.scores[scorer.label] for one in ends]
 
 
 def predictor_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -10,8 +9,9 @@ from pydantic import ValidationError
 
 from forecast_platform.ensembles import grammar
 from forecast_platform.ensembles.grammar import BODY_OF, DEFAULTS, PARAMETERS, TASK_TYPES, Workflow
-from forecast_platform.ensembles.grammar_parts import Part
+from forecast_platform.ensembles.grammar_parts import Part, nearest
 from forecast_platform.ensembles.plan import circle
+from forecast_platform.ensembles.sense import contradictions
 from forecast_platform.ensembles.yaml_lines import (
     Document,
     Mark,
@@ -98,13 +98,6 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Dependency"}]
     }
     return schema
-
-
-def nearest(name: object, known: Sequence[str]) -> str:
-    """`; did you mean X?` where a known name is near, else what is known."""
-    plain = {one.casefold(): one for one in reversed(known)}
-    found = difflib.get_close_matches(str(name).casefold(), list(plain), 1, 0.6)
-    return f"did you mean {plain[found[0]]!r}?" if found else f"known: {', '.join(known)}"
 
 
 def _shape(document: Document) -> Iterator[Problem]:
@@ -206,7 +199,7 @@ def _validated(document: Document) -> Workflow:
         workflow = Workflow.model_validate(_without_nothing(values))
     except ValidationError as error:
         raise WorkflowError([_told(document, values, one) for one in error.errors()]) from None
-    if problems := [*_bodies(document, workflow), *_names(document, workflow)]:
+    if problems := [*_bodies(document, workflow), *_names(document, workflow), *contradictions(document, workflow)]:
         raise WorkflowError(problems)
     return workflow
 

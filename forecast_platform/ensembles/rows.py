@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from forecast_platform.ensembles.catalog import MEMBER
 from forecast_platform.ensembles.folds import Folds, make_folds, strata_of
 from forecast_platform.ensembles.grammar import Context
+from forecast_platform.ensembles.grammar_parts import nearest
 from forecast_platform.ensembles.metrics import Scorer
-from forecast_platform.ensembles.reading import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,6 +220,8 @@ def _target(values: pd.Series, context: Context, notes: list[str]) -> tuple[NDAr
             f"target {name!r} has {len(known):,} classes, {_MOST_CLASSES} are the most: name regression metrics if it "
             "is a number"
         )
+    if len({str(one) for one in known}) < len(known):
+        raise RowsError(f"target {name!r} has labels that are written alike, such as 1 and '1': give them one type")
     codes = {one: code for code, one in enumerate(known)}
     return np.array([codes[one] for one in found], np.int64)[place], known
 

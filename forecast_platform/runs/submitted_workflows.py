@@ -27,7 +27,10 @@ from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
 from forecast_platform.work.platform import Platform
 
-_PATH = ("obsrv", "context", "source", "path")
+_SOURCE = ("obsrv", "context", "source")
+_PATH = (*_SOURCE, "path")
+_OF_FILES = "ensembles"
+"""The catalog of what workflows over files leave."""
 _TABLE_PART = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LONGEST = 200_000
 """Characters of a workflow's text at most."""
@@ -97,9 +100,14 @@ class SubmittedWorkflows:
         named = [one for one in (source.catalog, source.schema_, source.table) if one is not None]
         document = read_document(text)
         if bad := [one for one in named if not _TABLE_PART.fullmatch(one)]:
-            where = ("obsrv", "context", "source")
-            raise WorkflowError([document.problem(where, f"{bad[0]!r} is no name of a catalog, schema or table")])
+            raise WorkflowError([document.problem(_SOURCE, f"{bad[0]!r} is no name of a catalog, schema or table")])
         if source.path is None:
+            # Who is let through to the API is not let through to what was made of others' files and jobs.
+            made = (source.catalog or "").lower() == _OF_FILES or (source.table or "").lower().startswith(
+                "training_job_"
+            )
+            if source.forecasts is None and made:
+                raise WorkflowError([document.problem(_SOURCE, f"{'.'.join(source.place)} may be another user's")])
             return None
         try:
             if not self.store.uses(source.path, user):

@@ -89,7 +89,21 @@ def test_a_text_is_checked_with_the_place_of_each_fault_and_its_mend(tmp_path: P
         ({"yaml": "\ud800"}, "line 1, column 1: the text is not Unicode"),
         ({"yaml": "x" * 200_001}, "line 1, column 1: 200,001 characters"),
         ({"yaml": text("/etc/passwd")}, "line 5, column 13: obsrv.context.source.path: there is no upload"),
-        ({"yaml": text_of(*TASKS, source={"path": None, "catalog": "../a", "schema": "b", "table": "c"})}, "line 5"),
+        ({"yaml": text_of(*TASKS, source={"path": None, "catalog": "../a", "schema": "b", "table": "c"})}, "line 7"),
+        (
+            {
+                "yaml": text_of(
+                    *TASKS,
+                    source={
+                        "path": None,
+                        "catalog": "ensembles",
+                        "schema": "files",
+                        "table": "oof_predictions_theirs_boost",
+                    },
+                )
+            },
+            "line 5, column 7: obsrv.context.source: ensembles.files.oof_predictions_theirs_boost may be another",
+        ),
     ],
 )
 def test_what_cannot_be_taken_is_refused_by_name_and_nothing_is_kept(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from forecast_platform.ensembles.grammar import BODY_OF, PARAMETERS, TASK_TYPES
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import fixed, json_schema, read_workflow, written
+from forecast_platform.ensembles.sense import told
 from forecast_platform.ensembles.units import duration_text, seconds_of
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform_tests.ensembles.workflows import EXAMPLE, text_of
@@ -119,6 +120,22 @@ def test_a_comment_mark_removed_beside_a_key_is_told_with_line_column_and_mend()
         ("name: credit_risk_ensemble", "name: credit risk", "3:11", "such as credit_risk"),
         ("table: training_data, ", "", "9:13 obsrv.context.source", "source lacks table"),
         (", target: default_label", "", "9:5 obsrv.context.source", "`target` is missing"),
+        ("table: training_data", "table: /srv/others/data", "9:57 obsrv.context.source.table", "no name of a table"),
+        ("catalog: main", "catalog: ../main", "9:23 obsrv.context.source.catalog", "no name of a catalog"),
+        (
+            "timeout: 15 minutes",
+            "time_col: default_label",
+            "5:15 obsrv.context.time_col",
+            "is the target, which orders",
+        ),
+        ("timeout: 15 minutes", "bases: [linear, lightgmb]", "5:21 obsrv.context.bases[1]", "did you mean 'lightgbm'?"),
+        ("timeout: 15 minutes", "bases: [linear gbm]", "5:13 obsrv.context.bases[0]", "write linear, gbm with commas"),
+        (
+            "task: vote_top_alg",
+            "task: boost\n      id: Route_Cluster\n    - task: vote_top_alg",
+            "17:11",
+            "are one name to",
+        ),
     ],
 )
 def test_a_fault_is_told_where_it_stands_with_its_mend(old: str, new: str, place: str, said: str) -> None:
@@ -126,6 +143,16 @@ def test_a_fault_is_told_where_it_stands_with_its_mend(old: str, new: str, place
     [problem] = refused(EXAMPLE.replace(old, new))
     assert problem.startswith(place)
     assert said in problem
+
+
+def test_routes_that_no_model_is_fitted_by_are_told() -> None:
+    assert told(read_workflow(EXAMPLE)) == []
+    [routes] = told(read_workflow(EXAMPLE[: EXAMPLE.index("    - task: stack_top_any")]))
+    assert routes.startswith("the workflow has routes only, of which no model is made")
+    alone = EXAMPLE.replace("      depends_on: [{task: route_cluster}]\n", "")
+    [note] = told(read_workflow(alone))
+    assert note.startswith("nothing depends on route_cluster: no model is fitted by its routes")
+    assert told(read_workflow(alone.replace("[stratified]\n    source", "[grouped]\n    source"))) == []
 
 
 def test_what_can_be_fixed_by_quoting_is_fixed() -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from forecast_platform.ensembles.grammar import Workflow
-from forecast_platform.ensembles.packaging import model_of
+from forecast_platform.ensembles.outcome import Outcome
+from forecast_platform.ensembles.packaging import best_end, model_of
 from forecast_platform.ensembles.plain import plain_table, usable_names
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.rows import RowsError, make_rows
@@ -109,6 +110,27 @@ def test_a_choice_of_features_that_says_two_things_is_refused(features: dict, sa
     frame = rows().assign(day=pd.date_range("2024-01-01", periods=120))
     with pytest.raises(RowsError, match=said):
         make_rows(frame, workflow(source={"features": features}).context)
+
+
+def test_labels_that_are_written_alike_are_refused() -> None:
+    with pytest.raises(RowsError, match="labels that are written alike"):
+        make_rows(rows().assign(target=[1, "1"] * 60), workflow().context)
+
+
+def test_ends_are_compared_on_the_rows_that_all_have_predicted(tmp_path: Path) -> None:
+    # The blend is good on its holdout, which is easy: there the vote, which errs elsewhere, is better still.
+    platform = Platform.from_settings(build(warehouse=tmp_path / "warehouse", source="sample"))
+    asked = workflow("table.parquet", {"task": "stack_blend"}, {"task": "vote_mix"}, metric={"regression": ["mae"]})
+    run = Run(platform, asked, rows().assign(target=np.arange(120.0)))
+    off, blended = np.where(np.arange(120) < 90, 9.0, 0.5), np.full((120, 1), np.nan)
+    blended[90:, 0] = run.rows.y[90:] + 1.0
+    outcomes = {
+        "stack_blend": Outcome("stack_blend", "stack_blend", node={}, predicted=blended, scores={"mae": 1, "rows": 30}),
+        "vote_mix": Outcome(
+            "vote_mix", "vote_mix", node={}, predicted=(run.rows.y + off)[:, None], scores={"mae": 6.9, "rows": 120}
+        ),
+    }
+    assert best_end(run, outcomes).task == "vote_mix"
 
 
 def test_names_are_told_apart_as_delta_compares_them() -> None:
