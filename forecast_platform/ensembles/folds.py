@@ -88,12 +88,10 @@ def make_folds(
         part = _of_groups(np.asarray(groups), count, seed)
         pairs = ((np.flatnonzero(part != number), np.flatnonzero(part == number)) for number in range(count))
     elif kind == "stratified":
-        strata = strata_of(y)
-        rarest = int(np.bincount(strata)[np.unique(strata)].min())
-        if rarest < count:
-            kind, pairs = "kfold", KFold(count, shuffle=True, random_state=seed).split(y)
-        else:
-            pairs = StratifiedKFold(count, shuffle=True, random_state=seed).split(y, strata)
+        known, strata, counts = np.unique(strata_of(y), return_inverse=True, return_counts=True)
+        # Classes of fewer rows than folds go with the most frequent one: the others' shares are kept all the same.
+        strata = np.where(counts >= count, np.arange(len(known)), np.argmax(counts))[strata]
+        pairs = StratifiedKFold(count, shuffle=True, random_state=seed).split(y, strata)
     else:
         pairs = KFold(count, shuffle=True, random_state=seed).split(y)
     splits = tuple(Split(train, valid) for train, valid in pairs)

@@ -154,16 +154,16 @@ class Combine(Model):
     fitted_type: ClassVar[type[FittedModel]] = CombineFitted
 
     def __init__(self, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()) -> None:
-        """See `Model`."""
+        """See `Model`. Raises ValueError for fewer than two members."""
         super().__init__(params, of)
+        if len(self.of) < 2:
+            raise ValueError(f"{self.name} of {', '.join(self.of)} alone: name two models or more")
         if self.params["how"] == "quantile_average":
             # Ranks among more paths are others: the one way of combining whose fewer paths are not the first of more.
             vars(self)["tags"] = replace(self.tags, gives="quantiles")
 
     def fit(self, history: History, window: TrainingWindow) -> CombineFitted:
-        """See `Model.fit`: nothing is estimated. Raises ValueError for fewer than two members."""
-        if len(self.of) < 2:
-            raise ValueError(f"combine for {history.series}: of {', '.join(self.of)}: name two models or more")
+        """See `Model.fit`: nothing is estimated."""
         return CombineFitted(window, {"how": self.params["how"], "members": len(self.of)})
 
     def path_members(self, there: Bools, weights: Floats | None, n_paths: int) -> NDArray[np.intp] | None:

@@ -32,6 +32,15 @@ def test_a_holdout_of_grouped_folds_takes_whole_groups_and_so_do_its_parts() -> 
         holdout(two, np.zeros(600), 0.2, 42, None, 2)
 
 
+def test_a_rare_class_leaves_the_other_classes_their_shares_in_each_fold() -> None:
+    y = np.array([0] * 150 + [1] * 50 + [2] * 2)
+    folds = make_folds("stratified", y, 5, 42)
+    assert folds.kind == "stratified"
+    assert [int((y[one.valid] == 1).sum()) for one in folds.splits] == [10] * 5
+    nearly = make_folds("stratified", np.arange(30) // 2, 5, 42)
+    assert [len(one.valid) for one in nearly.splits] == [6] * 5, "where all are rare there is nothing to keep"
+
+
 def test_a_blend_of_grouped_folds_does_not_learn_what_a_group_is() -> None:
     # Each group has a place of its own and a label by chance: who knows the group's rows knows the label.
     rng = np.random.default_rng(1)
