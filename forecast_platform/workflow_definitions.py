@@ -25,7 +25,7 @@ def build_workflow_definitions(settings: Settings) -> Definitions:
         if isinstance(found, WorkflowError):
             parts.append(broken_definitions(_usable(name, broken), str(found)))
         else:
-            parts.append(workflow_definitions(found, lambda: _platform(settings)))
+            parts.append(workflow_definitions(found, lambda: _platform(settings), settings))
     jobs = [job for part in parts for job in part.jobs or ()]
     sensor = workflow_sensor(settings, jobs, loaded, lambda: hashes(settings))
     return Definitions.merge(*parts, Definitions(sensors=[sensor]))

@@ -174,6 +174,9 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
 
     workflow = submit(settings, _text(options), options.file.name)
     print(f"{folder_of(settings) / (workflow.context.slug + '.yaml')}: reload the code location to see its assets")
+    path = workflow.context.source.path
+    if path is not None and not Path(path).expanduser().is_absolute():
+        print(f"note: source.path {path!r} is looked for where runs start: name the whole path, or start them there")
     return 0
 
 

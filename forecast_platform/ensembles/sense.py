@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from forecast_platform.ensembles.catalog import BASES
 from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.grammar_forecasts import Forecasts
 from forecast_platform.ensembles.grammar_parts import nearest
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.yaml_lines import Document, Path, Problem, looks_unseparated
@@ -28,6 +29,7 @@ def contradictions(document: Document, workflow: Workflow) -> Iterator[Problem]:
         if value is not None and value == context.source.target:
             yield document.problem((*_CONTEXT, key), f"{value!r} is the target, which orders and groups no rows")
     yield from _bases(document, context.bases)
+    yield from _forecasts(document, context.source.forecasts)
     first: dict[str, str] = {}
     for number, task in enumerate(workflow.tasks):
         other = first.setdefault(task.name.casefold(), task.name)
@@ -43,6 +45,18 @@ def _bases(document: Document, names: list[str]) -> Iterator[Problem]:
             yield document.problem(place, f"{name!r} is one text: write {', '.join(words)} with commas")
         elif name not in BASES:
             yield document.problem(place, f"there is no base model {name!r}: {nearest(name, list(BASES))}")
+
+
+def _forecasts(document: Document, asked: Forecasts | None) -> Iterator[Problem]:
+    place = (*_CONTEXT, "source", "forecasts")
+    if asked is None:
+        return
+    if asked.start is not None and asked.end is not None and asked.end < asked.start:
+        yield document.problem((*place, "end"), f"{asked.end} is before {asked.start}, the start: turn them round")
+    if len(set(asked.of)) == 1:
+        words = looks_unseparated(asked.of[0])
+        mend = f"write [{', '.join(words)}]" if words else "name two models or more, or none for all"
+        yield document.problem((*place, "of"), f"{asked.of[0]!r} alone is nothing to combine: {mend}")
 
 
 def told(workflow: Workflow) -> list[str]:

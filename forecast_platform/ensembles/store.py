@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -222,7 +223,9 @@ def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
     found = {}
     for name in frame.select_dtypes(object).columns:
         known = frame[name].dropna()
-        if len(known) and isinstance(known.iloc[0], str) and known.astype(str).str.fullmatch(_TIME_TEXT).all():
+        if not len(known) or re.fullmatch(_TIME_TEXT, str(known.iloc[0])) is None:
+            continue
+        if known.astype(str).str.fullmatch(_TIME_TEXT).all():
             times = pd.to_datetime(frame[name], format="ISO8601", errors="coerce")
             if len(times.dropna()) == len(known):
                 found[name] = times

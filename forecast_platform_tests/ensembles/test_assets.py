@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster import AssetKey, DagsterInstance, Definitions, instance_for_test
 from dagster.components.core.defs_module import ComponentPath
 
@@ -16,7 +17,7 @@ import forecast_platform.components as components
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
 from forecast_platform.runs.workflows import WorkflowRunError, status, submit
-from forecast_platform.settings import Settings
+from forecast_platform.settings import SeriesSettings, Settings, build
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.test_run import TASKS, text_at, world
@@ -53,6 +54,25 @@ def test_each_task_is_an_asset_and_each_dependency_an_edge() -> None:
         "model": {"route_cluster", "stack_top_any", "vote_top_alg"},
     }
     assert all(key.path[:2] == prefix for key in graph.get_all_asset_keys())
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "models", "groups"),
+    [
+        ({"of": ["naive", "random_walk"], "series": ["Sugar"]}, ["naive", "random_walk"], ["softs"]),
+        ({}, ["naive", "random_walk", "range_walk"], ["", "softs"]),
+    ],
+)
+def test_what_votes_on_forecasts_stands_below_them(forecasts: dict, models: list[str], groups: list[str]) -> None:
+    context = {"name": "pool", "source": {"forecasts": forecasts}}
+    text = yaml.safe_dump({"obsrv": {"context": context, "job": [{"task": "vote_mix"}]}})
+    series = [SeriesSettings(name="Coffee"), SeriesSettings(name="Sugar")]
+    listed = ["naive", "random_walk", "range_walk"]
+    settings = build(source="sample", models=listed, series=series, groups={"softs": ["Sugar"]})
+    graph = workflow_definitions(read_workflow(text), settings=settings).resolve_asset_graph()
+    above = {"/".join(one.path) for one in graph.get(AssetKey(["ensembles", "pool", "vote_mix"])).parent_keys}
+    prefixes = [f"{group}/" if group else "" for group in groups]
+    assert above == {f"{prefix}point_forecasts/{model}" for prefix in prefixes for model in models}
 
 
 @pytest.mark.slow

@@ -117,6 +117,9 @@ def test_routes_by_clusters_read_no_forecast() -> None:
         ([WEIGH], {"register": True}, "leave out register"),
         ([WEIGH], {"source": {"forecasts": {"of": ["a", "b"]}, "path": "x.csv"}}, "forecasts are the whole source"),
         ([WEIGH], {"source": {"forecasts": {"off": ["a"]}}}, "did you mean 'of'"),
+        ([WEIGH], {"source": {"forecasts": {"of": ["a", "a"]}}}, "'a' alone is nothing to combine: name two models"),
+        ([WEIGH], {"source": {"forecasts": {"of": ["a b"]}}}, r"nothing to combine: write \[a, b\]"),
+        ([WEIGH], {"source": {"forecasts": {"start": "2020-01-01", "end": "2019-01-01"}}}, "is before 2020-01-01"),
     ],
 )
 def test_what_cannot_be_done_with_forecasts_is_refused_when_it_is_read(

@@ -318,3 +318,11 @@ def test_the_command_line_checks_plans_runs_and_shows(
     assert main(["ensemble", "export", str(file), "--to", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "MLmodel").is_file()
     assert (tmp_path / "warehouse" / "_workflows" / "small.yaml").is_file()
+    near = tmp_path / "near.yaml"
+    route = {"task": "route_cluster"}
+    near.write_text(text_at(tmp_path, route, {"task": "boost"}, name="near").replace(f"{tmp_path}/", ""))
+    capsys.readouterr()
+    assert main(["ensemble", "check", str(near)]) == 0
+    assert "note: nothing depends on route_cluster" in capsys.readouterr().out
+    assert main(["ensemble", "import", str(near)]) == 0
+    assert "note: source.path 'table.parquet' is looked for where runs start" in capsys.readouterr().out

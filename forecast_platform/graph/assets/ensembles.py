@@ -36,6 +36,7 @@ from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
 from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import reporter
+from forecast_platform.settings import Settings
 from forecast_platform.work.platform import Platform
 
 POOL = "ensembles"
@@ -55,9 +56,14 @@ def job_name_of(slug: str) -> str:
     return f"ensemble_{slug}"
 
 
-def workflow_definitions(workflow: Workflow, platform: PlatformMaker = Platform.from_settings) -> Definitions:
-    """The assets of a workflow, and the job that runs them in order; nothing is read or computed here."""
-    return Definitions(assets=workflow_assets(workflow, platform), jobs=[_job(workflow)])
+def workflow_definitions(
+    workflow: Workflow, platform: PlatformMaker = Platform.from_settings, settings: Settings | None = None
+) -> Definitions:
+    """The assets of a workflow, and the job that runs them in order; nothing is read or computed here.
+
+    settings: which models and series there are, where a workflow over forecasts names none.
+    """
+    return Definitions(assets=workflow_assets(workflow, platform, settings), jobs=[_job(workflow)])
 
 
 def broken_definitions(name: str, said: str) -> Definitions:
@@ -75,11 +81,14 @@ def broken_definitions(name: str, said: str) -> Definitions:
     return Definitions(assets=[unreadable])
 
 
-def workflow_assets(workflow: Workflow, platform: PlatformMaker) -> list[AssetsDefinition]:
-    """One asset a task, and one of the model."""
+def workflow_assets(
+    workflow: Workflow, platform: PlatformMaker, settings: Settings | None = None
+) -> list[AssetsDefinition]:
+    """One asset a task, and one of the model. settings: as `workflow_definitions` has them."""
     opened = _Opened(workflow, platform)
-    plan = plan_of(workflow)
-    made = [_task_asset(workflow, name, plan.needs[name], opened) for name in plan.order]
+    plan, read = plan_of(workflow), _forecasts_of(workflow, settings)
+    above = {name: [task_key(workflow, one) for one in plan.needs[name]] or read for name in plan.order}
+    made = [_task_asset(workflow, name, above[name], opened) for name in plan.order]
     return [*made, _model_asset(workflow, plan.order, opened)]
 
 
@@ -96,12 +105,12 @@ class _Opened:
         return self._last[1]
 
 
-def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Opened) -> AssetsDefinition:
+def _task_asset(workflow: Workflow, name: str, above: Iterable[AssetKey], opened: _Opened) -> AssetsDefinition:
     task = workflow.task(name)
 
     @asset(
         key=task_key(workflow, name),
-        deps=[task_key(workflow, one) for one in needs] or _forecasts_of(workflow),
+        deps=list(above),
         group_name="ensembles",
         description=f"{task.task} of the workflow {workflow.context.name}.",
         kinds={"scikitlearn"},
@@ -126,10 +135,16 @@ def _task_asset(workflow: Workflow, name: str, needs: Iterable[str], opened: _Op
     return made
 
 
-def _forecasts_of(workflow: Workflow) -> list[AssetKey]:
-    """The assets of the daily graph that a first task reads: of the models that the workflow names."""
+def _forecasts_of(workflow: Workflow, settings: Settings | None) -> list[AssetKey]:
+    """The assets of the daily graph that a first task reads: of the models and the series' groups that it is over."""
     source = workflow.context.source.forecasts
-    return [Keys().point_forecasts(model) for model in source.of] if source is not None else []
+    if source is None:
+        return []
+    if settings is None:
+        return [Keys().point_forecasts(model) for model in source.of]
+    wanted = set(source.series or settings.series_names)
+    groups = [one.name for one in settings.series_groups if wanted & set(one.series)]
+    return [Keys(group).point_forecasts(model) for group in groups for model in source.of or settings.models]
 
 
 def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> AssetsDefinition:
