@@ -11,9 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.ensembles.catalog import Base
+from forecast_platform.ensembles.folds import FoldError, Split
 from forecast_platform.ensembles.gpu import CPU
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_LEAST_WITH_EXTRA = 20
+"""Rows with the predictions of earlier models below which nothing is fitted on those."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,25 @@ class Wanted:
     setup: Setup
     extra: tuple[Member, ...] = ()
     device: str = CPU
+
+    def with_extra(self, rows: Ints) -> Ints:
+        """Those of these rows, by their places [m], that have the predictions which are further features."""
+        if not self.extra:
+            return rows
+        return rows[np.all([np.isfinite(one.predicted[rows]).all(axis=1) for one in self.extra], axis=0)]
+
+    def can_fit(self, split: Split) -> bool:
+        """Whether there is something to fit on: of a series in order, no early part has predictions of those before it.
+
+        Raises FoldError where that is so of a split that the result is made of.
+        """
+        count = len(self.with_extra(split.train)) if self.extra else _LEAST_WITH_EXTRA
+        if count < _LEAST_WITH_EXTRA and split.deployed:
+            raise FoldError(
+                f"{count} rows have predictions of the models before {self.base.name}, {_LEAST_WITH_EXTRA} are the "
+                "least to learn from: more rows or folds, a larger holdout, or fewer levels"
+            )
+        return count >= _LEAST_WITH_EXTRA
 
 
 @dataclass(frozen=True, eq=False)

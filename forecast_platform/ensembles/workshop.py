@@ -19,7 +19,7 @@ from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, 
 from forecast_platform.ensembles.catalog import Base, distribution_of
 from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
-from forecast_platform.ensembles.folds import FoldError, Folds, of_rows
+from forecast_platform.ensembles.folds import Folds, of_rows
 from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, asks_gpu, gpu_here
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
@@ -43,8 +43,6 @@ ENGINE = 7
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
-_LEAST_WITH_EXTRA = 20
-"""Rows with the predictions of earlier models below which nothing is fitted on those."""
 _MOST_HELD = 64 * 2**20
 """Bytes of predictions that a run remembers; what is more is read from the store again."""
 
@@ -167,12 +165,8 @@ class Workshop:
         keys = [self.key(one) for one in wanted]
         predicted = [np.full((len(self.rows.y), self.rows.width), np.nan) for _ in wanted]
         seconds, notes = [0.0] * len(wanted), [[] for _ in wanted]  # type: ignore[var-annotated]
-        jobs = [
-            (number, place)
-            for number in range(max(len(self._folds(one.setup).splits) for one in wanted))
-            for place, one in enumerate(wanted)
-            if number < len(self._folds(one.setup).splits) and self._can_fit(one, number)
-        ]
+        able = [self._fitted(one) for one in wanted]
+        jobs = sorted((number, place) for place, numbers in enumerate(able) for number in numbers)
         with self._at_once(f"{keys[place]}/{number}" for number, place in jobs) as at_once:
             done = 0
             groups = sorted({(number, wanted[place].base.encoding) for number, place in jobs})
@@ -231,7 +225,7 @@ class Workshop:
         if gpu_here():
             return on_gpu
         key = self.key(on_gpu)
-        places = [f"{key}/{split}" for split in range(len(self._folds(wanted.setup).splits))]
+        places = [f"{key}/{split}" for split in self._fitted(wanted)]
         kept = all(place in self.memory.fits or self.store.get(place) is not None for place in places)
         return on_gpu if kept else wanted
 
@@ -244,24 +238,9 @@ class Workshop:
     def _folds(self, setup: Setup) -> Folds:
         return self.folds[setup.splits]
 
-    def _with_extra(self, wanted: Wanted, rows: Ints) -> Ints:
-        """Those of these rows that have the predictions which are further features."""
-        there = np.all([np.isfinite(one.predicted[rows]).all(axis=1) for one in wanted.extra], axis=0)
-        return rows[there] if wanted.extra else rows
-
-    def _can_fit(self, wanted: Wanted, number: int) -> bool:
-        """Whether there is something to fit on: of a series in order, no early part has predictions of those before it.
-
-        Raises FoldError where that is so of a split that the result is made of.
-        """
-        split = self._folds(wanted.setup).splits[number]
-        count = len(self._with_extra(wanted, split.train)) if wanted.extra else _LEAST_WITH_EXTRA
-        if count < _LEAST_WITH_EXTRA and split.deployed:
-            raise FoldError(
-                f"{count} rows have predictions of the models before {wanted.base.name}, {_LEAST_WITH_EXTRA} are the "
-                "least to learn from: more rows or folds, a larger holdout, or fewer levels"
-            )
-        return count >= _LEAST_WITH_EXTRA
+    def _fitted(self, wanted: Wanted) -> list[int]:
+        """The splits that it is fitted on. Raises FoldError as `members`."""
+        return [number for number, split in enumerate(self._folds(wanted.setup).splits) if wanted.can_fit(split)]
 
     def _made(self, wanted: Wanted, key: str, split: int, *, whole: bool = False) -> Fitted:
         """The fit, made where it is not in the store; one that is comes without its models unless `whole`."""
@@ -351,8 +330,8 @@ class Workshop:
         extra: Floats | None = None
         if wanted.extra:
             extra = extra_columns([one.predicted for one in wanted.extra], rows.n_classes)
-            train = self._with_extra(wanted, train)
-            known = np.searchsorted(split.valid, self._with_extra(wanted, split.valid))
+            train = wanted.with_extra(train)
+            known = np.searchsorted(split.valid, wanted.with_extra(split.valid))
         encoder, x, x_valid = self._encode(base, setup, number, train, split.valid)
         y = rows.y[train]
         x = with_extra(x, None if extra is None else extra[train])
