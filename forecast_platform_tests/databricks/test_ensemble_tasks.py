@@ -70,7 +70,7 @@ def test_each_task_is_a_run_of_the_workspace_with_the_bits_of_a_local_one(world:
     [
         (["GPU", "no-GPU"], ["neighbours"], ["boost"]),
         (["GPU", "no-GPU"], ["linear", "neighbours"], ["stack_top_any", "boost", "of_its_own"]),
-        (["GPU", "no-GPU"], ["realtree"], ["boost"]),
+        (["GPU", "no-GPU"], ["gbm"], ["boost"]),
         (["GPU"], ["neighbours"], ["stack_top_any", "boost", "of_its_own"]),
         (["no-GPU"], ["linear"], []),
         ([], ["linear"], []),
