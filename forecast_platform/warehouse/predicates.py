@@ -49,6 +49,17 @@ def _mask(rows: pa.Table, where: Where) -> pa.ChunkedArray | None:
     return combined
 
 
+def span_of(value: Any) -> tuple[Any, Any] | None:
+    """The least and the greatest of the whole numbers or dates that a condition names; None of any other condition."""
+    if isinstance(value, Between):
+        named = [value.low, value.high]
+    else:
+        named = list(value) if isinstance(value, _COLLECTIONS) else [value]
+    # Of one type, and of no type under it: a truth value is a number, a time is a date.
+    kinds = {type(one) for one in named}
+    return (min(named), max(named)) if kinds in ({int}, {dt.date}) else None
+
+
 def delta_sql(where: Where) -> str:
     """The condition as delta-rs reads it; empty where all rows match."""
     return _sql(where, str, _delta_literal)
