@@ -52,17 +52,15 @@ class StoredRows:
 
         wanted = pa.schema([self._schema.field(name) for name in self._names])
         many = sum(file["size_bytes"] for file in self._files) > _SMALL
-        with self._damage():
-            files = sorted(self._files, key=lambda file: str(file["path"]))
-            found = [_as(self._of_file(file, threads=many), wanted) for file in files]
+        files = sorted(self._files, key=lambda file: str(file["path"]))
+        found = [_as(self._of_file(file, threads=many), wanted) for file in files]
         return pa.concat_tables(found) if found else wanted.empty_table()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows file by file, in this thread, those of one value of the partition's last column after one another: a
         month's of all models. Texts of forecasts are dictionary-encoded."""
-        with self._damage():
-            for file in sorted(self._files, key=lambda file: [file[name] for name in reversed(self._parts)]):
-                yield from self._of_file(file, threads=False).to_batches()
+        for file in sorted(self._files, key=lambda file: [file[name] for name in reversed(self._parts)]):
+            yield from self._of_file(file, threads=False).to_batches()
 
     def _of_file(self, file: Mapping[str, Any], *, threads: bool) -> pa.Table:
         """A file's rows in the table's types, with nulls in columns that came to the table after it."""
@@ -75,7 +73,7 @@ class StoredRows:
             # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
             coded = [name for name in self._read if pa.types.is_string(types[name]) and name not in self._within]
             types.update(dict.fromkeys(coded, pa.dictionary(pa.int32(), pa.string())))
-        with pa.OSFile(str(self._folder / unquote(file["path"]))) as source:
+        with self._damage(), pa.OSFile(str(self._folder / unquote(file["path"]))) as source:
             opened = pq.ParquetFile(source)
             there, groups = set(opened.schema_arrow.names), self._groups(opened)
             if not groups:
@@ -104,6 +102,7 @@ class StoredRows:
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
+        """Within this a file is opened and decoded, and nothing else is done: what is invalid is the file."""
         import pyarrow as pa
 
         try:
@@ -114,8 +113,6 @@ class StoredRows:
                 raise
             raise damaged(self._table, error) from error
         except pa.ArrowInvalid as error:
-            if "Parquet" not in str(error):
-                raise
             raise damaged(self._table, error) from error
 
 

@@ -37,6 +37,17 @@ def test_of_fitted_models_in_a_table_only_the_one_asked_for_is_read(tmp_path: Pa
         warehouse.read(TRAINED_MODELS, where={**asked, "training_cutoff_date": DAYS[:2]})
 
 
+def test_a_file_whose_note_of_its_columns_is_damaged_is_named_as_damage(tmp_path: Path) -> None:
+    warehouse = DeltaWarehouse(tmp_path)
+    write_deltalake(str(warehouse.path(ANY)), pa.table({"number": [1, 2]}))
+    [path] = warehouse.path(ANY).glob("*.parquet")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"ARROW:schema") + 40] = ord("!")
+    path.write_bytes(data)
+    with pytest.raises(DamageError, match="cannot be read"):
+        warehouse.read(ANY)
+
+
 @pytest.mark.parametrize(
     "where",
     [
