@@ -41,10 +41,16 @@ def gpu_here() -> str:
 @contextmanager
 def one_network() -> Iterator[None]:
     """Within this a process fits one network of PyTorch: its random numbers come of one generator for all threads, and
-    of two fits at once neither would repeat. Raises FitEndedError where the task's time ended before its turn."""
-    with _ALONE:
+    of two fits at once neither would repeat. Raises FitEndedError where the task's time ends before its turn, which
+    another task's network may keep it from for as long as that takes."""
+    left = ending.seconds_left()
+    if not _ALONE.acquire(timeout=-1 if left is None else min(max(left, 0.0), threading.TIMEOUT_MAX)):
+        raise ending.FitEndedError
+    try:
         ending.step()
         yield
+    finally:
+        _ALONE.release()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 
 from forecast_platform.ensembles import workshop
 from forecast_platform.ensembles.catalog import BASES
+from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.finishing import finish
-from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE
+from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, one_network
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.members import Setup, Wanted
 from forecast_platform.ensembles.reading import read_workflow
@@ -164,3 +167,27 @@ def test_a_run_with_a_gpu_is_finished_by_one_without_and_the_report_says_where(
     result = finish(driver)
     assert devices == []
     assert SAID in Path(result.report).read_text(encoding="utf-8")
+
+
+def test_a_network_whose_turn_does_not_come_ends_with_its_task_s_time_and_the_next_one_has_its_turn() -> None:
+    ended = []
+
+    def waiting() -> None:
+        try:
+            with ends_at(time.monotonic() + 0.05), one_network():
+                ended.append("fitted")
+        except FitEndedError:
+            ended.append("ended")
+
+    other = threading.Thread(target=waiting, daemon=True)
+    with one_network():
+        other.start()
+        other.join(30)
+        assert ended == ["ended"], "the other task's network takes as long as it takes"
+    with pytest.raises(ValueError, match="a fit fails"), one_network():
+        raise ValueError("a fit fails")
+    with pytest.raises(FitEndedError), ends_at(time.monotonic() - 1), one_network():
+        pass
+    with ends_at(time.monotonic() + 1e12), one_network():
+        ended.append("fitted")
+    assert ended == ["ended", "fitted"]
