@@ -154,8 +154,11 @@ class UnityWarehouse:
         return found.cast(pa.schema([fields[name] for name in names]))
 
     def batches(self, table: Table, columns: Sequence[str], where: Where) -> Iterator[pa.RecordBatch]:
-        """See `Warehouse.batches`: Spark hands over what was asked for as a whole."""
-        yield from self.read(table, columns, where).to_batches()
+        """See `Warehouse.batches`: a query for each of the models that are named, whose rows are in memory at once."""
+        named = where.get("model_name")
+        parts = [{**where, "model_name": one} for one in dict.fromkeys(named)] if isinstance(named, list) else [where]
+        for part in parts:
+            yield from self.read(table, columns, part).to_batches()
 
     def replace(self, table: Table, data: pa.Table, where: Where, since: int | None = None) -> int:
         """Atomically replace exactly the rows that match `where` by `data`; returns the new version.

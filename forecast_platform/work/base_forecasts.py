@@ -121,13 +121,12 @@ def _read(
     """What identifies the members' forecasts: one read for all of them. `counted`: those with another number of paths
     than the settings' are told; else whoever reads the paths meets them."""
     wanted = set(days)
-    where = paths_key(record.series, any_of(names), record.version, days)
-    columns = ["model_name", "forecast_date", "path_id", "generation_timestamp", *_IDENTITY]
+    where = {**paths_key(record.series, any_of(names), record.version, days), "path_id": 0}
+    columns = ["model_name", "forecast_date", "generation_timestamp", *_IDENTITY]
     rows: dict[str, dict[dt.date, dict[str, Any]]] = {name: {} for name in names}
-    for batch in platform.warehouse.batches(DISTRIBUTIONS, columns, where):
-        for row in batch.take(np.flatnonzero(batch["path_id"].to_numpy() == 0)).to_pylist():
-            if row["forecast_date"] in wanted:
-                rows[row["model_name"]][row["forecast_date"]] = row
+    for row in platform.warehouse.read(DISTRIBUTIONS, columns, where).to_pylist():
+        if row["forecast_date"] in wanted:
+            rows[row["model_name"]][row["forecast_date"]] = row
     wrong = {name: _other_count(platform, record, name, days) if counted else {} for name in names}
     return tuple(
         Member({day: row for day, row in rows[name].items() if day not in wrong[name]}, wrong[name]) for name in names

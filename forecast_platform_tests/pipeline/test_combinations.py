@@ -67,6 +67,30 @@ def test_each_path_of_the_pool_is_that_path_of_a_member_in_equal_shares(pooled: 
     assert forecast(pooled, "Alpha", "pool", SPAN).skipped == set(SPAN)
 
 
+def test_what_identifies_a_member_s_forecast_is_one_row_a_date_of_what_the_warehouse_hands_over(
+    pooled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: dict[str, int] = {"read": 0, "batches": 0}
+    read, batches = pooled.warehouse.read, pooled.warehouse.batches
+
+    def counted(table, columns=None, where=None):
+        found = read(table, columns, where)
+        rows["read"] += found.num_rows if table is DISTRIBUTIONS and "model_id" in (columns or ()) else 0
+        return found
+
+    def parts(table, columns, where):
+        for batch in batches(table, columns, where):
+            rows["batches"] += batch.num_rows
+            yield batch
+
+    monkeypatch.setattr(pooled.warehouse, "read", counted)
+    monkeypatch.setattr(pooled.warehouse, "batches", parts)
+    assert forecast(pooled, "Alpha", "pool", SPAN).written == set(SPAN)
+    # Where a warehouse is remote, each row goes over a network; the plan looks, and the chunks may.
+    assert 0 < rows["read"] <= 3 * 2 * len(SPAN)
+    assert rows["batches"] == 2 * 200 * len(SPAN), "the paths"
+
+
 @pytest.mark.parametrize("by", ["path_id", "day_1"])
 def test_the_pool_has_the_same_bits_in_whatever_order_its_members_lie_in_their_files(pooled: Platform, by: str) -> None:
     forecast(pooled, "Alpha", "pool", SPAN)

@@ -119,6 +119,25 @@ def test_conflicts_and_missing_tables_are_told_from_other_errors(
     assert (is_conflict(error), is_absent(error)) == (conflict, absent)
 
 
+def test_of_several_models_one_s_rows_at_a_time_are_handed_over(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = unity(lakehouse.remote)
+    for model in ("a", "b"):
+        warehouse.replace(FORECAST_METADATA, metadata(model, days(1, 3)), where(model, days(1, 3)))
+    read, sizes = warehouse.read, []
+
+    def noted(*asked: Any) -> pa.Table:
+        found = read(*asked)
+        sizes.append(found.num_rows)
+        return found
+
+    monkeypatch.setattr(warehouse, "read", noted)
+    batches = warehouse.batches(FORECAST_METADATA, ["model_name"], {"model_name": ["a", "b", "a"]})
+    assert sorted(name for one in batches for name in one["model_name"].to_pylist()) == ["a"] * 3 + ["b"] * 3
+    assert sizes == [3, 3]
+
+
 def test_a_test_catalog_lies_beside_the_production_one(lakehouse: Lakehouse) -> None:
     real, test = unity(lakehouse.remote), unity(lakehouse.remote, catalog="commodity_test")
     test.replace(FORECAST_METADATA, metadata("a", days(1, 3)), where("a", days(1, 3)))
