@@ -36,6 +36,8 @@ class StoredRows:
     def __init__(
         self, table: Table, folder: Path, schema: pa.Schema, files: pa.Table, names: Sequence[str], where: Where
     ) -> None:
+        import pyarrow as pa
+
         self._parts = table.partition_by
         self._table, self._folder, self._schema, self._files = table, folder, schema, files.to_pylist()
         self._names = list(names)
@@ -45,6 +47,13 @@ class StoredRows:
         stored = list(dict.fromkeys(name for name in (*names, *self._within) if name not in self._parts))
         # At least one, which says how many rows there are.
         self._read = stored or [name for name in schema.names if name not in self._parts][:1]
+        types = {name: schema.field(name).type for name in self._read}
+        self._coded: list[str] = []
+        if "path_id" in table.key:
+            # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
+            self._coded = [name for name in self._read if pa.types.is_string(types[name]) and name not in self._within]
+            types.update(dict.fromkeys(self._coded, pa.dictionary(pa.int32(), pa.string())))
+        self._types = pa.schema(list(types.items()))
 
     def all(self) -> pa.Table:
         """The rows as one table."""
@@ -67,33 +76,28 @@ class StoredRows:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = {name: self._schema.field(name).type for name in self._read}
-        coded = []
-        if "path_id" in self._table.key:
-            # A forecast's texts repeat in all its paths: as codes they are neither decoded nor filtered one by one.
-            coded = [name for name in self._read if pa.types.is_string(types[name]) and name not in self._within]
-            types.update(dict.fromkeys(coded, pa.dictionary(pa.int32(), pa.string())))
         with self._damage(), pa.OSFile(str(self._folder / unquote(file["path"]))) as source:
             opened = pq.ParquetFile(source)
-            there, groups = set(opened.schema_arrow.names), self._groups(opened)
+            names = opened.schema_arrow.names
+            there, groups = set(names), self._groups(opened.metadata, names)
             if not groups:
                 return pa.schema([self._schema.field(name) for name in self._names]).empty_table()
             count = sum(opened.metadata.row_group(group).num_rows for group in groups)
-            if coded := [name for name in coded if name in there]:
+            if coded := [name for name in self._coded if name in there]:
                 opened = pq.ParquetFile(source, metadata=opened.metadata, read_dictionary=coded)
             wanted = [name for name in self._read if name in there]
             found = opened.read_row_groups(groups, wanted, use_threads=threads)
-        columns = {name: found[name] if name in there else pa.nulls(count, types[name]) for name in self._read}
-        rows = kept(_as(pa.table(columns), pa.schema(list(types.items()))), self._within)
+        for name in [name for name in self._read if name not in there]:
+            found = found.append_column(name, pa.nulls(count, self._types.field(name).type))
+        rows = kept(_as(found.select(self._read), self._types), self._within)
         for name in self._parts:
             if name in self._names:
                 rows = rows.append_column(name, _repeated(file[name], rows.num_rows))
         return rows.select(self._names)
 
-    def _groups(self, opened: pq.ParquetFile) -> list[int]:
+    def _groups(self, about: pq.FileMetaData, names: list[str]) -> list[int]:
         """The row groups that may have rows that match, as the file's own statistics say: of many fitted models, a
         megabyte each, one is wanted."""
-        about, names = opened.metadata, opened.schema_arrow.names
         groups = range(about.num_row_groups)
         if about.num_columns != len(names):  # some are nested: a column's place is then not its leaf's
             return list(groups)
@@ -117,8 +121,14 @@ class StoredRows:
 
 
 def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    # A cast of each column to what it is would take a third of the time of a file of few rows.
-    return rows if rows.schema.equals(schema) else rows.cast(schema)
+    import pyarrow as pa
+
+    # Of files of few rows, a cast of each column to what it is would take a third of the time.
+    found = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(rows.itercolumns(), schema, strict=True)
+    ]
+    return pa.Table.from_arrays(found, schema=schema)
 
 
 def _may_match(group: pq.RowGroupMetaData, place: int, span: tuple[Any, Any]) -> bool:
