@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,15 @@ from forecast_platform.host import process_identity
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned
+from forecast_platform.host.progress import silent
 from forecast_platform.work.run_files import log_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SUFFIX = {"route": "clustering", "stack": "stacking", "boost": "boosting", "vote": "voting"}
+_PARTS = 3
+"""Of the step's progress: the model, the report, the record; what is named is worked on."""
 
 
 class UntrackedError(RuntimeError):
@@ -55,13 +58,18 @@ class Result:
     fresh: bool = True
 
 
-def finish(run: Run, *, again: bool = False) -> Result:
-    """Make a workflow's model, report and MLflow runs, or find them made.
+def finish(run: Run, tell: Callable[[int, int, str], None] = silent, *, again: bool = False) -> Result:
+    """Make a workflow's model, report and MLflow runs, or find them made, as by another run that is at it now.
 
     Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and UntrackedError where
     MLflow does not answer, or its database is another or was lost: the model can be exported, and the next try records
     it.
     """
+    with run.store.lock(MODEL):
+        return _finished(run, tell, again=again)
+
+
+def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -> Result:
     if not again and (found := result_of(run)) is not None:
         return found
     outcomes = run.outcomes()
@@ -76,7 +84,7 @@ def finish(run: Run, *, again: bool = False) -> Result:
     run.states.write(MODEL, state)
     try:
         with one_thread_each():
-            result, kept = _made(run, outcomes)
+            result, kept = _made(run, outcomes, tell)
     except BaseException as error:
         made = isinstance(error, UntrackedError)
         said = full_disk(error) or (str(error) if made else f"{type(error).__name__}: {error}")
@@ -99,14 +107,19 @@ def finish(run: Run, *, again: bool = False) -> Result:
     return result
 
 
-def _made(run: Run, outcomes: Mapping[str, Outcome]) -> tuple[Result, str]:
+def _made(
+    run: Run, outcomes: Mapping[str, Outcome], tell: Callable[[int, int, str], None]
+) -> tuple[Result, str]:  # fmt: skip
     """The result, and the hash of the bundle of its model."""
     known: dict[tuple[str, int], Fitted] = {}
+    tell(0, _PARTS, "the model")
     end, digest, files = model_of(run, outcomes, known)
     kept = run.store.put_hashed(MODEL, files)
     if run.workflow.context.source.forecasts is not None:
         _vote_on_newest(run, files)
+    tell(1, _PARTS, "the report")
     report = write_report(run, outcomes, known)
+    tell(2, _PARTS, "MLflow's record")
     try:
         run_id, registered = _track(run, outcomes, end, files, report)
     except Exception as error:
@@ -117,6 +130,7 @@ def _made(run: Run, outcomes: Mapping[str, Outcome]) -> tuple[Result, str]:
             f"MLflow at {run.platform.settings.tracking_uri} did not take the result: {why}; the model is made "
             "(`forecast-platform ensemble export` writes it), run the workflow again to record it"
         ) from error
+    tell(_PARTS, _PARTS, "the model, its report and record")
     scores = {name: value for name, value in end.scores.items() if value == value}
     return Result(end.task, digest, str(report), run_id, registered, scores), kept
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from forecast_platform.ensembles.running import Run
-from forecast_platform.ensembles.store import RUNNING, State
+from forecast_platform.ensembles.store import RUNNING, State, aware
 from forecast_platform.host.signed_webhook import PAUSES, deliver
 
 DELIVERED = "delivered"
@@ -15,17 +15,28 @@ EVENT = "ensemble.task.ended"
 
 
 def report_end(
-    run: Run, task: str, *, run_id: str, workflow_id: str | None, cancelled: bool = False, fresh: bool = True
+    run: Run,
+    task: str,
+    *,
+    run_id: str,
+    workflow_id: str | None,
+    cancelled: bool = False,
+    fresh: bool = True,
+    error: BaseException | None = None,
+    since: dt.datetime | None = None,
 ) -> str | None:
     """Post how a task ended, where the settings name a webhook, and keep whether that was taken in the task's state.
 
-    fresh: whether it was done now, and not found done. Returns why it was not taken; None where it was, or where there
-    is nobody to tell. A receiver that fails never fails the task.
+    fresh: whether it was done now, and not found done. error: what it failed of, None where it did not. since: when it
+    was begun; a failure leaves the state of before where none could be written (the table is not there). Returns why
+    it was not taken; None where it was, or where there is nobody to tell. A receiver that fails never fails the task.
     """
     options = run.platform.settings.training_jobs
     if options.webhook_url is None or options.webhook_secret is None:
         return None
     state = run.states.read().get(task)
+    if error is not None and since is not None and state is not None and aware(state.started_at) < since:
+        state = None
     payload = {
         "type": EVENT,
         "timestamp": dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds"),
@@ -35,7 +46,7 @@ def report_end(
             "task": task,
             "run_id": run_id,
             "computed": fresh,
-            **_said(state, cancelled),
+            **_said(state, cancelled, error),
         },
     }
     # Who is cancelled has no time for more than one try.
@@ -46,10 +57,12 @@ def report_end(
     return why
 
 
-def _said(state: State | None, cancelled: bool) -> dict[str, Any]:
+def _said(state: State | None, cancelled: bool, error: BaseException | None) -> dict[str, Any]:
     """How a task ended: finished, failed or cancelled, and why."""
-    if cancelled or state is None:
-        return {"state": "cancelled" if cancelled else "failed", "error": None, "seconds": None, "attempt": None}
-    # A task that ended without its state being written was not begun: what it waits for is missing.
+    if cancelled:
+        return {"state": "cancelled", "error": None, "seconds": None, "attempt": None}
+    if state is None:
+        said = None if error is None else f"{type(error).__name__}: {error}"
+        return {"state": "failed", "error": said, "seconds": None, "attempt": None}
     ended = "failed" if state.state == RUNNING else state.state
     return {"state": ended, "error": state.error, "seconds": state.seconds, "attempt": state.attempts}

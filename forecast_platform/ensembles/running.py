@@ -129,9 +129,15 @@ class Run:
     def perform(self, name: str, tell: Callable[[int, int, str], None] = silent, *, again: bool = False) -> Done:
         """Do one task, or find it done: what it needs must be finished. Keeps its outcome, tables and state.
 
-        again: also where it is finished for these inputs. Raises EarlierTaskError, TaskTimeoutError, and the errors of
-        rows, folds, routes and combinations; the state then says why.
+        Two runs of this machine never do one task at once. again: also where it is finished for these inputs. Raises
+        EarlierTaskError, TaskTimeoutError, and the errors of rows, folds, routes and combinations; the state then says
+        why.
         """
+        with self.store.lock(f"tasks/{name}"):
+            # Another run of this workflow does it at the same time: wait, and find it done.
+            return self._performed(name, tell, again=again)
+
+    def _performed(self, name: str, tell: Callable[[int, int, str], None], *, again: bool) -> Done:
         states = self.states.read()
         if again:
             # Fits that are gone from the store are made anew.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
+import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plain import plain_table
 from forecast_platform.ensembles.rows import Rows, RowsError
-from forecast_platform.host.memory import LARGE, give_back_memory
+from forecast_platform.ensembles.source_files import read_csv, read_parquet
 from forecast_platform.models.saved import from_bytes, to_parts
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import Warehouse
@@ -73,11 +73,13 @@ class FileStore:
         return "" if data is None else hashlib.sha256(data).hexdigest()
 
     def lock(self, key: str) -> Any:
-        """A context in which no other process of this machine makes this key."""
+        """A context in which no other process of this user and machine makes this key."""
         from filelock import FileLock
 
         name = hashlib.sha256(str(self.path(key)).encode()).hexdigest()[:32]
-        folder = Path(tempfile.gettempdir()) / "forecast-ensemble-locks"
+        # A folder a user: what one has made there, another may not open.
+        user = os.getuid() if hasattr(os, "getuid") else "all"
+        folder = Path(tempfile.gettempdir()) / f"forecast-ensemble-locks-{user}"
         folder.mkdir(exist_ok=True)
         return FileLock(str(folder / f"{name}.lock"))
 
@@ -131,6 +133,11 @@ class State:
     error: str | None = None
     run_id: str | None = None
     report: str | None = None
+
+
+def aware(moment: dt.datetime) -> dt.datetime:
+    """A state's time with its zone, which not every warehouse gives back: UTC."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
 
 
 class States:
@@ -194,14 +201,12 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     RowsError: it cannot be read."""
     source = context.source
     if source.path is not None:
-        import pandas as pd
-
         path = Path(source.path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
         parquet = path.suffix.lower() in (".parquet", ".pq")
         try:
-            return _parquet(path) if parquet else _with_times(pd.read_csv(path))
+            return read_parquet(path) if parquet else read_csv(path)
         except ValueError as error:
             kind = "Parquet" if parquet else "CSV (its suffix is not .parquet)"
             why = str(error).strip().splitlines()[0]
@@ -210,60 +215,6 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     if not found.num_columns:
         raise FileNotFoundError(f"there is no table {'.'.join(source.place)} in the warehouse")
     return found.to_pandas()
-
-
-_TIME_TEXT = r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?"
-"""How a day or a time is written where nothing else can be meant (ISO 8601, without a zone)."""
-
-
-def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
-    """A CSV file's rows, with columns of times where every value is written as one: the format has none of its own."""
-    import pandas as pd
-
-    found = {}
-    for name in frame.select_dtypes(object).columns:
-        known = frame[name].dropna()
-        if not len(known) or re.fullmatch(_TIME_TEXT, str(known.iloc[0])) is None:
-            continue
-        if known.astype(str).str.fullmatch(_TIME_TEXT).all():
-            times = pd.to_datetime(frame[name], format="ISO8601", errors="coerce")
-            if len(times.dropna()) == len(known):
-                found[name] = times
-    return frame.assign(**found)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as pandas has it, with an index that has a name as a column, and each column given up by Arrow as
-    it is taken over.
-
-    Raises ValueError where two columns have one name.
-    """
-    import pandas as pd
-    import pyarrow.parquet as pq
-
-    # Not the whole file in memory before its columns are made of it: that would be the table twice.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        names = file.schema_arrow.names
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"more than one column is called {', '.join(map(repr, twice))}")
-        # `a.b` names a field of `a` too, where that has some: by itself neither can be read.
-        large = file.metadata.num_rows * file.metadata.num_columns >= LARGE
-        if not large or any(name.startswith(f"{other}.") for name in names if "." in name for other in names):
-            frame = file.read().to_pandas(split_blocks=True, self_destruct=True)
-            named = [name for name in frame.index.names if name in names]
-            return frame.reset_index(level=named) if named else frame
-        levels = (file.schema_arrow.pandas_metadata or {}).get("index_columns", ())
-        named = [name for name in levels if name in names and not name.startswith("__index_level_")]
-        columns = {}
-        for name in [*named, *(one for one in names if one not in levels)]:
-            # What was needed to decode one is there for the next; a copy has the size of the column, and no more.
-            found = file.read(columns=[name]).to_pandas()
-            found = found.reset_index() if name in named else found
-            columns[found.columns[0]] = found.iloc[:, 0].copy()
-            del found
-            give_back_memory()
-    return pd.DataFrame(columns, copy=False)
 
 
 def _open_table(settings: Settings, name: str) -> Table:

@@ -16,7 +16,7 @@ from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import fixed, read_workflow, written
 from forecast_platform.ensembles.rows import RowsError
 from forecast_platform.ensembles.running import MODEL
-from forecast_platform.ensembles.store import FAILED, State, States
+from forecast_platform.ensembles.store import FAILED, State, States, aware
 from forecast_platform.ensembles.submissions import NameTakenError, Submission, Submissions
 from forecast_platform.ensembles.yaml_lines import Problem, WorkflowError, read_document
 from forecast_platform.host.admission import OPEN, WrongStateError
@@ -296,13 +296,9 @@ def _read(text: str) -> Workflow:
 
 def _error_of(state: State | None, began: dt.datetime | None) -> str | None:
     """Why a task failed, where it said so in this attempt."""
-    if state is None or state.state != FAILED or (began is not None and _aware(state.started_at) < began):
+    if state is None or state.state != FAILED or (began is not None and aware(state.started_at) < began):
         return None
     return state.error
-
-
-def _aware(moment: dt.datetime) -> dt.datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def _iso(moment: dt.datetime | None) -> str | None:

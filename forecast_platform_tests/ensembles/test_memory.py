@@ -19,7 +19,8 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.routing import Router
 from forecast_platform.ensembles.rows import make_rows
 from forecast_platform.ensembles.running import Run
-from forecast_platform.ensembles.store import FileStore, States, _parquet
+from forecast_platform.ensembles.source_files import read_parquet
+from forecast_platform.ensembles.store import FileStore, States
 from forecast_platform.ensembles.tasks import perform
 from forecast_platform.ensembles.workshop import Memory, Workshop
 from forecast_platform.models.saved import to_bytes, to_parts
@@ -123,34 +124,34 @@ def test_a_large_file_is_read_a_column_at_a_time_to_the_same_table(
     for number, index in enumerate((None, pd.RangeIndex(5, 245), [f"row {one}" for one in range(240)])):
         path = tmp_path / f"{number}.parquet"
         (frame if index is None else frame.set_index(pd.Index(index))).to_parquet(path, row_group_size=90)
-        small = _parquet(path)
+        small = read_parquet(path)
         with monkeypatch.context() as patched:
-            patched.setattr("forecast_platform.ensembles.store.LARGE", 0)
-            large = _parquet(path)
+            patched.setattr("forecast_platform.ensembles.source_files.LARGE", 0)
+            large = read_parquet(path)
         pd.testing.assert_frame_equal(large.reset_index(drop=True), small.reset_index(drop=True))
         pd.testing.assert_frame_equal(large.reset_index(drop=True), frame)
 
 
 @pytest.mark.parametrize("large", [0, 10**9])
 def test_an_index_that_has_a_name_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
-    monkeypatch.setattr("forecast_platform.ensembles.store.LARGE", large)
+    monkeypatch.setattr("forecast_platform.ensembles.source_files.LARGE", large)
     days = pd.date_range("2024-01-01", periods=240, name="day")
     classes().set_index(days).to_parquet(tmp_path / "named.parquet")
-    pd.testing.assert_frame_equal(_parquet(tmp_path / "named.parquet"), classes().set_index(days).reset_index())
+    pd.testing.assert_frame_equal(read_parquet(tmp_path / "named.parquet"), classes().set_index(days).reset_index())
 
 
 @pytest.mark.parametrize("large", [0, 10**9])
 def test_two_columns_of_one_name_are_refused_and_a_name_like_a_field_s_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
-    monkeypatch.setattr("forecast_platform.ensembles.store.LARGE", large)
+    monkeypatch.setattr("forecast_platform.ensembles.source_files.LARGE", large)
     values = [pa.array(range(30)), pa.array([9.0] * 30), pa.array([0, 1] * 15)]
     pq.write_table(pa.Table.from_arrays(values, ["a", "a", "t"]), tmp_path / "twice.parquet")
     with pytest.raises(ValueError, match="more than one column is called 'a'"):
-        _parquet(tmp_path / "twice.parquet")
+        read_parquet(tmp_path / "twice.parquet")
     field = pa.array([{"b": one} for one in range(30)])
     pq.write_table(pa.Table.from_arrays([field, values[1], values[2]], ["a", "a.b", "t"]), tmp_path / "dots.parquet")
-    found = _parquet(tmp_path / "dots.parquet")
+    found = read_parquet(tmp_path / "dots.parquet")
     assert list(found.columns) == ["a", "a.b", "t"]
     assert found["a.b"].tolist() == [9.0] * 30
 

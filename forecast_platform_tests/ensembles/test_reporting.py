@@ -68,6 +68,26 @@ def test_the_end_of_each_task_is_posted_and_whether_it_was_taken_stands_in_its_s
     assert found["good"].run_id == result.run_id
 
 
+def test_a_task_that_cannot_begin_is_told_as_failed_though_it_was_finished_before(
+    tmp_path: Path, there: Receiver
+) -> None:
+    settings = settings_of(tmp_path, there)
+    workflow = read_workflow(text_at(tmp_path, VOTE, bases=["linear"]))
+    for wanted in ("finished", "failed"):
+        definitions = workflow_definitions(workflow, lambda: Platform.from_settings(settings))
+        job = definitions.resolve_job_def(job_name(workflow))
+        with instance_for_test() as instance:
+            keys = [AssetKey(["ensembles", "small", "good"])]
+            job.execute_in_process(instance=instance, raise_on_error=False, asset_selection=keys)
+        told = json.loads(there.got[-1][1])["data"]
+        assert told["state"] == wanted, told
+        classes().drop(columns="target").to_parquet(tmp_path / "table.parquet")
+    assert "target 'target' is no column" in told["error"], told["error"]
+    assert told["seconds"] is None
+    [good, _] = status(settings, workflow)
+    assert (good.state, good.report) == ("finished", "delivered"), "what it says is of the table as it was"
+
+
 @pytest.mark.parametrize(
     ("hook", "said"),
     [

@@ -88,6 +88,16 @@ def test_the_times_of_a_csv_file_are_times_where_each_value_is_one(tmp_path: Pat
     assert found["most"].tolist() == frame["most"].tolist()
 
 
+def test_a_csv_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    platform = Platform.from_settings(build(warehouse=tmp_path / "warehouse", source="sample"))
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,a,,,target\n1,2,3,4,5,x\n4,5,6,7,8,y\n")
+    with pytest.raises(RowsError, match="more than one column is called 'a': mend the file"):
+        Run(platform, workflow(path)).frame  # noqa: B018 - what is asked for is read
+    path.write_text("a,b,a.1,,,target\n1,2,3,4,5,x\n4,5,6,7,8,y\n")
+    assert list(Run(platform, workflow(path)).frame)[:3] == ["a", "b", "a.1"]
+
+
 def test_numbers_that_learners_cannot_hold_are_missing_and_told() -> None:
     frame = rows()
     frame.loc[3, "a"], frame.loc[4, "a"], frame.loc[5, "a"] = 1e300, -np.inf, np.nan

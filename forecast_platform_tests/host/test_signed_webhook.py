@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -59,3 +63,25 @@ def test_a_receiver_that_is_away_or_slow_is_told_of_without_its_address(
     assert away == "the receiver cannot be reached: ConnectionRefusedError"
     assert "hook-of-ours" not in f"{wrong}"
     assert wrong is not None
+
+
+def test_who_takes_it_and_goes_on_writing_does_not_hold_us() -> None:
+    let_go = threading.Event()
+
+    def answering(listening: socket.socket) -> bool:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+            for _ in range(500):
+                if let_go.wait(0.02):
+                    return True
+                with contextlib.suppress(OSError):
+                    connection.sendall(b".")
+        return False
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        told = pool.submit(answering, listening)
+        assert deliver(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", SECRET, {}, ()) is None
+        let_go.set()
+        assert told.result(), "it had not written all when we went on"

@@ -1,5 +1,6 @@
 """A workflow's tasks as assets: `ensembles/<workflow>/<task>`, each `depends_on` an edge, and the model at the end."""
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -164,7 +165,7 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
 
         with _told(), _cancellable(context, opened), _Reported(context, opened, MODEL) as reported:
             run = opened(context.run_id)
-            result = finish(run)
+            result = finish(run, reporter(context.log.info))
             reported.fresh = result.fresh
         metadata: dict[str, Any] = {
             "task": result.task,
@@ -225,6 +226,7 @@ class _Reported:
         self.context, self.opened, self.task, self.fresh = context, opened, task, True
 
     def __enter__(self) -> "_Reported":
+        self.since = dt.datetime.now(dt.timezone.utc)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
@@ -235,7 +237,7 @@ class _Reported:
         try:
             why = report_end(
                 self.opened(self.context.run_id), self.task, run_id=self.context.run_id, workflow_id=workflow_id,
-                cancelled=cancelled, fresh=self.fresh,
+                cancelled=cancelled, fresh=self.fresh, error=error, since=self.since,
             )  # fmt: skip
         except Exception as fault:  # noqa: BLE001 - told in the log: a task does not fail because nobody heard of it
             why = f"{type(fault).__name__}: {fault}"
