@@ -19,11 +19,10 @@ from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.packaging import Ensemble, PackageError, model_of
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import write_report
-from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run
+from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run, why_it_ended
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
 from forecast_platform.ensembles.threads import one_thread_each
 from forecast_platform.host import process_identity
-from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.mlflow_store import PROCESS_TAG, StoreError, client_with, close_abandoned
 from forecast_platform.host.progress import silent
@@ -87,7 +86,7 @@ def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -
             result, kept = _made(run, outcomes, tell)
     except BaseException as error:
         made = isinstance(error, UntrackedError)
-        said = full_disk(error) or (str(error) if made else f"{type(error).__name__}: {error}")
+        said = str(error) if made else why_it_ended(error)
         ended = dt.datetime.now(dt.timezone.utc)
         whole = run.store.digest(MODEL) if made else None
         run.states.write(MODEL, replace(state, state=FAILED, finished_at=ended, error=said, artifact_sha256=whole))

@@ -191,7 +191,7 @@ class Context(Part):
     def _usable(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
             usable = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")[:64] or "my_workflow"
-            raise ValueError(f"{name!r} cannot name tables: letters, digits, _ and - only, such as {usable}")
+            raise ValueError(f"{name!r} cannot name tables: at most 64 letters, digits, _ and -, such as {usable}")
         return name
 
     @model_validator(mode="after")

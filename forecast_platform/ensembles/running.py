@@ -225,11 +225,18 @@ class _Kept:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if error is None:
             return
-        said = full_disk(error) or f"{type(error).__name__}: {error}"
+        said = why_it_ended(error)
         spent = time.perf_counter() - self.began
         self.run.states.write(
             self.name, replace(self.state, state=FAILED, finished_at=_now(), seconds=spent, error=said)
         )
+
+
+def why_it_ended(error: BaseException) -> str:
+    """What a state says of the error that ended a task."""
+    if not isinstance(error, Exception):
+        return "interrupted: finished fits are kept; run it again"
+    return full_disk(error) or f"{type(error).__name__}: {error}"
 
 
 def _hash(parts: Any) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster import AssetKey, DagsterInstance, Definitions, instance_for_test
+from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance, Definitions, instance_for_test
 from dagster.components.core.defs_module import ComponentPath
 
 import forecast_platform.components as components
+from forecast_platform.ensembles import running
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
 from forecast_platform.runs.workflows import WorkflowRunError, status, submit
@@ -92,6 +93,23 @@ def test_a_run_computes_once_and_a_failed_task_is_tried_alone(tmp_path: Path) ->
         assert computed(again) == {
             "route_cluster": False, "stack_top_any": False, "bad_stack": True, "bad": True, "model": True,
         }  # fmt: skip
+
+
+def test_who_interrupts_a_run_ends_it_and_no_task_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, begun = world(tmp_path), []
+
+    def interrupted(*arguments: object) -> None:
+        begun.append(arguments[3])
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(running, "perform", interrupted)
+    text = text_at(tmp_path, {"task": "vote_mix"}, bases=["linear"])
+    with instance_for_test() as instance:
+        assert not execute(settings, text, instance).success
+    assert begun == ["vote_mix"]
+    assert status(settings, read_workflow(text))[0].error == "interrupted: finished fits are kept; run it again"
 
 
 def test_the_component_is_public_lazy_and_one_broken_file_fails_alone(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from dagster import (
     JobDefinition,
     MaterializeResult,
     MetadataValue,
-    RetryPolicy,
     asset,
     define_asset_job,
     in_process_executor,
@@ -31,6 +30,7 @@ from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
 from forecast_platform.ensembles.running import MODEL, Done, Run, followed
 from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.ensembles.workshop import ENGINE
+from forecast_platform.graph.assets import UnlessCanceled
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
@@ -42,7 +42,7 @@ from forecast_platform.work.platform import Platform
 
 POOL = "ensembles"
 """Concurrency pool of all workflows' tasks: `dagster instance concurrency set ensembles N` bounds them."""
-_RETRIES = RetryPolicy(max_retries=1, delay=5, backoff=Backoff.EXPONENTIAL)
+_RETRIES = UnlessCanceled(max_retries=1, delay=5, backoff=Backoff.EXPONENTIAL)
 
 PlatformMaker = Callable[[], Platform]
 
