@@ -177,7 +177,11 @@ def _progress(api: Api, job_id: str) -> None:
     if job["status"] not in ("pending", *ACTIVE):
         st.rerun()
     if st.button("Cancel", key="cancel", disabled=job["status"] == "cancelling"):
-        api.act(job_id, "cancel")
+        try:
+            api.act(job_id, "cancel")
+        except ApiError as error:  # another tab was first
+            st.error(str(error))
+            return
         st.rerun()
 
 

@@ -93,7 +93,11 @@ def _new(workflows: WorkflowApi) -> None:
         st.session_state.pop("yaml", None)
     text = st.text_area("The workflow", before, height=360, key="yaml")
     told = packed(text)
-    if len(told) <= _LONGEST_IN_ADDRESS and st.query_params.get("yaml") != told:
+    if len(told) > _LONGEST_IN_ADDRESS:
+        # Not an older text in place of this one.
+        st.query_params.pop("yaml", None)
+        st.caption("Too long for the address: a reload of this page does not show this text again. Keep it in a file.")
+    elif st.query_params.get("yaml") != told:
         st.query_params["yaml"] = told
     checked = workflows.check(text)
     if not checked["valid"]:
@@ -172,7 +176,11 @@ def _watch(workflows: WorkflowApi, workflow_id: str) -> None:
     if one["status"] not in ACTIVE:
         st.rerun()
     if st.button("Cancel", key="cancel_workflow", disabled=one["status"] == "cancelling"):
-        workflows.act(workflow_id, "cancel")
+        try:
+            workflows.act(workflow_id, "cancel")
+        except ApiError as error:  # another tab was first
+            st.error(str(error))
+            return
         st.rerun()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 pytestmark = pytest.mark.extra
@@ -10,6 +12,7 @@ pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from forecast_platform.app import workflows  # noqa: E402
+from forecast_platform.app.workflow_client import WorkflowApi  # noqa: E402
 from forecast_platform_tests.api.desk import Desk  # noqa: E402
 from forecast_platform_tests.api.test_workflows import run, text, tick, uploaded  # noqa: E402
 from forecast_platform_tests.extras.app.test_workbench import desk, opened, shown, texts  # noqa: E402, F401
@@ -82,6 +85,31 @@ def test_one_that_waits_is_cancelled_and_what_the_api_refuses_is_said(desk: Desk
     assert desk.ask("GET", f"/workflows/{one}")[1]["status"] == "cancelled"
     shown(page(workflow=one).button(key="again").click().run())
     assert desk.ask("GET", f"/workflows/{one}")[1]["status"] == "submitting"
+
+
+def test_a_cancel_that_comes_too_late_is_told_on_the_page(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    app = page(yaml=workflows.packed(text(uploaded(desk))))
+    shown(app.button(key="run").click().run())
+    watched = page(workflow=value(app, "workflow"))
+    real = WorkflowApi.act
+
+    def late(api: WorkflowApi, workflow_id: str, what: str) -> None:
+        real(api, workflow_id, what)  # as another tab does it, between what this one has drawn and its click
+        real(api, workflow_id, what)
+
+    monkeypatch.setattr(WorkflowApi, "act", late)
+    shown(watched.button(key="cancel_workflow").click().run())
+    assert "is cancelled" in texts(watched)
+
+
+def test_a_text_that_is_too_long_for_the_address_leaves_no_older_one_there(desk: Desk) -> None:  # noqa: F811
+    app = page()
+    shown(app.text_area(key="yaml").set_value(text("x")).run())
+    assert "yaml" in app.query_params
+    notes = "".join(f"# {random.Random(line).getrandbits(200)}\n" for line in range(200))
+    shown(app.text_area(key="yaml").set_value(text("x") + notes).run())
+    assert "yaml" not in app.query_params
+    assert "Too long for the address" in texts(app)
 
 
 def test_an_address_that_holds_no_text_shows_the_example(desk: Desk) -> None:  # noqa: F811
