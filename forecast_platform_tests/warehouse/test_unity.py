@@ -29,6 +29,7 @@ from forecast_platform.warehouse.schemas import (
     TABLES,
     UNIFIED_DATA,
     Column,
+    Table,
 )
 from forecast_platform.warehouse.unity import UnityWarehouse
 from forecast_platform.warehouse.unity_dialect import Delta, is_absent, is_conflict
@@ -287,3 +288,28 @@ def test_doctor_says_which_tables_are_there_and_that_the_volume_takes_files(
     assert {finding.severity for finding in found} == {"good"}
     assert any("forecast_metadata: version 1, schema as defined" in finding.found for finding in found)
     assert any("not there yet" in finding.found and "champions" in finding.found for finding in found)
+
+
+def test_a_whole_write_that_fails_once_the_other_columns_are_gone_is_mended_by_the_next(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = unity(lakehouse.remote)
+
+    def rows(name: str) -> tuple[Table, pa.Table]:
+        made = Table(
+            "commodity.forecast.rows_of_others", "", (Column(name, "float", ""),), (), (), open_columns=True, whole=True
+        )
+        return made, pa.table({name: [1.0, 2.0]})
+
+    warehouse.replace(*rows("a"), {})
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the server went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UnityWarehouse, "_insert", broken)
+        with pytest.raises(WarehouseError, match="the server went away"):
+            warehouse.replace(*rows("b"), {})
+    assert warehouse.read(rows("b")[0]).num_rows == 0, "a reader in between finds a table without rows"
+    warehouse.replace(*rows("b"), {})
+    assert warehouse.read(rows("b")[0]).to_pydict() == {"b": [1.0, 2.0]}
