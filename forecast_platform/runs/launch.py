@@ -155,6 +155,8 @@ def _why(event: Any) -> str:
     data = event.step_failure_data
     described = data.user_failure_data.description if data.user_failure_data else None
     error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
+    if described is None and error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+        return "interrupted"
     return described or (error.message.strip() if error else "failed")
 
 

@@ -17,6 +17,7 @@ import forecast_platform.components as components
 from forecast_platform.ensembles import running
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
+from forecast_platform.runs.launch import summarise_events
 from forecast_platform.runs.workflows import WorkflowRunError, status, submit
 from forecast_platform.settings import SeriesSettings, Settings, build
 from forecast_platform.work.platform import Platform
@@ -107,7 +108,9 @@ def test_who_interrupts_a_run_ends_it_and_no_task_is_tried_again(
     monkeypatch.setattr(running, "perform", interrupted)
     text = text_at(tmp_path, {"task": "vote_mix"}, bases=["linear"])
     with instance_for_test() as instance:
-        assert not execute(settings, text, instance).success
+        result = execute(settings, text, instance)
+    assert not result.success
+    assert summarise_events(result.all_events)[0] == ["FAILED ensembles__small__vote_mix: interrupted"]
     assert begun == ["vote_mix"]
     assert status(settings, read_workflow(text))[0].error == "interrupted: finished fits are kept; run it again"
 
