@@ -50,11 +50,12 @@ def main() -> None:
 
 
 def _pages(current: str) -> None:
-    """The pages there are."""
-    for column, (name, title) in zip(st.columns(len(_PAGES)), _PAGES.items(), strict=True):
-        if column.button(title, key=f"page_{name}", disabled=name == current):
-            st.query_params.from_dict({"page": name})
-            st.rerun()
+    """The pages there are: beside one another as far as the side has room, then below."""
+    with st.container(horizontal=True):
+        for name, title in _PAGES.items():
+            if st.button(title, key=f"page_{name}", disabled=name == current):
+                st.query_params.from_dict({"page": name})
+                st.rerun()
 
 
 @st.fragment(run_every=5)

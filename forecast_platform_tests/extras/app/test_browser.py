@@ -69,7 +69,7 @@ def test_a_finished_job_is_drawn_in_a_browser(desk, tmp_path: Path) -> None:  # 
     assert desk.run(request)
     with page() as (port, browser):
         browser.open(f"http://127.0.0.1:{port}/?job={job_id}")
-        until(lambda: "best: " in browser.text(), "the results", 90)
+        until(lambda: "best: " in browser.text(), "the results")
         browser.find("//*[contains(@class, 'js-plotly-plot')]")
         assert "Traceback" not in browser.text()
         file = Path(os.environ.get(PICTURES, tmp_path)) / "workbench.png"
@@ -90,13 +90,13 @@ def test_a_workflow_goes_from_pasted_yaml_to_its_results_in_a_browser(desk, tmp_
         browser.write("//textarea", text(file))
         # Streamlit takes a text once its field is left.
         browser.click("//h1")
-        until(lambda: "2 tasks, nothing wrong" in browser.text(), "the check", 90)
+        until(lambda: "2 tasks, nothing wrong" in browser.text(), "the check")
         browser.find("//*[contains(@class, 'graph')]")
         browser.click("//button[contains(., 'Run')]")
-        until(lambda: "submitting" in browser.text(), "the queue", 60)
+        until(lambda: "submitting" in browser.text(), "the queue")
         [request] = tick(desk)
         assert run(desk, request)
-        until(lambda: "model.zip" in browser.text(), "the results", 90)
+        until(lambda: "model.zip" in browser.text(), "the results")
         assert "deployed: " in browser.text()
         assert "Traceback" not in browser.text()
         picture = Path(os.environ.get(PICTURES, tmp_path)) / "workflow.png"
