@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from dagster import Definitions
 
 from forecast_platform.ensembles.yaml_lines import WorkflowError
-from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
+from forecast_platform.graph.assets.ensembles import asset_name, broken_definitions, workflow_definitions
 from forecast_platform.graph.automation.workflows import workflow_sensor
 from forecast_platform.host.memory import collect_seldom, lean_allocators
 from forecast_platform.runs.workflows import hashes, submitted
@@ -23,23 +21,14 @@ def build_workflow_definitions(settings: Settings) -> Definitions:
     broken: set[str] = set()
     for name, found in submitted(settings).items():
         if isinstance(found, WorkflowError):
-            parts.append(broken_definitions(_usable(name, broken), str(found)))
+            own = asset_name(name, broken.__contains__)
+            broken.add(own)
+            parts.append(broken_definitions(own, str(found)))
         else:
             parts.append(workflow_definitions(found, lambda: _platform(settings), settings))
     jobs = [job for part in parts for job in part.jobs or ()]
     sensor = workflow_sensor(settings, jobs, loaded, lambda: hashes(settings))
     return Definitions.merge(*parts, Definitions(sensors=[sensor]))
-
-
-def _usable(name: str, taken: set[str]) -> str:
-    """A file's name as assets may carry it, in none that is taken, which it then is."""
-    stem = re.sub(r"\W", "_", name, flags=re.ASCII)
-    found, number = stem, 1
-    while found in taken:
-        number += 1
-        found = f"{stem}_{number}"
-    taken.add(found)
-    return found
 
 
 def _platform(settings: Settings) -> Platform:

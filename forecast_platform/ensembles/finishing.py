@@ -106,9 +106,7 @@ def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -
     return result
 
 
-def _made(
-    run: Run, outcomes: Mapping[str, Outcome], tell: Callable[[int, int, str], None]
-) -> tuple[Result, str]:  # fmt: skip
+def _made(run: Run, outcomes: Mapping[str, Outcome], tell: Callable[[int, int, str], None]) -> tuple[Result, str]:
     """The result, and the hash of the bundle of its model."""
     known: dict[tuple[str, int], Fitted] = {}
     tell(0, _PARTS, "the model")

@@ -19,13 +19,18 @@ def usable_names(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     compares; later ones get a number. taken: names that are kept for other columns."""
     used, found = {one.casefold() for one in taken}, []
     for name in names:
-        plain = stem = re.sub(r"[ ,;{}()\n\t=]", "_", str(name))
-        number = 1
-        while plain.casefold() in used:
-            number += 1
-            plain = f"{stem}_{number}"
+        plain = numbered(re.sub(r"[ ,;{}()\n\t=]", "_", str(name)), lambda one: one.casefold() in used)
         used.add(plain.casefold())
         found.append(plain)
+    return found
+
+
+def numbered(name: str, is_taken: Callable[[str], bool]) -> str:
+    """The name, or with the least number from 2 on with which it is free."""
+    found, number = name, 1
+    while is_taken(found):
+        number += 1
+        found = f"{name}_{number}"
     return found
 
 

@@ -168,7 +168,7 @@ class _Places:
         dates = np.flatnonzero(made[:, 0] == self._made[day[:, 0]])
         self.found += len(dates) * self._n_paths
         origins = self._origin[day[dates, 0]]
-        return _put(*((of[:, None] * self._n_paths + self._same).ravel() for of in (dates, origins)))
+        return _putting(*((of[:, None] * self._n_paths + self._same).ravel() for of in (dates, origins)))
 
     def _of_rows(self, day: Whole, path: Whole, made: Whole) -> Put:
         """For rows in any order."""
@@ -178,10 +178,10 @@ class _Places:
         position = self._origin[day] * self._n_paths + path
         position[~same] = self._wanted.size - 1
         chosen = np.flatnonzero(self._wanted.ravel()[position])
-        return _put(chosen, position[chosen])
+        return _putting(chosen, position[chosen])
 
 
-def _put(chosen: NDArray[np.intp], position: NDArray[np.intp]) -> Put:
+def _putting(chosen: NDArray[np.intp], position: NDArray[np.intp]) -> Put:
     def put(out: NDArray[np.float32], values: NDArray[np.float32]) -> None:
         out.reshape(-1)[position] = values.take(chosen)
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from dagster import (
 )
 
 from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.plain import numbered
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.remote_task import is_remote, perform_remotely
 from forecast_platform.ensembles.running import MODEL, Done, Run, followed
@@ -65,6 +67,11 @@ def workflow_definitions(
     settings: which models and series there are, where a workflow over forecasts names none.
     """
     return Definitions(assets=workflow_assets(workflow, platform, settings), jobs=[_job(workflow)])
+
+
+def asset_name(name: str, is_taken: Callable[[str], bool]) -> str:
+    """A name of anybody's as assets may carry it, numbered where that is taken."""
+    return numbered(re.sub(r"\W", "_", name, flags=re.ASCII), is_taken)
 
 
 def broken_definitions(name: str, said: str) -> Definitions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ import yaml
 
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.yaml_lines import WorkflowError, text_of
-from forecast_platform.graph.assets.ensembles import broken_definitions, workflow_definitions
+from forecast_platform.graph.assets.ensembles import asset_name, broken_definitions, workflow_definitions
 
 FILE = "workflow.yaml"
 
@@ -78,12 +77,8 @@ class Ensemble(dg.Component, dg.Model, dg.Resolvable):
 
     def _own_name(self, context: dg.ComponentLoadContext, place: str) -> str:
         """A name for what stands here in place of a workflow, which nothing else of the project has."""
-        stem = re.sub(r"\W", "_", place.removesuffix("[0]"), flags=re.ASCII)
-        name, number, names = stem, 1, _names_of(context)
-        while names.setdefault(name, place) != place:
-            number += 1
-            name = f"{stem}_{number}"
-        return name
+        names = _names_of(context)
+        return asset_name(place.removesuffix("[0]"), lambda name: names.setdefault(name, place) != place)
 
     def _text(self, folder: Path) -> str:
         if self.obsrv is not None:
