@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd  # noqa: TID253 - a script of its own
 
+from benchmarks._parts import Parts
 from benchmarks._tables import diamonds, digits, flights
 from forecast_platform.ensembles import workshop
 from forecast_platform.ensembles.finishing import export_model, finish
@@ -104,7 +105,9 @@ def resident(what: str) -> float:
     return int(found[1]) / 1024
 
 
-def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, routed: bool, memory: bool) -> float:
+def ours(
+    name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, routed: bool, memory: bool, parts: Parts
+) -> float:
     """Run and print; returns the processor seconds, with those of loading the libraries."""
     metric, others = MEASURED[name]
     numeric = metric == "rmse"
@@ -133,6 +136,7 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
         if memory:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
             start = resident("VmRSS")
+        parts.begin()
         began, cpu = time.perf_counter(), time.process_time()
         run = Run(Platform.from_settings(settings), read_workflow(text))
         fits, fit_seconds = 0, 0.0
@@ -154,6 +158,7 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
                 if "(level" not in row["name"]:
                     seen[row["key"]] = row["seconds"]
         fit_seconds = sum(seen.values())
+        told = parts.told(fit_seconds, spent)
         for row in outcomes["stack_top_any"].members:
             first = ", ".join(f"{label} {value:.4g}" for label, value in row["scores"].items())
             print(f"    {row['name']:<20}{'*' if row['chosen'] else ' '} {first}  {row['seconds']:.1f} s")
@@ -190,6 +195,7 @@ def ours(name: str, train: pd.DataFrame, test: pd.DataFrame, target: str, *, rou
             f"  {fits} fits, base fits {fit_seconds:.1f} s, all {spent / max(fit_seconds, 1e-9):.2f} times that; "
             f"predicting {predicting:.1f} s; peak {peak:.0f} MB"
         )
+        print(told)
     return spent + loading
 
 
@@ -228,11 +234,12 @@ def main() -> None:
     for name in options.without:
         setattr(workshop, *_FEATURES[name])
     collect_seldom()  # as every process of ours begins
+    parts = Parts()
     for name in options.tables or ["flights", "diamonds", "digits"]:
         target = {"diamonds": "price", "digits": "target"}.get(name, "late")
         pair = diamonds() if name == "diamonds" else digits() if name == "digits" else None
         train, test = pair or flights(50_000 if name == "flights50" else 10_000)
-        spent = ours(name, train, test, target, routed=options.routed, memory=options.memory)
+        spent = ours(name, train, test, target, routed=options.routed, memory=options.memory, parts=parts)
         if options.autogluon:
             autogluon(options.autogluon, options.preset, name, train, test, target, spent)
 

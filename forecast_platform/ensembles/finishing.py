@@ -69,14 +69,15 @@ def finish(run: Run, tell: Callable[[int, int, str], None] = silent, *, again: b
 
 
 def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -> Result:
-    if not again and (found := result_of(run)) is not None:
+    states = run.states.read()
+    if not again and (found := _result_in(run, states)) is not None:
         return found
-    outcomes = run.outcomes()
+    outcomes = run.outcomes(states)
     missing = [name for name in run.plan.order if name not in outcomes]
     if missing:
         raise EarlierTaskError(f"the model waits for {', '.join(missing)}, not finished for these inputs: run it first")
     began = dt.datetime.now(dt.timezone.utc)
-    before = run.states.read().get(MODEL)
+    before = states.get(MODEL)
     wanted = run.hashes[MODEL]
     attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
     state = State(RUNNING, wanted, attempts, began, run_id=run.run_id)
@@ -140,7 +141,11 @@ def _vote_on_newest(run: Run, files: Mapping[str, bytes]) -> None:
 
 def result_of(run: Run) -> Result | None:
     """The result that was made of these inputs; None where there is none, or it is to be registered and is not."""
-    state = run.states.read().get(MODEL)
+    return _result_in(run, run.states.read())
+
+
+def _result_in(run: Run, states: Mapping[str, State]) -> Result | None:
+    state = states.get(MODEL)
     if state is None or state.state != FINISHED or state.input_hash != run.hashes[MODEL] or state.result is None:
         return None
     if run.store.digest(MODEL) != state.artifact_sha256:

@@ -176,9 +176,12 @@ class Run:
             Signer(settings),
         )
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """The outcomes of the tasks that are finished for these inputs, in running order."""
-        states = self.states.read()
+    def outcomes(self, states: Mapping[str, State] | None = None) -> dict[str, Outcome]:
+        """The outcomes of the tasks that are finished for these inputs, in running order.
+
+        states: of the tasks, where they were read before.
+        """
+        states = self.states.read() if states is None else states
         found = {name: self.finished(name, states) for name in self.plan.order}
         return {name: one for name, one in found.items() if one is not None}
 

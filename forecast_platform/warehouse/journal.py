@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -69,6 +70,11 @@ class Journal:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        # Of all commits: to start threads takes as long as half of a small commit. They end with the journal.
+        return ThreadPoolExecutor(_AT_ONCE)
+
     def folder(self, name: str) -> Path:
         """Where the records of the table `name` are."""
         return self.root / FOLDER / name
@@ -103,18 +109,18 @@ class Journal:
         files = [path, *([table / LOG / "_last_checkpoint"] if checkpoints else [])]
         # The disk takes many files and folders in the time of one, and hashing goes on meanwhile. Their order does not
         # matter: the commit is announced, and its record gets its name, when all of them are on disk.
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            syncing = [
-                *(pool.submit(_there, sync_file, table / name) for name in wanted),
-                *(pool.submit(_there, sync_file, one) for one in files),
-                *(pool.submit(_there, sync_folder, one) for one in sorted(folders)),
-            ]
-            read = list(pool.map(_print, (table / name for name in wanted)))
-            prints = {name: found for name, found in zip(wanted, read, strict=True) if found is not None}
-            record = json.dumps({"version": version, "entry": entry, "files": _plain(prints)})
-            with whole(folder / f"{version:020d}.json", record):
-                for one in syncing:
-                    one.result()
+        submit = self._pool.submit
+        syncing = [
+            *(submit(_there, sync_file, table / name) for name in wanted),
+            *(submit(_there, sync_file, one) for one in files),
+            *(submit(_there, sync_folder, one) for one in sorted(folders)),
+        ]
+        read = list(self._pool.map(_print, (table / name for name in wanted)))
+        prints = {name: found for name, found in zip(wanted, read, strict=True) if found is not None}
+        record = json.dumps({"version": version, "entry": entry, "files": _plain(prints)})
+        with whole(folder / f"{version:020d}.json", record):
+            for one in syncing:
+                one.result()
 
     def forget(self, name: str) -> None:
         """Drop what is known of a table whose folder was moved away: one that is made anew begins with version 0."""
