@@ -34,7 +34,7 @@ import pandas as pd  # noqa: TID253 - a script of its own
 
 from benchmarks._parts import Parts
 from benchmarks._tables import diamonds, digits, flights
-from forecast_platform.ensembles import workshop
+from forecast_platform.ensembles import encoded
 from forecast_platform.ensembles.finishing import export_model, finish
 from forecast_platform.ensembles.learners import skops_io
 from forecast_platform.ensembles.metrics import Scorer
@@ -78,7 +78,7 @@ def score(metric: str, test: pd.DataFrame, target: str, classes: list | None, pr
     return Scorer(metric)(test[target].map(codes).to_numpy(), predicted)
 
 
-_FOUND = workshop.found_pairs
+_FOUND = encoded.found_pairs
 _FEATURES: dict[str, tuple[str, Any]] = {
     "near": ("found_pairs", lambda *given: (_FOUND(*given)[0], [])),
     "pairs": ("found_pairs", lambda *_: ([], [])),
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", default=[], choices=sorted(_FEATURES), help="further features to omit")
     options = parser.parse_args()
     for name in options.without:
-        setattr(workshop, *_FEATURES[name])
+        setattr(encoded, *_FEATURES[name])
     collect_seldom()  # as every process of ours begins
     parts = Parts()
     for name in options.tables or ["flights", "diamonds", "digits"]:

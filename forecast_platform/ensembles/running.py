@@ -17,13 +17,14 @@ from forecast_platform.ensembles.folds import Folds
 from forecast_platform.ensembles.forecasts import forecast_frame, open_rows, write_votes
 from forecast_platform.ensembles.gpu import asks_gpu
 from forecast_platform.ensembles.grammar import Workflow
+from forecast_platform.ensembles.memory import Memory
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.plan import Plan, plan_of
 from forecast_platform.ensembles.rows import Rows, make_rows
 from forecast_platform.ensembles.signed import Signer
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, FileStore, State, States
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import ENGINE, Memory, Workshop
+from forecast_platform.ensembles.workshop import ENGINE, Workshop
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.memory import LARGE, give_back_memory
 from forecast_platform.host.progress import silent

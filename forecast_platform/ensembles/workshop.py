@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from forecast_platform.ensembles.bundles import Fitted, by_cell, extra_columns, rows_of, with_extra
 from forecast_platform.ensembles.catalog import Base, distribution_of
-from forecast_platform.ensembles.encoding import Encoder, RowsOf, TargetMeans
+from forecast_platform.ensembles.encoded import EncodedRows
+from forecast_platform.ensembles.encoding import Encoder
 from forecast_platform.ensembles.ending import FitEndedError, ends_at
 from forecast_platform.ensembles.folds import Folds, of_rows
 from forecast_platform.ensembles.gpu import CPU, GPU, NOT_HERE, asks_gpu, gpu_here
 from forecast_platform.ensembles.grammar import Context, Task
 from forecast_platform.ensembles.learners import Learner
 from forecast_platform.ensembles.members import Member, Setup, Wanted
+from forecast_platform.ensembles.memory import Memory
 from forecast_platform.ensembles.metrics import Scorer, interval_of
-from forecast_platform.ensembles.nearby import Near, found_pairs
-from forecast_platform.ensembles.ratios import Ratio, found_ratios
 from forecast_platform.ensembles.routing import Router, cells_of
 from forecast_platform.ensembles.rows import Rows
 from forecast_platform.ensembles.signed import SIGNATURE, Signer
@@ -43,8 +43,6 @@ ENGINE = 7
 """Raised by hand where the same fit would come out otherwise: what was made by another one is made again."""
 FEWEST = 60
 """Training rows below which a route has no model of its own."""
-_MOST_HELD = 64 * 2**20
-"""Bytes of predictions that a run remembers; what is more is read from the store again."""
 
 
 class TaskTimeoutError(RuntimeError):
@@ -68,23 +66,6 @@ class Store(Protocol):
 
 
 @dataclass
-class Memory:
-    """What the tasks of one run need to find out once, over the same rows and folds.
-
-    routers: by the splits' name and the route task, one a split. fits: by place, without their models. scores: by what
-    was asked, the predictions' hash and that of the rows.
-    """
-
-    routers: dict[str, dict[str, list[Router]]] = field(default_factory=lambda: {"folds": {}})
-    crosses: dict[Any, tuple[list[tuple[str, str]], list[Near]]] = field(default_factory=dict)
-    ratios: dict[Any, list[Ratio]] = field(default_factory=dict)
-    fits: dict[str, Fitted] = field(default_factory=dict)
-    scores: dict[tuple[str, str, str], Any] = field(default_factory=dict)
-    held: int = 0
-    """Bytes of the fits' predictions."""
-
-
-@dataclass
 class Workshop:
     """One workflow's rows and folds, and everything that was fitted on them."""
 
@@ -101,9 +82,6 @@ class Workshop:
     fitted: int = 0
     """Fits that were made here, and not found in the store."""
     cpu_seconds: float = 0.0
-    _encoded: dict[Any, Any] = field(default_factory=dict)
-    _means: dict[Any, dict[str, TargetMeans]] = field(default_factory=dict)
-    _encoding: threading.Lock = field(default_factory=threading.Lock)
     _routes: dict[str, Task] = field(default_factory=dict)
 
     @property
@@ -115,6 +93,12 @@ class Workshop:
     def transforms(self) -> dict[str, tuple[str, ...]]:
         """Of each included feature what is done to it."""
         return {one.feature: tuple(one.transform) for one in self.context.source.features.include if one.transform}
+
+    @cached_property
+    def _encoded(self) -> EncodedRows:
+        # Rows in order, or of groups, meet cells of a pair that no training row was of.
+        pairs = self.rows.time is None and self.folds["folds"].kind != "grouped"
+        return EncodedRows(self.context.seed, self.transforms, pairs, self.memory)
 
     def route(self, task: Task, splits: str = "folds") -> list[Router]:
         """The routers of a task, one a split, each fitted on the split's training rows alone.
@@ -182,11 +166,9 @@ class Workshop:
                     notes[place] += [one for one in said if one not in notes[place]]
                     done += 1
                     self.tell(done, len(jobs), f"{wanted[place].base.name}, split {split + 1}")
-                self._encoded.clear()
+                self._encoded.forget(means=(split, encoding) == max(one for one in groups if one[0] == split))
                 if self.rows.features.size >= LARGE:
                     give_back_memory()
-                if (split, encoding) == max(one for one in groups if one[0] == split):
-                    self._means.clear()
         return [
             Member(
                 one.base.name,
@@ -262,10 +244,10 @@ class Workshop:
             self.store.put(place, self._signed(wanted.base, place, found.files()))
         self.fitted += 1
         self.cpu_seconds += found.seconds
-        return self._remembered(place, found)
+        return self.memory.remembered(place, found)
 
     def _loaded(self, base: Base, place: str, files: dict[str, bytes], *, whole: bool) -> Fitted:
-        return self._remembered(place, Fitted.load(base, files, whole=whole, signer=self.signer, place=place))
+        return self.memory.remembered(place, Fitted.load(base, files, whole=whole, signer=self.signer, place=place))
 
     def _signed(self, base: Base, place: str, files: dict[str, bytes]) -> dict[str, bytes]:
         if not base.pickled or self.signer is None:
@@ -277,13 +259,6 @@ class Workshop:
             f"over {self.context.timeout:g} s (context.timeout); {self.fitted} fits of this try are kept, and the "
             "next one goes on from there: raise the timeout, or run it again"
         )
-
-    def _remembered(self, place: str, found: Fitted) -> Fitted:
-        memory = self.memory
-        if place not in memory.fits and memory.held + found.valid.nbytes <= _MOST_HELD:
-            memory.held += found.valid.nbytes
-            memory.fits[place] = replace(found, encoder=Encoder({}), learners={})
-        return found
 
     def scores_of(self, scorer: Scorer, members: Sequence[Member], rows: Ints) -> list[float]:
         """Each member's score on these rows, [n] places: made once, for tasks choose among the same models on the
@@ -369,30 +344,10 @@ class Workshop:
         return self._made(plain, self.key(plain), number, whole=True).learners[-1]
 
     def _encode(self, base: Base, setup: Setup, number: int, train: Ints, valid: Ints) -> tuple[Encoder, Any, Any]:
-        place = (setup.columns, setup.splits, number, len(train), int(train.sum()))
-        # One at a time: models of one split begin at once, and would each encode its rows.
-        with self._encoding:
-            found = self._encoded.get((base.encoding, place))
-            if found is None:
-                features, y = self.features(setup, number), self.rows.y[train]
-                rows = RowsOf(features, train)
-                pairs: list[tuple[str, str]] = []
-                near: list[Near] = []
-                # Rows in order, or of groups, meet cells that no training row was of.
-                if base.encoding != "given" and self.rows.time is None and self.folds["folds"].kind != "grouped":
-                    if place not in self.memory.crosses:
-                        self.memory.crosses[place] = found_pairs(rows, y, self.rows.n_classes, self.context.seed)
-                    pairs, near = self.memory.crosses[place]
-                if place not in self.memory.ratios:
-                    self.memory.ratios[place] = found_ratios(features, self.context.seed, train)
-                ratios = self.memory.ratios[place] if base.encoding != "given" else []
-                encoder, x = Encoder.fit(
-                    base.encoding, rows, y, self.rows.n_classes, self.context.seed, self.transforms, pairs,
-                    self._means.setdefault(place, {}), ratios, near,
-                )  # fmt: skip
-                found = encoder, x, encoder.apply(RowsOf(features, valid))
-                self._encoded[base.encoding, place] = found
-        return found
+        split, rows = (setup.columns, setup.splits, number), self.rows
+        return self._encoded.of(
+            base.encoding, split, lambda: self.features(setup, number), rows.y, rows.n_classes, train, valid
+        )
 
 
 def _seed(seed: int, name: str, number: int) -> int:

@@ -49,7 +49,7 @@ def checked(table: Table, data: pa.Table, where: Where) -> pa.Table:
         outside = prepared.num_rows - matching(prepared, where)
         if outside:
             raise WarehouseError(f"{table.name}: {outside} rows lie outside the keys to replace ({delta_sql(where)})")
-    if prepared.num_rows <= _SMALL and table.key:
+    if 1 < prepared.num_rows <= _SMALL and table.key:
         unique = prepared.select(list(table.key)).group_by(list(table.key)).aggregate([]).num_rows
         if unique < prepared.num_rows:
             raise WarehouseError(f"{table.name}: {prepared.num_rows - unique} rows repeat a key {table.key}")

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from forecast_platform.ensembles import workshop as workshops
+from forecast_platform.ensembles import memory as memories
 from forecast_platform.ensembles.folds import of_rows
+from forecast_platform.ensembles.memory import Memory
 from forecast_platform.ensembles.metrics import Scorer
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -22,7 +23,7 @@ from forecast_platform.ensembles.running import Run
 from forecast_platform.ensembles.source_files import read_parquet
 from forecast_platform.ensembles.store import FileStore, States
 from forecast_platform.ensembles.tasks import perform
-from forecast_platform.ensembles.workshop import Memory, Workshop
+from forecast_platform.ensembles.workshop import Workshop
 from forecast_platform.models.saved import to_bytes, to_parts
 from forecast_platform.settings import build
 from forecast_platform.work.platform import Platform
@@ -87,7 +88,7 @@ def test_tasks_after_the_first_read_no_fit_again_and_fit_no_router_and_come_to_t
 
 
 def test_what_is_too_large_to_remember_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workshops, "_MOST_HELD", 0)
+    monkeypatch.setattr(memories, "_MOST_HELD", 0)
     _, counts = outcomes_of(Memory())
     assert counts["vote_mix"]["reads"] == 8
 
