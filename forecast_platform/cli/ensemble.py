@@ -140,9 +140,11 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _results(options: argparse.Namespace, settings: Settings) -> int:
-    from forecast_platform.runs.workflows import results, results_text
+    from forecast_platform.runs.workflows import report, results, results_text
 
-    found = results(settings, _workflow(options))
+    workflow = _workflow(options)
+    found = results(settings, workflow)
+    page = report(settings, workflow)
     if options.json:
         print(results_text(found))
         return 0
@@ -158,7 +160,7 @@ def _results(options: argparse.Namespace, settings: Settings) -> int:
         for note in task["notes"]:
             if note != task["verdict"]:
                 print(f"    {note}")
-    print(f"deployed: {found['result']['task']}; report {found['result']['report']}")
+    print(f"deployed: {found['result']['task']}; report {page}")
     return 0
 
 

@@ -18,7 +18,7 @@ from forecast_platform.ensembles.forecasts import open_rows, write_newest
 from forecast_platform.ensembles.outcome import Outcome
 from forecast_platform.ensembles.packaging import Ensemble, PackageError, model_of
 from forecast_platform.ensembles.reading import written
-from forecast_platform.ensembles.report import write_report
+from forecast_platform.ensembles.report import report_path, write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run, why_it_ended
 from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, State
 from forecast_platform.ensembles.threads import one_thread_each
@@ -71,6 +71,7 @@ def finish(run: Run, tell: Callable[[int, int, str], None] = silent, *, again: b
 def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -> Result:
     states = run.states.read()
     if not again and (found := _result_in(run, states)) is not None:
+        keep_report(run)
         return found
     outcomes = run.outcomes(states)
     missing = [name for name in run.plan.order if name not in outcomes]
@@ -150,8 +151,21 @@ def _result_in(run: Run, states: Mapping[str, State]) -> Result | None:
         return None
     if run.store.digest(MODEL) != state.artifact_sha256:
         return None
-    found = Result(**json.loads(state.result))
+    # Where reports are kept now: the warehouse may have been moved, or be a copy.
+    found = replace(Result(**json.loads(state.result)), report=str(report_path(run)))
     return None if run.workflow.context.register_ and not found.registered else found
+
+
+def keep_report(run: Run) -> Path:
+    """The page of a finished workflow; written again where it is gone: backups hold none.
+
+    Raises OSError, PackageError.
+    """
+    path = report_path(run)
+    if not path.is_file():
+        with one_thread_each():
+            write_report(run, run.outcomes(), {})
+    return path
 
 
 def model_files(run: Run) -> dict[str, bytes]:

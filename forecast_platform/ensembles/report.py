@@ -25,6 +25,15 @@ _BINS = 10
 _COLOURS = {"finished": page.GOOD, "failed": page.BAD, "running": page.WARN, "waiting": page.EMPTY}
 
 
+def report_path(run: Run) -> Path:
+    """Where a workflow's page is."""
+    return run.platform.settings.reports / _file_name(run)
+
+
+def _file_name(run: Run) -> str:
+    return page.file_name("ensemble", run.workflow.context.name)
+
+
 def write_report(run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted]) -> Path:
     """Write the page of a workflow among the reports; returns its path.
 
@@ -62,7 +71,7 @@ def write_report(run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[st
     ]
     return page.write_page(
         run.platform.settings.reports,
-        page.file_name("ensemble", context.name),
+        _file_name(run),
         title=f"Ensemble {context.name}",
         subtitle=f"{'.'.join(context.source.place)}, target {context.source.target}; folds: {run.folds['folds'].kind}",
         content=content,

@@ -268,7 +268,11 @@ class SubmittedWorkflows:
 
     def report(self, user: str, workflow_id: str) -> str:
         """A completed workflow's page. Raises UnknownJobError, WrongStateError."""
-        return Path(self.results(user, workflow_id)["result"]["report"]).read_text(encoding="utf-8")
+        self.results(user, workflow_id)
+        try:
+            return workflows.report(self.settings, self._completed(user, workflow_id)).read_text(encoding="utf-8")
+        except PackageError as error:
+            raise WrongStateError(str(error)) from None
 
     def model(self, user: str, workflow_id: str) -> bytes:
         """A completed workflow's model: an MLflow model folder, zipped. Raises UnknownJobError, WrongStateError."""

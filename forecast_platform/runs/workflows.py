@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast_platform.ensembles.finishing import export_model, model_files, result_of
+from forecast_platform.ensembles.finishing import export_model, keep_report, model_files, result_of
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
@@ -162,6 +162,11 @@ def results(settings: Settings, workflow: Workflow) -> dict[str, Any]:
             "notes": outcome.notes,
         }
     return {"workflow": workflow.context.name, "result": vars(found), "tasks": tasks}
+
+
+def report(settings: Settings, workflow: Workflow) -> Path:
+    """The page of a workflow whose results are there; written again where it is gone. Raises OSError, PackageError."""
+    return keep_report(Run(Platform.from_settings(settings), workflow))
 
 
 def results_text(found: dict[str, Any]) -> str:

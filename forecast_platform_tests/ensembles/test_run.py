@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -275,6 +277,25 @@ def test_a_task_that_waits_says_for_what_and_one_that_fails_keeps_why(tmp_path: 
     assert "name logistic" in (state.error or "")
     rows = Platform.from_settings(settings).warehouse.read(states_table(run.workflow.context))
     assert rows.num_rows == 1
+
+
+def test_a_page_that_is_gone_is_written_again_where_reports_are_now(finished: tuple[Path, Settings]) -> None:
+    folder, settings = finished
+    result = result_of(run_of(folder, settings, register=True))
+    assert result is not None
+    page = Path(result.report)
+    assert page == settings.reports / "ensemble_small.html"
+    before = page.read_text()
+    page.unlink()
+    again = finish(run_of(folder, settings, register=True))
+    assert (again.fresh, again.report) == (False, str(page))
+    stamp = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?")
+    assert stamp.sub("", page.read_text()) == stamp.sub("", before)
+    copy = shutil.copytree(settings.warehouse, folder / "copy", ignore=shutil.ignore_patterns("_reports"))
+    elsewhere = build(warehouse=copy, source="sample", workers=1)
+    told = finish(run_of(folder, elsewhere, register=True))
+    assert (told.fresh, told.report) == (False, str(copy / "_reports" / "ensemble_small.html"))
+    assert Path(told.report).is_file()
 
 
 def test_a_table_of_the_warehouse_is_the_source(tmp_path: Path) -> None:
