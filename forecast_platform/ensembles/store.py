@@ -160,12 +160,17 @@ class States:
         self.warehouse.replace(self.table, data, {"workflow": self.name, "task": task})
 
 
+def holds_states(table: Table) -> bool:
+    """Whether a table is one of workflows' states, whose rows say of other tables that they are written."""
+    return table.short_name == _STATES
+
+
 def forget_tasks(warehouse: DeltaWarehouse, name: str) -> list[str]:
     """Let no task count as finished of the workflows whose table this is (by its full name), for rows of it are lost;
     returns their names. Raises WarehouseError."""
     found: list[str] = []
     for table in warehouse.tables():
-        if table.short_name != _STATES or table.name == name:
+        if not holds_states(table) or table.name == name:
             continue
         states = _states_at(table.name)
         for workflow in sorted(set(warehouse.read(states, ["workflow"])["workflow"].to_pylist())):

@@ -16,11 +16,11 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
@@ -37,6 +37,9 @@ from forecast_platform.warehouse.damage import examine, open_table
 from forecast_platform.warehouse.delta import DeltaWarehouse
 from forecast_platform.warehouse.journal import FOLDER, Journal, Print
 from forecast_platform.warehouse.schemas import Table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -168,7 +171,7 @@ def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
 
 
 def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
-    from deltalake.exceptions import DeltaError
+    from forecast_platform.ensembles.store import holds_states
 
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
     damaged = [one for table in warehouse.tables() for one in examine(warehouse, table)] or damaged_fits(
@@ -177,15 +180,10 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise HousekeepingError(f"{damaged[0]}{more}; {_ASIDE}")
-    # What refers to another table is pinned before that table: scores and signals, forecasts, models, data.
-    opened = {}
-    for table in reversed(warehouse.tables()):
-        try:
-            found = open_table(warehouse, table)
-        except DeltaError as error:
-            raise OSError(f"{table.name}: {str(error).splitlines()[0]}") from error
-        if found is not None:
-            opened[table] = found
+    # What refers to another table is pinned before that table: scores and signals, forecasts, models, data. States of
+    # workflows' tasks before all of these, and before it is known which there are.
+    opened = _pinned(warehouse, [table for table in warehouse.tables() if holds_states(table)])
+    opened |= _pinned(warehouse, [table for table in reversed(warehouse.tables()) if not holds_states(table)])
     for table, pinned in opened.items():
         root = warehouse.path(table)
         place = "warehouse/" + "/".join(table.name.split("."))
@@ -199,6 +197,21 @@ def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> Non
                 _copy_file(path, f"{place}/{_LOG}/{path.name}", writer, manifest)
         _copy_journal(warehouse.journal, table, pinned.version(), writer, manifest)
         manifest.tables[table.name] = {"version": pinned.version(), "files": len(names)}
+
+
+def _pinned(warehouse: DeltaWarehouse, tables: Iterable[Table]) -> dict[Table, DeltaTable]:
+    """Those of the tables that are there, each at its version of now. Raises OSError."""
+    from deltalake.exceptions import DeltaError
+
+    opened = {}
+    for table in tables:
+        try:
+            found = open_table(warehouse, table)
+        except DeltaError as error:
+            raise OSError(f"{table.name}: {str(error).splitlines()[0]}") from error
+        if found is not None:
+            opened[table] = found
+    return opened
 
 
 def _refuse_changed(table: Table, name: str, copied: Mapping[str, Any], written: Print | None) -> None:

@@ -12,6 +12,7 @@ import pytest
 from forecast_platform.ensembles.running import Run
 from forecast_platform.ensembles.store import FINISHED
 from forecast_platform.housekeeping import HousekeepingError
+from forecast_platform.housekeeping import backup as backups
 from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.health import health
 from forecast_platform.housekeeping.maintenance import compact, vacuum
@@ -117,3 +118,27 @@ def test_they_come_back_from_a_backup_and_are_merged_and_vacuumed(
     assert named <= {one.table for one in compact(warehouse, dt.date(2030, 1, 1))}
     assert named <= {one.table for one in vacuum(warehouse, 24)}
     assert contents(settings) == before
+
+
+def test_a_task_that_ends_while_a_backup_is_taken_is_not_finished_there_without_its_table(
+    settings: Settings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two of the tables that are pinned, the states' among them."""
+    real, ended = backups.open_table, []
+
+    def opening(warehouse: DeltaWarehouse, table: Table) -> object:
+        if not ended:
+            other = run_of(made, settings, {"task": "vote_mix"}, bases=["linear"], folds=2, name="zz-later")
+            ended.append(other.perform("vote_mix"))
+        return real(warehouse, table)
+
+    monkeypatch.setattr(backups, "open_table", opening)
+    backup(settings, tmp_path / "saved")
+    assert ended
+    monkeypatch.undo()
+    shutil.rmtree(settings.warehouse)
+    restore(settings, tmp_path / "saved")
+    there = others(settings)
+    rows = DeltaWarehouse(settings.warehouse).read(there["ensemble_tasks"]).to_pylist()
+    for row in rows:
+        assert f"oof_predictions_{row['workflow'].replace('-', '_')}_{row['task']}" in there
