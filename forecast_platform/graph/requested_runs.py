@@ -31,7 +31,12 @@ _DID_RETRY_TAG = "dagster/auto_retry_run_id"
 _UNDECIDED_SECONDS = 15.0
 """Seconds after a failure within which Dagster says whether it tries again."""
 _LOST_SECONDS = 120.0
-"""Seconds after which one that was cancelled, and whose run never came to be, is taken as ended."""
+"""Seconds after which one that runs or was cancelled, and whose run Dagster does not know, is taken as ended."""
+NO_RECORD = (
+    "Dagster has no record of its run: that was deleted, or the records are older than the request, as after a restore; "
+    "what was finished is kept: ask for it again"
+)
+"""Why one has failed that nobody will ever tell the end of."""
 _LOOK_SECONDS = 0.5
 _LAST_SECONDS = 30.0
 """Seconds after which a process that no interrupt reaches (in native code) is ended."""

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from dagster import DagsterRunStatus, build_sensor_context
 
+from forecast_platform.ensembles.submissions import Submissions
+from forecast_platform.graph import requested_runs
 from forecast_platform.graph.automation.workflows import NAME
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
 from forecast_platform.workflow_definitions import build_workflow_definitions
@@ -169,6 +171,31 @@ def test_one_that_was_submitted_after_its_location_was_loaded_waits_until_that_i
     assert request.tags[WORKFLOW_TAG] == one
     [again] = tick(desk, after)
     assert again.run_key == request.run_key, "the same key is run once"
+
+
+@pytest.mark.parametrize(("wish", "status"), [(False, "failed"), (True, "cancelled")])
+def test_one_whose_run_dagster_has_no_record_of_does_not_run_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: bool, status: str
+) -> None:
+    """As in a backup: the store of what was asked for is copied after Dagster's records."""
+    desk = Desk.over(tmp_path)
+    desk.beat()
+    one = kept(desk, text(uploaded(desk)))["workflow_id"]
+    desk.ask("POST", f"/workflows/{one}/submit")
+    tick(desk)
+    store = Submissions(desk.settings)
+    assert store.running(store.get(one), "a run of a later time")
+    if wish:
+        assert desk.ask("POST", f"/workflows/{one}/cancel")[1]["status"] == "cancelling"
+    assert tick(desk) == []
+    assert store.get(one).status in ("running", "cancelling"), "it may still come to be"
+    monkeypatch.setattr(requested_runs, "_LOST_SECONDS", -1)
+    assert tick(desk) == []
+    found = desk.ask("GET", f"/workflows/{one}")[1]
+    assert (found["status"], "ask for it again" in found["error"]) == (status, True)
+    assert desk.ask("POST", f"/workflows/{one}/submit")[1]["attempt"] == 2
+    [again] = tick(desk)
+    assert again.run_key == f"{one}:2"
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from dagster import (
     sensor,
 )
 
-from forecast_platform.graph.requested_runs import is_lost
+from forecast_platform.graph.requested_runs import NO_RECORD, is_lost
 from forecast_platform.graph.training_jobs import PARTITIONS, forget_runs, newest_run, settle, tags_of
 from forecast_platform.host.memory import lean_allocators
 from forecast_platform.settings import Settings
@@ -73,11 +73,11 @@ def training_job_sensor(settings: Settings, job: Any) -> SensorDefinition:
                 if store.requested(current):
                     wanted.append(current)
             elif (
-                current.status == "cancelling"
+                current.status in ("running", "cancelling")
                 and is_lost(current, now)
                 and newest_run(context.instance, current) is None
             ):
-                store.cancelled(current.job_id)
+                store.ended(current, "failed", None, NO_RECORD)
         if not wanted:
             return SensorResult(skip_reason="no job waits to be run", cursor=cursor)
         # Here, where adding twice is adding once, rather than with the answer: a run of an unknown key only fails.

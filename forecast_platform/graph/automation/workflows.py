@@ -22,7 +22,7 @@ from dagster import (
 
 from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.graph.assets.ensembles import job_name_of
-from forecast_platform.graph.requested_runs import is_lost
+from forecast_platform.graph.requested_runs import NO_RECORD, is_lost
 from forecast_platform.graph.workflow_runs import newest_run, settle, tags_of
 from forecast_platform.settings import Settings
 
@@ -64,11 +64,11 @@ def workflow_sensor(
                 if here is not None and here == files.get(current.slug) and store.requested(current):
                     wanted.append(current)
             elif (
-                current.status == "cancelling"
+                current.status in ("running", "cancelling")
                 and is_lost(current, now)
                 and newest_run(context.instance, current) is None
             ):
-                store.ended(current, "cancelled", None)
+                store.ended(current, "failed", None, NO_RECORD)
         if not wanted:
             return SensorResult(skip_reason="no workflow waits to be run", cursor=cursor)
         runs = [RunRequest(run_key=one.run_key, job_name=job_name_of(one.slug), tags=tags_of(one)) for one in wanted]
