@@ -75,7 +75,7 @@ class TaskAnswer(BaseModel):
     task: str
     type: str
     needs: list[str]
-    state: str = Field(description="waiting, running, finished or failed.")
+    state: str = Field(description="waiting, running, finished, failed or interrupted (its process is gone).")
     started_at: str | None
     finished_at: str | None
     attempts: int

@@ -17,7 +17,9 @@ from forecast_platform.app.workflow_client import WorkflowApi
 
 NAME = "workflows"
 """Value of the address's `page`."""
-_COLOURS = {"waiting": "#eeeeee", "running": "#7fb0f5", "finished": "#9ad29a", "failed": "#f2a0a0"}
+_COLOURS = {
+    "waiting": "#eeeeee", "running": "#7fb0f5", "finished": "#9ad29a", "failed": "#f2a0a0", "interrupted": "#f3cf8e",
+}  # fmt: skip
 _LONGEST_IN_ADDRESS = 6000
 _EXAMPLE = """\
 obsrv:

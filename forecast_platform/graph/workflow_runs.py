@@ -16,6 +16,7 @@ from forecast_platform.ensembles.running import MODEL
 from forecast_platform.ensembles.submissions import Submission, Submissions
 from forecast_platform.graph import requested_runs
 from forecast_platform.graph.requested_runs import KIND, KIND_TAG, USER_TAG
+from forecast_platform.host import process_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +25,18 @@ if TYPE_CHECKING:
 
 WORKFLOW_TAG = "forecast_platform/workflow"
 ATTEMPT_TAG = "forecast_platform/workflow_attempt"
+PROCESS_TAG = "forecast_platform/process"
+"""Of a run of workflows' tasks: its id, so that none is inherited from one that is tried again, the processes among
+which it runs, and its own."""
+INTERRUPTED = "interrupted"
+"""State of a task whose process ended before it could say how the task did."""
+WHY_INTERRUPTED = "interrupted: its process is gone; finished fits are kept, the next run goes on"
 _MOST_RUNS = 10
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a task is in Dagster's run: waiting, running, finished or failed; times in UTC."""
+    """How far a task is in Dagster's run: waiting, running, finished, failed or interrupted; times in UTC."""
 
     state: str
     started_at: dt.datetime | None = None
@@ -88,10 +95,26 @@ def _names(workflow: Workflow) -> Sequence[str]:
 def _step(stats: RunStepKeyStatsSnapshot, run: DagsterRun) -> Step:
     said = stats.status.value if stats.status is not None else ""
     state = {"SUCCESS": "finished", "FAILURE": "failed", "SKIPPED": "waiting"}.get(said, "running")
-    if state == "running" and run.is_finished:
-        # Its process is gone, and nobody wrote how it ended.
-        state = "failed"
+    if state == "running" and is_over(run):
+        state = INTERRUPTED
     return Step(state, _time(stats.start_time), _time(stats.end_time), stats.attempts or 1, run.run_id)
+
+
+def mark_process(instance: DagsterInstance, run_id: str) -> None:
+    """Keep of a run that this process does it."""
+    own = f"{run_id} {process_identity.namespace()} {process_identity.this_process()}"
+    instance.add_run_tags(run_id, {PROCESS_TAG: own})
+
+
+def is_over(run: DagsterRun) -> bool:
+    """Whether nothing works on a run any more, also where its process was killed and nobody has said so yet.
+
+    A process on another machine or in another container cannot be looked for: there Dagster's word counts alone.
+    """
+    run_id, place, process = run.tags.get(PROCESS_TAG, "  ").split(" ")
+    if run_id == run.run_id and place == process_identity.namespace() and process_identity.here(process):
+        return not process_identity.alive(process)
+    return bool(run.is_finished)
 
 
 def _time(seconds: float | None) -> dt.datetime | None:

@@ -44,6 +44,12 @@ def alive(owner: str) -> bool:
         return False
 
 
+def namespace() -> str:
+    """Among which processes a number names one: those of this container, or of the machine. Empty on other systems than
+    Linux."""
+    return os.readlink("/proc/self/ns/pid") if sys.platform == "linux" else ""
+
+
 def _start(pid: int) -> str:
     """What no other process of the same number has. On Linux the boot and the clock ticks since: the time at which a
     process began, in seconds since 1970, is another one there once the system's clock was set."""
@@ -57,4 +63,7 @@ def _start(pid: int) -> str:
         raise psutil.NoSuchProcess(pid) from None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
     # Its name, in brackets, may hold anything; the start is the twentieth field after it (proc_pid_stat(5)).
-    return f"{boot}-{told.rpartition(')')[2].split()[19]}"
+    fields = told.rpartition(")")[2].split()
+    if fields[0] in ("Z", "X"):  # it has ended, and nobody has asked how
+        raise psutil.NoSuchProcess(pid)
+    return f"{boot}-{fields[19]}"

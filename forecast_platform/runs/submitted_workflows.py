@@ -194,14 +194,19 @@ class SubmittedWorkflows:
         """What is being done: in the queue, its place."""
         if one.status == "submitting":
             return f"queued, place {self.store.place(one)}"
-        return ", ".join(task.task for task in tasks if task.state == "running")
+        from forecast_platform.graph.workflow_runs import INTERRUPTED
+
+        names = [task.task for task in tasks if task.state == "running"]
+        if one.status in OPEN:
+            names += [f"{task.task} ({INTERRUPTED})" for task in tasks if task.state == INTERRUPTED]
+        return ", ".join(names)
 
     def tasks(self, one: Submission) -> list[TaskState]:
         """The tasks in running order, then the model, as they stand in the last attempt.
 
         Raises WorkflowError where its text does not read any more.
         """
-        from forecast_platform.graph.workflow_runs import Step, steps_of
+        from forecast_platform.graph.workflow_runs import INTERRUPTED, WHY_INTERRUPTED, Step, steps_of
 
         workflow = read_workflow(one.text)
         plan = plan_of(workflow)
@@ -218,6 +223,7 @@ class SubmittedWorkflows:
         for name, kind, needs in [*rows, (MODEL, MODEL, tuple(plan.order))]:
             step = steps.get(name) or Step("waiting")
             error = _error_of(states.get(name), since) if step.state == "failed" else None
+            error = WHY_INTERRUPTED if step.state == INTERRUPTED else error
             began_at, ended_at = _iso(step.started_at), _iso(step.finished_at)
             about = states.get(name)
             ended = about is not None and step.state in ("finished", "failed") and about.run_id is not None

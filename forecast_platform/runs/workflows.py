@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL, Run
-from forecast_platform.ensembles.store import State, States
+from forecast_platform.ensembles.store import RUNNING, State, States
 from forecast_platform.ensembles.yaml_lines import Problem, WorkflowError, text_of
 from forecast_platform.host.files import write_whole
 from forecast_platform.models.saved import to_bytes
@@ -128,11 +128,34 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
 
 
 def status(settings: Settings, workflow: Workflow) -> list[TaskStatus]:
-    """The tasks of a workflow in running order, as the warehouse has them; the source is not read."""
+    """The tasks of a workflow in running order, as the warehouse has them; the source is not read.
+
+    One that runs by its state, and whose process is gone, is `interrupted`.
+    """
     plan = plan_of(workflow)
     states = States(Platform.from_settings(settings).warehouse, workflow.context).read()
+    states = _without_the_dead(settings, states)
     rows = [(name, workflow.task(name).task, plan.needs[name]) for name in plan.order]
     return [_status(name, kind, needs, states.get(name)) for name, kind, needs in [*rows, (MODEL, MODEL, plan.order)]]
+
+
+def _without_the_dead(settings: Settings, states: dict[str, State]) -> dict[str, State]:
+    """The states, where a process that was killed has left one as running: interrupted."""
+    from forecast_platform.graph.workflow_runs import INTERRUPTED, WHY_INTERRUPTED, is_over
+    from forecast_platform.runs.launch import Launcher
+
+    at_work = {one.run_id for one in states.values() if one.state == RUNNING and one.run_id is not None}
+    if not at_work:
+        return states
+    instance = Launcher(settings).instance
+    known = {run_id: instance.get_run_by_id(run_id) for run_id in at_work}
+    over = {run_id for run_id, run in known.items() if run is not None and is_over(run)}
+    return {
+        name: replace(one, state=INTERRUPTED, error=WHY_INTERRUPTED)
+        if one.state == RUNNING and one.run_id in over
+        else one
+        for name, one in states.items()
+    }
 
 
 def _status(name: str, kind: str, needs: tuple[str, ...], state: State | None) -> TaskStatus:

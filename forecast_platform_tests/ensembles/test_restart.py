@@ -14,9 +14,10 @@ from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL
 from forecast_platform.ensembles.store import FINISHED, RUNNING, States
 from forecast_platform.work.platform import Platform
+from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.test_run import text_at, world
-from forecast_platform_tests.forked import Program
-from forecast_platform_tests.waiting import PATIENCE
+from forecast_platform_tests.forked import Command, Program
+from forecast_platform_tests.waiting import PATIENCE, until
 
 PROGRAM = """
 import sys
@@ -94,3 +95,33 @@ def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_
     found = states.read()
     assert {one.state for one in found.values()} == {FINISHED}
     assert {name: one.attempts for name, one in found.items()} == dict.fromkeys(order, 2)
+
+
+@pytest.mark.slow
+def test_a_task_whose_command_was_killed_is_interrupted_until_the_next_one_goes_on(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    classes(n=20_000).to_parquet(tmp_path / "table.parquet")
+    file = tmp_path / "small.yaml"
+    file.write_text(text_at(tmp_path, {"task": "boost"}, {"task": "vote_weight"}, bases=["linear"], folds=2))
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("FORECAST_PLATFORM_", "DAGSTER_"))}
+    environment = {**clean, "FORECAST_PLATFORM_WAREHOUSE": str(settings.warehouse), "FORECAST_PLATFORM_WORKERS": "1"}
+
+    def shown() -> tuple[int | None, dict[str, str]]:
+        command = Command("ensemble", "status", str(file), env=environment)
+        lines = command.told(PATIENCE).splitlines()
+        return command.returncode, {line.split()[0]: " ".join(line.split()[1:2]) for line in lines if "tries" in line}
+
+    states = States(Platform.from_settings(settings).warehouse, read_workflow(file.read_text()).context)
+    running = Command("ensemble", "run", str(file), env=environment)
+    until(lambda: "boost" in states.read(), "the first task", pause=0.01)
+    assert shown() == (1, {"boost": "running", "vote_weight": "waiting", "model": "waiting"})
+    assert running.poll() is None, "the task was over before it was looked at"
+    running.kill()
+    running.wait()
+    assert states.read()["boost"].state == RUNNING, "nobody was left to say how it ended"
+    assert shown() == (1, {"boost": "interrupted", "vote_weight": "waiting", "model": "waiting"})
+    again = Command("ensemble", "run", str(file), env=environment)
+    told = again.told(PATIENCE)
+    assert again.returncode == 0, told
+    assert shown() == (0, dict.fromkeys(("boost", "vote_weight", "model"), FINISHED))
+    assert states.read()["boost"].attempts == 2

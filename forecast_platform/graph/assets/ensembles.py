@@ -36,7 +36,7 @@ from forecast_platform.graph.assets import UnlessCanceled
 from forecast_platform.graph.keys import Keys
 from forecast_platform.graph.pipes_step import DagsterStep
 from forecast_platform.graph.requested_runs import CancelWatch, report_canceling
-from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, task_key
+from forecast_platform.graph.workflow_runs import ATTEMPT_TAG, WORKFLOW_TAG, mark_process, task_key
 from forecast_platform.host.disk import full_disk
 from forecast_platform.host.progress import reporter
 from forecast_platform.settings import Settings
@@ -107,8 +107,10 @@ class _Opened:
         self.workflow, self.platform = workflow, platform
         self._last: tuple[str, Run] | None = None
 
-    def __call__(self, run_id: str) -> Run:
+    def __call__(self, context: AssetExecutionContext) -> Run:
+        run_id = context.run_id
         if self._last is None or self._last[0] != run_id:
+            mark_process(context.instance, run_id)
             self._last = run_id, Run(self.platform(), self.workflow, run_id=run_id)
         return self._last[1]
 
@@ -129,7 +131,7 @@ def _task_asset(workflow: Workflow, name: str, above: Iterable[AssetKey], opened
     )
     def made(context: AssetExecutionContext) -> MaterializeResult[Any]:
         with _told(), _cancellable(context, opened), _Reported(context, opened, name) as reported:
-            run = opened(context.run_id)
+            run = opened(context)
             if is_remote(run):
                 done, address = perform_remotely(run, name, DagsterStep(context))
             else:
@@ -171,7 +173,7 @@ def _model_asset(workflow: Workflow, tasks: Iterable[str], opened: _Opened) -> A
         from forecast_platform.ensembles.finishing import finish
 
         with _told(), _cancellable(context, opened), _Reported(context, opened, MODEL) as reported:
-            run = opened(context.run_id)
+            run = opened(context)
             result = finish(run, reporter(context.log.info))
             reported.fresh = result.fresh
         metadata: dict[str, Any] = {
@@ -243,7 +245,7 @@ class _Reported:
         workflow_id = self.context.run_tags.get(WORKFLOW_TAG)
         try:
             why = report_end(
-                self.opened(self.context.run_id), self.task, run_id=self.context.run_id, workflow_id=workflow_id,
+                self.opened(self.context), self.task, run_id=self.context.run_id, workflow_id=workflow_id,
                 cancelled=cancelled, fresh=self.fresh, error=error, since=self.since,
             )  # fmt: skip
         except Exception as fault:  # noqa: BLE001 - told in the log: a task does not fail because nobody heard of it
