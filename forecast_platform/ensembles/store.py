@@ -76,7 +76,13 @@ class FileStore:
         """A context in which no other process of this user and machine makes this key."""
         from filelock import FileLock
 
-        name = hashlib.sha256(str(self.path(key)).encode()).hexdigest()[:32]
+        path = self.path(key)
+        if self.settings.tables == "folder":
+            # Beside the file: a service may have a folder of temporary files of its own.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock(str(path.with_name(f".{path.name}.lock")))
+        # A volume has no locks.
+        name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
         # A folder a user: what one has made there, another may not open.
         user = os.getuid() if hasattr(os, "getuid") else "all"
         folder = Path(tempfile.gettempdir()) / f"forecast-ensemble-locks-{user}"

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
 from forecast_platform.ensembles import finishing, running
 from forecast_platform.ensembles.store import FINISHED, FileStore
@@ -56,11 +57,27 @@ def test_two_runs_of_one_workflow_at_once_both_end_with_its_model(tmp_path: Path
     assert {(one.state, one.attempts) for one in runs[0].states.read().values()} == {(FINISHED, 1)}
 
 
+def test_a_service_that_has_temporary_files_of_its_own_and_a_shell_exclude_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the units in deploy/systemd, by PrivateTmp."""
+    settings, locks = world(tmp_path), []
+    for place in ("of the service", "of the shell"):
+        (tmp_path / place).mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / place))
+        locks.append(FileStore(settings, "small").lock("tasks/a"))
+    with locks[0], pytest.raises(Timeout):
+        locks[1].acquire(timeout=0)
+    with locks[1]:
+        pass
+    assert FileStore(settings, "small").get("tasks/a") is None
+
+
 def test_locks_of_one_user_of_the_machine_are_not_in_another_s_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    settings = world(tmp_path)
+    settings = world(tmp_path).model_copy(update={"tables": "unity_catalog"})  # whose volume has no locks
     for user in (1000, 1001):
         monkeypatch.setattr("os.getuid", lambda user=user: user)
         with FileStore(settings, "small").lock("a"):
