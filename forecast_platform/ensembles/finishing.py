@@ -16,7 +16,8 @@ import numpy as np
 from forecast_platform.ensembles.bundles import Fitted
 from forecast_platform.ensembles.forecasts import open_rows, write_newest
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.packaging import Ensemble, PackageError, model_of
+from forecast_platform.ensembles.packaging import Ensemble, LostFitError, PackageError, model_of
+from forecast_platform.ensembles.predictor import bases_in
 from forecast_platform.ensembles.reading import written
 from forecast_platform.ensembles.report import report_path, write_report
 from forecast_platform.ensembles.running import MODEL, EarlierTaskError, Run, why_it_ended
@@ -62,10 +63,17 @@ def finish(run: Run, tell: Callable[[int, int, str], None] = silent, *, again: b
 
     Raises EarlierTaskError, PackageError, FoldError where a holdout leaves too few rows, and UntrackedError where
     MLflow does not answer, or its database is another or was lost: the model can be exported, and the next try records
-    it.
+    it. Where a fit is gone, the tasks that follow from it are finished no more, so that the next run makes it anew.
     """
     with run.store.lock(MODEL):
-        return _finished(run, tell, again=again)
+        try:
+            return _finished(run, tell, again=again)
+        except LostFitError as lost:
+            states = run.states.read()
+            for name, outcome in run.outcomes().items():
+                if outcome.node is not None and lost.key in bases_in(outcome.node):
+                    run.states.write(name, replace(states[name], state=FAILED, error=str(lost)))
+            raise
 
 
 def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -> Result:

@@ -48,6 +48,14 @@ class PackageError(ValueError):
     """A model's files are not those of its manifest, or it cannot be made."""
 
 
+class LostFitError(PackageError):
+    """A fit that finished tasks follow from is not in the store any more."""
+
+    def __init__(self, key: str, split: int, base: str) -> None:
+        super().__init__(f"the fit {key}/{split} of {base} is gone: run the workflow again, which makes it anew")
+        self.key = key
+
+
 def best_end(run: Run, outcomes: Mapping[str, Outcome]) -> Outcome:
     """The outcome that is deployed: of the tasks that nothing waits for the best one; the last of equal ones.
 
@@ -85,7 +93,7 @@ def _scores_alike(y: NDArray[Any], scorer: Scorer, ends: Sequence[Outcome]) -> l
 def predictor_of(
     run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[str, int], Fitted] | None = None
 ) -> Predictor:
-    """The predictor of a run's outcomes, from its store; it raises PackageError where a fit is gone.
+    """The predictor of a run's outcomes, from its store; it raises LostFitError where a fit is gone.
 
     known: fits that were loaded before, by key and split; those that are loaded now are added. Raises FoldError where a
     holdout leaves too few rows.
@@ -100,7 +108,7 @@ def predictor_of(
         if (key, split) not in known:
             files = run.store.get(f"{key}/{split}")
             if files is None:
-                raise PackageError(f"the fit {key}/{split} of {base} is gone: run its task again with --again")
+                raise LostFitError(key, split, base)
             signer = Signer(run.platform.settings)
             known[key, split] = Fitted.load(base_named(base), files, signer=signer, place=f"{key}/{split}")
         return known[key, split]
@@ -141,7 +149,7 @@ def model_of(
         for split in predictor.deployed[node["setup"]["splits"]]:
             files = run.store.get(f"{key}/{split}")
             if files is None:
-                raise PackageError(f"the fit {key}/{split} of {node['base']} is gone: run its task again with --again")
+                raise LostFitError(key, split, node["base"])
             # What it predicted of its own rows is no part of the model.
             packed = to_bytes({name: data_ for name, data_ in files.items() if name != "valid.npy"})
             name = f"{key}_{split}.zip"

@@ -279,6 +279,22 @@ def test_a_task_that_waits_says_for_what_and_one_that_fails_keeps_why(tmp_path: 
     assert rows.num_rows == 1
 
 
+def test_a_fit_that_is_gone_is_made_again_by_the_next_run(tmp_path: Path) -> None:
+    settings = world(tmp_path)
+    asked = ({"task": "vote_mix"},)
+    run = run_of(tmp_path, settings, *asked, bases=["linear"], folds=2)
+    all_done(run)
+    [folder] = (path for path in run.store.root.iterdir() if path.name != "tasks")
+    before = {path: path.read_bytes() for path in sorted(folder.glob("*.zip"))}
+    next(iter(before)).unlink()
+    with pytest.raises(PackageError, match="is gone: run the workflow again"):
+        finish(run_of(tmp_path, settings, *asked, bases=["linear"], folds=2))
+    again = run_of(tmp_path, settings, *asked, bases=["linear"], folds=2)
+    assert all_done(again) == [1]
+    assert sorted(folder.glob("*.zip")) == list(before)
+    assert finish(again).fresh
+
+
 def test_a_page_that_is_gone_is_written_again_where_reports_are_now(finished: tuple[Path, Settings]) -> None:
     folder, settings = finished
     result = result_of(run_of(folder, settings, register=True))
