@@ -119,6 +119,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         print(_line(one))
     for message in done.messages:
         print(message, file=sys.stderr)
+    if done.canceled:
+        raise KeyboardInterrupt
     print(f"run {done.run_id}: {'done' if done.success else 'failed; run it again, what is finished is kept'}")
     return 0 if done.success else 1
 

@@ -113,7 +113,7 @@ class Launcher:
             asset_selection=frozenset(assets),
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )
-        with self._canceled_when_interrupted(run), own_output():
+        with self.canceled_when_interrupted(run.run_id), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         give_back_memory()
         recorded = self.instance.get_run_by_id(run.run_id)
@@ -131,7 +131,7 @@ class Launcher:
         return repository.get_reconstructable_job(job)
 
     @contextmanager
-    def _canceled_when_interrupted(self, run: DagsterRun) -> Iterator[None]:
+    def canceled_when_interrupted(self, run_id: str) -> Iterator[None]:
         """An interrupt ends a run as failed unless it was being canceled: say so as soon as the step is stopped."""
         from dagster import DagsterEventType
         from dagster._core.events.log import EventLogEntry
@@ -142,11 +142,11 @@ class Launcher:
                 return
             error = event.step_failure_data.error
             if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
-                current = self.instance.get_run_by_id(run.run_id)
+                current = self.instance.get_run_by_id(run_id)
                 if current is not None:
                     self.instance.report_run_canceling(current, "Interrupted from the shell.")
 
-        self.instance.add_event_listener(run.run_id, on_event)
+        self.instance.add_event_listener(run_id, on_event)
         yield
 
 

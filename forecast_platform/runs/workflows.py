@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,8 @@ class RunOfWorkflow:
     run_id: str
     success: bool
     messages: list[str]
+    canceled: bool = False
+    """Whether it was interrupted from the shell."""
 
 
 def folder_of(settings: Settings) -> Path:
@@ -108,6 +111,8 @@ def hashes(settings: Settings) -> dict[str, str]:
 def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None] = lambda text: None) -> RunOfWorkflow:
     """Run a workflow's assets in this process, recorded by the instance. Tasks that are finished are not done again;
     those that need nothing of a failed one go on."""
+    from dagster import DagsterRunStatus
+
     from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
     from forecast_platform.host import process_identity
     from forecast_platform.runs.launch import SHELL_TAG, Launcher, own_output, summarise_events
@@ -117,14 +122,18 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
         tell(f"closed the run {run_id}, whose process is gone; what it finished is kept")
     definitions = workflow_definitions(workflow, lambda: Platform.from_settings(settings))
     job = definitions.resolve_job_def(job_name(workflow))
-    with own_output():
+    run_id = str(uuid.uuid4())
+    with launcher.canceled_when_interrupted(run_id), own_output():
         result = job.execute_in_process(
             instance=launcher.instance,
             raise_on_error=False,
+            run_id=run_id,
             tags={SHELL_TAG: process_identity.this_process()},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-    return RunOfWorkflow(result.run_id, result.success, summarise_events(result.all_events)[0])
+    recorded = launcher.instance.get_run_by_id(run_id)
+    canceled = recorded is not None and recorded.status == DagsterRunStatus.CANCELED
+    return RunOfWorkflow(run_id, result.success, summarise_events(result.all_events)[0], canceled)
 
 
 def status(settings: Settings, workflow: Workflow) -> list[TaskStatus]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
+from dagster import DagsterRunStatus
 
 from forecast_platform.ensembles.grammar import TASK_TYPES
 from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.running import MODEL
-from forecast_platform.ensembles.store import FINISHED, RUNNING, States
+from forecast_platform.ensembles.store import FAILED, FINISHED, RUNNING, States
+from forecast_platform.runs.launch import Launcher
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.test_run import text_at, world
@@ -98,7 +101,16 @@ def test_killed_in_the_middle_of_each_task_it_completes_and_no_finished_task_is_
 
 
 @pytest.mark.slow
-def test_a_task_whose_command_was_killed_is_interrupted_until_the_next_one_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "kept", "told"),
+    [
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, RUNNING, "interrupted", id="nobody is left to say how it ended"),
+        pytest.param(signal.SIGTERM, 130, FAILED, FAILED, id="terminated"),
+    ],
+)
+def test_a_task_whose_command_was_ended_is_told_so_until_the_next_one_goes_on(
+    tmp_path: Path, number: int, code: int, kept: str, told: str
+) -> None:
     settings = world(tmp_path)
     classes(n=20_000).to_parquet(tmp_path / "table.parquet")
     file = tmp_path / "small.yaml"
@@ -116,12 +128,14 @@ def test_a_task_whose_command_was_killed_is_interrupted_until_the_next_one_goes_
     until(lambda: "boost" in states.read(), "the first task", pause=0.01)
     assert shown() == (1, {"boost": "running", "vote_weight": "waiting", "model": "waiting"})
     assert running.poll() is None, "the task was over before it was looked at"
-    running.kill()
-    running.wait()
-    assert states.read()["boost"].state == RUNNING, "nobody was left to say how it ended"
-    assert shown() == (1, {"boost": "interrupted", "vote_weight": "waiting", "model": "waiting"})
+    running.send_signal(number)
+    assert running.wait(PATIENCE) == code
+    assert states.read()["boost"].state == kept
+    assert shown() == (1, {"boost": told, "vote_weight": "waiting", "model": "waiting"})
+    [run] = Launcher(settings).instance.get_runs()
+    assert run.status == (DagsterRunStatus.CANCELED if code > 0 else DagsterRunStatus.STARTED)
     again = Command("ensemble", "run", str(file), env=environment)
-    told = again.told(PATIENCE)
-    assert again.returncode == 0, told
+    said = again.told(PATIENCE)
+    assert again.returncode == 0, said
     assert shown() == (0, dict.fromkeys(("boost", "vote_weight", "model"), FINISHED))
     assert states.read()["boost"].attempts == 2
