@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.job_base import IJob
     from tqdm import tqdm
 
+_INTERRUPTED = "interrupted"
 SHELL_TAG = "forecast_platform/shell"
 """host:pid:start of the process that runs a job from a shell, so that a killed one can be told from a live one."""
 
@@ -116,9 +117,22 @@ class Launcher:
         with self.canceled_when_interrupted(run.run_id), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         give_back_memory()
-        recorded = self.instance.get_run_by_id(run.run_id)
-        status = recorded.status.value if recorded else "FAILURE"
+        status = self.status_after(run.run_id, result.all_events)
         return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
+
+    def status_after(self, run_id: str, events: Sequence[Any]) -> str:
+        """The status of a run that this process has done; one that was interrupted between two steps is canceled, too.
+
+        events: its own.
+        """
+        recorded = self.instance.get_run_by_id(run_id)
+        if recorded is None:
+            return "FAILURE"
+        ends = [event for event in events if event.event_type_value == "PIPELINE_FAILURE"]
+        if any(_is_interrupt(event.job_failure_data.error) for event in ends):
+            self.instance.report_run_canceled(recorded, message="Interrupted from the shell.")
+            return "CANCELED"
+        return recorded.status.value
 
     def _executable(self, job: str) -> IJob:
         """The job as this process runs it; where its steps are shipped, as another can load it too."""
@@ -140,8 +154,7 @@ class Launcher:
             event = entry.dagster_event
             if event is None or event.event_type != DagsterEventType.STEP_FAILURE:
                 return
-            error = event.step_failure_data.error
-            if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+            if _is_interrupt(event.step_failure_data.error):
                 current = self.instance.get_run_by_id(run_id)
                 if current is not None:
                     self.instance.report_run_canceling(current, "Interrupted from the shell.")
@@ -150,13 +163,18 @@ class Launcher:
         yield
 
 
+def _is_interrupt(error: Any) -> bool:
+    """Whether a step's or a run's error is an interrupt from outside."""
+    return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
+
+
 def _why(event: Any) -> str:
     """What a step's failure says: its own words, else the error that it came from."""
     data = event.step_failure_data
     described = data.user_failure_data.description if data.user_failure_data else None
     error = data.error.cause if data.error is not None and data.error.cause is not None else data.error
-    if described is None and error is not None and error.cls_name == "DagsterExecutionInterruptedError":
-        return "interrupted"
+    if described is None and _is_interrupt(error):
+        return _INTERRUPTED
     return described or (error.message.strip() if error else "failed")
 
 
@@ -181,7 +199,8 @@ def summarise_events(
             error = event.job_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            messages.append(f"FAILED: {with_room(error.message.strip() if error else event.message)}")
+            said = _INTERRUPTED if _is_interrupt(error) else error.message.strip() if error else event.message
+            messages.append(f"FAILED: {with_room(said)}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not event.asset_check_evaluation_data.passed:
             found = event.asset_check_evaluation_data
             name = f"{found.check_name} of {found.asset_key.to_user_string()}"

@@ -111,8 +111,6 @@ def hashes(settings: Settings) -> dict[str, str]:
 def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None] = lambda text: None) -> RunOfWorkflow:
     """Run a workflow's assets in this process, recorded by the instance. Tasks that are finished are not done again;
     those that need nothing of a failed one go on."""
-    from dagster import DagsterRunStatus
-
     from forecast_platform.graph.assets.ensembles import job_name, workflow_definitions
     from forecast_platform.host import process_identity
     from forecast_platform.runs.launch import SHELL_TAG, Launcher, own_output, summarise_events
@@ -131,8 +129,7 @@ def run_here(settings: Settings, workflow: Workflow, tell: Callable[[str], None]
             tags={SHELL_TAG: process_identity.this_process()},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-    recorded = launcher.instance.get_run_by_id(run_id)
-    canceled = recorded is not None and recorded.status == DagsterRunStatus.CANCELED
+    canceled = launcher.status_after(run_id, result.all_events) == "CANCELED"
     return RunOfWorkflow(run_id, result.success, summarise_events(result.all_events)[0], canceled)
 
 
