@@ -9,7 +9,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.running import MODEL
@@ -30,7 +30,7 @@ PROCESS_TAG = "forecast_platform/process"
 which it runs, and its own."""
 INTERRUPTED = "interrupted"
 """State of a task whose process ended before it could say how the task did."""
-WHY_INTERRUPTED = "interrupted: its process is gone; finished fits are kept, the next run goes on"
+WHY_INTERRUPTED = "interrupted: its process ended without a word of it; finished fits are kept, the next run goes on"
 _MOST_RUNS = 10
 
 
@@ -109,11 +109,13 @@ def mark_process(instance: DagsterInstance, run_id: str) -> None:
 def is_over(run: DagsterRun) -> bool:
     """Whether nothing works on a run any more, also where its process was killed and nobody has said so yet.
 
-    A process on another machine or in another container cannot be looked for: there Dagster's word counts alone.
+    One that an operator has marked as canceled goes on while its process does. A process on another machine or in
+    another container cannot be looked for: there Dagster's word counts alone.
     """
     run_id, place, process = run.tags.get(PROCESS_TAG, "  ").split(" ")
     if run_id == run.run_id and place == process_identity.namespace() and process_identity.here(process):
-        return not process_identity.alive(process)
+        said = run.status in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)
+        return said or not process_identity.alive(process)
     return bool(run.is_finished)
 
 

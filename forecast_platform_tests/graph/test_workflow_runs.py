@@ -32,7 +32,7 @@ def over(instance: DagsterInstance, run_id: str) -> bool:
     return is_over(run)
 
 
-@pytest.mark.parametrize("status", [DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
+@pytest.mark.parametrize("status", [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELED])
 def test_a_process_that_can_be_looked_for_says_it_alone(status: DagsterRunStatus) -> None:
     with DagsterInstance.ephemeral() as instance:
         run_id = run_with(instance, status)
@@ -46,6 +46,14 @@ def test_a_process_that_can_be_looked_for_says_it_alone(status: DagsterRunStatus
         assert over(instance, run_id), "nobody has asked how it ended yet"
         child.wait()
         assert over(instance, run_id)
+
+
+def test_a_run_that_has_told_its_end_is_over_though_its_process_does_something_else() -> None:
+    with DagsterInstance.ephemeral() as instance:
+        for status in (DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS):
+            run_id = run_with(instance, status)
+            mark_process(instance, run_id)
+            assert over(instance, run_id)
 
 
 @pytest.mark.parametrize(

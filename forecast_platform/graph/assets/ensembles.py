@@ -263,9 +263,10 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         from forecast_platform.ensembles.running import EarlierTaskError
         from forecast_platform.ensembles.workshop import TaskTimeoutError
+        from forecast_platform.warehouse.base import DiskFullError
 
         # Faults of the workflow or its table are ValueErrors of ours; a table that is not there is a FileNotFoundError.
-        if isinstance(error, ValueError | EarlierTaskError | TaskTimeoutError | FileNotFoundError):
+        if isinstance(error, ValueError | EarlierTaskError | TaskTimeoutError | FileNotFoundError | DiskFullError):
             raise Failure(str(error), allow_retries=False) from error
         if isinstance(error, Exception) and (full := full_disk(error)) is not None:
             raise Failure(full, allow_retries=False) from error
