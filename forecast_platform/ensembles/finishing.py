@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -
     missing = [name for name in run.plan.order if name not in outcomes]
     if missing:
         raise EarlierTaskError(f"the model waits for {', '.join(missing)}, not finished for these inputs: run it first")
-    began = dt.datetime.now(dt.timezone.utc)
+    began, clock = dt.datetime.now(dt.timezone.utc), time.perf_counter()
     before = states.get(MODEL)
     wanted = run.hashes[MODEL]
     attempts = before.attempts + 1 if before is not None and before.input_hash == wanted else 1
@@ -108,7 +109,7 @@ def _finished(run: Run, tell: Callable[[int, int, str], None], *, again: bool) -
             state,
             state=FINISHED,
             finished_at=now,
-            seconds=(now - began).total_seconds(),
+            seconds=time.perf_counter() - clock,
             result=json.dumps({**vars(result), "fresh": False}, sort_keys=True),
             artifact_sha256=kept,
         ),

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forecast_platform.ensembles.grammar import Workflow
 from forecast_platform.ensembles.packaging import PackageError
@@ -26,6 +26,9 @@ from forecast_platform.runs.training_jobs import TrainingJobs, UnavailableError
 from forecast_platform.settings import Settings
 from forecast_platform.training_jobs.config import JobError
 from forecast_platform.work.platform import Platform
+
+if TYPE_CHECKING:
+    from forecast_platform.graph.workflow_runs import Step
 
 _SOURCE = ("obsrv", "context", "source")
 _PATH = (*_SOURCE, "path")
@@ -222,7 +225,7 @@ class SubmittedWorkflows:
         found = []
         for name, kind, needs in [*rows, (MODEL, MODEL, tuple(plan.order))]:
             step = steps.get(name) or Step("waiting")
-            error = _error_of(states.get(name), since) if step.state == "failed" else None
+            error = _error_of(states.get(name), step, since) if step.state == "failed" else None
             error = WHY_INTERRUPTED if step.state == INTERRUPTED else error
             began_at, ended_at = _iso(step.started_at), _iso(step.finished_at)
             about = states.get(name)
@@ -304,11 +307,12 @@ def _read(text: str) -> Workflow:
     return read_workflow(text)
 
 
-def _error_of(state: State | None, began: dt.datetime | None) -> str | None:
-    """Why a task failed, where it said so in this attempt."""
-    if state is None or state.state != FAILED or (began is not None and aware(state.started_at) < began):
+def _error_of(state: State | None, step: Step, began: dt.datetime | None) -> str | None:
+    """Why a task failed, where it said so in this run or, of one done elsewhere, since the attempt began."""
+    if state is None or state.state != FAILED:
         return None
-    return state.error
+    own = state.run_id is not None and state.run_id == step.run_id
+    return state.error if own or began is None or aware(state.started_at) >= began else None
 
 
 def _iso(moment: dt.datetime | None) -> str | None:

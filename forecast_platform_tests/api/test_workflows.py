@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -265,6 +267,11 @@ def test_a_failure_names_its_task_and_a_wish_to_cancel_ends_a_run_that_begins(tm
     assert "stack_top_any: " in found["error"]
     assert "ridge is of numbers" in found["error"]
     assert states(found) == {"stack_top_any": "failed", "model": "waiting"}
+    with contextlib.closing(sqlite3.connect(Submissions(desk.settings).path)) as store:
+        # As after a clock that was set back when it had been submitted.
+        store.execute("UPDATE workflows SET submitted_at = '2999-01-01T00:00:00.000+00:00'")
+        store.commit()
+    assert "ridge is of numbers" in desk.ask("GET", f"/workflows/{one}")[1]["error"]
     desk.ask("POST", f"/workflows/{one}/submit")
     [request] = tick(desk)
     assert request.run_key == f"{one}:2"
