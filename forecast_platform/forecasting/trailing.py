@@ -90,14 +90,23 @@ def aggregation_weights(known: Standing, there: Bools, rate: float, shrink: floa
     Exponentially weighted average (Vovk, 1990; of CRPS: Berrisch and Ziel, 2023) of the losses over their mean, at
     `rate` a remembered day, then `shrink` of the way to equal weights. Equal where nothing is known.
     """
-    mean = known.loss.mean(axis=0)
+    mean = _added(known.loss) / len(known.loss)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = np.where(mean > 0.0, known.loss / mean - 1.0, 0.0)
     power = -rate * known.days * np.where(np.isfinite(relative), relative, 0.0)
     power = np.where(there, power, -np.inf)
     raw = np.exp(power - power.max(axis=0))
     equal = there / there.sum(axis=0)
-    return (1.0 - shrink) * raw / raw.sum(axis=0) + shrink * equal
+    return (1.0 - shrink) * raw / _added(raw) + shrink * equal
+
+
+def _added(values: Floats) -> Floats:
+    """The sums over members of values [n_members, n_origins], added one after another, [n_origins].
+
+    `sum(axis=0)` adds a single column of eight or more in another order than one among others: an origin's bits would
+    depend on the others.
+    """
+    return np.cumsum(values, axis=0)[-1]
 
 
 def best(known: Standing, there: Bools, least_days: float) -> Floats:

@@ -57,6 +57,18 @@ def test_recent_scores_count_more_by_the_half_life_and_an_origin_s_bits_are_its_
     assert np.array_equal(standing(late, origins[17:18], 20.0, 30).loss, alone.loss), "what lies before is not read"
 
 
+@pytest.mark.parametrize("n_members", [2, 8, 9, 20])
+def test_an_origin_s_weights_are_the_same_bits_alone_and_among_others(n_members: int) -> None:
+    losses = np.random.default_rng(5).gamma(2.0, size=(n_members, 200, HORIZON))
+    many, origins = MemberScores(START + np.arange(200), losses), START + np.arange(150, 180)
+
+    def weights(of: np.ndarray) -> np.ndarray:
+        return aggregation_weights(standing(many, of, 50.0, 120), np.ones((n_members, len(of)), bool), 0.5, 0.5)
+
+    alone = [weights(origins[row : row + 1]) for row in range(len(origins))]
+    assert np.array_equal(weights(origins), np.concatenate(alone, axis=1))
+
+
 def test_only_dates_that_all_members_have_count() -> None:
     known = scores()
     losses = known.losses.copy()
