@@ -36,6 +36,8 @@ class Plan:
     """The skipped dates, with when their paths were made."""
     lacking: dict[dt.date, str] = field(default_factory=dict)
     """Of the failed dates, the member of a combination whose forecast is not there."""
+    without: dict[str, list[dt.date]] = field(default_factory=dict)
+    """Of the other dates, those of a combination that go on without a member, by the member."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def _plan(
             continue
         result.failed.update(inputs.failed)
         result.lacking.update(inputs.lacking)
+        for member, found in inputs.without.items():
+            result.without.setdefault(member, []).extend(found)
         todo, live = [], []
         for day, digest in zip(inputs.dates.astype(dt.date), inputs.hashes, strict=True):
             known = stored.keys.get(day)

@@ -20,7 +20,7 @@ from forecast_platform.work import store
 from forecast_platform.work.chunks import MANY_ROWS, Chunk, most_dates
 from forecast_platform.work.fits import manifests, refuse_missing_extra
 from forecast_platform.work.platform import Platform
-from forecast_platform.work.results import Outcome
+from forecast_platform.work.results import Outcome, ranges_text
 from forecast_platform.work.rows import paths_by_count
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _forecast(
             repair_points(platform, series, model, version, todo.repair)
             repaired = f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths"
             outcome.notes.append(repaired)
+        for member, days in todo.without.items():
+            outcome.notes.append(f"{len(days)} dates are pooled without {member}: {ranges_text(days)}")
         chunks += todo.chunks
     total = sum(len(set(dates)) for dates in wanted.values())
 

@@ -112,6 +112,8 @@ class Inputs:
     """When the newest of a date's members was made."""
     lacking: dict[dt.date, str] = field(default_factory=dict)
     """Of the failed dates, the member whose forecast is missing."""
+    without: dict[str, list[dt.date]] = field(default_factory=dict)
+    """Of `dates`, those that go on without a member, by the member."""
     members: tuple[Member, ...] = ()
     """A combination's members, in its order."""
 

@@ -148,6 +148,16 @@ def manifests_of(
     return found
 
 
+def window_fits(
+    platform: Platform, series: str, models: Sequence[str], version: str, window_start: dt.date
+) -> dict[str, FitManifest]:
+    """The current fit of one window of each model that has one, by model, in one look."""
+    cutoff = window_start - dt.timedelta(days=1)
+    where = {"commodity": series, "model_name": any_of(models), "model_version": version, "is_active": True}
+    rows = platform.warehouse.read(TRAINED_MODELS, _MANIFEST, {**where, "training_cutoff_date": cutoff})
+    return {row["model_name"]: _manifest(platform, row) for row in rows.to_pylist()}
+
+
 def _manifest(platform: Platform, row: Mapping[str, Any]) -> FitManifest:
     parameters = json.loads(row["parameters"])
     return FitManifest(

@@ -21,7 +21,7 @@ from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS
 from forecast_platform.work.forecast_chunk import forecast_chunk
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.worlds import days, settings_for
+from forecast_platform_tests.worlds import days, revise, settings_for
 
 SPAN = days("2017-12-27", "2018-01-05")
 WINDOWS = [dt.date(2017, 7, 1), dt.date(2018, 1, 1)]
@@ -173,7 +173,11 @@ def test_with_missing_skip_a_date_is_pooled_from_the_members_that_are_there_and_
 ) -> None:
     platform = _platform(small, {**POOL, "missing": "skip"})
     train(platform, "Alpha", "pool", WINDOWS)
-    assert set(forecast(platform, "Alpha", "pool", SPAN[:2]).failed) == set(SPAN[:2]), "none is there"
+    none = forecast(platform, "Alpha", "pool", SPAN[:2]).failed
+    assert set(none) == set(SPAN[:2])
+    [told] = set(none.values())
+    assert "no forecast of naive v1.0 for Alpha on 2017-12-27 to 2017-12-28" in told
+    assert "--start-date 2017-12-27 --end-date 2017-12-28" in told
     forecast(platform, "Alpha", "naive", SPAN)
     assert forecast(platform, "Alpha", "pool", SPAN).written == set(SPAN)
     assert np.array_equal(_paths(platform, "pool")[SPAN[0]], _paths(platform, "naive")[SPAN[0]])
@@ -191,12 +195,15 @@ def test_a_member_that_is_made_anew_between_plan_and_read_is_the_one_that_the_po
     pooled: Platform, small: Path
 ) -> None:
     chunks = plan(pooled, "Alpha", "pool", "v1.0", SPAN).chunks
-    other = _platform(small, seed=5)
-    forecast(other, "Alpha", "naive", SPAN)
+    before = _paths(pooled, "naive")
+    revise(small, pooled)
+    for member in MEMBERS:
+        forecast(pooled, "Alpha", member, SPAN)
     results = [forecast_chunk(pooled, chunk) for chunk in chunks]
     assert [result.failed for result in results] == [{}] * len(chunks)
     chosen, naive, pool = assignment(2, 200), _paths(pooled, "naive"), _paths(pooled, "pool")
     assert all(np.array_equal(pool[day][chosen == 0], naive[day][chosen == 0]) for day in SPAN)
+    assert not np.array_equal(before[SPAN[8]], naive[SPAN[8]])
     assert plan(pooled, "Alpha", "pool", "v1.0", SPAN).skipped == set(SPAN), "its hash is of what it was made of"
 
 
@@ -256,7 +263,7 @@ def weighted(small: Path) -> Platform:
 def test_weights_come_from_the_members_stored_forecasts_and_the_closes_before_each_date(weighted: Platform) -> None:
     assert forecast(weighted, "Alpha", "pool", SPAN).written == set(SPAN)
     pool, naive, walk = (_paths(weighted, name) for name in ("pool", *MEMBERS))
-    shares = [float((pool[day] == naive[day]).all(axis=1).mean()) for day in SPAN]
+    shares = _shares_of_naive(weighted)
     assert shares[0] == pytest.approx(0.5, abs=0.01), "nothing is known on the first date"
     assert max(abs(share - 0.5) for share in shares[5:]) > 0.1, "these scores are believed at once"
     for day in SPAN:
@@ -273,9 +280,10 @@ def test_a_member_s_earlier_forecast_made_otherwise_makes_the_weighted_pool_stal
     forecast(weighted, "Alpha", "pool", SPAN)
     other = _platform(small, WEIGHTED, seed=5)
     forecast(other, "Alpha", "naive", SPAN[1:2])
-    stale = {day for chunk in plan(weighted, "Alpha", "pool", "v1.0", SPAN).chunks for day in chunk.dates}
-    # The date itself, and those on which one of its targets (from a session on) is known.
-    assert SPAN[1] in stale
+    planned = plan(weighted, "Alpha", "pool", "v1.0", SPAN)
+    assert set(planned.failed) == {SPAN[1]}, "of another seed: it is made anew first"
+    stale = {day for chunk in planned.chunks for day in chunk.dates}
+    # Those on which one of its targets (from a session on) is known.
     assert stale >= set(SPAN[3:])
     assert SPAN[0] not in stale
 
@@ -289,11 +297,18 @@ def test_closes_on_and_after_a_date_have_no_part_in_its_weights(
     close = read.columns["close"].copy()
     close[read.dates >= np.datetime64(SPAN[5])] *= 1.2
     changed = replace(read, columns={**read.columns, "close": close})
+    shares = _shares_of_naive(weighted)
     monkeypatch.setattr(weighted, "series_table", lambda name: changed)
-    forecast(weighted, "Alpha", "pool", SPAN, overwrite=True)
+    for model in (*MEMBERS, "pool"):
+        assert forecast(weighted, "Alpha", model, SPAN, overwrite=True).written == set(SPAN)
     after = _paths(weighted, "pool")
     assert all(np.array_equal(after[day], before[day]) for day in SPAN[:6])
-    assert not all(np.array_equal(after[day], before[day]) for day in SPAN[6:])
+    assert _shares_of_naive(weighted)[6:] != shares[6:]
+
+
+def _shares_of_naive(platform: Platform) -> list[float]:
+    pool, naive = (_paths(platform, name) for name in ("pool", "naive"))
+    return [float((pool[day] == naive[day]).all(axis=1).mean()) for day in SPAN]
 
 
 @pytest.mark.parametrize("how", ["linear_pool", "quantile_average"])
