@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from forecast_platform.cli.dates import print_coverage, undamaged
 from forecast_platform.cli.newest import renew_page, show_forecasts
 from forecast_platform.cli.terminal import say
-from forecast_platform.runs.operations import Operations, UsageError, missing_text
+from forecast_platform.runs.missing_models import missing_text
+from forecast_platform.runs.operations import Operations, UsageError
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import NoDataError

@@ -11,7 +11,8 @@ from forecast_platform.cli.newest import renew_page
 from forecast_platform.cli.terminal import say
 from forecast_platform.pipeline.champions import Champion, ChampionError, champion, duel, mirror
 from forecast_platform.pipeline.tracking import registered_name
-from forecast_platform.runs.operations import Operations, UsageError, missing_text
+from forecast_platform.runs.missing_models import missing_text
+from forecast_platform.runs.operations import Operations, UsageError
 from forecast_platform.settings import Settings
 from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.platform import Platform

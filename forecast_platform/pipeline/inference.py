@@ -102,7 +102,7 @@ def _forecast(
             repaired = f"{len(todo.repair)} dates had paths but no point forecasts of them; made from the paths"
             outcome.notes.append(repaired)
         for member, days in todo.without.items():
-            outcome.notes.append(f"{len(days)} dates are pooled without {member}: {ranges_text(days)}")
+            outcome.notes.append(f"pooled without {member}: {ranges_text(days)}")
         chunks += todo.chunks
     total = sum(len(set(dates)) for dates in wanted.values())
 

@@ -37,6 +37,8 @@ class Finished:
     """Why steps failed, one text a failed step."""
     totals: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By asset: what its materialization said of keys, rows and seconds."""
+    steps: frozenset[str] = frozenset()
+    """The steps that began and ended, well or not."""
 
     @property
     def success(self) -> bool:
@@ -117,8 +119,10 @@ class Launcher:
         with self.canceled_when_interrupted(run.run_id), own_output():
             result = execute_run(self._executable(job), run, self.instance, raise_on_error=False)
         give_back_memory()
-        status = self.status_after(run.run_id, result.all_events)
-        return Finished(run.run_id, status, *summarise_events(result.all_events, untold))
+        events = result.all_events
+        status = self.status_after(run.run_id, events)
+        ended = (one.step_key for one in events if one.is_step_success or one.is_step_failure)
+        return Finished(run.run_id, status, *summarise_events(events, untold), frozenset(filter(None, ended)))
 
     def status_after(self, run_id: str, events: Sequence[Any]) -> str:
         """The status of a run that this process has done; one that was interrupted between two steps is canceled, too.

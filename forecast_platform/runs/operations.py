@@ -15,7 +15,6 @@ from forecast_platform.settings.root import PREFIX
 from forecast_platform.warehouse.base import require_horizon
 from forecast_platform.work.coverage import ENDED, last_allowed
 from forecast_platform.work.platform import LATER, OVERWRITE_TAG, SIGNAL_TAG, VERSION_TAG, Platform
-from forecast_platform.work.results import ranges_text
 
 Say = Callable[[str], None]
 
@@ -159,7 +158,6 @@ class Operations:
         """Paths, point forecasts and actuals of first..last, of a series that has ended of the dates to its end; one
         run a series, or (`together`) one for each stretch of neighbours in a group."""
         from forecast_platform.graph.automation.requests import neighbours
-        from forecast_platform.graph.keys import FORECAST
         from forecast_platform.runs.unchanged import nothing_to_forecast
 
         ends: dict[dt.date, list[str]] = {}
@@ -188,10 +186,31 @@ class Operations:
                     title = f"forecast {_listed(stretch)}"
                     self.say(f"{title}: {first} to {until}: nothing has changed, no run is needed")
                     continue
-                good &= self._run(FORECAST, models, first, until, stretch, later)
+                good &= self._forecast(models, first, until, stretch, later)
         finally:
             if later:
                 self._signal(first, last, [done for _, done, _ in self.finished[before:]])
+        return good
+
+    def _forecast(
+        self, models: Sequence[str], first: dt.date, last: dt.date, series: Sequence[str], tags: Mapping[str, str]
+    ) -> bool:
+        """Run the forecasts; and those of models that are made of others by runs of their own, where a member's step
+        failed: below it Dagster begins none, though a model may go on without the member, or all be there of some
+        series."""
+        from forecast_platform.graph.keys import FORECAST, keys_of
+
+        good, left = True, list(models)
+        while left:
+            good &= self._run(FORECAST, left, first, last, series, tags)
+            begun, keys = self.finished[-1][1].steps, keys_of(self.settings, series[0])
+            if not begun:
+                break
+            left = [
+                name
+                for name in left
+                if self.settings.model_spec(name).of and keys.step(f"forecasts_{name}") not in begun
+            ]
         return good
 
     def _signal(self, first: dt.date, last: dt.date, runs: Sequence[Finished]) -> None:
@@ -369,30 +388,3 @@ class Operations:
 def _listed(series: Sequence[str]) -> str:
     """The names, of many the first and the last."""
     return ", ".join(series) if len(series) <= 4 else f"{len(series)} series, {series[0]} to {series[-1]}"
-
-
-def missing_text(missing: dict[tuple[str, str], list[dt.date]], settings: Settings, version: str) -> str:
-    """Which windows have no model, and the commands that train them; series that lack the same are told together."""
-    from forecast_platform.forecasting.windows import FREQUENCIES
-
-    frequency = FREQUENCIES[settings.train_frequency]
-    by_series: dict[str, dict[tuple[dt.date, ...], list[str]]] = {}
-    for (series, model), windows in missing.items():
-        by_series.setdefault(series, {}).setdefault(tuple(windows), []).append(model)
-    alike: dict[tuple[tuple[dt.date, ...], tuple[str, ...]], list[str]] = {}
-    for series, lacking in by_series.items():
-        for starts, models in lacking.items():
-            alike.setdefault((starts, tuple(models)), []).append(series)
-    lines, mends = [], []
-    tag = "" if version == settings.model_version else f" --model-version-tag {version}"
-    for (starts, names), owners in alike.items():
-        lines.append(
-            f"no trained_models/{', '.join(names)} {version} for {', '.join(owners)}, windows "
-            f"{ranges_text(list(starts), most=20)}"
-        )
-        last = min(frequency.next_start(starts[-1]) - dt.timedelta(days=1), settings.end_date or settings.today())
-        mends.append(
-            f"train them with: forecast-platform train --commodity {' '.join(owners)} --models {' '.join(names)} "
-            f"--start-date {starts[0]} --end-date {last}{tag}"
-        )
-    return "\n".join([*lines, *mends, "or run this command again with --train"])

@@ -50,7 +50,7 @@ def test_a_member_s_forecast_of_other_data_than_today_s_is_none_of_the_pool_of_t
     assert (waits.waiting, waits.failed) == (len(revised), {})
     skipped = forecast(platform, "Alpha", "skip", SPAN)
     assert skipped.written == revised
-    assert skipped.notes == ["2 dates are pooled without random_walk: 2018-01-04 to 2018-01-05"]
+    assert skipped.notes == ["pooled without random_walk: 2018-01-04 to 2018-01-05"]
     pool, naive = _paths(platform, "skip"), _paths(platform, "naive")
     assert how == "quantile_average" or all(np.array_equal(pool[day], naive[day]) for day in revised)
 

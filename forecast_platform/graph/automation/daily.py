@@ -126,6 +126,8 @@ def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: d
             part = judged(rules, wanted, attempts, now, most, missing=True)
             decision.requests += part.requests
             reasons += [part.reason] if part.reason else []
+            left, tried = _not_begun(rules, state, version, wanted, attempts)
+            decision.requests += judged(rules, left, tried, now, 1, missing=True).requests
     running = any(attempt.step == "forecast" and attempt.status == "open" for attempt in attempts)
     if decision.requests or running or waiting:
         decision.reason = "; ".join(reasons) or "the forecast is running"
@@ -159,6 +161,32 @@ def _wanted(
         if all(_tried(request, attempts) for request in everything):
             # It has said what is wrong with the one; the others may have failed for what passes.
             yield _forecast_requests(rules, state, version, today, today, ended.union(state.hopeless[today])), 0
+
+
+def _not_begun(
+    rules: Rules, state: DayState, version: str, wanted: Sequence[Request], attempts: Sequence[Attempt]
+) -> tuple[list[Request], list[Attempt]]:
+    """Of requests whose run failed, what is missing of models that are made of others, to be made by a run of theirs
+    alone; and the attempts at that.
+
+    Where a step fails for one series, Dagster begins none that stands below it, for no series: not for those whose
+    members are all there, nor for a model that goes on without one.
+    """
+    found = []
+    for request in wanted:
+        mine = [attempt for attempt in attempts if attempt.covers(request)]
+        if not mine or mine[-1].status != "failure" or any(attempt.status == "open" for attempt in mine):
+            continue
+        lacking = {
+            model
+            for day, pairs in state.missing.items()
+            for series, model, owner in pairs
+            if request.first <= day <= request.last and series in request.series and owner == version
+        }
+        left = lacking & rules.combined
+        if left and not (request.models and left >= set(request.models)):
+            found.append(replace(request, models=tuple(sorted(left)), actuals=False))
+    return found, [one for one in attempts if one.models and rules.combined.issuperset(one.models)]
 
 
 def _tried(request: Request, attempts: Sequence[Attempt]) -> bool:

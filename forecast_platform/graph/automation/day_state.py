@@ -32,6 +32,8 @@ class Rules:
     groups: tuple[SeriesGroup, ...] = ()
     """Every group; none where these are the rules of one, or all series are in the group without a name."""
     group: str = ""
+    combined: frozenset[str] = frozenset()
+    """Models that are made of others' forecasts."""
     ui_url: str = ""
     """Where the UI is: problems link there."""
 

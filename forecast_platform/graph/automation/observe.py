@@ -38,6 +38,7 @@ def rules_of(settings: Settings) -> Rules:
         end_date=settings.end_date,
         ends={one.name: one.end_date for one in settings.series if one.end_date is not None},
         groups=settings.series_groups,
+        combined=frozenset(name for name in settings.models if settings.model_spec(name).of),
         ui_url=settings.ui_url,
     )
 
