@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 FINISHED, FAILED, RUNNING = "finished", "failed", "running"
 _STATES = "ensemble_tasks"
+_LOCKS = "_locks"
+"""Folder of the warehouse with a file of no bytes a key, which stays: to remove one would let two processes in."""
 
 
 class FileStore:
@@ -76,17 +78,15 @@ class FileStore:
         """A context in which no other process of this user and machine makes this key."""
         from filelock import FileLock
 
-        path = self.path(key)
+        name = hashlib.sha256(str(self.path(key)).encode()).hexdigest()[:32]
         if self.settings.tables == "folder":
-            # Beside the file: a service may have a folder of temporary files of its own.
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return FileLock(str(path.with_name(f".{path.name}.lock")))
-        # A volume has no locks.
-        name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
-        # A folder a user: what one has made there, another may not open.
-        user = os.getuid() if hasattr(os, "getuid") else "all"
-        folder = Path(tempfile.gettempdir()) / f"forecast-ensemble-locks-{user}"
-        folder.mkdir(exist_ok=True)
+            # In the warehouse, for a service may have a folder of temporary files of its own; in no backup.
+            folder = self.settings.warehouse / _LOCKS
+        else:
+            # A volume has no locks. A folder a user: what one has made there, another may not open.
+            user = os.getuid() if hasattr(os, "getuid") else "all"
+            folder = Path(tempfile.gettempdir()) / f"forecast-ensemble-locks-{user}"
+        folder.mkdir(parents=True, exist_ok=True)
         return FileLock(str(folder / f"{name}.lock"))
 
 

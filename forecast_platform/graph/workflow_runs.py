@@ -6,6 +6,7 @@ Whoever looks comes to the same.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 WORKFLOW_TAG = "forecast_platform/workflow"
 ATTEMPT_TAG = "forecast_platform/workflow_attempt"
 PROCESS_TAG = "forecast_platform/process"
-"""Of a run of workflows' tasks: its id, so that none is inherited from one that is tried again, the processes among
-which it runs, and its own."""
+"""Of a run of workflows' tasks, with the number of each of its processes behind it: the run's id, so that none is
+inherited from one that is tried again, the processes among which it is, and which it is."""
 INTERRUPTED = "interrupted"
 """State of a task whose process ended before it could say how the task did."""
 WHY_INTERRUPTED = "interrupted: its process ended without a word of it; finished fits are kept, the next run goes on"
@@ -101,21 +102,22 @@ def _step(stats: RunStepKeyStatsSnapshot, run: DagsterRun) -> Step:
 
 
 def mark_process(instance: DagsterInstance, run_id: str) -> None:
-    """Keep of a run that this process does it."""
+    """Keep of a run that this process works on it; with some executors each step has one of its own."""
     own = f"{run_id} {process_identity.namespace()} {process_identity.this_process()}"
-    instance.add_run_tags(run_id, {PROCESS_TAG: own})
+    instance.add_run_tags(run_id, {f"{PROCESS_TAG}/{os.getpid()}": own})
 
 
 def is_over(run: DagsterRun) -> bool:
-    """Whether nothing works on a run any more, also where its process was killed and nobody has said so yet.
+    """Whether nothing works on a run any more, also where its processes were killed and nobody has said so yet.
 
     One that an operator has marked as canceled goes on while its process does. A process on another machine or in
     another container cannot be looked for: there Dagster's word counts alone.
     """
-    run_id, place, process = run.tags.get(PROCESS_TAG, "  ").split(" ")
-    if run_id == run.run_id and place == process_identity.namespace() and process_identity.here(process):
+    marks = [value.split(" ") for key, value in run.tags.items() if key.startswith(f"{PROCESS_TAG}/")]
+    own = [(place, process) for run_id, place, process in marks if run_id == run.run_id]
+    if own and all(place == process_identity.namespace() and process_identity.here(one) for place, one in own):
         said = run.status in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)
-        return said or not process_identity.alive(process)
+        return said or not any(process_identity.alive(one) for _, one in own)
     return bool(run.is_finished)
 
 

@@ -204,13 +204,14 @@ class Operations:
         while left:
             good &= self._run(FORECAST, left, first, last, series, tags)
             begun, keys = self.finished[-1][1].steps, keys_of(self.settings, series[0])
-            if not begun:
-                break
-            left = [
+            waiting = [
                 name
                 for name in left
                 if self.settings.model_spec(name).of and keys.step(f"forecasts_{name}") not in begun
             ]
+            if not begun or waiting == left:  # nothing of it works: another run would do no better
+                break
+            left = waiting
         return good
 
     def _signal(self, first: dt.date, last: dt.date, runs: Sequence[Finished]) -> None:

@@ -22,7 +22,8 @@ def run_with(instance: DagsterInstance, status: DagsterRunStatus, place: str = "
     """The id of a run that is marked so; unmarked without a process."""
     run = instance.create_run_for_job(nothing, status=status)
     if process:
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: f"{run.run_id} {place} {process}"})
+        number = process.split(":")[1]
+        instance.add_run_tags(run.run_id, {f"{PROCESS_TAG}/{number}": f"{run.run_id} {place} {process}"})
     return run.run_id
 
 
@@ -44,6 +45,22 @@ def test_a_process_that_can_be_looked_for_says_it_alone(status: DagsterRunStatus
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert over(instance, run_id), "nobody has asked how it ended yet"
+        child.wait()
+        assert over(instance, run_id)
+
+
+def test_while_one_of_its_processes_goes_on_a_run_does() -> None:
+    """As a step a process: the multiprocess executor's, in a project of one's own."""
+    with DagsterInstance.ephemeral() as instance:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        run_id = run_with(
+            instance, DagsterRunStatus.STARTED, process_identity.namespace(), process_identity.of(child.pid)
+        )
+        gone = process_identity.nobody()
+        mark = f"{run_id} {process_identity.namespace()} {gone}"
+        instance.add_run_tags(run_id, {f"{PROCESS_TAG}/{gone.split(':')[1]}": mark})
+        assert not over(instance, run_id), "the one that began last has ended"
+        child.kill()
         child.wait()
         assert over(instance, run_id)
 
