@@ -33,8 +33,8 @@ _UNDECIDED_SECONDS = 15.0
 _LOST_SECONDS = 120.0
 """Seconds after which one that runs or was cancelled, and whose run Dagster does not know, is taken as ended."""
 NO_RECORD = (
-    "Dagster has no record of its run: that was deleted, or the records are older than the request, as after a restore; "
-    "what was finished is kept: ask for it again"
+    "Dagster has no record of its run: that was deleted, or the records are older than the request, as after a "
+    "restore; what was finished is kept: ask for it again"
 )
 """Why one has failed that nobody will ever tell the end of."""
 _LOOK_SECONDS = 0.5

@@ -47,7 +47,7 @@ def alive(owner: str) -> bool:
 def namespace() -> str:
     """Among which processes a number names one: those of this container, or of the machine. Empty on other systems than
     Linux."""
-    return os.readlink("/proc/self/ns/pid") if sys.platform == "linux" else ""
+    return str(Path("/proc/self/ns/pid").readlink()) if sys.platform == "linux" else ""
 
 
 def _start(pid: int) -> str:

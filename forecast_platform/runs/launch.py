@@ -18,7 +18,7 @@ from forecast_platform.host.memory import give_back_memory
 from forecast_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
+    from dagster import AssetKey, DagsterInstance, Definitions
     from dagster._core.definitions.job_base import IJob
     from tqdm import tqdm
 

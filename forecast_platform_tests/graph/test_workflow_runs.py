@@ -1,4 +1,4 @@
-"""Whether a run of a workflow's tasks is over: as its process is, where that can be looked for; else as Dagster says."""
+"""Whether a run of a workflow's tasks is over: as its processes are, where they can be looked for; else by Dagster."""
 
 from __future__ import annotations
 
