@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # cfgrib: precipitation of a forecast in GRIB2 as GFS publishes it, the sum since the start beside that of the last six hours.
-# Guess: `tp` of 0-12 and of 6-12 hours are two variables, or the file is refused, as it is where two types of step or of
-# level stand beside each other ("multiple values for unique key").
+# Guess: `tp` of 0-12 and of 6-12 hours are two variables, or one of them is left out and the log says so ("skipping
+# variable"), as of levels or times that do not go together.
 # Behaviour: both end at hour 12, which is all that a step is, and of several messages for one step the first in the file is
 # taken. One variable then holds sums since the start at some steps and six-hour sums at others, in a file in which the order
-# changes from step to step, and the difference of two steps may be negative rain. No warning, stepRange is not among the
+# changes from step to step, and the difference of two steps may be negative rain. Nothing is logged, stepRange is not among the
 # attributes, and open_datasets gives the same. Read each range with filter_by_keys={"stepRange": "6-12"}.
 set -euo pipefail
 folder=$(mktemp -d)
