@@ -128,7 +128,8 @@ def _fill(settings: Settings, writer: _Writer) -> Manifest:
     local = settings.warehouse / "_mlflow"
     if settings.tracking_uri != f"sqlite:///{local / 'mlflow.db'}":
         manifest.left_out.append(f"MLflow at {settings.tracking_uri}: back it up with the means of that server")
-    elif local.is_dir():
+    elif (local / "mlflow.db").is_file() or (local / "artifacts").is_dir():
+        # Neither is there while the database is made for the first time, under another name.
         _copy_database(local / "mlflow.db", "warehouse/_mlflow/mlflow.db", writer, manifest)
         _copy_folder(local / "artifacts", "warehouse/_mlflow/artifacts", writer, manifest)
     _copy_training_jobs(settings, writer, manifest)
@@ -254,7 +255,7 @@ def _copy_folder(folder: Path, place: str, writer: _Writer, manifest: Manifest) 
 def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
     """One transaction's view, whatever writers do; refused where it is damaged."""
     if not path.is_file():
-        raise FileNotFoundError(path)
+        raise FileNotFoundError(f"{path} is gone")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.db"
         copy_checked(path, copy)

@@ -142,3 +142,16 @@ def test_a_task_that_ends_while_a_backup_is_taken_is_not_finished_there_without_
     rows = DeltaWarehouse(settings.warehouse).read(there["ensemble_tasks"]).to_pylist()
     for row in rows:
         assert f"oof_predictions_{row['workflow'].replace('-', '_')}_{row['task']}" in there
+
+
+def test_a_backup_is_taken_while_mlflow_s_database_is_made_and_refused_where_that_is_gone(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = settings.warehouse / "_mlflow"
+    folder.mkdir()
+    (folder / ".mlflow.db.being-made").write_bytes(b"half")
+    manifest = backup(settings, tmp_path / "saved")
+    assert not [name for name in manifest.files if "_mlflow" in name]
+    (folder / "artifacts").mkdir()
+    with pytest.raises(HousekeepingError, match=r"mlflow\.db is gone"):
+        backup(settings, tmp_path / "other")
