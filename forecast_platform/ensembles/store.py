@@ -36,6 +36,8 @@ FINISHED, FAILED, RUNNING = "finished", "failed", "running"
 _STATES = "ensemble_tasks"
 _LOCKS = "_locks"
 """Folder of the warehouse with a file of no bytes a key, which stays: to remove one would let two processes in."""
+KEPT_DATA = ("_workflows", "data")
+"""The folder of the warehouse that has submitted workflows' files; a source's path that begins so is one in it."""
 
 
 class FileStore:
@@ -212,7 +214,7 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     RowsError: it cannot be read."""
     source = context.source
     if source.path is not None:
-        path = Path(source.path).expanduser()
+        path = _placed(settings, Path(source.path).expanduser())
         if not path.is_file():
             raise FileNotFoundError(f"source.path {str(path)!r} is no file: name a CSV or Parquet file")
         parquet = path.suffix.lower() in (".parquet", ".pq")
@@ -226,6 +228,11 @@ def source_frame(warehouse: Warehouse, settings: Settings, context: Context) -> 
     if not found.num_columns:
         raise FileNotFoundError(f"there is no table {'.'.join(source.place)} in the warehouse")
     return found.to_pandas()
+
+
+def _placed(settings: Settings, path: Path) -> Path:
+    """Where the file of a source is: what the service keeps lies in the warehouse, wherever that is by now."""
+    return settings.warehouse / path if path.parts[: len(KEPT_DATA)] == KEPT_DATA else path
 
 
 def _open_table(settings: Settings, name: str) -> Table:

@@ -16,7 +16,7 @@ from forecast_platform.ensembles.plan import plan_of
 from forecast_platform.ensembles.reading import fixed, read_workflow, written
 from forecast_platform.ensembles.rows import RowsError
 from forecast_platform.ensembles.running import MODEL
-from forecast_platform.ensembles.store import FAILED, State, States, aware
+from forecast_platform.ensembles.store import FAILED, KEPT_DATA, State, States, aware
 from forecast_platform.ensembles.submissions import NameTakenError, Submission, Submissions
 from forecast_platform.ensembles.yaml_lines import Problem, WorkflowError, read_document
 from forecast_platform.host.admission import OPEN, WrongStateError
@@ -142,7 +142,8 @@ class SubmittedWorkflows:
             raise WrongStateError(f"workflow {workflow_id} is {one.status} already")
         text = one.text
         if one.upload is not None:
-            data = self._kept_data(user, one.upload)
+            # The same text in a warehouse that was moved or copied.
+            data = self._kept_data(user, one.upload).relative_to(self.settings.warehouse)
             mark = read_document(text).marks[_PATH]
             text = f'{text[: mark.start]}"{data.as_posix()}"{text[mark.end :]}'
         # First the file: once it is admitted, what stands there is run.
@@ -155,7 +156,7 @@ class SubmittedWorkflows:
 
     def _data(self, upload: str) -> Path:
         """Where the data of an upload are kept for good. Raises UnknownJobError for what is no id."""
-        return workflows.folder_of(self.settings) / "data" / self.jobs.uploads.path(upload).name
+        return self.settings.warehouse.joinpath(*KEPT_DATA, self.jobs.uploads.path(upload).name)
 
     def _kept_data(self, user: str, upload: str) -> Path:
         """An upload's data, with the suffix that says what they are; uploads themselves go after a day."""

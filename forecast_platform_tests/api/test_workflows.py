@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 from dagster import DagsterRunStatus, build_sensor_context
 
+from forecast_platform.ensembles.reading import read_workflow
+from forecast_platform.ensembles.store import States
 from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.graph import requested_runs
 from forecast_platform.graph.automation.workflows import NAME
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
+from forecast_platform.work.platform import Platform
 from forecast_platform.workflow_definitions import build_workflow_definitions
 from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.ensembles.shops import classes
@@ -251,6 +255,31 @@ def test_a_workflow_from_its_text_to_its_model(tmp_path: Path) -> None:
     assert desk.ask("GET", path)[0] == 404
     assert [one for one in (desk.settings.warehouse / "_workflows").rglob("*") if one.is_file()] == []
     assert desk.instance.get_runs() == []
+
+
+@pytest.mark.slow
+def test_in_a_copy_of_the_warehouse_a_completed_workflow_is_completed_without_the_first(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    desk = Desk.over(tmp_path / "first", workers=1)
+    desk.beat()
+    one = kept(desk, text(uploaded(desk), TASKS[1]))["workflow_id"]
+    desk.ask("POST", f"/workflows/{one}/submit")
+    [request] = tick(desk)
+    assert run(desk, request)
+    assert desk.ask("GET", f"/workflows/{one}")[1]["status"] == "completed"
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    shutil.rmtree(tmp_path / "first" / "warehouse" / "_workflows")
+    copy = Desk.over(tmp_path / "second", workers=1)
+    status, found = copy.ask("GET", f"/workflows/{one}/results")
+    assert status == 200, found
+    assert found["result"]["report"].startswith(str(tmp_path / "second"))
+    copy.beat()
+    copy.ask("POST", f"/workflows/{one}/submit")
+    [request] = tick(copy)
+    assert run(copy, request)
+    workflow = read_workflow((copy.settings.warehouse / "_workflows" / "small.yaml").read_text())
+    tasks = States(Platform.from_settings(copy.settings).warehouse, workflow.context).read()
+    assert {name: task.attempts for name, task in tasks.items()} == {"vote_weight": 1, "model": 1}, "nothing again"
 
 
 @pytest.mark.slow
