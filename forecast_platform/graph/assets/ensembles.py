@@ -110,8 +110,11 @@ class _Opened:
     def __call__(self, context: AssetExecutionContext) -> Run:
         run_id = context.run_id
         if self._last is None or self._last[0] != run_id:
-            mark_process(context.instance, run_id)
-            self._last = run_id, Run(self.platform(), self.workflow, run_id=run_id)
+            platform = self.platform()
+            if platform.settings.compute == "local":
+                # Elsewhere a task may go on when this process is gone.
+                mark_process(context.instance, run_id)
+            self._last = run_id, Run(platform, self.workflow, run_id=run_id)
         return self._last[1]
 
 
