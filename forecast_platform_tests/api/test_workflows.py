@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -20,11 +22,14 @@ from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.graph import requested_runs
 from forecast_platform.graph.automation.workflows import NAME
 from forecast_platform.graph.workflow_runs import WORKFLOW_TAG
+from forecast_platform.host.home import instance_home
 from forecast_platform.work.platform import Platform
 from forecast_platform.workflow_definitions import build_workflow_definitions
 from forecast_platform_tests.api.desk import Desk
 from forecast_platform_tests.ensembles.shops import classes
 from forecast_platform_tests.ensembles.workflows import text_of
+from forecast_platform_tests.forked import Program
+from forecast_platform_tests.waiting import PATIENCE
 
 TASKS = ({"task": "stack_top_any", "stack": {"top_n": 2}}, {"task": "vote_weight"})
 TOKENS = {"ann": "a" * 20, "bob": "b" * 20}
@@ -61,6 +66,27 @@ def run(desk: Desk, request: Any) -> bool:
     """Run what the sensor asked for, to its end."""
     job = build_workflow_definitions(desk.settings).resolve_job_def(request.job_name)
     return bool(job.execute_in_process(instance=desk.instance, tags=request.tags, raise_on_error=False).success)
+
+
+KILLED = """
+import json, os, signal, sys
+from dagster import DagsterInstance
+from forecast_platform.ensembles import running
+from forecast_platform.settings import load
+from forecast_platform.workflow_definitions import build_workflow_definitions
+
+running.perform = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+job = build_workflow_definitions(load()).resolve_job_def(sys.argv[1])
+job.execute_in_process(instance=DagsterInstance.get(), tags=json.loads(sys.argv[2]))
+"""
+
+
+def run_and_killed(desk: Desk, request: Any) -> None:
+    """Run what the sensor asked for, in a process that is killed in its first task."""
+    home = {"FORECAST_PLATFORM_WAREHOUSE": str(desk.settings.warehouse), "FORECAST_PLATFORM_SOURCE": "sample"}
+    home |= {"DAGSTER_HOME": str(instance_home(desk.settings))}
+    process = Program("-c", KILLED, request.job_name, json.dumps(dict(request.tags)), env={**os.environ, **home})
+    assert process.wait(PATIENCE) == -signal.SIGKILL, process.told()
 
 
 def states(found: dict[str, Any]) -> dict[str, str]:
@@ -255,6 +281,26 @@ def test_a_workflow_from_its_text_to_its_model(tmp_path: Path) -> None:
     assert desk.ask("GET", path)[0] == 404
     assert [one for one in (desk.settings.warehouse / "_workflows").rglob("*") if one.is_file()] == []
     assert desk.instance.get_runs() == []
+
+
+@pytest.mark.slow
+def test_a_task_whose_process_was_killed_is_interrupted_before_anybody_has_closed_its_run(tmp_path: Path) -> None:
+    desk = Desk.over(tmp_path, workers=1)
+    desk.beat()
+    one = kept(desk, text(uploaded(desk), TASKS[1]))["workflow_id"]
+    desk.ask("POST", f"/workflows/{one}/submit")
+    [request] = tick(desk)
+    run_and_killed(desk, request)
+    [left] = desk.instance.get_runs()
+    assert left.status == DagsterRunStatus.STARTED
+    found = desk.ask("GET", f"/workflows/{one}")[1]
+    assert (found["status"], found["current_step"]) == ("running", "vote_weight (interrupted)")
+    assert states(found) == {"vote_weight": "interrupted", "model": "waiting"}
+    assert found["tasks"][0]["error"].startswith("interrupted: its process ended")
+    desk.instance.report_run_failed(left, "as `up` does it")
+    assert run(desk, request), "as Dagster tries it again"
+    found = desk.ask("GET", f"/workflows/{one}")[1]
+    assert (found["status"], set(states(found).values())) == ("completed", {"finished"})
 
 
 @pytest.mark.slow

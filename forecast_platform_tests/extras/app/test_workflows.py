@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest  # noqa: E402
 from forecast_platform.app import workflows  # noqa: E402
 from forecast_platform.app.workflow_client import WorkflowApi  # noqa: E402
 from forecast_platform_tests.api.desk import Desk  # noqa: E402
-from forecast_platform_tests.api.test_workflows import run, text, tick, uploaded  # noqa: E402
+from forecast_platform_tests.api.test_workflows import run, run_and_killed, text, tick, uploaded  # noqa: E402
 from forecast_platform_tests.extras.app.test_workbench import desk, opened, shown, texts  # noqa: E402, F401
 
 
@@ -72,6 +72,16 @@ def test_a_workflow_from_its_text_to_its_results(desk: Desk) -> None:  # noqa: F
     assert done.text_area(key="yaml").value == text(file)
     shown(page(workflow=one).button(key="delete_workflow").click().run())
     assert desk.ask("GET", "/workflows")[1]["total"] == 0
+
+
+def test_a_task_whose_process_was_killed_is_shown_as_interrupted(desk: Desk) -> None:  # noqa: F811
+    app = page(yaml=workflows.packed(text(uploaded(desk))))
+    shown(app.button(key="run").click().run())
+    [request] = tick(desk)
+    run_and_killed(desk, request)
+    watched = page(workflow=value(app, "workflow"))
+    assert set(watched.dataframe[0].value["state"]) == {"interrupted", "waiting"}
+    assert "#f3cf8e" in dags(watched)[0]
 
 
 def test_one_that_waits_is_cancelled_and_what_the_api_refuses_is_said(desk: Desk) -> None:  # noqa: F811
