@@ -158,32 +158,42 @@ def test_a_workflow_of_every_task_type_whose_run_and_daemon_are_killed_in_each_t
         states = States(Platform.from_settings(settings).warehouse, workflow.context)
         order = [*plan_of(workflow).order, MODEL]
         killed: list[str] = []
+        missed: list[str] = []
 
         def begun() -> str | None:
             now = states.read()
+            known = [*killed, *missed]
             return next(
-                (name for name in order if name not in killed and name in now and now[name].state == RUNNING), None
+                (name for name in order if name not in known and name in now and now[name].state == RUNNING), None
             )
 
-        while len(killed) < len(order):
+        while len(killed) + len(missed) < len(order):
             if service.patient("a", "GET", f"/workflows/{one}")["status"] not in OPEN:  # a dead run is tried again once
                 service.patient("a", "POST", f"/workflows/{one}/submit")
             run_id, worker = until(lambda r=running: at_work(r, one), "a run", pause=0.2)
             # Tasks that do not wait for one another are begun in an order of Dagster's own.
-            killed.append(until(begun, f"another task than {killed}", pause=0.005))
+            name = until(begun, f"another task than {killed}", pause=0.005)
+            os.kill(worker, signal.SIGSTOP)
+            if states.read()[name].state != RUNNING:  # it was over before this process had its turn
+                missed.append(name)
+                os.kill(worker, signal.SIGCONT)
+                continue
+            killed.append(name)
             os.kill(worker, signal.SIGKILL)
-            assert states.read()[killed[-1]].state == RUNNING, "nobody was left to say how it ended"
-            log.info(f"killed in {killed[-1]}")
+            assert states.read()[name].state == RUNNING, "nobody was left to say how it ended"
+            log.info(f"killed in {name}")
             running = daemon_killed(running, variables)
             until(lambda r=running, i=run_id: (i, "STARTED") not in runs_of(r, one), "that it is found dead", pause=0.5)
-        if service.patient("a", "GET", f"/workflows/{one}")["status"] not in OPEN:
+        if service.patient("a", "GET", f"/workflows/{one}")["status"] == "failed":
             service.patient("a", "POST", f"/workflows/{one}/submit")
         found = until(lambda: ended(service, "a", one), "the end", pause=0.5)
         assert found["status"] == "completed", json.dumps(found, indent=1)
         assert [status for _, status in runs_of(running, one)].count("SUCCESS") == 1
         kept = states.read()
         assert {name: one.state for name, one in kept.items()} == dict.fromkeys(order, FINISHED)
-        assert {name: one.attempts for name, one in kept.items()} == dict.fromkeys(order, 2), "no task twice"
+        wanted = dict.fromkeys(killed, 2) | dict.fromkeys(missed, 1)
+        assert {name: one.attempts for name, one in kept.items()} == wanted, "no task twice"
+        assert len(missed) <= 3, "a machine too slow to look in time"
     finally:
         service.process.terminate()
         service.process.wait(20)
