@@ -19,8 +19,9 @@ from forecast_platform.ensembles.catalog import MEMBER
 from forecast_platform.ensembles.grammar import Context
 from forecast_platform.ensembles.grammar_forecasts import ORIGIN, OUTCOME, Forecasts
 from forecast_platform.ensembles.outcome import Outcome
-from forecast_platform.ensembles.rows import SEEN, Rows, RowsError
-from forecast_platform.forecasting.history import ONE_DAY
+from forecast_platform.ensembles.rows import NOTES, SEEN, Rows, RowsError
+from forecast_platform.forecasting.history import ONE_DAY, Dates
+from forecast_platform.forecasting.validation import other_prices_by_bands
 from forecast_platform.warehouse.base import Between, Warehouse
 from forecast_platform.warehouse.schemas import POINT_FORECASTS, Column, Table
 from forecast_platform.work.platform import Platform
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _LEVEL_SESSIONS, _VOLATILITY_SESSIONS = 250, 20
-_READ = ["forecast_date", "day_ahead", "target_date", "forecast_mean", "lower_80", "upper_80", "data_cutoff_date"]
+_READ = [
+    *("forecast_date", "day_ahead", "target_date", "data_cutoff_date"),
+    *("forecast_mean", "lower_80", "upper_80", "lower_95", "upper_95"),
+]
 
 
 class ForecastsError(RowsError):
@@ -55,7 +59,10 @@ def forecast_frame(platform: Platform, context: Context) -> pd.DataFrame:
     series = _named(asked.series, settings.series_names, "source.forecasts.series")
     if len(models) < 2:
         raise ForecastsError(f"source.forecasts.of names {models[0]} alone: name two models or more")
-    return pd.concat([_of_series(platform, one, models, asked) for one in series], ignore_index=True)
+    notes: list[str] = []
+    found = pd.concat([_of_series(platform, one, models, asked, notes) for one in series], ignore_index=True)
+    found.attrs[NOTES] = notes
+    return found
 
 
 def _named(asked: Sequence[str], known: Sequence[str], where: str) -> list[str]:
@@ -66,22 +73,33 @@ def _named(asked: Sequence[str], known: Sequence[str], where: str) -> list[str]:
     return list(dict.fromkeys(asked or known))
 
 
-def _of_series(platform: Platform, series: str, models: Sequence[str], asked: Forecasts) -> pd.DataFrame:
+def _of_series(
+    platform: Platform, series: str, models: Sequence[str], asked: Forecasts, notes: list[str]
+) -> pd.DataFrame:
     import pandas as pd
 
     found: pd.DataFrame | None = None
+    newest: dict[str, dt.date] = {}
     spread: Any = 0.0
+    table = platform.series_table(series)
+    observed = np.asarray(table.columns["is_observed"], bool)
+    days, closes = table.dates[observed], np.asarray(table.columns["close"], np.float64)[observed]
     for model in models:
         rows = _rows(platform, series, model, asked)
+        _refuse_other_prices(series, model, rows, days, closes)
+        newest[model] = rows.index[-1][0]
         spread = spread + (rows["upper_80"] - rows["lower_80"]) / 2
         own = rows[["target_date", "data_cutoff_date", "forecast_mean"]].rename(columns={"forecast_mean": model})
         found = own if found is None else found.join(own[model], how="inner")
     assert found is not None  # noqa: S101 - of at least two models
     if found.empty:
         raise ForecastsError(f"no forecast date of {series} has all of {', '.join(models)}: forecast them for the same")
-    table = platform.series_table(series)
-    observed = np.asarray(table.columns["is_observed"], bool)
-    days, closes = table.dates[observed], np.asarray(table.columns["close"], np.float64)[observed]
+    last_date = max(newest.values())
+    notes += [
+        f"{series}: {model} has no forecast after {day}, others have to {last_date}: nothing newer is voted on"
+        for model, day in newest.items()
+        if day < last_date
+    ]
     level, volatility = _trailing(closes)
     cutoff = found["data_cutoff_date"].to_numpy("datetime64[D]")
     place = np.searchsorted(days, cutoff, side="right") - 1
@@ -125,6 +143,26 @@ def _rows(platform: Platform, series: str, model: str, asked: Forecasts) -> pd.D
     return found.to_pandas().set_index(["forecast_date", "day_ahead"]).sort_index()
 
 
+def _refuse_other_prices(series: str, model: str, rows: pd.DataFrame, days: Dates, closes: Floats) -> None:
+    """Raises ForecastsError for forecasts that began at other prices than are known now, as the reader does: as changes
+    from those they would be anything. days, closes: of the sessions, [n]."""
+    by_date = rows.groupby(level="forecast_date")
+    cutoff = by_date["data_cutoff_date"].first().to_numpy("datetime64[D]")
+    place = np.searchsorted(days, cutoff, side="right") - 1
+    last = np.where(place >= 0, closes[place], np.nan)
+    low, high = (by_date[name].agg(how).to_numpy()[:, None] for name, how in (("lower_95", "min"), ("upper_95", "max")))
+    wrong = other_prices_by_bands(last, low, high)
+    if wrong.any():
+        dates = list(by_date.groups)
+        first, end = (dates[one] for one in np.flatnonzero(wrong)[[0, -1]])
+        raise ForecastsError(
+            f"{int(wrong.sum())} forecasts of {series} by {model} from {first} to {end} were made from other prices "
+            "than those that are known now (another unit?): make them anew with `forecast-platform backfill "
+            f"--commodity {series} --models {model} --start-date {first} --end-date {end}`, or name other dates in "
+            "source.forecasts"
+        )
+
+
 def _trailing(closes: Floats) -> tuple[Floats, Floats]:
     """Of each session the median size of the closes up to it, and the deviation of their changes: price's unit."""
     import pandas as pd
@@ -158,10 +196,11 @@ def write_newest(warehouse: Warehouse, context: Context, about: pd.DataFrame, pr
 
 
 def open_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a frame of forecasts whose outcome is not known: later than all that are, of each series."""
+    """The rows of a frame of forecasts whose outcome is not known: later than all that are, of each series; all of a
+    series of which none is."""
     newest = frame.loc[frame[OUTCOME].notna()].groupby("series")["target_date"].max()
     known = frame["series"].map(newest)
-    return frame[frame["target_date"] > known]
+    return frame[known.isna() | (frame["target_date"] > known)]
 
 
 def _written(warehouse: Warehouse, name: str, about: pd.DataFrame, arrays: dict[str, Floats], description: str) -> str:

@@ -22,6 +22,8 @@ FORECAST_FEATURES = ("series", "day", "volatility", "spread")
 """What a row of forecasts is routed by."""
 SEEN = "seen_on"
 """The column of a frame of forecasts with the day on which the outcome is seen."""
+NOTES = "notes"
+"""Of a frame's `attrs`: what is to be said of how it was made."""
 
 _FEW_CLASSES = 20
 """Whole numbers with at most so many values are classes, where the file names no family of metrics."""
@@ -104,7 +106,7 @@ def make_rows(frame: pd.DataFrame, context: Context) -> Rows:
             raise RowsError(
                 f"{what} {name!r} is no column of the table: {nearest(name, list(map(str, frame.columns)))}"
             )
-    notes: list[str] = []
+    notes: list[str] = list(frame.attrs.get(NOTES, ()))
     place = np.flatnonzero(frame[source.target].notna().to_numpy())
     if lost := len(frame) - len(place):
         why = "whose outcome is not known are forecast" if source.forecasts else "without a target are left out"

@@ -12,6 +12,24 @@ EXPLODING = 25.0
 
 Wide on purpose: crude oil moved by four times its last close in a session in April 2020, and no path is clipped."""
 
+OTHER_PRICES = 0.15
+"""How far beyond all of a forecast's paths, in relation to the price, the close lies that they cannot have begun at."""
+
+
+def other_prices(last_close: Floats, low: Floats, high: Floats) -> Bools:
+    """Whether forecasts whose paths run from `low` to `high` cannot have begun at `last_close`: their series has been
+    ingested anew in another unit, or with another history, since. All [n], in the price's unit; false where nan."""
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    gap = np.maximum(low - last_close, last_close - high)
+    return np.asarray(gap > OTHER_PRICES * np.maximum(np.maximum(np.abs(low), np.abs(high)), np.abs(last_close)))
+
+
+def other_prices_by_bands(last_close: Floats, lower: Floats, upper: Floats) -> Bools:
+    """`other_prices` where of the paths only their 95 % bands are known, `lower` and `upper` [n, horizon]: they are
+    taken to run as far again beyond them on either side. last_close: [n]; to [n]."""
+    low, high = lower.min(axis=-1), upper.max(axis=-1)
+    return other_prices(last_close, low - (high - low), high + (high - low))
+
 
 def invalid_paths(paths: NDArray[np.float32], last_close: Floats, trading: Bools) -> dict[int, str]:
     """The origins that must not be published, by position, with the reason.

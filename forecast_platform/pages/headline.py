@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecast_platform.forecasting.validation import other_prices
 from forecast_platform.host.prices import price_text
 from forecast_platform.host.times import in_zone
 from forecast_platform.pages import page
 from forecast_platform.pages.series_day import Bands, SeriesDay, champion_of
-from forecast_platform.read.freshness import other_prices
 
 _NAMED = 6
 """Series that a banner names; of more it gives the number."""
@@ -97,9 +97,10 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
 
 def _other_prices(one: SeriesDay) -> bool:
     found = champion_of(one)
-    return found is not None and other_prices(
-        one.last_close, float(np.min(found.lower_95)), float(np.max(found.upper_95))
-    )
+    if found is None:
+        return False
+    ends = (np.min(found.lower_95, keepdims=True), np.max(found.upper_95, keepdims=True))
+    return bool(other_prices(np.array([one.last_close]), *ends)[0])
 
 
 def outdated(due: dt.datetime, zone: str, newest: str | None) -> page.Html:

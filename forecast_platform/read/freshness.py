@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import Floats
+from forecast_platform.forecasting.validation import other_prices
 from forecast_platform.settings import SeriesSettings, Settings
 
 _DAY = dt.timedelta(days=1)
-
-OTHER_PRICES = 0.15
-"""How far beyond all of a forecast's paths, in relation to the price, the close lies that they cannot have begun at."""
 
 
 class NoForecastError(LookupError):
@@ -65,13 +63,6 @@ def freshness(
     return Freshness(due, int((seen > np.datetime64(last_observed, "D")).sum()))
 
 
-def other_prices(last_close: float, low: float, high: float) -> bool:
-    """Whether a forecast whose paths run from `low` to `high` cannot have begun at `last_close`: its series has been
-    ingested anew in another unit, or with another history, since."""
-    gap = max(low - last_close, last_close - high)
-    return bool(gap > OTHER_PRICES * max(abs(low), abs(high), abs(last_close)))
-
-
 def require_same_prices(
     series: str,
     model: str,
@@ -85,8 +76,9 @@ def require_same_prices(
     dates, last_closes: [n_dates]; paths: [n_dates, n_paths, days].
     """
     lows, highs = paths.min(axis=(1, 2)), paths.max(axis=(1, 2))
-    for day, close, low, high in zip(dates, last_closes, lows, highs, strict=True):
-        if other_prices(float(close), float(low), float(high)):
+    other = other_prices(np.asarray(last_closes, np.float64), lows, highs)
+    for day, close, low, high, wrong in zip(dates, last_closes, lows, highs, other, strict=True):
+        if wrong:
             raise StaleForecastError(
                 f"the forecast of {series} by {model} for {day} was made from other prices than those that are known "
                 f"now: its paths run from {low:.6g} to {high:.6g}, and the close that they began at is {close:.6g} by "

@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast_platform.forecasting.history import ONE_DAY, Bools, Dates, Floats, History
 from forecast_platform.forecasting.trailing import MemberScores, quantile_losses
+from forecast_platform.forecasting.validation import other_prices_by_bands
 from forecast_platform.models.base import Model
 from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
@@ -28,7 +29,8 @@ def weights_of(
     no scores.
 
     Scores come from the stored forecasts of the dates before, and from the closes in `history`, so they are the same
-    whether those dates have been scored or not; `history` ends before the last origin.
+    whether those dates have been scored or not; `history` ends before the last origin. Forecasts that began at other
+    prices than the history now has count as not there.
     """
     if not model.scored_days or not len(origins):
         return None
@@ -49,6 +51,10 @@ def _scores(
         ahead = rows["day_ahead"].to_numpy() - 1
         for place, name in enumerate(_QUANTILES):
             quantiles[position, row, ahead, place] = rows[name].to_numpy()
+    # Those that are left in another unit would drown what the others say.
+    known_before = np.searchsorted(history.observed_dates, dates)
+    last_close = np.where(known_before > 0, history.observed_close[known_before - 1], np.nan)
+    quantiles[other_prices_by_bands(last_close, quantiles[..., 0], quantiles[..., -1])] = np.nan
     targets = dates[:, None] + np.arange(platform.horizon) * ONE_DAY
     place = np.clip((targets - history.dates[0]).astype(np.int64), 0, len(history) - 1)
     known = (history.dates[place] == targets) & history.observed[place]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pytest
 
 from forecast_platform.ensembles.finishing import finish, result_of
@@ -19,6 +20,7 @@ from forecast_platform.ensembles.workshop import Workshop
 from forecast_platform.ensembles.yaml_lines import WorkflowError
 from forecast_platform.graph.assets.ensembles import workflow_definitions
 from forecast_platform.pipeline.inference import forecast
+from forecast_platform.warehouse.base import keys_of
 from forecast_platform.warehouse.schemas import POINT_FORECASTS, Table
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.ensembles.shops import MemoryStore
@@ -183,3 +185,33 @@ def test_over_the_daily_graph_s_forecasts_end_to_end(small: Path) -> None:
     early = workflow_of(WEIGH, source={"forecasts": {"end": "2017-01-01"}}).context
     with pytest.raises(ForecastsError, match="no forecasts of Alpha by naive"):
         forecast_frame(platform, early)
+
+
+def test_a_series_without_an_outcome_yet_is_voted_on_all_the_same() -> None:
+    new = made({"z": 0.5}, n=5).assign(actual=np.nan)
+    known = made({"x": 0.5})
+    assert open_rows(pd.concat([known, new], ignore_index=True))["series"].tolist() == ["z"] * len(new)
+
+
+def test_a_model_that_is_behind_is_named_and_forecasts_in_another_unit_are_refused(small: Path) -> None:
+    platform = Platform.from_settings(settings_for(small))
+    span = days("2018-02-01", "2018-03-10")
+    for series in ("Alpha", "Beta"):
+        forecast(platform, series, "naive", span)
+        forecast(platform, series, "random_walk", span[:-10] if series == "Beta" else span)
+    context = workflow_of(WEIGH, source="forecasts").context
+    frame = forecast_frame(platform, context)
+    behind = "Beta: random_walk has no forecast after 2018-02-28, others have to 2018-03-10: nothing newer is voted on"
+    assert make_rows(frame, context).notes[0] == behind
+    assert "Alpha" not in "".join(make_rows(frame, context).notes)
+
+    where = keys_of("Beta", "naive", "v1.0", span[3:5], by_month=False)
+    rows = platform.warehouse.read(POINT_FORECASTS, where=where)
+    for name in ("forecast_mean", "lower_80", "upper_80", "lower_95", "upper_95"):
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), pc.multiply(rows[name], 0.01))
+    platform.warehouse.replace(POINT_FORECASTS, rows, where)
+    with pytest.raises(ForecastsError, match="2 forecasts of Beta by naive from 2018-02-04 to 2018-02-05 were"):
+        forecast_frame(platform, context)
+    later = workflow_of(WEIGH, source={"forecasts": {"start": "2018-02-06"}}).context
+    assert len(forecast_frame(platform, later))

@@ -6,12 +6,15 @@ import datetime as dt
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.planning import backfill_plan
 from forecast_platform.pipeline.training import train
 from forecast_platform.read import Reader
+from forecast_platform.warehouse.base import keys_of
+from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.platform import Platform
 from forecast_platform_tests.worlds import days, revise, settings_for
 
@@ -78,3 +81,24 @@ def test_a_member_that_was_trained_anew_is_forecast_anew_before_the_pool_is(smal
     )
     for name in ("pool", "both"):
         assert not forecast(platform, "Alpha", name, SPAN).failed
+
+
+@pytest.mark.parametrize("factor", [0.01, 2.2, 100.0])
+def test_earlier_forecasts_in_another_unit_count_as_not_there_for_the_weights(small: Path, factor: float) -> None:
+    pool = {**POOL, "how": "crps_weights", "rate": 50.0, "shrink": 0.0}
+    platform = Platform.from_settings(settings_for(small, models=[*MEMBERS, pool]))
+    train(platform, "Alpha", "pool", WINDOWS)
+    for member in MEMBERS:
+        forecast(platform, "Alpha", member, SPAN)
+    early = keys_of("Alpha", "naive", "v1.0", SPAN[:4], by_month=False)
+    rows = platform.warehouse.read(POINT_FORECASTS, where=early)
+    platform.warehouse.replace(POINT_FORECASTS, rows.slice(0, 0), early)
+    forecast(platform, "Alpha", "pool", SPAN[8:])
+    expected = _paths(platform, "pool")
+    for name in ("forecast_median", "lower_80", "upper_80", "lower_95", "upper_95"):
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), pc.multiply(rows[name], factor))
+    platform.warehouse.replace(POINT_FORECASTS, rows, early)
+    assert forecast(platform, "Alpha", "pool", SPAN[8:]).skipped == set(SPAN[8:])
+    assert forecast(platform, "Alpha", "pool", SPAN[8:], overwrite=True).written == set(SPAN[8:])
+    assert all(np.array_equal(_paths(platform, "pool")[day], expected[day]) for day in SPAN[8:])
