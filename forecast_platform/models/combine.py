@@ -29,6 +29,9 @@ _GOLDEN = (5.0**0.5 - 1.0) / 2.0
 WEIGHTED = ("crps_weights", "route")
 """The ways of combining that read how good the members were."""
 
+_READ_BY = {"half_life": WEIGHTED, "rate": ("crps_weights",), "shrink": ("crps_weights",), "routes": ("route",)}
+"""The ways of combining that read a hyperparameter, where not all do."""
+
 LEAST_DAYS = 20.0
 """Remembered days of scores in its regime that a route needs; before that a date is pooled in equal shares."""
 
@@ -154,8 +157,17 @@ class Combine(Model):
     fitted_type: ClassVar[type[FittedModel]] = CombineFitted
 
     def __init__(self, params: Mapping[str, Any] | None = None, of: Sequence[str] = ()) -> None:
-        """See `Model`. Raises ValueError for fewer than two members."""
+        """See `Model`. Raises ValueError for fewer than two members, and for a hyperparameter that the way of combining
+        does not read."""
         super().__init__(params, of)
+        how = self.params["how"]
+        for name, ways in _READ_BY.items():
+            value = self.params[name]
+            if how not in ways and value != self.hyperparameters[name].default:
+                raise ValueError(
+                    f"{self.name}: {name} = {value!r} is not read where how is {how!r}: leave it out, or set "
+                    f"`how: {' or '.join(ways)}`"
+                )
         if len(self.of) < 2:
             raise ValueError(f"{self.name} of {', '.join(self.of)} alone: name two models or more")
         if self.params["how"] == "quantile_average":

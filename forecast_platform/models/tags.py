@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -135,5 +136,8 @@ class ModelSpec:
 
 
 def canonical(params: Mapping[str, Any]) -> str:
-    """Hyperparameters as JSON, the same text for the same values."""
+    """Hyperparameters as JSON, the same text for the same values. Raises ValueError for a number that is none."""
+    for name, value in params.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} = {value!r}: a finite number")
     return json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)

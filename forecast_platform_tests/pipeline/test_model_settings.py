@@ -81,6 +81,14 @@ def test_a_default_that_is_written_out_is_the_same_model(small: Path) -> None:
         ([{"name": "pool", "type": "combine"}], "name them in `of`"),
         (["naive", {"name": "other", "type": "naive", "of": ["naive"]}], "is made of no other models"),
         (["naive", {"name": "p", "type": "combine", "of": ["naive"], "how": "magic"}], "how = 'magic': one of"),
+        (
+            ["naive", "random_walk", {"name": "p", "type": "combine", "of": ["naive", "random_walk"], "half_life": 50}],
+            "half_life = 50 is not read where how is 'linear_pool': leave it out, or set `how: crps_weights or route`",
+        ),
+        (
+            [{"name": "big", "type": "xgboost", "params": {"eta": float("nan")}}],
+            "models: big: eta = nan: a finite number",
+        ),
         ([{"name": "xgboost", "type": "naive"}], "is the name of a model itself"),
         ([{"name": "actuals", "type": "naive"}], "not actuals"),
         ([{"name": "A b", "type": "naive"}], "lower-case letters"),
