@@ -126,8 +126,8 @@ def _forecast(rules: Rules, state: DayState, attempts: Sequence[Attempt], now: d
             part = judged(rules, wanted, attempts, now, most, missing=True)
             decision.requests += part.requests
             reasons += [part.reason] if part.reason else []
-            left, tried = _not_begun(rules, state, version, wanted, attempts)
-            decision.requests += judged(rules, left, tried, now, 1, missing=True).requests
+            for alone, tried in _not_begun(rules, state, version, wanted, attempts):
+                decision.requests += judged(rules, [alone], tried, now, 1, missing=True).requests
     running = any(attempt.step == "forecast" and attempt.status == "open" for attempt in attempts)
     if decision.requests or running or waiting:
         decision.reason = "; ".join(reasons) or "the forecast is running"
@@ -165,28 +165,38 @@ def _wanted(
 
 def _not_begun(
     rules: Rules, state: DayState, version: str, wanted: Sequence[Request], attempts: Sequence[Attempt]
-) -> tuple[list[Request], list[Attempt]]:
+) -> Iterator[tuple[Request, list[Attempt]]]:
     """Of requests whose run failed, what is missing of models that are made of others, to be made by a run of theirs
-    alone; and the attempts at that.
+    alone, with the attempts at that; where that fails, those that are made of these, and so on.
 
     Where a step fails for one series, Dagster begins none that stands below it, for no series: not for those whose
     members are all there, nor for a model that goes on without one.
     """
-    found = []
     for request in wanted:
         mine = [attempt for attempt in attempts if attempt.covers(request)]
-        if not mine or mine[-1].status != "failure" or any(attempt.status == "open" for attempt in mine):
-            continue
-        lacking = {
-            model
-            for day, pairs in state.missing.items()
-            for series, model, owner in pairs
-            if request.first <= day <= request.last and series in request.series and owner == version
-        }
-        left = lacking & rules.combined
-        if left and not (request.models and left >= set(request.models)):
-            found.append(replace(request, models=tuple(sorted(left)), actuals=False))
-    return found, [one for one in attempts if one.models and rules.combined.issuperset(one.models)]
+        for depth in sorted(set(rules.combined.values())):
+            if not mine or mine[-1].status != "failure" or any(attempt.status == "open" for attempt in mine):
+                break
+            left = {
+                model
+                for day, pairs in state.missing.items()
+                for series, model, owner in pairs
+                if request.first <= day <= request.last
+                and series in request.series
+                and owner == version
+                and rules.combined.get(model, 0) >= depth
+            }
+            if not left or (request.models and left >= set(request.models)):
+                break
+            alone = replace(request, models=tuple(sorted(left)), actuals=False)
+            mine = [
+                attempt
+                for attempt in attempts
+                if attempt.covers(alone)
+                and attempt.models
+                and all(rules.combined.get(model, 0) >= depth for model in attempt.models)
+            ]
+            yield alone, mine
 
 
 def _tried(request: Request, attempts: Sequence[Attempt]) -> bool:

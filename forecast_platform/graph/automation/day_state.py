@@ -32,8 +32,9 @@ class Rules:
     groups: tuple[SeriesGroup, ...] = ()
     """Every group; none where these are the rules of one, or all series are in the group without a name."""
     group: str = ""
-    combined: frozenset[str] = frozenset()
-    """Models that are made of others' forecasts."""
+    combined: Mapping[str, int] = field(default_factory=dict)
+    """Models that are made of others' forecasts, and how many such stand one above the other: 1 for a pool, 2 for a
+    pool of pools."""
     ui_url: str = ""
     """Where the UI is: problems link there."""
 

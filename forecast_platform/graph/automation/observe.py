@@ -38,9 +38,17 @@ def rules_of(settings: Settings) -> Rules:
         end_date=settings.end_date,
         ends={one.name: one.end_date for one in settings.series if one.end_date is not None},
         groups=settings.series_groups,
-        combined=frozenset(name for name in settings.models if settings.model_spec(name).of),
+        combined=_depths(settings),
         ui_url=settings.ui_url,
     )
+
+
+def _depths(settings: Settings) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in settings.models:  # members stand before what is made of them
+        if of := settings.model_spec(name).of:
+            found[name] = 1 + max(found.get(member, 0) for member in of)
+    return found
 
 
 @dataclass

@@ -19,7 +19,7 @@ from forecast_platform_tests.graph.automation.test_daily import (
 
 
 def test_pools_whose_members_failed_for_one_series_are_run_by_themselves_once() -> None:
-    rules, now = replace(RULES, combined=frozenset(("pool", "strict"))), at(TUESDAY, 8)
+    rules, now = replace(RULES, combined={"pool": 1, "strict": 1}), at(TUESDAY, 8)
     pools = frozenset((series, model, "v1.0") for series in SERIES for model in rules.combined)
     today = state(missing={TUESDAY: pools | {("Coffee", "xgboost", "v1.0")}})
     [everything] = requests(decide(rules, today, [], now))
@@ -37,7 +37,7 @@ def test_pools_whose_members_failed_for_one_series_are_run_by_themselves_once() 
 
 
 def test_pools_of_a_date_that_is_caught_up_are_run_by_themselves_where_their_members_run_failed() -> None:
-    rules, now, day = replace(RULES, combined=frozenset(("pool",))), at(TUESDAY, 8), TUESDAY - DAY
+    rules, now, day = replace(RULES, combined={"pool": 1}), at(TUESDAY, 8), TUESDAY - DAY
     caught_up = {day: {("Coffee", "xgboost", "v1.0"), ("Coffee", "pool", "v1.0")}}
     done = [attempt(one, "success", now) for one in requests(decide(rules, state(), [], now))]
     [both] = requests(decide(rules, state(missing=caught_up), done, now))
@@ -48,3 +48,19 @@ def test_pools_of_a_date_that_is_caught_up_are_run_by_themselves_where_their_mem
     only = {day: {("Coffee", "pool", "v1.0")}}
     [again] = requests(decide(rules, state(missing=only), done, now))
     assert again.models == ("pool",), "of itself it failed: that is told, and tried again as any is"
+
+
+def test_pools_of_pools_are_run_by_themselves_where_the_pools_run_failed() -> None:
+    rules, now = replace(RULES, combined={"pool": 1, "above": 2}), at(TUESDAY, 8)
+    lacking = frozenset((series, model, "v1.0") for series in SERIES for model in rules.combined)
+    today, runs = state(missing={TUESDAY: lacking | {("Coffee", "xgboost", "v1.0")}}), []
+    asked = []
+    for _ in range(3):
+        [request] = requests(decide(rules, today, runs, now))
+        asked.append(request.models)
+        assert not requests(decide(rules, today, [*runs, attempt(request, "open")], now))
+        runs.append(attempt(request, "failure", now))
+        if request.models:
+            today = replace(today, missing={TUESDAY: lacking - {("Sugar", "pool", "v1.0")}})
+    assert asked == [(), ("above", "pool"), ("above",)]
+    assert {one.step for one in requests(decide(rules, today, runs, now))} <= {"score"}
