@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from pathlib import Path
 
 from forecast_platform.graph.automation.daily import decide
+from forecast_platform.graph.automation.observe import rules_of
 from forecast_platform_tests.graph.automation.test_daily import (
     DAY,
     RULES,
@@ -16,6 +18,7 @@ from forecast_platform_tests.graph.automation.test_daily import (
     requests,
     state,
 )
+from forecast_platform_tests.worlds import settings_for
 
 
 def test_pools_whose_members_failed_for_one_series_are_run_by_themselves_once() -> None:
@@ -64,3 +67,10 @@ def test_pools_of_pools_are_run_by_themselves_where_the_pools_run_failed() -> No
             today = replace(today, missing={TUESDAY: lacking - {("Sugar", "pool", "v1.0")}})
     assert asked == [(), ("above", "pool"), ("above",)]
     assert {one.step for one in requests(decide(rules, today, runs, now))} <= {"score"}
+
+
+def test_the_rules_know_which_models_are_made_of_others(tmp_path: Path) -> None:
+    pool = {"name": "pool", "type": "combine", "of": ["naive", "random_walk"]}
+    above = {"name": "above", "type": "combine", "of": ["naive", "pool"]}
+    rules = rules_of(settings_for(tmp_path, models=["naive", "random_walk", pool, above]))
+    assert rules.combined == {"pool": 1, "above": 2}
