@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
 from forecast_platform.graph.automation.daily import decide
-from forecast_platform.graph.automation.observe import rules_of
+from forecast_platform.pipeline.training import train
+from forecast_platform.warehouse.schemas import POINT_FORECASTS, TRAINED_MODELS
+from forecast_platform.work.platform import Platform
 from forecast_platform_tests.graph.automation.test_daily import (
     DAY,
     RULES,
@@ -18,7 +25,7 @@ from forecast_platform_tests.graph.automation.test_daily import (
     requests,
     state,
 )
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.graph.automation.test_ticks import SUNDAY, simulate
 
 
 def test_pools_whose_members_failed_for_one_series_are_run_by_themselves_once() -> None:
@@ -69,8 +76,29 @@ def test_pools_of_pools_are_run_by_themselves_where_the_pools_run_failed() -> No
     assert {one.step for one in requests(decide(rules, today, runs, now))} <= {"score"}
 
 
-def test_the_rules_know_which_models_are_made_of_others(tmp_path: Path) -> None:
-    pool = {"name": "pool", "type": "combine", "of": ["naive", "random_walk"]}
-    above = {"name": "above", "type": "combine", "of": ["naive", "pool"]}
-    rules = rules_of(settings_for(tmp_path, models=["naive", "random_walk", pool, above]))
-    assert rules.combined == {"pool": 1, "above": 2}
+@pytest.mark.slow
+def test_the_sensor_makes_the_pools_of_a_day_whose_member_failed_for_one_series(small: Path) -> None:
+    pools = [
+        {"name": "strict", "type": "combine", "of": ["naive", "random_walk"]},
+        {"name": "lenient", "type": "combine", "of": ["naive", "random_walk"], "missing": "skip"},
+        {"name": "above", "type": "combine", "of": ["naive", "strict"]},
+    ]
+    found = simulate(small, SUNDAY, 9, catch_up_days=1, models=["naive", "random_walk", *pools])
+    platform = Platform.from_settings(found.settings)
+    for series, pool in product(("Alpha", "Beta"), ("strict", "lenient", "above")):
+        train(platform, series, pool, [dt.date(2017, 7, 1), dt.date(2018, 1, 1)])
+    fit = {"commodity": "Alpha", "model_name": "random_walk", "training_cutoff_date": dt.date(2017, 12, 31)}
+    [row] = platform.warehouse.read(TRAINED_MODELS, where=fit).to_pylist()
+    other = {**json.loads(row["parameters"]), "median_close": 1e6}
+    rows = pa.Table.from_pylist([{**row, "parameters": json.dumps(other)}], schema=TRAINED_MODELS.arrow_schema())
+    platform.warehouse.replace(TRAINED_MODELS, rows, fit)
+
+    found.until_quiet("daily_forecast")
+    tried = [(key.split("/"), status) for _, key, status in found.runs if key.startswith("forecast")]
+    columns = ["commodity", "model_name"]
+    there = platform.warehouse.read(POINT_FORECASTS, columns, {"forecast_date": SUNDAY, "day_ahead": 1})
+    lacking = {("Alpha", "random_walk"), ("Alpha", "strict"), ("Alpha", "above")}
+    made = {(row["commodity"], row["model_name"]) for row in there.to_pylist()}
+    assert made == set(product(("Alpha", "Beta"), found.settings.models)) - lacking
+    assert [status for _, status in tried] == ["FAILURE"] * 3
+    assert [key[4] for key, _ in tried[1:]] == ["above+lenient+strict", "above"]
