@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_platform.forecasting.history import ONE_DAY, Dates
-from forecast_platform.forecasting.horizon import day_column
 from forecast_platform.warehouse.base import Between, keys_of, months_between
 from forecast_platform.warehouse.schemas import ACTUALS, DISTRIBUTIONS
 from forecast_platform.work import store
@@ -21,7 +20,7 @@ from forecast_platform.work.results import Outcome
 from forecast_platform.work.rows import actuals_table, row_digests
 
 _LATE_DAYS = 78
-"""Days past its horizon for which a row of actuals is looked at for gaps: longer than any feed is late for."""
+"""Days past its horizon for which a row of actuals is looked at: longer than any feed is late for."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,17 @@ def _new_rows(platform: Platform, series: str, found: _Actuals) -> store.Rows:
 
 
 def open_before(platform: Platform, series: str, first: dt.date) -> list[dt.date]:
-    """Earlier dates whose stored actuals may have changed since: those that reach the day before `first`, the newest
-    that is known on it, and those of the last months that late data left incomplete."""
-    earliest, reaching = (first - dt.timedelta(days=back) for back in (_LATE_DAYS + platform.horizon, platform.horizon))
+    """Dates before `first` whose stored actuals are not what is known now: days have come to them, late ones among
+    them, or a close of theirs was revised. Of the last months alone, which is as long as feeds are late or revise."""
+    earliest = first - dt.timedelta(days=_LATE_DAYS + platform.horizon)
+    last = first - dt.timedelta(days=1)
     where: dict[str, Any] = {"commodity": series, "model_name": ACTUALS, "model_version": ACTUALS}
-    where |= {"forecast_month": months_between(earliest, first), "forecast_date": Between(earliest, first)}
-    last = day_column(platform.horizon)
-    rows = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date", last], where).to_pylist()
-    return sorted(
-        row["forecast_date"]
-        for row in rows
-        if row["forecast_date"] < first and (row["forecast_date"] >= reaching or row[last] is None)
-    )
+    where |= {"forecast_month": months_between(earliest, last), "forecast_date": Between(earliest, last)}
+    stored = platform.warehouse.read(DISTRIBUTIONS, ["forecast_date"], where)["forecast_date"].to_pylist()
+    if not stored:
+        return []
+    try:
+        found = _read_actuals(platform, series, stored)
+    except NoDataError:  # which the dates that are asked for fail by
+        return []
+    return list(found.origins[found.new].astype(dt.date))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from forecast_platform.forecasting.metrics import crps
-from forecast_platform.pipeline.actuals import write_actuals
+from forecast_platform.pipeline.actuals import open_before, write_actuals
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.scoring import score
 from forecast_platform.read import Reader
 from forecast_platform.warehouse.schemas import DISTRIBUTIONS, FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.worlds import days, ingested, settings_for, trained, write_landing
+from forecast_platform_tests.worlds import days, ingested, revise, settings_for, trained, write_landing
 
 WINDOW = [dt.date(2018, 1, 1)]
 
@@ -69,6 +69,21 @@ def test_actuals_scores_and_actual_close_are_completed_as_days_become_known(tmp_
     points = Reader(platform.settings, platform.warehouse).points("Alpha", "naive", day)
     _, closes, _ = platform.closes("Alpha", day, day + dt.timedelta(days=13))
     assert np.array_equal(points.actual_close.to_numpy(), closes)
+
+
+def test_a_revised_close_reaches_the_actuals_of_every_date_that_it_is_a_target_of(small: Path) -> None:
+    """Also of those whose fortnight was over and known before it was revised, three days ago."""
+    platform = Platform.from_settings(settings_for(small))
+    span, today = days("2017-12-15", "2018-01-05"), dt.date(2018, 1, 6)
+    write_actuals(platform, "Alpha", span)
+    assert open_before(platform, "Alpha", today) == []
+    revise(small, platform)
+    assert open_before(platform, "Alpha", today) == days("2017-12-21", "2018-01-03")
+    write_actuals(platform, "Alpha", [*open_before(platform, "Alpha", today), today])
+    found = Reader(platform.settings, platform.warehouse).actuals("Alpha", span[0], today)
+    for day, closes in found.items():
+        _, now, _ = platform.closes("Alpha", day, day + dt.timedelta(days=13))
+        assert np.array_equal(closes, now.astype(np.float32))
 
 
 def test_actuals_are_one_row_a_date_marked_as_such(small: Path) -> None:
