@@ -25,6 +25,7 @@ class Opened:
     def __init__(self) -> None:
         self._tables: dict[str, DeltaTable] = {}
         self._changed: dict[str, int | None] = {}
+        self._entries: dict[str, tuple[int, int, int] | None] = {}
         self._files: dict[str, tuple[int, pa.Table]] = {}
 
     def table(self, table: Table, path: Path) -> DeltaTable | None:
@@ -38,8 +39,7 @@ class Opened:
 
         try:
             known = self._tables.get(table.name)
-            if known is not None:
-                self._bring_up_to_date(table.name, known, path)
+            if known is not None and self._brought_up_to_date(table.name, known, path):
                 return known
             if not (path / LOG).is_dir() or not DeltaTable.is_deltatable(str(path)):
                 return None
@@ -51,6 +51,7 @@ class Opened:
         # Once: no write here changes the days that a table holds.
         check_horizon(table, [field.name for field in opened.schema().fields])
         self._tables[table.name] = opened
+        self._entries[table.name] = _entry(path, opened.version())
         return opened
 
     def files(self, table: Table, opened: DeltaTable, where: Where) -> pa.Table:
@@ -73,6 +74,7 @@ class Opened:
         """Open the table anew where it is asked for next."""
         self._tables.pop(name, None)
         self._changed.pop(name, None)
+        self._entries.pop(name, None)
         self._files.pop(name, None)
 
     def forget_all(self) -> None:
@@ -80,13 +82,20 @@ class Opened:
         for name in list(self._tables):
             self.forget(name)
 
-    def _bring_up_to_date(self, name: str, opened: DeltaTable, path: Path) -> None:
+    def _brought_up_to_date(self, name: str, opened: DeltaTable, path: Path) -> bool:
+        """Whether the table is at its newest version now; False, and it is forgotten, where another lies in its place,
+        as after a restore: of that one, versions of the same number hold other rows."""
         earlier, changed = opened.version(), _changed(path)
         if changed is not None and changed == self._changed.get(name) and not entry_of(path, earlier + 1).exists():
-            return
+            return True
+        if _entry(path, earlier) != self._entries.get(name):
+            self.forget(name)
+            return False
         self._changed[name] = changed
         opened.update_incremental()
         refuse_empty(path, earlier, opened.version())
+        self._entries[name] = _entry(path, opened.version())
+        return True
 
 
 def _changed(path: Path) -> int | None:
@@ -98,6 +107,16 @@ def _changed(path: Path) -> int | None:
         return (path / LOG).stat().st_mtime_ns
     except FileNotFoundError:
         return None
+
+
+def _entry(path: Path, version: int) -> tuple[int, int, int] | None:
+    """What tells a version's log entry from another of the same number: inode, time of change in ns, size in bytes;
+    None where there is none, as of a version that only a checkpoint still holds."""
+    try:
+        found = entry_of(path, version).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def damaged(table: Table, error: Exception) -> DamageError:

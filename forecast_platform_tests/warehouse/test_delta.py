@@ -71,19 +71,25 @@ def test_what_was_read_is_replaced_only_while_it_is_what_was_read(tmp_path: Path
     mine.replace(FORECAST_METADATA, metadata("a", days(1, 1), 2.0), keys, since)  # other keys are no race
 
 
-def test_a_table_that_another_was_put_in_the_place_of_is_read_anew_once_it_is_forgotten(tmp_path: Path) -> None:
-    """The other has the same number of versions: nothing of the earlier one's files is kept."""
+@pytest.mark.parametrize("more", [0, 1, 2])
+@pytest.mark.parametrize("restored", [1, 2])
+def test_a_table_that_another_was_put_in_the_place_of_is_read_anew(tmp_path: Path, restored: int, more: int) -> None:
+    """As by a restore while somebody reads: of fewer, as many or more versions than the one that was read before."""
     mine, other = DeltaWarehouse(tmp_path / "mine"), DeltaWarehouse(tmp_path / "other")
-    for warehouse, value in ((mine, 1.0), (other, 2.0)):
-        warehouse.replace(FORECAST_METADATA, metadata("a", days(1, 2), value), where("a", days(1, 2)))
-        assert warehouse.read(FORECAST_METADATA).num_rows == 2
-    shutil.rmtree(mine.path(FORECAST_METADATA))
+    for month in (1, 2):
+        keys = where("a", days(month, month))
+        mine.replace(FORECAST_METADATA, metadata("a", days(month, month), 1.0), keys)
+    assert mine.read(FORECAST_METADATA).num_rows == 2
+    for month in range(1, restored + 1):
+        other.replace(FORECAST_METADATA, metadata("a", days(month, month), 2.0), where("a", days(month, month)))
+    mine.path(FORECAST_METADATA).rename(tmp_path / "aside")
     shutil.copytree(other.path(FORECAST_METADATA), mine.path(FORECAST_METADATA))
-    assert mine.version(FORECAST_METADATA) == other.version(FORECAST_METADATA)
-    mine._opened.forget_all()
-    assert mine.read(FORECAST_METADATA).sort_by("forecast_date") == other.read(FORECAST_METADATA).sort_by(
-        "forecast_date"
-    )
+    writer = DeltaWarehouse(tmp_path / "mine")
+    for day in range(3, 3 + more):
+        writer.replace(FORECAST_METADATA, metadata("b", days(day, day), 3.0), where("b", days(day, day)))
+    order = [("model_name", "ascending"), ("forecast_date", "ascending")]
+    assert mine.read(FORECAST_METADATA).sort_by(order) == writer.read(FORECAST_METADATA).sort_by(order)
+    assert mine.rows(FORECAST_METADATA) == restored + more
 
 
 def test_two_writers_that_each_add_a_row_to_what_they_read_keep_both(tmp_path: Path) -> None:
