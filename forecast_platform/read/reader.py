@@ -75,10 +75,12 @@ class Reader:
         It must have seen the newest session due: that is, before `on`; or before today from the time of the daily run
         on, else before yesterday; never after the end_date of the series. `max_age` sessions may be lacking (None: any
         number); more raise StaleForecastError, or warn where `strict` is False; prices in another unit by now always
-        raise it. `as_of` returns what had been published by then, and counts the sessions due then. `require_complete`
-        leaves out dates whose run is not complete. Raises NoForecastError, of which StaleForecastError is one.
+        raise it. `as_of` returns what had been published by then, by the champion of then, and counts the sessions due
+        then. `require_complete` leaves out dates whose run is not complete. Raises NoForecastError, of which
+        StaleForecastError is one.
         """
-        key, moment = self._key(series, model, version), None if as_of is None else as_time(as_of, "as_of")
+        moment = None if as_of is None else as_time(as_of, "as_of")
+        key = self._key(series, model, version, moment)
         day = None if on is None else as_day(on, "on")
         newest = day or self._today(moment)
         days = self.tables.dates(key, (dt.date(1900, 1, 1), newest))
@@ -105,11 +107,11 @@ class Reader:
         inclusive, one day if only `start` is given, all if neither. Their facts (last close and its date, staleness)
         are in `facts`. n_paths is of each date: it differs where the setting was changed in between.
 
-        `as_of` returns what had been published by then, also where it was replaced later. `require_complete` leaves out
-        dates whose run is not complete. Raises NoForecastError where no date is left.
+        `as_of` returns what had been published by then, also where it was replaced later, by the champion of then.
+        `require_complete` leaves out dates whose run is not complete. Raises NoForecastError where no date is left.
         """
-        key, span = self._key(series, model, version), as_range(start, end)
         moment = None if as_of is None else as_time(as_of, "as_of")
+        key, span = self._key(series, model, version, moment), as_range(start, end)
         rows = self.tables.paths(key, span, ["path_id", *day_columns(self.horizon)], moment)
         found = {day.item(): own for days, paths in paths_by_count(rows) for day, own in zip(days, paths, strict=True)}
         found = dict(sorted(found.items()))
@@ -313,11 +315,11 @@ class Reader:
     def _series(self, name: Any) -> str:
         return self.settings.series_named(str(name)).name
 
-    def _key(self, series: str, model: str | None, version: str | None) -> Key:
+    def _key(self, series: str, model: str | None, version: str | None, as_of: dt.datetime | None = None) -> Key:
         name = self._series(series)
         if model is None:
             default = Key(name, self.settings.models[0], self.settings.model_version, "default, nobody promoted one")
-            found = self.tables.promotion(name) or default
+            found = self.tables.promotion(name, as_of) or default
             return replace(found, version=version or found.version)
         configured = self.settings.models
         stored = [] if model in configured else [one for one, _ in self.tables.forecasters(name)]

@@ -163,9 +163,10 @@ class Tables:
         pairs = rows.group_by(["model_name", "model_version"]).aggregate([]).to_pylist()
         return sorted((row["model_name"], row["model_version"]) for row in pairs)
 
-    def promotion(self, series: str) -> Key | None:
-        """Model and version of the newest promotion; None where there is none."""
+    def promotion(self, series: str, as_of: dt.datetime | None = None) -> Key | None:
+        """Model and version of the newest promotion, of those made by `as_of`; None where there is none."""
         rows = self.warehouse.read(CHAMPIONS, where={"commodity": series}).to_pylist()
+        rows = [row for row in rows if as_of is None or row["valid_from"] <= as_of]
         if not rows:
             return None
         newest = max(rows, key=lambda row: row["valid_from"])

@@ -250,6 +250,28 @@ def test_a_champion_that_nobody_chose_is_called_the_default(small: Path) -> None
     assert "Alpha by random_walk v1.0 (champion)" in str(reader.latest("Alpha", on=LAST))
 
 
+def test_what_had_been_published_is_that_of_the_champion_of_then(small: Path) -> None:
+    """The one of today was chosen by scores that nobody knew then."""
+    made = dt.datetime(2018, 1, 9, 17, tzinfo=dt.timezone.utc)
+    promoted, day = made + dt.timedelta(hours=2), made.date()
+    platform = Platform.from_settings(settings_for(small).with_clock(lambda: made))
+    for model in platform.settings.models:
+        forecast(platform, "Alpha", model, [day])
+    later = Platform.from_settings(settings_for(small).with_clock(lambda: promoted))
+    promote(later, "Alpha", "random_walk", "v1.0", "it is better", force=True)
+    reader = Reader(later.settings, later.warehouse)
+    for moment, model, chosen in (
+        (made, "naive", "default, nobody promoted one"),
+        (promoted, "random_walk", "champion"),
+    ):
+        found = reader.latest("Alpha", as_of=moment)
+        assert (found.model, found.chosen) == (model, chosen)
+        paths = reader.paths("Alpha", start=day, as_of=moment)
+        assert (paths.model, paths.chosen) == (model, chosen)
+        assert np.array_equal(paths[day], found.paths)
+    assert reader.latest("Alpha").model == "random_walk"
+
+
 def test_actuals_are_the_closes_and_nan_while_unknown(small: Path) -> None:
     platform = Platform.from_settings(settings_for(small))
     write_actuals(platform, "Alpha", days("2018-03-20", "2018-03-28"))
