@@ -144,7 +144,7 @@ class Portfolio:
             newest = _newest_date(self.reader, keys, on, require_complete)
             span = newest, newest
         read = [self.reader.tables.one_day(key, span, day_column(day)) for key in keys]
-        dates, left_out = _common(keys, [found for found, _ in read])
+        dates, left_out = _common(keys, [found for found, _, _ in read])
         if require_complete:
             complete = self.reader.tables.complete(set(dates.tolist()))
             dates = np.array(sorted(complete), "datetime64[D]")
@@ -153,14 +153,14 @@ class Portfolio:
                 f"no {'complete ' if require_complete else ''}forecast date from {span[0]} to {span[1]} that all of "
                 f"{', '.join(map(str, keys))} have; see `forecast-platform coverage`"
             )
-        facts = [only(self.reader.tables.facts(key, span), dates.tolist()) for key in keys]
+        facts = [only(found, dates.tolist()) for _, _, found in read]
         behind = [
             _behind(self.reader.settings, key, found, on, strict, max_age) if one_date else None
             for key, found in zip(keys, facts, strict=True)
         ]
-        _require_shared(keys, facts, [len(paths[0]) for _, paths in read])
+        _require_shared(keys, facts, [len(paths[0]) for _, paths, _ in read])
         # One day of the horizon is read, so it is the only column.
-        paths = [found[np.isin(own, dates)] for own, found in read]
+        paths = [found[np.isin(own, dates)] for own, found, _ in read]
         closes = np.stack([found["last_close"].to_numpy() for found in facts])
         for key, own, found in zip(keys, closes, paths, strict=True):
             require_same_prices(key.series, key.model, dates.tolist(), own, found[..., None])

@@ -112,7 +112,7 @@ class Reader:
         """
         moment = None if as_of is None else as_time(as_of, "as_of")
         key, span = self._key(series, model, version, moment), as_range(start, end)
-        rows = self.tables.paths(key, span, ["path_id", *day_columns(self.horizon)], moment)
+        rows = self.tables.paths(key, span, [*FACTS, "path_id", *day_columns(self.horizon)], moment)
         found = {day.item(): own for days, paths in paths_by_count(rows) for day, own in zip(days, paths, strict=True)}
         found = dict(sorted(found.items()))
         if require_complete:
@@ -120,7 +120,7 @@ class Reader:
             found = {day: values for day, values in found.items() if day in complete}
         if not found:
             raise self.tables.nothing(key, _span_text(span), require_complete)
-        facts = self.tables.facts(key, (min(found), max(found)), moment)
+        facts = self.tables.facts_of(key.series, rows)
         return PathsByDate(found, key, only(facts, list(found)), self.settings.series_named(key.series).unit)
 
     def points(
@@ -149,8 +149,10 @@ class Reader:
             raise self.tables.nothing(key, _span_text(span), require_complete)
         frame = frame_of(rows.sort_by([("forecast_date", "ascending"), ("day_ahead", "ascending")]))
         facts = self.tables.facts(key, (frame["forecast_date"].min().date(), frame["forecast_date"].max().date()))
-        columns = ["forecast_date", "last_observed_date", "last_close", "staleness_days"]
-        return frame.merge(frame_of(facts.select(columns)), on="forecast_date", how="left")
+        made = ["forecast_date", "generation_timestamp"]
+        columns = [*made, "last_observed_date", "last_close", "staleness_days"]
+        # Of the same forecast only: a run may have made one anew between the two tables.
+        return frame.merge(frame_of(facts.select(columns)), on=made, how="left")
 
     def actuals(self, series: str, start: Date | None = None, end: Date | None = None) -> ByDate[Paths]:
         """Realised closes by forecast date, float32 [horizon] in the price's unit, NaN while unknown. Raises

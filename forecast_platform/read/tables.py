@@ -102,28 +102,38 @@ class Tables:
         keys = newest.rename_columns(identity)
         return rows.join(keys, identity, join_type="inner")
 
-    def one_day(self, key: Key, span: Span, column: str) -> tuple[Dates, NDArray[np.float32]]:
-        """Forecast dates ascending, and each path's close of one day ahead, float32 [n_dates, n_paths], in the price's
-        unit.
+    def one_day(self, key: Key, span: Span, column: str) -> tuple[Dates, NDArray[np.float32], pa.Table]:
+        """Forecast dates ascending, each path's close of one day ahead, float32 [n_dates, n_paths], in the price's
+        unit, and the dates' facts (`facts_of`).
 
         Raises ValueError where the dates do not hold the same number of paths.
         """
-        rows = self.paths(key, span, ["path_id", column])
+        rows = self.paths(key, span, [*FACTS, "path_id", column])
         dates = rows["forecast_date"].to_numpy().astype("datetime64[D]")
         order = np.lexsort((rows["path_id"].to_numpy(), dates))
         unique, counts = np.unique(dates, return_counts=True)
         if len(unique) and counts.min() != counts.max():
             raise ValueError(f"{key}: dates hold {counts.min()} to {counts.max()} paths; read them apart")
         n_paths = int(counts[0]) if len(unique) else 0
-        return unique, rows[column].to_numpy()[order].reshape(len(unique), n_paths)
+        closes = rows[column].to_numpy()[order].reshape(len(unique), n_paths)
+        return unique, closes, self.facts_of(key.series, rows)
 
-    def facts(self, key: Key, span: Span, as_of: dt.datetime | None = None) -> pa.Table:
-        """FACTS of each forecast date, ascending, and `last_close`: the close on its last_observed_date."""
+    def facts(self, key: Key, span: Span) -> pa.Table:
+        """What `facts_of` says of the forecast dates of `span`."""
+        return self.facts_of(key.series, self.paths(key, span, [*FACTS, "path_id"], path_id=0))
+
+    def facts_of(self, series: str, rows: pa.Table) -> pa.Table:
+        """FACTS of each forecast date of `rows`, which have them and path_id, ascending, and `last_close`: the close on
+        its last_observed_date.
+
+        Of the rows that hold the paths: read by themselves, they may be those of a forecast that was made anew since.
+        """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        rows = self.paths(key, span, list(FACTS), as_of, path_id=0).select(list(FACTS)).sort_by("forecast_date")
-        observed = rows["last_observed_date"].to_numpy().astype("datetime64[D]")
-        return rows.append_column("last_close", pa.array(self.closes(key.series, observed)))
+        first = rows.filter(pc.equal(rows["path_id"], 0)).select(list(FACTS)).sort_by("forecast_date")
+        observed = first["last_observed_date"].to_numpy().astype("datetime64[D]")
+        return first.append_column("last_close", pa.array(self.closes(series, observed)))
 
     def closes(self, series: str, days: Dates) -> Floats:
         """The close known on each of `days` [n], float64 [n], in the price's unit; nan where unified_data has no row of

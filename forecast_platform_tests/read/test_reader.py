@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from forecast_platform.pipeline.actuals import write_actuals
 from forecast_platform.pipeline.champions import promote
 from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.pipeline.publish import forecast_runs
 from forecast_platform.read import NoForecastError, Reader, StaleForecastError, StaleForecastWarning
 from forecast_platform.read.freshness import freshness, require_fresh
 from forecast_platform.settings import SettingsError
+from forecast_platform.warehouse.delta import DeltaWarehouse
+from forecast_platform.warehouse.schemas import DISTRIBUTIONS, POINT_FORECASTS, Table
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.read.conftest import SPAN, at
-from forecast_platform_tests.worlds import days, settings_for
+from forecast_platform_tests.read.conftest import SERIES, SPAN, at
+from forecast_platform_tests.worlds import LAST as WHOLE
+from forecast_platform_tests.worlds import days, ingest_all, settings_for
 
 LAST = SPAN[-1]
 
@@ -270,6 +276,65 @@ def test_what_had_been_published_is_that_of_the_champion_of_then(small: Path) ->
         assert (paths.model, paths.chosen) == (model, chosen)
         assert np.array_equal(paths[day], found.paths)
     assert reader.latest("Alpha").model == "random_walk"
+
+
+def test_what_is_read_while_a_forecast_is_made_anew_is_of_one_of_the_two(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of yesterday's close, then of the one that came late: never paths of the one with the close of the other."""
+    day, late = dt.date(2018, 1, 12), small / "landing" / "market" / "alpha.csv"
+    whole = late.read_text()
+    late.write_text("".join(line for line in whole.splitlines(True) if line < "2018-01-11" or line[0] == "d"))
+    shutil.rmtree(small / "warehouse" / "commodity" / "silver")
+    platform = Platform.from_settings(settings_for(small, series=SERIES))
+    ingest(platform, platform.settings.series_names, platform.settings.history_start, WHOLE)
+    for series in ("Alpha", "Beta"):
+        assert forecast(platform, series, "naive", [day]).written == {day}
+    earlier = dt.date(2018, 1, 10)
+    late.write_text(whole)
+    ingest_all(platform)
+    warehouse = Platform.from_settings(platform.settings).warehouse
+    made: list[set[dt.date]] = []
+
+    def read(self: DeltaWarehouse, table: Table, *args: Any, **more: Any) -> pa.Table:
+        found = original(self, table, *args, **more)
+        if self is warehouse and table.name in (DISTRIBUTIONS.name, POINT_FORECASTS.name) and not made:
+            made.append(set())
+            made.append(forecast(platform, "Alpha", "naive", [day]).written)
+        return found
+
+    original = DeltaWarehouse.read
+    reader = Reader(platform.settings, warehouse)
+    before = reader.paths("Alpha", "naive", day)
+    points = reader.points("Alpha", "naive", day)
+    sizes = reader.portfolio({"Alpha": 1, "Beta": 1}, "naive").risk(on=day, max_age=None)
+    assert sizes.last_observed[0, 0] == np.datetime64(earlier)
+    saved = small.with_name("saved")
+    shutil.copytree(small / "warehouse", saved)
+    for ask in ("paths", "points", "portfolio"):
+        shutil.rmtree(small / "warehouse")
+        shutil.copytree(saved, small / "warehouse")
+        made.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(DeltaWarehouse, "read", read)
+            if ask == "paths":
+                found = reader.paths("Alpha", "naive", day)
+                facts = found.facts.to_pylist()[0]
+                assert np.array_equal(found[day], before[day])
+                assert (facts["last_observed_date"], facts["last_close"]) == (
+                    earlier,
+                    before.facts["last_close"][0].as_py(),
+                )
+            elif ask == "points":
+                frame = reader.points("Alpha", "naive", day)
+                assert frame.forecast_mean.equals(points.forecast_mean)
+                assert frame.last_close.isna().all(), "of the paths that they are of nothing is known any longer"
+            else:
+                risk = reader.portfolio({"Alpha": 1, "Beta": 1}, "naive").risk(start=day)
+                assert risk.last_observed[0, 0] == np.datetime64(earlier)
+                assert np.array_equal(risk.profits, sizes.profits)
+        assert made[1] == {day}, ask
+        assert reader.latest("Alpha", "naive", on=day).last_observed_date == dt.date(2018, 1, 11)
 
 
 def test_actuals_are_the_closes_and_nan_while_unknown(small: Path) -> None:
