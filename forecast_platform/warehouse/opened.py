@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
+_Entry = tuple[int, int, int] | None
+"""A log entry's inode, time of change in ns and size in bytes; None where it is gone."""
+
 _LOOKED_BACK = 40
 """Log entries before the newest that are looked at where a table is opened: two checkpoints' worth."""
 
@@ -25,7 +28,7 @@ class Opened:
     def __init__(self) -> None:
         self._tables: dict[str, DeltaTable] = {}
         self._changed: dict[str, int | None] = {}
-        self._entries: dict[str, tuple[int, int, int] | None] = {}
+        self._entries: dict[str, tuple[int, _Entry]] = {}
         self._files: dict[str, tuple[int, pa.Table]] = {}
 
     def table(self, table: Table, path: Path) -> DeltaTable | None:
@@ -51,7 +54,7 @@ class Opened:
         # Once: no write here changes the days that a table holds.
         check_horizon(table, [field.name for field in opened.schema().fields])
         self._tables[table.name] = opened
-        self._entries[table.name] = _entry(path, opened.version())
+        self._entries[table.name] = opened.version(), _entry(path, opened.version())
         return opened
 
     def files(self, table: Table, opened: DeltaTable, where: Where) -> pa.Table:
@@ -88,13 +91,15 @@ class Opened:
         earlier, changed = opened.version(), _changed(path)
         if changed is not None and changed == self._changed.get(name) and not entry_of(path, earlier + 1).exists():
             return True
-        if _entry(path, earlier) != self._entries.get(name):
+        # Of the version that was looked at last: what this process has written since has moved `opened` on.
+        looked_at, entry = self._entries.get(name, (earlier, None))
+        if _entry(path, looked_at) != entry:
             self.forget(name)
             return False
         self._changed[name] = changed
         opened.update_incremental()
         refuse_empty(path, earlier, opened.version())
-        self._entries[name] = _entry(path, opened.version())
+        self._entries[name] = opened.version(), _entry(path, opened.version())
         return True
 
 
@@ -109,9 +114,9 @@ def _changed(path: Path) -> int | None:
         return None
 
 
-def _entry(path: Path, version: int) -> tuple[int, int, int] | None:
-    """What tells a version's log entry from another of the same number: inode, time of change in ns, size in bytes;
-    None where there is none, as of a version that only a checkpoint still holds."""
+def _entry(path: Path, version: int) -> _Entry:
+    """What tells a version's log entry from another of the same number; it is gone where a checkpoint alone still holds
+    the version."""
     try:
         found = entry_of(path, version).stat()
     except FileNotFoundError:
