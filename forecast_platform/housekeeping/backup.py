@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
-import io
 import json
 import os
-import shutil
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from forecast_platform import __version__
 from forecast_platform.host.admission import FOLDER as FOLDER_OF_JOBS
@@ -30,6 +25,7 @@ from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_file, sync_folder, sync_tree
 from forecast_platform.host.home import instance_home, refuse_foreign
 from forecast_platform.housekeeping import HousekeepingError, exclusive, partial_of, require_folder
+from forecast_platform.housekeeping.archive import FolderWriter, Manifest, TarWriter, Writer
 from forecast_platform.housekeeping.kept_fits import damaged_fits
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.training_jobs.store import JobStore
@@ -41,36 +37,12 @@ from forecast_platform.warehouse.schemas import Table
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 _LOG = "_delta_log"
-_BLOCK = 1 << 20
 _ROOMS = ("_artifacts", "_keys", "_landing", "_workflows")
 """Folders of the warehouse that are copied as they are: model files and the key that signs them, what feeds fetched,
 submitted workflows with their data."""
 
 _ASIDE = "nothing was written, earlier backups are as they were: run `forecast-platform repair`, then back up"
-
-
-@dataclass
-class Manifest:
-    """What a backup holds and where it came from."""
-
-    created_at: str
-    warehouse: str
-    versions: dict[str, str]
-    tables: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Table -> version, rows and files."""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Path in the backup -> size and blake2b."""
-    left_out: list[str] = field(default_factory=list)
-    """What is kept elsewhere, and how to copy that."""
-    format: int = FORMAT
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(int(entry["size"]) for entry in self.files.values())
 
 
 def backup(settings: Settings, target: Path) -> Manifest:
@@ -88,7 +60,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
         raise HousekeepingError(f"{target} lies inside the warehouse {settings.warehouse}: put backups elsewhere")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(target)
-    writer: _Writer = _TarWriter(partial) if target.suffix == ".tar" else _FolderWriter(partial)
+    writer: Writer = TarWriter(partial) if target.suffix == ".tar" else FolderWriter(partial)
     try:
         with exclusive(settings, "backup", timeout=60):
             manifest = _fill(settings, writer)
@@ -110,7 +82,7 @@ def backup(settings: Settings, target: Path) -> Manifest:
     return manifest
 
 
-def _fill(settings: Settings, writer: _Writer) -> Manifest:
+def _fill(settings: Settings, writer: Writer) -> Manifest:
     names = ("dagster", "deltalake", "mlflow")
     manifest = Manifest(
         created_at=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
@@ -140,7 +112,7 @@ def _fill(settings: Settings, writer: _Writer) -> Manifest:
     return manifest
 
 
-def _copy_training_jobs(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
+def _copy_training_jobs(settings: Settings, writer: Writer, manifest: Manifest) -> None:
     """The admission store first: a job whose folder comes with it is more than it knows, never less."""
     store = JobStore(settings)
     if not store.exists:
@@ -155,7 +127,7 @@ def _copy_training_jobs(settings: Settings, writer: _Writer, manifest: Manifest)
         _copy_folder(store.folder / name, f"warehouse/{FOLDER_OF_JOBS}/{name}", writer, manifest)
 
 
-def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
+def _copy_dagster(home: Path, writer: Writer, manifest: Manifest) -> None:
     if not home.is_dir():
         manifest.left_out.append(f"Dagster's records: there is no {home}")
         return
@@ -171,7 +143,7 @@ def _copy_dagster(home: Path, writer: _Writer, manifest: Manifest) -> None:
             _copy_database(path, f"dagster/{path.relative_to(home).as_posix()}", writer, manifest)
 
 
-def _copy_tables(settings: Settings, writer: _Writer, manifest: Manifest) -> None:
+def _copy_tables(settings: Settings, writer: Writer, manifest: Manifest) -> None:
     from forecast_platform.ensembles.store import holds_states
 
     warehouse = DeltaWarehouse(settings.warehouse, horizon=settings.horizon)
@@ -221,7 +193,7 @@ def _refuse_changed(table: Table, name: str, copied: Mapping[str, Any], written:
         raise HousekeepingError(f"{table.name}: {name} is not what was written (its hash has changed); {_ASIDE}")
 
 
-def _copy_journal(journal: Journal, table: Table, pinned: int, writer: _Writer, manifest: Manifest) -> None:
+def _copy_journal(journal: Journal, table: Table, pinned: int, writer: Writer, manifest: Manifest) -> None:
     """What is known of the versions up to the pinned one."""
     folder = journal.folder(table.name)
     for path in sorted(folder.glob("*.json")):
@@ -245,14 +217,14 @@ def _belongs(path: Path, pinned: int) -> bool:
     return number.isdigit() and int(number) <= pinned and not path.name.endswith(".tmp")
 
 
-def _copy_folder(folder: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+def _copy_folder(folder: Path, place: str, writer: Writer, manifest: Manifest) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             with contextlib.suppress(FileNotFoundError):  # replaced meanwhile under a new name
                 _copy_file(path, f"{place}/{path.relative_to(folder).as_posix()}", writer, manifest)
 
 
-def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+def _copy_database(path: Path, place: str, writer: Writer, manifest: Manifest) -> None:
     """One transaction's view, whatever writers do; refused where it is damaged."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is gone")
@@ -262,144 +234,6 @@ def _copy_database(path: Path, place: str, writer: _Writer, manifest: Manifest) 
         _copy_file(copy, place, writer, manifest)
 
 
-def _copy_file(path: Path, place: str, writer: _Writer, manifest: Manifest) -> None:
+def _copy_file(path: Path, place: str, writer: Writer, manifest: Manifest) -> None:
     with path.open("rb") as stream:
         manifest.files[place] = writer.add(place, stream, os.fstat(stream.fileno()).st_size)
-
-
-class _Hashing(io.RawIOBase):
-    """A stream of exactly `size` bytes that hashes what is read; a growing file is read to that size."""
-
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self.stream, self.left = stream, size
-        self.digest = hashlib.blake2b(digest_size=32)
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        block = self.stream.read(min(self.left, _BLOCK if size < 0 else size))
-        self.left -= len(block)
-        self.digest.update(block)
-        return block
-
-
-class _FolderWriter:
-    """A backup as a folder."""
-
-    def __init__(self, partial: Path) -> None:
-        self.partial = partial
-        partial.mkdir()
-
-    def add(self, place: str, stream: IO[bytes], size: int) -> dict[str, Any]:
-        """Copy `size` bytes of `stream` to `place`; returns size and hash."""
-        path = self.partial / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hashed = _Hashing(stream, size)
-        with path.open("wb") as sink:
-            while block := hashed.read():
-                sink.write(block)
-        return {"size": size, "blake2b": hashed.digest.hexdigest()}
-
-    def close(self, manifest: Manifest) -> None:
-        """Complete it."""
-        (self.partial / MANIFEST).write_text(_text(manifest))
-
-    def abandon(self) -> None:
-        """Remove what is left where it was not completed."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-
-class _TarWriter:
-    """A backup as one tar file, the manifest last."""
-
-    def __init__(self, partial: Path) -> None:
-        self.partial = partial
-        self.tar = tarfile.open(partial, "w")  # noqa: SIM115 - closed by close or abandon
-
-    def add(self, place: str, stream: IO[bytes], size: int) -> dict[str, Any]:
-        """Copy `size` bytes of `stream` to `place`; returns size and hash."""
-        entry = tarfile.TarInfo(place)
-        entry.size = size
-        hashed = _Hashing(stream, size)
-        self.tar.addfile(entry, hashed)
-        return {"size": size, "blake2b": hashed.digest.hexdigest()}
-
-    def close(self, manifest: Manifest) -> None:
-        """Complete it."""
-        content = _text(manifest).encode()
-        entry = tarfile.TarInfo(MANIFEST)
-        entry.size = len(content)
-        self.tar.addfile(entry, io.BytesIO(content))
-        self.tar.close()
-
-    def abandon(self) -> None:
-        """Remove what is left where it was not completed."""
-        with contextlib.suppress(OSError):  # a full disk has no room for the end of it either
-            self.tar.close()
-        self.partial.unlink(missing_ok=True)
-
-
-_Writer = _FolderWriter | _TarWriter
-
-
-def _text(manifest: Manifest) -> str:
-    return json.dumps(manifest.__dict__, indent=1, sort_keys=True)
-
-
-def read_manifest(source: Path) -> Manifest:
-    """The manifest of a backup. Raises HousekeepingError."""
-    try:
-        if source.is_dir():
-            content = (source / MANIFEST).read_bytes()
-        else:
-            with tarfile.open(source) as tar:
-                member = tar.extractfile(MANIFEST)
-                if member is None:
-                    raise KeyError(MANIFEST)
-                content = member.read()
-        found = json.loads(content)
-        if found.get("format") != FORMAT:
-            raise HousekeepingError(f"{source}: backup format {found.get('format')}, this version reads {FORMAT}")
-        return Manifest(**found)
-    except (OSError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
-        raise HousekeepingError(f"{source} is no complete backup: its {MANIFEST} cannot be read ({error})") from error
-
-
-def extract(source: Path, manifest: Manifest, place: Callable[[str], Path]) -> None:
-    """Copy every file of a backup to where `place` puts it, checking size and hash. Raises HousekeepingError."""
-    left = dict(manifest.files)
-    for name, stream in _entries(source, manifest):
-        expected = left.pop(name, None)
-        if expected is None:
-            continue
-        path = place(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest, size = hashlib.blake2b(digest_size=32), 0
-        with path.open("wb") as sink:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-                sink.write(block)
-        if size != expected["size"] or digest.hexdigest() != expected["blake2b"]:
-            raise HousekeepingError(
-                f"{source}: {name} is damaged ({size:,} of {expected['size']:,} bytes, its hash does not match the "
-                "manifest); nothing was restored, take another backup"
-            )
-    if left:
-        raise HousekeepingError(f"{source}: {len(left)} files are missing, such as {min(left)}; nothing was restored")
-
-
-def _entries(source: Path, manifest: Manifest) -> Iterator[tuple[str, IO[bytes]]]:
-    if source.is_dir():
-        for name in manifest.files:
-            path = source / name
-            if path.is_file():
-                with path.open("rb") as stream:
-                    yield name, stream
-        return
-    with tarfile.open(source) as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, content

@@ -18,7 +18,7 @@ from forecast_platform.host.disk import full_disk
 from forecast_platform.host.files import sync_folder, sync_tree
 from forecast_platform.host.home import instance_home
 from forecast_platform.housekeeping import HousekeepingError, exclusive, require_folder, unused
-from forecast_platform.housekeeping.backup import Manifest, extract, read_manifest
+from forecast_platform.housekeeping.archive import Manifest, extract, read_manifest
 from forecast_platform.housekeeping.moved import follow
 from forecast_platform.settings import Settings
 

@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 from forecast_platform.ensembles.reading import read_workflow
 from forecast_platform.ensembles.submissions import Submissions
 from forecast_platform.housekeeping import HousekeepingError, exclusive
-from forecast_platform.housekeeping.backup import MANIFEST, backup
+from forecast_platform.housekeeping.archive import MANIFEST
+from forecast_platform.housekeeping.backup import backup
 from forecast_platform.housekeeping.restore import restore
 from forecast_platform.read import Reader
 from forecast_platform.runs.launch import Launcher
