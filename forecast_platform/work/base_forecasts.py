@@ -135,9 +135,9 @@ def _read(
         if row["forecast_date"] in wanted:
             rows[row["model_name"]][row["forecast_date"]] = row
     fits = window_fits(platform, record.series, names, record.version, record.window_start)
-    wrong = {}
+    wrong, read = {}, dict[tuple[Any, ...], Inputs]()
     for name in names:
-        wrong[name] = _outdated(platform, record, name, fits.get(name), rows[name])
+        wrong[name] = _outdated(platform, record, name, fits.get(name), rows[name], read)
         if counted or wrong[name]:
             wrong[name] |= _other_count(platform, record, name, days if counted else sorted(wrong[name]))
     return tuple(
@@ -151,9 +151,11 @@ def _outdated(
     member: str,
     fit: FitManifest | None,
     rows: Mapping[dt.date, Mapping[str, Any]],
+    read: dict[tuple[Any, ...], Inputs],
 ) -> dict[dt.date, str]:
     """The dates on which the member's forecast is of other data or of another fit than a run would make it of now, and
-    why it is not used: a pool of it would pass for one of the newest close. `fit`: the window's current one."""
+    why it is not used: a pool of it would pass for one of the newest close. `fit`: the window's current one; `read`:
+    what members before it were made from, by all that it follows from, for those that read the same."""
     days = sorted(rows)
     if not days:
         return {}
@@ -161,7 +163,10 @@ def _outdated(
         reason = missing_model_text(platform, record.series, member, record.version, [record.window_start])
         return dict.fromkeys(days, reason)
     try:
-        inputs = with_base(platform, fit, own_inputs(platform, fit, record.series, days), paths=False)
+        key = (fit.history_start, fit.covariates, fit.reads, fit.median_close, *days)
+        if key not in read:
+            read[key] = own_inputs(platform, fit, record.series, days)
+        inputs = with_base(platform, fit, read[key], paths=False)
     except NoDataError as error:
         return dict.fromkeys(days, str(error))
     hashes = dict(zip(inputs.dates.astype(dt.date).tolist(), inputs.hashes, strict=True))
