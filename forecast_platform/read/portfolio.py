@@ -332,7 +332,7 @@ def _behind(settings: Settings, key: Key, facts: pa.Table, on: Date | None, stri
     """Sessions due that the one forecast of `facts` was made without; refused or warned of as in `Reader.latest`."""
     forecast_date, observed = (facts[name][0].as_py() for name in ("forecast_date", "last_observed_date"))
     found = freshness(settings, settings.series_named(key.series), observed, None if on is None else as_day(on, "on"))
-    require_fresh(settings, found, str(key), forecast_date, observed, strict=strict, max_age=max_age)
+    require_fresh(settings, found, key.told(settings), forecast_date, observed, strict=strict, max_age=max_age)
     return found.behind
 
 

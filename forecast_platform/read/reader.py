@@ -353,7 +353,7 @@ class Reader:
         )
 
     def _fresh(self, found: Forecast, strict: bool, max_age: int | None) -> Forecast:
-        who = f"{found.series} by {found.model} {found.version}"
+        who = Key(found.series, found.model, found.version).told(self.settings)
         dates = found.forecast_date, found.last_observed_date
         require_fresh(self.settings, found.freshness, who, *dates, strict=strict, max_age=max_age)
         require_same_prices(found.series, found.model, [found.forecast_date], [found.last_close], found.paths[None])

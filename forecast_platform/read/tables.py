@@ -61,6 +61,12 @@ class Key:
     def __str__(self) -> str:
         return f"{self.series} by {self.model} {self.version}"
 
+    def told(self, settings: Settings) -> str:
+        """As a message on its age names it: of a model that is not configured, `infer` makes no newer ones."""
+        if self.model in settings.models:
+            return str(self)
+        return f"{self} (not among the configured models: configure it, or promote another)"
+
 
 @dataclass(frozen=True)
 class Tables:

@@ -82,6 +82,20 @@ def test_a_forecast_without_the_newest_session_due_is_refused_unless_asked_for(
     assert f"STALE: {behind} session" in str(allowed)
 
 
+def test_a_stale_champion_that_is_not_configured_any_more_is_told_as_such(small: Path) -> None:
+    platform = Platform.from_settings(settings_for(small))
+    forecast(platform, "Alpha", "random_walk", [LAST])
+    promote(platform, "Alpha", "random_walk", "v1.0", "it is better", force=True)
+    mine = settings_for(small, models=("naive",), series=SERIES)
+    assert Reader(at(mine, "2018-01-12 08:05")).latest("Alpha").model == "random_walk"
+    late = Reader(at(mine, "2018-01-17 09:00"))
+    told = r"Alpha by random_walk v1.0 \(not among the configured models: configure it, or promote another\) is for"
+    with pytest.raises(StaleForecastError, match=told):
+        late.latest("Alpha")
+    with pytest.raises(StaleForecastError, match=told):
+        late.portfolio({"Alpha": 1}).risk()
+
+
 def test_a_series_that_has_ended_is_fresh_to_its_end(reader: Reader) -> None:
     ended = reader.settings.model_copy(update={"end_date": LAST})
     assert Reader(at(ended, "2026-11-25 12:00"), reader.warehouse).latest("Alpha", "naive").sessions_behind == 0
