@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from forecast_platform.host.severity import Severity
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings
 from forecast_platform.sources.base import SourceError
 from forecast_platform.warehouse.base import WarehouseError
-from forecast_platform.warehouse.schemas import POINT_FORECASTS
+from forecast_platform.warehouse.schemas import FORECAST_METADATA, POINT_FORECASTS
 from forecast_platform.work.coverage import ENDED, last_allowed
 from forecast_platform.work.newest_close import unconfirmed_jump
 from forecast_platform.work.platform import NoDataError, Platform
@@ -60,7 +62,8 @@ def due_forecast(settings: Settings) -> dt.date:
 
 
 def forecast_facts(platform: Platform) -> Iterator[Fact]:
-    """Newest forecast of each series, model and version against the date that is due."""
+    """Newest forecast of each series, model and version against the date that is due, and against the closes that are
+    known before it by now."""
     settings = platform.settings
     due = due_forecast(settings)
     where = {"day_ahead": 1, "model_success": True, "has_data_leakage": False}
@@ -72,7 +75,8 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
         (row["commodity"], row["model_name"], row["model_version"]): row["forecast_date_max"]
         for row in rows.group_by(keys).aggregate([("forecast_date", "max")]).to_pylist()
     }
-    made = versions_to_run(platform)
+    made, began = versions_to_run(platform), _began(platform, newest)
+    outdated: dict[tuple[str, dt.date, dt.date, dt.date], dict[str, list[str]]] = {}
     late: dict[tuple[str, dt.date | None, dt.date], dict[str, list[str]]] = {}
     waiting: dict[tuple[dt.date, dt.date], list[str]] = {}
     for series in settings.series_names:
@@ -85,9 +89,16 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
             there = newest.get((series, model, version))
             if model in unused:
                 continue
+            seen = began.get((series, model, version))
             if there is not None and there >= expected:
-                name = f"forecast {series} {model} {version}"
-                yield Fact(name, "good", f"newest is {there}, {expected} is due")
+                known = None if allowed is None else _newest_before(platform, series, there)
+                if seen is None or known is None or seen >= known:
+                    name = f"forecast {series} {model} {version}"
+                    yield Fact(name, "good", f"newest is {there}, {expected} is due")
+                elif (jump := unconfirmed_jump(platform, series)) is not None:
+                    yield Fact(f"forecast {series} {model} {version}", "error", jump)
+                else:
+                    outdated.setdefault((version, there, seen, known), {}).setdefault(series, []).append(model)
             elif allowed is not None and (jump := unconfirmed_jump(platform, series)) is not None:
                 # What holds it up is no fault of the run, and the run's command would not mend it.
                 yield Fact(f"forecast {series} {model} {version}", "error", jump)
@@ -101,6 +112,35 @@ def forecast_facts(platform: Platform) -> Iterator[Fact]:
         yield Fact(f"forecast {_some(names)}", "error", said, tuple(names))
     for (version, there, expected), by_series in late.items():
         yield from _late(settings, version, there, expected, by_series)
+    for (version, day, seen, known), by_series in outdated.items():
+        for models, names in _alike(by_series).items():
+            command = f"forecast-platform infer --commodity {' '.join(names)} --models {' '.join(models)} --date {day}"
+            said = f"newest is {day}, made with the close of {seen}; that of {known} has come since"
+            name = f"forecast {_some(names)} {', '.join(models)} {version}"
+            yield Fact(name, "warning", f"{said}; run `{command}{_tag(settings, version)}`")
+
+
+def _began(
+    platform: Platform, newest: Mapping[tuple[str, str, str], dt.date]
+) -> dict[tuple[str, str, str], dt.date | None]:
+    """The day of the newest close that each of the newest forecasts was made of."""
+    columns = ["commodity", "model_name", "model_version", "forecast_date", "last_observed_date"]
+    where = {"model_success": True, "forecast_date": sorted(set(newest.values()))}
+    rows = platform.warehouse.read(FORECAST_METADATA, columns, where).to_pylist() if newest else []
+    found = {}
+    for row in rows:
+        key = row["commodity"], row["model_name"], row["model_version"]
+        if newest.get(key) == row["forecast_date"]:
+            found[key] = row["last_observed_date"]
+    return found
+
+
+def _newest_before(platform: Platform, series: str, day: dt.date) -> dt.date | None:
+    """The newest day before `day` with a close; None where there is none."""
+    table = platform.series_table(series)
+    seen = table.dates[table.columns["is_observed"]]
+    place = int(seen.searchsorted(np.datetime64(day, "D")))
+    return seen[place - 1].item() if place else None
 
 
 def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, dt.date | None]:
@@ -118,11 +158,8 @@ def _late(
     settings: Settings, version: str, newest: dt.date | None, due: dt.date, by_series: Mapping[str, Sequence[str]]
 ) -> Iterator[Fact]:
     """What is equally late of a version, in one fact for all series that lack the same models."""
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for series, models in by_series.items():
-        alike.setdefault(tuple(models), []).append(series)
-    tag = "" if version == settings.model_version else f" --model-version-tag {version}"
-    for models, names in alike.items():
+    tag = _tag(settings, version)
+    for models, names in _alike(by_series).items():
         those = f"--train --commodity {' '.join(names)} --models {' '.join(models)}"
         # The end is named: by itself backfill ends on the day after the newest close, which over a weekend is before
         # `due`. Where there is none yet, all years are nothing that is late.
@@ -138,6 +175,19 @@ def _late(
         )
         name = f"forecast {_some(names)} {', '.join(models)} {version}"
         yield Fact(name, "error", f"{said}; run `{command}`, and look at the failed runs")
+
+
+def _alike(by_series: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], list[str]]:
+    """The series by the models that are told of each."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for series, models in by_series.items():
+        found.setdefault(tuple(models), []).append(series)
+    return found
+
+
+def _tag(settings: Settings, version: str) -> str:
+    """The option of a command for this version; empty where it is the configured one."""
+    return "" if version == settings.model_version else f" --model-version-tag {version}"
 
 
 def _some(names: Sequence[str]) -> str:

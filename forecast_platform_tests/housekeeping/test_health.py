@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -29,11 +30,13 @@ from forecast_platform.housekeeping.health_http import server
 from forecast_platform.housekeeping.lateness import by_cause, due_forecast
 from forecast_platform.pages.daily_page import daily_page
 from forecast_platform.pipeline import champions
+from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.runs.launch import Launcher
 from forecast_platform.settings import Settings, SettingsError
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.worlds import LAST, settings_for
 
 NO_DATES = np.empty(0, "datetime64[D]")
 
@@ -68,6 +71,31 @@ def test_a_missing_forecast_is_bad_from_the_deadline_on_and_names_the_command(ro
     assert "newest is 2018-03-31, 2018-04-01 is due (1 days late)" in found.text
     chosen, span = "--commodity Alpha Beta --models naive random_walk", "--start-date 2018-04-01 --end-date 2018-04-01"
     assert f"forecast-platform backfill --train {chosen} {span}`" in found.text
+
+
+def test_a_forecast_that_was_made_before_the_newest_close_came_is_told_with_the_command(root: Path) -> None:
+    file, settings = root / "landing" / "market" / "alpha.csv", _at(root, "2018-04-02T20:00")
+    whole, platform = file.read_text(encoding="utf-8"), Platform.from_settings(settings)
+    day = dt.date(2018, 3, 31)
+
+    def ingested(text: str) -> None:
+        file.write_text(text, encoding="utf-8")
+        assert not ingest(platform, settings.series_names, settings.history_start, LAST).rejections
+
+    shutil.rmtree(root / "warehouse" / "commodity" / "silver")
+    ingested("".join(line for line in whole.splitlines(True) if "2018-03-29" not in line))
+    assert forecast(platform, "Alpha", "naive", [day]).written == {day}
+    ingested(whole)
+    facts = _facts(_at(root, "2018-03-31T20:00"))
+    assert facts["forecast Alpha random_walk v1.0"].severity == "good"
+    found = facts["forecast Alpha naive v1.0"]
+    assert found.severity == "warning"
+    assert found.text == (
+        "newest is 2018-03-31, made with the close of 2018-03-28; that of 2018-03-29 has come since; run "
+        "`forecast-platform infer --commodity Alpha --models naive --date 2018-03-31`"
+    )
+    forecast(platform, "Alpha", "naive", [day])
+    assert _facts(_at(root, "2018-03-31T20:00"))["forecast Alpha naive v1.0"].severity == "good"
 
 
 def test_an_active_version_without_forecasts_is_bad(root: Path) -> None:
