@@ -18,7 +18,7 @@ from forecast_platform.read.forecast import Forecast, Paths
 from forecast_platform.read.freshness import NoForecastError, freshness, require_fresh, require_same_prices
 from forecast_platform.read.portfolio import Portfolio, legs_of
 from forecast_platform.read.results import ByDate, Odds, PathsByDate, Quantiles, Risk, RiskByDate, risk_by_date, risk_of
-from forecast_platform.read.tables import FACTS, Key, Span, Tables, only, open_warehouse
+from forecast_platform.read.tables import FACTS, Key, Tables, only, open_warehouse, span_text
 from forecast_platform.read.tabular import frame_of
 from forecast_platform.settings import Settings, load
 from forecast_platform.warehouse.base import Between, Warehouse
@@ -119,7 +119,7 @@ class Reader:
             complete = self.tables.complete(set(found))
             found = {day: values for day, values in found.items() if day in complete}
         if not found:
-            raise self.tables.nothing(key, _span_text(span), require_complete)
+            raise self.tables.nothing(key, span_text(span), require_complete)
         facts = self.tables.facts_of(key.series, rows)
         return PathsByDate(found, key, only(facts, list(found)), self.settings.series_named(key.series).unit)
 
@@ -146,7 +146,7 @@ class Reader:
         if require_complete:
             rows = only(rows, sorted(self.tables.complete(set(rows["forecast_date"].to_pylist()))))
         if not rows.num_rows:
-            raise self.tables.nothing(key, _span_text(span), require_complete)
+            raise self.tables.nothing(key, span_text(span), require_complete)
         frame = frame_of(rows.sort_by([("forecast_date", "ascending"), ("day_ahead", "ascending")]))
         facts = self.tables.facts(key, (frame["forecast_date"].min().date(), frame["forecast_date"].max().date()))
         made = ["forecast_date", "generation_timestamp"]
@@ -161,7 +161,7 @@ class Reader:
         days, paths = paths_of(self.tables.paths(key, span, ["path_id", *day_columns(self.horizon)]))
         if not len(days):
             raise NoForecastError(
-                f"no actuals of {key.series}{_span_text(span)}: they are written with forecasts and scores; see "
+                f"no actuals of {key.series}{span_text(span)}: they are written with forecasts and scores; see "
                 "`forecast-platform coverage`"
             )
         return ByDate({day.item(): paths[row, 0] for row, day in enumerate(days)})
@@ -396,9 +396,3 @@ class Reader:
 
 def _whose(found: Forecast | PathsByDate) -> dict[str, Any]:
     return {name: getattr(found, name) for name in ("series", "model", "version", "unit")}
-
-
-def _span_text(span: Span) -> str:
-    if span is None:
-        return ""
-    return f" from {span[0]} to {span[1]}" if span[0] != span[1] else f" for {span[0]}"

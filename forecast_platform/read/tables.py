@@ -211,6 +211,13 @@ def only(rows: pa.Table, days: Sequence[dt.date]) -> pa.Table:
     return rows.filter(kept)
 
 
+def span_text(span: Span) -> str:
+    """` from 2018-01-02 to 2018-01-12`, ` for 2018-01-02`, or nothing where all are meant."""
+    if span is None:
+        return ""
+    return f" from {span[0]} to {span[1]}" if span[0] != span[1] else f" for {span[0]}"
+
+
 def open_warehouse(settings: Settings) -> Warehouse:
     """The settings' tables, with the horizon that they have. Raises HorizonError where the settings name another."""
     from forecast_platform.work.platform import Platform
