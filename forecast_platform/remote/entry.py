@@ -226,7 +226,7 @@ def _train(
 def _forecast(
     platform: Platform, work: Sequence[ForecastWork], overwrite: bool, report: Report, progress: ProgressFile
 ) -> None:
-    from forecast_platform.pipeline.actuals import write_actuals
+    from forecast_platform.pipeline.actuals import open_before, write_actuals
     from forecast_platform.pipeline.champions import review
     from forecast_platform.pipeline.inference import forecast
     from forecast_platform.pipeline.publish import forecast_runs
@@ -243,9 +243,13 @@ def _forecast(
                 )
             changed |= outcome.written
             report.add("forecast", outcome, one.version)
-        report.add("actuals", write_actuals(platform, name, sorted({day for one in of_series for day in one.dates})))
+        days = sorted({day for one in of_series for day in one.dates})
+        earlier = open_before(platform, name, days[0])
+        report.add("actuals", write_actuals(platform, name, [*earlier, *days]))
+        # A new day is a target of the forecasts of a whole horizon before it, and those may lie in the window before.
+        reaching = max(platform.settings.start_date, days[0] - dt.timedelta(days=platform.horizon))
         for one in of_series:
-            windows = platform.frequency.starts(one.dates[0], one.dates[-1])
+            windows = platform.frequency.starts(min([*earlier, reaching]), one.dates[-1])
             report.add("score", score(platform, name, one.model, windows, version=one.version), one.version)
         # As the asset of scores does: a warehouse that jobs alone fill follows its best model, too.
         for chosen in review(platform, name):

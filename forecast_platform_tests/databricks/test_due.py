@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from forecast_platform.pipeline import champions
 from forecast_platform.pipeline.inference import forecast
 from forecast_platform.pipeline.training import train
+from forecast_platform.read import Reader
 from forecast_platform.remote import entry
+from forecast_platform.warehouse.schemas import FORECAST_METADATA
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.worlds import days, settings_for
+from forecast_platform_tests.worlds import days, settings_for, write_landing
 
 WINDOW = dt.date(2018, 1, 1)
 OLDER = "v0.9"
@@ -96,3 +100,21 @@ def test_a_warehouse_that_jobs_alone_fill_follows_the_model_with_the_best_score(
     [chosen] = champions.decisions(platform, "Beta")
     assert chosen.model in ("naive", "random_walk")
     assert chosen.why.startswith(champions.FIRST_CHOICE)
+
+
+def test_the_days_that_come_later_complete_actuals_and_scores_of_the_window_before(platform: Platform) -> None:
+    root, day = platform.settings.warehouse.parent, dt.date(2017, 12, 29)
+    write_landing(root / "landing", last=day - dt.timedelta(days=1))
+    shutil.rmtree(root / "warehouse" / "commodity" / "silver")
+    chosen = {"commodity": "Alpha", "model_version_tag": "v1.0"}
+    assert done(platform, str(day), **chosen) == {("Alpha", "v1.0"): (4, 0)}
+    reader = Reader(platform.settings)
+    assert np.isnan(reader.actuals("Alpha", day)[day]).all()
+    write_landing(root / "landing")
+    assert done(platform, "2018-01-17", **chosen) == {("Alpha", "v1.0"): (4, 0)}
+    _, closes, _ = platform.closes("Alpha", day, day + dt.timedelta(days=13))
+    assert np.array_equal(reader.actuals("Alpha", day)[day], closes.astype(np.float32))
+    where = {"commodity": "Alpha", "model_name": "naive", "model_version": "v1.0", "forecast_date": day}
+    [row] = platform.warehouse.read(FORECAST_METADATA, where=where).to_pylist()
+    assert row["actuals_available"] == 14
+    assert row["crps_14d"] is not None
