@@ -135,8 +135,8 @@ def model_of(
 ) -> tuple[Outcome, str, dict[str, bytes]]:
     """What a finished workflow deploys, its hash, and its MLflow model: the files by their place in the model's folder.
 
-    known: takes the fits as they were loaded from these files, by key and split. Raises LostFitError, OSError, and
-    FoldError as `predictor_of`.
+    known: takes the fits as they were loaded from these files, by key and split. Raises PackageError, LostFitError,
+    OSError, and FoldError as `predictor_of`.
     """
     from mlflow.models import Model, ModelSignature, infer_signature
 
