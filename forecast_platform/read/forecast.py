@@ -37,7 +37,7 @@ class Forecast(Tabular):
     training_cutoff_date: dt.date
     last_observed_date: dt.date
     last_close: float
-    """The close on last_observed_date, which the paths go on from."""
+    """The close on last_observed_date as it is known now; the paths go on from what it was when they were made."""
     staleness_days: int
     """Days that the data lagged behind the newest session when the forecast was made."""
     freshness: Freshness
