@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,6 +28,9 @@ from forecast_platform.warehouse.base import Between
 from forecast_platform.warehouse.schemas import POINT_FORECASTS
 from forecast_platform.work.coverage import expected_dates
 from forecast_platform.work.platform import NoDataError, Platform
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Fact(Protocol):
@@ -196,8 +199,18 @@ def series_day(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         late=0 if fresh is None else fresh.behind,
         ended=ended,
         made_at=made_at.get(champion),
+        began=_began(metadata, champion, newest),
         unit=platform.settings.series_named(name).unit,
     )
+
+
+def _began(metadata: pd.DataFrame, key: ModelKey, day: dt.date | None) -> dt.date | None:
+    """The day of the newest close that a stored forecast was made of; None where that is not known."""
+    if day is None:
+        return None
+    own = (metadata["model_name"] == key.name) & (metadata["model_version"] == key.version)
+    found = metadata[own & (metadata["forecast_date"] == day)]["last_observed_date"].dropna()
+    return None if found.empty else found.iloc[0]
 
 
 def _there(platform: Platform, *parts: str) -> str | None:

@@ -71,6 +71,11 @@ def how_fresh(day: dt.date, series: Sequence[SeriesDay], today: dt.date, zone: s
         ]
         text = f"{_some(each)} by now. The forecast began at another, in another unit?: run `forecast-platform infer`."
         loud.append(Said("Not these prices", text))
+    without = [one for one in series if one.lacks]
+    if without:
+        each = [f"{one.series}: from that of {date_text(one.began)}" for one in without]
+        text = f"{_some(each)}; newer ones have come since: run `forecast-platform infer`."
+        loud.append(Said("Forecast of an older close", text))
     nothing = [one.series for one in series if one.forecast_date is None]
     earlier = [one for one in series if one.forecast_date is not None and one.forecast_date < day and one not in behind]
     if earlier:
@@ -126,7 +131,7 @@ def _tile(one: SeriesDay, day: dt.date, zone: str) -> page.Html:
     unit = f" <small>{page.escape(one.unit)}</small>" if one.unit else ""
     chip = page.escape(f"{one.champion.name} {one.champion.version}, {one.standing}")
     head = f'<h2>{page.escape(one.series)}{unit}</h2><span class="chip">{chip}</span>'
-    stale = found is None or one.late > 0 or one.forecast_date is None or one.forecast_date < day
+    stale = found is None or one.late > 0 or one.lacks or one.forecast_date is None or one.forecast_date < day
     old = " old" if stale else ""
     links = {
         "fan chart": found.link if found else None,

@@ -109,6 +109,8 @@ class SeriesDay:
     """Where the source has ended: its last forecast date."""
     made_at: dt.datetime | None = None
     """When the champion's forecast was made."""
+    began: dt.date | None = None
+    """The day of the newest close that it was made of."""
     history_link: str | None = None
 
     def over(self, day: dt.date) -> bool:
@@ -129,6 +131,11 @@ class SeriesDay:
     def last_date(self) -> dt.date | None:
         """Its day."""
         return self.history_dates[-1].astype(dt.date) if len(self.history_dates) else None
+
+    @property
+    def lacks(self) -> bool:
+        """Whether the champion's forecast was made without a close that was due before its day, and came since."""
+        return self.began is not None and self.last_date is not None and self.began < self.last_date
 
     @property
     def standing(self) -> str:

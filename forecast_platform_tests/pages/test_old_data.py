@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from forecast_platform.housekeeping.health import health
 from forecast_platform.pages.daily_page import daily_page, series_day
 from forecast_platform.pages.series_day import SeriesDay
 from forecast_platform.pipeline.inference import forecast
+from forecast_platform.pipeline.ingest import ingest
 from forecast_platform.read import Reader
 from forecast_platform.work.platform import Platform
-from forecast_platform_tests.worlds import settings_for
+from forecast_platform_tests.worlds import LAST, settings_for
 
 DAY = dt.date(2018, 3, 30)
 """The world's closes end the day before it."""
@@ -69,3 +71,30 @@ def test_a_champion_that_lacks_its_forecast_is_not_passed_off_as_fresh(small: Pa
     text = shown(Platform.from_settings(settings.with_clock(lambda: noon)))
     assert "No forecast of the model that is followed Alpha: none by random_walk v1.0, the default" in text
     assert "Fresh." not in text
+
+
+def test_a_forecast_that_was_made_before_the_newest_close_came_is_not_passed_off_as_fresh(small: Path) -> None:
+    """Alpha's close of the day before came an hour after the forecast was made, from the one before that."""
+    late, silver = small / "landing" / "market" / "alpha.csv", small / "warehouse" / "commodity" / "silver"
+    whole = late.read_text(encoding="utf-8")
+    late.write_text("".join(line for line in whole.splitlines(True) if "2018-03-29" not in line), encoding="utf-8")
+    shutil.rmtree(silver)
+    platform = world(small, DAY)
+
+    def ingested() -> None:
+        settings = platform.settings
+        assert not ingest(platform, settings.series_names, settings.history_start, LAST).rejections
+
+    ingested()
+    for series in platform.settings.series_names:
+        assert forecast(platform, series, "naive", [DAY]).written == {DAY}
+    assert "Old data Alpha: newest close of Wed 28 Mar 2018" in shown(platform)
+    late.write_text(whole, encoding="utf-8")
+    ingested()
+    text = shown(platform)
+    assert "Forecast of an older close Alpha: from that of Wed 28 Mar 2018; newer ones have come since: run" in text
+    assert "Fresh." not in text
+    forecast(platform, "Alpha", "naive", [DAY])
+    text = shown(platform)
+    assert "Fresh. Closes to Thu 29 Mar 2018" in text
+    assert "older close" not in text
