@@ -17,6 +17,7 @@ from forecast_platform.ensembles.running import Run
 from forecast_platform.ensembles.store import State
 from forecast_platform.pages import page
 from forecast_platform.pages.figure import Figure
+from forecast_platform.pages.index import write_index
 
 _IMPORTANCE_ROWS, _FEWEST_IMPORTANCE_ROWS, _IMPORTANCE_BATCH = 400, 100, 6_000
 """Held-out rows that features are shuffled among; at least so many, where the features are many; predicted at once."""
@@ -69,14 +70,18 @@ def write_report(run: Run, outcomes: Mapping[str, Outcome], known: dict[tuple[st
         _calibration(run, end),
         _notes(run, outcomes),
     ]
-    return page.write_page(
-        run.platform.settings.reports,
+    settings = run.platform.settings
+    path = page.write_page(
+        settings.reports,
         _file_name(run),
         title=f"Ensemble {context.name}",
         subtitle=f"{'.'.join(context.source.place)}, target {context.source.target}; folds: {run.folds['folds'].kind}",
         content=content,
         about={"kind": "ensemble", "workflow": context.name},
+        zone=settings.timezone,
     )
+    write_index(settings.reports, settings.timezone)
+    return path
 
 
 def _best_single(outcomes: Mapping[str, Outcome], primary: Any) -> dict[str, Any]:

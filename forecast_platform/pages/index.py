@@ -1,4 +1,5 @@
-"""The entry page of the reports folder: daily pages, portfolios, and each series' charts, history and leaderboard."""
+"""The entry page of the reports folder: daily pages, portfolios, each series' charts, history and leaderboard, and the
+pages of language models and workflows."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
     histories: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     days: dict[str, str] = {}
     language: dict[str, dict[str, str]] = defaultdict(dict)
+    workflows: dict[str, str] = {}
     charts: dict[str, dict[tuple[str, str], list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for path in _listed(folder):
         about = page.read_about(path)
@@ -39,12 +41,19 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
             charts[about["series"]][about["model"], about["version"]].append((about["date"], path.name))
         elif about["kind"] == "language":
             language[about["name"]][about["step"]] = path.name
+        elif about["kind"] == "ensemble":
+            workflows[about["workflow"]] = path.name
         elif about["kind"] == "daily":
             # The newest page is there under a second name, too; its dated one sorts after that and stays.
             days[about["date"]] = path.name
     names = sorted({*boards, *charts, *histories})
     content = [_series(series, boards.get(series), charts[series], histories[series]) for series in names]
     content += [_language(language)] if language else []
+    if workflows:
+        listed = " ".join(f"<p>{page.link(target, name)}</p>" for name, target in sorted(workflows.items()))
+        content.append(
+            page.section("Workflows", page.Html(listed), note="Ensembles of tables: scores, routes, weights.")
+        )
     if not content:
         content = [page.section("No reports yet", note="The daily forecast and score runs write them.")]
     if portfolios:
@@ -56,7 +65,7 @@ def write_index(folder: Path, zone: str = "UTC") -> Path:
         folder,
         "index.html",
         title="Forecast reports",
-        subtitle=f"{len(names)} series",
+        subtitle=f"{len(names)} series" if names else "",
         content=content,
         about={"kind": "index"},
         zone=zone,

@@ -312,6 +312,10 @@ def test_a_page_that_is_gone_is_written_again_where_reports_are_now(finished: tu
     told = finish(run_of(folder, elsewhere, register=True))
     assert (told.fresh, told.report) == (False, str(copy / "_reports" / "ensemble_small.html"))
     assert Path(told.report).is_file()
+    for reports in (settings.reports, elsewhere.reports):
+        index = (reports / "index.html").read_text()
+        assert "<h2>Workflows</h2>" in index
+        assert '<a href="ensemble_small.html">small</a>' in index
 
 
 def test_a_table_of_the_warehouse_is_the_source(tmp_path: Path) -> None:
