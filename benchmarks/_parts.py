@@ -21,7 +21,7 @@ _PARTS: tuple[tuple[str, tuple[tuple[Any, str], ...], Callable[[], float]], ...]
     ),
     ("tables", ((running.Run, "_tables"),), time.process_time),
     ("states", ((store.States, "read"), (store.States, "write")), time.process_time),
-    ("model", ((finishing, "model_of"), (store.FileStore, "put_hashed")), time.process_time),
+    ("model", ((finishing, "model_of"),), time.process_time),
     ("report, importances", ((finishing, "write_report"),), time.process_time),
     ("MLflow", ((finishing, "_track"),), time.process_time),
 )
@@ -61,7 +61,7 @@ class Parts:
     def told(self, fits: float, spent: float) -> str:
         """A line of the parts; fits, spent: processor seconds of the base fits, and of all."""
         rest = spent - fits - sum(self.seconds.values())
-        parts = {**self.seconds, "rows, folds, threads, locks": rest}
+        parts = {**self.seconds, "rows, folds, threads, locks, the model's file": rest}
         # What joins the models is no orchestration, and neither is what is told of them.
         joined = self.seconds["combined, scored, compared"] + self.seconds["model"]
         joined += self.seconds["report, importances"]
