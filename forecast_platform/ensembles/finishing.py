@@ -71,7 +71,7 @@ def finish(run: Run, tell: Callable[[int, int, str], None] = silent, *, again: b
             return _finished(run, tell, again=again)
         except LostFitError as lost:
             states = run.states.read()
-            for name, outcome in run.outcomes().items():
+            for name, outcome in run.outcomes(states).items():
                 if outcome.node is not None and lost.key in bases_in(outcome.node):
                     run.states.write(name, replace(states[name], state=FAILED, error=str(lost)))
             raise

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from forecast_platform.host.severity import Severity
 from forecast_platform.pipeline.champions import versions_to_run
 from forecast_platform.settings import Settings
@@ -137,10 +135,8 @@ def _began(
 
 def _newest_before(platform: Platform, series: str, day: dt.date) -> dt.date | None:
     """The newest day before `day` with a close; None where there is none."""
-    table = platform.series_table(series)
-    seen = table.dates[table.columns["is_observed"]]
-    place = int(seen.searchsorted(np.datetime64(day, "D")))
-    return seen[place - 1].item() if place else None
+    seen = platform.series_table(series).observed_before(day)
+    return seen[-1].item() if len(seen) else None
 
 
 def _expected(platform: Platform, series: str, due: dt.date) -> tuple[dt.date, dt.date | None]:

@@ -164,7 +164,7 @@ def series_day(platform: Platform, name: str, day: dt.date) -> SeriesDay:
         return SeriesDay(name, None, champion, [], days, nothing, horizon=platform.horizon, chosen=chosen)
     newest, models, made_at = _models(platform, name, day)
     origin = np.datetime64(newest or day, "D")
-    seen = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
+    seen = table.observed_before(day)
     shown = closes_before(table, origin, _HISTORY_DAYS)
     fresh = freshness(platform.settings, table.series, seen[-1].astype(dt.date), day) if len(seen) else None
     hit_date: dt.date | None = seen[-1].astype(dt.date) if len(seen) else None

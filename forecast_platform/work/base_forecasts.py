@@ -61,10 +61,11 @@ def _with_base(
     skip = model.params.get("missing") == "skip"
     failed = dict(inputs.failed)
     there = np.array([[day in member.rows for day in days] for member in members])
-    keep = np.flatnonzero(there.all(axis=0) | (there.any(axis=0) & skip))
+    made_of = there.all(axis=0) | (there.any(axis=0) & skip)
+    keep = np.flatnonzero(made_of)
     # Of a date that lacks several, the first is told.
     first = np.argmin(there, axis=0)
-    lacking = {day: spec.of[first[column]] for column, day in enumerate(days) if column not in keep}
+    lacking = {days[column]: spec.of[first[column]] for column in np.flatnonzero(~made_of)}
     for member, name in zip(members, spec.of, strict=True):
         gone = [day for day, lacks in lacking.items() if lacks == name]
         missing = [day for day in gone if day not in member.wrong]

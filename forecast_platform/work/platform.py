@@ -55,6 +55,10 @@ class SeriesTable:
         """The newest day with a real close."""
         return _date(self.dates[np.flatnonzero(self.columns["is_observed"])[-1]])
 
+    def observed_before(self, day: dt.date) -> Dates:
+        """The days before `day` with a real close, datetime64[D] ascending."""
+        return self.dates[self.columns["is_observed"] & (self.dates < np.datetime64(day, "D"))]
+
     def seen_days(self, lag: int) -> Dates:
         """The day on which each session's close is first seen, datetime64[D] [n_sessions]: `lag` days, the market's
         publication lag, after it."""

@@ -264,12 +264,10 @@ class Observer:
 
     def _too_old(self, name: str, day: dt.date) -> str:
         """Why the data of a series allow no forecast of `day`; empty where they do."""
-        import numpy as np
-
         table, due, limit = self.table(name), self.due(name, day), self.settings.max_staleness_days
         if table is None:
             return f"unified_data has no rows of {name}"
-        known = table.dates[table.columns["is_observed"] & (table.dates < np.datetime64(day, "D"))]
+        known = table.observed_before(day)
         if len(known) == 0:
             return f"data of {name} begin on {table.dates[0]}"
         if (due - known[-1].item()).days <= limit:
